@@ -1,0 +1,129 @@
+"""The chain: the space of GNAS (arXiv 2502.03553) and TRG-NAS (CAIP 2023).
+
+Stem convolution, `depth` layers in three stages of doubling width, one global pooling, one head. No skips.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgenas.architectures.workload import Tracer
+from edgenas.errors import EdgenasError
+from edgenas.records import ChainArchitecture, Embedding, Head, Record, Workload
+
+SEPARABLE, DENSE = 0, 1
+
+
+class ChainSpace(Record, frozen=True):
+    """Bounds of the macro search and the operations of the micro search."""
+
+    head: Head
+    in_channels: int
+    image_size: int
+    min_depth: int
+    max_depth: int
+    min_width: int
+    max_width: int
+    width_step: int = 2
+    kernels: tuple[int, ...] = (3, 5)
+
+    def __post_init__(self) -> None:
+        if not 3 <= self.min_depth <= self.max_depth:
+            raise EdgenasError(f"depth bounds {self.min_depth}..{self.max_depth}: need 3 <= min_depth <= max_depth")
+        if not 1 <= self.min_width <= self.max_width:
+            raise EdgenasError(f"width bounds {self.min_width}..{self.max_width}: need 1 <= min_width <= max_width")
+        if self.width_step < 1:
+            raise EdgenasError(f"width step {self.width_step}: must be at least 1")
+
+    def chain(
+        self, depth: int, width: int, ops: tuple[int, ...] | None = None, kernels: tuple[int, ...] | None = None
+    ) -> ChainArchitecture:
+        """The member of this depth and width; all separable 3x3 unless told otherwise."""
+        return chain(
+            width,
+            depth,
+            ops=ops or (SEPARABLE,) * depth,
+            kernels=kernels or (3,) * depth,
+            head=self.head,
+            in_channels=self.in_channels,
+            image_size=self.image_size,
+        )
+
+
+def chain(
+    width: int,
+    depth: int,
+    ops: tuple[int, ...],
+    kernels: tuple[int, ...],
+    head: Head,
+    in_channels: int = 3,
+    image_size: int = 32,
+) -> ChainArchitecture:
+    """A chain whose strides fit `image_size` (pixels): large images are first brought to 32 px (embeddings: 28 px) or less by
+    stride-2 stem convolutions; for small ones reductions are dropped, the later first, so that the last stage keeps 4x4."""
+    first_stage = 28 if isinstance(head, Embedding) else 32
+    stem: list[int] = []
+    side = image_size
+    while side > first_stage:
+        stem.append(2)
+        side = -(-side // 2)
+    strides: tuple[int, int] = (2, 2)
+    if side < 13:  # 13 -> 7 -> 4
+        strides = (2, 1)
+    if side < 7:
+        strides = (1, 1)
+    return ChainArchitecture(width, depth, ops, kernels, head, in_channels, image_size, tuple(stem), strides)
+
+
+def layer_shapes(architecture: ChainArchitecture) -> list[tuple[int, int, int]]:
+    """(in_channels, out_channels, stride) of every layer: the working width doubles at floor(L/3) and floor(2L/3)."""
+    first, second = architecture.depth // 3, 2 * architecture.depth // 3
+    shapes = []
+    channels, working = 2 * architecture.width, architecture.width
+    for index in range(architecture.depth):
+        stride = 1
+        if index in (first, second):
+            working *= 2
+            stride = architecture.stage_strides[0 if index == first else 1]
+        shapes.append((channels, working, stride))
+        channels = working
+    return shapes
+
+
+def check_chain(architecture: ChainArchitecture) -> None:
+    """Raise EdgenasError where lengths, operations or kernels do not make a network."""
+    depth = architecture.depth
+    if depth < 3 or architecture.width < 1:
+        raise EdgenasError(f"a chain needs depth >= 3 and width >= 1, not depth {depth}, width {architecture.width}")
+    if len(architecture.ops) != depth or len(architecture.kernels) != depth:
+        raise EdgenasError(
+            f"a chain of depth {depth} needs {depth} ops and kernels, not {len(architecture.ops)} and {len(architecture.kernels)}"
+        )
+    if any(op not in (SEPARABLE, DENSE) for op in architecture.ops):
+        raise EdgenasError("chain operations are 0 (separable) and 1 (dense)")
+    if any(k < 1 or k % 2 == 0 for k in architecture.kernels):
+        raise EdgenasError("chain kernels are odd: 3, 5, 7, ...")
+
+
+def workload_from_chain(architecture: ChainArchitecture) -> Workload:
+    """Kernels as a runtime launches them: every ReLU rides on the convolution before it.
+
+    A layer is ReLU, convolutions, BN; so the activation of layer i+1 is fused into the last convolution of layer i.
+    """
+    check_chain(architecture)
+    trace = Tracer(architecture.in_channels, architecture.image_size, architecture.image_size)
+    shapes = layer_shapes(architecture)
+    here = -1
+    for stride in architecture.stem_strides:
+        here = trace.conv(here, 2 * architecture.width, 3, stride=stride, norm=True, activation="relu")
+    here = trace.conv(here, 2 * architecture.width, 3, norm=True, activation="relu")
+    for index, (channels, out_channels, stride) in enumerate(shapes):
+        activation: Literal["relu", ""] = "relu" if index < architecture.depth - 1 else ""
+        kernel = architecture.kernels[index]
+        if architecture.ops[index] == DENSE:
+            here = trace.conv(here, out_channels, kernel, stride=stride, norm=True, activation=activation)
+        else:
+            here = trace.conv(here, channels, kernel, stride=stride, groups=channels)
+            here = trace.conv(here, out_channels, 1, norm=True, activation=activation)
+    trace.head(here, architecture.head)
+    return trace.workload()

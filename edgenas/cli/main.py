@@ -1,0 +1,39 @@
+"""`edgenas`: registers the commands and turns mistakes into one line and exit code 1."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from edgenas import __version__
+from edgenas.errors import EdgenasError
+
+app = typer.Typer(
+    name="edgenas",
+    help="Design convolutional networks for a device and get them onto it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"edgenas {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def edgenas(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Design convolutional networks for a device and get them onto it."""
+
+
+def main() -> None:
+    try:
+        app()
+    except EdgenasError as error:
+        sys.stderr.write(f"edgenas: {error}\n")
+        sys.exit(1)

@@ -1,0 +1,510 @@
+"""The frozen records that everything else passes around. Imports nothing of the project.
+
+Units are in the names; accuracies are percent, latencies milliseconds, sizes MB (1e6 bytes). Canonical JSON of a record
+(fields in order of definition, dictionary keys sorted, defaults written out) is what fingerprints and hashes are taken of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+Origin = Literal["measured", "predicted", "datasheet"]
+Precision = Literal["fp32", "fp16", "int8"]
+Confidence = Literal["measured", "datasheet", "derived", "estimate"]
+BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all records: immutable, strictly decoded."""
+
+    def canonical_json(self) -> bytes:
+        return canonical_json(self)
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON spelling of a record: fields in order, dictionary keys sorted, defaults written out, no spaces."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def digest(*values: Any) -> str:
+    """First 16 hex digits of the SHA-256 over the canonical JSON of the values."""
+    return hashlib.sha256(canonical_json(values)).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------- architectures: what a network is, as data
+
+
+class Classes(Record, frozen=True, tag="classes", tag_field="kind"):
+    """Global average pool, then a linear layer with bias to `count` logits."""
+
+    count: int
+
+
+class Embedding(Record, frozen=True, tag="embedding", tag_field="kind"):
+    """Global pool (average, or a depthwise convolution over the whole map), BN, linear to `dim`, BN."""
+
+    dim: int
+    pool: Literal["average", "depthwise"] = "average"
+
+
+Head = Classes | Embedding
+
+
+class ChainArchitecture(Record, frozen=True, tag="chain", tag_field="type"):
+    """A chain of `depth` layers of working width `width` (GNAS, TRG-NAS); see architectures/chain.py.
+
+    ops[i]: 0 separable, 1 dense. kernels[i]: odd kernel side. `stem_strides`: extra stride-2 stem convolutions for large
+    images, () for none. `stage_strides`: strides of the first layers of stages two and three.
+    """
+
+    width: int
+    depth: int
+    ops: tuple[int, ...]
+    kernels: tuple[int, ...]
+    head: Head
+    in_channels: int = 3
+    image_size: int = 32
+    stem_strides: tuple[int, ...] = ()
+    stage_strides: tuple[int, int] = (2, 2)
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
+class BranchCell(Record, frozen=True):
+    """One NSE cell: kind N (same channels), E (next channels) or R (next channels, stride 2), and its operations' indices."""
+
+    kind: Literal["N", "E", "R"]
+    out_channels: int
+    ops: tuple[int, ...]
+
+
+class MultiBranchArchitecture(Record, frozen=True, tag="multibranch", tag_field="type"):
+    """A string of multi-branch cells (NSE); op indices refer to the pool of that size; see architectures/multibranch.py."""
+
+    pool: Literal[19, 27, 72]
+    cells: tuple[BranchCell, ...]
+    head: Head
+    stem_channels: int = 16
+    stem_stride: int = 2
+    tail_channels: int = 1024
+    in_channels: int = 3
+    image_size: int = 224
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
+class Nasbench101Cell(Record, frozen=True, tag="nasbench101", tag_field="space"):
+    """Upper-triangular 0/1 matrix over input, operations, output; ops named as in `edgenas design`."""
+
+    matrix: tuple[tuple[int, ...], ...]
+    ops: tuple[str, ...]
+
+
+class Nasbench201Cell(Record, frozen=True, tag="nasbench201", tag_field="space"):
+    """Six edge operations in the order of the benchmark's string |e0~0|+|e1~0|e2~1|+|e3~0|e4~1|e5~2|."""
+
+    ops: tuple[str, str, str, str, str, str]
+
+
+class DartsCell(Record, frozen=True, tag="darts", tag_field="space"):
+    """Genotype: for each of 4 nodes two (operation, source node) pairs; sources 0 and 1 are the cell's two inputs."""
+
+    normal: tuple[tuple[str, int], ...]
+    reduce: tuple[tuple[str, int], ...]
+
+
+class CellArchitecture(Record, frozen=True, tag="cell", tag_field="type"):
+    """A stack of repeated cells (NAS-Bench-101/201, DARTS); see architectures/cell.py."""
+
+    cell: Nasbench101Cell | Nasbench201Cell | DartsCell
+    head: Head
+    channels: int
+    cells_per_stage: int
+    in_channels: int = 3
+    image_size: int = 32
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
+class FbnetArchitecture(Record, frozen=True, tag="fbnet", tag_field="type"):
+    """22 block choices 0..8 of the FBNet space, in its 32-px or 224-px setting; see architectures/fbnet.py."""
+
+    ops: tuple[int, ...]
+    head: Head
+    image_size: Literal[32, 224] = 32
+    in_channels: int = 3
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
+Architecture = ChainArchitecture | MultiBranchArchitecture | CellArchitecture | FbnetArchitecture
+
+
+# ---------------------------------------------------------------- workloads: what a device executes
+
+KernelKind = Literal[
+    "conv", "depthwise", "linear", "maxpool", "avgpool", "globalpool", "add", "mul", "mean", "concat", "slice",
+    "activation", "shuffle", "normalization", "matmul", "softmax", "resize", "reduce",
+]  # fmt: skip
+
+
+class Kernel(Record, frozen=True):
+    """One launched kernel, after the runtime's fusions (conv + BN + activation is one).
+
+    `height`, `width`: of the *output*; `in_height`, `in_width`: of (each) input, in pixels. `inputs`: indices of the kernels
+    in the workload whose outputs this one reads, -1 = the network's input. `norm`: a folded batch norm (2 x out_channels
+    trained parameters). `residual`: index of a kernel whose output is added in the same launch (one more read).
+    """
+
+    kind: KernelKind
+    in_channels: int
+    out_channels: int
+    height: int
+    width: int
+    in_height: int
+    in_width: int
+    inputs: tuple[int, ...]
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    norm: bool = False
+    bias: bool = False
+    activation: str = ""
+    residual: int | None = None
+
+    @property
+    def weights(self) -> int:
+        """Weights of the operation itself, without bias or norm."""
+        if self.kind not in ("conv", "depthwise", "linear"):
+            return 0
+        return self.in_channels // self.groups * self.out_channels * self.kernel[0] * self.kernel[1]
+
+    @property
+    def params(self) -> int:
+        """Trained parameters: weights, bias, and two per channel for a batch norm (running statistics are not counted)."""
+        return self.weights + self.out_channels * (2 * self.norm + self.bias)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the convolution or linear layer at batch 1; 0 for everything else."""
+        return self.weights * self.height * self.width
+
+    @property
+    def input_elements(self) -> int:
+        return self.in_channels * self.in_height * self.in_width * (1 if self.kind == "concat" else len(self.inputs))
+
+    @property
+    def output_elements(self) -> int:
+        return self.out_channels * self.height * self.width
+
+    @property
+    def elements_moved(self) -> int:
+        """Elements read and written once: inputs, an added residual, output, weights."""
+        residual = 0 if self.residual is None else self.output_elements
+        return self.input_elements + residual + self.output_elements + self.weights
+
+
+class Workload(Record, frozen=True):
+    """The kernels of one network at batch 1, in execution order."""
+
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def macs(self) -> int:
+        return sum(kernel.macs for kernel in self.kernels)
+
+    @property
+    def params(self) -> int:
+        return sum(kernel.params for kernel in self.kernels)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes read and written by all kernels at FP32, batch 1."""
+        return 4 * sum(kernel.elements_moved for kernel in self.kernels)
+
+    def size_mb(self, precision: str = "fp32") -> float:
+        """Weights as stored at `precision`, MB."""
+        return self.params * BYTES[precision] / 1e6
+
+    def memory_mb(self, precision: str = "fp32") -> float:
+        """Peak of live activations plus all weights at `precision`, batch 1, MB."""
+        last_use = list(range(len(self.kernels)))
+        for index, kernel in enumerate(self.kernels):
+            for source in (*kernel.inputs, *([] if kernel.residual is None else [kernel.residual])):
+                if source >= 0:
+                    last_use[source] = index
+        first = self.kernels[0]
+        peak = first.in_channels * first.in_height * first.in_width + first.output_elements
+        for index, kernel in enumerate(self.kernels):
+            live = sum(k.output_elements for i, k in enumerate(self.kernels[: index + 1]) if last_use[i] >= index)
+            reads_input = first.in_channels * first.in_height * first.in_width if -1 in kernel.inputs else 0
+            peak = max(peak, live + reads_input)
+        return (peak + self.params) * BYTES[precision] / 1e6
+
+
+# ---------------------------------------------------------------- devices
+
+
+class Calibration(Record, frozen=True):
+    """Fitted predictor of one profile and its report card on rows that it never saw."""
+
+    model: str  # which predictor the parameters belong to: "kernels", "fbnet", "nasbench201", ...
+    parameters: dict[str, Any]
+    n: int
+    held_out: int
+    spearman: float
+    kendall: float
+    mape: float
+    within_5: float
+    within_10: float
+    worst_under: float
+    source: str
+    date: str
+
+
+class PowerMode(Record, frozen=True):
+    name: str
+    watts: float | None = None
+    clocks: str = ""
+
+
+class HardwareProfile(Record, frozen=True):
+    """One device + runtime + precision family (profiles/*.toml). Peaks are dense: TFLOP/s, for int8 TOPS."""
+
+    name: str
+    device: str
+    runtime: str
+    runtime_version: str
+    precision: Precision  # the default one
+    confidence: Confidence
+    aliases: tuple[str, ...] = ()
+    vendor: str = ""
+    soc: str = ""
+    compute_capability: str = ""
+    precisions: tuple[Precision, ...] = ("fp32",)
+    batch_size: int = 1
+    threads: int = 1
+    power_mode: str = ""
+    power_modes: tuple[PowerMode, ...] = ()
+    peaks: dict[str, float] = {}
+    bandwidth_gb_s: float | None = None
+    memory_mb: float | None = None
+    usable_memory_mb: float | None = None
+    launch_overhead_us: float | None = None
+    error_band: float | None = None  # half-width of the honest error band, as a fraction of the prediction
+    onnx_opset: int = 18
+    onnx_ir: int = 10
+    container_base: str = ""
+    calibration: Calibration | None = None
+    sources: dict[str, str] = {}
+    notes: str = ""
+
+
+class Latency(Record, frozen=True):
+    """One inference at the profile's batch size, with its origin."""
+
+    ms: float
+    origin: Origin
+    profile: str
+    p90_ms: float | None = None
+    n: int | None = None
+    spread: float | None = None  # IQR / median of the samples
+    extrapolated: bool = False
+    energy_mj: float | None = None
+    detail: str = ""  # runtime + version, precision, power mode, what was measured
+
+
+class Cost(Record, frozen=True):
+    """What is known of an architecture before it is trained."""
+
+    params: int
+    macs: int
+    bytes_moved: int
+    size_mb: float
+    memory_mb: float
+    latencies: dict[str, Latency] = {}
+
+
+# ---------------------------------------------------------------- one trial, one study
+
+
+class Limits(Record, frozen=True):
+    """Upper bounds on every candidate; None = no limit. Checked before training."""
+
+    latency_ms: float | None = None
+    params: int | None = None
+    size_mb: float | None = None
+    memory_mb: float | None = None
+    energy_mj: float | None = None
+
+    def broken(self, cost: Cost) -> tuple[str, ...]:
+        """One phrase for every limit that `cost` breaks, such as "latency 5.31 ms > 4 ms on jetson-nano-4gb"."""
+        phrases = []
+        for latency in cost.latencies.values():
+            if self.latency_ms is not None and latency.ms > self.latency_ms:
+                phrases.append(f"latency {latency.ms:.4g} ms > {self.latency_ms:g} ms on {latency.profile}")
+            if self.energy_mj is not None and latency.energy_mj is not None and latency.energy_mj > self.energy_mj:
+                phrases.append(f"energy {latency.energy_mj:.4g} mJ > {self.energy_mj:g} mJ on {latency.profile}")
+        if self.params is not None and cost.params > self.params:
+            phrases.append(f"{cost.params} parameters > {self.params}")
+        if self.size_mb is not None and cost.size_mb > self.size_mb:
+            phrases.append(f"size {cost.size_mb:.4g} MB > {self.size_mb:g} MB")
+        if self.memory_mb is not None and cost.memory_mb > self.memory_mb:
+            phrases.append(f"memory {cost.memory_mb:.4g} MB > {self.memory_mb:g} MB")
+        return tuple(phrases)
+
+
+class Recipe(Record, frozen=True):
+    """How a candidate is trained; its hash is part of every trial. Learning rate is per `batch_size`, weight decay is L2."""
+
+    name: str
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 3e-4
+    decay_norm_and_bias: bool = True
+    schedule: Literal["cosine-epoch", "cosine", "linear"] = "cosine"
+    warmup_epochs: float = 0.0
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    crop_padding: int = 0
+    flip: bool = False
+    cutout: int = 0  # side in pixels
+    ema: float | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = 1
+    loss: str = "cross-entropy"
+    settings: dict[str, float] = {}  # of the loss or the task: margin, scale, ...
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
+class Candidate(Record, frozen=True):
+    """What a method asks for: this architecture, trained like this, in this phase; `repeat` > 0 = another seed."""
+
+    architecture: Architecture
+    recipe: Recipe
+    phase: str
+    repeat: int = 0
+
+    @property
+    def key(self) -> str:
+        return digest(self)
+
+
+class Trial(Record, frozen=True):
+    """One evaluated candidate. `number` is its place in decision order; None while no decision has read it.
+
+    scores: val_accuracy, train_accuracy, val_loss, ... (percent), or val_tar for faces.
+    """
+
+    candidate: Candidate
+    status: Literal["complete", "infeasible", "failed"]
+    cost: Cost
+    seed: int
+    scores: dict[str, float] = {}
+    seconds: float = 0.0
+    error: str = ""
+    number: int | None = None
+
+
+class Decision(Record, frozen=True):
+    """What a method made of one trial."""
+
+    phase: str
+    verdict: str  # accept | neutral | reject | infeasible | start
+    reason: str
+    depth: int | None = None
+    width: int | None = None
+    score: float | None = None
+    best: float | None = None
+    key: str = ""  # of the candidate
+
+
+class Ask(Record, frozen=True):
+    """What a method needs next, what it would likely ask for after that, and what it has decided since it last asked.
+
+    Decisions may read only the answers to `needed`, in order: so they cannot depend on the number of workers.
+    """
+
+    needed: tuple[Candidate, ...]
+    likely: tuple[Candidate, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+class Choice(Record, frozen=True):
+    """What a method ends with: the chosen trial, the macro stage it came from, and the last decisions."""
+
+    trial: Trial
+    macro: dict[str, int] = {}  # depth, width, epochs
+    decisions: tuple[Decision, ...] = ()
+
+
+class Round(Record, frozen=True):
+    """One round of space evolution (NSE)."""
+
+    number: int
+    subspace: tuple[tuple[int, ...], ...]
+    fitness: tuple[tuple[float, ...], ...]
+    kept: tuple[tuple[int, ...], ...]
+    front: tuple[str, ...]  # fingerprints
+    seconds: float = 0.0
+
+
+class Study(Record, frozen=True):
+    """Everything that decides what a search does; other settings are another study."""
+
+    method: str
+    task: str
+    data: str
+    profiles: tuple[str, ...]
+    precision: Precision
+    limits: Limits
+    seed: int
+    settings: dict[str, Any]
+    versions: dict[str, str] = {}
+
+
+# ---------------------------------------------------------------- what leaves the house
+
+
+class Artifact(Record, frozen=True):
+    path: str  # relative to its bundle
+    format: Literal["onnx", "tensorrt"]
+    precision: Precision
+    sha256: str
+    size_mb: float
+    opset: int
+    inputs: dict[str, tuple[int | str, ...]]
+    outputs: dict[str, tuple[int | str, ...]]
+
+
+class Measurement(Record, frozen=True):
+    """Raw samples of one model on one device; medians and percentiles are derived, never stored alone."""
+
+    profile: str
+    host: str
+    runtime: str
+    precision: str
+    warmup: int
+    samples_ms: tuple[float, ...]
+    stable: bool = True
+    status: str = "ok"  # ok | unstable | throttled | oom | unsupported_op | timeout | mismatch
+    detail: dict[str, Any] = {}
