@@ -276,6 +276,8 @@ class Calibration(Record, frozen=True):
 
 
 class PowerMode(Record, frozen=True):
+    """A power mode by its own name, such as "15W" or "MAXN_SUPER"."""
+
     name: str
     watts: float | None = None
     clocks: str = ""
@@ -486,6 +488,8 @@ class Study(Record, frozen=True):
 
 
 class Artifact(Record, frozen=True):
+    """One exported file; shapes name their dynamic dimensions."""
+
     path: str  # relative to its bundle
     format: Literal["onnx", "tensorrt"]
     precision: Precision

@@ -1,0 +1,1 @@
+"""Networks as files, with proof that they compute the same."""

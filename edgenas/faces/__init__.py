@@ -1,0 +1,1 @@
+"""Alignment, verification metrics, detectors, gallery. No torch."""

@@ -1,0 +1,1 @@
+"""Profiles, prediction, calibration, measurement. No torch."""

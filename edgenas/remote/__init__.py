@@ -1,0 +1,1 @@
+"""Measuring on a board, over HTTP or SSH. No torch."""

@@ -1,0 +1,1 @@
+"""Recipes, the training loop, the evaluator and its executors."""
