@@ -172,7 +172,7 @@ class Store:
         except StudyError as error:
             self.close()
             raise StudyError(
-                f"{self.folder}/study.db is not a whole study ({error.__cause__}): restore it, or remove the folder and search again"
+                f"{self.folder}/study.db is not a whole study ({error.__cause__}): restore it, or remove it and search again"
             ) from error
         if not rows or int(rows[0][0]) != SCHEMA:
             self.close()

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from edgenas import __version__
+from edgenas.cli.replay import replay
 from edgenas.errors import EdgenasError
 
 app = typer.Typer(
@@ -29,6 +30,9 @@ def edgenas(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Design convolutional networks for a device and get them onto it."""
+
+
+app.command()(replay)
 
 
 def main() -> None:

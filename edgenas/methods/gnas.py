@@ -1,0 +1,193 @@
+"""GNAS: Siddiqui, Kyrkou, Theocharides, "Efficient Global Neural Architecture Search", arXiv 2502.03553.
+
+Macro: depth at full width, then width at that depth. Micro: dense operations, then larger kernels, at matched size.
+A candidate's epochs depend on the candidate (architecture-aware training).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from edgenas.architectures.chain import DENSE, ChainSpace
+from edgenas.methods import CostOf, Method
+from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
+from edgenas.records import Ask, Candidate, Choice, Limits, Record, Trial
+
+
+class GnasRules(Record, frozen=True):
+    """The published rules; thresholds in percentage points, epochs before any scaling."""
+
+    first_epochs: int = 10  # of the shallowest network; one more per layer
+    depth_accept: float = 0.10
+    depth_neutral: float = -0.05
+    depth_fails: int = 3
+    width_fails: int = 3
+    width_epochs: int = 2  # more epochs per step
+    micro_epochs: int = 2
+    micro_slack: int = 10_000  # parameters above the macro network that a matched candidate may have
+    target_score: float = 100.0
+    target_margin: float = 0.10
+
+
+Found = Generator[Ask, tuple[Trial, ...], tuple[Trial, int]]
+
+
+def gnas(
+    space: ChainSpace,
+    rules: GnasRules,
+    training: Training,
+    cost: CostOf,
+    limits: Limits | None = None,
+    objective: str = "val_accuracy",
+    confirm_seeds: int = 0,
+) -> Method:
+    """Depth at full width, width at that depth, then operations and kernels at matched size."""
+    ladder = Ladder(space, training, cost, limits or Limits(), objective, confirm_seeds)
+    tall, epochs = yield from grow_depth(ladder, rules)
+    slim, epochs = yield from shrink_width(ladder, rules, tall, epochs)
+    mixed, final_width = yield from choose_operations(ladder, rules, slim)
+    best = yield from choose_kernels(ladder, rules, mixed, final_width)
+    macro = chain_of(slim)
+    return Choice(best, {"depth": macro.depth, "width": macro.width, "epochs": epochs}, ladder.told())
+
+
+def grow_depth(ladder: Ladder, rules: GnasRules) -> Found:
+    """GNAS, depth phase: one layer and one epoch more while it pays. Returns the last accepted trial, and the epochs that
+    the last candidate was trained for, accepted or not."""
+    best: Trial | None = None
+    fails, epochs = 0, rules.first_epochs
+    for depth in range(ladder.space.min_depth, ladder.space.max_depth + 1):
+        width = yield from _width_within_limits(ladder, rules, depth)
+        if width is None:
+            break
+        epochs = rules.first_epochs + depth - ladder.space.min_depth
+        trial = yield from ladder.ask(_rung(ladder, rules, depth, width), _deeper(ladder, rules, depth))
+        if best is None:
+            best = ladder.require_complete(trial)
+            ladder.decide(trial, "start", "the shallowest", None)
+            continue
+        gain = ladder.gain(trial, best)
+        accepted = gain >= rules.depth_accept - TOLERANCE and (yield from ladder.confirm(trial, best))
+        if accepted:
+            ladder.decide(trial, "accept", f"{gain:+.2f} points", best)
+            best, fails = trial, 0
+        elif gain >= rules.depth_neutral - TOLERANCE:
+            ladder.decide(trial, "neutral", f"{gain:+.2f} points", best)
+        else:
+            fails += 1
+            ladder.decide(trial, "reject", f"{gain:+.2f} points, {fails} of {rules.depth_fails}", best)
+        learned_all = best.scores.get("train_accuracy", 0.0) >= 100.0 - TOLERANCE
+        reached = ladder.score(best) >= rules.target_score - rules.target_margin - TOLERANCE
+        if fails >= rules.depth_fails or learned_all or reached:
+            break
+    assert best is not None
+    return best, epochs
+
+
+def shrink_width(ladder: Ladder, rules: GnasRules, best: Trial, epochs: int) -> Found:
+    """GNAS, width phase: fewer channels and more epochs while it is no worse. Returns the last accepted trial and its epochs."""
+    depth, step = chain_of(best).depth, ladder.space.width_step
+    widths = range(chain_of(best).width - step, ladder.space.min_width - 1, -step)
+    rungs = [
+        ladder.candidate(ladder.space.chain(depth, width), "width", epochs + rules.width_epochs * steps)
+        for steps, width in enumerate(widths, start=1)
+    ]
+    accepted_epochs, fails = epochs, 0
+    for steps, rung in enumerate(rungs, start=1):
+        trial = yield from ladder.ask(rung, rungs[steps : steps + LOOKAHEAD])
+        gain = ladder.gain(trial, best)
+        if gain >= -TOLERANCE:
+            ladder.decide(trial, "accept", f"{gain:+.2f} points", best)
+            best, accepted_epochs, fails = trial, epochs + rules.width_epochs * steps, 0
+            continue
+        fails += 1
+        ladder.decide(trial, "reject", f"{gain:+.2f} points, {fails} of {rules.width_fails}", best)
+        if fails >= rules.width_fails:
+            break
+    return best, accepted_epochs
+
+
+def choose_operations(ladder: Ladder, rules: GnasRules, macro: Trial) -> Found:
+    """GNAS, operation phase: each layer once dense instead of separable, at matched size; strictly better is kept.
+    Returns the last accepted trial (the macro network's short training, if none was) and its width."""
+    net = chain_of(macro)
+    budget = ladder.cost(net).params + rules.micro_slack
+    baseline = ladder.candidate(net, "ops", rules.micro_epochs)
+    layers = range(net.depth)
+
+    def dense_at(ops: tuple[int, ...], layer: int) -> Candidate | None:
+        mixed = (*ops[:layer], DENSE, *ops[layer + 1 :])
+        width = ladder.matched(net.depth, net.width, mixed, net.kernels, budget)
+        if width is None:
+            return None
+        return ladder.candidate(ladder.space.chain(net.depth, width, mixed, net.kernels), "ops", rules.micro_epochs)
+
+    best = yield from ladder.ask(baseline, _present(dense_at(net.ops, layer) for layer in layers[:LOOKAHEAD]))
+    ladder.decide(ladder.require_complete(best), "start", "the macro network, trained as briefly as the others", None)
+    for layer in layers:
+        candidate = dense_at(chain_of(best).ops, layer)
+        if candidate is None:
+            continue
+        following = layers[layer + 1 : layer + 1 + LOOKAHEAD]
+        unchanged = chain_of(best).ops
+        trial = yield from ladder.ask(candidate, _present(dense_at(unchanged, later) for later in following))
+        best = yield from _keep_if_better(ladder, trial, best, f"dense at layer {layer}")
+    return best, chain_of(best).width
+
+
+def choose_kernels(
+    ladder: Ladder, rules: GnasRules, mixed: Trial, width: int
+) -> Generator[Ask, tuple[Trial, ...], Trial]:
+    """GNAS, kernel phase: each layer once with a larger kernel, matched to the network that the operation phase left."""
+    net = chain_of(mixed)
+    budget = ladder.cost(net).params + rules.micro_slack
+    changes = [(layer, kernel) for layer in range(net.depth) for kernel in ladder.space.kernels[1:]]
+
+    def larger_at(kernels: tuple[int, ...], layer: int, kernel: int) -> Candidate | None:
+        larger = (*kernels[:layer], kernel, *kernels[layer + 1 :])
+        matched = ladder.matched(net.depth, width, net.ops, larger, budget)
+        if matched is None:
+            return None
+        return ladder.candidate(ladder.space.chain(net.depth, matched, net.ops, larger), "kernels", rules.micro_epochs)
+
+    best = mixed
+    for index, (layer, kernel) in enumerate(changes):
+        unchanged = chain_of(best).kernels
+        candidate = larger_at(unchanged, layer, kernel)
+        if candidate is None:
+            continue
+        following = changes[index + 1 : index + 1 + LOOKAHEAD]
+        trial = yield from ladder.ask(candidate, _present(larger_at(unchanged, *change) for change in following))
+        best = yield from _keep_if_better(ladder, trial, best, f"kernel {kernel} at layer {layer}")
+    return best
+
+
+def _keep_if_better(ladder: Ladder, trial: Trial, best: Trial, change: str) -> Generator[Ask, tuple[Trial, ...], Trial]:
+    gain = ladder.gain(trial, best)
+    keep = gain > TOLERANCE and (yield from ladder.confirm(trial, best))
+    ladder.decide(trial, "accept" if keep else "reject", f"{change}, {gain:+.2f} points", best)
+    return trial if keep else best
+
+
+def _rung(ladder: Ladder, rules: GnasRules, depth: int, width: int) -> Candidate:
+    epochs = rules.first_epochs + depth - ladder.space.min_depth
+    return ladder.candidate(ladder.space.chain(depth, width), "depth", epochs)
+
+
+def _deeper(ladder: Ladder, rules: GnasRules, depth: int) -> tuple[Candidate, ...]:
+    last = min(depth + LOOKAHEAD, ladder.space.max_depth)
+    widths = [(later, ladder.widest(later)) for later in range(depth + 1, last + 1)]
+    return tuple(_rung(ladder, rules, later, width) for later, width in widths if width is not None)
+
+
+def _width_within_limits(ladder: Ladder, rules: GnasRules, depth: int) -> Generator[Ask, tuple[Trial, ...], int | None]:
+    """W(depth). Where the widest network breaks a limit it is put on record first, as one infeasible trial."""
+    width = ladder.widest(depth)
+    if width != ladder.space.max_width:
+        trial = yield from ladder.ask(_rung(ladder, rules, depth, ladder.space.max_width))
+        ladder.decide(trial, "infeasible", "", None)
+    return width
+
+
+def _present(candidates: Generator[Candidate | None, None, None]) -> tuple[Candidate, ...]:
+    return tuple(candidate for candidate in candidates if candidate is not None)

@@ -1,0 +1,182 @@
+"""What the macro-micro searches share: asking for one candidate, comparing two trials, and fitting a width to a limit."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Generator, Iterable
+from typing import Literal
+
+import msgspec
+
+from edgenas.architectures.chain import ChainSpace
+from edgenas.errors import LimitError, TrainingError
+from edgenas.methods import CostOf
+from edgenas.records import (
+    Ask,
+    Candidate,
+    ChainArchitecture,
+    Cost,
+    Decision,
+    Limits,
+    Recipe,
+    Record,
+    Trial,
+)
+
+TOLERANCE = 1e-9  # accuracies are percent with two or three decimals
+LOOKAHEAD = 8  # rungs that are offered to idle workers before the current one is judged
+Policy = Literal["gnas", "fixed", "gpu-seconds"]
+Asking = Generator[Ask, tuple[Trial, ...], Trial]
+
+
+class Training(Record, frozen=True):
+    """How long a candidate is trained.
+
+    policy: `gnas` takes the method's own schedule; `fixed` gives all the same; `gpu-seconds` gives all the same compute,
+    counted as epochs times bytes moved (these networks are bandwidth-bound), `fixed_epochs` being what the largest gets.
+    """
+
+    recipe: Recipe
+    policy: Policy = "gnas"
+    fixed_epochs: int = 10
+    epoch_scale: float = 1.0
+    reference_bytes: int = 0
+
+    def recipe_for(self, scheduled: int, cost: Cost) -> Recipe:
+        """The recipe with this candidate's epochs, at least one."""
+        epochs = float(scheduled)
+        if self.policy == "fixed":
+            epochs = self.fixed_epochs
+        elif self.policy == "gpu-seconds":
+            epochs = self.fixed_epochs * self.reference_bytes / cost.bytes_moved
+        return msgspec.structs.replace(self.recipe, epochs=max(1, math.floor(epochs * self.epoch_scale + 0.5)))
+
+
+class Ladder:
+    """Asks for candidates of one chain space and keeps the decisions that have not been told yet."""
+
+    def __init__(
+        self,
+        space: ChainSpace,
+        training: Training,
+        cost: CostOf,
+        limits: Limits,
+        objective: str,
+        confirm_seeds: int = 0,
+    ) -> None:
+        self.space = space
+        self.cost = cost
+        self.limits = limits
+        self.objective = objective
+        self.confirm_seeds = confirm_seeds
+        self.untold: list[Decision] = []
+        largest = cost(space.chain(space.max_depth, space.max_width)) if training.policy == "gpu-seconds" else None
+        reference = largest.bytes_moved if largest else 0
+        self.training = msgspec.structs.replace(training, reference_bytes=reference)
+        self._refuse_impossible_limit()
+
+    def candidate(self, architecture: ChainArchitecture, phase: str, epochs: int) -> Candidate:
+        return Candidate(architecture, self.training.recipe_for(epochs, self.cost(architecture)), phase)
+
+    def ask(self, candidate: Candidate, likely: Iterable[Candidate] = ()) -> Asking:
+        """The trial of one candidate; `likely` are the next if this one changes nothing."""
+        (trial,) = yield Ask((candidate,), tuple(likely), self.told())
+        return trial
+
+    def fits(self, architecture: ChainArchitecture) -> bool:
+        return not self.limits.broken(self.cost(architecture))
+
+    def widest(self, depth: int) -> int | None:
+        """W(L): the largest of max_width, max_width - step, ... at which every limit holds at this depth."""
+        for width in range(self.space.max_width, self.space.min_width - 1, -self.space.width_step):
+            if self.fits(self.space.chain(depth, width)):
+                return width
+        return None
+
+    def matched(
+        self, depth: int, width: int, ops: tuple[int, ...], kernels: tuple[int, ...], params: int
+    ) -> int | None:
+        """The largest width, one channel at a time, with at most `params` parameters at which every limit holds."""
+        for narrower in range(width, self.space.min_width - 1, -1):
+            architecture = self.space.chain(depth, narrower, ops, kernels)
+            if self.cost(architecture).params <= params and self.fits(architecture):
+                return narrower
+        return None
+
+    def score(self, trial: Trial) -> float:
+        return trial.scores[self.objective] if trial.status == "complete" else -math.inf
+
+    def gain(self, trial: Trial, best: Trial) -> float:
+        """Points by which `trial` beats `best`. Where both carry an interval and these overlap it is a tie, and the faster
+        (smaller, where latencies are equal) one wins it: plus or minus infinity."""
+        if trial.status != "complete":
+            return -math.inf
+        low, high = f"{self.objective}_low", f"{self.objective}_high"
+        if low in trial.scores and low in best.scores:
+            apart = trial.scores[low] > best.scores[high] or best.scores[low] > trial.scores[high]
+            if not apart:
+                return math.inf if _expense(trial.cost) < _expense(best.cost) else -math.inf
+        return self.score(trial) - self.score(best)
+
+    def confirm(self, trial: Trial, best: Trial) -> Generator[Ask, tuple[Trial, ...], bool]:
+        """Repeat both with other seeds; true where the mean gain exceeds its standard error (always, with no repeats)."""
+        if self.confirm_seeds < 1:
+            return True
+        repeats = range(1, self.confirm_seeds + 1)
+        challengers = tuple(msgspec.structs.replace(trial.candidate, repeat=r) for r in repeats)
+        holders = tuple(msgspec.structs.replace(best.candidate, repeat=r) for r in repeats)
+        answers = yield Ask(challengers + holders, (), self.told())
+        new = [self.score(t) for t in (trial, *answers[: len(challengers)])]
+        old = [self.score(t) for t in (best, *answers[len(challengers) :])]
+        if -math.inf in (*new, *old):
+            return False
+        noise = math.sqrt((statistics.variance(new) + statistics.variance(old)) / len(new))
+        return statistics.fmean(new) - statistics.fmean(old) > noise
+
+    def decide(self, trial: Trial, verdict: str, reason: str, best: Trial | None) -> None:
+        """Note what was made of a trial; told with the next question, or with the choice."""
+        architecture = trial.candidate.architecture
+        assert isinstance(architecture, ChainArchitecture)
+        self.untold.append(
+            Decision(
+                trial.candidate.phase,
+                "infeasible" if trial.status == "infeasible" else verdict,
+                trial.error or reason,
+                depth=architecture.depth,
+                width=architecture.width,
+                score=self.score(trial) if trial.status == "complete" else None,
+                best=self.score(best) if best is not None else None,
+                key=trial.candidate.key,
+            )
+        )
+
+    def told(self) -> tuple[Decision, ...]:
+        untold, self.untold = tuple(self.untold), []
+        return untold
+
+    def require_complete(self, trial: Trial) -> Trial:
+        """The trial; a search whose first candidate cannot be trained cannot go on."""
+        if trial.status != "complete":
+            raise TrainingError(f"the first candidate of the {trial.candidate.phase} phase failed: {trial.error}")
+        return trial
+
+    def _refuse_impossible_limit(self) -> None:
+        smallest = self.space.chain(self.space.min_depth, self.space.min_width)
+        broken = self.limits.broken(self.cost(smallest))
+        if broken:
+            raise LimitError(
+                f"no network of this space meets the limit: its smallest member (depth {smallest.depth}, width "
+                f"{smallest.width}) has {', '.join(broken)}: raise the limit, or lower --min-width or --min-depth"
+            )
+
+
+def chain_of(trial: Trial) -> ChainArchitecture:
+    """The architecture of a trial of a chain search."""
+    architecture = trial.candidate.architecture
+    assert isinstance(architecture, ChainArchitecture)
+    return architecture
+
+
+def _expense(cost: Cost) -> tuple[float, int]:
+    return (max((latency.ms for latency in cost.latencies.values()), default=0.0), cost.params)
