@@ -241,17 +241,18 @@ class Workload(Record, frozen=True):
 
     def memory_mb(self, precision: str = "fp32") -> float:
         """Peak of live activations plus all weights at `precision`, batch 1, MB."""
-        last_use = list(range(len(self.kernels)))
+        last_read: dict[int, int] = {}
         for index, kernel in enumerate(self.kernels):
-            for source in (*kernel.inputs, *([] if kernel.residual is None else [kernel.residual])):
-                if source >= 0:
-                    last_use[source] = index
+            last_read.update(dict.fromkeys(kernel.inputs, index))
+            if kernel.residual is not None:
+                last_read[kernel.residual] = index
         first = self.kernels[0]
-        peak = first.in_channels * first.in_height * first.in_width + first.output_elements
+        live = {-1: first.in_channels * first.in_height * first.in_width}
+        peak = 0
         for index, kernel in enumerate(self.kernels):
-            live = sum(k.output_elements for i, k in enumerate(self.kernels[: index + 1]) if last_use[i] >= index)
-            reads_input = first.in_channels * first.in_height * first.in_width if -1 in kernel.inputs else 0
-            peak = max(peak, live + reads_input)
+            live[index] = kernel.output_elements
+            peak = max(peak, sum(live.values()))
+            live = {source: size for source, size in live.items() if last_read.get(source, -1) > index}
         return (peak + self.params) * BYTES[precision] / 1e6
 
 

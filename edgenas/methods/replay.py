@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import msgspec
@@ -68,6 +69,7 @@ class Replay(msgspec.Struct, frozen=True):
     trials: tuple[Trial, ...]
 
 
+@functools.lru_cache(maxsize=4096)
 def cost_without_device(architecture: Architecture) -> Cost:
     """Parameters, MACs and bytes; no latency."""
     workload = workload_from_architecture(architecture)
