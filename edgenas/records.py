@@ -488,6 +488,25 @@ class Study(Record, frozen=True):
 # ---------------------------------------------------------------- what leaves the house
 
 
+class Preprocessing(Record, frozen=True):
+    """How an image becomes the network's input; the bundle's manifest carries it, edgenas/preprocessing.py does it.
+
+    Grey (1 channel) or RGB (3); scaled to `size` px (crop: short side, then the centre; stretch: both sides); `padding` black
+    pixels on every side; / 255; minus mean, over std (per channel). The network's input side is size + 2 * padding.
+    """
+
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    padding: int = 0
+    fit: Literal["crop", "stretch"] = "crop"
+
+    @property
+    def input_size(self) -> int:
+        return self.size + 2 * self.padding
+
+
 class Artifact(Record, frozen=True):
     """One exported file; shapes name their dynamic dimensions."""
 

@@ -1,1 +1,95 @@
-"""What is learned: data sets, splits, losses, metrics."""
+"""What is learned: data sets, splits, losses, metrics.
+
+A `Task` is all that the evaluator and the final training know: arrays of pixels, a head for the network, a loss and scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.errors import EdgenasError
+from edgenas.records import Head, Preprocessing, Recipe, Record
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images at the network's input size and their labels."""
+
+    images: NDArray[np.uint8]  # (N, H, W, C)
+    labels: NDArray[np.int64]  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Task(Protocol):
+    """Classification and faces alike, as the training sees them. Immutable once loaded."""
+
+    @property
+    def name(self) -> str:
+        """classification | faces."""
+
+    @property
+    def metric(self) -> str:
+        """The score that guides: "accuracy" or "tar" (percent); trials hold it as val_accuracy, val_tar."""
+
+    @property
+    def head(self) -> Head:
+        """What the network ends in."""
+
+    @property
+    def flip(self) -> bool:
+        """May training images be mirrored?"""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the training labels."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the splits' pixels were made, and how they become the network's input."""
+
+    @property
+    def train(self) -> Split: ...
+
+    @property
+    def val(self) -> Split: ...
+
+    @property
+    def test(self) -> Split: ...
+
+    def loss(self, recipe: Recipe) -> nn.Module:
+        """A module (outputs (N, D), labels (N,)) -> (mean loss, number of correct training predictions), both scalars on the
+        device, no synchronisation. Its own parameters, such as a margin head's, are trained along and thrown away."""
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Scores of a whole split from the network's outputs (N, D), with `metric` among them; higher `metric` is better."""
+
+
+class TaskSettings(Record, frozen=True):
+    """What decides a task's arrays, so that every worker process loads the same ones."""
+
+    data: str  # a known name or a folder
+    task: Literal["classification", "faces"] = "classification"
+    data_dir: str | None = None
+    image_size: int | None = None
+    flip: bool | None = None
+    seed: int = 0  # of the validation split
+    search_images: int | None = None  # stratified subsample of the training split
+    settings: dict[str, float] = {}  # noqa: RUF012  (msgspec copies it)
+
+
+def load_task(settings: TaskSettings) -> Task:
+    """Read the data and split it; equal settings give equal arrays."""
+    if settings.task == "classification":
+        from edgenas.tasks.classification import load_classification
+
+        return load_classification(settings)
+    raise EdgenasError(f"task {settings.task!r} is unknown: classification or faces")

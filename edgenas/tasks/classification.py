@@ -1,0 +1,119 @@
+"""Image classification: data sets by name or a folder of class folders; cross-entropy; top-1 accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from edgenas.errors import DataError
+from edgenas.preprocessing import fit, pad
+from edgenas.records import Classes, Preprocessing, Recipe
+from edgenas.tasks import Split, TaskSettings
+from edgenas.tasks.datasets import NAMES, DataSet, load_dataset
+from edgenas.tasks.folder import load_folder
+from edgenas.tasks.splits import TEST, VALIDATION, check_labels, split_off, subsample
+
+SPLIT_VALIDATION, SPLIT_TEST, SUBSAMPLE = 1, 2, 3  # separate random streams from one seed
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A loaded classification task."""
+
+    train: Split
+    val: Split
+    test: Split
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    flip: bool
+
+    name = "classification"
+    metric = "accuracy"
+
+    @property
+    def head(self) -> Classes:
+        return Classes(len(self.classes))
+
+    def loss(self, recipe: Recipe) -> nn.Module:
+        if recipe.loss != "cross-entropy":
+            raise DataError(f"loss {recipe.loss!r} is not for classification: cross-entropy")
+        return CrossEntropy(recipe.label_smoothing)
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """accuracy (percent) and cross-entropy of logits (N, classes)."""
+        correct = (outputs.argmax(1) == labels).sum().item()
+        return {"accuracy": 100 * correct / len(labels), "loss": F.cross_entropy(outputs.float(), labels).item()}
+
+
+class CrossEntropy(nn.Module):
+    """(logits (N, classes), labels (N,)) -> (mean loss, number correct)."""
+
+    def __init__(self, label_smoothing: float) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        with torch.no_grad():
+            return loss, (logits.argmax(1) == labels).sum()
+
+
+def load_classification(settings: TaskSettings) -> Classification:
+    """Read, split (validation by the study's seed, a missing test split by a fixed one), pad and measure mean and deviation."""
+    dataset = _resized(_published(settings), settings.image_size)
+    where = settings.data
+    check_labels(dataset.train, dataset.classes, where, least=3 if dataset.test is None else 2)
+    train, test = (dataset.train, dataset.test) if dataset.test else split_off(dataset.train, TEST, [0, SPLIT_TEST])
+    check_labels(test, dataset.classes, f"{where} (test)", least=1)
+    train, val = split_off(train, VALIDATION, [settings.seed, SPLIT_VALIDATION])
+    mean, std = mean_and_std(train.images)
+    if settings.search_images is not None:
+        train = subsample(train, settings.search_images, [settings.seed, SUBSAMPLE])
+    padded = [replace(split, images=pad(split.images, dataset.padding)) for split in (train, val, test)]
+    return Classification(
+        train=padded[0],
+        val=padded[1],
+        test=padded[2],
+        classes=dataset.classes,
+        preprocessing=Preprocessing(train.images.shape[-1], dataset.size, mean, std, dataset.padding),
+        flip=dataset.flip if settings.flip is None else settings.flip,
+    )
+
+
+def _published(settings: TaskSettings) -> DataSet:
+    """A known name is a data set; otherwise an existing folder."""
+    folder = Path(settings.data)
+    if settings.data not in NAMES and folder.is_dir():
+        return load_folder(folder, settings.image_size)
+    return load_dataset(settings.data, settings.data_dir)
+
+
+def _resized(dataset: DataSet, size: int | None) -> DataSet:
+    """Another image size than the data set's own, by scaling every image; then nothing is padded."""
+    if size is None or size == dataset.size:
+        return dataset
+    if not 8 <= size <= 512:
+        raise DataError(f"image size {size} px: 8 to 512 are possible")
+
+    def scaled(split: Split) -> Split:
+        images = [np.asarray(fit(Image.fromarray(x.squeeze()), size, "crop"), dtype=np.uint8) for x in split.images]
+        return Split(np.stack(images).reshape(len(split), size, size, -1), split.labels)
+
+    test = None if dataset.test is None else scaled(dataset.test)
+    return dataset._replace(train=scaled(dataset.train), test=test, size=size, padding=0)
+
+
+def mean_and_std(images: np.typing.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per channel, of 0..1 pixels, six decimals, so that a manifest repeats them exactly; a constant channel keeps std 1."""
+    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])  # (C, 256)
+    shares = counts / counts.sum(1, keepdims=True)
+    values = np.arange(256) / 255
+    mean = shares @ values
+    std = np.sqrt(np.maximum((shares * (values - mean[:, None]) ** 2).sum(1), 0))
+    return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) if s > 1e-6 else 1.0 for s in std)
