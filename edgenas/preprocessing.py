@@ -18,8 +18,9 @@ def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixel
     if upright.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
         raise EdgenasError(f"images need 8 bits a channel, this one has mode {upright.mode}: convert it to 8 bits")
     fitted = fit(upright.convert("L" if preprocessing.channels == 1 else "RGB"), preprocessing.size, preprocessing.fit)
-    pixels: Pixels = np.asarray(fitted, dtype=np.uint8).reshape(preprocessing.size, preprocessing.size, -1)
-    return pad(pixels[None], preprocessing.padding)[0]
+    pixels = np.array(fitted, np.uint8).reshape(preprocessing.size, preprocessing.size, preprocessing.channels)
+    padded: Pixels = pad(pixels[None], preprocessing.padding)[0]
+    return padded
 
 
 def fit(image: Image.Image, size: int, how: str) -> Image.Image:

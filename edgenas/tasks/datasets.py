@@ -62,6 +62,8 @@ _IDX = {
         options=(("split", "balanced"),),
     ),
 }
+
+
 class _Cifar(NamedTuple):
     folder: str
     train: tuple[str, ...]
@@ -82,9 +84,7 @@ _CIFAR = {
         "label_names",
         "CIFAR10",
     ),
-    "cifar100": _Cifar(
-        "cifar-100-python", ("train",), "test", "fine_labels", "meta", "fine_label_names", "CIFAR100"
-    ),
+    "cifar100": _Cifar("cifar-100-python", ("train",), "test", "fine_labels", "meta", "fine_label_names", "CIFAR100"),
 }
 NAMES = ("digits", *_IDX, *_CIFAR)
 
@@ -121,7 +121,9 @@ def _idx_dataset(name: str, root: Path) -> DataSet:
         labels_file = _find(name, root, f"{about.folder}/{prefix}-labels-idx1-ubyte", about.torchvision, about.options)
         images, labels = read_idx(images_file), read_idx(labels_file)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-            raise DataError(f"{images_file} holds {images.shape}, {labels_file} {labels.shape}: need (N, H, W) and (N,)")
+            raise DataError(
+                f"{images_file} holds {images.shape}, {labels_file} {labels.shape}: need (N, H, W) and (N,)"
+            )
         images = images.transpose(0, 2, 1) if about.transposed else images
         splits.append(Split(np.ascontiguousarray(images[..., None]), labels.astype(np.int64)))
     return DataSet(splits[0], splits[1], about.classes, size=28, padding=2, flip=about.flip)
@@ -180,7 +182,7 @@ class _ArraysOnly(pickle.Unpickler):
 def _unpickle(path: Path) -> dict[str, Any]:
     try:
         content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except Exception as error:  # noqa: BLE001  (a damaged pickle can raise anything)
+    except Exception as error:
         raise DataError(f"{path} cannot be read ({error}): fetch it again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} is no CIFAR batch: fetch it again")

@@ -54,4 +54,6 @@ def check_labels(split: Split, classes: Sequence[str], where: str, least: int = 
     counts = np.bincount(split.labels, minlength=len(classes))
     rare = int(counts.argmin())
     if counts[rare] < least:
-        raise DataError(f"{where}: class {classes[rare]!r} has {counts[rare]} images: every class needs at least {least}")
+        raise DataError(
+            f"{where}: class {classes[rare]!r} has {counts[rare]} images: every class needs at least {least}"
+        )
