@@ -8,6 +8,7 @@ import typer
 
 from edgenas import __version__
 from edgenas.cli.replay import replay
+from edgenas.cli.targets import targets
 from edgenas.errors import EdgenasError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ def edgenas(
 
 
 app.command()(replay)
+app.command()(targets)
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""What a candidate costs, known before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import precision_of
+from edgenas.records import Architecture, Cost, HardwareProfile, Latency, Limits, Precision, Workload
+
+Measure = Callable[[Architecture, Workload], Latency]
+
+
+class CostModel:
+    """Architecture -> Cost on all targets, remembered.
+
+    `measure` answers in place of the prediction for the profile named `measured` (None = the first): host-cpu, or one
+    with a board; it is not asked about a candidate that breaks another limit already. `precision` None = each profile's.
+    """
+
+    def __init__(
+        self,
+        profiles: Sequence[HardwareProfile],
+        precision: Precision | None,
+        limits: Limits,
+        measure: Measure | None = None,
+        measured: str | None = None,
+    ) -> None:
+        self.profiles = tuple(profiles)
+        self.limits = limits
+        self._precisions = {profile.name: precision_of(profile, precision) for profile in profiles}
+        self._measure = measure
+        self._measured = (measured or profiles[0].name) if measure else None
+        self._known: dict[Architecture, Cost] = {}
+
+    def __call__(self, architecture: Architecture) -> Cost:
+        if architecture not in self._known:
+            self._known[architecture] = self._cost(architecture)
+        return self._known[architecture]
+
+    def _cost(self, architecture: Architecture) -> Cost:
+        workload = workload_from_architecture(architecture)
+        widest = max(self._precisions.values(), key=("int8", "fp16", "fp32").index, default="fp32")
+        cost = Cost(
+            params=workload.params,
+            macs=workload.macs,
+            bytes_moved=workload.bytes_moved,
+            size_mb=workload.size_mb(widest),
+            memory_mb=workload.memory_mb(widest),
+            latencies={
+                profile.name: latency_from_workload(profile, architecture, self._precisions[profile.name])
+                for profile in self.profiles
+                if profile.name != self._measured
+            },
+        )
+        if self._measure is None or self.limits.broken(cost):
+            return cost
+        latency = self._measure(architecture, workload)
+        return msgspec.structs.replace(cost, latencies={**cost.latencies, latency.profile: latency})

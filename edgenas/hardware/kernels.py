@@ -1,0 +1,107 @@
+"""What each kernel of a workload asks of a device: the quantities that a predictor puts a price on.
+
+    t(network) = base + sum over kernels of [launch + price[class] * quantised MACs + price[read, write, weights] * bytes]
+
+A runtime computes whole tiles, so a convolution costs the MACs of its tiles, not its own: `TILES` says how each runtime
+rounds. The prices are physical (ms per launch, MAC, byte): a datasheet predicts them, a few measured networks fit them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from edgenas.records import BYTES, HardwareProfile, Kernel, Precision, Record, Workload
+
+Array = npt.NDArray[np.float64]
+
+COMPUTE = ("dense", "winograd", "pointwise", "first", "depthwise", "depthwise3", "depthwise_even", "grouped", "linear")
+TRAFFIC = ("read", "write", "weights")
+PRICES = ("base", "launch", *COMPUTE, *TRAFFIC)
+COLUMN = {name: index for index, name in enumerate(PRICES)}
+
+
+class Tiles(Record, frozen=True):
+    """How a runtime's convolution kernels round: input channels, output channels, output pixels."""
+
+    channels_in: int = 1
+    channels_out: int = 1
+    few_channels_out: int = 1  # the tile for layers of at most 32 output channels
+    pixels: int = 1
+    winograd: bool = False  # 3x3 stride 1 in 8 x 16 output tiles
+
+
+CUDA_CORES = Tiles(1, 64, 32, 64, winograd=True)  # TensorRT on Maxwell, FP32: fits 8,100 measured networks
+TENSOR_CORES = Tiles(8, 64, 32, 64)  # implicit GEMM on 16-byte channel vectors
+VECTORS = Tiles(1, 8, 8, 4)  # micro-kernels of ONNX Runtime (MLAS) and TFLite (XNNPACK) on CPUs
+
+
+def tiles_of(runtime: str, precision: str, compute_capability: str) -> Tiles:
+    """The tiles of a runtime at a precision; GPUs have tensor cores from compute capability 7.0 on."""
+    if runtime != "tensorrt":
+        return VECTORS
+    has_tensor_cores = compute_capability != "" and float(compute_capability) >= 7.0
+    return TENSOR_CORES if precision != "fp32" and has_tensor_cores else CUDA_CORES
+
+
+def ceil_to(value: int, tile: int) -> int:
+    """The next multiple of `tile`."""
+    return -(-value // tile) * tile
+
+
+def quantities(workload: Workload, tiles: Tiles, precision: Precision) -> Array:
+    """One row per kernel, one column per price (the base is counted once, on the first kernel)."""
+    rows = np.zeros((len(workload.kernels), len(PRICES)))
+    rows[0, COLUMN["base"]] = 1
+    for row, kernel in zip(rows, workload.kernels, strict=True):
+        row[COLUMN["launch"]] = 1
+        name, macs = compute(kernel, tiles)
+        if macs:
+            row[COLUMN[name]] = macs
+        residual = 0 if kernel.residual is None else kernel.output_elements
+        row[COLUMN["read"]] = BYTES[precision] * (kernel.input_elements + residual)
+        row[COLUMN["write"]] = BYTES[precision] * kernel.output_elements
+        row[COLUMN["weights"]] = BYTES[precision] * kernel.weights
+    return rows
+
+
+def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
+    """The compute class of a kernel and its MACs in whole tiles; 0 for what only moves bytes."""
+    area = kernel.kernel[0] * kernel.kernel[1]
+    pixels = kernel.height * kernel.width
+    out = ceil_to(kernel.out_channels, tiles.few_channels_out if kernel.out_channels <= 32 else tiles.channels_out)
+    if kernel.kind in ("linear", "matmul"):
+        return "linear", kernel.in_channels * ceil_to(kernel.out_channels, tiles.channels_out) * pixels
+    if kernel.kind == "depthwise":
+        name = "depthwise3" if area == 9 else "depthwise" if area % 2 else "depthwise_even"
+        return name, kernel.out_channels * area * pixels
+    if kernel.kind != "conv":
+        return "", 0
+    if kernel.in_channels <= 3:
+        return "first", ceil_to(kernel.in_channels * area, 8) * out * pixels
+    if kernel.groups > 1:
+        return "grouped", kernel.macs
+    channels = ceil_to(kernel.in_channels, tiles.channels_in)
+    if tiles.winograd and kernel.kernel == (3, 3) and kernel.stride == (1, 1) and kernel.dilation == (1, 1):
+        tile_pixels = ceil_to(kernel.height, 8) * ceil_to(kernel.width, 16)
+        return "winograd", channels * ceil_to(kernel.out_channels, 32) * 9 * tile_pixels
+    return "pointwise" if area == 1 else "dense", channels * out * area * ceil_to(pixels, tiles.pixels)
+
+
+# ---------------------------------------------------------------- what a datasheet says of the prices
+
+COMPUTE_EFFICIENCY = {
+    "dense": 0.9, "winograd": 1.7, "pointwise": 0.8, "first": 0.5, "depthwise": 0.3, "depthwise3": 1.0,
+    "depthwise_even": 0.15, "grouped": 0.3, "linear": 0.5,
+}  # fmt: skip
+BANDWIDTH_EFFICIENCY = 0.55
+
+
+def datasheet_prices(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
+    """Prices in ms from peak, bandwidth and launch overhead, at the efficiencies that measured devices reach."""
+    peak = profile.peaks[precision] * 1e12 / 2 / 1e3  # MACs per ms
+    byte = 1e3 / (BANDWIDTH_EFFICIENCY * (profile.bandwidth_gb_s or 1.0) * 1e9)
+    launch = (profile.launch_overhead_us or 10.0) / 1e3
+    prices = {"base": launch, "launch": launch}
+    prices |= {name: 1 / (efficiency * peak) for name, efficiency in COMPUTE_EFFICIENCY.items()}
+    return prices | dict.fromkeys(TRAFFIC, byte)

@@ -1,0 +1,127 @@
+"""Hardware profiles: one TOML file per device + runtime + precision family, found by name, alias or path."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgenas.errors import EdgenasError
+from edgenas.records import HardwareProfile, Precision
+from edgenas.store import read_toml
+
+PACKAGE = Path(__file__).parents[1]
+UNSUPPORTED = {
+    "coral-edge-tpu": "the Edge TPU compiler reads fully quantised TFLite files only; there is no path from ONNX to it",
+}
+
+
+def profiles_folder() -> Path:
+    """Where the shipped profiles are: inside the package in a wheel, beside it in a checkout."""
+    for folder in (PACKAGE / "profiles", PACKAGE.parent / "profiles"):
+        if folder.is_dir():
+            return folder
+    raise EdgenasError(f"the profiles are missing beside {PACKAGE}: install edgenas again")
+
+
+@functools.cache
+def all_profiles() -> tuple[HardwareProfile, ...]:
+    """Every shipped profile, by name."""
+    return tuple(profile_from_file(path) for path in sorted(profiles_folder().glob("*.toml")))
+
+
+def profile_from_name(name: str) -> HardwareProfile:
+    """The profile of that name or alias, or read from that file (a path that ends in .toml)."""
+    if name.endswith(".toml"):
+        return profile_from_file(Path(name))
+    names: dict[str, HardwareProfile] = {}
+    for profile in all_profiles():
+        names |= dict.fromkeys((profile.name, *profile.aliases), profile)
+    if name in names:
+        return names[name]
+    if name in UNSUPPORTED:
+        raise EdgenasError(f"target {name!r} is not supported: {UNSUPPORTED[name]}")
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}? " if near else ""
+    raise EdgenasError(f"unknown target {name!r}: {hint}`edgenas targets` lists all; a path to a .toml file works too")
+
+
+def profile_from_file(path: Path) -> HardwareProfile:
+    """The profile in a TOML file, strictly read."""
+    profile = read_toml(path, HardwareProfile)
+    if profile.precision not in profile.precisions:
+        raise EdgenasError(f"{path}: precision {profile.precision!r} is not one of its precisions {profile.precisions}")
+    numbers = {**profile.peaks, "bandwidth_gb_s": profile.bandwidth_gb_s, "memory_mb": profile.memory_mb}
+    for key, value in numbers.items():
+        if value is not None and not value > 0:
+            raise EdgenasError(f"{path}: {key} is {value}, it must be positive")
+    return profile
+
+
+def precision_of(profile: HardwareProfile, precision: Precision | None) -> Precision:
+    """The precision asked for, the profile's own where None is. Raises EdgenasError where the device cannot do it."""
+    if precision is None:
+        return profile.precision
+    if precision not in profile.precisions:
+        raise EdgenasError(f"{profile.name} has no {precision}: choose --precision {' or '.join(profile.precisions)}")
+    return precision
+
+
+def resolved(name: str, profile: HardwareProfile) -> str:
+    """One line that says which profile a name stands for and how far its latencies can be trusted."""
+    alias = "" if name == profile.name else f"{name} = "
+    return f"{alias}{profile.name}: {profile.device}, {profile.runtime} {profile.runtime_version}, {trust(profile)}"
+
+
+def trust(profile: HardwareProfile) -> str:
+    """How far the profile's latencies can be trusted, in words."""
+    if profile.runtime == "onnxruntime" and profile.name == "host-cpu":
+        return "measured on this machine"
+    if profile.calibration is not None:
+        card = profile.calibration
+        return f"calibrated on {card.n} measured networks (held-out error {100 * card.mape:.1f} %)"
+    band = f", +-{100 * profile.error_band:.0f} %" if profile.error_band else ""
+    return f"from the datasheet{band}"
+
+
+def write_profile(profile: HardwareProfile, path: Path) -> None:
+    """Write a profile as TOML that `profile_from_file` reads back to the same record."""
+    try:
+        path.write_text(toml_from_profile(profile))
+    except OSError as error:
+        raise EdgenasError(f"cannot write {path}: {error.strerror}") from error
+
+
+def toml_from_profile(profile: HardwareProfile) -> str:
+    """TOML of everything that is known; plain values first, tables after them."""
+    values = {k: v for k, v in msgspec.to_builtins(profile).items() if v not in (None, "", [], (), {})}
+    return "\n".join(_lines(values, "")).strip() + "\n"
+
+
+def _lines(values: dict[str, Any], path: str) -> list[str]:
+    tables = {k: v for k, v in values.items() if isinstance(v, dict)}
+    records = {k: v for k, v in values.items() if isinstance(v, list | tuple) and v and isinstance(v[0], dict)}
+    plain = {k: v for k, v in values.items() if k not in tables and k not in records}
+    lines = [f"{_key(k)} = {_value(v)}" for k, v in plain.items() if v is not None]
+    for key, table in tables.items():
+        lines += ["", f"[{path}{_key(key)}]", *_lines(table, f"{path}{_key(key)}.")]
+    for key, entries in records.items():
+        for entry in entries:
+            lines += ["", f"[[{path}{_key(key)}]]", *_lines(entry, f"{path}{_key(key)}.")]
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def _value(value: Any) -> str:
+    """A JSON literal is a TOML literal for strings, numbers, booleans and arrays of them."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,55 @@
+"""Costs are known before training, and remembered."""
+
+import pytest
+
+from edgenas.architectures.chain import chain
+from edgenas.errors import EdgenasError
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import all_profiles, profile_from_name
+from edgenas.records import Classes, Latency, Limits
+
+SMALL = chain(8, 4, (0,) * 4, (3,) * 4, Classes(10))
+LARGE = chain(64, 12, (1,) * 12, (5,) * 12, Classes(10))
+
+
+@pytest.mark.parametrize("profile", [p for p in all_profiles() if p.peaks], ids=lambda profile: profile.name)
+def test_a_larger_network_is_slower_on_every_target_at_every_precision(profile) -> None:
+    for precision in profile.precisions:
+        small, large = (latency_from_workload(profile, network, precision).ms for network in (SMALL, LARGE))
+        assert 0 < small < large
+
+
+def test_a_cost_has_one_latency_for_each_target_and_says_where_it_comes_from() -> None:
+    targets = [profile_from_name("jetson"), profile_from_name("raspberry-pi-5")]
+    cost = CostModel(targets, None, Limits())(SMALL)
+    assert list(cost.latencies) == ["jetson-orin-nano-8gb-super", "raspberry-pi-5"]
+    assert {latency.origin for latency in cost.latencies.values()} == {"datasheet"}
+    assert "fp16, batch 1, MAXN_SUPER" in cost.latencies["jetson-orin-nano-8gb-super"].detail
+
+
+def test_measuring_replaces_the_prediction_and_happens_once() -> None:
+    calls = []
+
+    def measure(architecture, workload):
+        calls.append(architecture)
+        return Latency(1.25, "measured", "host-cpu")
+
+    model = CostModel([profile_from_name("host-cpu")], None, Limits(), measure)
+    assert model(SMALL).latencies["host-cpu"].ms == 1.25
+    assert model(SMALL) is model(SMALL)
+    assert len(calls) == 1
+
+
+def test_what_breaks_a_limit_already_is_not_measured() -> None:
+    def measure(architecture, workload):
+        raise AssertionError("measured")
+
+    limits = Limits(params=100)
+    cost = CostModel([profile_from_name("host-cpu")], None, limits, measure)(SMALL)
+    assert limits.broken(cost) == (f"{cost.params} parameters > 100",)
+
+
+def test_a_target_without_figures_says_that_it_must_be_measured() -> None:
+    with pytest.raises(EdgenasError, match="host-cpu has no peak and bandwidth"):
+        CostModel([profile_from_name("host-cpu")], None, Limits())(SMALL)
