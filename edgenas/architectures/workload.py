@@ -14,6 +14,7 @@ from edgenas.records import (
     Head,
     Kernel,
     KernelKind,
+    MultiBranchArchitecture,
     Workload,
 )
 
@@ -160,6 +161,10 @@ def workload_from_architecture(architecture: Architecture) -> Workload:
         from edgenas.architectures.chain import workload_from_chain
 
         return workload_from_chain(architecture)
+    if isinstance(architecture, MultiBranchArchitecture):
+        from edgenas.architectures.multibranch import workload_from_multibranch
+
+        return workload_from_multibranch(architecture)
     raise TypeError(type(architecture).__name__)
 
 

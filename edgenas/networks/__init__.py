@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from edgenas.records import Architecture, ChainArchitecture
+from edgenas.records import Architecture, ChainArchitecture, MultiBranchArchitecture
 
 
 def network_from_architecture(architecture: Architecture) -> nn.Module:
@@ -13,4 +13,8 @@ def network_from_architecture(architecture: Architecture) -> nn.Module:
         from edgenas.networks.chain import Chain
 
         return Chain(architecture)
+    if isinstance(architecture, MultiBranchArchitecture):
+        from edgenas.networks.multibranch import MultiBranch
+
+        return MultiBranch(architecture)
     raise TypeError(type(architecture).__name__)

@@ -1,0 +1,181 @@
+"""Multi-branch cells: the space of NSE (Ci et al., "Evolving Search Space for Neural Architecture Search", arXiv 2011.10904).
+
+Stem convolution, a string of cells, a 1x1 convolution, one global pooling, one head. A cell is the arithmetic mean of its
+branches; where it keeps the shape (kind N), its input is one more member of the mean, and with no branch it is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from edgenas.architectures.workload import Tracer
+from edgenas.errors import EdgenasError
+from edgenas.records import BranchCell, MultiBranchArchitecture, Record, Workload
+
+POOLS = (19, 27, 72)
+
+
+class Mobile(Record, frozen=True):
+    """Inverted bottleneck: 1x1 expand, depthwise k x k, 1x1 project; `groups` of the two 1x1 convolutions."""
+
+    kernel: int
+    expand: int
+    dilation: int = 1
+    groups: tuple[int, int] = (1, 1)
+
+
+class Dense(Record, frozen=True):
+    """Bottleneck with `count` dense 3x3 convolutions in the middle, the stride in the last."""
+
+    count: int
+    expand: int
+
+
+class Rectangle(Record, frozen=True):
+    """Bottleneck with a dense 1xk and a dense kx1 in the middle: each halves one side where the stride is 2."""
+
+    kernel: int
+    expand: int
+
+
+Operation = Mobile | Dense | Rectangle
+
+
+class Convolution(Record, frozen=True):
+    """One bias-free convolution with its batch norm, and a ReLU unless it is a branch's last."""
+
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: int = 1
+    groups: int = 1
+    activation: str = "relu"
+
+
+def pool_operations(pool: int) -> tuple[Operation, ...]:
+    """The operations of a published pool, in the order that published networks index."""
+    rectangles = tuple(Rectangle(kernel, expand) for kernel in (5, 7) for expand in (1, 2, 4))
+    if pool == 19:
+        mobiles: tuple[Operation, ...] = tuple(Mobile(kernel, expand) for kernel in (3, 5, 7) for expand in (1, 3, 6))
+        return (*mobiles, Dense(1, 1), Dense(1, 2), Dense(2, 1), Dense(2, 2), *rectangles)
+    if pool not in POOLS:
+        raise EdgenasError(f"there is no pool of {pool} operations: 19, 27 or 72")
+    dilated = tuple(Mobile(3, expand, dilation) for expand in (1, 3, 6) for dilation in (1, 2, 3))
+    plain = tuple(Mobile(kernel, expand) for kernel in (5, 7, 9, 11) for expand in (1, 3, 6))
+    base: tuple[Operation, ...] = (*dilated, *plain, *rectangles)
+    if pool == 27:
+        return base
+    grouped = product((3, 5, 7, 9, 11), (1, 3, 6), ((1, 2), (2, 1), (2, 2)))
+    return (*base, *(Mobile(kernel, expand, groups=groups) for kernel, expand, groups in grouped))
+
+
+def branch_convolutions(op: Operation, in_channels: int, out_channels: int, stride: int) -> tuple[Convolution, ...]:
+    """The convolutions of one branch, in execution order: expand, middle, project. Network and workload both read this."""
+    middle = in_channels * op.expand
+    first, last = op.groups if isinstance(op, Mobile) else (1, 1)
+    return (
+        Convolution(in_channels, middle, groups=first),
+        *_middle(op, middle, stride),
+        Convolution(middle, out_channels, groups=last, activation=""),
+    )
+
+
+def _middle(op: Operation, channels: int, stride: int) -> tuple[Convolution, ...]:
+    if isinstance(op, Mobile):
+        pad = (op.kernel + 2 * (op.dilation - 1)) // 2  # as published: keeps the size for every pair in the pools
+        side = (op.kernel, op.kernel)
+        return (
+            Convolution(channels, channels, side, (stride, stride), (pad, pad), dilation=op.dilation, groups=channels),
+        )
+    if isinstance(op, Dense):
+        strides = (1,) * (op.count - 1) + (stride,)
+        return tuple(Convolution(channels, channels, (3, 3), (s, s), (1, 1)) for s in strides)
+    k, half = op.kernel, op.kernel // 2
+    return (
+        Convolution(channels, channels, (1, k), (1, stride), (0, half)),
+        Convolution(channels, channels, (k, 1), (stride, 1), (half, 0)),
+    )
+
+
+def cell_kinds(template: str, repeats: Sequence[int]) -> str:
+    """The string of cell kinds of a published template: every N is repeated, `NER` + [1, 3, 3] = N R NNN R NNN.
+
+    `template` NR: every stage after the first is entered by an R cell; NER: the stage before the last R by an E cell, and the
+    last one too, as in N R NNN R NNN R NNN E NNN R NNN E.
+    """
+    if template == "NR":
+        return "N" * repeats[0] + "".join("R" + "N" * count for count in repeats[1:])
+    if template != "NER":
+        raise EdgenasError(f"cell template {template!r} is unknown: NR or NER")
+    entries = ["R"] * (len(repeats) - 1)
+    entries[-2] = "E"
+    return (
+        "N" * repeats[0] + "".join(kind + "N" * count for kind, count in zip(entries, repeats[1:], strict=True)) + "E"
+    )
+
+
+def branch_cells(kinds: str, channels: Sequence[int], ops: Sequence[Sequence[int]]) -> tuple[BranchCell, ...]:
+    """Cells of these kinds and operations; `channels`: of the stem, then of what each E or R cell leads to."""
+    stages = [sum(kind != "N" for kind in kinds[: index + 1]) for index in range(len(kinds))]
+    if len(channels) != 1 + sum(kind != "N" for kind in kinds) or len(ops) != len(kinds):
+        raise EdgenasError(
+            f"cells {kinds} need {1 + sum(kind != 'N' for kind in kinds)} channel numbers and {len(kinds)} sets of operations, "
+            f"not {len(channels)} and {len(ops)}"
+        )
+    return tuple(
+        BranchCell(kind, channels[stage], tuple(sorted(chosen)))  # type: ignore[arg-type]
+        for kind, stage, chosen in zip(kinds, stages, ops, strict=True)
+    )
+
+
+def check_multibranch(architecture: MultiBranchArchitecture) -> None:
+    """Raise EdgenasError where the cells do not make a network."""
+    operations = pool_operations(architecture.pool)
+    channels = architecture.stem_channels
+    for index, cell in enumerate(architecture.cells):
+        where = f"cell {index} ({cell.kind})"
+        if len(set(cell.ops)) != len(cell.ops) or any(not 0 <= op < len(operations) for op in cell.ops):
+            raise EdgenasError(
+                f"{where} has operations {list(cell.ops)}: need distinct indices below {len(operations)}"
+            )
+        if cell.kind != "N" and not cell.ops:
+            raise EdgenasError(f"{where} has no operation: only an N cell may be left out")
+        if cell.kind == "N" and cell.out_channels != channels:
+            raise EdgenasError(f"{where} changes {channels} channels to {cell.out_channels}: only E and R cells do")
+        for op in cell.ops:
+            for conv in branch_convolutions(operations[op], channels, cell.out_channels, 1):
+                if conv.in_channels % conv.groups or conv.out_channels % conv.groups:
+                    raise EdgenasError(f"{where}: operation {op} has {conv.groups} groups on an odd number of channels")
+        channels = cell.out_channels
+
+
+def workload_from_multibranch(architecture: MultiBranchArchitecture) -> Workload:
+    """Kernels as a runtime launches them: branch after branch, then the mean; norms and ReLUs ride on their convolutions."""
+    check_multibranch(architecture)
+    operations = pool_operations(architecture.pool)
+    trace = Tracer(architecture.in_channels, architecture.image_size, architecture.image_size)
+    here = trace.conv(-1, architecture.stem_channels, 3, stride=architecture.stem_stride, norm=True, activation="relu")
+    for cell in architecture.cells:
+        members = [here] if cell.kind == "N" else []
+        for op in cell.ops:
+            end, stride = here, 2 if cell.kind == "R" else 1
+            for conv in branch_convolutions(operations[op], trace.shape(here)[0], cell.out_channels, stride):
+                end = trace.conv(
+                    end,
+                    conv.out_channels,
+                    conv.kernel,
+                    stride=conv.stride,
+                    padding=conv.padding,
+                    dilation=conv.dilation,
+                    groups=conv.groups,
+                    norm=True,
+                    activation=conv.activation,
+                )
+            members.append(end)
+        here = trace.elementwise("mean", members) if len(members) > 1 else members[0]
+    here = trace.conv(here, architecture.tail_channels, 1, activation="relu")
+    trace.head(here, architecture.head)
+    return trace.workload()
