@@ -53,17 +53,13 @@ def checked_file(path: Path, sha256: str | None, known_only: bool = False) -> Pa
         raise DataError(f"detector file {path} does not exist: name the ONNX file that you downloaded")
     data = path.read_bytes()
     if data.startswith(POINTER):
-        raise DataError(
-            f"{path} is a Git LFS pointer ({len(data)} bytes), not the model: run `git lfs pull` first"
-        )
+        raise DataError(f"{path} is a Git LFS pointer ({len(data)} bytes), not the model: run `git lfs pull` first")
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256.lower():
         raise DataError(f"{path} has sha256 {found}, not the given {sha256}: download it again")
     if sha256 is None and known_only and found not in KNOWN_SHA256:
         known = ", ".join(f"{digest} {name}" for digest, name in KNOWN_SHA256.items())
-        raise DataError(
-            f"{path} has sha256 {found}, not a known one ({known}); --detector-sha256 states another"
-        )
+        raise DataError(f"{path} has sha256 {found}, not a known one ({known}); --detector-sha256 states another")
     return path
 
 

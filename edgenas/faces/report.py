@@ -170,7 +170,8 @@ def threshold_from_embeddings(
     impostors = int((~pairs.genuine).sum())
     if far * impostors < 1:
         raise DataError(
-            f"FAR {far:g} needs {int(np.ceil(1 / far))} impostor pairs, here are {impostors}: add identities or ask for a larger FAR"
+            f"FAR {far:g} needs {int(np.ceil(1 / far))} impostor pairs, here are {impostors}: "
+            "add people, or ask for a larger FAR"
         )
     ordered = SortedPairs(pairs)
     tar, threshold = roc_from_pairs(pairs).at_far(far)

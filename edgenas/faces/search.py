@@ -71,7 +71,9 @@ class Vectors:
                 raise MissingExtraError(
                     f"a gallery of {self.size} samples (more than {self.exact_limit}) needs usearch: pip install 'edgenas[faces]'"
                 ) from error
-            self._index = Index(ndim=self.dim, metric="ip", dtype="f32")
+            self._index = Index(
+                ndim=self.dim, metric="ip", dtype="f32", connectivity=32, expansion_add=128, expansion_search=512
+            )
             self._index.add(np.arange(self.size), self._rows[: self.size])
         return np.asarray(self._index.search(probe, count).keys, np.int64)
 
