@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from edgenas.records import (
     Architecture,
+    CellArchitecture,
     ChainArchitecture,
     Classes,
     Head,
@@ -165,6 +166,10 @@ def workload_from_architecture(architecture: Architecture) -> Workload:
         from edgenas.architectures.multibranch import workload_from_multibranch
 
         return workload_from_multibranch(architecture)
+    if isinstance(architecture, CellArchitecture):
+        from edgenas.architectures.cell_workload import workload_from_cell
+
+        return workload_from_cell(architecture)
     raise TypeError(type(architecture).__name__)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from edgenas.records import Architecture, ChainArchitecture, MultiBranchArchitecture
+from edgenas.records import Architecture, CellArchitecture, ChainArchitecture, MultiBranchArchitecture
 
 
 def network_from_architecture(architecture: Architecture) -> nn.Module:
@@ -17,4 +17,8 @@ def network_from_architecture(architecture: Architecture) -> nn.Module:
         from edgenas.networks.multibranch import MultiBranch
 
         return MultiBranch(architecture)
+    if isinstance(architecture, CellArchitecture):
+        from edgenas.networks.cell import network_from_cell
+
+        return network_from_cell(architecture)
     raise TypeError(type(architecture).__name__)

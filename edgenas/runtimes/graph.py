@@ -233,10 +233,14 @@ class _Graph:
         return self._node("Concat", [self._map(source) for source in kernel.inputs], name, axis=1)
 
     def _slice(self, name: str, _: int, kernel: Kernel) -> str:
-        ends = self._constant(f"{name}_end", np.array([kernel.out_channels], np.int64))
-        begin = self._constant("slice_begin", np.array([0], np.int64))
-        axis = self._constant("slice_axis", np.array([1], np.int64))
-        return self._node("Slice", [self._map(kernel.inputs[0]), begin, ends, axis], name)
+        """The first channels, the last rows and columns."""
+        rows, columns = kernel.in_height - kernel.height, kernel.in_width - kernel.width
+        begins = self._constant(f"{name}_begin", np.array([0, rows, columns], np.int64))
+        ends = self._constant(
+            f"{name}_end", np.array([kernel.out_channels, kernel.in_height, kernel.in_width], np.int64)
+        )
+        axes = self._constant("slice_axes", np.array([1, 2, 3], np.int64))
+        return self._node("Slice", [self._map(kernel.inputs[0]), begins, ends, axes], name)
 
     def _shuffle(self, name: str, _: int, kernel: Kernel) -> str:
         groups, channels, height, width = kernel.groups, kernel.in_channels, kernel.height, kernel.width

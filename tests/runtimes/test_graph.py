@@ -57,7 +57,7 @@ def reference(workload: Workload, weights: dict[int, KernelWeights], x: np.ndarr
         elif k.kind == "concat":
             y = torch.cat(inputs, 1)
         elif k.kind == "slice":
-            y = inputs[0][:, : k.out_channels]
+            y = inputs[0][:, : k.out_channels, k.in_height - k.height :, k.in_width - k.width :]
         elif k.kind == "shuffle":
             y = f.channel_shuffle(inputs[0], k.groups)
         elif k.kind == "resize":
