@@ -116,7 +116,7 @@ class Ladder:
         if low in trial.scores and low in best.scores:
             apart = trial.scores[low] > best.scores[high] or best.scores[low] > trial.scores[high]
             if not apart:
-                return math.inf if _expense(trial.cost) < _expense(best.cost) else -math.inf
+                return math.inf if expense(trial.cost) < expense(best.cost) else -math.inf
         return self.score(trial) - self.score(best)
 
     def confirm(self, trial: Trial, best: Trial) -> Generator[Ask, tuple[Trial, ...], bool]:
@@ -178,5 +178,6 @@ def chain_of(trial: Trial) -> ChainArchitecture:
     return architecture
 
 
-def _expense(cost: Cost) -> tuple[float, int]:
+def expense(cost: Cost) -> tuple[float, int]:
+    """(latency in ms on the slowest target, parameters): what a tie is decided by."""
     return (max((latency.ms for latency in cost.latencies.values()), default=0.0), cost.params)

@@ -1,0 +1,200 @@
+"""What the other searches are compared with: random members of the chain space, and Optuna's NSGA-II and TPE over it.
+
+All stop at an equal budget: the sum of epochs times bytes moved, which is what training these networks costs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Literal
+
+from edgenas.architectures.chain import ChainSpace
+from edgenas.errors import LimitError, MissingExtraError, TrainingError
+from edgenas.methods import CostOf, Method
+from edgenas.methods.ladder import Training, expense
+from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Decision, Limits, Record, Trial
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial as OptunaTrial
+
+DRAWS = 10_000  # random members looked at before a limit is called unreachable
+
+
+class BaselineRules(Record, frozen=True):
+    """How much a baseline may spend: `trials`, or `budget` (epochs x bytes moved) where that is set, whichever ends first."""
+
+    trials: int = 24
+    epochs: int = 10
+    population: int = 8
+    budget: float | None = None
+
+
+def work(trial: Trial) -> float:
+    """What training a trial cost, in epochs times bytes moved by one image; nothing for one that was never trained."""
+    return trial.candidate.recipe.epochs * trial.cost.bytes_moved if trial.status == "complete" else 0.0
+
+
+def random_search(
+    space: ChainSpace,
+    rules: BaselineRules,
+    training: Training,
+    cost: CostOf,
+    limits: Limits | None = None,
+    objective: str = "val_accuracy",
+    seed: int = 0,
+    phase: str = "random",
+) -> Method:
+    """Feasible members drawn uniformly in depth, width, operations and kernels."""
+    members = _random_members(space, cost, limits or Limits(), random.Random(seed))
+    candidates = (Candidate(net, training.recipe_for(rules.epochs, cost(net)), phase) for net in members)
+    trials = yield from _spend(candidates, rules, cost)
+    return _best(trials, objective)
+
+
+def nsga2(
+    space: ChainSpace,
+    rules: BaselineRules,
+    training: Training,
+    cost: CostOf,
+    limits: Limits | None = None,
+    objective: str = "val_accuracy",
+    seed: int = 0,
+) -> Method:
+    """Deb et al. 2002, by Optuna: error, latency and parameters minimised; broken limits are constraints."""
+    return (yield from _optuna_search("nsga2", space, rules, training, cost, limits or Limits(), objective, seed))
+
+
+def tpe(
+    space: ChainSpace,
+    rules: BaselineRules,
+    training: Training,
+    cost: CostOf,
+    limits: Limits | None = None,
+    objective: str = "val_accuracy",
+    seed: int = 0,
+) -> Method:
+    """Bergstra et al. 2011, by Optuna: error, latency and parameters minimised."""
+    return (yield from _optuna_search("tpe", space, rules, training, cost, limits or Limits(), objective, seed))
+
+
+def with_control(
+    method: Method, space: ChainSpace, training: Training, cost: CostOf, limits: Limits, seed: int
+) -> Method:
+    """Run `method`, then spend what it spent on random members of the same space (phase "control")."""
+    spent = 0.0
+    epochs = 1
+    answers: tuple[Trial, ...] = ()
+    ask = next(method)
+    while True:
+        answers = yield ask
+        spent += sum(work(trial) for trial in answers)
+        epochs = max([epochs, *(t.candidate.recipe.epochs for t in answers)])
+        try:
+            ask = method.send(answers)
+        except StopIteration as end:
+            choice: Choice = end.value
+            break
+    plain = Training(training.recipe)
+    rules = BaselineRules(trials=DRAWS, epochs=choice.macro.get("epochs", epochs), budget=spent)
+    candidates = (
+        Candidate(net, plain.recipe_for(rules.epochs, cost(net)), "control")
+        for net in _random_members(space, cost, limits, random.Random(seed))
+    )
+    yield from _spend(candidates, rules, cost)
+    return choice
+
+
+def _spend(
+    candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf
+) -> Generator[Ask, tuple[Trial, ...], list[Trial]]:
+    """Ask for candidates one by one, the next ones being known, until the budget is spent."""
+    planned: list[Candidate] = []
+    spent = 0.0
+    while len(planned) < rules.trials and (rules.budget is None or spent < rules.budget):
+        candidate = next(candidates)
+        planned.append(candidate)
+        spent += candidate.recipe.epochs * cost(candidate.architecture).bytes_moved
+    trials: list[Trial] = []
+    for index, candidate in enumerate(planned):
+        trials += yield Ask((candidate,), tuple(planned[index + 1 : index + 9]))
+    return trials
+
+
+def _random_members(space: ChainSpace, cost: CostOf, limits: Limits, rng: random.Random) -> Iterator[ChainArchitecture]:
+    seen: set[str] = set()
+    draws = 0
+    while True:
+        net = _random_member(space, rng)
+        draws += 1
+        if net.fingerprint not in seen and not limits.broken(cost(net)):
+            seen.add(net.fingerprint)
+            draws = 0
+            yield net
+        elif draws >= DRAWS:
+            raise LimitError(
+                f"{DRAWS} random members of the space held no new one within the limit ({len(seen)} before): raise the limit"
+            )
+
+
+def _random_member(space: ChainSpace, rng: random.Random) -> ChainArchitecture:
+    depth = rng.randint(space.min_depth, space.max_depth)
+    width = rng.randrange(space.min_width, space.max_width + 1, space.width_step)
+    ops = tuple(rng.randint(0, 1) for _ in range(depth))
+    return space.chain(depth, width, ops, tuple(rng.choice(space.kernels) for _ in range(depth)))
+
+
+def _optuna_search(
+    sampler: Literal["nsga2", "tpe"],
+    space: ChainSpace,
+    rules: BaselineRules,
+    training: Training,
+    cost: CostOf,
+    limits: Limits,
+    objective: str,
+    seed: int,
+) -> Method:
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtraError(f"--method {sampler} needs Optuna: pip install 'edgenas[baselines]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    samplers = {
+        "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=rules.population, seed=seed),
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=rules.population),
+    }
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=samplers[sampler]())
+    trials: list[Trial] = []
+    spent = 0.0
+    while len(trials) < rules.trials and (rules.budget is None or spent < rules.budget):
+        asked = [study.ask() for _ in range(min(rules.population, rules.trials - len(trials)))]
+        nets = [_suggested(space, suggestion) for suggestion in asked]
+        answers = yield Ask(tuple(Candidate(n, training.recipe_for(rules.epochs, cost(n)), sampler) for n in nets))
+        for suggestion, trial in zip(asked, answers, strict=True):
+            if trial.status == "complete":
+                latency, params = expense(trial.cost)
+                study.tell(suggestion, [100.0 - trial.scores[objective], latency, float(params)])
+            else:
+                study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
+        trials += answers
+        spent += sum(work(trial) for trial in answers)
+    return _best(trials, objective)
+
+
+def _suggested(space: ChainSpace, suggestion: OptunaTrial) -> ChainArchitecture:
+    depth = suggestion.suggest_int("depth", space.min_depth, space.max_depth)
+    width = suggestion.suggest_int("width", space.min_width, space.max_width, step=space.width_step)
+    ops = tuple(suggestion.suggest_int(f"op_{layer}", 0, 1) for layer in range(depth))
+    kernels = tuple(suggestion.suggest_categorical(f"kernel_{layer}", space.kernels) for layer in range(depth))
+    return space.chain(depth, width, ops, kernels)
+
+
+def _best(trials: list[Trial], objective: str) -> Choice:
+    complete = [trial for trial in trials if trial.status == "complete"]
+    if not complete:
+        raise TrainingError("no candidate could be trained: see the failed trials in the study")
+    best = max(complete, key=lambda trial: (trial.scores[objective], -expense(trial.cost)[0], -trial.cost.params))
+    verdict = Decision(
+        best.candidate.phase, "accept", "the best of all", score=best.scores[objective], key=best.candidate.key
+    )
+    return Choice(best, {}, (verdict,))
