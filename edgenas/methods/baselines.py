@@ -159,11 +159,12 @@ def _optuna_search(
     except ImportError:
         raise MissingExtraError(f"--method {sampler} needs Optuna: pip install 'edgenas[baselines]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    samplers = {
-        "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=rules.population, seed=seed),
-        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=rules.population),
-    }
-    study = optuna.create_study(directions=["minimize"] * 3, sampler=samplers[sampler]())
+    chosen: optuna.samplers.BaseSampler
+    if sampler == "nsga2":
+        chosen = optuna.samplers.NSGAIISampler(population_size=rules.population, seed=seed)
+    else:
+        chosen = optuna.samplers.TPESampler(seed=seed, n_startup_trials=rules.population)
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=chosen)
     trials: list[Trial] = []
     spent = 0.0
     while len(trials) < rules.trials and (rules.budget is None or spent < rules.budget):
@@ -171,11 +172,10 @@ def _optuna_search(
         nets = [_suggested(space, suggestion) for suggestion in asked]
         answers = yield Ask(tuple(Candidate(n, training.recipe_for(rules.epochs, cost(n)), sampler) for n in nets))
         for suggestion, trial in zip(asked, answers, strict=True):
-            if trial.status == "complete":
-                latency, params = expense(trial.cost)
-                study.tell(suggestion, [100.0 - trial.scores[objective], latency, float(params)])
-            else:
-                study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
+            suggestion.set_constraint("limits", float(len(limits.broken(trial.cost))))
+            latency, params = expense(trial.cost)
+            error = 100.0 - trial.scores[objective] if trial.status == "complete" else 100.0
+            study.tell(suggestion, [error, latency, float(params)])
         trials += answers
         spent += sum(work(trial) for trial in answers)
     return _best(trials, objective)

@@ -83,7 +83,7 @@ class TaskSettings(Record, frozen=True):
     flip: bool | None = None
     seed: int = 0  # of the validation split
     search_images: int | None = None  # stratified subsample of the training split
-    settings: dict[str, float] = {}  # noqa: RUF012  (msgspec copies it)
+    settings: dict[str, float] = {}
 
 
 def load_task(settings: TaskSettings) -> Task:

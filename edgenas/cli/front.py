@@ -1,0 +1,86 @@
+"""`edgenas front`, and the text form of what a search found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from edgenas.cli.output import emit, table
+
+
+def front(
+    study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Print a study's Pareto front: networks that no other beats in score, latency and parameters.
+
+    Example: edgenas front studies/digits-jetson-orin-nano-8gb-super-gnas-1a2b3c4d
+    """
+    from edgenas.cli.studies import study_folder
+    from edgenas.records import Choice
+    from edgenas.report.front import summary
+    from edgenas.store import Store
+
+    folder = study_folder(study)
+    with Store.read(folder) as store:
+        ledger = store.ledger()
+        choice = store.get("choice", "choice", Choice)
+        seconds = sum(trial.seconds for trial in store.trials())
+        document = summary(store.study, str(folder), ledger, choice, seconds)
+    emit(document, as_json=as_json, text=front_text(document))
+
+
+def front_text(document: dict[str, Any]) -> str:
+    """The front as a table, the choice marked with an arrow, the control's front below."""
+    chosen = document["chosen"]
+    rows = [_row(item, chosen) for item in document["front"]]
+    if chosen and chosen["trial"] not in {item["trial"] for item in document["front"]}:
+        rows.append(_row(chosen, chosen))
+    text = table(("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"), rows)
+    if "control" in document:
+        text += "\n\nrandom members of the same space at the same budget:\n"
+        text += table(
+            ("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"),
+            [_row(item, None) for item in document["control"]],
+        )
+    if "serving_set" in document:
+        numbers = ", ".join(map(str, document["serving_set"]["trials"]))
+        text += f"\n\nserves all targets within {document['serving_set']['tolerance']} points: trial {numbers}"
+    counts = f"{document['trials']} trained, {document['infeasible']} infeasible, {document['failed']} failed"
+    text += f"\n\n{document['study']}: {counts}"
+    if chosen is None:
+        text += "\nno choice yet: run the same `edgenas search` again to go on"
+    return text
+
+
+def _row(item: dict[str, Any], chosen: dict[str, Any] | None) -> tuple[str, ...]:
+    score = item.get("val_accuracy", item.get("val_tar"))
+    latency = item["latency"]
+    return (
+        "->" if chosen and item["trial"] == chosen["trial"] else "",
+        str(item["trial"]),
+        item["phase"],
+        str(item["epochs"]),
+        f"{score:.2f}" if score is not None else "-",
+        f"{latency['ms']:.3f}" if latency["ms"] is not None else "-",
+        latency["origin"] or "-",
+        f"{item['params']:,}",
+        network_words(item["architecture"]),
+    )
+
+
+def network_words(architecture: dict[str, Any]) -> str:
+    """A network in a few words."""
+    if architecture["type"] == "chain":
+        words = f"depth {architecture['depth']}, width {architecture['width']}"
+        dense = [str(i) for i, op in enumerate(architecture["ops"]) if op == 1]
+        large = [f"{i}:{k}" for i, k in enumerate(architecture["kernels"]) if k != 3]
+        return (
+            words + (f", dense {' '.join(dense)}" if dense else "") + (f", kernels {' '.join(large)}" if large else "")
+        )
+    if architecture["type"] == "multibranch":
+        return f"{len(architecture['cells'])} cells of pool {architecture['pool']}"
+    if architecture["type"] == "cell":
+        return f"{architecture['cell']['space']} cells, {architecture['channels']} channels"
+    return str(architecture["type"])

@@ -1,0 +1,193 @@
+"""What a search is asked for, from flags or a project file, and what that decides: the study record."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edgenas import __version__
+from edgenas.architectures.chain import ChainSpace
+from edgenas.errors import EdgenasError
+from edgenas.methods.baselines import BaselineRules
+from edgenas.methods.gnas import GnasRules
+from edgenas.methods.ladder import Policy
+from edgenas.methods.trgnas import TrgnasRules
+from edgenas.records import HardwareProfile, Head, Limits, Precision, Record, Study, canonical_json
+from edgenas.store import read_toml
+
+MethodName = Literal["gnas", "trgnas", "nse", "nal", "random", "nsga2", "tpe"]
+PresetName = Literal["tiny", "t", "m", "trg"]
+Rules = GnasRules | TrgnasRules | BaselineRules
+
+
+class SearchSettings(Record, frozen=True):
+    """Every setting that decides what a search does: the flags of `edgenas search`, and the keys of a project file."""
+
+    target: tuple[str, ...] = ("jetson",)
+    data: str = "digits"
+    data_dir: str | None = None
+    task: Literal["classification", "faces"] = "classification"
+    method: MethodName = "gnas"
+    preset: PresetName | None = None
+    min_depth: int | None = None
+    max_depth: int | None = None
+    min_width: int | None = None
+    max_width: int | None = None
+    width_step: int | None = None
+    recipe: str = "fast"
+    epoch_scale: float | None = None
+    search_images: int | None = None
+    budget: float | None = None
+    max_latency_ms: float | None = None
+    max_params: int | None = None
+    max_size_mb: float | None = None
+    max_memory_mb: float | None = None
+    max_energy_mj: float | None = None
+    policy: Policy = "gnas"
+    confirm_seeds: int = 0
+    control: Literal["random"] | None = None
+    image_size: int | None = None
+    flip: bool | None = None
+    seed: int = 0
+    precision: Precision | None = None
+    final_width: Literal["matched", "macro"] = "matched"
+    pool: Literal[19, 27, 72] | None = None
+    rounds: int | None = None
+    from_study: str | None = None
+    rules: dict[str, float] = {}
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_latency_ms, self.max_params, self.max_size_mb, self.max_memory_mb, self.max_energy_mj)
+
+
+class Preset(Record, frozen=True):
+    """Bounds of the chain space and the schedule that suits them."""
+
+    min_depth: int
+    max_depth: int
+    min_width: int
+    max_width: int
+    width_step: int
+    kernels: tuple[int, ...]
+    gnas: GnasRules = GnasRules()
+    trgnas: TrgnasRules = TrgnasRules()
+    baseline: BaselineRules = BaselineRules(trials=100, epochs=25)
+
+
+# tiny: minutes on two cores. The first epochs, the slack of a matched candidate and the micro epochs are scaled down with it.
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(
+        4,
+        10,
+        8,
+        24,
+        4,
+        (3, 5),
+        GnasRules(first_epochs=6, micro_epochs=4, micro_slack=1_000),
+        TrgnasRules(epochs=10),
+        BaselineRules(trials=24, epochs=10),
+    ),
+    "t": Preset(10, 100, 16, 64, 2, (3, 5)),
+    "m": Preset(10, 100, 16, 128, 2, (3, 5)),
+    "trg": Preset(10, 20, 16, 72, 4, (3, 5, 7)),
+}
+
+
+def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
+    """The project file's settings, overruled by the flags that were given (those that are not None)."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = {key.replace("-", "_"): value for key, value in read_toml(file, dict[str, Any]).items()}
+        if isinstance(values.get("target"), str):
+            values["target"] = [values["target"]]
+    values |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        return msgspec.convert(values, type=SearchSettings)
+    except msgspec.ValidationError as error:
+        raise EdgenasError(f"{file or 'settings'}: {error}: `edgenas search --help` lists what is possible") from error
+
+
+def preset_of(settings: SearchSettings, on_gpu: bool) -> PresetName:
+    """The preset asked for; else tiny on a CPU, and on a GPU the published one of the method."""
+    if settings.preset is not None:
+        return settings.preset
+    if not on_gpu:
+        return "tiny"
+    return "trg" if settings.method == "trgnas" else "t"
+
+
+def space_from(settings: SearchSettings, preset: Preset, head: Head, channels: int, image_size: int) -> ChainSpace:
+    """The preset's bounds with those that were set apart."""
+
+    def bound(name: str) -> int:
+        asked: int | None = getattr(settings, name)
+        value: int = getattr(preset, name) if asked is None else asked
+        return value
+
+    bounds = {name: bound(name) for name in ("min_depth", "max_depth", "min_width", "max_width", "width_step")}
+    return ChainSpace(head=head, in_channels=channels, image_size=image_size, kernels=preset.kernels, **bounds)
+
+
+def rules_from(settings: SearchSettings, preset: Preset) -> Rules:
+    """The preset's rules of the method with those set under [rules]. Raises EdgenasError for a rule it does not have."""
+    rules: Rules = preset.baseline
+    if settings.method == "gnas":
+        rules = preset.gnas
+    elif settings.method == "trgnas":
+        rules = preset.trgnas
+    unknown = sorted(set(settings.rules) - set(rules.__struct_fields__))
+    if unknown:
+        known = ", ".join(rules.__struct_fields__)
+        raise EdgenasError(f"[rules] {', '.join(unknown)}: method {settings.method} has no such rule; it has {known}")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(rules), **settings.rules}, type=type(rules), strict=False)
+    except msgspec.ValidationError as error:
+        raise EdgenasError(f"[rules]: {error}") from error
+
+
+def study_record(
+    settings: SearchSettings, profiles: tuple[HardwareProfile, ...], boards: bool, decided: dict[str, Any]
+) -> Study:
+    """The record that identifies a study: what was asked, and what that decided (space, rules, recipe, data)."""
+    asked = msgspec.to_builtins(settings)
+    asked["target"] = [profile.name for profile in profiles]
+    asked["boards"] = boards
+    return Study(
+        method=settings.method,
+        task=settings.task,
+        data=settings.data,
+        profiles=tuple(profile.name for profile in profiles),
+        precision=settings.precision or profiles[0].precision,
+        limits=settings.limits,
+        seed=settings.seed,
+        settings={"asked": asked, **decided},
+        versions=versions(),
+    )
+
+
+def default_folder(study: Study) -> Path:
+    """studies/<data>-<target>-<method>-<8 hex of all settings>: other settings make another study."""
+    settings = hashlib.sha256(canonical_json(study.settings["asked"])).hexdigest()[:8]
+    data = Path(study.data).resolve().name if Path(study.data).is_dir() else study.data
+    target = study.profiles[0] if len(study.profiles) == 1 else f"{study.profiles[0]}+{len(study.profiles) - 1}"
+    return Path("studies") / f"{data}-{target}-{study.method}-{settings}"
+
+
+def versions() -> dict[str, str]:
+    """Versions that a study's numbers were made with."""
+    names = ("torch", "torchvision", "numpy", "onnxruntime-gpu", "onnxruntime")
+    installed = {name: _version(name) for name in names}
+    return {"edgenas": __version__, "python": sys.version.split()[0], **{n: v for n, v in installed.items() if v}}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

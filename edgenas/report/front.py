@@ -1,0 +1,114 @@
+"""What a study found: its Pareto front, as items for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from edgenas.records import Choice, Study, Trial
+
+CONTROL = "control"
+
+
+def objective_of(study: Study) -> str:
+    """The score that guided the search."""
+    return "val_tar" if study.task == "faces" else "val_accuracy"
+
+
+def front(trials: Sequence[Trial], objective: str, profile: str) -> list[Trial]:
+    """Trained trials that no other beats in score, latency on `profile` and parameters at once; fastest first."""
+    points = {}
+    for trial in trials:
+        if trial.status == "complete":
+            points[trial.candidate.key] = (trial, _point(trial, objective, profile))
+    kept = [
+        trial for trial, point in points.values() if not any(_dominates(other, point) for _, other in points.values())
+    ]
+    return sorted(kept, key=lambda trial: _point(trial, objective, profile)[1:])
+
+
+def smallest_serving_set(
+    trials: Sequence[Trial], objective: str, profiles: Sequence[str], tolerance: float
+) -> list[Trial]:
+    """The fewest trials such that every device has one within `tolerance` points of the best front member that it can get
+    at no more latency than its own best: greedy set cover, the more accurate first on a tie."""
+    complete = [trial for trial in trials if trial.status == "complete"]
+    best = {
+        profile: max(front(complete, objective, profile), key=lambda t: t.scores[objective]) for profile in profiles
+    }
+    serves = {
+        trial.candidate.key: {
+            profile
+            for profile in profiles
+            if trial.scores[objective] >= best[profile].scores[objective] - tolerance
+            and _point(trial, objective, profile)[1] <= _point(best[profile], objective, profile)[1]
+        }
+        for trial in complete
+    }
+    chosen: list[Trial] = []
+    open_profiles = set(profiles)
+    while open_profiles:
+        pick = max(complete, key=lambda t: (len(serves[t.candidate.key] & open_profiles), t.scores[objective]))
+        chosen.append(pick)
+        open_profiles -= serves[pick.candidate.key]
+    return chosen
+
+
+def item(trial: Trial, study: Study) -> dict[str, Any]:
+    """One trial as the CLI prints it."""
+    objective = objective_of(study)
+    latencies = msgspec.to_builtins(trial.cost.latencies)
+    first = latencies.get(study.profiles[0], {})
+    described: dict[str, Any] = {
+        "trial": trial.number,
+        "phase": trial.candidate.phase,
+        "epochs": trial.candidate.recipe.epochs,
+        "architecture": msgspec.to_builtins(trial.candidate.architecture),
+        "params": trial.cost.params,
+        "macs": trial.cost.macs,
+        objective: trial.scores.get(objective),
+        "latency": {key: first.get(key) for key in ("ms", "origin", "profile")},
+        "latencies": latencies,
+    }
+    if "far" in trial.scores:
+        described["far"] = trial.scores["far"]
+    return described
+
+
+def summary(
+    study: Study, folder: str, trials: Sequence[Trial], choice: Choice | None, seconds: float
+) -> dict[str, Any]:
+    """The document of `edgenas search` and `edgenas front`: chosen, front, counts."""
+    objective = objective_of(study)
+    searched = [trial for trial in trials if trial.candidate.phase != CONTROL]
+    control = [trial for trial in trials if trial.candidate.phase == CONTROL]
+    fronts = {profile: [t.number for t in front(searched, objective, profile)] for profile in study.profiles}
+    document: dict[str, Any] = {
+        "study": folder,
+        "method": study.method,
+        "chosen": item(choice.trial, study) if choice else None,
+        "macro": choice.macro if choice else {},
+        "front": [item(trial, study) for trial in front(searched, objective, study.profiles[0])],
+        "fronts": fronts,
+        "trials": sum(trial.status == "complete" for trial in trials),
+        "infeasible": sum(trial.status == "infeasible" for trial in trials),
+        "failed": sum(trial.status == "failed" for trial in trials),
+        "seconds": round(seconds, 3),
+    }
+    if len(study.profiles) > 1 and any(trial.status == "complete" for trial in searched):
+        serving = smallest_serving_set(searched, objective, study.profiles, tolerance=0.5)
+        document["serving_set"] = {"tolerance": 0.5, "trials": [trial.number for trial in serving]}
+    if control:
+        document["control"] = [item(trial, study) for trial in front(control, objective, study.profiles[0])]
+    return document
+
+
+def _point(trial: Trial, objective: str, profile: str) -> tuple[float, float, int]:
+    latency = trial.cost.latencies.get(profile)
+    return (-trial.scores[objective], latency.ms if latency else 0.0, trial.cost.params)
+
+
+def _dominates(a: tuple[float, float, int], b: tuple[float, float, int]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
