@@ -65,41 +65,43 @@ class Store:
         with one_line(folder):
             folder.mkdir(parents=True, exist_ok=True)
         refuse_network_file_system(folder)
-        lock = _take_lock(folder)
-        try:
-            store = cls(folder, _connect(folder), lock)
+        store = cls._open(folder)
+        with contextlib.ExitStack() as undo:
+            undo.callback(store.close)
             with one_line(folder), store._connection as connection:
                 if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                     for statement in TABLES.strip().split("\n"):
                         connection.execute(statement)
                     connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
                     connection.execute("INSERT INTO meta VALUES ('study', ?)", (msgspec.json.encode(study),))
-            store._check_schema()
+            store._check()
             refuse_other_settings(folder, store.study, study)
-        except BaseException:
-            os.close(lock)
-            raise
+            undo.pop_all()
         return store
 
     @classmethod
     def write(cls, folder: Path) -> Store:
         """Open an existing study for writing."""
         _require(folder)
+        store = cls._open(folder)
+        store._check()
+        return store
+
+    @classmethod
+    def _open(cls, folder: Path) -> Store:
         lock = _take_lock(folder)
         try:
-            store = cls(folder, _connect(folder), lock)
-            store._check_schema()
-        except BaseException:
+            return cls(folder, _connect(folder), lock)
+        except StudyError:
             os.close(lock)
             raise
-        return store
 
     @classmethod
     def read(cls, folder: Path) -> Store:
         """Open an existing study for reading, also while another process writes it."""
         _require(folder)
         store = cls(folder, _connect(folder), None)
-        store._check_schema()
+        store._check()
         return store
 
     def __enter__(self) -> Store:
@@ -166,20 +168,21 @@ class Store:
         rows = self._rows("SELECT key, body FROM records WHERE kind = ? ORDER BY key", (kind,))
         return {key: msgspec.json.decode(body, type=record) for key, body in rows}
 
-    def _check_schema(self) -> None:
-        try:
-            rows = self._rows("SELECT body FROM meta WHERE name = 'schema'")
-        except StudyError as error:
-            self.close()
-            raise StudyError(
-                f"{self.folder}/study.db is not a whole study ({error.__cause__}): restore it, or remove it and search again"
-            ) from error
-        if not rows or int(rows[0][0]) != SCHEMA:
-            self.close()
-            found = rows[0][0] if rows else "none"
-            raise StudyError(
-                f"{self.folder}/study.db has schema {found}, this edgenas reads {SCHEMA}: open it with the edgenas that wrote it"
-            )
+    def _check(self) -> None:
+        """Raise StudyError, and close, where the database is damaged or of another schema."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            with one_line(self.folder):
+                (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+                if verdict != "ok":
+                    raise sqlite3.DatabaseError(verdict.replace("\n", " "))
+            found = [int(body) for (body,) in self._rows("SELECT body FROM meta WHERE name = 'schema'")]
+            if found != [SCHEMA]:
+                raise StudyError(
+                    f"{self.folder}/study.db has schema {found[0] if found else 'none'}, this edgenas reads {SCHEMA}: "
+                    "open it with the edgenas that wrote it"
+                )
+            undo.pop_all()
 
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         with one_line(self.folder), self._threads:

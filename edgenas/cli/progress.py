@@ -68,4 +68,5 @@ def trial_line(trial: Trial, objective: str) -> str:
     score = f"{trial.scores[objective]:6.2f} %" if trial.status == "complete" else f"{trial.status}: {trial.error}"
     latencies = ", ".join(f"{latency.ms:.3f} ms {latency.origin}" for latency in trial.cost.latencies.values())
     took = f"{trial.candidate.recipe.epochs} epochs in {trial.seconds:.1f} s" if trial.seconds else "not trained"
-    return f"{trial.number or 0:4d}  {trial.candidate.phase:8s} {words:8s} {trial.cost.params:>9,} p  {score}  {latencies}  {took}"
+    head = f"{trial.number or 0:4d}  {trial.candidate.phase:8s} {words:8s} {trial.cost.params:>9,} p"
+    return f"{head}  {score}  {latencies}  {took}"
