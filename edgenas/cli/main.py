@@ -7,6 +7,8 @@ import sys
 import typer
 
 from edgenas import __version__
+from edgenas.cli.describe import describe
+from edgenas.cli.front import front
 from edgenas.cli.replay import replay
 from edgenas.cli.targets import targets
 from edgenas.errors import EdgenasError
@@ -33,6 +35,8 @@ def edgenas(
     """Design convolutional networks for a device and get them onto it."""
 
 
+app.command()(describe)
+app.command()(front)
 app.command()(replay)
 app.command()(targets)
 

@@ -16,11 +16,20 @@ def latency_from_workload(
 ) -> Latency:
     """Latency of one inference at batch 1, with its origin: `predicted` by a calibrated profile, else `datasheet`."""
     precision = precision_of(profile, precision)
+    ms = sum(kernel_latencies_ms(profile, network, precision))
+    return Latency(ms, "datasheet", profile.name, detail=conditions(profile, precision))
+
+
+def kernel_latencies_ms(
+    profile: HardwareProfile, network: Workload | Architecture, precision: Precision | None = None
+) -> list[float]:
+    """What each kernel of the workload contributes, ms, in execution order."""
+    precision = precision_of(profile, precision)
     workload = network if isinstance(network, Workload) else workload_from_architecture(network)
     tiles = tiles_of(profile.runtime, precision, profile.compute_capability)
     prices = np.array([_prices(profile, precision)[name] for name in PRICES])
-    ms = float(quantities(workload, tiles, precision).sum(axis=0) @ prices)
-    return Latency(ms, "datasheet", profile.name, detail=conditions(profile, precision))
+    contributions: list[float] = (quantities(workload, tiles, precision) @ prices).tolist()
+    return contributions
 
 
 def _prices(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
