@@ -1,0 +1,334 @@
+"""The bundle: a folder that is all deployment knows. Written whole or not at all; read only if every byte is as it was written.
+
+`manifest.json` holds the SHA-256 of every other file and of its own canonical form (keys sorted, no spaces, UTF-8, the field
+`sha256` left out). No pickles, no code, no files outside the folder. Hashes show damage and mix-ups; they are no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from edgenas.errors import BundleError
+from edgenas.records import (
+    Architecture,
+    Artifact,
+    Latency,
+    Precision,
+    Preprocessing,
+    Record,
+    canonical_json,
+)
+from edgenas.runtimes.operators import check_safe
+
+SCHEMA = 1
+MANIFEST, GOLDEN, PARITY = "manifest.json", "golden.npz", "parity.json"
+MODEL_FILES: dict[Precision, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+LARGEST_MANIFEST = 16_000_000  # bytes
+
+
+class Parity(Record, frozen=True):
+    """How far one file is from the torch network; shares are fractions.
+
+    `max_rel` is relative to the largest value of its output row. Figures of INT8 are over real images alone;
+    `top1_agreement` always is.
+    """
+
+    precision: Precision
+    max_abs: float
+    max_rel: float
+    cosine: float
+    top1_agreement: float
+    inputs: int
+    images: int
+    tolerance: float | None
+    passed: bool
+
+
+class Score(Record, frozen=True):
+    """One figure of quality: of which split, over how many images, computed by what."""
+
+    metric: str
+    value: float
+    split: str
+    n: int
+    runtime: str
+
+
+class CalibrationImages(Record, frozen=True):
+    """What the INT8 scales were taken from."""
+
+    images: int
+    split: str
+
+
+class Model(Record, frozen=True):
+    """One precision of the network: its file and what is known of it."""
+
+    artifact: Artifact
+    scores: tuple[Score, ...] = ()
+    latencies: tuple[Latency, ...] = ()
+    calibration: CalibrationImages | None = None
+
+
+class Threshold(Record, frozen=True):
+    """Cosine above which two faces are the same person, for a false accept rate, as calibrated on `pairs` impostor pairs."""
+
+    value: float
+    far: float
+    interval: tuple[float, float] | None
+    pairs: int
+    data: str
+
+
+class Manifest(Record, frozen=True):
+    """All that is said about a bundle."""
+
+    name: str
+    task: Literal["classification", "faces"]
+    architecture: Architecture
+    fingerprint: str
+    input: Literal[
+        "float32", "uint8"
+    ]  # float32 (N, C, H, W) normalised as in preprocessing, or uint8 (N, H, W, C) pixels
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    models: dict[Precision, Model]
+    chosen_precision: Precision
+    profile: str
+    data: str
+    files: dict[str, str] = msgspec.field(default_factory=dict)  # path -> SHA-256
+    data_license: str = ""
+    recipe: str = ""
+    notes: tuple[str, ...] = ()
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    threshold: Threshold | None = None
+    schema: int = SCHEMA
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle."""
+
+    folder: Path
+    manifest: Manifest
+    parity: dict[Precision, Parity]
+
+    def path(self, precision: Precision) -> Path:
+        """The ONNX file of this precision; BundleError where the bundle has none."""
+        models = self.manifest.models
+        if precision not in models:
+            raise BundleError(f"{self.folder} holds no {precision} model: possible are {', '.join(sorted(models))}")
+        return self.folder / models[precision].artifact.path
+
+    def golden(self) -> dict[str, NDArray[Any]]:
+        """`inputs` and, under each precision's name, the outputs that ONNX Runtime gave when the bundle was written."""
+        with np.load(self.folder / GOLDEN, allow_pickle=False) as saved:
+            return {name: saved[name] for name in saved.files}
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Write everything beside `folder`, read it back, and only then put it in place (of an older bundle, if there is one)."""
+    check_destination(folder)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    with _beside(folder) as partial:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        _write_manifest(partial, msgspec.structs.replace(manifest, files=hashes))
+        read_bundle(partial)
+        _swap(partial, folder)
+    return read_bundle(folder)
+
+
+def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
+    """The same files under another manifest, such as one with a threshold."""
+    _write_manifest(bundle.folder, manifest)
+    return read_bundle(bundle.folder)
+
+
+def check_destination(folder: Path) -> None:
+    """Raise BundleError where writing a bundle would destroy something else."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BundleError(f"{folder} is not a folder: choose another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} is not empty and holds no bundle: choose another --out")
+
+
+def sealed(manifest: Manifest) -> bytes:
+    """The text of manifest.json, with the hash of its canonical form in it."""
+    fields = msgspec.to_builtins(manifest)
+    del fields["sha256"]
+    fields["sha256"] = hashlib.sha256(canonical_json(fields)).hexdigest()
+    return msgspec.json.format(canonical_json(fields), indent=2) + b"\n"
+
+
+def golden_file(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An npz file of plain arrays; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+    return buffer.getvalue()
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    new = folder / f"{MANIFEST}.new"
+    new.write_bytes(sealed(manifest))
+    new.replace(folder / MANIFEST)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """An empty folder on the same file system; nothing of it is left if what follows fails."""
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    except OSError as error:
+        raise BundleError(f"{folder}: {error.strerror}: choose a place that can be written") from error
+    try:
+        partial.chmod(0o755)
+        yield partial
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: {error.strerror}: nothing was written; make room or choose another --out"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(partial: Path, folder: Path) -> None:
+    if not folder.is_dir():
+        partial.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
+    folder.rename(old)  # an empty folder is replaced by a rename
+    partial.rename(folder)
+    shutil.rmtree(old)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """A bundle of which every file is as it was written and safe to load; BundleError otherwise."""
+    manifest = _read_manifest(folder)
+    for name, wanted in manifest.files.items():
+        content = _read(folder, name)
+        if hashlib.sha256(content).hexdigest() != wanted:
+            raise BundleError(f"{folder}/{name} was changed after it was exported (SHA-256 differs): export it again")
+    parities = {parity.precision: parity for parity in _decoded(folder, manifest, PARITY, tuple[Parity, ...])}
+    for precision, model in manifest.models.items():
+        _check_model(folder, manifest, model)
+        if model.artifact.precision != precision or precision not in parities or not parities[precision].passed:
+            raise BundleError(f"{folder}: the {precision} model has no proof of parity: export it again")
+    bundle = Bundle(folder, manifest, parities)
+    _check_contents(bundle)
+    return bundle
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(
+            f"{folder} holds no bundle (no {MANIFEST}): give the folder that `edgenas export --out` wrote"
+        )
+    if path.stat().st_size > LARGEST_MANIFEST:
+        raise BundleError(f"{path} is larger than {LARGEST_MANIFEST / 1e6:.0f} MB: this is no manifest")
+    content = _read(folder, MANIFEST)
+    try:
+        found = msgspec.json.decode(content, type=dict[str, Any]).get("schema")
+        if found != SCHEMA:
+            raise BundleError(
+                f"{path} has schema {found!r}, this edgenas reads {SCHEMA}: use the edgenas that wrote it"
+            )
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{path} is damaged: {error}") from error
+    if sealed(manifest) != content:
+        raise BundleError(f"{path} was changed after it was written (its own SHA-256 differs): export the bundle again")
+    return manifest
+
+
+def _read(folder: Path, name: str) -> bytes:
+    """A file of the bundle, which must really lie in the folder."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or not pure.parts:
+        raise BundleError(f"{folder}: the manifest names {name!r}, which is outside the bundle: do not use it")
+    path = folder / name
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise BundleError(f"{folder}: {name!r} points outside the bundle: do not use it")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{folder}/{name} cannot be read ({error.strerror}): export it again") from error
+
+
+def _decoded(folder: Path, manifest: Manifest, name: str, type_: Any) -> Any:
+    if name not in manifest.files:
+        raise BundleError(f"{folder} has no {name}: export it again")
+    try:
+        return msgspec.json.decode(_read(folder, name), type=type_)
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{folder}/{name} is damaged: {error}") from error
+
+
+def _check_model(folder: Path, manifest: Manifest, model: Model) -> None:
+    """The file is the one described: hash, opset, input and output; and nothing in it is unsafe."""
+    artifact = model.artifact
+    name = f"{folder}/{artifact.path}"
+    if manifest.files.get(artifact.path) != artifact.sha256:
+        raise BundleError(f"{name} is not the file that its entry describes (SHA-256 differs): export it again")
+    try:
+        graph = onnx.load_model_from_string(_read(folder, artifact.path))
+        onnx.checker.check_model(graph)
+    except (DecodeError, onnx.checker.ValidationError, UnicodeDecodeError) as error:
+        raise BundleError(f"{name} is no valid ONNX file: {' '.join(str(error).split())[:200]}") from error
+    check_safe(graph, name, BundleError)
+    if artifact_from_onnx(graph, artifact) != artifact:
+        raise BundleError(f"{name} has another opset, input or output than the manifest says: export it again")
+
+
+def artifact_from_onnx(model: onnx.ModelProto, known: Artifact) -> Artifact:
+    """`known` with what the model itself says in place of opset, inputs and outputs."""
+    return msgspec.structs.replace(
+        known,
+        opset=next(entry.version for entry in model.opset_import if entry.domain == ""),
+        inputs={value.name: _shape(value) for value in model.graph.input},
+        outputs={value.name: _shape(value) for value in model.graph.output},
+    )
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    return tuple(d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim)
+
+
+def _check_contents(bundle: Bundle) -> None:
+    """Golden values, labels and the chosen precision fit the models."""
+    manifest = bundle.manifest
+    try:
+        golden = bundle.golden()
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{bundle.folder}/{GOLDEN} cannot be read as plain arrays: {error}") from error
+    if "inputs" not in golden or not set(manifest.models) <= set(golden):
+        raise BundleError(f"{bundle.folder}/{GOLDEN} lacks the inputs or outputs of a model: export it again")
+    bundle.path(manifest.chosen_precision)
+    if manifest.task == "classification":
+        width = golden[manifest.chosen_precision].shape[1]
+        if len(manifest.labels) != width:
+            raise BundleError(f"{bundle.folder}: {len(manifest.labels)} labels for {width} outputs: export it again")

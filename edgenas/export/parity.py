@@ -1,0 +1,251 @@
+"""The gate that every exported file passes: it computes what the torch network computes, or nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ValueInfoProto
+
+from edgenas.bundle import Parity
+from edgenas.errors import ParityError
+from edgenas.export.child import outputs_in_child
+from edgenas.preprocessing import input_from_pixels
+from edgenas.records import Precision, Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+SEEDED_BATCHES, LARGEST_BATCH = 8, 64
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a precision must reach. `tolerance` t: |a - b| <= t + t |b|, and rankings agree where the margin exceeds twice that.
+
+    `by_row`: |b| is the largest value of the output row. In float16 every output carries the rounding of the large ones.
+    """
+
+    tolerance: float | None
+    cosine: float
+    top1: float | None
+    by_row: bool = False
+
+    def allowed(self, want: Floats) -> Floats:
+        """Largest difference that is allowed at each output (N, n)."""
+        assert self.tolerance is not None
+        size = np.abs(want).max(axis=1, keepdims=True) if self.by_row else np.abs(want)
+        return (self.tolerance * (1 + np.broadcast_to(size, want.shape))).astype(np.float32)
+
+
+BARS: dict[Precision, Bar] = {
+    "fp32": Bar(1e-4, 0.999, None),
+    "fp16": Bar(5e-3, 0.999, 0.99, by_row=True),
+    "int8": Bar(None, 0.99, None),
+}
+
+
+class Case(NamedTuple):
+    """One batch as the file takes it; `real` = images of the validation split rather than made-up numbers."""
+
+    name: str
+    inputs: Array
+    real: bool = False
+
+
+def parity_cases(
+    preprocessing: Preprocessing, images: NDArray[np.uint8], *, uint8: bool = False, seed: int = 0
+) -> list[Case]:
+    """Seeded batches, zeros, extremes, batch 1 and the largest batch; `images` (N, H, W, C) are real ones."""
+    rng = np.random.default_rng(seed)
+    shape = images.shape[1:]
+
+    def batch(pixels: NDArray[np.uint8]) -> Array:
+        return pixels if uint8 else input_from_pixels(pixels, preprocessing)
+
+    def noise(count: int) -> Array:
+        return batch(rng.integers(0, 256, (count, *shape), dtype=np.uint8))
+
+    cases = [Case(f"seeded noise {i}", noise(4)) for i in range(SEEDED_BATCHES)]
+    cases.append(Case("zeros", np.zeros_like(cases[0].inputs[:1])))
+    cases += [Case(f"pixels of {v}", batch(np.full((2, *shape), v, np.uint8))) for v in (0, 255)]
+    cases.append(Case("checkerboard of 0 and 255", batch(_checkerboard(shape))))
+    cases.append(Case(f"noise, batch of {LARGEST_BATCH}", noise(LARGEST_BATCH)))
+    cases.append(Case("images", batch(images[:LARGEST_BATCH]), real=True))
+    cases.append(Case("one image", batch(images[:1]), real=True))
+    return cases
+
+
+def _checkerboard(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    rows, columns = np.indices(shape[:2])
+    board = ((rows + columns) % 2 * 255).astype(np.uint8)
+    return np.repeat(board[None, :, :, None], shape[2], axis=3)
+
+
+def check_parity(
+    network: nn.Module,
+    model: onnx.ModelProto,
+    precision: Precision,
+    cases: Sequence[Case],
+    preprocessing: Preprocessing,
+) -> Parity:
+    """The figures of a file that passes; ParityError naming the case and the first layer that diverges otherwise."""
+    output = model.graph.output[0].name
+    wanted = [network_outputs(network, floats_from_case(case, preprocessing)) for case in cases]
+    got = [arrays[output] for arrays in outputs_in_child(model, [case.inputs for case in cases])]
+    bar, ranked = BARS[precision], output == "logits"
+    for case, want, have in zip(cases, wanted, got, strict=True):
+        if problem := _problem(want, have, bar, case, ranked):
+            place = first_diverging_layer(network, model, case, preprocessing, bar)
+            raise ParityError(
+                f"{precision} export differs from the network on {case.name}: {problem}; first diverging: {place}"
+            )
+    parity = measure_parity(precision, wanted, got, [case.real for case in cases], bar)
+    if ranked and bar.top1 is not None and parity.top1_agreement < bar.top1:
+        raise ParityError(
+            f"{precision} export ranks classes differently on {100 * (1 - parity.top1_agreement):.1f} % of the inputs "
+            f"(allowed: {100 * (1 - bar.top1):.0f} %): keep this network at a higher precision"
+        )
+    return parity
+
+
+def _problem(want: Floats, have: Array, bar: Bar, case: Case, ranked: bool) -> str:
+    """What is wrong with one case, or ""."""
+    if have.shape != want.shape or not np.isfinite(have).all():
+        return f"shape {have.shape} instead of {want.shape}" if have.shape != want.shape else "NaN or infinity"
+    if bar.tolerance is not None:
+        off, allowed = np.abs(have - want), bar.allowed(want)
+        if (off > allowed).any():
+            worst = np.unravel_index((off - allowed).argmax(), off.shape)
+            return f"off by {off[worst]:.3g} where {allowed[worst]:.3g} is allowed"
+        if ranked and _clear_winner_changed(want, have, allowed):
+            return "another class wins by a clear margin"
+    elif case.real and (cosine := float(cosines(want, have).mean())) < bar.cosine:
+        return f"cosine {cosine:.4f}, at least {bar.cosine:g} is needed"
+    return ""
+
+
+def _clear_winner_changed(want: Floats, have: Array, allowed: Floats) -> bool:
+    """Does a class lose its first place that led by more than twice the tolerance? Zeros and noise tie, which is no mistake."""
+    if want.shape[1] < 2:
+        return False
+    ordered = np.sort(want, axis=1)
+    clear = ordered[:, -1] - ordered[:, -2] > 2 * allowed.max(axis=1)
+    return bool((want.argmax(1) != have.argmax(1))[clear].any())
+
+
+def measure_parity(precision: Precision, wanted: list[Floats], got: list[Array], real: list[bool], bar: Bar) -> Parity:
+    """Figures over all cases; for INT8, which has no meaning on noise, over the real images alone."""
+    chosen = [i for i in range(len(wanted)) if bar.tolerance is not None or real[i]]
+    want = np.concatenate([wanted[i] for i in chosen])
+    have = np.concatenate([got[i] for i in chosen]).astype(np.float32)
+    images = [i for i in chosen if real[i]]
+    # Zeros and noise tie: agreement of rankings is a figure about images.
+    same = np.concatenate([wanted[i].argmax(1) == got[i].argmax(1) for i in images])
+    off = np.abs(have - want)
+    return Parity(
+        precision=precision,
+        max_abs=float(off.max()),
+        max_rel=float((off.max(1) / np.maximum(np.abs(want).max(1), 1e-6)).max()),
+        cosine=float(cosines(want, have).mean()),
+        top1_agreement=float(same.mean()),
+        inputs=len(want),
+        images=sum(len(wanted[i]) for i in images),
+        tolerance=bar.tolerance,
+        passed=True,
+    )
+
+
+def cosines(a: Array, b: Array) -> Floats:
+    """Cosine of each row of `a` with the same row of `b`; two zero rows agree."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    both_zero = ~x.any(1) & ~y.any(1)
+    cosine: Floats = np.where(both_zero, 1.0, (x * y).sum(1) / np.maximum(lengths, 1e-30)).astype(np.float32)
+    return cosine
+
+
+# ---------------------------------------------------------------- the network's side
+
+
+def floats_from_case(case: Case, preprocessing: Preprocessing) -> Floats:
+    """What the torch network is fed for a case, (N, C, H, W)."""
+    return input_from_pixels(case.inputs, preprocessing) if case.inputs.dtype == np.uint8 else case.inputs
+
+
+def network_outputs(network: nn.Module, inputs: Floats, batch: int = LARGEST_BATCH) -> Floats:
+    """(N, C, H, W) -> (N, n) by torch, on the CPU, in evaluation mode."""
+    import torch
+
+    network = network.cpu().eval()
+    with torch.no_grad():
+        parts = [network(torch.from_numpy(inputs[i : i + batch]).clone()).numpy() for i in range(0, len(inputs), batch)]
+    return np.concatenate(parts)
+
+
+def layer_outputs(network: nn.Module, inputs: Floats) -> list[tuple[str, Array]]:
+    """(name, output) of every convolution and linear layer as executed, after the batch norm that directly follows."""
+    import torch
+    from torch import nn
+
+    layers: list[
+        tuple[str, torch.Tensor, torch.Tensor]
+    ] = []  # name, the tensor itself, a copy from before any in-place ReLU
+
+    def note(name: str, module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            if layers and given[0] is layers[-1][1]:
+                layers[-1] = (layers[-1][0], result, result.clone())
+            return
+        layers.append((name, result, result.clone()))
+
+    hooks = [
+        module.register_forward_hook(lambda m, given, result, name=name: note(name, m, given, result))
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d))
+    ]
+    try:
+        network_outputs(network, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [(name, copy.numpy()) for name, _, copy in layers]
+
+
+def first_diverging_layer(
+    network: nn.Module, model: onnx.ModelProto, case: Case, preprocessing: Preprocessing, bar: Bar
+) -> str:
+    """Name, in torch and in the file, of the first layer whose outputs differ by more than the bar allows."""
+    inputs = case.inputs[:2]
+    layers = layer_outputs(network, floats_from_case(Case(case.name, inputs), preprocessing))
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    nodes = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    watched.graph.output.extend(
+        ValueInfoProto(name=node.output[0]) for node in nodes if not _is_output(model, node.output[0])
+    )
+    got: Mapping[str, Array] = outputs_in_child(watched, [inputs])[0]
+    if len(layers) != len(nodes):
+        return f"the number of layers ({len(layers)} in the network, {len(nodes)} in the file)"
+    for (name, want), node in zip(layers, nodes, strict=True):
+        have = got[node.output[0]].astype(np.float32)
+        if have.shape != want.shape or _differs(want, have, bar):
+            return f"layer {name} ({node.name})"
+    return "what follows the last layer"
+
+
+def _differs(want: Array, have: Array, bar: Bar) -> bool:
+    if bar.tolerance is not None:
+        # Inner layers are judged against their own largest value: small ones carry rounding of large ones.
+        return bool(np.abs(have - want).max() > bar.tolerance * (1 + np.abs(want).max()))
+    return bool(cosines(want.reshape(len(want), -1), have.reshape(len(want), -1)).mean() < bar.cosine)
+
+
+def _is_output(model: onnx.ModelProto, name: str) -> bool:
+    return any(output.name == name for output in model.graph.output)

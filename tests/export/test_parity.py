@@ -1,0 +1,116 @@
+import functools
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgenas.errors import EdgenasError, ParityError
+from edgenas.export.onnx import onnx_from_network
+from edgenas.export.parity import BARS, Case, check_parity, cosines, parity_cases
+from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input, zero_points
+from edgenas.preprocessing import input_from_pixels
+from tests.trained_digits import digits, trained_digits
+
+
+@functools.cache
+def plain() -> onnx.ModelProto:
+    network, architecture, _ = trained_digits()
+    return onnx_from_network(network, architecture, opset=18, ir=10)
+
+
+def quantised(**options: bool) -> onnx.ModelProto:
+    task = digits()
+    return int8_from_onnx(plain(), input_from_pixels(task.train.images[:256], task.preprocessing), **options)
+
+
+def cases(uint8: bool = False) -> list[Case]:
+    return parity_cases(digits().preprocessing, digits().val.images, uint8=uint8)
+
+
+def test_the_gate_looks_at_noise_zeros_extremes_real_images_batch_one_and_the_largest():
+    names = [case.name for case in cases()]
+    assert sum(name.startswith("seeded") for name in names) >= 8
+    sizes = {len(case.inputs) for case in cases()}
+    assert {1, 64} <= sizes
+    assert any(not case.inputs.any() for case in cases())
+    assert sum(case.real for case in cases()) == 2
+
+
+def test_every_precision_passes_and_says_by_how_much():
+    network, _, task = trained_digits()
+    models = {"fp32": plain(), "fp16": half_from_onnx(plain()), "int8": quantised()}
+    figures = {p: check_parity(network, m, p, cases(), task.preprocessing) for p, m in models.items()}
+    assert figures["fp32"].max_abs <= 1e-4 < figures["fp16"].max_abs < figures["int8"].max_abs
+    assert all(f.passed and f.cosine >= BARS[p].cosine and f.top1_agreement >= 0.95 for p, f in figures.items())
+
+
+def test_pixels_of_a_camera_go_in_as_they_are():
+    network, _, task = trained_digits()
+    model = with_uint8_input(plain(), task.preprocessing)
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert check_parity(network, model, "fp32", cases(uint8=True), task.preprocessing).max_abs <= 1e-4
+
+
+def test_uint8_input_is_refused_at_an_opset_of_jetpack_4():
+    network, architecture, task = trained_digits()
+    model = onnx_from_network(network, architecture, opset=13, ir=7)
+    with pytest.raises(EdgenasError, match="opset 13"):
+        with_uint8_input(model, task.preprocessing)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_all_zero_points_are_zero_and_no_foreign_opset_is_left(stored):
+    model = quantised(stored=stored)
+    points = list(zero_points(model))
+    assert points
+    assert not any(p.any() for p in points)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+
+
+def test_weights_stored_as_int8_make_a_smaller_file_that_computes_the_same():
+    network, _, task = trained_digits()
+    small = quantised(stored=True)
+    assert len(small.SerializeToString()) < 0.6 * len(quantised().SerializeToString())
+    wanted = check_parity(network, quantised(), "int8", cases(), task.preprocessing)
+    assert check_parity(network, small, "int8", cases(), task.preprocessing).cosine == pytest.approx(
+        wanted.cosine, abs=1e-4
+    )
+
+
+def test_half_keeps_float32_inputs_and_outputs_and_halves_the_weights():
+    model = half_from_onnx(plain())
+    ends = (*model.graph.input, *model.graph.output)
+    assert {value.type.tensor_type.elem_type for value in ends} == {onnx.TensorProto.FLOAT}
+    assert len(model.SerializeToString()) < 0.6 * len(plain().SerializeToString())
+
+
+def test_a_spoilt_weight_is_refused_and_its_layer_is_named():
+    network, _, task = trained_digits()
+    spoilt = onnx.ModelProto()
+    spoilt.CopyFrom(plain())
+    node = [n for n in spoilt.graph.node if n.op_type == "Conv"][
+        3
+    ]  # layers.1 is one dense convolution, after stem and layers.0
+    weight = next(t for t in spoilt.graph.initializer if t.name == node.input[1])
+    values = numpy_helper.to_array(weight).copy()
+    values.flat[0] += 1
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    with pytest.raises(ParityError, match=r"seeded noise 0.*first diverging: layer layers\.1\.conv \(Conv_\d+\)"):
+        check_parity(network, spoilt, "fp32", cases(), task.preprocessing)
+
+
+def test_a_model_that_does_not_run_is_one_line():
+    network, _, task = trained_digits()
+    broken = onnx.ModelProto()
+    broken.CopyFrom(plain())
+    broken.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(ParityError, match="cannot run the exported model") as caught:
+        check_parity(network, broken, "fp32", cases(), task.preprocessing)
+    assert "\n" not in str(caught.value)
+
+
+def test_cosines_by_hand():
+    a = np.array([[1, 0], [1, 1], [0, 0], [0, 0]], np.float32)
+    b = np.array([[0, 2], [2, 0], [0, 0], [1, 0]], np.float32)
+    np.testing.assert_allclose(cosines(a, b), [0, np.sqrt(0.5), 1, 0], atol=1e-6)
