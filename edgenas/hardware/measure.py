@@ -1,0 +1,319 @@
+"""The one place where inference is timed.
+
+Every model runs in a process of its own (worker.py). Rounds of all models and of a small reference network take turns, so
+that whatever disturbs the machine disturbs them alike; the reference says whether it did. Raw samples are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from edgenas.architectures.chain import chain
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError
+from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttled
+from edgenas.hardware.worker import Burst, Load, Loaded, Refusal, Samples
+from edgenas.records import Classes, Latency, Measurement, Record
+from edgenas.runtimes.graph import onnx_from_workload
+
+T = TypeVar("T")
+MAX_SPREAD = 0.05  # IQR / median
+MAX_DRIFT = 0.03  # of the reference network, second half of the rounds against the first
+
+
+Say = Callable[[str], None]  # tells the person at the terminal
+
+
+def no_one(_message: str) -> None:
+    """Nobody is listening."""
+
+
+class Timing(Record, frozen=True):
+    """At least `runs` runs and `seconds` seconds of every model, in `rounds` rounds, after a warm-up."""
+
+    runs: int = 200
+    seconds: float = 3.0
+    rounds: int = 100
+    warmup_runs: int = 10
+    warmup_seconds: float = 0.3
+
+
+BENCH = Timing()
+MLPERF = Timing(runs=1024, seconds=600.0, rounds=200, warmup_seconds=2.0)  # MLPerf's single stream; its figure is p90
+# Many small networks, compared by their ratios to the reference: 40 rounds of 10 ms repeat within 1.4 % (median of 14 chain
+# networks, 2-core VM with busy neighbours, where plain medians repeat within 16 % and 6 rounds of 50 ms within 5.4 %).
+SEARCH = Timing(runs=80, seconds=0.4, rounds=40, warmup_runs=5, warmup_seconds=0.05)
+
+
+class MeasureError(EdgenasError):
+    """A model that could not be measured; `status` says which way, in the words of Measurement."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def measure(
+    models: Sequence[bytes],
+    load: Load,
+    timing: Timing,
+    profile: str,
+    *,
+    root: Path = ROOT,
+    say: Say = no_one,
+) -> list[Measurement]:
+    """One measurement per ONNX model, all taken in turns. Raises MeasureError for a model that does not load or run."""
+    with device_lock(say), tempfile.TemporaryDirectory() as folder, ExitStack() as stack, PowerMeter(root) as meter:
+        before = probe(root)
+        timers = [
+            stack.enter_context(_Timer(model, load, Path(folder) / f"{index}.onnx"))
+            for index, model in enumerate([*models, reference_model()])
+        ]
+        for timer in timers:
+            timer.burst(timing.warmup_runs, timing.warmup_seconds)
+        timed = _rounds(timers, timing, meter if len(models) == 1 else None)
+        after = probe(root)
+    shared = {
+        "device": {"before": _plain(before), "after": _plain(after)},
+        "reference_ms": [_median(round_.ms) for round_ in timed[-1]],
+    }
+    slowed = throttled(before, after)
+    return [
+        _measurement(rounds, timers[index].settings, shared, slowed, profile, before.model, timing, meter.mean_mw)
+        for index, rounds in enumerate(timed[:-1])
+    ]
+
+
+def _rounds(timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None) -> list[list[Samples]]:
+    """Per timer its samples, round by round; each round begins with another timer."""
+    runs, seconds = -(-timing.runs // timing.rounds), timing.seconds / timing.rounds
+    timed: list[list[Samples]] = [[] for _ in timers]
+    reference = len(timers) - 1
+    for number in range(timing.rounds):
+        for place in range(len(timers)):
+            index = (number + place) % len(timers)
+            if meter and index != reference:
+                meter.on()
+            # the reference need only be good enough to see a drift
+            share = 0.5 if index == reference else 1.0
+            timed[index].append(timers[index].burst(max(1, round(runs * share)), seconds * share))
+            if meter:
+                meter.off()
+    return timed
+
+
+def _measurement(
+    rounds: list[Samples],
+    settings: dict[str, Any],
+    shared: dict[str, Any],
+    slowed: tuple[str, ...],
+    profile: str,
+    host: str,
+    timing: Timing,
+    mean_mw: float | None,
+) -> Measurement:
+    samples = tuple(ms for part in rounds for ms in part.ms)
+    reasons = unstable(samples, shared["reference_ms"])
+    detail = {
+        "settings": settings,
+        "runs": sum(part.runs for part in rounds),
+        "round_ms": [_median(part.ms) for part in rounds],
+        "timing": _plain(timing),
+        "warnings": [*reasons, *(f"throttled: {reason}" for reason in slowed)],
+        **shared,
+    }
+    if mean_mw is not None:
+        detail |= {"power_mw": mean_mw, "energy_mj": energy_mj(mean_mw, _median(samples))}
+    return Measurement(
+        profile=profile,
+        host=host,
+        runtime=f"{settings['runtime']} {settings['runtime_version']}",
+        precision="fp32",
+        warmup=timing.warmup_runs,
+        samples_ms=samples,
+        stable=not reasons and not slowed,
+        status="throttled" if slowed else "unstable" if reasons else "ok",
+        detail=detail,
+    )
+
+
+def unstable(samples_ms: Sequence[float], reference_ms: Sequence[float]) -> list[str]:
+    """Reasons not to trust samples: their own spread, and the drift of the reference's medians, round by round."""
+    reasons = []
+    if (wide := spread(samples_ms)) > MAX_SPREAD:
+        reasons.append(f"spread {wide:.1%} (IQR / median) > {MAX_SPREAD:.0%}")
+    half = len(reference_ms) // 2
+    if half:
+        drift = _median(reference_ms[half:]) / _median(reference_ms[:half]) - 1
+        if abs(drift) > MAX_DRIFT:
+            reasons.append(f"the reference network drifted {drift:+.1%} (more than {MAX_DRIFT:.0%})")
+    return reasons
+
+
+def spread(samples_ms: Sequence[float]) -> float:
+    """Interquartile range over median."""
+    low, median, high = np.percentile(samples_ms, [25, 50, 75])
+    return float((high - low) / median)
+
+
+def percentiles(measurement: Measurement) -> dict[str, float]:
+    """median, p90 and p99 in ms."""
+    values = np.percentile(measurement.samples_ms, [50, 90, 99])
+    return {name: round(float(value), 6) for name, value in zip(("median", "p90", "p99"), values, strict=True)}
+
+
+def reference_ratio(measurement: Measurement) -> float:
+    """Time over the reference network's, the median of what the rounds say: what disturbs a round disturbs both alike."""
+    rounds = np.divide(measurement.detail["round_ms"], measurement.detail["reference_ms"])
+    return float(np.median(rounds))
+
+
+def latency_from_measurement(measurement: Measurement, baseline_ms: float | None = None) -> Latency:
+    """The median, as one number of a trial.
+
+    With `baseline_ms`, the reference network's time at the start of a study, it is the time as it would have been then: so
+    candidates measured hours (or boards) apart can be compared. The raw samples stay as they were.
+    """
+    ms = percentiles(measurement)
+    median = ms["median"] if baseline_ms is None else baseline_ms * reference_ratio(measurement)
+    correction = median / ms["median"]
+    energy = measurement.detail.get("energy_mj")
+    return Latency(
+        ms=median,
+        origin="measured",
+        profile=measurement.profile,
+        p90_ms=ms["p90"] * correction,
+        n=measurement.detail["runs"],
+        spread=spread(measurement.samples_ms),
+        energy_mj=None if energy is None else energy * correction,
+        detail=_how(measurement) + ("" if baseline_ms is None else f", x{correction:.4f} by the reference network"),
+    )
+
+
+def _how(measurement: Measurement) -> str:
+    settings, mode = measurement.detail["settings"], measurement.detail["device"]["before"]["power_mode"]
+    return (
+        f"{measurement.host}: {measurement.runtime} {settings['provider']}, {settings['threads']} thread(s), "
+        f"{measurement.precision}, {measurement.status}" + (f", power mode {mode}" if mode else "")
+    )
+
+
+@functools.cache
+def reference_model() -> bytes:
+    """The same small chain everywhere and always: 7 layers of width 16, both operations, both kernels, 32 px, opset 13."""
+    architecture = chain(16, 7, (0, 1, 0, 1, 0, 1, 0), (3, 3, 5, 3, 3, 5, 3), Classes(10))
+    return bytes(onnx_from_workload(workload_from_architecture(architecture), None, 13, 7).SerializeToString())
+
+
+@contextmanager
+def device_lock(say: Say = no_one, patience_s: float = 900) -> Iterator[None]:
+    """Nobody else times anything on this machine meanwhile."""
+    path = Path(tempfile.gettempdir()) / "edgenas-device.lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise EdgenasError(f"the device lock {path} cannot be opened: {error.strerror}; remove it") from error
+    try:
+        deadline, told = time.monotonic() + patience_s, False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise EdgenasError(
+                        f"another measurement has held {path} for {patience_s:.0f} s: wait for it or stop it"
+                    ) from None
+                if not told:
+                    say("waiting for another measurement on this machine to end")
+                    told = True
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(lock)
+
+
+class _Timer:
+    """A worker process with one model, opened and closed."""
+
+    def __init__(self, model: bytes, load: Load, path: Path) -> None:
+        path.write_bytes(model)
+        self._load = msgspec.structs.replace(load, model=str(path))
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        package = Path(__file__).parents[2]
+        inherited = os.environ.get("PYTHONPATH")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edgenas.hardware.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, "PYTHONPATH": f"{package}:{inherited}" if inherited else str(package)},
+        )
+
+    def __enter__(self) -> _Timer:
+        try:
+            self.settings = self._ask(self._load, Loaded).settings
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+        self._errors.close()
+
+    def burst(self, runs: int, seconds: float) -> Samples:
+        return self._ask(Burst(runs, seconds), Samples)
+
+    def _ask(self, request: Record, answer: type[T]) -> T:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its last words, if any, are below
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._death()
+        reply = msgspec.json.decode(line, type=Loaded | Samples | Refusal)
+        if isinstance(reply, Refusal):
+            raise MeasureError(reply.status, reply.error)
+        assert isinstance(reply, answer)
+        return reply
+
+    def _death(self) -> MeasureError:
+        code = self._process.wait()
+        self._errors.seek(0)
+        words = self._errors.read()[-4000:].decode(errors="replace").strip().splitlines()
+        last = words[-1] if words else "no message"
+        starved = code == -9 or any(word in " ".join(words) for word in ("bad_alloc", "MemoryError", "allocate"))
+        status = "oom" if starved else "invalid"
+        return MeasureError(status, f"the measuring process ended with {code}: {last}")
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """As it will be read back from JSON."""
+    return dict(msgspec.json.decode(msgspec.json.encode(record)))
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))

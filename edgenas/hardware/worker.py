@@ -1,0 +1,147 @@
+"""The process that a model is timed in: one model, one process, so that no model sees another's threads or memory.
+
+`python -m edgenas.hardware.worker`, spoken to in lines of JSON: first a `Load`, answered by a `Loaded`; then any number of
+`Burst`s, each answered by a `Samples`. A `Refusal` in place of either says what went wrong. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.errors import EdgenasError
+from edgenas.records import Record
+from edgenas.runtimes import Port
+from edgenas.runtimes.onnx import Provider, open_runtime
+
+KEPT_PER_BURST = 20_000  # raw samples that travel back; of more, evenly spaced ones
+T = TypeVar("T")
+
+
+class Load(Record, frozen=True):
+    """Which model to open, and how."""
+
+    model: str
+    provider: Provider = "cpu"
+    threads: int = 1
+    spinning: bool = False
+    batch_size: int = 1
+
+
+class Loaded(Record, frozen=True, tag="loaded"):
+    """The settings that the runtime really runs with."""
+
+    settings: dict[str, Any]
+
+
+class Burst(Record, frozen=True):
+    """Run at least `runs` times and at least `seconds`."""
+
+    runs: int
+    seconds: float
+
+
+class Samples(Record, frozen=True, tag="samples"):
+    """Milliseconds of single runs, and how many runs there were."""
+
+    ms: tuple[float, ...]
+    runs: int
+
+
+class Refusal(Record, frozen=True, tag="refusal"):
+    """What went wrong: oom, unsupported_op, invalid."""
+
+    status: str
+    error: str
+
+
+def burst(
+    once: Callable[[], None], runs: int, seconds: float, clock: Callable[[], int] = time.perf_counter_ns
+) -> list[float]:
+    """Milliseconds of each of >= `runs` runs that take >= `seconds` together; the collector of garbage waits."""
+    samples: list[int] = []
+    gc.collect()
+    gc.disable()
+    try:
+        end = clock() + int(seconds * 1e9)
+        while True:
+            before = clock()
+            once()
+            after = clock()
+            samples.append(after - before)
+            if after >= end and len(samples) >= runs:
+                return [nanoseconds / 1e6 for nanoseconds in samples]
+    finally:
+        gc.enable()
+
+
+def inputs_for(ports: dict[str, Port], batch_size: int) -> dict[str, NDArray[Any]]:
+    """Seeded arrays for every input; the first dimension may be dynamic, and is the batch then."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, port in ports.items():
+        sides = [batch_size if i == 0 and isinstance(side, str) else side for i, side in enumerate(port.shape)]
+        shape = tuple(side for side in sides if isinstance(side, int))
+        if len(shape) < len(sides):
+            raise EdgenasError(
+                f"input {name!r} has shape {port.shape}: only its first dimension, the batch, may be dynamic"
+            )
+        if shape and shape[0] != batch_size:
+            raise EdgenasError(f"input {name!r} has a fixed batch of {shape[0]}; {batch_size} was asked for")
+        if port.dtype.startswith("float"):
+            arrays[name] = rng.standard_normal(shape).astype(port.dtype)
+        elif port.dtype == "uint8":
+            arrays[name] = rng.integers(0, 256, shape).astype(np.uint8)
+        else:
+            raise EdgenasError(f"input {name!r} is {port.dtype}; images are float or uint8")
+    return arrays
+
+
+def status_of(error: BaseException) -> str:
+    """Which of the statuses a failure to load or run belongs to."""
+    message = str(error).lower()
+    if isinstance(error, MemoryError) or any(
+        word in message for word in ("bad_alloc", "failed to allocate", "out of memory")
+    ):
+        return "oom"
+    if any(
+        word in message for word in ("not implemented", "not_implemented", "no op registered", "is not a registered")
+    ):
+        return "unsupported_op"
+    return "invalid"
+
+
+def main() -> None:
+    """Speak the protocol above on stdin and stdout."""
+    try:
+        load = _read(Load)
+        with open_runtime(load.model, provider=load.provider, threads=load.threads, spinning=load.spinning) as runtime:
+            once = runtime.bound(inputs_for(runtime.inputs, load.batch_size))
+            _write(Loaded(runtime.settings))
+            for line in sys.stdin.buffer:
+                request = msgspec.json.decode(line, type=Burst)
+                samples = burst(once, request.runs, request.seconds)
+                step = -(-len(samples) // KEPT_PER_BURST)
+                _write(Samples(tuple(round(ms, 6) for ms in samples[::step]), len(samples)))
+    except (EdgenasError, MemoryError) as error:
+        _write(Refusal(status_of(error), " ".join(str(error).split()) or type(error).__name__))
+
+
+def _read(record: type[T]) -> T:
+    return msgspec.json.decode(sys.stdin.buffer.readline(), type=record)
+
+
+def _write(record: Record) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

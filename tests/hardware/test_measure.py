@@ -1,0 +1,175 @@
+"""Timing: verdicts by hand-made samples, a fake clock, and real networks compared with each other only."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgenas.architectures.chain import chain
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError
+from edgenas.hardware.candidates import measuring_here, model_from_architecture
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.measure import (
+    MeasureError,
+    Timing,
+    device_lock,
+    latency_from_measurement,
+    measure,
+    percentiles,
+    reference_ratio,
+    spread,
+    unstable,
+)
+from edgenas.hardware.profile import profile_from_name
+from edgenas.hardware.worker import Load, burst, inputs_for, status_of
+from edgenas.records import ChainArchitecture, Classes, Limits, Measurement, Study
+from edgenas.runtimes import Port
+from edgenas.store import Store
+from tests.hardware.boards import NANO, lay_out
+
+QUICK = Timing(runs=20, seconds=0.05, rounds=5, warmup_runs=2, warmup_seconds=0.0)
+HOST = profile_from_name("host-cpu")
+
+
+def small(width: int = 4, depth: int = 3) -> ChainArchitecture:
+    return chain(width, depth, (0,) * depth, (3,) * depth, Classes(10), 1, 16)
+
+
+def study(tmp_path: Path) -> Store:
+    record = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0, {})
+    return Store.create(tmp_path / "study", record)
+
+
+def taken(samples: tuple[float, ...], rounds: list[float], reference: list[float]) -> Measurement:
+    settings = {"provider": "cpu", "threads": 1}
+    device = {"before": {"power_mode": "15W"}}
+    detail = {
+        "settings": settings,
+        "device": device,
+        "runs": len(samples),
+        "round_ms": rounds,
+        "reference_ms": reference,
+    }
+    return Measurement("p", "board", "onnxruntime 1", "fp32", 2, samples, detail=detail)
+
+
+def test_percentiles_and_spread_are_what_their_names_say() -> None:
+    samples = tuple(float(ms) for ms in range(1, 102))  # 1..101: median 51, quartiles 26 and 76
+    measurement = taken(samples, [51.0], [1.0])
+    assert percentiles(measurement) == {"median": 51.0, "p90": 91.0, "p99": 100.0}
+    assert spread(samples) == pytest.approx(50 / 51)
+
+
+def test_wide_samples_and_a_drifting_reference_are_unstable() -> None:
+    calm = [1.0, 1.01, 0.99, 1.0]
+    assert unstable(calm, [1.0] * 10) == []
+    assert unstable([1.0, 1.0, 1.2, 1.2], [1.0] * 10) == ["spread 18.2% (IQR / median) > 5%"]
+    assert unstable(calm, [1.0] * 5 + [1.04] * 5) == ["the reference network drifted +4.0% (more than 3%)"]
+    assert unstable(calm, [1.0] * 5 + [0.975] * 5) == []
+
+
+def test_a_burst_lasts_until_both_runs_and_seconds_are_reached() -> None:
+    now = [0]
+
+    def clock() -> int:
+        return now[0]
+
+    def once() -> None:
+        now[0] += 2_000_000  # two milliseconds
+
+    assert burst(once, 3, 0.0, clock) == [2.0] * 3
+    assert burst(once, 1, 0.009, clock) == [2.0] * 5
+
+
+def test_a_candidate_is_given_as_it_would_have_run_when_the_study_began() -> None:
+    """The machine became twice as slow: the reference took .4 instead of .2, the candidate 2 instead of 1."""
+    measurement = taken((2.0, 2.0, 2.0, 2.4), [2.0, 2.0, 3.0], [0.4, 0.4, 0.6])
+    assert reference_ratio(measurement) == pytest.approx(5.0)
+    latency = latency_from_measurement(measurement, baseline_ms=0.2)
+    assert (latency.ms, latency.origin, latency.n) == (pytest.approx(1.0), "measured", 4)
+    assert "x0.5000 by the reference network" in latency.detail
+    assert "power mode 15W" in latency.detail
+    assert latency_from_measurement(measurement).ms == 2.0
+
+
+def test_a_network_with_more_work_takes_longer_in_one_run() -> None:
+    slim, wide = measure(
+        [model_from_architecture(a, HOST) for a in (small(4), small(24, 8))], Load(""), QUICK, "host-cpu"
+    )
+    assert np.median(slim.samples_ms) < np.median(wide.samples_ms)
+    assert len(slim.samples_ms) == slim.detail["runs"] >= 20
+    assert len(slim.detail["reference_ms"]) == len(slim.detail["round_ms"]) == 5
+    assert slim.detail["settings"]["threads"] == 1
+    assert slim.status in ("ok", "unstable")
+
+
+def test_energy_comes_from_the_board_s_own_sensors(tmp_path: Path) -> None:
+    (measurement,) = measure(
+        [model_from_architecture(small(), HOST)], Load(""), QUICK, "jetson-nano-4gb", root=lay_out(tmp_path, NANO)
+    )
+    latency = latency_from_measurement(measurement)
+    assert measurement.detail["power_mw"] == pytest.approx(3112)
+    assert latency.energy_mj == pytest.approx(3.112 * latency.ms, rel=1e-4)
+    assert measurement.detail["device"]["after"]["power_mode"] == "5W"
+
+
+def test_a_broken_model_says_so_in_one_line() -> None:
+    with pytest.raises(MeasureError, match="loading") as caught:
+        measure([b"no model"], Load(""), QUICK, "host-cpu")
+    assert caught.value.status == "invalid"
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_are_seeded_and_only_the_batch_is_free() -> None:
+    arrays = inputs_for({"image": Port(("batch", 1, 8, 8), "float32")}, 2)
+    assert arrays["image"].shape == (2, 1, 8, 8)
+    assert np.array_equal(arrays["image"], inputs_for({"image": Port((2, 1, 8, 8), "float32")}, 2)["image"])
+    with pytest.raises(EdgenasError, match="only its first dimension"):
+        inputs_for({"image": Port(("batch", 3, "h", "w"), "float32")}, 1)
+    with pytest.raises(EdgenasError, match="fixed batch of 4; 1 was asked for"):
+        inputs_for({"image": Port((4, 3, 8, 8), "float32")}, 1)
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("std::bad_alloc", "oom"),
+        ("Failed to allocate memory for requested buffer of size 99", "oom"),
+        ("NOT_IMPLEMENTED: Could not find an implementation for Foo(1)", "unsupported_op"),
+        ("Load model failed: Protobuf parsing failed", "invalid"),
+    ],
+)
+def test_failures_have_a_status(message: str, status: str) -> None:
+    assert status_of(EdgenasError(message)) == status
+
+
+def test_one_measurement_at_a_time_on_a_machine() -> None:
+    with device_lock(), pytest.raises(EdgenasError, match="another measurement has held"), device_lock(patience_s=0.0):
+        pass
+
+
+def test_a_search_on_this_machine_measures_once_and_resumes_with_the_same_numbers(tmp_path: Path) -> None:
+    with study(tmp_path) as store:
+        hook = measuring_here(store, HOST, timing=QUICK)
+        first = CostModel([HOST], "fp32", Limits(), measure=hook)(small())
+        assert first.latencies["host-cpu"].origin == "measured"
+        assert set(store.all("measurement", Measurement)) == {
+            "reference host-cpu",
+            f"{small().fingerprint} host-cpu fp32",
+        }
+    with Store.write(tmp_path / "study") as store:
+        again = CostModel([HOST], "fp32", Limits(), measure=measuring_here(store, HOST, timing=QUICK))(small())
+    assert again == first
+
+
+def test_measuring_at_another_precision_is_refused(tmp_path: Path) -> None:
+    with study(tmp_path) as store, pytest.raises(EdgenasError, match="as fp32, not int8"):
+        measuring_here(store, HOST, "int8")
+
+
+def test_measurements_survive_the_way_to_json_and_back() -> None:
+    (measurement,) = measure([model_from_architecture(small(), HOST)], Load(""), QUICK, "host-cpu")
+    assert msgspec.json.decode(msgspec.json.encode(measurement), type=Measurement) == measurement
+    assert workload_from_architecture(small()).macs > 0
