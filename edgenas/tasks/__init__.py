@@ -65,6 +65,10 @@ class Task(Protocol):
     @property
     def test(self) -> Split: ...
 
+    @property
+    def default_loss(self) -> str:
+        """The `Recipe.loss` that is meant where a recipe names none."""
+
     def loss(self, recipe: Recipe) -> nn.Module:
         """A module (outputs (N, D), labels (N,)) -> (mean loss, number of correct training predictions), both scalars on the
         device, no synchronisation. Its own parameters, such as a margin head's, are trained along and thrown away."""

@@ -35,6 +35,7 @@ class Classification:
 
     name = "classification"
     metric = "accuracy"
+    default_loss = "cross-entropy"
 
     @property
     def head(self) -> Classes:

@@ -1,0 +1,49 @@
+"""Candidate -> trial: train on the training split, score on the validation split. Never looks at the test split."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from edgenas.records import Candidate, Cost, Trial, digest
+from edgenas.tasks import Task
+from edgenas.training.loop import fresh_network, scores_of, train
+
+
+def seed_of(study_seed: int, candidate: Candidate) -> int:
+    """A candidate's own seed: never of its number, of the worker, or of when it ran."""
+    c = candidate
+    return int(digest(study_seed, c.architecture.fingerprint, c.recipe, c.phase, c.repeat)[:12], 16)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Trains and scores candidates of one task on one device; goes to worker processes by pickling."""
+
+    task: Task
+    study_seed: int
+    device: str = "cpu"  # cpu, cuda, cuda:1
+
+    def __call__(self, candidate: Candidate, cost: Cost) -> Trial:
+        """A complete or a failed trial. Ctrl-C is neither: it passes through."""
+        seed = seed_of(self.study_seed, candidate)
+        started = time.perf_counter()
+        try:
+            scores = self._scores(candidate, seed)
+        except Exception as error:  # noqa: BLE001  the one place: whatever a candidate dies of, the search goes on
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            return Trial(candidate, "failed", cost, seed, seconds=time.perf_counter() - started, error=reason)
+        return Trial(candidate, "complete", cost, seed, scores, time.perf_counter() - started)
+
+    def _scores(self, candidate: Candidate, seed: int) -> dict[str, float]:
+        device = torch.device(self.device)
+        network = fresh_network(candidate.architecture, seed, device)
+        trained = train(network, self.task, candidate.recipe, seed, device)
+        scores = scores_of(trained.network, self.task, self.task.val, device, candidate.recipe.threads)
+        return {
+            **{f"val_{name}": value for name, value in scores.items()},
+            "train_accuracy": trained.train_accuracy,
+            "train_loss": trained.train_loss,
+        }

@@ -1,0 +1,233 @@
+"""Executors on this machine: candidates in this process, or in spawned worker processes that also speculate.
+
+Workers only train. This process looks up, checks limits and writes: one writer, and results that cannot depend on the workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Protocol
+
+import msgspec
+import torch
+
+from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
+from edgenas.store import Store
+from edgenas.training.evaluator import Evaluator, seed_of
+from edgenas.training.memory import keep_freed_memory
+
+ATTEMPTS = 3  # a candidate whose worker dies is tried this often
+
+
+class Costs(Protocol):
+    """What an architecture costs, and the limits on it (hardware/cost.py's CostModel)."""
+
+    limits: Limits
+
+    def __call__(self, architecture: Architecture) -> Cost: ...
+
+
+class Desk:
+    """What every executor does before it trains: look up, check limits, sort out what is left."""
+
+    def __init__(self, cost: Costs, study_seed: int) -> None:
+        self.cost = cost
+        self.study_seed = study_seed
+
+    def known(self, candidate: Candidate, store: Store) -> Trial | None:
+        """The stored trial; a candidate over a limit is stored as infeasible now, without any training time."""
+        trial = store.find(candidate.key)
+        if trial is not None:
+            return trial
+        cost = self.cost(candidate.architecture)
+        broken = self.cost.limits.broken(cost)
+        if not broken:
+            return None
+        seed = seed_of(self.study_seed, candidate)
+        trial = Trial(candidate, "infeasible", cost, seed, error="; ".join(broken))
+        store.add(trial)
+        return trial
+
+    def missing(self, candidates: Iterable[Candidate], store: Store) -> dict[str, Candidate]:
+        """Those that must be trained, by key, in order."""
+        return {c.key: c for c in candidates if self.known(c, store) is None}
+
+    def answers(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
+        """The trials of all needed candidates, once they are there."""
+        return tuple(_present(self.known(candidate, store)) for candidate in ask.needed)
+
+    def lost(self, candidate: Candidate, reason: str) -> Trial:
+        """The failed trial of a candidate whose workers died."""
+        cost = self.cost(candidate.architecture)
+        return Trial(candidate, "failed", cost, seed_of(self.study_seed, candidate), error=reason)
+
+
+class InlineExecutor:
+    """Everything in this process, nothing ahead of time."""
+
+    def __init__(self, evaluator: Evaluator, cost: Costs) -> None:
+        self.evaluator = evaluator
+        self.desk = Desk(cost, evaluator.study_seed)
+
+    def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
+        """See study.Executor."""
+        for candidate in self.desk.missing(ask.needed, store).values():
+            store.add(self.evaluator(candidate, self.desk.cost(candidate.architecture)))
+        return self.desk.answers(ask, store)
+
+    def __enter__(self) -> InlineExecutor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+class LocalExecutor:
+    """Spawned worker processes on this machine, each with its own copy of the data; `devices[i]` is where worker i trains."""
+
+    def __init__(self, evaluator: Evaluator, cost: Costs, devices: tuple[str, ...]) -> None:
+        self.desk = Desk(cost, evaluator.study_seed)
+        self.workers = [Worker(dataclasses.replace(evaluator, device=device)) for device in devices]
+        self.deaths: dict[str, int] = {}
+
+    def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
+        """See study.Executor. Workers that have nothing needed to do take what is likely."""
+        needed = self.desk.missing(ask.needed, store)
+        queue = {**needed, **self.desk.missing(ask.likely, store)}
+        for key in self._running():
+            queue.pop(key, None)
+        while needed:
+            self._hand_out(queue)
+            for trial in self._collect(queue):
+                store.add(trial)
+                needed.pop(trial.candidate.key, None)
+        self._hand_out(queue)
+        return self.desk.answers(ask, store)
+
+    def close(self) -> None:
+        """End the workers; what they were training is lost."""
+        for worker in self.workers:
+            worker.stop()
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _running(self) -> tuple[str, ...]:
+        return tuple(worker.candidate.key for worker in self.workers if worker.candidate is not None)
+
+    def _hand_out(self, queue: dict[str, Candidate]) -> None:
+        for worker in self.workers:
+            if worker.candidate is None and queue:
+                candidate = queue.pop(next(iter(queue)))
+                worker.start(candidate, self.desk.cost(candidate.architecture))
+
+    def _collect(self, queue: dict[str, Candidate]) -> Iterator[Trial]:
+        """Wait for at least one worker; yield finished trials, put the candidates of dead workers back in front."""
+        busy = {worker.connection: worker for worker in self.workers if worker.candidate is not None}
+        for ready in wait(list(busy)):
+            assert isinstance(ready, Connection)
+            worker = busy[ready]
+            candidate, trial = worker.finish()
+            if trial is None:
+                trial = self._after_death(candidate, worker, queue)
+            if trial is not None:
+                yield trial
+
+    def _after_death(self, candidate: Candidate, worker: Worker, queue: dict[str, Candidate]) -> Trial | None:
+        deaths = self.deaths[candidate.key] = self.deaths.get(candidate.key, 0) + 1
+        if deaths >= ATTEMPTS:
+            return self.desk.lost(candidate, f"its worker process died {deaths} times (exit code {worker.exit_code})")
+        waiting = dict(queue)
+        queue.clear()
+        queue.update({candidate.key: candidate, **waiting})
+        return None
+
+
+class Worker:
+    """One process that trains one candidate at a time; started anew after it died."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.candidate: Candidate | None = None
+        self.exit_code: int | None = None
+        self._spawn()
+
+    def start(self, candidate: Candidate, cost: Cost) -> None:
+        self.candidate = candidate
+        # Where the process is dead already, `finish` finds out.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send_bytes(msgspec.msgpack.encode((candidate, cost)))
+
+    def finish(self) -> tuple[Candidate, Trial | None]:
+        """What it was training and the trial; None where the process died, which is then replaced."""
+        candidate, self.candidate = self.candidate, None
+        assert candidate is not None
+        try:
+            return candidate, msgspec.msgpack.decode(self.connection.recv_bytes(), type=Trial)
+        except (EOFError, ConnectionResetError):
+            self.stop()
+            self._spawn()
+            return candidate, None
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.kill()  # it holds nothing that must be saved
+        self.process.join()
+        self.exit_code = self.process.exitcode
+
+    def _spawn(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA or threads safely
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, self.evaluator), daemon=True)
+        self.process.start()
+        theirs.close()
+
+
+def _work(connection: Connection, evaluator: Evaluator) -> None:
+    """A worker's life: candidates in, trials out, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            candidate, cost = msgspec.msgpack.decode(connection.recv_bytes(), type=tuple[Candidate, Cost])
+            connection.send_bytes(msgspec.msgpack.encode(evaluator(candidate, cost)))
+
+
+def _end_with_parent() -> None:
+    """A killed parent must not leave workers training for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def local_executor(evaluator: Evaluator, cost: Costs, workers: int | None) -> InlineExecutor | LocalExecutor:
+    """`workers` processes: one per core or per GPU where it is None, none at all (this process trains) where it is 0."""
+    if workers == 0:
+        return InlineExecutor(evaluator, cost)
+    devices = local_devices(evaluator.device)
+    count = workers or len(devices)
+    return LocalExecutor(evaluator, cost, tuple(devices[i % len(devices)] for i in range(count)))
+
+
+def local_devices(device: str) -> tuple[str, ...]:
+    """Where this machine's workers train: one entry per core ("cpu") or per GPU ("cuda")."""
+    if device == "cpu":
+        return ("cpu",) * len(os.sched_getaffinity(0))
+    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+
+
+def _present(trial: Trial | None) -> Trial:
+    assert trial is not None, "an executor answered before its trial was stored"
+    return trial

@@ -1,0 +1,118 @@
+"""Recipes as files (strict TOML, relative to image and data set) -> `Recipe` records (absolute, hashed into every trial)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from edgenas.errors import EdgenasError
+from edgenas.records import Recipe, Record
+from edgenas.store import read_toml
+from edgenas.tasks import Task
+
+FOLDER = Path(__file__).parent / "recipes"
+LEAST_STEPS = 32  # per epoch: small sets get a smaller batch rather than fewer steps
+LEAST_BATCH = 32
+
+
+class OnCpu(Record, frozen=True):
+    """What differs on a CPU. `lr` follows the batch size."""
+
+    batch_size: int
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = 1
+
+
+class RecipeFile(Record, frozen=True):
+    """recipes/*.toml. `lr` belongs to `batch_size` and follows it; `crop` and `cutout` are shares of the image side."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 3e-4
+    decay_norm_and_bias: bool = True
+    schedule: Literal["cosine-epoch", "cosine", "linear"] = "cosine"
+    warmup_epochs: float = 0.0
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    crop: float = 0.0
+    cutout: float = 0.0
+    flip: Literal["task"] | bool = "task"
+    ema: float | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = 1
+    loss: str | None = None  # the task's own where it is left out
+    settings: dict[str, float] = {}  # noqa: RUF012  (msgspec copies it)
+    cpu: OnCpu | None = None
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The recipes that come along."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def recipe_from_name(name: str, task: Task, device: str, epochs: int | None = None) -> Recipe:
+    """A named recipe or FILE.toml, made absolute for this task's images and number, and for "cpu" or "cuda"."""
+    path = FOLDER / f"{name}.toml" if name in recipe_names() else Path(name)
+    if not path.is_file():
+        raise EdgenasError(f"recipe {name!r} is unknown: {', '.join(recipe_names())}, or a FILE.toml")
+    return recipe_from_file(read_toml(path, RecipeFile), path.stem, task, device, epochs)
+
+
+def recipe_from_file(file: RecipeFile, name: str, task: Task, device: str, epochs: int | None = None) -> Recipe:
+    """The absolute recipe: pixels instead of shares, one batch size, one learning rate."""
+    _check(file, name)
+    here = file.cpu if file.cpu and device == "cpu" else OnCpu(file.batch_size, file.precision, file.threads)
+    # The papers' batch stays what it is; batches that were chosen for speed give way where a set is small.
+    batch_size = fitting_batch(here.batch_size, len(task.train)) if file.cpu else here.batch_size
+    side = task.preprocessing.input_size
+    return Recipe(
+        name=name,
+        epochs=epochs or file.epochs,
+        batch_size=batch_size,
+        lr=file.lr * batch_size / file.batch_size,
+        momentum=file.momentum,
+        nesterov=file.nesterov,
+        weight_decay=file.weight_decay,
+        decay_norm_and_bias=file.decay_norm_and_bias,
+        schedule=file.schedule,
+        warmup_epochs=file.warmup_epochs,
+        clip_norm=file.clip_norm,
+        label_smoothing=file.label_smoothing,
+        crop_padding=round(file.crop * side),
+        flip=task.flip if file.flip == "task" else file.flip,
+        cutout=round(file.cutout * side),
+        ema=file.ema,
+        precision=here.precision,
+        threads=here.threads,
+        loss=file.loss or task.default_loss,
+        settings=file.settings,
+    )
+
+
+def fitting_batch(largest: int, images: int) -> int:
+    """The largest halving of `largest` that leaves LEAST_STEPS steps an epoch, but LEAST_BATCH at least."""
+    batch = largest
+    while batch > LEAST_BATCH and images // batch < LEAST_STEPS:
+        batch //= 2
+    return batch
+
+
+def _check(file: RecipeFile, name: str) -> None:
+    bounds = {
+        "epochs": file.epochs >= 1,
+        "batch_size": file.batch_size >= 1,
+        "lr": file.lr > 0,
+        "threads": file.threads >= 1,
+        "crop": 0 <= file.crop < 1,
+        "cutout": 0 <= file.cutout < 1,
+        "label_smoothing": 0 <= file.label_smoothing < 1,
+        "ema": file.ema is None or 0 < file.ema < 1,
+        "warmup_epochs": file.warmup_epochs >= 0,
+    }
+    wrong = [key for key, fine in bounds.items() if not fine]
+    if wrong:
+        values = ", ".join(f"{key} = {getattr(file, key)}" for key in wrong)
+        raise EdgenasError(f"recipe {name}: {values}: out of range")

@@ -1,0 +1,125 @@
+"""One optimiser step: eager on a CPU; on CUDA forward, loss, backward and optimiser replayed as one graph."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from edgenas.records import Recipe
+
+WARMUP_STEPS = 3  # before a capture: cuDNN chooses its kernels, the optimiser makes its buffers
+
+
+class Step:
+    """Trains `network` (and the loss's own parameters) by one batch per call.
+
+    totals: (2,) sums of mean loss and of correct predictions since they were last zeroed, on the device.
+    averaged: the network to evaluate: `network` itself, or its exponential moving average.
+    """
+
+    def __init__(self, network: nn.Module, loss: nn.Module, recipe: Recipe, device: torch.device) -> None:
+        self.network = network
+        self.loss = loss.to(device)
+        self.recipe = recipe
+        self.device = device
+        self.parameters = [*network.parameters(), *self.loss.parameters()]
+        self.rate = torch.tensor(recipe.lr, device=device)
+        self.optimizer = self._optimizer()
+        self.totals = torch.zeros(2, device=device)
+        self.average = Average(network, recipe.ema) if recipe.ema is not None else None
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.static: tuple[Tensor, Tensor] | None = None  # the graph's input buffers
+
+    @property
+    def averaged(self) -> nn.Module:
+        return self.average.network if self.average is not None else self.network
+
+    def __call__(self, x: Tensor, labels: Tensor, rate: float) -> None:
+        """x (B, C, H, W), labels (B,); returns without waiting for the device."""
+        if self.device.type == "cuda":
+            self.rate.fill_(rate)
+            self._replay(x, labels)
+        else:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._compute(x, labels)
+        if self.average is not None:
+            self.average.update()
+
+    def _compute(self, x: Tensor, labels: Tensor) -> None:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            outputs = self.network(x)
+        loss, correct = self.loss(outputs.float(), labels)
+        self.optimizer.zero_grad(set_to_none=self.device.type == "cpu")
+        loss.backward()
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
+        self.optimizer.step()
+        self.totals += torch.stack((loss.detach(), correct.to(loss.dtype)))
+
+    def _replay(self, x: Tensor, labels: Tensor) -> None:
+        if self.static is None:
+            self.static = (x.clone(memory_format=torch.channels_last), labels.clone())
+            self._capture()
+        self.static[0].copy_(x)
+        self.static[1].copy_(labels)
+        assert self.graph is not None
+        self.graph.replay()
+
+    def _capture(self) -> None:
+        """Warm up on a side stream (as CUDA graphs require), undo what the warm-up learned, then record one step."""
+        assert self.static is not None
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self.rehearse(*self.static)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self._compute(*self.static)
+
+    def rehearse(self, x: Tensor, labels: Tensor) -> None:
+        """Run a few steps that leave no trace in weights, statistics, momentum or totals."""
+        state = [*self.network.state_dict().values(), *self.loss.state_dict().values(), self.totals]
+        saved = [tensor.clone() for tensor in state]
+        for _ in range(WARMUP_STEPS):
+            self._compute(x, labels)
+        with torch.no_grad():
+            for tensor, before in zip(state, saved, strict=True):
+                tensor.copy_(before)
+            for slots in self.optimizer.state.values():
+                slots["momentum_buffer"].zero_()  # a zero buffer and no buffer make the same first step
+
+    def _optimizer(self) -> torch.optim.SGD:
+        decayed = [p for p in self.parameters if self.recipe.decay_norm_and_bias or p.ndim > 1]
+        plain = [p for p in self.parameters if not (self.recipe.decay_norm_and_bias or p.ndim > 1)]
+        groups = [
+            {"params": decayed, "weight_decay": self.recipe.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        return torch.optim.SGD(
+            [group for group in groups if group["params"]],
+            lr=self.rate if self.device.type == "cuda" else self.recipe.lr,
+            momentum=self.recipe.momentum,
+            nesterov=self.recipe.nesterov,
+            fused=True,
+        )
+
+
+class Average:
+    """Exponential moving average of weights and batch-norm statistics; short trainings average over a shorter window."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network)
+        self.decay = decay
+        self.steps = 0
+        pairs = zip(self.network.state_dict().values(), network.state_dict().values(), strict=True)
+        self.pairs = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.steps += 1
+        weight = 1 - min(self.decay, self.steps / (10 + self.steps))
+        torch._foreach_lerp_([mine for mine, _ in self.pairs], [theirs for _, theirs in self.pairs], weight)
