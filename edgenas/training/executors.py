@@ -224,7 +224,8 @@ def local_executor(evaluator: Evaluator, cost: Costs, workers: int | None) -> In
 def local_devices(device: str) -> tuple[str, ...]:
     """Where this machine's workers train: one entry per core ("cpu") or per GPU ("cuda")."""
     if device == "cpu":
-        return ("cpu",) * len(os.sched_getaffinity(0))
+        affinity = getattr(os, "sched_getaffinity", None)  # respects taskset and containers; Linux only
+        return ("cpu",) * (len(affinity(0)) if affinity else os.cpu_count() or 1)
     return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
 
 

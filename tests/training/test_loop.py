@@ -1,0 +1,115 @@
+"""The loop repeats itself bit for bit, learns, fails as a trial, and rehearses without a trace."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import msgspec
+import pytest
+import torch
+
+from edgenas.errors import TrainingError
+from edgenas.records import Recipe
+from edgenas.tasks import Task
+from edgenas.training.evaluator import Evaluator, seed_of
+from edgenas.training.loop import fresh_network, scores_of, train
+from edgenas.training.step import Average, Step
+from tests.training.conftest import ParameterCost, candidate, tiny
+
+CPU = torch.device("cpu")
+RECIPE = Recipe("test", 2, 32, 0.05, crop_padding=1, cutout=2, nesterov=True)
+
+
+def trained_weights(task: Task, seed: int, recipe: Recipe = RECIPE) -> list[torch.Tensor]:
+    network = fresh_network(tiny(), seed, CPU)
+    return list(train(network, task, recipe, seed, CPU).network.state_dict().values())
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(digits: Task) -> None:
+    first, again, other = (trained_weights(digits, seed) for seed in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_the_global_generator_is_left_alone(digits: Task) -> None:
+    before = torch.random.get_rng_state()
+    trained_weights(digits, 1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_ten_epochs_learn_digits(digits: Task) -> None:
+    trial = Evaluator(digits, 0)(candidate(8, 4, epochs=10, lr=0.1), ParameterCost()(tiny(8, 4)))
+    assert trial.status == "complete"
+    assert trial.scores["val_accuracy"] > 80
+    assert set(trial.scores) == {"val_accuracy", "val_loss", "train_accuracy", "train_loss"}
+
+
+def test_a_diverging_candidate_is_a_failed_trial_with_its_reason(digits: Task) -> None:
+    trial = Evaluator(digits, 0)(candidate(epochs=3, lr=1e30), ParameterCost()(tiny()))
+    assert trial.status == "failed"
+    assert trial.error.startswith("TrainingError: the loss is nan after epoch")
+
+
+def test_too_little_memory_is_a_training_error(digits: Task) -> None:
+    network = fresh_network(tiny(), 0, CPU)
+    too_large = torch.nn.Linear(1, 1)
+    too_large.forward = lambda x: x.new_empty((1 << 60,))  # type: ignore[method-assign]
+    network.head = too_large
+    with pytest.raises(TrainingError, match="out of memory"):
+        train(network, digits, RECIPE, 0, CPU)
+
+
+def test_a_set_smaller_than_the_batch_is_one_batch(digits: Task) -> None:
+    recipe = msgspec.structs.replace(RECIPE, batch_size=1000, epochs=1)
+    result = train(fresh_network(tiny(), 0, CPU), digits, recipe, 0, CPU)
+    assert math.isfinite(result.train_loss)
+
+
+def test_rehearsal_before_a_cuda_graph_leaves_no_trace(digits: Task) -> None:
+    x, labels = torch.randn(32, 1, 8, 8), torch.arange(32) % 10
+    plain, rehearsed = (Step(fresh_network(tiny(), 5, CPU), digits.loss(RECIPE), RECIPE, CPU) for _ in range(2))
+    rehearsed.rehearse(torch.randn(32, 1, 8, 8), labels)
+    for step in (plain, rehearsed):
+        step(x, labels, 0.1)
+        step(x, labels, 0.05)
+    for a, b in zip(plain.network.state_dict().values(), rehearsed.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(plain.totals, rehearsed.totals)
+
+
+def test_weight_decay_spares_norms_and_biases_where_the_recipe_says_so(digits: Task) -> None:
+    recipe = msgspec.structs.replace(RECIPE, decay_norm_and_bias=False, weight_decay=0.1)
+    step = Step(fresh_network(tiny(), 0, CPU), digits.loss(recipe), recipe, CPU)
+    decayed, plain = step.optimizer.param_groups
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in plain["params"]} == {1}
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+def test_the_average_follows_the_weights() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(0.0)
+        average = Average(network, decay=0.5)
+        for value in (1.0, 2.0):
+            network.weight.fill_(value)
+            average.update()
+    # decay min(.5, 1/11), then min(.5, 2/12): 10/11, then (10/11) / 6 + 2 * 5/6
+    assert average.network.weight.item() == pytest.approx(10 / 66 + 10 / 6)  # type: ignore[operator, union-attr]
+
+
+def test_averaged_weights_are_what_is_evaluated(digits: Task) -> None:
+    recipe = msgspec.structs.replace(RECIPE, ema=0.9)
+    network = fresh_network(tiny(), 1, CPU)
+    averaged = train(network, digits, recipe, 1, CPU).network
+    assert averaged is not network
+    assert not torch.equal(averaged.head.linear.weight, network.head.linear.weight)  # type: ignore[union-attr, arg-type]
+    assert scores_of(averaged, digits, digits.val, CPU, 1)["accuracy"] >= 0
+
+
+def test_a_seed_follows_the_candidate_and_not_its_place() -> None:
+    one = candidate()
+    assert seed_of(0, one) == seed_of(0, copy.deepcopy(one))
+    others = (candidate(6), candidate(epochs=2), candidate(phase="width"), msgspec.structs.replace(one, repeat=1))
+    assert len({seed_of(0, c) for c in (one, *others)} | {seed_of(1, one)}) == 6
