@@ -1,0 +1,188 @@
+"""From settings to a finished study: decide once, write it down, then run what is written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgenas.architectures.chain import ChainSpace
+from edgenas.cli.output import say
+from edgenas.cli.progress import SearchView
+from edgenas.cli.settings import (
+    PRESETS,
+    Rules,
+    SearchSettings,
+    default_folder,
+    preset_of,
+    rules_from,
+    space_from,
+    study_record,
+)
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.hardware.cost import CostModel, Measure
+from edgenas.hardware.profile import profile_from_name, resolved
+from edgenas.methods import Method
+from edgenas.methods.baselines import BaselineRules, nsga2, random_search, tpe, with_control
+from edgenas.methods.gnas import GnasRules, gnas
+from edgenas.methods.ladder import Training
+from edgenas.methods.trgnas import TrgnasRules, trgnas
+from edgenas.records import Choice, HardwareProfile, Study
+from edgenas.report.front import objective_of, summary
+from edgenas.store import Store, refuse_other_settings
+from edgenas.study import Executor, run
+
+if TYPE_CHECKING:
+    from edgenas.tasks import TaskSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Where:
+    """What does not decide the result: which folder, how many processes, which machines."""
+
+    study: str | None = None
+    workers: int | None = None
+    ray: str | None = None
+    boards: tuple[str, ...] = ()
+    token_file: Path | None = None
+
+
+def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
+    """Start, continue or just read a search; returns the document of cli.md."""
+    profiles = tuple(profile_from_name(name) for name in settings.target)
+    for name, profile in zip(settings.target, profiles, strict=True):
+        say(resolved(name, profile))
+    asked = study_record(settings, profiles, bool(where.boards), {})
+    folder = _folder(where.study, asked)
+    study = _existing(folder, asked)
+    if study is not None and (document := _finished(folder)) is not None:
+        return document
+    if study is None:
+        say(f"study {folder}")
+        study = study_record(settings, profiles, bool(where.boards), decide(settings, profiles))
+    with Store.create(folder, study) as store:
+        return _search(store, profiles, where)
+
+
+def decide(settings: SearchSettings, profiles: tuple[HardwareProfile, ...]) -> dict[str, Any]:
+    """Everything that follows from the settings, the data and this machine: written into the study once."""
+    import torch
+
+    from edgenas.tasks import TaskSettings, load_task
+    from edgenas.training.recipes import recipe_from_name
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    wanted = TaskSettings(
+        settings.data,
+        settings.task,
+        settings.data_dir,
+        settings.image_size,
+        settings.flip,
+        settings.seed,
+        settings.search_images,
+    )
+    task = load_task(wanted)
+    name = preset_of(settings, device == "cuda")
+    say(f"preset {name}, on {device}: {len(task.train)} training and {len(task.val)} validation images")
+    preset = PRESETS[name]
+    shape = task.preprocessing
+    space = space_from(settings, preset, task.head, shape.channels, shape.input_size)
+    training = Training(
+        recipe_from_name(settings.recipe, task, device),
+        settings.policy,
+        fixed_epochs=preset.baseline.epochs,
+        epoch_scale=settings.epoch_scale or 1.0,
+    )
+    rules = rules_from(settings, preset)
+    if settings.budget is not None:
+        wanted, training = _within_budget(settings, wanted, training, space, rules, device)
+    return msgspec.to_builtins(
+        {"preset": name, "device": device, "task": wanted, "space": space, "training": training, "rules": rules}
+    )
+
+
+def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -> dict[str, Any]:
+    study = store.study
+    decided = study.settings
+    training = msgspec.convert(decided["training"], type=Training)
+    with ExitStack() as stack:
+        measure, measured = stack.enter_context(_measuring(store, profiles, where))
+        cost = CostModel(profiles, decided["asked"]["precision"], study.limits, measure, measured)
+        method = _method(study, training, cost)
+        executor = stack.enter_context(_executor(study, cost, where))
+        budget = decided["asked"]["budget"]
+        view = stack.enter_context(SearchView(objective_of(study), 60 * budget if budget else None))
+        choice = _follow(run(method, executor, store), store, view)
+    return summary(study, str(store.folder), store.ledger(), choice, store.get("clock", "wall", float) or 0.0)
+
+
+def _follow(events: Any, store: Store, view: SearchView) -> Choice:
+    """Show what happens; remember the wall time spent, over all sessions."""
+    before = store.get("clock", "wall", float) or 0.0
+    started = time.monotonic()
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            store.put("clock", "wall", before + time.monotonic() - started)
+            choice: Choice = end.value
+            return choice
+        view.show(event)
+        store.put("clock", "wall", before + time.monotonic() - started)
+
+
+def _method(study: Study, training: Training, cost: CostModel) -> Method:
+    """The generator of the study's method."""
+    decided = study.settings
+    space = msgspec.convert(decided["space"], type=ChainSpace)
+    objective = objective_of(study)
+    limits, seed, confirm = study.limits, study.seed, decided["asked"]["confirm_seeds"]
+    rules: Rules
+    if study.method == "gnas":
+        rules = msgspec.convert(decided["rules"], type=GnasRules)
+        method = gnas(space, rules, training, cost, limits, objective, confirm)
+    elif study.method == "trgnas":
+        method = trgnas(
+            space, msgspec.convert(decided["rules"], type=TrgnasRules), training, cost, limits, objective, confirm
+        )
+    else:
+        rules = msgspec.convert(decided["rules"], type=BaselineRules)
+        baseline = {"random": random_search, "nsga2": nsga2, "tpe": tpe}[study.method]
+        method = baseline(space, rules, training, cost, limits, objective, seed)
+    if decided["asked"]["control"] == "random":
+        method = with_control(method, space, training, cost, limits, seed)
+    return method
+
+
+def _folder(name: str | None, asked: Study) -> Path:
+    if name is None:
+        return default_folder(asked)
+    return Path(name) if "/" in name else Path("studies") / name
+
+
+def _existing(folder: Path, asked: Study) -> Study | None:
+    """The study on disk with these settings; None where there is none yet. Raises StudyError where it has others."""
+    if not (folder / "study.db").is_file():
+        return None
+    with Store.read(folder) as store:
+        there = store.study
+    refuse_other_settings(folder, _only_asked(there), _only_asked(asked))
+    return there
+
+
+def _only_asked(study: Study) -> Study:
+    return msgspec.structs.replace(study, settings={"asked": study.settings["asked"]})
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    with Store.read(folder) as store:
+        choice = store.get("choice", "choice", Choice)
+        if choice is None:
+            return None
+        say(f"study {folder} is finished")
+        return summary(store.study, str(folder), store.ledger(), choice, store.get("clock", "wall", float) or 0.0)

@@ -1,0 +1,72 @@
+"""`edgenas search`: flags in, one call, the front out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgenas.cli.output import emit
+
+SETTINGS = "settings that decide the result"
+WHERE = "where it runs"
+
+
+def search(
+    file: Path | None = typer.Argument(None, help="A project file (TOML) with any of these settings and a [rules] table."),
+    target: list[str] | None = typer.Option(None, help="Device profile, name or TOML file; repeatable. Default: jetson."),
+    data: str | None = typer.Option(None, help="A data set's name or a folder of class folders. Default: digits."),
+    data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
+    task: str | None = typer.Option(None, help="classification or faces."),
+    method: str | None = typer.Option(None, help="gnas, trgnas, nse, nal, random, nsga2 or tpe. Default: gnas."),
+    preset: str | None = typer.Option(None, help="tiny, t, m or trg: bounds and schedule. Default: tiny on a CPU."),
+    min_depth: int | None = typer.Option(None, help="Fewest layers."),
+    max_depth: int | None = typer.Option(None, help="Most layers."),
+    min_width: int | None = typer.Option(None, help="Fewest channels."),
+    max_width: int | None = typer.Option(None, help="Most channels."),
+    width_step: int | None = typer.Option(None, help="Channels per step."),
+    recipe: str | None = typer.Option(None, help="fast, paper or a recipe's TOML file."),
+    epoch_scale: float | None = typer.Option(None, help="Factor on every candidate's epochs."),
+    search_images: int | None = typer.Option(None, help="Search on a stratified subsample of this many images."),
+    budget: float | None = typer.Option(None, help="Minutes: chooses --epoch-scale and --search-images for this machine."),
+    max_latency_ms: float | None = typer.Option(None, help="Limit on every target."),
+    max_params: int | None = typer.Option(None, help="Limit on parameters."),
+    max_size_mb: float | None = typer.Option(None, help="Limit on the weights' size at the target's precision, MB."),
+    max_memory_mb: float | None = typer.Option(None, help="Limit on peak activations plus weights, MB."),
+    max_energy_mj: float | None = typer.Option(None, help="Limit on energy per inference, where a board measures it."),
+    policy: str | None = typer.Option(None, help="gnas, fixed or gpu-seconds: who is trained for how long."),
+    confirm_seeds: int | None = typer.Option(None, help="Repeat close decisions with this many more seeds."),
+    control: str | None = typer.Option(None, help="random: spend the same budget on random networks and show both."),
+    image_size: int | None = typer.Option(None, help="Side of the network's input, pixels. Default: the data's own."),
+    flip: bool | None = typer.Option(None, help="Mirror training images. Default: for cifar, fashion-mnist and faces."),
+    seed: int | None = typer.Option(None, help="Of the splits and of every training."),
+    precision: str | None = typer.Option(None, help="fp32, fp16 or int8, of those that the target has."),
+    final_width: str | None = typer.Option(None, help="matched or macro: the width that edgenas train takes."),
+    pool: int | None = typer.Option(None, help="NSE: 19, 27 or 72 operations."),
+    rounds: int | None = typer.Option(None, help="NSE: at most this many rounds."),
+    from_study: str | None = typer.Option(None, "--from", help="NSE: start from a finished study's space."),
+    study: str | None = typer.Option(None, help="Name or folder. Default: made from data, target, method and settings."),
+    workers: int | None = typer.Option(None, help="Processes. Default: one per core, or one per GPU."),
+    ray: str | None = typer.Option(None, help="A Ray cluster's address, or auto."),
+    board: list[str] | None = typer.Option(None, help="http://.. or ssh://..: measure there; repeatable."),
+    token_file: Path | None = typer.Option(None, help="The boards' token (also: EDGENAS_AGENT_TOKEN)."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Find networks for a device: macro-micro search with every candidate's latency known before it is trained.
+
+    Running the same command again goes on where it stopped, and prints a finished search at once.
+
+    Example: edgenas search --target jetson --data fashion-mnist --max-latency-ms 1.5 --budget 4
+    """
+    given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    from edgenas.cli.front import front_text
+    from edgenas.cli.run import Where, run_search
+    from edgenas.cli.settings import settings_from
+
+    where = Where(study, workers, ray, tuple(board or ()), token_file)
+    document: dict[str, Any] = run_search(settings_from(file, given), where)
+    emit(document, as_json=as_json, text=front_text(document))
+
+
+_NOT_SETTINGS = {"file", "study", "workers", "ray", "board", "token_file", "as_json"}
