@@ -10,6 +10,7 @@ from edgenas import __version__
 from edgenas.cli.describe import describe
 from edgenas.cli.front import front
 from edgenas.cli.replay import replay
+from edgenas.cli.search import search
 from edgenas.cli.targets import targets
 from edgenas.errors import EdgenasError
 
@@ -35,6 +36,7 @@ def edgenas(
     """Design convolutional networks for a device and get them onto it."""
 
 
+app.command()(search)
 app.command()(describe)
 app.command()(front)
 app.command()(replay)

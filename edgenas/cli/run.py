@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -24,8 +23,8 @@ from edgenas.cli.settings import (
     space_from,
     study_record,
 )
-from edgenas.errors import EdgenasError, StudyError
-from edgenas.hardware.cost import CostModel, Measure
+from edgenas.errors import StudyError
+from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name, resolved
 from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, nsga2, random_search, tpe, with_control
@@ -36,9 +35,6 @@ from edgenas.records import Choice, HardwareProfile, Study
 from edgenas.report.front import objective_of, summary
 from edgenas.store import Store, refuse_other_settings
 from edgenas.study import Executor, run
-
-if TYPE_CHECKING:
-    from edgenas.tasks import TaskSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +60,12 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
         return document
     if study is None:
         say(f"study {folder}")
-        study = study_record(settings, profiles, bool(where.boards), decide(settings, profiles))
+        study = study_record(settings, profiles, bool(where.boards), decide(settings))
     with Store.create(folder, study) as store:
         return _search(store, profiles, where)
 
 
-def decide(settings: SearchSettings, profiles: tuple[HardwareProfile, ...]) -> dict[str, Any]:
+def decide(settings: SearchSettings) -> dict[str, Any]:
     """Everything that follows from the settings, the data and this machine: written into the study once."""
     import torch
 
@@ -99,11 +95,7 @@ def decide(settings: SearchSettings, profiles: tuple[HardwareProfile, ...]) -> d
         epoch_scale=settings.epoch_scale or 1.0,
     )
     rules = rules_from(settings, preset)
-    if settings.budget is not None:
-        wanted, training = _within_budget(settings, wanted, training, space, rules, device)
-    return msgspec.to_builtins(
-        {"preset": name, "device": device, "task": wanted, "space": space, "training": training, "rules": rules}
-    )
+    return {"preset": name, "device": device, "task": wanted, "space": space, "training": training, "rules": rules}
 
 
 def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -> dict[str, Any]:
@@ -111,10 +103,9 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -
     decided = study.settings
     training = msgspec.convert(decided["training"], type=Training)
     with ExitStack() as stack:
-        measure, measured = stack.enter_context(_measuring(store, profiles, where))
-        cost = CostModel(profiles, decided["asked"]["precision"], study.limits, measure, measured)
+        cost = CostModel(profiles, decided["asked"]["precision"], study.limits)
         method = _method(study, training, cost)
-        executor = stack.enter_context(_executor(study, cost, where))
+        executor = stack.enter_context(executor_of(study, cost, where))
         budget = decided["asked"]["budget"]
         view = stack.enter_context(SearchView(objective_of(study), 60 * budget if budget else None))
         choice = _follow(run(method, executor, store), store, view)
@@ -157,6 +148,23 @@ def _method(study: Study, training: Training, cost: CostModel) -> Method:
     if decided["asked"]["control"] == "random":
         method = with_control(method, space, training, cost, limits, seed)
     return method
+
+
+def executor_of(study: Study, cost: CostModel, where: Where) -> AbstractContextManager[Executor]:
+    """Processes on this machine, which load the study's data once."""
+    import torch
+
+    from edgenas.tasks import TaskSettings, load_task
+    from edgenas.training.evaluator import Evaluator
+    from edgenas.training.executors import local_executor
+
+    device = study.settings["device"]
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StudyError(
+            "this study was started on a GPU and there is none here: go on where there is one, or use another --study"
+        )
+    task = load_task(msgspec.convert(study.settings["task"], type=TaskSettings))
+    return local_executor(Evaluator(task, study.seed, device), cost, where.workers)
 
 
 def _folder(name: str | None, asked: Study) -> Path:

@@ -14,8 +14,12 @@ WHERE = "where it runs"
 
 
 def search(
-    file: Path | None = typer.Argument(None, help="A project file (TOML) with any of these settings and a [rules] table."),
-    target: list[str] | None = typer.Option(None, help="Device profile, name or TOML file; repeatable. Default: jetson."),
+    file: Path | None = typer.Argument(
+        None, help="A project file (TOML) with any of these settings and a [rules] table."
+    ),
+    target: list[str] | None = typer.Option(
+        None, help="Device profile, name or TOML file; repeatable. Default: jetson."
+    ),
     data: str | None = typer.Option(None, help="A data set's name or a folder of class folders. Default: digits."),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     task: str | None = typer.Option(None, help="classification or faces."),
@@ -29,7 +33,9 @@ def search(
     recipe: str | None = typer.Option(None, help="fast, paper or a recipe's TOML file."),
     epoch_scale: float | None = typer.Option(None, help="Factor on every candidate's epochs."),
     search_images: int | None = typer.Option(None, help="Search on a stratified subsample of this many images."),
-    budget: float | None = typer.Option(None, help="Minutes: chooses --epoch-scale and --search-images for this machine."),
+    budget: float | None = typer.Option(
+        None, help="Minutes: chooses --epoch-scale and --search-images for this machine."
+    ),
     max_latency_ms: float | None = typer.Option(None, help="Limit on every target."),
     max_params: int | None = typer.Option(None, help="Limit on parameters."),
     max_size_mb: float | None = typer.Option(None, help="Limit on the weights' size at the target's precision, MB."),
@@ -46,7 +52,9 @@ def search(
     pool: int | None = typer.Option(None, help="NSE: 19, 27 or 72 operations."),
     rounds: int | None = typer.Option(None, help="NSE: at most this many rounds."),
     from_study: str | None = typer.Option(None, "--from", help="NSE: start from a finished study's space."),
-    study: str | None = typer.Option(None, help="Name or folder. Default: made from data, target, method and settings."),
+    study: str | None = typer.Option(
+        None, help="Name or folder. Default: made from data, target, method and settings."
+    ),
     workers: int | None = typer.Option(None, help="Processes. Default: one per core, or one per GPU."),
     ray: str | None = typer.Option(None, help="A Ray cluster's address, or auto."),
     board: list[str] | None = typer.Option(None, help="http://.. or ssh://..: measure there; repeatable."),

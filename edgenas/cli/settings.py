@@ -158,7 +158,7 @@ def study_record(
     asked = msgspec.to_builtins(settings)
     asked["target"] = [profile.name for profile in profiles]
     asked["boards"] = boards
-    return Study(
+    study = Study(
         method=settings.method,
         task=settings.task,
         data=settings.data,
@@ -169,6 +169,7 @@ def study_record(
         settings={"asked": asked, **decided},
         versions=versions(),
     )
+    return msgspec.json.decode(msgspec.json.encode(study), type=Study)  # as it will be read back: lists, no tuples
 
 
 def default_folder(study: Study) -> Path:

@@ -44,7 +44,7 @@ class RecipeFile(Record, frozen=True):
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = 1
     loss: str | None = None  # the task's own where it is left out
-    settings: dict[str, float] = {}  # noqa: RUF012  (msgspec copies it)
+    settings: dict[str, float] = {}
     cpu: OnCpu | None = None
 
 
