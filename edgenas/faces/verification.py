@@ -109,21 +109,24 @@ class SortedPairs:
         order = np.argsort(-pairs.scores, kind="stable")
         scores = pairs.scores[order]
         self.people, codes = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
-        self.first, self.second = codes[: len(scores)][order], codes[len(scores) :][order]
-        self.genuine = self.first == self.second
+        first, second = codes[: len(scores)][order], codes[len(scores) :][order]
+        genuine = first == second
+        self.genuine, self.impostor = first[genuine], (first[~genuine], second[~genuine])
         # Ties are one operating point: only the last of a run of equal scores can be a threshold.
-        self.last = np.flatnonzero(np.r_[np.diff(scores) != 0, True])
-        self.thresholds = scores[self.last]
+        last = np.flatnonzero(np.r_[np.diff(scores) != 0, True])
+        self.thresholds = scores[last]
+        accepted = np.cumsum(genuine)[last]
+        self.accepted, self.falsely = accepted, last + 1 - accepted  # pairs of either kind at each threshold
 
     def roc(self, counts: Ints | None = None) -> Roc | None:
-        """ROC where person i occurs counts[i] times (None: once); pairs between copies of one person stay genuine pairs of
-        that person. None where a draw holds no genuine or no impostor pair."""
+        """ROC where person i occurs counts[i] times (None: once); pairs between copies of one person are left out.
+        None where a draw holds no genuine or no impostor pair."""
         weights = np.ones(len(self.people)) if counts is None else counts.astype(np.float64)
-        genuine = np.cumsum(np.where(self.genuine, weights[self.first], 0.0))
-        impostor = np.cumsum(np.where(self.genuine, 0.0, weights[self.first] * weights[self.second]))
+        genuine = np.concatenate([[0.0], np.cumsum(weights[self.genuine])])
+        impostor = np.concatenate([[0.0], np.cumsum(weights[self.impostor[0]] * weights[self.impostor[1]])])
         if genuine[-1] == 0 or impostor[-1] == 0:
             return None
-        return Roc(self.thresholds, impostor[self.last] / impostor[-1], genuine[self.last] / genuine[-1])
+        return Roc(self.thresholds, impostor[self.falsely] / impostor[-1], genuine[self.accepted] / genuine[-1])
 
     def bootstrap(self, draws: int, seed: int) -> list[Roc]:
         """ROCs of `draws` resamplings of the identities."""

@@ -96,4 +96,8 @@ def load_task(settings: TaskSettings) -> Task:
         from edgenas.tasks.classification import load_classification
 
         return load_classification(settings)
+    if settings.task == "faces":
+        from edgenas.tasks.faces import load_faces
+
+        return load_faces(settings)
     raise EdgenasError(f"task {settings.task!r} is unknown: classification or faces")

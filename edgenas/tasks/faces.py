@@ -1,0 +1,172 @@
+"""Face recognition as a task: train on some people, judge pairs of others. The score is TAR at a FAR, with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgenas.errors import DataError
+from edgenas.faces.images import SIDE, grey
+from edgenas.faces.readers import faces_from_path
+from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
+from edgenas.records import Embedding, Preprocessing, Recipe
+from edgenas.tasks import Split, TaskSettings
+from edgenas.tasks.margin import margin_loss
+from edgenas.tasks.splits import subsample
+from edgenas.tasks.synthetic_faces import draw_faces
+
+NAMES = ("synthetic",)
+SIZES = (28, 56, 112)  # what the network computes at; the exported graph averages 112 down to it
+DIMS = (64, 128, 256, 512)
+DRAWS = 100  # of the bootstrap that decides whether two networks are a tie
+TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003, 3_000_003
+SPLIT_VALIDATION, SPLIT_TEST, SUBSAMPLE = 11, 12, 13  # separate random streams from one seed
+
+
+class _People(NamedTuple):
+    people: int
+    each: int
+
+
+SYNTHETIC = {"train": _People(300, 12), "val": _People(120, 8), "test": _People(150, 8)}
+
+
+@dataclass(frozen=True)
+class Faces:
+    """A loaded face task; the splits share no identity, labels count from 0 in each."""
+
+    train: Split
+    val: Split
+    test: Split
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    flip: bool
+    head: Embedding
+    far: float
+
+    name = "faces"
+    metric = "tar"
+
+    def loss(self, recipe: Recipe) -> nn.Module:
+        return margin_loss(recipe, len(self.classes), self.head.dim)
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """tar (percent, at `far`) with its 95 % interval over identities, and auc (fraction), of embeddings (N, D)."""
+        pairs = pairs_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
+        ordered = SortedPairs(pairs)
+        tars = [100 * roc.at_far(self.far)[0] for roc in ordered.bootstrap(DRAWS, seed=0)]
+        low, high = interval(tars)
+        roc = roc_from_pairs(pairs)
+        return {"tar": 100 * roc.at_far(self.far)[0], "tar_low": low, "tar_high": high, "auc": roc.auc}
+
+
+def load_faces(settings: TaskSettings) -> Faces:
+    """Procedural faces by the name `synthetic`, or real ones from a folder of identities or an InsightFace set."""
+    head = Embedding(int(settings.settings.get("dim", 128)))
+    size = settings.image_size or (56 if settings.data in NAMES else SIDE)
+    if size not in SIZES:
+        raise DataError(f"faces are computed at {', '.join(map(str, SIZES))} px, not {size}")
+    synthetic = settings.data in NAMES
+    train, val, test, names = _drawn(settings, size) if synthetic else _read(settings, size)
+    if settings.search_images is not None:
+        train = subsample(train, settings.search_images, [settings.seed, SUBSAMPLE])
+    channels = train.images.shape[-1]
+    far = settings.settings.get("far", 1e-2)
+    for what, split in (("validation", val), ("test", test)):
+        _check_pairs(split, far, f"{settings.data} ({what})")
+    return Faces(
+        train=train,
+        val=val,
+        test=test,
+        classes=names,
+        preprocessing=Preprocessing(channels, size, (0.5,) * channels, (0.5,) * channels, fit="stretch"),
+        flip=True if settings.flip is None else settings.flip,
+        head=head,
+        far=far,
+    )
+
+
+def _drawn(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tuple[str, ...]]:
+    """Grey drawings; `settings` may ask for other numbers of people and images, or three channels."""
+    asked = settings.settings
+    train = _People(
+        int(asked.get("people", SYNTHETIC["train"].people)), int(asked.get("each", SYNTHETIC["train"].each))
+    )
+    channels = int(asked.get("channels", 1))
+    if train.people < 2 or train.each < 2 or channels not in (1, 3):
+        raise DataError("synthetic faces need two people or more, two images each or more, and 1 or 3 channels")
+    plans = ((train, TRAIN_SEED), (SYNTHETIC["val"], VALIDATION_SEED + settings.seed), (SYNTHETIC["test"], TEST_SEED))
+    splits = [Split(*draw_faces(*plan, size, channels, seed, _device())) for plan, seed in plans]
+    return splits[0], splits[1], splits[2], tuple(f"drawing-{person:05d}" for person in range(train.people))
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _read(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tuple[str, ...]]:
+    """A fifth of the people for the test (always the same ones), a fifth for validation (by seed), the rest for training.
+    Folders train/ and test/ of identities are taken as they are."""
+    root = Path(settings.data)
+    if not root.exists():
+        raise DataError(
+            f"data {settings.data!r} is unknown: {', '.join(NAMES)}, or a folder with one folder per person"
+        )
+    given = (root / "train").is_dir() and (root / "test").is_dir()
+    faces = faces_from_path(root / "train" if given else root)
+    people = len(faces.names)
+    if people < 10:
+        raise DataError(f"{root} has {people} people; training, validation and test need 10 different ones or more")
+    images = network_pixels(faces.images, size)
+    if given:
+        held = faces_from_path(root / "test")
+        test = Split(network_pixels(held.images, size, images.shape[-1]), held.labels)
+        rest = np.arange(people)
+    else:
+        order = np.random.default_rng([0, SPLIT_TEST]).permutation(people)
+        rest, chosen = np.sort(order[people // 5 :]), np.sort(order[: people // 5])
+        test = _of_people(images, faces.labels, chosen)
+    order = np.random.default_rng([settings.seed, SPLIT_VALIDATION]).permutation(rest)
+    chosen, rest = np.sort(order[: len(rest) // 4]), np.sort(order[len(rest) // 4 :])
+    names = tuple(faces.names[person] for person in rest)
+    return _of_people(images, faces.labels, rest), _of_people(images, faces.labels, chosen), test, names
+
+
+def _of_people(images: NDArray[np.uint8], labels: NDArray[np.int64], people: NDArray[np.int64]) -> Split:
+    """The images of these people, relabelled from 0."""
+    rows = np.flatnonzero(np.isin(labels, people))
+    return Split(images[rows], np.searchsorted(people, labels[rows]).astype(np.int64))
+
+
+def network_pixels(images: NDArray[np.uint8], size: int, channels: int | None = None) -> NDArray[np.uint8]:
+    """(N, 112, 112, 3) -> (N, size, size, C): averaged as the exported graph does, grey (C = 1) where every image is."""
+    if channels is None:
+        channels = 1 if (images[..., 0] == images[..., 1]).all() and (images[..., 0] == images[..., 2]).all() else 3
+    block = SIDE // size
+    parts = []
+    for start in range(0, len(images), 1024):
+        part = images[start : start + 1024]
+        values = grey(part)[..., None] if channels == 1 else part.astype(np.float32)
+        pooled = values.reshape(len(part), size, block, size, block, channels).mean(axis=(2, 4))
+        parts.append(np.rint(pooled).astype(np.uint8))
+    return np.concatenate(parts)
+
+
+def _check_pairs(split: Split, far: float, where: str) -> None:
+    counts = np.unique(split.labels, return_counts=True)[1]
+    impostors = (len(split) ** 2 - int((counts.astype(np.int64) ** 2).sum())) // 2
+    if len(counts) < 2 or counts.max(initial=0) < 2:
+        raise DataError(
+            f"{where} has {len(counts)} people and {len(split)} images: pairs need two people, one with two images"
+        )
+    if not 0 < far < 1 or far * impostors < 1:
+        raise DataError(
+            f"{where} has {impostors} impostor pairs: too few for FAR {far:g}; ask for a larger one or add people"
+        )
