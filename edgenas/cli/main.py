@@ -7,6 +7,7 @@ import sys
 import typer
 
 from edgenas import __version__
+from edgenas.cli.agent import agent
 from edgenas.cli.describe import describe
 from edgenas.cli.front import front
 from edgenas.cli.replay import replay
@@ -37,6 +38,7 @@ def edgenas(
 
 
 app.command()(search)
+app.command()(agent)
 app.command()(describe)
 app.command()(front)
 app.command()(replay)

@@ -32,6 +32,7 @@ from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
 from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import Choice, HardwareProfile, Study
+from edgenas.remote.boards import measuring
 from edgenas.report.front import objective_of, summary
 from edgenas.store import Store, refuse_other_settings
 from edgenas.study import Executor, run
@@ -103,7 +104,10 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -
     decided = study.settings
     training = msgspec.convert(decided["training"], type=Training)
     with ExitStack() as stack:
-        cost = CostModel(profiles, decided["asked"]["precision"], study.limits)
+        precision = decided["asked"]["precision"]
+        hook = measuring(where.boards, where.token_file, profiles, precision, store, say)
+        measure, measured = stack.enter_context(hook)
+        cost = CostModel(profiles, precision, study.limits, measure, measured)
         method = _method(study, training, cost)
         executor = stack.enter_context(executor_of(study, cost, where))
         budget = decided["asked"]["budget"]

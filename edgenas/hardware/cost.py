@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -35,6 +35,11 @@ class CostModel:
         self._measure = measure
         self._measured = (measured or profiles[0].name) if measure else None
         self._known: dict[Architecture, Cost] = {}
+
+    def prepare(self, architectures: Iterable[Architecture]) -> None:
+        """Let boards measure ahead what will be asked for soon."""
+        if prepare := getattr(self._measure, "prepare", None):
+            prepare(architecture for architecture in architectures if architecture not in self._known)
 
     def __call__(self, architecture: Architecture) -> Cost:
         if architecture not in self._known:

@@ -33,6 +33,9 @@ class Costs(Protocol):
 
     def __call__(self, architecture: Architecture) -> Cost: ...
 
+    def prepare(self, architectures: Iterable[Architecture]) -> None:
+        """These will be asked for soon: boards may measure them ahead."""
+
 
 class Desk:
     """What every executor does before it trains: look up, check limits, sort out what is left."""
@@ -99,10 +102,12 @@ class LocalExecutor:
 
     def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
         """See study.Executor. Workers that have nothing needed to do take what is likely."""
+        self.desk.cost.prepare(c.architecture for c in (*ask.needed, *ask.likely) if store.find(c.key) is None)
         needed = self.desk.missing(ask.needed, store)
-        queue = {**needed, **self.desk.missing(ask.likely, store)}
-        for key in self._running():
-            queue.pop(key, None)
+        queue = {key: candidate for key, candidate in needed.items() if key not in self._running()}
+        self._hand_out(queue)  # before boards are asked about what is only likely
+        likely = self.desk.missing(ask.likely, store)
+        queue |= {key: candidate for key, candidate in likely.items() if key not in self._running()}
         while needed:
             self._hand_out(queue)
             for trial in self._collect(queue):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -23,6 +24,9 @@ class ParameterCost:
     def __call__(self, architecture: Architecture) -> Cost:
         w = workload_from_architecture(architecture)
         return Cost(w.params, w.macs, w.bytes_moved, w.size_mb(), w.memory_mb())
+
+    def prepare(self, architectures: Iterable[Architecture]) -> None:
+        """Nothing to measure ahead."""
 
 
 @pytest.fixture(scope="session")

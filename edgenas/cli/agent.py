@@ -1,0 +1,109 @@
+"""`edgenas agent`: what runs on a board."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgenas.cli.output import emit, say
+from edgenas.errors import EdgenasError
+
+if TYPE_CHECKING:
+    from edgenas.hardware.worker import Load
+    from edgenas.remote.job import Bounds
+
+
+def agent(
+    job: Path | None = typer.Argument(None, help="With --once: a file with the job, in place of stdin."),
+    host: str = typer.Option(
+        "127.0.0.1", help="Address to listen on; leave loopback only in a network that you trust."
+    ),
+    port: int = typer.Option(8765, min=0, max=65535, help="Port to listen on; 0 = any free one."),
+    token_file: Path | None = typer.Option(
+        None,
+        help="Bearer token, mode 0600; made if missing [default: $EDGENAS_AGENT_TOKEN or ~/.config/edgenas/agent-token]",
+    ),
+    once: bool = typer.Option(
+        False, "--once", help="Read one job (a line of JSON, then the model), print the answer, end."
+    ),
+    info: bool = typer.Option(False, "--info", help="Print what this board is and how it measures, end."),
+    provider: str = typer.Option("cpu", help="ONNX Runtime's provider: cpu, cuda or tensorrt."),
+    threads: int = typer.Option(1, min=1, help="Threads of the CPU provider."),
+    memory_mb: int = typer.Option(2048, min=256, help="Memory that each measuring process may take."),
+    max_model_mb: int = typer.Option(64, min=1, help="Size of the largest model accepted."),
+    json: bool = typer.Option(False, "--json", help="One JSON document on stdout (answers always are)."),
+) -> None:
+    """Measure the models that hosts send: over HTTP, or one job from stdin (which is what ssh:// boards use).
+
+    Example: edgenas agent --port 8765 --token-file token
+    """
+    from edgenas.hardware.worker import Load
+    from edgenas.remote.agent import about
+    from edgenas.remote.job import Bounds
+
+    if provider not in ("cpu", "cuda", "tensorrt"):
+        raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda, tensorrt")
+    load, bounds = Load("", provider=provider, threads=threads), Bounds(memory_mb, max_model_mb)  # type: ignore[arg-type]
+    if info:
+        emit(about(load, bounds), as_json=True, text="")
+    elif once:
+        emit(_once(_job_bytes(job, bounds), load, bounds), as_json=True, text="")
+    else:
+        _listen(host, port, token_file, load, bounds, json)
+
+
+def _job_bytes(path: Path | None, bounds: Bounds) -> bytes:
+    limit = bounds.model_mb * 1_000_000 + 65536
+    try:
+        with sys.stdin.buffer if path is None else path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise EdgenasError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise EdgenasError(f"the model is larger than {bounds.model_mb} MB: see --max-model-mb")
+    return data
+
+
+def _once(data: bytes, load: Load, bounds: Bounds) -> Any:
+    import tempfile
+
+    import msgspec
+
+    from edgenas.remote.job import Job, run
+
+    line, _, model = data.partition(b"\n")
+    try:
+        job = msgspec.json.decode(line, type=Job)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise EdgenasError(f"the first line is not a job: {error}") from error
+    with tempfile.TemporaryDirectory(prefix="edgenas-agent-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model)
+        return msgspec.to_builtins(run(path, job, load, bounds))
+
+
+def _listen(host: str, port: int, token_file: Path | None, load: Load, bounds: Bounds, json: bool) -> None:
+    import signal
+
+    from edgenas.remote.agent import agent as open_agent
+    from edgenas.remote.token import read_or_make_token
+
+    token, file = read_or_make_token(token_file)
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        say(f"listening on {host}: the token and the models travel unencrypted; an ssh:// board needs no open port")
+
+    def stop(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    with open_agent(host, port, token, load=load, bounds=bounds, log=say) as server:
+        url = f"http://{host}:{server.server_address[1]}"
+        where = f", token in {file}" if file else ""
+        emit({"url": url, "token_file": str(file) if file else None}, as_json=json, text=f"agent at {url}{where}")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("stopped")

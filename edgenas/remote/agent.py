@@ -1,0 +1,385 @@
+"""The agent on a board: takes an ONNX file, answers with measurements. ONNX in, JSON out; nothing else is accepted.
+
+GET /v1/info, POST /v1/jobs, GET /v1/jobs/{id}, DELETE /v1/jobs/{id}. The body of a POST is the model, the job is JSON in the
+header X-Edgenas-Job. One job at a time, each in a child process (job.py). What clients can make it hold is bounded:
+connections, uploads, queue, file sizes, time per request, remembered answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+
+import msgspec
+
+from edgenas import __version__
+from edgenas.errors import EdgenasError
+from edgenas.hardware.device import probe
+from edgenas.hardware.measure import reference_model
+from edgenas.hardware.worker import Load
+from edgenas.records import Record
+from edgenas.remote.job import NEVER_CACHED, Answer, Bounds, Job, run
+
+JOB_HEADER = "X-Edgenas-Job"
+CHUNK = 65536
+
+
+class Quota(Record, frozen=True):
+    """How much of the board all clients together may take."""
+
+    connections: int = 32
+    uploads: int = 4
+    queue: int = 16
+    remembered: int = 256
+    request_s: float = 60.0
+    idle_s: float = 10.0
+
+
+class Refused(Exception):  # noqa: N818 (an answer, not an error of ours)
+    """An HTTP answer other than success."""
+
+    def __init__(self, code: int, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.code, self.headers = code, headers
+
+
+class Desk:
+    """The jobs: queued, running, remembered. One thread works them off."""
+
+    def __init__(self, load: Load, bounds: Bounds, quota: Quota, folder: Path) -> None:
+        self.load, self.bounds, self.quota, self.folder = load, bounds, quota, folder
+        self._answers: OrderedDict[str, bytes] = OrderedDict()  # finished, encoded
+        self._queue: OrderedDict[str, tuple[Job, Path]] = OrderedDict()
+        self._running: str | None = None
+        self._cancel = threading.Event()
+        self._changed = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def find(self, job_id: str) -> bytes | None:
+        """The encoded answer, whatever its status."""
+        with self._changed:
+            if job_id in self._answers:
+                return self._answers[job_id]
+            if job_id == self._running or job_id in self._queue:
+                return msgspec.json.encode(Answer(job_id, "running" if job_id == self._running else "queued"))
+        return None
+
+    def settled(self, job_id: str) -> bytes | None:
+        """The answer that a repeated question gets: not one that a calmer moment may change."""
+        answer = self.find(job_id)
+        if answer and msgspec.json.decode(answer, type=Answer).status in NEVER_CACHED:
+            return None
+        return answer
+
+    def refuse_if_full(self) -> None:
+        with self._changed:
+            if len(self._queue) >= self.quota.queue:
+                raise Refused(503, f"{self.quota.queue} jobs are waiting already", **{"Retry-After": "2"})
+
+    def add(self, job: Job, path: Path) -> bytes:
+        """Queue a job whose model is at `path`, which is the desk's to remove from now on."""
+        with self._changed:
+            if job.id == self._running or job.id in self._queue:
+                path.unlink()
+            else:
+                self.refuse_if_full()
+                self._answers.pop(job.id, None)
+                self._queue[job.id] = (job, path)
+                self._changed.notify_all()
+        return self.find(job.id) or b"{}"
+
+    def remove(self, job_id: str) -> bool:
+        """Forget a job; a running one is killed."""
+        with self._changed:
+            known = self.find(job_id) is not None
+            self._answers.pop(job_id, None)
+            if job_id in self._queue:
+                self._queue.pop(job_id)[1].unlink()
+            if job_id == self._running:
+                self._cancel.set()
+            return known
+
+    def close(self) -> None:
+        """Kill what runs and stop."""
+        with self._changed:
+            self._ended = True
+            self._cancel.set()
+            self._changed.notify_all()
+        self._thread.join()
+
+    @property
+    def busy(self) -> dict[str, int]:
+        with self._changed:
+            return {"running": int(self._running is not None), "queued": len(self._queue)}
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._ended)
+                if self._ended:
+                    return
+                job_id, (job, path) = self._queue.popitem(last=False)
+                self._running, self._cancel = job_id, threading.Event()
+            answer = run(path, job, self.load, self.bounds, self._cancel)
+            path.unlink()
+            with self._changed:
+                if not self._cancel.is_set():
+                    self._answers[job_id] = msgspec.json.encode(answer)
+                    while len(self._answers) > self.quota.remembered:
+                        self._answers.popitem(last=False)
+                self._running = None
+
+
+class AgentServer(ThreadingMixIn, HTTPServer):
+    """A bounded number of connections, each for a bounded time."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], desk: Desk, token: str, log: Callable[[str], None]) -> None:
+        self.desk, self.token, self.log = desk, token, log
+        self.uploads = threading.BoundedSemaphore(desk.quota.uploads)
+        self._open: dict[socket.socket, float] = {}
+        self._guard = threading.Lock()
+        try:
+            super().__init__(address, Handler)
+        except OSError as error:
+            raise EdgenasError(
+                f"cannot listen on {address[0]}:{address[1]}: {error.strerror}; choose another --port"
+            ) from error
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._guard:
+            full = len(self._open) >= self.desk.quota.connections
+            if not full:
+                self._open[request] = time.monotonic()
+        if full:
+            with contextlib.suppress(OSError):
+                request.settimeout(1)
+                request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+            super().shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._guard:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Between polls: end connections that drip."""
+        with self._guard:
+            overdue = [s for s, since in self._open.items() if time.monotonic() - since > self.desk.quota.request_s]
+        for connection in overdue:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (socketserver's signature)
+        """Clients that hang up are no news; anything else is logged, in one line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            self.log(f"{client_address[0]}: {type(error).__name__}: {error}")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request per connection (HTTP/1.0)."""
+
+    server: AgentServer
+    server_version = f"edgenas-agent/{__version__}"
+    sys_version = ""
+
+    def setup(self) -> None:
+        self.request.settimeout(self.server.desk.quota.idle_s)
+        super().setup()
+
+    def do_GET(self) -> None:
+        self._reply(self._get)
+
+    def do_POST(self) -> None:
+        self._reply(self._post)
+
+    def do_DELETE(self) -> None:
+        self._reply(self._delete)
+
+    def _get(self) -> tuple[int, bytes]:
+        if self.path == "/v1/info":
+            desk = self.server.desk
+            return 200, msgspec.json.encode({**about(desk.load, desk.bounds), "jobs": desk.busy})
+        answer = self.server.desk.find(self._job_id())
+        if answer is None:
+            raise Refused(404, "no such job: it was deleted, forgotten, or the agent was started anew; post it again")
+        return 200, answer
+
+    def _delete(self) -> tuple[int, bytes]:
+        job_id = self._job_id()
+        if not self.server.desk.remove(job_id):
+            raise Refused(404, "no such job")
+        return 200, msgspec.json.encode({"id": job_id, "status": "deleted"})
+
+    def _post(self) -> tuple[int, bytes]:
+        if self.path != "/v1/jobs":
+            raise Refused(404, "post to /v1/jobs")
+        length, job, desk = self._length(), self._job(), self.server.desk
+        if (known := desk.settled(job.id)) is not None:
+            self._drain(length)
+            return 200, known
+        desk.refuse_if_full()
+        if not self.server.uploads.acquire(blocking=False):
+            raise Refused(503, "too many uploads at once", **{"Retry-After": "1"})
+        try:
+            path = self._receive(length, job.sha256)
+        finally:
+            self.server.uploads.release()
+        try:
+            return 202, desk.add(job, path)
+        except Refused:
+            path.unlink()
+            raise
+
+    # ------------------------------------------------------------ reading requests
+
+    def _job_id(self) -> str:
+        head, _, job_id = self.path.rpartition("/")
+        if head != "/v1/jobs" or len(job_id) != 32 or not set(job_id) <= set("0123456789abcdef"):
+            raise Refused(404, "known paths: /v1/info, /v1/jobs, /v1/jobs/{id}")
+        return job_id
+
+    def _job(self) -> Job:
+        try:
+            return msgspec.json.decode(self.headers.get(JOB_HEADER) or b"", type=Job)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise Refused(400, f"header {JOB_HEADER}: {error}") from error
+
+    def _length(self) -> int:
+        if "Transfer-Encoding" in self.headers or "Content-Length" not in self.headers:
+            raise Refused(411, "send the model with a Content-Length, not in chunks")
+        if self.headers.get("Content-Encoding", "identity") != "identity":
+            raise Refused(415, "send the model as it is, not compressed")
+        text = self.headers["Content-Length"]
+        if not (text.isascii() and text.isdigit() and 0 < len(text) < 16) or int(text) == 0:
+            raise Refused(400, "Content-Length is not a positive number")
+        limit = self.server.desk.bounds.model_mb * 1_000_000
+        if int(text) > limit:
+            raise Refused(413, f"the model is larger than {self.server.desk.bounds.model_mb} MB")
+        return int(text)
+
+    def _chunks(self, length: int) -> Iterator[bytes]:
+        deadline = time.monotonic() + self.server.desk.quota.request_s
+        while length:
+            try:
+                chunk = self.rfile.read1(min(CHUNK, length))
+            except TimeoutError:
+                chunk = b""
+            if not chunk or time.monotonic() > deadline:
+                raise Refused(408, f"the model did not arrive: {length} bytes are missing")
+            length -= len(chunk)
+            yield chunk
+
+    def _drain(self, length: int) -> None:
+        for _ in self._chunks(length):
+            pass
+
+    def _receive(self, length: int, sha256: str) -> Path:
+        """The body as a file; memory holds one chunk of it."""
+        found = hashlib.sha256()
+        with tempfile.NamedTemporaryFile(dir=self.server.desk.folder, suffix=".onnx", delete=False) as file:
+            path = Path(file.name)
+            try:
+                for chunk in self._chunks(length):
+                    found.update(chunk)
+                    file.write(chunk)
+                if found.hexdigest() != sha256:
+                    raise Refused(422, "mismatch: the model's sha256 is not the one in the job")
+            except BaseException:
+                path.unlink()
+                raise
+        return path
+
+    # ------------------------------------------------------------ answering
+
+    def _reply(self, answer: Callable[[], tuple[int, bytes]]) -> None:
+        headers: dict[str, str] = {}
+        try:
+            self._authorize()
+            code, body = answer()
+        except Refused as refusal:
+            code, headers = refusal.code, refusal.headers
+            body = msgspec.json.encode({"error": str(refusal), "status": "mismatch" if code == 422 else "refused"})
+        self.send_response(code)
+        for name, value in {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        if code >= 400 and self.command == "POST":
+            self._linger()
+
+    def _linger(self) -> None:
+        """Read some of what a refused client still sends: closing at once would take the answer away from it."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(0.2)
+        deadline = time.monotonic() + 2
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline and self.rfile.read1(CHUNK):
+                pass
+
+    def _authorize(self) -> None:
+        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(given.strip().encode("latin-1", "replace"), self.server.token.encode())
+        if scheme.lower() != "bearer" or not right:
+            raise Refused(401, "a bearer token is needed", **{"WWW-Authenticate": "Bearer"})
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Everything but hosts that look whether their job is done."""
+        if not (self.command == "GET" and args[1:2] == ("200",)):
+            self.server.log(f"{self.address_string()} {format % args}")
+
+
+def about(load: Load, bounds: Bounds) -> dict[str, Any]:
+    """What this board is and how it measures."""
+    import onnxruntime
+
+    return {
+        "version": __version__,
+        "device": msgspec.to_builtins(probe()),
+        "runtime": "onnxruntime",
+        "runtime_version": onnxruntime.__version__,
+        "load": msgspec.to_builtins(load),
+        "bounds": msgspec.to_builtins(bounds),
+        "reference_sha256": hashlib.sha256(reference_model()).hexdigest(),
+    }
+
+
+@contextlib.contextmanager
+def agent(
+    host: str,
+    port: int,
+    token: str,
+    *,
+    load: Load,
+    bounds: Bounds = Bounds(),
+    quota: Quota = Quota(),
+    log: Callable[[str], None] = lambda _: None,
+) -> Iterator[AgentServer]:
+    """A listening agent; the caller lets it `serve_forever`. Closing it kills what it measures and removes its files."""
+    with tempfile.TemporaryDirectory(prefix="edgenas-agent-") as folder:
+        desk = Desk(load, bounds, quota, Path(folder))
+        try:
+            with AgentServer((host, port), desk, token, log) as server:
+                yield server
+        finally:
+            desk.close()

@@ -1,0 +1,76 @@
+"""A board over SSH, without a daemon: `edgenas agent --once` there reads the job and the model from stdin, prints the answer.
+
+ssh is called with a list of arguments, in batch mode (keys only, no questions), with host keys checked.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from edgenas.errors import EdgenasError
+from edgenas.records import Measurement
+from edgenas.remote.client import BoardAway, measurement_of
+from edgenas.remote.job import Answer, Job
+
+CONFIG_VARIABLE = "EDGENAS_SSH_CONFIG"
+
+
+class SshBoard:
+    """ssh://[user@]host[:port][/path/to/edgenas]; the path is the command on the board, `edgenas` without one.
+
+    $EDGENAS_SSH_CONFIG names another configuration file for ssh.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "ssh" or not parts.hostname or parts.password or parts.query or parts.fragment:
+            raise EdgenasError(f"board {url!r}: give ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS]")
+        for name in (parts.hostname, parts.username or ""):
+            if name.startswith("-") or any(character.isspace() for character in name):
+                raise EdgenasError(f"board {url!r}: {name!r} is no host or user name")
+        self.url = url
+        self._command = unquote(parts.path) if parts.path not in ("", "/") else "edgenas"
+        self._ssh = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10"]
+        self._ssh += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
+        if config := os.environ.get(CONFIG_VARIABLE):
+            self._ssh += ["-F", config]
+        if parts.port:
+            self._ssh += ["-p", str(parts.port)]
+        if parts.username:
+            self._ssh += ["-l", parts.username]
+        self._ssh += ["--", parts.hostname]
+
+    def info(self) -> dict[str, Any]:
+        return dict(msgspec.json.decode(self._run(["agent", "--info"], b"", 60)))
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        output = self._run(["agent", "--once"], job.canonical_json() + b"\n" + model, job.deadline_s + 60)
+        return measurement_of(msgspec.json.decode(output, type=Answer), self.url)
+
+    def _run(self, arguments: list[str], data: bytes, timeout_s: float) -> bytes:
+        remote = shlex.join([self._command, *arguments])  # the board's shell splits it again
+        try:
+            done = subprocess.run([*self._ssh, remote], input=data, capture_output=True, timeout=timeout_s, check=False)
+        except FileNotFoundError as error:
+            raise EdgenasError("ssh is not installed here: install openssh-client, or use an http:// board") from error
+        except subprocess.TimeoutExpired as error:
+            raise BoardAway(f"board {self.url}: no answer within {timeout_s:.0f} s") from error
+        if done.returncode == 0:
+            return done.stdout
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        last = words[-1] if words else f"exit code {done.returncode}"
+        if done.returncode == 127:
+            raise EdgenasError(f"board {self.url}: {last}; give the path of edgenas there: ssh://HOST/PATH/TO/EDGENAS")
+        if done.returncode != 255:  # 255 is ssh's own
+            raise EdgenasError(f"board {self.url}: {last}")
+        if any(word in done.stderr.decode(errors="replace") for word in ("Permission denied", "Host key verification")):
+            raise EdgenasError(
+                f"board {self.url}: {last} (keys only, and the host key must be known: try `ssh {self._ssh[-1]}` once by hand)"
+            )
+        raise BoardAway(f"board {self.url} does not answer: {last}")
