@@ -258,7 +258,7 @@ def _read_manifest(folder: Path) -> Manifest:
                 f"{path} has schema {found!r}, this edgenas reads {SCHEMA}: use the edgenas that wrote it"
             )
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is damaged: {error}") from error
     if sealed(manifest) != content:
         raise BundleError(f"{path} was changed after it was written (its own SHA-256 differs): export the bundle again")
@@ -284,7 +284,7 @@ def _decoded(folder: Path, manifest: Manifest, name: str, type_: Any) -> Any:
         raise BundleError(f"{folder} has no {name}: export it again")
     try:
         return msgspec.json.decode(_read(folder, name), type=type_)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(f"{folder}/{name} is damaged: {error}") from error
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,9 @@ def outputs_in_child(model: onnx.ModelProto, batches: Sequence[Array]) -> list[d
             *(str(folder / n) for n in ("model.onnx", "inputs.npz", "outputs.npz")),
         ]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=SECONDS, check=False, env=_environment()
+            )
         except subprocess.TimeoutExpired:
             raise ParityError(
                 f"ONNX Runtime did not finish within {SECONDS} s: check the model and the machine"
@@ -46,6 +49,13 @@ def outputs_in_child(model: onnx.ModelProto, batches: Sequence[Array]) -> list[d
         with np.load(folder / "outputs.npz", allow_pickle=False) as saved:
             names = [output.name for output in model.graph.output]
             return [{n: saved[f"{i}/{n}"] for n in names} for i in range(len(batches))]
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with the package to be found where it was found now."""
+    inherited = os.environ.get("PYTHONPATH")
+    package = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{inherited}" if inherited else package}
 
 
 def main(model: str, inputs: str, outputs: str) -> int:

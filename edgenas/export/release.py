@@ -1,0 +1,296 @@
+"""Trained network -> bundle: every precision built, proved, scored and timed; one chosen; written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgenas import __version__
+from edgenas.bundle import (
+    GOLDEN,
+    MODEL_FILES,
+    PARITY,
+    Bundle,
+    CalibrationImages,
+    Manifest,
+    Model,
+    Parity,
+    Score,
+    artifact_from_onnx,
+    check_destination,
+    golden_file,
+    write_bundle,
+)
+from edgenas.errors import ParityError
+from edgenas.export.child import outputs_in_child
+from edgenas.export.onnx import describe, onnx_from_network
+from edgenas.export.parity import check_parity, parity_cases
+from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
+from edgenas.hardware.measure import Timing, latency_from_measurement, measure
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.worker import Load
+from edgenas.preprocessing import input_from_pixels
+from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, canonical_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgenas.tasks import Task
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+TIMING = Timing(seconds=1.0)
+CALIBRATION_IMAGES, GOLDEN_IMAGES, SCORING_BATCH = 512, 8, 256
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and what is to be said of it."""
+
+    network: nn.Module
+    architecture: Architecture
+    task: Task
+    profile: HardwareProfile
+    data: str
+    recipe: str = ""
+    data_license: str = ""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the bundle is to hold. `auto` = keep every precision that passes and choose the fastest."""
+
+    precisions: tuple[Precision, ...] = ("fp32",)
+    auto: bool = False
+    uint8: bool = False
+    max_drop: float = 0.5  # points
+    timing: Timing = TIMING
+
+
+@dataclass(frozen=True)
+class Built:
+    """One precision that passed."""
+
+    precision: Precision
+    model: onnx.ModelProto
+    parity: Parity
+    score: Score
+    calibration: CalibrationImages | None
+    golden: NDArray[np.float32]
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self.model.SerializeToString(deterministic=True))
+
+
+def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundle:
+    """The bundle in `folder`. ParityError, and nothing written, where a precision that was asked for does not pass."""
+    check_destination(folder)
+    notes: list[str] = []
+    built = _build_all(trained, wishes, notes)
+    models = {b.precision: b for b in built}
+    latencies = measured_latencies({b.precision: b.content for b in built}, wishes.timing)
+    predicted = _predictions(trained, tuple(models), notes)
+    every = {p: tuple(x[p] for x in (latencies, predicted) if p in x) for p in models}
+    chosen = _choose(wishes, models, latencies, predicted, notes)
+    files = {MODEL_FILES[b.precision]: b.content for b in built}
+    files[GOLDEN] = golden_file({"inputs": _golden_inputs(trained, wishes), **{b.precision: b.golden for b in built}})
+    files[PARITY] = canonical_json(tuple(b.parity for b in built))
+    manifest = Manifest(
+        name=bundle_name(folder),
+        task="faces" if trained.task.name == "faces" else "classification",
+        architecture=trained.architecture,
+        fingerprint=trained.architecture.fingerprint,
+        input="uint8" if wishes.uint8 else "float32",
+        preprocessing=trained.task.preprocessing,
+        labels=trained.task.classes if trained.task.name == "classification" else (),
+        models={p: Model(_artifact(b), (b.score,), every[p], b.calibration) for p, b in models.items()},
+        chosen_precision=chosen,
+        profile=trained.profile.name,
+        data=trained.data,
+        data_license=trained.data_license,
+        recipe=trained.recipe,
+        notes=tuple(notes),
+        versions=versions(),
+    )
+    return write_bundle(folder, manifest, files)
+
+
+def bundle_name(folder: Path) -> str:
+    """The name under which the model is served."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.absolute().name).strip("-.") or "model"
+
+
+def versions() -> dict[str, str]:
+    """What the bundle was made with."""
+    names = ("torch", "onnx", "numpy", "onnxconverter-common")
+    import onnxruntime
+
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {
+        "edgenas": __version__,
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        **found,
+    }
+
+
+# ---------------------------------------------------------------- building
+
+
+def _build_all(trained: Trained, wishes: Wishes, notes: list[str]) -> list[Built]:
+    """FP32 always, since the others are judged by it, and then what was asked for."""
+    profile = trained.profile
+    plain = onnx_from_network(
+        trained.network, trained.architecture, opset=profile.onnx_opset, ir=profile.onnx_ir, metadata=_metadata(trained)
+    )
+    built = [_build(trained, wishes, "fp32", plain)]
+    for precision in PRECISIONS[1:]:
+        if not wishes.auto and precision not in wishes.precisions:
+            continue
+        try:
+            one = _build(trained, wishes, precision, plain)
+            _check_drop(one, built[0], wishes.max_drop)
+        except ParityError as error:
+            if not wishes.auto:
+                raise
+            notes.append(f"{precision} is left out: {error}")
+            continue
+        built.append(one)
+    return built
+
+
+def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.ModelProto) -> Built:
+    task, calibration = trained.task, None
+    model = plain
+    if precision == "fp16":
+        model = half_from_onnx(plain)
+    elif precision == "int8":
+        pixels = task.train.images[calibration_indices(len(task.train))]
+        images = input_from_pixels(pixels, task.preprocessing)
+        model = int8_from_onnx(plain, images, stored=trained.profile.runtime == "onnxruntime")
+        calibration = CalibrationImages(len(images), "train")
+    if wishes.uint8:
+        model = with_uint8_input(model, task.preprocessing)
+    describe(model, {"precision": precision})
+    cases = parity_cases(task.preprocessing, task.val.images, uint8=wishes.uint8)
+    parity = check_parity(trained.network, model, precision, cases, task.preprocessing)
+    score, golden = _score(trained, wishes, model)
+    return Built(precision, model, parity, score, calibration, golden)
+
+
+def calibration_indices(count: int) -> NDArray[np.int64]:
+    """Which training images the INT8 scales are taken from: 512 at random, or all."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:CALIBRATION_IMAGES])
+
+
+def _score(trained: Trained, wishes: Wishes, model: onnx.ModelProto) -> tuple[Score, NDArray[np.float32]]:
+    """The task's metric on the whole validation split, and the golden outputs, both through ONNX Runtime."""
+    import torch
+
+    task, val = trained.task, trained.task.val
+    name = model.graph.output[0].name
+    batches = [_inputs(task, val.images[i : i + SCORING_BATCH], wishes) for i in range(0, len(val), SCORING_BATCH)]
+    results = outputs_in_child(model, [_golden_inputs(trained, wishes), *batches])
+    outputs = np.concatenate([result[name] for result in results[1:]])
+    scores = task.scores(torch.from_numpy(outputs), torch.from_numpy(val.labels))
+    score = Score(task.metric, scores[task.metric], "validation", len(val), f"onnxruntime {versions()['onnxruntime']}")
+    return score, results[0][name]
+
+
+def _golden_inputs(trained: Trained, wishes: Wishes) -> NDArray[Any]:
+    """Validation images; for faces seeded noise, since a bundle must not carry anybody's face."""
+    images = trained.task.val.images[:GOLDEN_IMAGES]
+    if trained.task.name == "faces":
+        images = np.random.default_rng(0).integers(0, 256, (GOLDEN_IMAGES, *images.shape[1:]), dtype=np.uint8)
+    return _inputs(trained.task, images, wishes)
+
+
+def _inputs(task: Task, images: NDArray[np.uint8], wishes: Wishes) -> NDArray[Any]:
+    return images if wishes.uint8 else input_from_pixels(images, task.preprocessing)
+
+
+def _check_drop(built: Built, full: Built, max_drop: float) -> None:
+    drop = full.score.value - built.score.value
+    if drop > max_drop + 1e-9:
+        raise ParityError(
+            f"{built.precision} loses {drop:.2f} points of {built.score.metric} on {built.score.n} validation images "
+            f"({full.score.value:.2f} -> {built.score.value:.2f}), --max-drop is {max_drop:g}: leave it out or allow more"
+        )
+
+
+def _metadata(trained: Trained) -> dict[str, str]:
+    task = trained.task
+    return {
+        "task": task.name,
+        "classes": canonical_json(task.classes if task.name == "classification" else ()).decode(),
+        "preprocessing": task.preprocessing.canonical_json().decode(),
+        "profile": trained.profile.name,
+        "recipe": trained.recipe,
+    }
+
+
+def _artifact(built: Built) -> Artifact:
+    content = built.content
+    blank = Artifact(
+        path=MODEL_FILES[built.precision],
+        format="onnx",
+        precision=built.precision,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_mb=len(content) / 1e6,
+        opset=0,
+        inputs={},
+        outputs={},
+    )
+    return artifact_from_onnx(built.model, blank)
+
+
+# ---------------------------------------------------------------- choosing
+
+
+def measured_latencies(models: dict[Precision, bytes], timing: Timing) -> dict[Precision, Latency]:
+    """Batch-1 latency of every file on this machine, one thread, taken in turns."""
+    measurements = measure(list(models.values()), Load(""), timing, "host-cpu")
+    return {
+        precision: latency_from_measurement(msgspec.structs.replace(measurement, precision=precision))
+        for precision, measurement in zip(models, measurements, strict=True)
+    }
+
+
+def _predictions(trained: Trained, precisions: tuple[Precision, ...], notes: list[str]) -> dict[Precision, Latency]:
+    """What the target's profile expects of each precision; nothing for this machine, which is measured."""
+    if trained.profile.name == "host-cpu":
+        return {}
+    found: dict[Precision, Latency] = {}
+    for precision in precisions:
+        if precision not in trained.profile.precisions:
+            notes.append(f"{trained.profile.name} has no {precision}")
+            continue
+        found[precision] = latency_from_workload(trained.profile, trained.architecture, precision)
+    return found
+
+
+def _choose(
+    wishes: Wishes,
+    models: dict[Precision, Built],
+    measured: dict[Precision, Latency],
+    predicted: dict[Precision, Latency],
+    notes: list[str],
+) -> Precision:
+    """The first precision asked for; with `auto` the fastest, by the target's prediction or else by measurement here."""
+    if not wishes.auto:
+        return wishes.precisions[0]
+    evidence = predicted or measured
+    choice = min((p for p in PRECISIONS if p in models and p in evidence), key=lambda p: evidence[p].ms)
+    latency = evidence[choice]
+    notes.append(f"{choice} was chosen: {latency.ms:.4g} ms on {latency.profile}, {latency.origin}")
+    return choice

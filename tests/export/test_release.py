@@ -1,0 +1,52 @@
+import msgspec
+import pytest
+
+from edgenas.errors import BundleError, ParityError
+from edgenas.export.release import Wishes, bundle_from_trained
+from edgenas.hardware.measure import SEARCH
+from tests.digits_bundle import digits_bundle, trained
+
+
+def test_a_bundle_says_what_is_in_it_and_where_every_number_is_from():
+    bundle = digits_bundle()
+    manifest = bundle.manifest
+    assert set(manifest.models) == set(bundle.parity) == {"fp32", "fp16", "int8"}
+    assert manifest.labels == tuple("0123456789")
+    for model in manifest.models.values():
+        assert model.scores[0].split == "validation"
+        assert model.scores[0].n == 143
+        assert [latency.origin for latency in model.latencies] == ["measured"]
+    assert manifest.models["int8"].calibration.images == 512
+    assert manifest.models["int8"].calibration.split == "train"
+    assert manifest.models["fp32"].artifact.opset == trained().profile.onnx_opset
+
+
+def test_auto_chooses_by_the_target_and_says_why(tmp_path):
+    wishes = Wishes(auto=True, max_drop=5, timing=SEARCH)
+    manifest = bundle_from_trained(tmp_path / "out", trained("jetson-orin-nano-8gb-super"), wishes).manifest
+    latencies = {p: {x.origin: x.ms for x in model.latencies} for p, model in manifest.models.items()}
+    fastest = min(latencies, key=lambda p: latencies[p]["datasheet"])
+    assert manifest.chosen_precision == fastest
+    assert any("datasheet" in note and fastest in note for note in manifest.notes)
+
+
+def test_a_precision_that_loses_too_much_is_refused_and_nothing_is_left(tmp_path):
+    with pytest.raises(ParityError, match=r"fp16 loses 0\.00 points .*--max-drop is -1"):
+        bundle_from_trained(tmp_path / "out", trained(), Wishes(("fp32", "fp16"), max_drop=-1, timing=SEARCH))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_with_auto_it_is_left_out_with_the_reason(tmp_path):
+    wishes = Wishes(auto=True, max_drop=-1, timing=SEARCH)
+    manifest = bundle_from_trained(tmp_path / "out", trained(), wishes).manifest
+    assert set(manifest.models) == {"fp32"}
+    assert sum("is left out" in note for note in manifest.notes) == 2
+
+
+def test_a_destination_that_holds_something_else_is_refused_before_any_work(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    nothing = msgspec.structs.replace(trained().profile, onnx_opset=99)
+    assert nothing.onnx_opset == 99
+    with pytest.raises(BundleError, match="not empty"):
+        bundle_from_trained(tmp_path, trained(), Wishes())
