@@ -460,17 +460,6 @@ class Choice(Record, frozen=True):
     decisions: tuple[Decision, ...] = ()
 
 
-class Round(Record, frozen=True):
-    """One round of space evolution (NSE)."""
-
-    number: int
-    subspace: tuple[tuple[int, ...], ...]
-    fitness: tuple[tuple[float, ...], ...]
-    kept: tuple[tuple[int, ...], ...]
-    front: tuple[str, ...]  # fingerprints
-    seconds: float = 0.0
-
-
 class Study(Record, frozen=True):
     """Everything that decides what a search does; other settings are another study."""
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Literal, TypeAlias
 
 from edgenas.architectures.workload import Tracer
 from edgenas.errors import EdgenasError
-from edgenas.records import BranchCell, MultiBranchArchitecture, Record, Workload
+from edgenas.records import BranchCell, Head, MultiBranchArchitecture, Record, Workload
 
 POOLS = (19, 27, 72)
+CellOps: TypeAlias = tuple[tuple[int, ...], ...]  # operations' indices, cell by cell
 
 
 class Mobile(Record, frozen=True):
@@ -70,6 +72,33 @@ def pool_operations(pool: int) -> tuple[Operation, ...]:
         return base
     grouped = product((3, 5, 7, 9, 11), (1, 3, 6), ((1, 2), (2, 1), (2, 2)))
     return (*base, *(Mobile(kernel, expand, groups=groups) for kernel, expand, groups in grouped))
+
+
+class MultiBranchSpace(Record, frozen=True):
+    """All networks of one string of cells; `channels`: of the stem, then of what each E or R cell leads to."""
+
+    pool: Literal[19, 27, 72]
+    kinds: str
+    channels: tuple[int, ...]
+    head: Head
+    in_channels: int
+    image_size: int
+    stem_stride: int = 2
+    tail_channels: int = 1024
+
+    def member(self, ops: CellOps, channels: tuple[int, ...] | None = None) -> MultiBranchArchitecture:
+        """The network with these operations per cell, at other channel numbers if they are given."""
+        channels = channels or self.channels
+        return MultiBranchArchitecture(
+            self.pool,
+            branch_cells(self.kinds, channels, ops),
+            self.head,
+            channels[0],
+            self.stem_stride,
+            self.tail_channels,
+            self.in_channels,
+            self.image_size,
+        )
 
 
 def branch_convolutions(op: Operation, in_channels: int, out_channels: int, stride: int) -> tuple[Convolution, ...]:

@@ -41,7 +41,7 @@ def train(
 
     Raises TrainingError where the loss stops being a number or memory runs out.
     """
-    with _pinned_threads(recipe, device), _memory_errors():
+    with pinned_threads(recipe, device), _memory_errors():
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
@@ -92,7 +92,8 @@ def scores_of(network: nn.Module, task: Task, split: Split, device: torch.device
 
 
 @contextlib.contextmanager
-def _pinned_threads(recipe: Recipe, device: torch.device) -> Iterator[None]:
+def pinned_threads(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """The recipe's threads on a CPU, and no more; on CUDA the search for the fastest convolutions is on."""
     with _threads(recipe.threads if device.type == "cpu" else None):
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # one batch size per training: the search pays once

@@ -1,0 +1,217 @@
+"""One round's supernet training: weight steps on random networks, fitness steps on pairs of sets, a checkpoint per epoch."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from edgenas.architectures.subspace import Fitness, RoundPlan, without_unfit
+from edgenas.errors import StudyError, TrainingError
+from edgenas.records import Recipe, Record, digest
+from edgenas.tasks import Split, Task
+from edgenas.tasks.splits import split_off
+from edgenas.training.augmentation import Augmentation, DeviceImages
+from edgenas.training.schedule import learning_rates
+from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, expected_cost
+
+
+class SupernetRules(Record, frozen=True):
+    """How a supernet is trained; the published numbers but for the recipe, whose epochs are those of one round."""
+
+    recipe: Recipe
+    fitness_lr: float = 0.005
+    fitness_every: int = 2  # weight steps
+    cost_weight: float = 0.9  # of ((E[cost] - target) / target)^2: 1e-5 per (M MACs)^2 at the published 300 M
+    drop_below: float = -2.0
+    keep: float = 0.5  # probability of an operation in a weight step
+    held_out: float = 0.2  # of the training images: half for fitness steps, half for scoring
+    calibration_batches: int = 50
+
+
+class Data:
+    """The training split in three parts, on the device: weights (also without augmentation), fitness, scoring."""
+
+    def __init__(self, task: Task, rules: SupernetRules, seed: int, device: torch.device) -> None:
+        rest, held = split_off(task.train, rules.held_out, (seed, 61))
+        fitness, scoring = split_off(held, 0.5, (seed, 62))
+
+        def on_device(split: Split, crop_padding: int = 0) -> DeviceImages:
+            return DeviceImages(split, task.preprocessing, device, crop_padding)
+
+        self.weights = on_device(rest, rules.recipe.crop_padding)
+        self.plain, self.fitness, self.scoring = on_device(rest), on_device(fitness), on_device(scoring)
+
+
+class SupernetTraining:
+    """A supernet, the fitness of its operations, and both optimisers. What an epoch draws comes from (seed, round, epoch)."""
+
+    def __init__(self, plan: RoundPlan, task: Task, rules: SupernetRules, data: Data, device: torch.device) -> None:
+        self.plan, self.rules, self.data, self.device = plan, rules, data, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed(0))
+            supernet, self.loss = Supernet(plan), task.loss(rules.recipe).to(device)
+        self.supernet: Supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learned = nn.ModuleDict({"supernet": self.supernet, "loss": self.loss})
+        self.cells = [FitnessOfCell(kind, ops) for kind, ops in zip(plan.space.kinds, plan.subspace, strict=True)]
+        self.optimizer = self._sgd()
+        self.adam = torch.optim.Adam([cell.alphas for cell in self.cells], rules.fitness_lr, (0.0, 0.999))
+        self.generator = torch.Generator(device).manual_seed(self._seed(0))
+        self.augmentation = Augmentation(data.weights, rules.recipe, self.generator)
+        self.batch_size = min(rules.recipe.batch_size, len(data.weights))
+        self.steps = len(data.weights) // self.batch_size
+        self.rates = learning_rates(rules.recipe, self.steps)
+
+    @property
+    def name(self) -> str:
+        """Of exactly this training: a checkpoint of another one is not used."""
+        return digest(self.plan, self.rules)
+
+    def fitness(self) -> Fitness:
+        return tuple(cell.values() for cell in self.cells)
+
+    def epoch(self, number: int) -> str:
+        """Train for one epoch, the first being 0; a line about it. Raises TrainingError where the loss is no number."""
+        self.generator.manual_seed(self._seed(number + 1))
+        rng = np.random.default_rng([self.plan.seed, self.plan.number, number])
+        total = torch.zeros((), device=self.device)
+        fitness_loss = math.nan
+        order = self.augmentation.order()[: self.steps * self.batch_size].view(self.steps, self.batch_size)
+        held_out = torch.randperm(len(self.data.fitness), generator=self.generator, device=self.device)
+        self.supernet.train()
+        for index in range(self.steps):
+            self._drop_unfit()
+            rate = self.rates[number * self.steps + index]
+            total += self._weight_step(order[index], number, rate, rng)
+            if (index + 1) % self.rules.fitness_every == 0:
+                fitness_step = index // self.rules.fitness_every
+                fitness_loss = self._fitness_step(self._fitness_batch(held_out, fitness_step), rng)
+        loss = total.item() / self.steps
+        if not math.isfinite(loss):
+            raise TrainingError(f"the supernet's loss is {loss} in round {self.plan.number}, epoch {number + 1}")
+        left = sum(alpha is not None for alphas in self.fitness() for alpha in alphas)
+        return f"loss {loss:.3f}, fitness loss {fitness_loss:.3f}, {left} operations left"
+
+    def _weight_step(self, indices: Tensor, epoch: int, rate: float, rng: np.random.Generator) -> Tensor:
+        path = draw_path(self.plan, self.fitness(), self.rules.keep, rng)
+        x, labels = self.augmentation.batch(indices, epoch)  # (B, C, H, W), (B,)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(x, labels, path)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.rules.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.learned.parameters(), self.rules.recipe.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _fitness_step(self, batch: tuple[Tensor, Tensor], rng: np.random.Generator) -> float:
+        """One step of the fitness alone: the weights take no gradient."""
+        forks = [cell.draw_fork(rng) for cell in self.cells]
+        self.learned.requires_grad_(False)
+        loss = self._loss(*batch, forks)
+        self.learned.requires_grad_(True)
+        distance = (expected_cost(self.plan, forks) - self.plan.target) / self.plan.target
+        whole = loss.to("cpu", torch.float64) + self.rules.cost_weight * distance**2
+        self.adam.zero_grad()
+        if whole.requires_grad:  # not where every cell is down to one possible set
+            whole.backward()  # type: ignore[no-untyped-call]
+            self.adam.step()
+        return whole.item()
+
+    def _loss(self, x: Tensor, labels: Tensor, paths: Sequence[tuple[int, ...] | Fork]) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rules.recipe.precision == "bf16"):
+            outputs = self.supernet(x, paths)
+        loss: Tensor = self.loss(outputs.float(), labels)[0]
+        return loss
+
+    def _fitness_batch(self, order: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Held-out images without augmentation, (B, C, H, W) and (B,); round and round where they are few."""
+        data = self.data.fitness
+        chosen = order[torch.arange(step * self.batch_size, (step + 1) * self.batch_size) % len(order)]
+        return data.input(data.framed[chosen]), data.labels[chosen]
+
+    def _drop_unfit(self) -> None:
+        for cell, alphas in zip(
+            self.cells, without_unfit(self.plan, self.fitness(), self.rules.drop_below), strict=True
+        ):
+            cell.alive = [alpha is not None for alpha in alphas]
+
+    def _sgd(self) -> torch.optim.SGD:
+        recipe, parameters = self.rules.recipe, list(self.learned.parameters())
+        everything = recipe.decay_norm_and_bias
+        decayed = [p for p in parameters if everything or p.ndim > 1]
+        plain = [p for p in parameters if not (everything or p.ndim > 1)]
+        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        return torch.optim.SGD(
+            [group for group in groups if group["params"]],
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+        )
+
+    def _seed(self, epoch: int) -> int:
+        return int(digest(self.plan.seed, self.plan.number, epoch)[:12], 16)
+
+    # checkpoints
+
+    def save(self, path: Path, epochs_done: int) -> None:
+        """Weights, momentum, fitness and its optimiser, in one step: an interrupted writing leaves the last one in place."""
+        tensors = {f"learned.{name}": tensor for name, tensor in self.learned.state_dict().items()}
+        for name, parameter in self.learned.named_parameters():
+            buffer = self.optimizer.state[parameter].get("momentum_buffer")
+            if buffer is not None:  # not where no batch has met this operation yet
+                tensors[f"momentum.{name}"] = buffer
+        for index, cell in enumerate(self.cells):
+            tensors[f"fitness.{index}.alphas"] = cell.alphas.detach()
+            tensors[f"fitness.{index}.alive"] = torch.tensor(cell.alive)
+            for slot, tensor in self.adam.state[cell.alphas].items():
+                tensors[f"fitness.{index}.adam.{slot}"] = tensor
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            partial,
+            {"training": self.name, "epochs_done": str(epochs_done)},
+        )
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    def restore(self, path: Path) -> int:
+        """Epochs done by the checkpoint at `path`, which is loaded; 0 where there is none of this training."""
+        if not path.exists():
+            return 0
+        try:
+            with safe_open(path, "pt", device=str(self.device)) as file:
+                metadata = file.metadata()
+                if metadata["training"] != self.name:
+                    return 0
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        except (SafetensorError, KeyError) as error:
+            raise StudyError(f"{path} is damaged ({error}): remove it, and its round starts over") from error
+        self._load(tensors)
+        return int(metadata["epochs_done"])
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        prefix = "learned."
+        self.learned.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
+        for name, parameter in self.learned.named_parameters():
+            if f"momentum.{name}" in tensors:
+                buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        for index, cell in enumerate(self.cells):
+            cell.alphas.data.copy_(tensors[f"fitness.{index}.alphas"])
+            cell.alive = tensors[f"fitness.{index}.alive"].tolist()
+            slots = ("step", "exp_avg", "exp_avg_sq")
+            if f"fitness.{index}.adam.step" in tensors:
+                self.adam.state[cell.alphas] = {
+                    slot: tensors[f"fitness.{index}.adam.{slot}"].to("cpu") for slot in slots
+                }

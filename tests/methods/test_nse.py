@@ -1,0 +1,179 @@
+"""The search's logic on a space whose accuracies are known: a supernet that knows each operation's worth by heart."""
+
+import itertools
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
+from edgenas.architectures.subspace import Fitness, Round, RoundPlan, Scored
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError, LimitError
+from edgenas.methods import Method
+from edgenas.methods.nse import NseRules, Start, nse, surviving
+from edgenas.records import (
+    Architecture,
+    Ask,
+    Choice,
+    Classes,
+    Cost,
+    Latency,
+    Limits,
+    MultiBranchArchitecture,
+    Recipe,
+    Trial,
+)
+
+SPACE = MultiBranchSpace(19, "NRN", (4, 8), Classes(10), 1, 16, tail_channels=16)
+RULES = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2)
+RECIPE = Recipe("fast", 1, 8, 0.1)
+
+
+def cost(architecture: Architecture) -> Cost:
+    workload = workload_from_architecture(architecture)
+    latency = Latency(workload.macs / 1e6, "predicted", "board")
+    return Cost(workload.params, workload.macs, workload.bytes_moved, 0.0, 0.0, {"board": latency})
+
+
+class KnownWorth:
+    """Operation 17 (a rectangle) is worth most, then the lower the better; the error falls with the mean worth."""
+
+    def __init__(self) -> None:
+        self.rounds: dict[int, Round] = {}
+        self.trained: list[RoundPlan] = []
+
+    def recall(self, number: int) -> Round | None:
+        return self.rounds.get(number)
+
+    def remember(self, played: Round) -> None:
+        self.rounds[played.plan.number] = played
+
+    def train(self, plan: RoundPlan) -> Fitness:
+        self.trained.append(plan)
+        return tuple(tuple(worth(op) - 1 for op in ops) for ops in plan.subspace)
+
+    def errors(self, plan: RoundPlan, networks: tuple[CellOps, ...]) -> tuple[float, ...]:
+        return tuple(error(ops) for ops in networks)
+
+
+def worth(op: int) -> float:
+    return 3.0 if op == 17 else 2.0 - op / 10
+
+
+def error(ops: CellOps) -> float:
+    return 50 - 5 * sum(max(map(worth, chosen)) for chosen in ops if chosen)
+
+
+def play(method: Method) -> tuple[list[Ask], Choice]:
+    """Answer every candidate with 100 - error of its operations."""
+    asks, answers = [], ()
+    generator: Generator[Ask, Any, Choice] = method
+    while True:
+        try:
+            ask = generator.send(answers) if asks else next(generator)
+        except StopIteration as end:
+            return asks, end.value
+        asks.append(ask)
+        answers = tuple(
+            Trial(c, "complete", cost(c.architecture), 0, {"val_accuracy": 100 - error(ops_of(c.architecture))})
+            for c in ask.needed
+        )
+
+
+def ops_of(architecture: Architecture) -> CellOps:
+    assert isinstance(architecture, MultiBranchArchitecture)
+    return tuple(cell.ops for cell in architecture.cells)
+
+
+def test_rounds_try_the_whole_pool_once_and_keep_what_the_front_uses() -> None:
+    supernets = KnownWorth()
+    asks, choice = play(nse(SPACE, RULES, supernets, RECIPE, cost))
+    plans = supernets.trained
+    assert len(plans) == len(asks) - 1 == (19 - 1) // (5 - 1)
+    for before, plan in itertools.pairwise(plans):
+        kept = supernets.rounds[before.number].kept
+        for cell in range(3):
+            assert plan.subspace[cell][: len(kept[cell])] == kept[cell]
+            assert len(plan.subspace[cell]) == max(5, len(kept[cell]))
+    new = [set(plan.subspace[0]) - set(plan.protected[0]) for plan in plans]
+    assert sum(map(len, new)) == len(set().union(*new))  # nothing is tried twice
+    assert choice.macro == {"rounds": 4}
+
+
+def test_what_is_best_is_found() -> None:
+    supernets = KnownWorth()
+    _, choice = play(nse(SPACE, RULES, supernets, RECIPE, cost))
+    tried = [set().union(*(plan.subspace[cell] for plan in supernets.trained)) for cell in range(3)]
+    chosen = ops_of(choice.trial.candidate.architecture)
+    assert sum(17 in ops for ops in chosen) >= sum(17 in ops for ops in tried) - 1
+
+
+def test_the_chosen_network_meets_the_target_with_scaled_channels() -> None:
+    rules = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, target_mmacs=0.25)
+    asks, _ = play(nse(SPACE, rules, KnownWorth(), RECIPE, cost))
+    for candidate in asks[-1].needed:
+        assert candidate.phase == "final"
+        macs = cost(candidate.architecture).macs / 1e6
+        assert 0.2 < macs <= 0.25
+
+
+def test_a_latency_limit_binds_every_network_and_sets_the_target() -> None:
+    supernets = KnownWorth()
+    limits = Limits(latency_ms=0.2)
+    _, choice = play(nse(SPACE, RULES, supernets, RECIPE, cost, limits))
+    assert choice.trial.cost.latencies["board"].ms <= 0.2
+    assert all(plan.unit == "ms" and plan.target == pytest.approx(0.19) for plan in supernets.trained)
+    assert all(network.cost <= 0.2 for played in supernets.rounds.values() for network in played.networks)
+
+
+def test_an_impossible_limit_names_what_networks_cost() -> None:
+    with pytest.raises(LimitError, match=r"its networks cost 0\.\d+\.\.\S+ ms, and the smallest has latency"):
+        play(nse(SPACE, RULES, KnownWorth(), RECIPE, cost, Limits(latency_ms=0.01)))
+
+
+def test_a_resumed_search_plays_no_round_twice_and_ends_alike() -> None:
+    first, second = KnownWorth(), KnownWorth()
+    asks, choice = play(nse(SPACE, RULES, first, RECIPE, cost))
+    second.rounds = {number: first.rounds[number] for number in (1, 2)}
+    resumed_asks, resumed = play(nse(SPACE, RULES, second, RECIPE, cost))
+    assert [plan.number for plan in second.trained] == [3, 4]
+    assert second.trained == first.trained[2:]
+    assert (resumed_asks, resumed) == (asks, choice)
+
+
+def test_the_control_trains_as_many_random_members_of_the_whole_space() -> None:
+    rules = NseRules(operations=5, networks=40, cheap_networks=5, finals=3, control=3, channel_step=2)
+    asks, choice = play(nse(SPACE, rules, KnownWorth(), RECIPE, cost))
+    assert [len(ask.needed) for ask in asks[-2:]] == [3, 3]
+    assert {candidate.phase for candidate in asks[-1].needed} == {"control"}
+    assert choice.trial.candidate.phase == "final"
+
+
+def test_a_larger_pool_goes_on_from_what_another_search_kept() -> None:
+    survivor = Scored(((3,), (4,), ()), 1.0, 30.0, "target")
+    tried = tuple(tuple(range(27)) for _ in "NRN")
+    start = Start(((3,), (4,), ()), tried, (survivor,))
+    space = MultiBranchSpace(72, "NRN", (4, 8), Classes(10), 1, 16, tail_channels=16)
+    rules = NseRules(operations=6, rounds=2, networks=40, cheap_networks=5, finals=1, channel_step=2)
+    supernets = KnownWorth()
+    play(nse(space, rules, supernets, RECIPE, cost, start=start))
+    first = supernets.trained[0]
+    assert first.protected == start.kept
+    assert all(op >= 27 for ops, kept in zip(first.subspace, start.kept, strict=True) for op in set(ops) - set(kept))
+    assert survivor.ops in [network.ops for network in supernets.rounds[1].networks]
+
+
+def test_nothing_left_to_try_is_an_error() -> None:
+    everything = tuple(tuple(range(19)) for _ in "NRN")
+    with pytest.raises(EdgenasError, match="choose a larger --pool"):
+        play(nse(SPACE, RULES, KnownWorth(), RECIPE, cost, start=Start(((), (1,), ()), everything, ())))
+
+
+def test_the_cheap_band_shapes_the_front_but_does_not_survive() -> None:
+    cheap = Scored(((0,), (0,), ()), 1.0, 10.0, "cheap")
+    dear, good, beaten = (
+        Scored(((op,), (0,), ()), c, e, "target") for op, c, e in ((1, 2.0, 12.0), (2, 3.0, 5.0), (3, 4.0, 6.0))
+    )
+    assert surviving((cheap, dear, good, beaten)) == (good,)
+    assert surviving((cheap, dear)) == (dear,)  # where the cheap one beats everything, the best of the band stays
