@@ -8,11 +8,13 @@ import typer
 
 from edgenas import __version__
 from edgenas.cli.agent import agent
+from edgenas.cli.bench import bench
 from edgenas.cli.describe import describe
 from edgenas.cli.front import front
 from edgenas.cli.replay import replay
 from edgenas.cli.search import search
 from edgenas.cli.targets import targets
+from edgenas.cli.verify import verify
 from edgenas.errors import EdgenasError
 
 app = typer.Typer(
@@ -39,6 +41,8 @@ def edgenas(
 
 app.command()(search)
 app.command()(agent)
+app.command()(bench)
+app.command()(verify)
 app.command()(describe)
 app.command()(front)
 app.command()(replay)

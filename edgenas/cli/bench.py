@@ -1,0 +1,127 @@
+"""`edgenas bench`: measure one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgenas.cli.output import emit, say
+from edgenas.errors import EdgenasError
+
+if TYPE_CHECKING:
+    from edgenas.hardware.measure import Timing
+    from edgenas.records import Measurement
+
+
+def bench(
+    model: str | None = typer.Argument(
+        None, help="MODEL.onnx, or a study whose choice is measured; default: the newest study."
+    ),
+    target: str = typer.Option(
+        "host-cpu", help="host-cpu, ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS] or http://HOST:PORT."
+    ),
+    mlperf: bool = typer.Option(
+        False, "--mlperf", help="At least 1,024 runs and 600 s, as MLPerf's single stream; see p90."
+    ),
+    provider: str = typer.Option("cpu", help="host-cpu: ONNX Runtime's provider, cpu or cuda."),
+    threads: int = typer.Option(1, min=1, help="host-cpu: threads."),
+    batch: int = typer.Option(1, min=1, max=1024, help="Images per run."),
+    token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
+    out: Path | None = typer.Option(None, help="Keep the whole measurement with its raw samples in this JSON file."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Measure the latency of a model here or on a board, beside a reference network, and say whether it can be trusted.
+
+    Example: edgenas bench model.onnx --target host-cpu
+    """
+    import msgspec
+
+    from edgenas.hardware.measure import BENCH, MLPERF, percentiles, spread
+
+    content, name = _content(model)
+    timing = MLPERF if mlperf else BENCH
+    measurement = _measure(content, target, timing, provider, threads, batch, token_file)
+    if out is not None:
+        try:
+            out.write_bytes(msgspec.json.encode(measurement))
+        except OSError as error:
+            raise EdgenasError(f"{out} cannot be written: {error.strerror}") from error
+    document = {
+        "model": name,
+        "ms": percentiles(measurement),
+        "n": measurement.detail["runs"],
+        "spread": round(spread(measurement.samples_ms), 6),
+        "stable": measurement.stable,
+        "status": measurement.status,
+        "profile": measurement.profile,
+        "host": measurement.host,
+        "runtime": measurement.runtime,
+        "batch_size": batch,
+        "settings": measurement.detail["settings"],
+        "device": measurement.detail["device"],
+        "energy_mj": measurement.detail.get("energy_mj"),
+        "warnings": measurement.detail["warnings"],
+    }
+    emit(document, as_json=as_json, text=_text(document))
+
+
+def _content(model: str | None) -> tuple[bytes, str]:
+    """The ONNX file's bytes; a study stands for the network that it chose, with seeded random weights."""
+    from edgenas.cli.studies import study_folder
+    from edgenas.hardware.candidates import model_from_architecture
+    from edgenas.hardware.profile import profile_from_name
+    from edgenas.records import Choice
+    from edgenas.store import Store
+
+    if model is not None and (model.endswith(".onnx") or Path(model).is_file()):
+        try:
+            return Path(model).read_bytes(), model
+        except OSError as error:
+            raise EdgenasError(f"{model} cannot be read: {error.strerror}") from error
+    folder = study_folder(model)
+    with Store.read(folder) as store:
+        choice = store.get("choice", "choice", Choice)
+        profile = profile_from_name(store.study.profiles[0])
+    if choice is None:
+        raise EdgenasError(f"{folder} has chosen no network yet: run the same `edgenas search` again to go on")
+    return model_from_architecture(
+        choice.trial.candidate.architecture, profile
+    ), f"{folder}, trial {choice.trial.number}"
+
+
+def _measure(
+    content: bytes, target: str, timing: Timing, provider: str, threads: int, batch: int, token_file: Path | None
+) -> Measurement:
+    from edgenas.hardware.measure import measure
+    from edgenas.hardware.worker import Load
+
+    if target == "host-cpu":
+        if provider not in ("cpu", "cuda"):
+            raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda")
+        load = Load("", provider=provider, threads=threads, batch_size=batch)  # type: ignore[arg-type]
+        return measure([content], load, timing, "host-cpu" if provider == "cpu" else "host-cuda", say=say)[0]
+    if not target.startswith(("http://", "ssh://")):
+        raise EdgenasError(
+            f"target {target!r}: measured are host-cpu, ssh://.. and http://..; `edgenas predict` knows others"
+        )
+    from edgenas.remote.boards import open_board
+    from edgenas.remote.job import job_for
+
+    board = open_board(target, token_file)
+    described = board.info()
+    say(f"board {target}: {described['device']['model']}")
+    return board.measure(content, job_for(content, described["device"]["model"], timing, batch_size=batch))
+
+
+def _text(document: dict[str, Any]) -> str:
+    ms = document["ms"]
+    lines = [
+        f"{document['model']}: median {ms['median']:.4g} ms, p90 {ms['p90']:.4g} ms, p99 {ms['p99']:.4g} ms",
+        f"{document['n']} runs on {document['host']}, {document['runtime']}; "
+        f"spread {document['spread']:.1%}, {document['status']}",
+    ]
+    if document["energy_mj"] is not None:
+        lines.append(f"{document['energy_mj']:.4g} mJ per run")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in document["warnings"])])
