@@ -1,0 +1,40 @@
+"""Runs the command line as a user does: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+# A whole search in seconds: every phase of GNAS on 300 digits.
+SMALL = ["search", "--target", "jetson-nano", "--max-depth", "6", "--min-width", "8", "--max-width", "12", "--width-step", "2", "--search-images", "300", "--epoch-scale", "0.25"]  # fmt: skip
+
+
+def edgenas(*arguments: str, folder: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """The finished process, with text output."""
+    command = [sys.executable, "-m", "edgenas", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def edgenas_json(*arguments: str, folder: Path) -> Any:
+    """The one JSON document that a command prints; fails the test with the command's stderr otherwise."""
+    done = edgenas(*arguments, "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refusal(*arguments: str, folder: Path) -> str:
+    """The one line with which a command refuses."""
+    done = edgenas(*arguments, folder=folder)
+    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.rstrip("\n").rsplit("\n", 1)[-1]
+    assert last.startswith("edgenas: "), done.stderr
+    return last

@@ -1,0 +1,159 @@
+"""Searches on real digits through the command line: the same for any number of workers, under limits, after kill -9."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenas.records import Decision
+from edgenas.store import Store
+from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas, edgenas_json, refusal
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished small search named `one`, made by one worker."""
+    folder = tmp_path_factory.mktemp("searched")
+    edgenas_json(*SMALL, "--study", "one", "--workers", "1", folder=folder)
+    return folder
+
+
+def ledger(folder: Path) -> list[Any]:
+    """Everything a search decided on and by, without times."""
+    with Store.read(folder) as store:
+        trials = [
+            (t.number, t.candidate.key, t.status, t.scores, t.seed, t.cost, t.candidate.phase) for t in store.ledger()
+        ]
+        return [trials, list(store.all("decision", Decision).values())]
+
+
+def test_the_document_has_what_programs_rely_on(searched: Path) -> None:
+    document = edgenas_json(*SMALL, "--study", "one", folder=searched)
+    assert document["study"] == "studies/one"
+    assert document["method"] == "gnas"
+    assert document["trials"] == len(ledger(searched / "studies/one")[0])
+    chosen = document["chosen"]
+    assert chosen["architecture"]["type"] == "chain"
+    assert chosen["latency"]["profile"] == "jetson-nano-4gb"
+    assert chosen["latency"]["origin"] in ("predicted", "datasheet")
+    assert chosen["latencies"]["jetson-nano-4gb"]["ms"] == chosen["latency"]["ms"] > 0
+    assert 0 < chosen["val_accuracy"] <= 100
+    assert document["front"]
+
+
+def test_four_workers_speculate_and_decide_alike(searched: Path) -> None:
+    edgenas_json(*SMALL, "--study", "four", "--workers", "4", folder=searched)
+    assert ledger(searched / "studies/four") == ledger(searched / "studies/one")
+
+
+def test_the_front_of_a_study_is_printed_by_name_by_folder_and_by_default(searched: Path) -> None:
+    by_name = edgenas_json("front", "one", folder=searched)
+    by_folder = edgenas_json("front", "studies/one", folder=searched)
+    assert by_name == by_folder
+    text = edgenas("front", folder=searched)
+    assert "->" in text.stdout
+    assert text.stderr.startswith("study studies/")
+
+
+def test_a_latency_limit_gives_another_network_within_it_and_trains_nothing_above(searched: Path) -> None:
+    free = edgenas_json(*SMALL, "--study", "one", folder=searched)["chosen"]
+    wide = [item for item in edgenas_json("front", "one", folder=searched)["front"]]
+    limit = max(free["latency"]["ms"], *(item["latency"]["ms"] for item in wide)) * 0.9
+    document = edgenas_json(*SMALL, "--study", "limited", "--max-latency-ms", f"{limit:.6f}", folder=searched)
+    assert document["chosen"]["latency"]["ms"] <= limit
+    assert document["infeasible"] > 0
+    with Store.read(searched / "studies/limited") as store:
+        for trial in store.trials():
+            latency = trial.cost.latencies["jetson-nano-4gb"].ms
+            assert (trial.status == "infeasible") == (latency > limit)
+            if trial.status == "infeasible":
+                assert (trial.seconds, trial.scores) == (0.0, {})
+
+
+def test_random_control_spends_what_the_search_spent(searched: Path) -> None:
+    document = edgenas_json(*SMALL, "--study", "control", "--control", "random", folder=searched)
+    assert document["control"]
+    with Store.read(searched / "studies/control") as store:
+        spent = {True: 0.0, False: 0.0}
+        for trial in store.ledger():
+            work = trial.candidate.recipe.epochs * trial.cost.bytes_moved
+            spent[trial.candidate.phase == "control"] += work
+            last = work
+    assert spent[False] <= spent[True] <= spent[False] + last
+
+
+def test_a_project_file_says_the_same_as_flags(searched: Path) -> None:
+    (searched / "project.toml").write_text(
+        'target = "jetson-nano"\nmax-depth = 6\nmin_width = 8\nmax_width = 12\nwidth_step = 2\n'
+        "search_images = 300\nepoch_scale = 0.25\n"
+    )
+    document = edgenas_json("search", "project.toml", "--study", "one", folder=searched)
+    assert document["study"] == "studies/one"  # other settings would have been refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--target", "jetsn-nano"], "did you mean jetson-nano"),
+        (["--data", "fashion"], "fashion-mnist"),
+        (["--target", "missing.toml"], "cannot be read"),
+        (["--max-latency-ms", "0.0001"], "its smallest member"),
+        (["--max-params", "10"], "10"),
+        (["--study", "one", "--seed", "5"], "seed"),
+        (["--min-depth", "9", "--max-depth", "8"], "depth bounds 9..8"),
+        (["--recipe", "quick"], "fast"),
+        (["--preset", "huge"], "huge"),
+        (["--precision", "int8", "--target", "jetson-nano"], "fp16"),
+        (["project.toml"], "unknown field `epochs`"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(searched: Path, arguments: list[str], words: str) -> None:
+    before = ledger(searched / "studies/one")
+    (searched / "project.toml").write_text("epochs = 3\n")
+    assert words in refusal(
+        *SMALL[:1], *arguments, *([] if "project.toml" in arguments else SMALL[3:]), folder=searched
+    )
+    assert ledger(searched / "studies/one") == before
+
+
+def kill_at(seconds: float, study: str, folder: Path) -> None:
+    """Start the search and end its whole process group with SIGKILL after so long."""
+    command = [sys.executable, "-m", "edgenas", *SMALL, "--study", study, "--workers", "2"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)  # the parent alone: workers must end by themselves
+    process.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("workers outlived their killed parent")
+
+
+def check_kills(folder: Path, kills: int, study: str) -> None:
+    rng = random.Random(kills)
+    for _ in range(kills):
+        kill_at(rng.uniform(3, 14), study, folder)
+    edgenas_json(*SMALL, "--study", study, "--workers", "2", folder=folder)
+    assert ledger(folder / "studies" / study) == ledger(folder / "studies/one")
+
+
+def test_two_kills_leave_the_same_ledger(searched: Path) -> None:
+    check_kills(searched, 2, "killed-twice")
+
+
+@pytest.mark.slow
+def test_twenty_kills_leave_the_same_ledger(searched: Path) -> None:
+    check_kills(searched, 20, "killed")
