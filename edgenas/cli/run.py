@@ -29,13 +29,15 @@ from edgenas.hardware.profile import profile_from_name, resolved
 from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, nsga2, random_search, tpe, with_control
 from edgenas.methods.gnas import GnasRules, gnas
-from edgenas.methods.ladder import Training
+from edgenas.methods.ladder import Training, refuse_impossible_limit
 from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import Choice, HardwareProfile, Study
 from edgenas.remote.boards import measuring
 from edgenas.report.front import objective_of, summary
 from edgenas.store import Store, refuse_other_settings
 from edgenas.study import Executor, run
+
+HOST = "host-cpu"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +62,14 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     if study is not None and (document := _finished(folder)) is not None:
         return document
     if study is None:
-        say(f"study {folder}")
-        study = study_record(settings, profiles, bool(where.boards), decide(settings))
+        decided = decide(settings)
+        if not where.boards and all(
+            profile.name != HOST for profile in profiles
+        ):  # otherwise known once it is measured
+            cost = CostModel(profiles, settings.precision, settings.limits)
+            refuse_impossible_limit(decided["space"], cost, settings.limits)
+        study = study_record(settings, profiles, bool(where.boards), decided)
+    say(f"study {folder}")
     with Store.create(folder, study) as store:
         return _search(store, profiles, where)
 

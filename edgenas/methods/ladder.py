@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import LimitError, TrainingError
 from edgenas.methods import CostOf
 from edgenas.records import (
@@ -74,7 +75,7 @@ class Ladder:
         largest = cost(space.chain(space.max_depth, space.max_width)) if training.policy == "gpu-seconds" else None
         reference = largest.bytes_moved if largest else 0
         self.training = msgspec.structs.replace(training, reference_bytes=reference)
-        self._refuse_impossible_limit()
+        refuse_impossible_limit(space, cost, limits)
 
     def candidate(self, architecture: ChainArchitecture, phase: str, epochs: int) -> Candidate:
         return Candidate(architecture, self.training.recipe_for(epochs, self.cost(architecture)), phase)
@@ -100,7 +101,7 @@ class Ladder:
         """The largest width, one channel at a time, with at most `params` parameters at which every limit holds."""
         for narrower in range(width, self.space.min_width - 1, -1):
             architecture = self.space.chain(depth, narrower, ops, kernels)
-            if self.cost(architecture).params <= params and self.fits(architecture):
+            if workload_from_architecture(architecture).params <= params and self.fits(architecture):
                 return narrower
         return None
 
@@ -161,14 +162,16 @@ class Ladder:
             raise TrainingError(f"the first candidate of the {trial.candidate.phase} phase failed: {trial.error}")
         return trial
 
-    def _refuse_impossible_limit(self) -> None:
-        smallest = self.space.chain(self.space.min_depth, self.space.min_width)
-        broken = self.limits.broken(self.cost(smallest))
-        if broken:
-            raise LimitError(
-                f"no network of this space meets the limit: its smallest member (depth {smallest.depth}, width "
-                f"{smallest.width}) has {', '.join(broken)}: raise the limit, or lower --min-width or --min-depth"
-            )
+
+def refuse_impossible_limit(space: ChainSpace, cost: CostOf, limits: Limits) -> None:
+    """Raise LimitError, with its figure, where not even the smallest member of the space meets the limits."""
+    smallest = space.chain(space.min_depth, space.min_width)
+    broken = limits.broken(cost(smallest))
+    if broken:
+        raise LimitError(
+            f"no network of this space meets the limit: its smallest member (depth {smallest.depth}, width "
+            f"{smallest.width}) has {', '.join(broken)}: raise the limit, or lower --min-width or --min-depth"
+        )
 
 
 def chain_of(trial: Trial) -> ChainArchitecture:

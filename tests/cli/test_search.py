@@ -13,7 +13,7 @@ import pytest
 
 from edgenas.records import Decision
 from edgenas.store import Store
-from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas, edgenas_json, refusal
+from tests.cli.edgenas import BOUNDS, ENVIRONMENT, SMALL, edgenas, edgenas_json, refusal
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_the_front_of_a_study_is_printed_by_name_by_folder_and_by_default(search
 
 def test_a_latency_limit_gives_another_network_within_it_and_trains_nothing_above(searched: Path) -> None:
     free = edgenas_json(*SMALL, "--study", "one", folder=searched)["chosen"]
-    wide = [item for item in edgenas_json("front", "one", folder=searched)["front"]]
-    limit = max(free["latency"]["ms"], *(item["latency"]["ms"] for item in wide)) * 0.9
+    slowest = max(item["latency"]["ms"] for item in edgenas_json("front", "one", folder=searched)["front"])
+    limit = max(free["latency"]["ms"], slowest) * 0.9
     document = edgenas_json(*SMALL, "--study", "limited", "--max-latency-ms", f"{limit:.6f}", folder=searched)
     assert document["chosen"]["latency"]["ms"] <= limit
     assert document["infeasible"] > 0
@@ -103,23 +103,43 @@ def test_a_project_file_says_the_same_as_flags(searched: Path) -> None:
         (["--target", "jetsn-nano"], "did you mean jetson-nano"),
         (["--data", "fashion"], "fashion-mnist"),
         (["--target", "missing.toml"], "cannot be read"),
-        (["--max-latency-ms", "0.0001"], "its smallest member"),
-        (["--max-params", "10"], "10"),
-        (["--study", "one", "--seed", "5"], "seed"),
-        (["--min-depth", "9", "--max-depth", "8"], "depth bounds 9..8"),
+        (["--max-latency-ms", "0.0001"], "its smallest member (depth 4, width 8) has latency"),
+        (["--max-params", "10"], "parameters > 10"),
+        (["--study", "one", "--seed", "5"], "seed is 0 there, 5 asked"),
+        (["--min-depth", "9"], "depth bounds 9..6"),
         (["--recipe", "quick"], "fast"),
         (["--preset", "huge"], "huge"),
-        (["--precision", "int8", "--target", "jetson-nano"], "fp16"),
+        (["--target", "jetson-nano", "--precision", "int8"], "fp16"),
         (["project.toml"], "unknown field `epochs`"),
     ],
 )
-def test_a_mistake_is_one_line_and_changes_nothing(searched: Path, arguments: list[str], words: str) -> None:
-    before = ledger(searched / "studies/one")
+def test_a_mistake_is_one_line_and_changes_nothing(
+    searched: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(searched)
+    before = sorted(path.name for path in (searched / "studies").iterdir()), ledger(searched / "studies/one")
     (searched / "project.toml").write_text("epochs = 3\n")
-    assert words in refusal(
-        *SMALL[:1], *arguments, *([] if "project.toml" in arguments else SMALL[3:]), folder=searched
-    )
-    assert ledger(searched / "studies/one") == before
+    assert words in refusal("search", *BOUNDS, *arguments)
+    assert (sorted(path.name for path in (searched / "studies").iterdir()), ledger(searched / "studies/one")) == before
+
+
+def test_a_mistake_ends_the_process_with_1_and_one_line_on_stderr(searched: Path) -> None:
+    done = edgenas("search", "--target", "nonsense", folder=searched)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("edgenas: unknown target 'nonsense'")
+
+
+def test_wrong_usage_ends_the_process_with_2(searched: Path) -> None:
+    assert edgenas("search", "--seed", "x", folder=searched).returncode == 2
+
+
+def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
+    host = [*SMALL[:1], "--target", "host-cpu", *SMALL[3:], "--max-depth", "5", "--width-step", "4"]
+    edgenas_json(*host, "--study", "host", "--workers", "1", folder=searched)
+    with Store.read(searched / "studies/host") as store:
+        latencies = [trial.cost.latencies["host-cpu"] for trial in store.ledger()]
+    assert {latency.origin for latency in latencies} == {"measured"}
+    assert all(latency.n and latency.n >= 50 for latency in latencies)
 
 
 def kill_at(seconds: float, study: str, folder: Path) -> None:
