@@ -32,7 +32,9 @@ def search(
     width_step: int | None = typer.Option(None, help="Channels per step."),
     recipe: str | None = typer.Option(None, help="fast, paper or a recipe's TOML file."),
     epoch_scale: float | None = typer.Option(None, help="Factor on every candidate's epochs."),
-    search_images: int | None = typer.Option(None, help="Search on a stratified subsample of at most this many images."),
+    search_images: int | None = typer.Option(
+        None, help="Search on a stratified subsample of at most this many images."
+    ),
     budget: float | None = typer.Option(
         None, help="Minutes: chooses --epoch-scale and --search-images for this machine."
     ),
