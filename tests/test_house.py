@@ -1,0 +1,50 @@
+"""Promises about the whole: start-up without torch, one ONNX Runtime, layers as pictured."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["edgenas.cli.main", "edgenas.remote", "edgenas.bundle", "edgenas.hardware.cost", "edgenas.methods.gnas"],
+)
+def test_what_the_device_and_the_command_line_import_loads_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("family", ["onnxruntime", "opencv"])
+def test_exactly_one_distribution_provides_a_package(family: str) -> None:
+    names = {d.metadata["Name"] for d in importlib.metadata.distributions()}
+    assert len([name for name in names if name and name.lower().startswith(family)]) == 1
+
+
+def test_the_picture_in_contributing_is_the_contract() -> None:
+    picture = (ROOT / "CONTRIBUTING.md").read_text()
+    drawn = re.search(r"```\n(cli > .*?)```", picture, re.DOTALL)
+    assert drawn is not None
+    contract = (ROOT / "pyproject.toml").read_text()
+    layers = re.search(r"layers = \[(.*?)\n\]", contract, re.DOTALL)
+    assert layers is not None
+    in_contract = [re.findall(r"edgenas\.(\w+)", line) for line in layers[1].strip().splitlines()]
+    assert [re.findall(r"\w+", layer) for layer in drawn[1].split(">")] == in_contract
+
+
+def test_no_text_carries_an_address_of_a_package_index_or_a_path_of_a_machine() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    pattern = re.compile(r"--(extra-)?index-url \S|find-links http|/work/(main|shared)|/tmp/wt/")
+    for name in tracked:
+        if (
+            name.endswith((".py", ".md", ".toml", ".txt", ".sh", ".json", "Makefile", "Dockerfile"))
+            and name != "tests/test_house.py"
+        ):
+            assert not pattern.search((ROOT / name).read_text()), name
