@@ -61,8 +61,9 @@ class Job(Record, frozen=True):
 
     @property
     def id(self) -> str:
-        """The same question has the same id."""
-        return hashlib.sha256(self.canonical_json()).hexdigest()[:32]
+        """The same question has the same id, whether it says 3 or 3.0 seconds."""
+        as_read = msgspec.json.decode(self.canonical_json(), type=Job)
+        return hashlib.sha256(as_read.canonical_json()).hexdigest()[:32]
 
 
 def job_for(model: bytes, profile: str, timing: Timing, *, batch_size: int = 1, repeat: int = 0) -> Job:

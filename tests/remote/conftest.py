@@ -1,0 +1,53 @@
+"""A real agent on loopback, with small quotas."""
+
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from edgenas.hardware.worker import Load
+from edgenas.remote.agent import AgentServer, Quota, agent
+from edgenas.remote.client import HttpBoard
+from edgenas.remote.job import Bounds
+
+
+@dataclass(frozen=True)
+class Running:
+    server: AgentServer
+    token: str
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.server.server_address[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.address[1]}"
+
+    @property
+    def board(self) -> HttpBoard:
+        return HttpBoard(self.url, self.token)
+
+
+@contextmanager
+def listening(
+    quota: Quota = Quota(), bounds: Bounds = Bounds(1024, 4), port: int = 0, token: str = ""
+) -> Iterator[Running]:
+    token = token or secrets.token_hex(32)
+    with agent("127.0.0.1", port, token, load=Load(""), bounds=bounds, quota=quota) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield Running(server, token)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with listening(Quota(connections=8, uploads=2, queue=3, idle_s=1.0, request_s=3.0)) as agent_here:
+        yield agent_here

@@ -1,0 +1,262 @@
+"""The agent over real sockets: honest jobs are measured, everything else is refused with the right words."""
+
+import hashlib
+import http.client
+import json
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgenas.errors import EdgenasError
+from edgenas.hardware.measure import MeasureError, Timing
+from edgenas.hardware.worker import Load
+from edgenas.remote.agent import JOB_HEADER
+from edgenas.remote.client import BoardAway, HttpBoard
+from edgenas.remote.job import NEVER_CACHED, Answer, Bounds, Job, job_for, run
+from tests.remote.conftest import Running
+from tests.remote.models import (
+    QUICK,
+    bomb_by_constant,
+    bomb_by_input,
+    bomb_by_nodes,
+    endless,
+    external_data,
+    foreign_domain,
+    honest,
+    unknown_operator,
+)
+
+
+def ask(
+    running: Running, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, dict[str, object], http.client.HTTPMessage]:
+    """Raw HTTP; a header set to "" is left out."""
+    every = {"Authorization": f"Bearer {running.token}", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    connection = http.client.HTTPConnection(*running.address, timeout=20)
+    try:
+        connection.request(method, path, body, {name: value for name, value in every.items() if value})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"{}"), response.headers
+    finally:
+        connection.close()
+
+
+def post(running: Running, model: bytes, job: Job | None = None) -> tuple[int, dict[str, object]]:
+    header = (job or job_for(model, "host-cpu", QUICK)).canonical_json().decode()
+    return ask(running, "POST", "/v1/jobs", model, **{JOB_HEADER: header})[:2]
+
+
+def test_an_honest_model_is_measured_beside_the_reference_network(running: Running) -> None:
+    model = honest()
+    measurement = running.board.measure(model, job_for(model, "host-cpu", QUICK))
+    assert measurement.profile == "host-cpu"
+    assert len(measurement.samples_ms) >= 20
+    assert np.median(measurement.samples_ms) > 0
+    assert len(measurement.detail["reference_ms"]) == 4
+
+
+def test_asking_twice_measures_once_unless_the_moment_was_bad(running: Running) -> None:
+    model = honest(6)
+    job = job_for(model, "host-cpu", QUICK)
+    first = running.board.measure(model, job)
+    status, again = post(running, model, job)
+    # measured anew only if the moment was bad
+    assert status == (202 if first.status in NEVER_CACHED else 200)
+    assert again["id"] == job.id
+    ask(running, "DELETE", f"/v1/jobs/{job.id}")
+    other = msgspec.structs.replace(job, repeat=1)
+    assert other.id != job.id
+
+
+def test_info_says_what_measures_here(running: Running) -> None:
+    info = running.board.info()
+    assert info["runtime"] == "onnxruntime"
+    assert info["load"]["threads"] == 1
+    assert info["device"]["model"]
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer wrong", "Basic abc", f"Bearer {'0' * 64}", "Bearer \xff"]
+)
+def test_without_the_token_nothing_is_told(running: Running, authorization: str) -> None:
+    for method, path in (
+        ("GET", "/v1/info"),
+        ("POST", "/v1/jobs"),
+        ("GET", f"/v1/jobs/{'0' * 32}"),
+        ("DELETE", "/v1/x"),
+    ):
+        status, body, headers = ask(
+            running, method, path, b"x" if method == "POST" else None, Authorization=authorization
+        )
+        assert (status, body["error"]) == (401, "a bearer token is needed")
+        assert headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_requests_that_are_no_jobs_are_refused_before_their_bodies_are_read(running: Running) -> None:
+    model = honest()
+    job = job_for(model, "host-cpu", QUICK).canonical_json().decode()
+    good = {JOB_HEADER: job}
+    cases = [
+        (411, {**good, "Transfer_Encoding": "chunked"}, "not in chunks"),
+        (415, {**good, "Content_Encoding": "gzip"}, "not compressed"),
+        (400, {**good, "Content_Length": "-5"}, "not a positive number"),
+        (400, {**good, "Content_Length": "9e9"}, "not a positive number"),
+        (413, {**good, "Content_Length": "4000001"}, "larger than 4 MB"),
+        (413, {**good, "Content_Length": "999999999999999"}, "larger than 4 MB"),
+        (400, {}, JOB_HEADER),
+        (400, {JOB_HEADER: "{}"}, "sha256"),
+        (400, {JOB_HEADER: job.replace('"runs":20', '"runs":99999999')}, "bounds"),
+        (400, {JOB_HEADER: job.replace('"deadline_s":', '"shell":"rm","deadline_s":')}, "shell"),
+    ]
+    for status, headers, words in cases:
+        code, body, _ = ask(running, "POST", "/v1/jobs", b"", **{"Content_Length": str(len(model)), **headers})
+        assert code == status, (headers, body)
+        assert words in str(body["error"])
+
+
+def test_paths_lead_nowhere_else(running: Running) -> None:
+    for path in (
+        "/",
+        "/v1/jobs/../../etc/passwd",
+        "/v1/jobs/",
+        f"/v1/jobs/{'g' * 32}",
+        "/v2/info",
+        f"/v1/jobs/{'0' * 32}",
+    ):
+        assert ask(running, "GET", path)[0] == 404
+    assert ask(running, "DELETE", f"/v1/jobs/{'0' * 32}")[0] == 404
+
+
+def test_a_body_that_is_not_the_one_announced_is_a_mismatch(running: Running) -> None:
+    job = job_for(honest(), "host-cpu", QUICK, repeat=7)
+    status, body = post(running, honest(8), job)
+    assert (status, body["status"]) == (422, "mismatch")
+
+
+def test_a_body_that_does_not_arrive_is_given_up(running: Running) -> None:
+    job = job_for(honest(), "host-cpu", QUICK).canonical_json().decode()
+    with socket.create_connection(running.address, timeout=20) as connection:
+        connection.sendall(
+            f"POST /v1/jobs HTTP/1.0\r\nAuthorization: Bearer {running.token}\r\n{JOB_HEADER}: {job}\r\n"
+            "Content-Length: 1000\r\n\r\nonly this".encode()
+        )
+        assert b" 408 " in connection.recv(1000)
+
+
+def test_a_connection_that_drips_is_ended(running: Running) -> None:
+    with socket.create_connection(running.address, timeout=20) as connection:
+        begun = time.monotonic()
+        try:
+            while time.monotonic() - begun < 15:
+                connection.sendall(b"X")
+                time.sleep(0.3)
+        except OSError:
+            pass
+        assert time.monotonic() - begun < 12
+
+
+def test_more_connections_than_allowed_are_sent_away_and_the_next_is_served(running: Running) -> None:
+    idle = [socket.create_connection(running.address, timeout=20) for _ in range(12)]
+    try:
+        time.sleep(0.5)
+        refused = []
+        for connection in idle[8:]:
+            connection.settimeout(5)
+            refused.append(connection.recv(200))
+        assert all(b" 503 " in words and b"Retry-After" in words for words in refused)
+    finally:
+        for connection in idle:
+            connection.close()
+    time.sleep(0.5)
+    assert running.board.info()["runtime"] == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "words"),
+    [
+        (honest()[:-100], "invalid", ""),
+        (b"\x00" * 1000, "invalid", "not an ONNX file"),
+        (unknown_operator(), "unsupported_op", "Loop"),
+        (foreign_domain(), "unsupported_op", "com.example.plugins.Relu"),
+        (external_data("../../../../etc/passwd"), "invalid", "weights outside the file"),
+        (bomb_by_constant(), "oom", ""),
+        (bomb_by_input(), "oom", ""),
+        (bomb_by_nodes(1_900_000), "unsupported_op", ""),
+    ],
+    ids=["truncated", "garbage", "unknown-op", "foreign-domain", "external", "constant", "input", "nodes"],
+)
+def test_hostile_models_end_in_their_status(tmp_path: Path, model: bytes, status: str, words: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    answer = run(path, job_for(model, "host-cpu", QUICK), Load(""), Bounds(700, 4))
+    assert (answer.status, answer.measurement) == (status, None), answer
+    assert words in answer.error
+
+
+def test_a_model_that_runs_for_ever_is_ended_with_all_its_processes(tmp_path: Path) -> None:
+    model = endless()
+    (tmp_path / "model.onnx").write_bytes(model)
+    job = msgspec.structs.replace(job_for(model, "host-cpu", QUICK), deadline_s=4.0)
+    begun = time.monotonic()
+    answer = run(tmp_path / "model.onnx", job, Load(""), Bounds(1024, 4))
+    assert (answer.status, answer.error) == ("timeout", "not done after 4 s")
+    assert time.monotonic() - begun < 30
+    time.sleep(0.5)
+    left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in _read(p)]
+    assert left == []
+
+
+def test_a_deleted_job_is_killed_and_the_next_one_is_right(running: Running) -> None:
+    slow = endless()
+    job = job_for(slow, "host-cpu", Timing(runs=1, seconds=0, rounds=1, warmup_runs=1))
+    assert post(running, slow, job)[0] == 202
+    time.sleep(1.0)
+    assert ask(running, "DELETE", f"/v1/jobs/{job.id}")[1]["status"] == "deleted"
+    model = honest(10)
+    assert running.board.measure(model, job_for(model, "host-cpu", QUICK)).status in ("ok", "unstable")
+    assert ask(running, "GET", f"/v1/jobs/{job.id}")[0] == 404
+
+
+def test_a_full_queue_says_come_back(running: Running) -> None:
+    slow = endless()
+    jobs = [job_for(slow, "host-cpu", QUICK, repeat=repeat) for repeat in range(6)]
+    codes = [post(running, slow, job)[0] for job in jobs]
+    assert codes.count(202) in (3, 4)  # three wait, one may run already
+    assert codes[-1] == 503
+    for job in jobs:
+        ask(running, "DELETE", f"/v1/jobs/{job.id}")
+    assert running.board.info()["jobs"]["queued"] == 0
+
+
+def test_clients_name_what_is_wrong(running: Running) -> None:
+    with pytest.raises(EdgenasError, match="refuses the token"):
+        HttpBoard(running.url, "0" * 64).info()
+    with pytest.raises(BoardAway, match="does not answer"):
+        HttpBoard("http://127.0.0.1:9", "0" * 64).info()
+    with pytest.raises(EdgenasError, match="http://HOST:PORT"):
+        HttpBoard("http://host/path", "0" * 64)
+    model = unknown_operator("Scan")
+    with pytest.raises(MeasureError, match="Scan") as caught:
+        running.board.measure(model, job_for(model, "host-cpu", QUICK))
+    assert caught.value.status == "unsupported_op"
+
+
+def test_a_job_s_id_depends_on_everything_asked() -> None:
+    sha = hashlib.sha256(b"x").hexdigest()
+    ids = {Job(sha).id, Job(sha, "p").id, Job(sha, repeat=1).id, Job(sha, timing=QUICK).id, Job(sha, batch_size=2).id}
+    assert len(ids) == 5
+    assert Job(sha).id == Job(sha).id
+    with pytest.raises(msgspec.ValidationError, match="bounds"):
+        msgspec.json.decode(b'{"sha256":"short"}', type=Job)
+    assert msgspec.json.decode(msgspec.json.encode(Answer("a", "ok")), type=Answer).status == "ok"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,128 @@
+"""Boards as a search sees them: real agents on loopback that come and go."""
+
+import secrets
+import time
+from pathlib import Path
+
+import pytest
+
+from edgenas.errors import EdgenasError
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.profile import profile_from_name
+from edgenas.records import ChainArchitecture, Cost, Limits, Measurement, Study
+from edgenas.remote.boards import DECIDED, Boards, Decided, different_siblings, measuring, open_board
+from edgenas.remote.token import VARIABLE
+from edgenas.store import Store
+from tests.remote.conftest import listening
+from tests.remote.models import HOST, QUICK, small
+
+JETSON = profile_from_name("jetson-nano")
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> str:
+    value = secrets.token_hex(32)
+    monkeypatch.setenv(VARIABLE, value)
+    return value
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0, {})
+    return Store.create(tmp_path / "study", study)
+
+
+def costs(hook: Boards, architectures: list[ChainArchitecture]) -> list[Cost]:
+    model = CostModel([hook.profile], "fp32", Limits(), hook, hook.profile.name)
+    model.prepare(architectures)
+    return [model(architecture) for architecture in architectures]
+
+
+def origins(hook: Boards, architectures: list[ChainArchitecture]) -> list[str]:
+    return [cost.latencies[hook.profile.name].origin for cost in costs(hook, architectures)]
+
+
+def test_two_boards_share_the_work_and_a_resumed_search_reads_the_same_numbers(store: Store, token: str) -> None:
+    networks = [small(width) for width in (2, 4, 6, 8)]
+    with listening(token=token) as one, listening(token=token) as two:
+        with measuring([one.url, two.url], None, [HOST], None, store, timing=QUICK) as (hook, name):
+            assert name == "host-cpu"
+            assert isinstance(hook, Boards)
+            first = costs(hook, networks)
+        assert {cost.latencies["host-cpu"].origin for cost in first} == {"measured"}
+        taken = store.all("measurement", Measurement)
+        assert len(taken) == 5  # four candidates and the reference network
+        assert {m.detail["board"] for m in taken.values()} == {one.url, two.url}
+        with measuring([one.url], None, [HOST], None, store, timing=QUICK) as (hook, _):
+            assert isinstance(hook, Boards)
+            assert costs(hook, networks) == first
+
+
+def test_a_board_that_goes_away_is_waited_for_then_predicted_and_measured_when_it_is_back(
+    store: Store, token: str
+) -> None:
+    said: list[str] = []
+    with listening(token=token) as board:
+        url, port = board.url, board.address[1]
+        keep = measuring([url], None, [JETSON], None, store, said.append, timing=QUICK, patience_s=1.0)
+        hook, _ = keep.__enter__()
+        assert isinstance(hook, Boards)
+        assert origins(hook, [small(2)]) == ["measured"]
+    begun = time.monotonic()
+    away = costs(hook, [small(4)])[0].latencies[JETSON.name]
+    assert time.monotonic() - begun > 1.0
+    assert away.origin in ("predicted", "datasheet")
+    assert "not measured: no board has answered" in away.detail
+    assert any("does not answer" in message for message in said)
+    with listening(token=token, port=port):
+        deadline = time.monotonic() + 20
+        while hook._away and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert origins(hook, [small(6)]) == ["measured"]
+        keep.__exit__(None, None, None)
+    key = f"{small(4).fingerprint} {JETSON.name} fp32"
+    assert store.get("measurement", key, Measurement) is not None  # measured later, kept beside
+    decided = store.get(DECIDED, key, Decided)
+    assert decided is not None
+    assert decided.latency == away  # but what was decided on stays
+
+
+def test_a_short_absence_costs_time_and_nothing_else(store: Store, token: str) -> None:
+    with listening(token=token) as board:
+        url, port = board.url, board.address[1]
+        keep = measuring([url], None, [HOST], None, store, timing=QUICK, patience_s=60.0)
+        hook, _ = keep.__enter__()
+        assert isinstance(hook, Boards)
+        assert origins(hook, [small(2)]) == ["measured"]
+    hook.prepare([small(4)])
+    time.sleep(0.5)
+    with listening(token=token, port=port):
+        assert origins(hook, [small(4)]) == ["measured"]
+        keep.__exit__(None, None, None)
+
+
+def test_boards_that_never_answer_or_cannot_be_are_one_line(store: Store, token: str) -> None:
+    with pytest.raises(EdgenasError, match=r"no board can measure: board http://127.0.0.1:9 does not answer"):
+        measuring(["http://127.0.0.1:9"], None, [HOST], None, store).__enter__()
+    with pytest.raises(EdgenasError, match="measures one target, and there are host-cpu, jetson-nano"):
+        measuring(["http://127.0.0.1:9"], None, [HOST, JETSON], None, store).__enter__()
+    with pytest.raises(EdgenasError, match="as fp32, not int8"):
+        measuring(["http://127.0.0.1:9"], None, [HOST], "int8", store).__enter__()
+    with pytest.raises(EdgenasError, match="possible are http://HOST:PORT"):
+        open_board("ftp://x")
+
+
+def test_without_boards_only_this_machine_is_measured(store: Store) -> None:
+    with measuring([], None, [JETSON], None, store) as nothing:
+        assert nothing == (None, None)
+    with measuring([], None, [JETSON, HOST], None, store, timing=QUICK) as (hook, name):
+        assert name == "host-cpu"
+        assert hook is not None
+
+
+def test_a_board_whose_reference_differs_from_its_siblings_is_named() -> None:
+    same = {"a": [1.0] * 5, "b": [1.02] * 5, "c": [1.0] * 5}
+    assert different_siblings(same) == {}
+    assert different_siblings({**same, "c": [1.08] * 5}) == {"c": pytest.approx(1.08 / 1.01 - 1)}
+    assert different_siblings({**same, "c": [1.5] * 4}) == {}  # not seen often enough
+    assert different_siblings({"a": [2.0] * 5}) == {}
