@@ -460,23 +460,6 @@ class Choice(Record, frozen=True):
     decisions: tuple[Decision, ...] = ()
 
 
-class Study(Record, frozen=True):
-    """Everything that decides what a search does; other settings are another study."""
-
-    method: str
-    task: str
-    data: str
-    profiles: tuple[str, ...]
-    precision: Precision
-    limits: Limits
-    seed: int
-    settings: dict[str, Any]
-    versions: dict[str, str] = {}
-
-
-# ---------------------------------------------------------------- what leaves the house
-
-
 class Preprocessing(Record, frozen=True):
     """How an image becomes the network's input; the bundle's manifest carries it, edgenas/preprocessing.py does it.
 
@@ -494,6 +477,56 @@ class Preprocessing(Record, frozen=True):
     @property
     def input_size(self) -> int:
         return self.size + 2 * self.padding
+
+
+class FinalRun(Record, frozen=True):
+    """One seed of a final training. Scores of the last epoch; of the best epoch on validation only beside it.
+
+    `weights`: a safetensors file, relative to the study. `mirrored`: test scores with outputs averaged over both mirror images.
+    """
+
+    seed: int
+    weights: str
+    test: dict[str, float]
+    val: dict[str, float]
+    best_epoch: int
+    best_val: dict[str, float]
+    best_test: dict[str, float]
+    seconds: float
+    mirrored: dict[str, float] = {}
+    report: dict[str, Any] = {}
+
+
+class FinalTraining(Record, frozen=True):
+    """A finished final training (store kind `final`, key = the trial's candidate key; other data: key + ":" + its name)."""
+
+    trial: int
+    architecture: Architecture
+    recipe: Recipe
+    data: str
+    metric: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    params: int
+    runs: tuple[FinalRun, ...]
+    seconds: float
+
+
+class Study(Record, frozen=True):
+    """Everything that decides what a search does; other settings are another study."""
+
+    method: str
+    task: str
+    data: str
+    profiles: tuple[str, ...]
+    precision: Precision
+    limits: Limits
+    seed: int
+    settings: dict[str, Any]
+    versions: dict[str, str] = {}
+
+
+# ---------------------------------------------------------------- what leaves the house
 
 
 class Artifact(Record, frozen=True):

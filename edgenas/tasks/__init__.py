@@ -6,7 +6,7 @@ A `Task` is all that the evaluator and the final training know: arrays of pixels
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,9 @@ class Task(Protocol):
 
     def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Scores of a whole split from the network's outputs (N, D), with `metric` among them; higher `metric` is better."""
+
+    def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
+        """The whole evaluation of the test split, as `edgenas train` keeps it: JSON values only."""
 
 
 class TaskSettings(Record, frozen=True):

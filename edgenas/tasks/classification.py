@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,13 @@ class Classification:
         """accuracy (percent) and cross-entropy of logits (N, classes)."""
         correct = (outputs.argmax(1) == labels).sum().item()
         return {"accuracy": 100 * correct / len(labels), "loss": F.cross_entropy(outputs.float(), labels).item()}
+
+    def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
+        """accuracy, loss and the accuracy within each class (percent)."""
+        hits = (outputs.argmax(1) == labels).cpu().numpy()
+        truth = labels.cpu().numpy()
+        per_class = {name: 100 * float(hits[truth == label].mean()) for label, name in enumerate(self.classes)}
+        return {**self.scores(outputs, labels), "per_class": per_class}
 
 
 class CrossEntropy(nn.Module):

@@ -47,7 +47,7 @@ class Evolution:
 
     def train(self, plan: RoundPlan) -> Fitness:
         """The fitness after all epochs; goes on from the last checkpoint of exactly this plan, where there is one."""
-        with pinned_threads(self.rules.recipe, self.device):
+        with pinned_threads(self.rules.recipe.threads, self.device):
             training = SupernetTraining(plan, self.task, self.rules, self.data, self.device)
             path, epochs = self._checkpoint(plan.number), self.rules.recipe.epochs
             for epoch in range(training.restore(path), epochs):
@@ -63,7 +63,7 @@ class Evolution:
         assert number == plan.number, "scored before it was trained"
         known = self.store.all("inherited", float)
         errors = []
-        with pinned_threads(self.rules.recipe, self.device):
+        with pinned_threads(self.rules.recipe.threads, self.device):
             for index, ops in enumerate(networks):
                 key = f"{plan.number:02d}-{digest(plan.space.member(ops))}"
                 if key not in known:

@@ -5,24 +5,19 @@ Workers only train. This process looks up, checks limits and writes: one writer,
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Iterable, Iterator
-from multiprocessing.connection import Connection, wait
+from collections.abc import Iterable
 from typing import Protocol
 
-import msgspec
 import torch
 
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
 from edgenas.store import Store
 from edgenas.training.evaluator import Evaluator, seed_of
-from edgenas.training.memory import keep_freed_memory
+from edgenas.training.workers import Worker, WorkerDiedError, ready
 
+Job = tuple[Candidate, Cost]
 ATTEMPTS = 3  # a candidate whose worker dies is tried this often
 
 
@@ -97,7 +92,7 @@ class LocalExecutor:
 
     def __init__(self, evaluator: Evaluator, cost: Costs, devices: tuple[str, ...]) -> None:
         self.desk = Desk(cost, evaluator.study_seed)
-        self.workers = [Worker(dataclasses.replace(evaluator, device=device)) for device in devices]
+        self.workers = [Worker(Evaluation(dataclasses.replace(evaluator, device=device))) for device in devices]
         self.deaths: dict[str, int] = {}
 
     def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
@@ -110,9 +105,11 @@ class LocalExecutor:
         queue |= {key: candidate for key, candidate in likely.items() if key not in self._running()}
         while needed:
             self._hand_out(queue)
-            for trial in self._collect(queue):
-                store.add(trial)
-                needed.pop(trial.candidate.key, None)
+            for worker in ready(self.workers):
+                trial = self._finished(worker, queue)
+                if trial is not None:
+                    store.add(trial)
+                    needed.pop(trial.candidate.key, None)
         self._hand_out(queue)
         return self.desk.answers(ask, store)
 
@@ -128,93 +125,38 @@ class LocalExecutor:
         self.close()
 
     def _running(self) -> tuple[str, ...]:
-        return tuple(worker.candidate.key for worker in self.workers if worker.candidate is not None)
+        return tuple(worker.job[0].key for worker in self.workers if worker.job is not None)
 
     def _hand_out(self, queue: dict[str, Candidate]) -> None:
         for worker in self.workers:
-            if worker.candidate is None and queue:
+            if worker.job is None and queue:
                 candidate = queue.pop(next(iter(queue)))
-                worker.start(candidate, self.desk.cost(candidate.architecture))
+                worker.start((candidate, self.desk.cost(candidate.architecture)))
 
-    def _collect(self, queue: dict[str, Candidate]) -> Iterator[Trial]:
-        """Wait for at least one worker; yield finished trials, put the candidates of dead workers back in front."""
-        busy = {worker.connection: worker for worker in self.workers if worker.candidate is not None}
-        for ready in wait(list(busy)):
-            assert isinstance(ready, Connection)
-            worker = busy[ready]
-            candidate, trial = worker.finish()
-            if trial is None:
-                trial = self._after_death(candidate, worker, queue)
-            if trial is not None:
-                yield trial
-
-    def _after_death(self, candidate: Candidate, worker: Worker, queue: dict[str, Candidate]) -> Trial | None:
-        deaths = self.deaths[candidate.key] = self.deaths.get(candidate.key, 0) + 1
-        if deaths >= ATTEMPTS:
-            return self.desk.lost(candidate, f"its worker process died {deaths} times (exit code {worker.exit_code})")
-        waiting = dict(queue)
-        queue.clear()
-        queue.update({candidate.key: candidate, **waiting})
-        return None
-
-
-class Worker:
-    """One process that trains one candidate at a time; started anew after it died."""
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
-        self.candidate: Candidate | None = None
-        self.exit_code: int | None = None
-        self._spawn()
-
-    def start(self, candidate: Candidate, cost: Cost) -> None:
-        self.candidate = candidate
-        # Where the process is dead already, `finish` finds out.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send_bytes(msgspec.msgpack.encode((candidate, cost)))
-
-    def finish(self) -> tuple[Candidate, Trial | None]:
-        """What it was training and the trial; None where the process died, which is then replaced."""
-        candidate, self.candidate = self.candidate, None
-        assert candidate is not None
+    def _finished(self, worker: Worker[Job, Trial], queue: dict[str, Candidate]) -> Trial | None:
+        """The trial; None where the worker died and its candidate is back in front of the queue."""
+        assert worker.job is not None
+        candidate = worker.job[0]
         try:
-            return candidate, msgspec.msgpack.decode(self.connection.recv_bytes(), type=Trial)
-        except (EOFError, ConnectionResetError):
-            self.stop()
-            self._spawn()
-            return candidate, None
-
-    def stop(self) -> None:
-        self.connection.close()
-        self.process.kill()  # it holds nothing that must be saved
-        self.process.join()
-        self.exit_code = self.process.exitcode
-
-    def _spawn(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA or threads safely
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, self.evaluator), daemon=True)
-        self.process.start()
-        theirs.close()
+            return worker.finish()
+        except WorkerDiedError as error:
+            deaths = self.deaths[candidate.key] = self.deaths.get(candidate.key, 0) + 1
+            if deaths >= ATTEMPTS:
+                return self.desk.lost(candidate, f"its worker process died {deaths} times ({error})")
+            waiting = dict(queue)
+            queue.clear()
+            queue.update({candidate.key: candidate, **waiting})
+            return None
 
 
-def _work(connection: Connection, evaluator: Evaluator) -> None:
-    """A worker's life: candidates in, trials out, until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    keep_freed_memory()
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            candidate, cost = msgspec.msgpack.decode(connection.recv_bytes(), type=tuple[Candidate, Cost])
-            connection.send_bytes(msgspec.msgpack.encode(evaluator(candidate, cost)))
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a worker process does."""
 
+    evaluator: Evaluator
 
-def _end_with_parent() -> None:
-    """A killed parent must not leave workers training for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+    def __call__(self, job: Job) -> Trial:
+        return self.evaluator(*job)
 
 
 def local_executor(evaluator: Evaluator, cost: Costs, workers: int | None) -> InlineExecutor | LocalExecutor:

@@ -41,7 +41,7 @@ def train(
 
     Raises TrainingError where the loss stops being a number or memory runs out.
     """
-    with pinned_threads(recipe, device), _memory_errors():
+    with pinned_threads(recipe.threads, device), _memory_errors():
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
@@ -76,34 +76,40 @@ def fresh_network(architecture: Architecture, seed: int, device: torch.device) -
 
 
 @torch.no_grad()
-def outputs_of(network: nn.Module, split: Split, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """(N, classes or dim) float32: the network in evaluation mode on a whole split, test-time preprocessing."""
+def outputs_of(
+    network: nn.Module,
+    split: Split,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    threads: int,
+    mirror: bool = False,
+) -> Tensor:
+    """(N, classes or dim) float32: the network in evaluation mode on a whole split, test-time preprocessing.
+
+    `threads` pins a CPU's, so that results do not depend on the process. `mirror` shows the network mirror images.
+    """
     network.eval()
-    data = DeviceImages(split, preprocessing, device)
     size = EVALUATION_BATCH[device.type]
-    return torch.cat([network(data.input(data.framed[i : i + size])).float() for i in range(0, len(data), size)])
+    with pinned_threads(threads, device), _memory_errors():
+        data = DeviceImages(split, preprocessing, device)
+        pixels = data.framed.flip(2) if mirror else data.framed
+        return torch.cat([network(data.input(pixels[i : i + size])).float() for i in range(0, len(data), size)])
 
 
 def scores_of(network: nn.Module, task: Task, split: Split, device: torch.device, threads: int) -> dict[str, float]:
-    """The task's scores on a split; pinned to `threads` on a CPU, so that they do not depend on the machine's load."""
-    with _threads(threads if device.type == "cpu" else None), _memory_errors():
-        outputs = outputs_of(network, split, task.preprocessing, device)
-        return task.scores(outputs, torch.from_numpy(split.labels).to(device))
+    """The task's scores on a split."""
+    outputs = outputs_of(network, split, task.preprocessing, device, threads)
+    return task.scores(outputs, torch.from_numpy(split.labels).to(device))
 
 
 @contextlib.contextmanager
-def pinned_threads(recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """The recipe's threads on a CPU, and no more; on CUDA the search for the fastest convolutions is on."""
-    with _threads(recipe.threads if device.type == "cpu" else None):
-        if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # one batch size per training: the search pays once
-        yield
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def pinned_threads(count: int, device: torch.device) -> Iterator[None]:
+    """On a CPU exactly `count` threads, so that results and timings do not depend on the process."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    if device.type == "cpu":
+        torch.set_num_threads(count)
+    else:
+        torch.backends.cudnn.benchmark = True  # shapes are fixed: choosing once pays
     try:
         yield
     finally:

@@ -1,0 +1,204 @@
+"""Final training: the chosen network from scratch, long, over several seeds; the test set is read once, at the very end."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgenas.errors import TrainingError
+from edgenas.networks.weights import load_weights, save_weights
+from edgenas.records import Architecture, FinalRun, Recipe, digest
+from edgenas.store import Store
+from edgenas.tasks import Task
+from edgenas.training.executors import local_devices
+from edgenas.training.loop import fresh_network, outputs_of, scores_of, train
+from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
+from edgenas.training.workers import Worker, WorkerDiedError, ready
+
+EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
+
+
+@dataclass(frozen=True)
+class Job:
+    """One seed of a final training, as a worker process gets it."""
+
+    task: Task
+    architecture: Architecture
+    recipe: Recipe
+    seed: int
+    weights: Path  # to write
+    start: tuple[Architecture, Path] | None = None  # weights to go on from
+
+    @property
+    def key(self) -> str:
+        """What the run's result is found under; the data's name is part of the file's."""
+        start = (self.start[0], self.start[1].name) if self.start else None
+        return digest(self.architecture, self.recipe, self.seed, self.weights.name, start)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A question to a worker: seconds per trained image of this job, while its neighbours are asked the same."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class FinalWork:
+    """What a worker process of the final training does."""
+
+    device: str
+
+    def __call__(self, job: Job | Timing) -> FinalRun | float:
+        if isinstance(job, Timing):
+            j = job.job
+            return seconds_per_image(j.task, j.architecture, j.recipe, torch.device(self.device), patience=4.0)
+        return run_job(job, self.device)
+
+
+FinalWorker = Worker[Job | Timing, FinalRun | float]
+
+
+class FinalPool:
+    """One worker process per seed on a CPU (up to two a core: three seeds on two cores end sooner that way), one per GPU."""
+
+    def __init__(self, jobs: int, device: str) -> None:
+        devices = local_devices(device)
+        count = min(jobs, len(devices) * (2 if device == "cpu" else 1))
+        self.workers = [FinalWorker(FinalWork(devices[i % len(devices)])) for i in range(count)]
+
+    def seconds_per_image(self, job: Job) -> float:
+        """Of one worker while all are busy: the slowest."""
+        for worker in self.workers:
+            worker.start(Timing(job))
+        waiting, answers = len(self.workers), []
+        while waiting:
+            for worker in ready(self.workers):
+                answers.append(_answer(worker))
+                waiting -= 1
+        return max(answer for answer in answers if isinstance(answer, float))
+
+    def runs(self, jobs: list[Job]) -> Iterator[tuple[Job, FinalRun]]:
+        """Each job with its run, as they end."""
+        queue, busy = list(jobs), 0
+        while queue or busy:
+            for worker in self.workers:
+                if worker.job is None and queue:
+                    worker.start(queue.pop(0))
+                    busy += 1
+            for worker in ready(self.workers):
+                job, run = worker.job, _answer(worker)
+                assert isinstance(job, Job)
+                assert isinstance(run, FinalRun)
+                busy -= 1
+                yield job, run
+
+    def __enter__(self) -> FinalPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in self.workers:
+            worker.stop()
+
+
+def _answer(worker: FinalWorker) -> FinalRun | float:
+    try:
+        return worker.finish()
+    except WorkerDiedError as error:
+        raise TrainingError(
+            f"a final training's process died ({error}): free memory, or train fewer --seeds at once, and run it again"
+        ) from error
+
+
+def final_runs(
+    jobs: list[Job], pool: FinalPool, store: Store, on_run: Callable[[FinalRun], None]
+) -> tuple[FinalRun, ...]:
+    """The runs of all jobs, in order; those in the store are not trained again."""
+    missing = [job for job in jobs if store.get("final-run", job.key, FinalRun) is None]
+    for job, run in pool.runs(missing):
+        store.put("final-run", job.key, run)
+        on_run(run)
+    return tuple(_there(store.get("final-run", job.key, FinalRun)) for job in jobs)
+
+
+def epochs_within(seconds: float, job: Job, per_image: float, waves: int) -> int:
+    """How many epochs fit, validation looks and the test at the end included; at least one."""
+    task = job.task
+    ending = per_image * EVALUATION_SHARE * (2 + task.flip) * len(task.test)
+    look = per_image * EVALUATION_SHARE * len(task.val)
+    for_epochs = seconds / waves - ending - EPOCH_LOOKS * look
+    return max(1, int(for_epochs / (per_image * len(task.train))))
+
+
+def run_job(job: Job, device: str) -> FinalRun:
+    """Train with one seed and save the weights of the last epoch; raises TrainingError as the loop does."""
+    started = time.perf_counter()
+    where = torch.device(device)
+    network = fresh_network(job.architecture, job.seed, where)
+    if job.start is not None:
+        adopt(network, load_weights(*job.start))
+    best = Best(job, where)
+    trained = train(network, job.task, job.recipe, job.seed, where, best)
+    save_weights(trained.network, job.weights)
+    return _tested(job, trained.network, best, where, started)
+
+
+def _tested(job: Job, network: nn.Module, best: Best, device: torch.device, started: float) -> FinalRun:
+    """The test set, for the first and only time: the last epoch, its mirrored variant, and the best epoch beside it."""
+    task, threads = job.task, job.recipe.threads
+    labels = torch.from_numpy(task.test.labels).to(device)
+    outputs = outputs_of(network, task.test, task.preprocessing, device, threads)
+    mirrored = {}
+    if task.flip:
+        mirror = outputs_of(network, task.test, task.preprocessing, device, threads, mirror=True)
+        mirrored = task.scores((outputs + mirror) / 2, labels)
+    return FinalRun(
+        seed=job.seed,
+        weights=job.weights.name,
+        test=task.scores(outputs, labels),
+        val=scores_of(network, task, task.val, device, threads),
+        best_epoch=best.epoch,
+        best_val=best.scores,
+        best_test=scores_of(best.network, task, task.test, device, threads),
+        seconds=time.perf_counter() - started,
+        mirrored=mirrored,
+        report=task.report(outputs, labels),
+    )
+
+
+class Best:
+    """Called after every epoch: keeps the network that was best on validation so far."""
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        self.job = job
+        self.device = device
+        self.epoch = 0
+        self.scores: dict[str, float] = {}
+        self.network: nn.Module = nn.Identity()
+        self.every = max(1, job.recipe.epochs // EPOCH_LOOKS)
+
+    def __call__(self, epoch: int, network: nn.Module) -> None:
+        if epoch % self.every and epoch != self.job.recipe.epochs:
+            return
+        task = self.job.task
+        scores = scores_of(network, task, task.val, self.device, self.job.recipe.threads)
+        if not self.epoch or scores[task.metric] > self.scores[task.metric]:
+            self.epoch, self.scores, self.network = epoch, scores, copy.deepcopy(network)
+
+
+def adopt(network: nn.Module, trained: nn.Module) -> None:
+    """Take over every weight of the same name and shape: all but the last layer, where the number of classes differs."""
+    own = network.state_dict()
+    same = {name: tensor for name, tensor in trained.state_dict().items() if own[name].shape == tensor.shape}
+    network.load_state_dict({**own, **same})
+
+
+def _there(run: FinalRun | None) -> FinalRun:
+    assert run is not None, "a final run was not stored"
+    return run

@@ -1,0 +1,42 @@
+"""How fast this machine trains: the base of every --budget, and of benchmarks/throughput.py."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from edgenas.records import Architecture, Recipe
+from edgenas.tasks import Task
+from edgenas.training.augmentation import Augmentation, DeviceImages
+from edgenas.training.loop import fresh_network, pinned_threads
+from edgenas.training.step import Step
+
+WARMUP = 2  # steps that are not timed: memory, oneDNN's and cuDNN's choices, graph capture
+LEAST_STEPS = 4
+EVALUATION_SHARE = 0.35  # an evaluated image costs about this part of a trained one (forward of forward + backward)
+
+
+def seconds_per_image(
+    task: Task, architecture: Architecture, recipe: Recipe, device: torch.device, patience: float = 1.5
+) -> float:
+    """Median over real training steps (augmentation, forward, backward, optimiser) of about `patience` seconds in all."""
+    data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
+    augmentation = Augmentation(data, recipe, torch.Generator(device).manual_seed(0))
+    batch_size = min(recipe.batch_size, len(data))
+    with pinned_threads(recipe.threads, device):
+        step = Step(fresh_network(architecture, 0, device), task.loss(recipe), recipe, device)
+        order, samples = augmentation.order(), []
+        started = time.perf_counter()
+        while len(samples) < WARMUP + LEAST_STEPS or time.perf_counter() - started < patience:
+            begun = time.perf_counter()
+            step(*augmentation.batch(order.roll(-batch_size * len(samples))[:batch_size], 0), recipe.lr * 0.01)
+            step.totals.sum().item()  # wait for the device
+            samples.append(time.perf_counter() - begun)
+    timed = sorted(samples[WARMUP:])
+    return timed[len(timed) // 2] / batch_size
+
+
+def seconds_per_epoch(task: Task, per_image: float, looks: float = 1.0) -> float:
+    """Training images once, and `looks` evaluations of the validation split."""
+    return per_image * (len(task.train) + looks * EVALUATION_SHARE * len(task.val))
