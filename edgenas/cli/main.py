@@ -14,6 +14,7 @@ from edgenas.cli.front import front
 from edgenas.cli.replay import replay
 from edgenas.cli.search import search
 from edgenas.cli.targets import targets
+from edgenas.cli.train import train
 from edgenas.cli.verify import verify
 from edgenas.errors import EdgenasError
 
@@ -47,6 +48,7 @@ app.command()(describe)
 app.command()(front)
 app.command()(replay)
 app.command()(targets)
+app.command()(train)
 
 
 def main() -> None:

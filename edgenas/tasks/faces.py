@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from edgenas.errors import DataError
 from edgenas.faces.images import SIDE, grey
 from edgenas.faces.readers import faces_from_path
+from edgenas.faces.report import report_from_embeddings
 from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
 from edgenas.records import Embedding, Preprocessing, Recipe
 from edgenas.tasks import Split, TaskSettings
@@ -51,6 +53,7 @@ class Faces:
 
     name = "faces"
     metric = "tar"
+    default_loss = "arcface"
 
     def loss(self, recipe: Recipe) -> nn.Module:
         return margin_loss(recipe, len(self.classes), self.head.dim)
@@ -63,6 +66,12 @@ class Faces:
         low, high = interval(tars)
         roc = roc_from_pairs(pairs)
         return {"tar": 100 * roc.at_far(self.far)[0], "tar_low": low, "tar_high": high, "auc": roc.auc}
+
+    def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
+        """What `edgenas faces eval` prints, of the test people's embeddings."""
+        report = report_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
+        built: dict[str, Any] = msgspec.to_builtins(report)
+        return built
 
 
 def load_faces(settings: TaskSettings) -> Faces:

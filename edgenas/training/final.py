@@ -160,7 +160,7 @@ def _tested(job: Job, network: nn.Module, best: Best, device: torch.device, star
         mirrored = task.scores((outputs + mirror) / 2, labels)
     return FinalRun(
         seed=job.seed,
-        weights=job.weights.name,
+        weights=f"{job.weights.parent.name}/{job.weights.name}",
         test=task.scores(outputs, labels),
         val=scores_of(network, task, task.val, device, threads),
         best_epoch=best.epoch,

@@ -26,7 +26,8 @@ def seconds_per_image(
     batch_size = min(recipe.batch_size, len(data))
     with pinned_threads(recipe.threads, device):
         step = Step(fresh_network(architecture, 0, device), task.loss(recipe), recipe, device)
-        order, samples = augmentation.order(), []
+        order = augmentation.order()
+        samples: list[float] = []
         started = time.perf_counter()
         while len(samples) < WARMUP + LEAST_STEPS or time.perf_counter() - started < patience:
             begun = time.perf_counter()
