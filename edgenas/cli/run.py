@@ -23,7 +23,7 @@ from edgenas.cli.settings import (
     space_from,
     study_record,
 )
-from edgenas.errors import StudyError
+from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name, resolved
 from edgenas.methods import Method
@@ -38,6 +38,10 @@ from edgenas.store import Store, refuse_other_settings
 from edgenas.study import Executor, run
 
 HOST = "host-cpu"
+
+
+BUDGETED = ("gnas", "trgnas", "random", "nsga2", "tpe")
+START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,8 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
         ):  # otherwise known once it is measured
             cost = CostModel(profiles, settings.precision, settings.limits)
             refuse_impossible_limit(decided["space"], cost, settings.limits)
+        if settings.budget is not None:
+            decided = within_budget(settings, profiles, where, decided)
         study = study_record(settings, profiles, bool(where.boards), decided)
     say(f"study {folder}")
     with Store.create(folder, study) as store:
@@ -105,6 +111,41 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
     )
     rules = rules_from(settings, preset)
     return {"preset": name, "device": device, "task": wanted, "space": space, "training": training, "rules": rules}
+
+
+def within_budget(
+    settings: SearchSettings, profiles: tuple[HardwareProfile, ...], where: Where, decided: dict[str, Any]
+) -> dict[str, Any]:
+    """The same decisions with the epoch scale and the search images that fit --budget on this machine."""
+    from edgenas.tasks import load_task
+    from edgenas.training.budget import fit_budget, rehearse
+    from edgenas.training.executors import local_devices
+    from edgenas.training.recipes import recipe_from_name
+
+    assert settings.budget is not None
+    if settings.method not in BUDGETED or settings.epoch_scale is not None or settings.search_images is not None:
+        raise EdgenasError(
+            f"--budget chooses --epoch-scale and --search-images, for {', '.join(BUDGETED)}: give those two, or the budget"
+        )
+    # What is measured is not known yet: the limits on it are left out of the rehearsal, which then is the longer one.
+    predicted = () if where.boards or any(profile.name == HOST for profile in profiles) else profiles
+    cost = CostModel(predicted, settings.precision, settings.limits)
+    study = study_record(settings, profiles, bool(where.boards), decided)
+    task, device = load_task(decided["task"]), decided["device"]
+    candidates = rehearse(_method(study, decided["training"], cost), cost, objective_of(study))
+    seconds = 60 * settings.budget - START_SECONDS
+    workers = where.workers or len(local_devices(device))
+    budget = fit_budget(seconds, candidates, cost, task, device, workers)
+    images = budget.search_images or len(task.train)
+    say(
+        f"budget {settings.budget:g} min: {images} images, epochs x {budget.epoch_scale:g}, for up to {budget.candidates} "
+        f"candidates in about {budget.predicted_seconds:.0f} s ({budget.images_per_second['largest']:.0f} to "
+        f"{budget.images_per_second['smallest']:.0f} images/s a worker)"
+    )
+    wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
+    recipe = recipe_from_name(settings.recipe, load_task(wanted), device)
+    training = msgspec.structs.replace(decided["training"], recipe=recipe, epoch_scale=budget.epoch_scale)
+    return {**decided, "task": wanted, "training": training, "budget": budget}
 
 
 def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -> dict[str, Any]:

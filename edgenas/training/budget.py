@@ -1,0 +1,118 @@
+"""Minutes -> epoch scale and number of search images: a rehearsal of the search, and a short throughput trial of this machine.
+
+The choice is made once and stored with the study: the search itself never looks at a clock, so it stays repeatable.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator
+from typing import TypeAlias
+
+import torch
+
+from edgenas.errors import EdgenasError
+from edgenas.records import Architecture, Ask, Candidate, Choice, Cost, Record, Trial
+from edgenas.tasks import Task
+from edgenas.training.executors import Costs
+from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
+
+# How many rungs of a phase are taken to be accepted: about what the published GNAS searches accepted (CIFAR-10: 16 and 9).
+ACCEPTED = {"depth": 16, "width": 9}
+PARALLEL = 0.75  # what a second core adds: shared memory bandwidth, and speculation that is not always read
+OVERHEAD = 0.3  # seconds per candidate beside its images
+LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut before that
+SCALES = (2.0, 1.5, 1.0)  # images first, epochs second: scales above 1 only where all images fit
+SHORTER = (0.75, 0.5, 0.35, 0.25)
+Method: TypeAlias = Generator[Ask, tuple[Trial, ...], Choice]  # as in methods, which training does not know
+
+
+class Budget(Record, frozen=True):
+    """What was chosen, and from what."""
+
+    epoch_scale: float
+    search_images: int | None  # None: all
+    predicted_seconds: float
+    images_per_second: dict[str, float]  # of one worker: the smallest and the largest network
+    candidates: int
+
+
+def rehearse(method: Method, cost: Costs, objective: str) -> tuple[Candidate, ...]:
+    """All candidates that the method would have trained where each is better than the last, as long as ACCEPTED says."""
+    asked: list[Candidate] = []
+    phases: Counter[str] = Counter()
+    score = 20.0
+    try:
+        ask = next(method)
+        while True:
+            answers = []
+            for candidate in ask.needed:
+                known = cost(candidate.architecture)
+                if cost.limits.broken(known):
+                    answers.append(Trial(candidate, "infeasible", known, 0))
+                    continue
+                phases[candidate.phase] += 1
+                better = phases[candidate.phase] <= ACCEPTED.get(candidate.phase, 0) + 1
+                score += 0.5 if better else 0.0
+                scores = {objective: score if better else score - 1.0, "train_accuracy": 0.0}
+                answers.append(Trial(candidate, "complete", known, 0, scores))
+                asked.append(candidate)
+            ask = method.send(tuple(answers))
+    except StopIteration:
+        return tuple(asked)
+
+
+def fit_budget(
+    seconds: float,
+    candidates: tuple[Candidate, ...],
+    cost: Callable[[Architecture], Cost],
+    task: Task,
+    device: str,
+    workers: int,
+) -> Budget:
+    """The most images, then the most epochs, with which the rehearsed search fits `seconds` on this machine."""
+    by_bytes = sorted({cost(c.architecture).bytes_moved: c for c in candidates}.items())
+    (low_bytes, low), (high_bytes, high) = by_bytes[0], by_bytes[-1]
+    times = [seconds_per_image(task, c.architecture, c.recipe, torch.device(device)) for c in (low, high)]
+    slope = (times[1] - times[0]) / (high_bytes - low_bytes) if high_bytes > low_bytes else 0.0
+
+    def per_image(candidate: Candidate) -> float:
+        """These networks are bandwidth-bound: time follows bytes moved."""
+        return max(times[0] / 4, times[0] + slope * (cost(candidate.architecture).bytes_moved - low_bytes))
+
+    speed = 1 + PARALLEL * (workers - 1)
+
+    def predicted(images: int, scale: float) -> float:
+        passes = [
+            max(1, int(c.recipe.epochs * scale + 0.5)) * images + EVALUATION_SHARE * len(task.val) for c in candidates
+        ]
+        return sum(OVERHEAD + p * per_image(c) for p, c in zip(passes, candidates, strict=True)) / speed
+
+    images, scale = _fit(seconds, predicted, len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
+    return Budget(
+        epoch_scale=scale,
+        search_images=None if images == len(task.train) else images,
+        predicted_seconds=predicted(images, scale),
+        images_per_second={"smallest": 1 / times[0], "largest": 1 / times[1]},
+        candidates=len(candidates),
+    )
+
+
+def _fit(seconds: float, predicted: Callable[[int, float], float], everything: int, least: int) -> tuple[int, float]:
+    """(images, epoch scale)."""
+    for scale in SCALES:
+        if predicted(everything, scale) <= seconds:
+            return everything, scale
+    least = min(least, everything)
+    for scale in (1.0, *SHORTER):
+        if predicted(least, scale) <= seconds:
+            low, high = least, everything  # the most images at this scale, by halving
+            while high - low > max(1, low // 50):
+                middle = (low + high) // 2
+                low, high = (middle, high) if predicted(middle, scale) <= seconds else (low, middle)
+            return low, scale
+    needed = predicted(least, SHORTER[-1]) / 60
+    raise EdgenasError(
+        f"--budget leaves {seconds / 60:.1f} minutes and the shortest search of this space takes about {needed:.1f} on this "
+        "machine: allow more, or narrow the space (--max-depth, --max-width)"
+    )
