@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from edgenas.cli.output import emit, table
+from edgenas.report.front import network_words
 
 
 def front(
@@ -68,19 +69,3 @@ def _row(item: dict[str, Any], chosen: dict[str, Any] | None) -> tuple[str, ...]
         f"{item['params']:,}",
         network_words(item["architecture"]),
     )
-
-
-def network_words(architecture: dict[str, Any]) -> str:
-    """A network in a few words."""
-    if architecture["type"] == "chain":
-        words = f"depth {architecture['depth']}, width {architecture['width']}"
-        dense = [str(i) for i, op in enumerate(architecture["ops"]) if op == 1]
-        large = [f"{i}:{k}" for i, k in enumerate(architecture["kernels"]) if k != 3]
-        return (
-            words + (f", dense {' '.join(dense)}" if dense else "") + (f", kernels {' '.join(large)}" if large else "")
-        )
-    if architecture["type"] == "multibranch":
-        return f"{len(architecture['cells'])} cells of pool {architecture['pool']}"
-    if architecture["type"] == "cell":
-        return f"{architecture['cell']['space']} cells, {architecture['channels']} channels"
-    return str(architecture["type"])

@@ -12,6 +12,7 @@ from edgenas.cli.bench import bench
 from edgenas.cli.describe import describe
 from edgenas.cli.front import front
 from edgenas.cli.replay import replay
+from edgenas.cli.report import report
 from edgenas.cli.search import search
 from edgenas.cli.targets import targets
 from edgenas.cli.train import train
@@ -47,6 +48,7 @@ app.command()(verify)
 app.command()(describe)
 app.command()(front)
 app.command()(replay)
+app.command()(report)
 app.command()(targets)
 app.command()(train)
 

@@ -105,6 +105,22 @@ def summary(
     return document
 
 
+def network_words(architecture: dict[str, Any]) -> str:
+    """A network in a few words."""
+    if architecture["type"] == "chain":
+        words = f"depth {architecture['depth']}, width {architecture['width']}"
+        dense = [str(i) for i, op in enumerate(architecture["ops"]) if op == 1]
+        large = [f"{i}:{k}" for i, k in enumerate(architecture["kernels"]) if k != 3]
+        return (
+            words + (f", dense {' '.join(dense)}" if dense else "") + (f", kernels {' '.join(large)}" if large else "")
+        )
+    if architecture["type"] == "multibranch":
+        return f"{len(architecture['cells'])} cells of pool {architecture['pool']}"
+    if architecture["type"] == "cell":
+        return f"{architecture['cell']['space']} cells, {architecture['channels']} channels"
+    return str(architecture["type"])
+
+
 def _point(trial: Trial, objective: str, profile: str) -> tuple[float, float, int]:
     latency = trial.cost.latencies.get(profile)
     return (-trial.scores[objective], latency.ms if latency else 0.0, trial.cost.params)

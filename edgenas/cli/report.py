@@ -1,0 +1,42 @@
+"""`edgenas report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from edgenas.cli.output import emit
+
+
+def report(
+    studies: list[str] | None = typer.Argument(
+        None, metavar="[STUDY]...", help="Folders or names; several stand side by side. The newest one if left out."
+    ),
+    out: Path = typer.Option(Path("report.html"), help="The page to write."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Write one HTML page about a study, readable offline: front, search, chosen network, and how each number was obtained.
+
+    Works while the search runs, too.
+
+    Example: edgenas report studies/digits --out digits.html
+    """
+    from edgenas.cli.studies import study_folder
+    from edgenas.errors import EdgenasError
+    from edgenas.report.facts import read_facts
+    from edgenas.report.front import summary
+    from edgenas.report.html import html_from_studies
+
+    facts = [read_facts(study_folder(name)) for name in (studies or (None,))]
+    page = html_from_studies(facts)
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise EdgenasError(f"{out} cannot be written: {error.strerror}: choose another --out") from error
+    document = {
+        "report": str(out),
+        "size_mb": round(out.stat().st_size / 1e6, 3),
+        "studies": [summary(f.study, str(f.folder), f.trials, f.choice, f.seconds) for f in facts],
+    }
+    emit(document, as_json=as_json, text=f"{out} ({document['size_mb']} MB): open it in a browser")

@@ -1,0 +1,173 @@
+"""Everything that a report says about one study, read from its database in one go; also while a search writes it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from edgenas.architectures.subspace import Round
+from edgenas.errors import EdgenasError
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import profile_from_name
+from edgenas.records import (
+    Choice,
+    Decision,
+    FinalTraining,
+    HardwareProfile,
+    Measurement,
+    Precision,
+    Record,
+    Study,
+    Trial,
+)
+from edgenas.report.front import CONTROL, front, objective_of
+from edgenas.store import Store
+
+
+class Noise(Record, frozen=True):
+    """What another seed alone changes: pooled standard deviation of one training, points, over `networks` repeated ones."""
+
+    deviation: float
+    networks: int
+    trainings: int
+
+    @property
+    def of_a_difference(self) -> float:
+        """The standard deviation of the difference of two single trainings."""
+        return math.sqrt(2) * self.deviation
+
+
+class Compared(Record, frozen=True):
+    """One network whose latency was both predicted and measured."""
+
+    trial: int | None
+    profile: str
+    precision: str
+    predicted_ms: float
+    predicted_by: str  # origin of the prediction
+    measured_ms: float
+    host: str
+    runtime: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One study as a report sees it. `trials`: all, those first that decisions have read, in their order."""
+
+    folder: Path
+    study: Study
+    trials: tuple[Trial, ...]
+    decisions: tuple[Decision, ...]
+    choice: Choice | None
+    rounds: tuple[Round, ...]
+    finals: tuple[FinalTraining, ...]
+    measurements: dict[str, Measurement]
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def objective(self) -> str:
+        return objective_of(self.study)
+
+    @property
+    def complete(self) -> tuple[Trial, ...]:
+        """Trained trials that a decision has read, the control apart."""
+        return tuple(
+            t for t in self.trials if t.status == "complete" and t.number is not None and t.candidate.phase != CONTROL
+        )
+
+    @property
+    def control(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if t.status == "complete" and t.candidate.phase == CONTROL)
+
+    @property
+    def best(self) -> Trial | None:
+        """The choice; while the search runs, the best trial so far."""
+        if self.choice is not None:
+            return self.choice.trial
+        return max(self.complete, key=self.score, default=None)
+
+    def score(self, trial: Trial) -> float:
+        return trial.scores[self.objective]
+
+    def front(self, profile: str) -> list[Trial]:
+        return front(self.complete, self.objective, profile)
+
+    def profile(self, name: str) -> HardwareProfile | None:
+        """The profile; None where it was read from a file that is not here any more."""
+        try:
+            return profile_from_name(name)
+        except EdgenasError:
+            return None
+
+
+def read_facts(folder: Path) -> Facts:
+    """What the study holds now."""
+    with Store.read(folder) as store:
+        trials = store.trials()
+        return Facts(
+            folder=folder,
+            study=store.study,
+            trials=tuple(sorted(trials, key=lambda t: math.inf if t.number is None else t.number)),
+            decisions=tuple(store.all("decision", Decision).values()),
+            choice=store.get("choice", "choice", Choice),
+            rounds=tuple(store.all("round", Round).values()),
+            finals=tuple(store.all("final", FinalTraining).values()),
+            measurements=store.all("measurement", Measurement),
+            seconds=store.get("clock", "wall", float) or 0.0,
+        )
+
+
+def noise(facts: Facts) -> Noise | None:
+    """From networks that were trained with more than one seed; None where the study repeated none."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for trial in facts.trials:
+        if trial.status == "complete" and facts.objective in trial.scores:
+            candidate = trial.candidate
+            same = (candidate.architecture.fingerprint, candidate.recipe.fingerprint, candidate.phase)
+            groups.setdefault(same, []).append(facts.score(trial))
+    repeated = [scores for scores in groups.values() if len(scores) > 1]
+    if not repeated:
+        return None
+    squares = sum((len(scores) - 1) * statistics.variance(scores) for scores in repeated)
+    trainings = sum(map(len, repeated))
+    return Noise(math.sqrt(squares / (trainings - len(repeated))), len(repeated), trainings)
+
+
+def compared(facts: Facts) -> list[Compared]:
+    """Every network of the study that was measured on a device whose profile can predict it too."""
+    networks = {trial.candidate.architecture.fingerprint: trial for trial in reversed(facts.trials)}
+    pairs = []
+    for key, measurement in facts.measurements.items():
+        fingerprint = key.split()[0]
+        profile = facts.profile(measurement.profile)
+        if fingerprint not in networks or profile is None or measurement.status not in ("ok", "unstable"):
+            continue
+        trial = networks[fingerprint]
+        try:
+            predicted = latency_from_workload(
+                profile, trial.candidate.architecture, cast(Precision, measurement.precision)
+            )
+        except EdgenasError:  # a profile that only measures, such as host-cpu, or one without this precision
+            continue
+        pairs.append(
+            Compared(
+                trial.number,
+                profile.name,
+                measurement.precision,
+                predicted.ms,
+                predicted.origin,
+                float(np.median(measurement.samples_ms)),
+                measurement.host,
+                measurement.runtime,
+            )
+        )
+    return pairs

@@ -1,0 +1,61 @@
+"""What a chart is, and the words that charts and tables share.
+
+A figure holds plain Plotly traces and layouts (https://plotly.com/javascript/reference). A colour that starts with $ is the
+name of one of the page's own, which follow its light or dark theme. `customdata` of a point is its trial's number: a click on
+it shows that trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgenas.report.facts import Facts
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a figure: Plotly traces and layout."""
+
+    label: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`alt` says in words what the chart shows, for those who cannot see it."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    views: tuple[View, ...]
+    height: int = 380
+    min_width: int = 0  # px; below it the chart scrolls sideways
+    half: bool = False  # stands beside another where there is room
+
+
+def score_words(facts: Facts) -> str:
+    """The objective with its unit, for axes and tables."""
+    if facts.study.task != "faces":
+        return "validation accuracy, %"
+    far = next((trial.scores["far"] for trial in facts.complete if "far" in trial.scores), None)
+    return "TAR, %" if far is None else f"TAR at FAR {far:g}, %"
+
+
+def error_words(facts: Facts) -> str:
+    """100 - score, for axes."""
+    return "validation error, %" if facts.study.task != "faces" else f"100 − {score_words(facts)}"
+
+
+def origins(facts: Facts, profile: str) -> str:
+    """Where the latencies on a profile come from: more than one word where they are mixed."""
+    found = {t.cost.latencies[profile].origin for t in facts.trials if profile in t.cost.latencies}
+    return " and ".join(sorted(found)) or "none yet"
+
+
+def level(y: float) -> dict[str, Any]:
+    """A horizontal line across the chart, as a layout shape."""
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "layer": "below"}
+    return {**line, "line": {"color": "$muted", "width": 1}}

@@ -1,0 +1,432 @@
+"""One study in words and tables, as the page prints it. Every value is text or a number; the page escapes them all."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from edgenas.hardware.profile import trust
+from edgenas.records import FinalTraining, Latency, Limits, Trial
+from edgenas.report.facts import Compared, Facts
+from edgenas.report.figure import score_words
+from edgenas.report.front import network_words
+from edgenas.report.network import Stage
+
+Pairs = list[tuple[str, str]]
+Table = dict[str, Any]
+
+
+# ---------------------------------------------------------------- what was asked and found
+
+
+def headline(facts: Facts) -> str:
+    """The result in one sentence; its figures stand below it."""
+    study, trial = facts.study, facts.best
+    where = study.profiles[0] if len(study.profiles) == 1 else f"{len(study.profiles)} targets"
+    if trial is None:
+        return f"{study.method} on {study.data} for {where}: nothing is trained yet"
+    if facts.choice is None:
+        return f"{study.method} on {study.data} for {where}: {len(facts.complete)} networks so far"
+    return f"A network of {trial.cost.params:,} parameters for {where}, found by {study.method} on {study.data}"
+
+
+def lede(facts: Facts) -> str:
+    """The network in a few words, and what state the study is in."""
+    if facts.best is None:
+        return ""
+    words = network_words(msgspec.to_builtins(facts.best.candidate.architecture))
+    if facts.choice is None:
+        return (
+            f"The best so far is trial {facts.best.number}: {words}. The search is running or was stopped; "
+            "the same edgenas search goes on from here."
+        )
+    return " ".join([f"Trial {facts.best.number}: {words}.", *map(final_words, facts.finals)])
+
+
+def final_words(final: FinalTraining) -> str:
+    """What a final training reached on the test set, with its spread over seeds."""
+    scores = [run.test[final.metric] for run in final.runs]
+    spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+    seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
+    name = "test accuracy" if final.metric == "accuracy" else f"test {final.metric.upper()}"
+    reached = f"{statistics.fmean(scores):.2f}{spread} % {name}"
+    return f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial} reaches {reached} ({seeds})."
+
+
+def merit(facts: Facts) -> list[dict[str, str]]:
+    """The four figures that one looks for first."""
+    trial = facts.best
+    if trial is None:
+        return []
+    name = f"{score_words(facts).split(',')[0]} after {trial.candidate.recipe.epochs} epochs"
+    figures = [{"name": name, "value": f"{facts.score(trial):.2f}", "unit": "%", "origin": ""}]
+    figures += [
+        {"name": latency.profile, "value": f"{latency.ms:.3g}", "unit": "ms", "origin": latency.origin}
+        for latency in list(trial.cost.latencies.values())[:2]
+    ]
+    figures.append({"name": "parameters", "value": f"{trial.cost.params:,}", "unit": "", "origin": ""})
+    figures.append({"name": "weights on the device", "value": f"{trial.cost.size_mb:.3g}", "unit": "MB", "origin": ""})
+    return figures
+
+
+def asked(facts: Facts) -> Pairs:
+    """What decided the result."""
+    study = facts.study
+    settings = study.settings.get("asked", {})
+    pairs = [
+        ("data", study.data),
+        ("task", study.task),
+        ("method", study.method),
+        ("targets", ", ".join(study.profiles)),
+    ]
+    own = study.precision if len(study.profiles) == 1 else "each target's own"
+    pairs.append(("precision", settings.get("precision") or own))
+    pairs += [("limits", "; ".join(limit_words(study.limits)) or "none")]
+    pairs += [("preset", str(study.settings.get("preset", "-"))), ("recipe", str(settings.get("recipe", "-")))]
+    if settings.get("search_images"):
+        pairs.append(("images", f"{settings['search_images']:,} of the training set, stratified"))
+    return [*pairs, ("seed", str(study.seed))]
+
+
+def found(facts: Facts) -> Pairs:
+    """What came out, in counts."""
+    counts = Counter(trial.status for trial in facts.trials)
+    unread = sum(trial.number is None for trial in facts.trials)
+    pairs = [("trained", f"{counts['complete']} networks" + (f", {unread} of them ahead of need" if unread else ""))]
+    infeasible = f"{counts['infeasible']} broke a limit and were not trained" if counts["infeasible"] else "none"
+    pairs += [("infeasible", infeasible), ("failed", str(counts["failed"] or "none"))]
+    pairs += [("time", duration(facts.seconds))]
+    if facts.study.profiles and facts.complete:
+        pairs.append(("on the front", f"{len(facts.front(facts.study.profiles[0]))} networks"))
+    if facts.choice is not None and facts.choice.macro:
+        pairs.append(("macro network", ", ".join(f"{name} {value}" for name, value in facts.choice.macro.items())))
+    if facts.control:
+        best = max(facts.control, key=facts.score)
+        pairs.append(("random control", f"best of {len(facts.control)} at equal budget: {facts.score(best):.2f} %"))
+    return pairs
+
+
+def limit_words(limits: Limits) -> list[str]:
+    """Each limit as a phrase."""
+    words = {
+        "latency_ms": "latency ≤ {:g} ms",
+        "params": "parameters ≤ {:,}",
+        "size_mb": "size ≤ {:g} MB",
+        "memory_mb": "memory ≤ {:g} MB",
+        "energy_mj": "energy ≤ {:g} mJ",
+    }
+    values = {name: getattr(limits, name) for name in words}
+    return [words[name].format(value) for name, value in values.items() if value is not None]
+
+
+# ---------------------------------------------------------------- tables
+
+
+def front_table(facts: Facts) -> Table:
+    """The front on the first target, fastest first."""
+    profiles = facts.study.profiles
+    header = [
+        "trial",
+        score_words(facts),
+        *(f"ms on {profile}" for profile in profiles),
+        "parameters",
+        "MACs",
+        "epochs",
+        "network",
+    ]
+    return {"header": header, "rows": [_row(facts, trial) for trial in facts.front(profiles[0])]}
+
+
+def ledger(facts: Facts) -> Table:
+    """Every trial; in a search of thousands this is the longest part of the page."""
+    header = [
+        "trial",
+        "phase",
+        "status",
+        score_words(facts),
+        "ms",
+        "parameters",
+        "epochs",
+        "seconds",
+        "network or reason",
+    ]
+    rows = []
+    for trial in facts.trials:
+        latency = next(iter(trial.cost.latencies.values()), None)
+        words = network_words(msgspec.to_builtins(trial.candidate.architecture))
+        rows.append(
+            [
+                "ahead of need" if trial.number is None else str(trial.number),
+                trial.candidate.phase,
+                trial.status,
+                _score(facts, trial),
+                f"{latency.ms:.3f}" if latency else "-",
+                f"{trial.cost.params:,}",
+                str(trial.candidate.recipe.epochs),
+                f"{trial.seconds:.1f}",
+                f"{words} ({trial.error})" if trial.error else words,
+            ]
+        )
+    return {"header": header, "rows": rows}
+
+
+def side_by_side(studies: Sequence[Facts]) -> Table:
+    """One line per study."""
+    header = ["study", "method", "data", "target", "score", "ms", "origin", "parameters", "trained", "time"]
+    rows = []
+    for facts in studies:
+        study, trial = facts.study, facts.best
+        latency = trial.cost.latencies.get(study.profiles[0]) if trial else None
+        rows.append(
+            [
+                facts.name,
+                study.method,
+                study.data,
+                study.profiles[0],
+                f"{facts.score(trial):.2f} %" if trial else "-",
+                f"{latency.ms:.3f}" if latency else "-",
+                latency.origin if latency else "-",
+                f"{trial.cost.params:,}" if trial else "-",
+                str(sum(t.status == "complete" for t in facts.trials)),
+                duration(facts.seconds),
+            ]
+        )
+    return {"header": header, "rows": rows}
+
+
+def rounds_table(facts: Facts) -> Table | None:
+    """NSE: what every round looked at and kept."""
+    if not facts.rounds:
+        return None
+    rows = []
+    for played in facts.rounds:
+        plan = played.plan
+        best = min((network.error for network in played.survivors), default=None)
+        rows.append(
+            [
+                str(plan.number),
+                " ".join(f"{kind}:{len(ops)}" for kind, ops in zip(plan.space.kinds, plan.subspace, strict=True)),
+                " ".join(str(len(ops)) for ops in played.kept),
+                str(len(played.networks)),
+                str(len(played.survivors)),
+                "-" if best is None else f"{best:.2f} %",
+                duration(played.seconds),
+            ]
+        )
+    header = [
+        "round",
+        "operations looked at, per cell",
+        "kept, per cell",
+        "scored",
+        "on its front",
+        "least error",
+        "time",
+    ]
+    return {"header": header, "rows": rows}
+
+
+def finals_table(facts: Facts) -> Table | None:
+    """One line per seed of every final training."""
+    if not facts.finals:
+        return None
+    header = ["trial", "data", "parameters", "epochs", "seed", "test, %", "validation, %", "best epoch", "time"]
+    rows = [
+        [
+            str(final.trial),
+            final.data,
+            f"{final.params:,}",
+            str(final.recipe.epochs),
+            str(run.seed),
+            f"{run.test[final.metric]:.2f}",
+            f"{run.val[final.metric]:.2f}",
+            str(run.best_epoch),
+            duration(run.seconds),
+        ]
+        for final in facts.finals
+        for run in final.runs
+    ]
+    return {"header": header, "rows": rows}
+
+
+def stages_table(stages: Sequence[Stage], precision: str) -> Table:
+    """One line per stage."""
+    header = ["stage", "kernels", "made of", "parameters", f"kB moved, {precision}", "ms"]
+    rows = [
+        [
+            stage.name,
+            str(len(stage.kernels)),
+            ", ".join(f"{count} {kind}" for kind, count in Counter(kernel.kind for kernel in stage.kernels).items()),
+            f"{stage.params:,}",
+            f"{stage.kilobytes:,.1f}",
+            "-" if stage.ms is None else f"{stage.ms:.4f}",
+        ]
+        for stage in stages
+    ]
+    return {"header": header, "rows": rows}
+
+
+def kernels_table(stages: Sequence[Stage], precision: str) -> Table:
+    """One line per kernel."""
+    header = ["kernel", "what", "makes", "parameters", "MACs", f"kB moved, {precision}", "ms"]
+    rows = [
+        [
+            str(kernel.index),
+            kernel.words,
+            kernel.shape,
+            f"{kernel.params:,}",
+            f"{kernel.macs:,}",
+            f"{kernel.kilobytes:,.1f}",
+            "-" if kernel.ms is None else f"{kernel.ms:.4f}",
+        ]
+        for stage in stages
+        for kernel in stage.kernels
+    ]
+    return {"header": header, "rows": rows}
+
+
+def trust_words(facts: Facts) -> Pairs:
+    """What each target's latencies rest on, and the predictor's report card where it was calibrated."""
+    pairs = []
+    for name in facts.study.profiles:
+        profile = facts.profile(name)
+        if profile is None:
+            pairs.append((name, "its profile is not here any more"))
+            continue
+        text = f"{trust(profile)}; confidence: {profile.confidence}"
+        if (card := profile.calibration) is not None:
+            text += (
+                f". On {card.held_out} networks that the fit never saw: Spearman {card.spearman:.3f}, mean error "
+                f"{100 * card.mape:.1f} %, {100 * card.within_5:.0f} % within 5 %, {100 * card.within_10:.0f} % within 10 %, "
+                f"worst underestimate {100 * card.worst_under:.1f} % ({card.source}, {card.date})"
+            )
+        pairs.append((name, text))
+    return pairs
+
+
+# ---------------------------------------------------------------- how the numbers were obtained
+
+
+def network_sentence(facts: Facts, trial: Trial, stages: Sequence[Stage]) -> str:
+    """What the kernels' milliseconds are, and how they relate to the network's own figure."""
+    priced = [stage.ms for stage in stages if stage.ms is not None]
+    name = facts.study.profiles[0]
+    latency = trial.cost.latencies.get(name)
+    if len(priced) < len(stages) or latency is None:
+        return f"{name} has no prices of single kernels: latencies are of whole networks only."
+    text = f"Per-kernel times are what {name}'s profile charges for each kernel; they add up to {sum(priced):.4g} ms."
+    if latency.origin == "measured":
+        return text + f" Measured as a whole, the network takes {milliseconds(latency)}."
+    return text + f" No kernel was timed: the figure's origin is {latency.origin}."
+
+
+def obtained(facts: Facts) -> Pairs:
+    """Where each kind of number comes from."""
+    study = facts.study
+    pairs = [("scores", _score_origin(facts))]
+    for name in study.profiles:
+        latencies = [t.cost.latencies[name] for t in facts.trials if name in t.cost.latencies]
+        origins = Counter(latency.origin for latency in latencies)
+        how = Counter(latency.detail for latency in latencies if latency.detail)
+        words = ", ".join(f"{count} {origin}" for origin, count in origins.items()) or "none yet"
+        if how:
+            words += f"; {how.most_common(1)[0][0]}"
+        pairs.append((f"latency, {name}", words))
+    pairs.append(("costs", "parameters, MACs and bytes are counted from the architecture, before any training"))
+    pairs.append(("seeds", f"study seed {study.seed}; every training's seed is a hash of it and of the candidate"))
+    pairs.append(("trained on", str(study.settings.get("device", "-"))))
+    pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in study.versions.items())))
+    return pairs
+
+
+def _score_origin(facts: Facts) -> str:
+    data = "people" if facts.study.task == "faces" else "images"
+    return (
+        f"on validation {data} that no candidate was trained on; last epoch, short trainings of the search. "
+        "The test set is not touched by a search."
+    )
+
+
+def settings(facts: Facts) -> list[tuple[str, str]]:
+    """Every setting of the study, flattened, as its database holds it."""
+    return _flat(facts.study.settings, "")
+
+
+def trial_facts(trial: Trial) -> Pairs:
+    """One trial, for the panel beside the front."""
+    words = network_words(msgspec.to_builtins(trial.candidate.architecture))
+    pairs = [("trial", f"{trial.number}, {trial.candidate.phase} phase, {trial.status}"), ("network", words)]
+    if trial.error:
+        pairs.append(("reason", trial.error))
+    for name, value in trial.scores.items():
+        pairs.append((name.replace("_", " "), f"{value:.4g}"))
+    pairs += [(f"latency, {latency.profile}", milliseconds(latency)) for latency in trial.cost.latencies.values()]
+    pairs += [("parameters", f"{trial.cost.params:,}"), ("MACs", f"{trial.cost.macs:,}")]
+    pairs += [("size", f"{trial.cost.size_mb:.4g} MB"), ("peak memory", f"{trial.cost.memory_mb:.4g} MB")]
+    if trial.status == "complete":
+        pairs.append(
+            ("training", f"{trial.candidate.recipe.epochs} epochs in {duration(trial.seconds)}, seed {trial.seed}")
+        )
+    return pairs
+
+
+def no_scatter_words(facts: Facts) -> str:
+    """Why there is nothing to compare predictions with."""
+    if facts.measurements:
+        return (
+            f"{len(facts.measurements)} measurements are in this study, none on a device whose profile also predicts: "
+            "there is nothing to hold them against."
+        )
+    return "Nothing was measured in this study. edgenas search --board URL or edgenas verify --board URL measures on the device."
+
+
+def scatter_words(pairs: Sequence[Compared]) -> str:
+    """How far predictions were off, and under which conditions both were made."""
+    errors = sorted(abs(pair.predicted_ms / pair.measured_ms - 1) for pair in pairs)
+    hosts = sorted({f"{pair.runtime}, {pair.precision} on {pair.host}" for pair in pairs})
+    origins = " and ".join(sorted({pair.predicted_by for pair in pairs}))
+    return f"Median difference {100 * errors[len(errors) // 2]:.1f} % ({origins} against {'; '.join(hosts)})."
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def milliseconds(latency: Latency) -> str:
+    """A latency with its origin and, where it was measured, its spread."""
+    text = f"{latency.ms:.3g} ms ({latency.origin}"
+    if latency.n is not None:
+        text += f", n {latency.n}"
+    if latency.p90_ms is not None:
+        text += f", p90 {latency.p90_ms:.3g} ms"
+    return text + ")"
+
+
+def _row(facts: Facts, trial: Trial) -> list[str]:
+    latencies = [trial.cost.latencies.get(profile) for profile in facts.study.profiles]
+    return [
+        f"{trial.number}{' (chosen)' if facts.choice and trial.candidate.key == facts.choice.trial.candidate.key else ''}",
+        _score(facts, trial),
+        *(f"{latency.ms:.3f} {latency.origin}" if latency else "-" for latency in latencies),
+        f"{trial.cost.params:,}",
+        f"{trial.cost.macs:,}",
+        str(trial.candidate.recipe.epochs),
+        network_words(msgspec.to_builtins(trial.candidate.architecture)),
+    ]
+
+
+def _score(facts: Facts, trial: Trial) -> str:
+    value = trial.scores.get(facts.objective)
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _flat(value: Any, prefix: str) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [leaf for key, item in value.items() for leaf in _flat(item, f"{prefix}.{key}" if prefix else str(key))]
+    return [(prefix, msgspec.json.encode(value).decode())]

@@ -1,0 +1,67 @@
+"""Studies to report on: the published GNAS search on CIFAR-10, written into a study.db as a search of ours would."""
+
+from pathlib import Path
+
+import msgspec
+
+from edgenas.architectures.multibranch import MultiBranchSpace
+from edgenas.architectures.subspace import AdditiveCost, Round, RoundPlan, Scored
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.replay import Trace, replay
+from edgenas.records import Classes, Limits, Study, Trial
+from edgenas.store import Store, read_json
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TARGET = "jetson-nano-4gb"
+
+
+def study_record(**changes: object) -> Study:
+    """A study's settings, as far as a report reads them."""
+    study = Study(
+        method="gnas",
+        task="classification",
+        data="cifar10",
+        profiles=(TARGET,),
+        precision="fp32",
+        limits=Limits(latency_ms=10.0),
+        seed=0,
+        settings={"asked": {"recipe": "paper", "confirm_seeds": 0}, "preset": "t", "device": "cuda"},
+        versions={"edgenas": "0.1.0"},
+    )
+    return msgspec.structs.replace(study, **changes)
+
+
+def published_study(folder: Path, *, finished: bool = True, **changes: object) -> Path:
+    """All trials and decisions of the published search with latencies on the Jetson Nano; one trial broke the limit."""
+    result = replay(read_json(GOLDEN / "gnas_cifar10_t.json", Trace))
+    cost = CostModel([profile_from_name(TARGET)], "fp32", Limits())
+
+    def costed(trial: Trial) -> Trial:
+        return msgspec.structs.replace(trial, cost=cost(trial.candidate.architecture), seconds=60.0)
+
+    trials = [costed(trial) for trial in result.trials]
+    with Store.create(folder, study_record(**changes)) as store:
+        for trial in trials if finished else trials[:5]:
+            store.add(trial)
+            store.number(trial.candidate.key)
+        broken = msgspec.structs.replace(trials[0].candidate, phase="depth", repeat=9)
+        reason = "latency 12 ms > 10 ms on jetson-nano-4gb"
+        store.add(msgspec.structs.replace(trials[0], candidate=broken, status="infeasible", scores={}, error=reason))
+        store.number(broken.key)
+        for index, decision in enumerate(result.decisions if finished else result.decisions[:4]):
+            store.put("decision", f"{index:06d}", decision)
+        if finished:
+            chosen = next(t for t in trials if t.candidate.key == result.choice.trial.candidate.key)
+            store.put("choice", "choice", msgspec.structs.replace(result.choice, trial=chosen))
+        store.put("clock", "wall", 3600.0)
+    return folder
+
+
+def played_round(number: int) -> Round:
+    """One round of a small multi-branch space: two networks scored, the cheaper one also survives."""
+    space = MultiBranchSpace(19, "NR", (16, 32), Classes(10), 1, 32, 1, 256)
+    cost = AdditiveCost(1.0, ((0.5, 0.7), (0.9, 1.1)))
+    plan = RoundPlan(number, 7, space, ((0, 1), (2, 3)), ((), ()), cost, 3.0, "M MACs")
+    networks = (Scored(((0,), (2,)), 2.4, 30.0 - number, "target"), Scored(((1,), (3,)), 2.8, 28.0 - number, "target"))
+    return Round(plan, ((0.1, -0.2), (0.3, None)), networks, networks, ((0, 1), (2, 3)), 60.0)

@@ -1,0 +1,149 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+
+from edgenas.records import FinalRun, FinalTraining, Preprocessing, Trial
+from edgenas.report.facts import Facts, read_facts
+from edgenas.report.html import html_from_studies
+from edgenas.store import Store
+from tests.report.studies import TARGET, played_round, published_study, study_record
+
+
+class Text(HTMLParser):
+    """The words of a page outside scripts and styles, and the elements that it is made of."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if not self.elements or self.elements[-1][0] not in ("script", "style"):
+            self.words.append(data)
+
+    def __str__(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def page_data(page: str) -> dict[str, dict[str, object]]:
+    match = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert match is not None
+    decoded: dict[str, dict[str, object]] = json.loads(match[1])
+    return decoded
+
+
+def test_the_page_says_what_was_asked_found_and_how(tmp_path: Path) -> None:
+    words = str(Text(html_from_studies([read_facts(published_study(tmp_path / "cifar10"))])))
+    assert "A network of 409,714 parameters for jetson-nano-4gb, found by gnas on cifar10" in words
+    assert "latency ≤ 10 ms" in words
+    assert "1 broke a limit and were not trained" in words
+    assert "The seed noise of these gains was not measured" in words
+    assert "No kernel was timed" in words
+    assert "edgenas 0.1.0" in words
+
+
+def test_every_phase_of_the_search_has_its_chart(tmp_path: Path) -> None:
+    figures = page_data(html_from_studies([read_facts(published_study(tmp_path / "cifar10"))]))["figures"]
+    assert set(figures) == {"s1-front", "s1-depth", "s1-width", "s1-micro", "s1-network"}
+
+
+def test_whatever_a_study_holds_is_text_on_the_page(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    folder = published_study(tmp_path / "evil", data=evil, settings={"asked": {"recipe": evil}, evil: evil})
+    with Store.write(folder) as store:
+        trial = store.ledger()[0]
+        candidate = msgspec.structs.replace(trial.candidate, repeat=3)
+        store.add(msgspec.structs.replace(trial, candidate=candidate, status="infeasible", scores={}, error=evil))
+        store.number(candidate.key)
+    page = html_from_studies([read_facts(folder)])
+    text = Text(page)
+    assert evil in str(text)
+    assert "img" not in {tag for tag, _ in text.elements}
+    assert page.count("<script") == 1 + page.count("</script>") - 1
+    assert "<img" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_a_study_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "new", study_record()):
+        pass
+    words = str(Text(html_from_studies([read_facts(tmp_path / "new")])))
+    assert "gnas on cifar10 for jetson-nano-4gb: nothing is trained yet" in words
+    assert "not finished" in words
+
+
+def test_a_page_is_written_while_the_search_runs(tmp_path: Path) -> None:
+    folder = published_study(tmp_path / "running", finished=False)
+    with Store.write(folder):  # the search's own lock
+        words = str(Text(html_from_studies([read_facts(folder)])))
+    assert "5 networks so far" in words
+
+
+def test_several_studies_stand_side_by_side(tmp_path: Path) -> None:
+    facts = [read_facts(published_study(tmp_path / name)) for name in ("one", "two")]
+    page = html_from_studies(facts)
+    assert "2 studies side by side" in str(Text(page))
+    assert {"all-compared", "s1-front", "s2-front"} <= set(page_data(page)["figures"])
+
+
+def test_rounds_of_space_evolution_are_drawn_and_listed(tmp_path: Path) -> None:
+    folder = published_study(tmp_path / "nse")
+    with Store.write(folder) as store:
+        for number in (1, 2):
+            store.put("round", f"{number:02d}", played_round(number))
+    page = html_from_studies([read_facts(folder)])
+    assert "s1-rounds" in page_data(page)["figures"]
+    assert "N:2 R:2" in str(Text(page))
+
+
+def test_a_final_training_is_told_with_its_spread(tmp_path: Path) -> None:
+    folder = published_study(tmp_path / "final")
+    with Store.write(folder) as store:
+        trial = store.ledger()[0]
+        runs = tuple(
+            FinalRun(seed, f"{seed}.safetensors", {"accuracy": score}, {"accuracy": 96.0}, 40, {}, {}, 10.0)
+            for seed, score in ((1, 95.0), (2, 96.0), (3, 97.0))
+        )
+        preprocessing = Preprocessing(3, 32, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+        recipe = msgspec.structs.replace(trial.candidate.recipe, epochs=48)
+        net = trial.candidate.architecture
+        final = FinalTraining(1, net, recipe, "cifar10", "accuracy", ("a",), preprocessing, 5, runs, 30.0)
+        store.put("final", trial.candidate.key, final)
+    words = str(Text(html_from_studies([read_facts(folder)])))
+    assert "Trained for 48 epochs on cifar10, trial 1 reaches 96.00 ± 1.00 % test accuracy (3 seeds)." in words
+
+
+def test_verification_of_faces_is_drawn_with_its_intervals(tmp_path: Path) -> None:
+    folder = published_study(tmp_path / "faces", task="faces")
+    with Store.read(folder) as store:
+        trials = store.ledger()
+
+    def verified(trial: Trial) -> Trial:
+        tar = trial.scores.get("val_accuracy", 0.0)
+        scores = {"val_tar": tar, "val_tar_low": tar - 2, "val_tar_high": tar + 3, "far": 0.01}
+        return msgspec.structs.replace(trial, scores=scores if trial.status == "complete" else {})
+
+    before = read_facts(folder)
+    assert before.choice is not None
+    choice = msgspec.structs.replace(before.choice, trial=verified(before.choice.trial))
+    fields = {name: getattr(before, name) for name in before.__dataclass_fields__}
+    facts = Facts(**{**fields, "trials": tuple(map(verified, trials)), "choice": choice})
+    page = html_from_studies([facts])
+    assert "TAR at FAR 0.01, %" in page
+    view = page_data(page)["figures"]["s1-tar"]["views"][0]  # type: ignore[index]
+    assert {round(bar, 6) for trace in view["data"] for bar in trace["error_y"]["array"]} == {3.0}
+    assert {round(bar, 6) for trace in view["data"] for bar in trace["error_y"]["arrayminus"]} == {2.0}
+
+
+def test_the_chosen_network_is_drawn_with_the_latency_of_its_profile(tmp_path: Path) -> None:
+    facts = read_facts(published_study(tmp_path / "cifar10"))
+    assert facts.best is not None
+    figure = page_data(html_from_studies([facts]))["figures"]["s1-network"]["views"][0]  # type: ignore[index]
+    microseconds = sum(sum(trace["y"]) for trace in figure["data"] if trace["yaxis"] == "y2")
+    assert abs(microseconds / 1e3 - facts.best.cost.latencies[TARGET].ms) < 1e-9
