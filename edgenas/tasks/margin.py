@@ -27,7 +27,7 @@ class MarginLoss(nn.Module):
         super().__init__()
         self.kind, self.scale, self.margin, self.h = kind, scale, margin, h
         self.centres = nn.Parameter(torch.empty(classes, dim))
-        nn.init.normal_(self.centres, std=0.01)
+        nn.init.normal_(self.centres, std=dim**-0.5)  # length 1, whatever the dimension
         # AdaFace's running mean and deviation of embedding norms, as its authors start them.
         self.register_buffer("norm_mean", torch.tensor(20.0))
         self.register_buffer("norm_std", torch.tensor(100.0))
