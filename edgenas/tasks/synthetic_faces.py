@@ -26,10 +26,10 @@ IDENTITY: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 # name: (mean, deviation) of what changes between two images of one person.
 CONDITION: dict[str, tuple[float, float]] = {
-    "yaw": (0.0, 0.30), "pitch": (0.0, 0.20), "roll": (0.0, 0.10), "zoom": (1.12, 0.05), "x": (0.0, 0.04), "y": (0.0, 0.04),
-    "light": (0.0, 0.16), "light_y": (0.0, 0.10), "gain": (1.0, 0.17), "offset": (0.0, 0.05), "background": (0.5, 0.22),
-    "smile": (0.02, 0.04), "mouth_open": (0.0, 0.03), "blink": (0.0, 0.18), "brow_raise": (0.0, 0.018),
-    "noise": (0.035, 0.015), "blur": (0.0, 1.0), "cover": (0.0, 1.0), "cover_x": (0.0, 0.5), "cover_y": (0.0, 0.5),
+    "yaw": (0.0, 0.20), "pitch": (0.0, 0.13), "roll": (0.0, 0.06), "zoom": (1.12, 0.03), "x": (0.0, 0.025), "y": (0.0, 0.025),
+    "light": (0.0, 0.10), "light_y": (0.0, 0.06), "gain": (1.0, 0.11), "offset": (0.0, 0.03), "background": (0.5, 0.22),
+    "smile": (0.02, 0.025), "mouth_open": (0.0, 0.02), "blink": (0.0, 0.11), "brow_raise": (0.0, 0.011),
+    "noise": (0.022, 0.01), "blur": (0.0, 1.0), "cover": (0.0, 1.0), "cover_x": (0.0, 0.5), "cover_y": (0.0, 0.5),
     "cover_tone": (0.4, 0.25),
 }  # fmt: skip
 COVERED = 1.0  # the "cover" above which a bar hides part of the face: about 16 % of the images

@@ -56,6 +56,8 @@ def recipe_names() -> tuple[str, ...]:
 def recipe_from_name(name: str, task: Task, device: str, epochs: int | None = None) -> Recipe:
     """A named recipe or FILE.toml, made absolute for this task's images and number, and for "cpu" or "cuda"."""
     path = FOLDER / f"{name}.toml" if name in recipe_names() else Path(name)
+    specific = FOLDER / f"{name}-{task.name}.toml"  # such as fast-faces
+    path = specific if name in recipe_names() and specific.is_file() else path
     if not path.is_file():
         raise EdgenasError(f"recipe {name!r} is unknown: {', '.join(recipe_names())}, or a FILE.toml")
     return recipe_from_file(read_toml(path, RecipeFile), path.stem, task, device, epochs)
