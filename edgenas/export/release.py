@@ -31,16 +31,17 @@ from edgenas.bundle import (
     golden_file,
     write_bundle,
 )
-from edgenas.errors import ParityError
+from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.child import outputs_in_child
+from edgenas.export.faces import RAW, FaceParity, RawFaces, check_face_parity, face_parity, raw_pixels, with_face_input
 from edgenas.export.onnx import describe, onnx_from_network
-from edgenas.export.parity import check_parity, parity_cases
+from edgenas.export.parity import LARGEST_BATCH, check_parity, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
 from edgenas.hardware.measure import Timing, latency_from_measurement, measure
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.worker import Load
 from edgenas.preprocessing import input_from_pixels
-from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, canonical_json
+from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, Preprocessing, canonical_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 TIMING = Timing(seconds=1.0)
+FACES = "faces.json"  # what each precision does to verification
+HALF_DROP = 0.2  # points of TAR that a recogniser may lose in float16
 CALIBRATION_IMAGES, GOLDEN_IMAGES, SCORING_BATCH = 512, 8, 256
 
 
@@ -86,6 +89,7 @@ class Built:
     score: Score
     calibration: CalibrationImages | None
     golden: NDArray[np.float32]
+    outputs: NDArray[np.float32]  # of the validation split
 
     @property
     def content(self) -> bytes:
@@ -95,6 +99,8 @@ class Built:
 def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundle:
     """The bundle in `folder`. ParityError, and nothing written, where a precision that was asked for does not pass."""
     check_destination(folder)
+    if wishes.uint8 and trained.task.name == "faces":
+        raise EdgenasError("a recogniser takes float32 RGB as face software feeds it: leave out --input uint8")
     notes: list[str] = []
     built = _build_all(trained, wishes, notes)
     models = {b.precision: b for b in built}
@@ -105,13 +111,15 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
     files = {MODEL_FILES[b.precision]: b.content for b in built}
     files[GOLDEN] = golden_file({"inputs": _golden_inputs(trained, wishes), **{b.precision: b.golden for b in built}})
     files[PARITY] = canonical_json(tuple(b.parity for b in built))
+    if trained.task.name == "faces":
+        files[FACES] = canonical_json(tuple(_face_parity(trained, b, built[0]) for b in built))
     manifest = Manifest(
         name=bundle_name(folder),
         task="faces" if trained.task.name == "faces" else "classification",
         architecture=trained.architecture,
         fingerprint=trained.architecture.fingerprint,
         input="uint8" if wishes.uint8 else "float32",
-        preprocessing=trained.task.preprocessing,
+        preprocessing=_preprocessing(trained.task),
         labels=trained.task.classes if trained.task.name == "classification" else (),
         models={p: Model(_artifact(b), (b.score,), every[p], b.calibration) for p, b in models.items()},
         chosen_precision=chosen,
@@ -159,7 +167,7 @@ def _build_all(trained: Trained, wishes: Wishes, notes: list[str]) -> list[Built
             continue
         try:
             one = _build(trained, wishes, precision, plain)
-            _check_drop(one, built[0], wishes.max_drop)
+            _check_drop(trained, one, built[0], wishes.max_drop)
         except ParityError as error:
             if not wishes.auto:
                 raise
@@ -179,13 +187,26 @@ def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.M
         images = input_from_pixels(pixels, task.preprocessing)
         model = int8_from_onnx(plain, images, stored=trained.profile.runtime == "onnxruntime")
         calibration = CalibrationImages(len(images), "train")
-    if wishes.uint8:
-        model = with_uint8_input(model, task.preprocessing)
+    network, preprocessing, shown = trained.network, _preprocessing(task), task.val.images[:LARGEST_BATCH]
+    if task.name == "faces":
+        model, network, shown = with_face_input(model, trained.architecture), _raw_network(trained), raw_pixels(shown)
+    elif wishes.uint8:
+        model = with_uint8_input(model, preprocessing)
     describe(model, {"precision": precision})
-    cases = parity_cases(task.preprocessing, task.val.images, uint8=wishes.uint8)
-    parity = check_parity(trained.network, model, precision, cases, task.preprocessing)
-    score, golden = _score(trained, wishes, model)
-    return Built(precision, model, parity, score, calibration, golden)
+    cases = parity_cases(preprocessing, shown, uint8=wishes.uint8)
+    parity = check_parity(network, model, precision, cases, preprocessing)
+    score, golden, outputs = _score(trained, wishes, model)
+    return Built(precision, model, parity, score, calibration, golden, outputs)
+
+
+def _raw_network(trained: Trained) -> nn.Module:
+    """What the file of a recogniser is compared with."""
+    return RawFaces(trained.network, trained.architecture)
+
+
+def _preprocessing(task: Task) -> Preprocessing:
+    """What stands between an image and the file: a recogniser takes raw aligned pixels and does the rest itself."""
+    return RAW if task.name == "faces" else task.preprocessing
 
 
 def calibration_indices(count: int) -> NDArray[np.int64]:
@@ -193,8 +214,10 @@ def calibration_indices(count: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(count)[:CALIBRATION_IMAGES])
 
 
-def _score(trained: Trained, wishes: Wishes, model: onnx.ModelProto) -> tuple[Score, NDArray[np.float32]]:
-    """The task's metric on the whole validation split, and the golden outputs, both through ONNX Runtime."""
+def _score(
+    trained: Trained, wishes: Wishes, model: onnx.ModelProto
+) -> tuple[Score, NDArray[np.float32], NDArray[np.float32]]:
+    """The task's metric on the whole validation split, golden outputs and those of the split, all through ONNX Runtime."""
     import torch
 
     task, val = trained.task, trained.task.val
@@ -204,7 +227,7 @@ def _score(trained: Trained, wishes: Wishes, model: onnx.ModelProto) -> tuple[Sc
     outputs = np.concatenate([result[name] for result in results[1:]])
     scores = task.scores(torch.from_numpy(outputs), torch.from_numpy(val.labels))
     score = Score(task.metric, scores[task.metric], "validation", len(val), f"onnxruntime {versions()['onnxruntime']}")
-    return score, results[0][name]
+    return score, results[0][name], outputs
 
 
 def _golden_inputs(trained: Trained, wishes: Wishes) -> NDArray[Any]:
@@ -216,10 +239,21 @@ def _golden_inputs(trained: Trained, wishes: Wishes) -> NDArray[Any]:
 
 
 def _inputs(task: Task, images: NDArray[np.uint8], wishes: Wishes) -> NDArray[Any]:
+    if task.name == "faces":
+        return input_from_pixels(raw_pixels(images), RAW)
     return images if wishes.uint8 else input_from_pixels(images, task.preprocessing)
 
 
-def _check_drop(built: Built, full: Built, max_drop: float) -> None:
+def _face_parity(trained: Trained, built: Built, full: Built) -> FaceParity:
+    far: float = getattr(trained.task, "far")  # noqa: B009  (what a face task has beyond the protocol)
+    return face_parity(built.precision, full.outputs, built.outputs, trained.task.val.labels, far)
+
+
+def _check_drop(trained: Trained, built: Built, full: Built, max_drop: float) -> None:
+    if trained.task.name == "faces":
+        allowed = min(HALF_DROP, max_drop) if built.precision == "fp16" else max_drop
+        check_face_parity(_face_parity(trained, built, full), allowed)
+        return
     drop = full.score.value - built.score.value
     if drop > max_drop + 1e-9:
         raise ParityError(
@@ -233,7 +267,7 @@ def _metadata(trained: Trained) -> dict[str, str]:
     return {
         "task": task.name,
         "classes": canonical_json(task.classes if task.name == "classification" else ()).decode(),
-        "preprocessing": task.preprocessing.canonical_json().decode(),
+        "preprocessing": _preprocessing(task).canonical_json().decode(),
         "profile": trained.profile.name,
         "recipe": trained.recipe,
     }
