@@ -7,12 +7,9 @@ that a smaller network needs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
@@ -22,9 +19,6 @@ from edgenas.export.parity import cosines
 from edgenas.faces.images import LUMA, SIDE
 from edgenas.faces.verification import Floats, Ints, Pairs, normalised, pairs_from_embeddings, roc_from_pairs
 from edgenas.records import Architecture, Precision, Preprocessing, Record
-
-if TYPE_CHECKING:
-    pass
 
 RAW = Preprocessing(3, SIDE, (0.0,) * 3, (1 / 255,) * 3, fit="stretch")  # pixels as they are: x * 1 + 0
 MIDDLE = 127.5
@@ -109,13 +103,6 @@ def check_conventions(model: onnx.ModelProto) -> None:
     sides = [dim.dim_value for dim in given.type.tensor_type.shape.dim][1:]
     if sides != [3, SIDE, SIDE] or len(made.type.tensor_type.shape.dim) != 2:
         raise EdgenasError(f"the recogniser takes (N, {sides}) and must take (N, 3, {SIDE}, {SIDE}): report this")
-
-
-def raw_pixels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(N, S, S, C) at the network's size -> (N, 112, 112, 3) that the exported file turns into exactly these pixels again."""
-    block = SIDE // images.shape[1]
-    large = images.repeat(block, axis=1).repeat(block, axis=2)
-    return np.ascontiguousarray(np.broadcast_to(large, (*large.shape[:3], 3)))
 
 
 class FaceParity(Record, frozen=True):

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import DataError
+from edgenas.faces.baselines import Lda, pixels
 from edgenas.faces.images import SIDE, grey
 from edgenas.faces.readers import faces_from_path
-from edgenas.faces.report import report_from_embeddings
+from edgenas.faces.report import baselines_from_images, report_from_embeddings
 from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
 from edgenas.records import Embedding, Preprocessing, Recipe
 from edgenas.tasks import Split, TaskSettings
@@ -68,10 +69,12 @@ class Faces:
         return {"tar": 100 * roc.at_far(self.far)[0], "tar_low": low, "tar_high": high, "auc": roc.auc}
 
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
-        """What `edgenas faces eval` prints, of the test people's embeddings."""
+        """The verification report of the test split, beside raw pixels and an LDA fitted on the training people."""
         report = report_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
-        built: dict[str, Any] = msgspec.to_builtins(report)
-        return built
+        fitted = Lda(pixels(raw_pixels(self.train.images)), self.train.labels)
+        baselines = baselines_from_images(raw_pixels(self.test.images), self.test.labels, fitted)
+        found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(report, baselines=baselines))
+        return found
 
 
 def load_faces(settings: TaskSettings) -> Faces:
@@ -166,6 +169,13 @@ def network_pixels(images: NDArray[np.uint8], size: int, channels: int | None = 
         pooled = values.reshape(len(part), size, block, size, block, channels).mean(axis=(2, 4))
         parts.append(np.rint(pooled).astype(np.uint8))
     return np.concatenate(parts)
+
+
+def raw_pixels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, S, S, C) at the network's size -> (N, 112, 112, 3) that the exported file turns into exactly these pixels again."""
+    block = SIDE // images.shape[1]
+    large = images.repeat(block, axis=1).repeat(block, axis=2)
+    return np.ascontiguousarray(np.broadcast_to(large, (*large.shape[:3], 3)))
 
 
 def _check_pairs(split: Split, far: float, where: str) -> None:

@@ -104,3 +104,14 @@ def test_too_few_people_are_refused(tmp_path: Path) -> None:
 
 def test_embeddings_on_a_network_input_keep_unit_length() -> None:
     assert np.allclose(np.linalg.norm(normalised(np.random.default_rng(0).normal(size=(5, 8))), axis=1), 1)
+
+
+def test_the_report_stands_beside_pixels_and_an_lda_of_the_training_people(tmp_path: Path) -> None:
+    folder = write_people(tmp_path, 20)
+    task = load_task(TaskSettings(data=str(folder), task="faces", image_size=28, settings={"far": 0.1}))
+    labels = torch.from_numpy(task.test.labels)
+    report = task.report(torch.eye(8)[labels], labels)
+    assert report["auc"] == 1.0
+    assert report["pairs"] == {"genuine": 4 * 3, "impostor": 6 * 9}
+    assert report["baselines"]["lda"]["fitted_on"] == "training identities"
+    assert 0 <= report["baselines"]["pixels"]["auc"] <= 1
