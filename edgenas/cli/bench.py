@@ -38,7 +38,7 @@ def bench(
     """
     import msgspec
 
-    from edgenas.hardware.measure import BENCH, MLPERF, percentiles, spread
+    from edgenas.hardware.measure import BENCH, MLPERF, percentiles, reference_ratio, spread
 
     content, name = _content(model)
     timing = MLPERF if mlperf else BENCH
@@ -52,6 +52,7 @@ def bench(
         "model": name,
         "ms": percentiles(measurement),
         "n": measurement.detail["runs"],
+        "reference_ratio": reference_ratio(measurement),
         "spread": round(spread(measurement.samples_ms), 6),
         "stable": measurement.stable,
         "status": measurement.status,

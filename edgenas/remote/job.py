@@ -7,6 +7,7 @@ the file, under limits on memory, time and file size, and times it in workers th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import resource
@@ -29,6 +30,7 @@ Status = Literal[
 ]
 NEVER_CACHED = ("unstable", "throttled")  # a calmer moment may say something else
 MAX_DEADLINE_S = 1800.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Job(Record, frozen=True):
@@ -170,6 +172,8 @@ def main() -> None:
 
 
 def _limit(task: _Task) -> None:
+    if sys.platform == "linux":  # an agent that is killed takes this process along
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     memory = task.bounds.memory_mb * 1_000_000
     # CUDA reserves far more address space than it uses
     kind = resource.RLIMIT_AS if task.load.provider == "cpu" else resource.RLIMIT_DATA

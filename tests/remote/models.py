@@ -9,6 +9,7 @@ from edgenas.hardware.candidates import model_from_architecture
 from edgenas.hardware.measure import Timing
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Classes
+from edgenas.remote.job import job_for
 
 QUICK = Timing(runs=20, seconds=0.05, rounds=4, warmup_runs=2, warmup_seconds=0.0)
 HOST = profile_from_name("host-cpu")
@@ -85,3 +86,8 @@ def endless(layers: int = 400) -> bytes:
         for i in range(layers)
     ]
     return built(nodes, [1, 32, 512, 512], (weight,))
+
+
+def job_line(model: bytes) -> bytes:
+    """What `edgenas agent --once` reads."""
+    return job_for(model, "host-cpu", QUICK).canonical_json() + b"\n" + model

@@ -87,6 +87,7 @@ def test_a_board_that_goes_away_is_waited_for_then_predicted_and_measured_when_i
     assert decided.latency == away  # but what was decided on stays
 
 
+@pytest.mark.slow
 def test_a_short_absence_costs_time_and_nothing_else(store: Store, token: str) -> None:
     with listening(token=token) as board:
         url, port = board.url, board.address[1]

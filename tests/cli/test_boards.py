@@ -1,0 +1,91 @@
+"""bench, verify and agent on the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.hardware.profile import profile_from_name
+from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Recipe, Study, Trial
+from edgenas.store import Store
+from tests.cli.edgenas import edgenas, edgenas_json, refusal
+from tests.remote.conftest import listening
+from tests.remote.models import QUICK, honest, job_line, small, unknown_operator
+
+HOST = profile_from_name("host-cpu")
+
+
+def finished_study(folder: Path, limit_ms: float | None) -> Path:
+    """A study of two trained networks, the smaller one chosen."""
+    study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(latency_ms=limit_ms), 0, {})
+    with Store.create(folder / "study", study) as store:
+        for width, accuracy in ((4, 90.0), (16, 95.0)):
+            work = workload_from_architecture(small(width))
+            latency = Latency(width / 1e3, "measured", "host-cpu")
+            cost = Cost(
+                work.params, work.macs, work.bytes_moved, work.size_mb(), work.memory_mb(), {"host-cpu": latency}
+            )
+            candidate = Candidate(small(width), Recipe("r", 1, 32, 0.1), "depth")
+            store.add(Trial(candidate, "complete", cost, 0, {"val_accuracy": accuracy}))
+            trial = store.number(candidate.key)
+            if width == 4:
+                store.put("choice", "choice", Choice(trial))
+    return folder / "study"
+
+
+def test_bench_measures_a_model_here_and_keeps_its_samples(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(honest())
+    document = edgenas_json("bench", "model.onnx", "--target", "host-cpu", "--out", "raw.json", folder=tmp_path)
+    assert document["profile"] == "host-cpu"
+    assert document["n"] >= 200
+    assert 0 < document["ms"]["median"] <= document["ms"]["p90"] <= document["ms"]["p99"]
+    assert document["stable"] is (document["warnings"] == [])
+    assert len(json.loads((tmp_path / "raw.json").read_text())["samples_ms"]) >= 200
+
+
+def test_what_cannot_be_measured_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(honest())
+    assert "measured are host-cpu, ssh://.. and http://.." in refusal("bench", "model.onnx", "--target", "jetson")
+    assert "missing.onnx cannot be read" in refusal("bench", "missing.onnx")
+    assert "no study" in refusal("bench", "nothing")
+    assert "no token" in refusal("bench", "model.onnx", "--target", "http://127.0.0.1:9", "--token-file", "missing")
+    assert "provider 'tpu'" in refusal("agent", "--provider", "tpu")
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    assert "loading" in refusal("bench", "bad.onnx")
+
+
+def test_agent_once_answers_a_job_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "job").write_bytes(job_line(honest()))
+    answer = json.loads(edgenas("agent", "--once", "job", folder=tmp_path).stdout)
+    assert answer["status"] in ("ok", "unstable")
+    assert len(answer["measurement"]["samples_ms"]) >= QUICK.runs
+    (tmp_path / "evil").write_bytes(job_line(unknown_operator()))
+    answer = json.loads(edgenas("agent", "--once", "evil", folder=tmp_path).stdout)
+    assert (answer["status"], answer["measurement"]) == ("unsupported_op", None)
+    (tmp_path / "nonsense").write_bytes(b"nonsense")
+    done = edgenas("agent", "--once", "nonsense", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the first line is not a job" in done.stderr
+
+
+@pytest.mark.slow
+def test_verify_measures_the_choice_and_the_front_and_exits_with_3_where_a_limit_breaks(tmp_path: Path) -> None:
+    with listening() as board:
+        (tmp_path / "token").write_text(board.token)
+        (tmp_path / "token").chmod(0o600)
+        where = ["--board", board.url, "--token-file", "token"]
+        study = finished_study(tmp_path, limit_ms=60_000)
+        document = edgenas_json("verify", str(study), *where, folder=tmp_path)
+        assert [(item["trial"], item["predicted"], item["limit"], item["holds"]) for item in document] == [
+            (1, 0.004, 60_000, True),
+            (2, 0.016, 60_000, True),
+        ]
+        assert all(0 < item["measured"]["median"] <= item["measured"]["p90"] for item in document)
+        (tmp_path / "tight").mkdir()
+        tight = finished_study(tmp_path / "tight", limit_ms=1e-6)
+        done = edgenas("verify", str(tight), "--trial", "2", *where, "--json", folder=tmp_path)
+        assert done.returncode == 3
+        assert [item["holds"] for item in json.loads(done.stdout)] == [False]
+        assert "no trained trial 9" in edgenas("verify", str(study), "--trial", "9", *where, folder=tmp_path).stderr
