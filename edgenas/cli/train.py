@@ -159,10 +159,14 @@ def jobs_for(
     store: Store, asked: Asked, trial: Trial, architecture: Architecture, task: Task, device: str, pool: FinalPool
 ) -> list[Job]:
     """One job per seed; where minutes were given, with as many epochs as fit them."""
+    from edgenas.training.executors import local_devices
     from edgenas.training.final import Job
     from edgenas.training.recipes import recipe_from_name
 
     recipe = recipe_from_name(asked.recipe, task, device, asked.epochs)
+    if device == "cpu":  # fewer seeds than cores: the others help; written into the recipe, so that it can be repeated
+        threads = max(recipe.threads, len(local_devices(device)) // asked.seeds)
+        recipe = msgspec.structs.replace(recipe, threads=threads)
     start: list[tuple[Architecture, Path] | None] = [None] * asked.seeds
     if asked.from_trained:
         before = store.get("final", trial.candidate.key, FinalTraining)

@@ -139,8 +139,10 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} is no idx file of unsigned bytes: fetch it again")
     rank = raw[3]
     header = 4 + 4 * rank
+    if len(raw) < header:
+        raise DataError(f"{path} ends inside its header: fetch it again")
     shape = tuple(int(side) for side in np.frombuffer(raw[4:header], dtype=">u4"))
-    if len(shape) != rank or len(raw) != header + int(np.prod(shape)):
+    if len(raw) != header + int(np.prod(shape)):
         raise DataError(f"{path} promises {shape} bytes and holds {len(raw) - header}: fetch it again")
     return np.frombuffer(raw, dtype=np.uint8, offset=header).reshape(shape)
 
@@ -173,7 +175,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"):
-            return super().find_class(module, name)
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # as NumPy 2 calls it
         if (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"holds {module}.{name}")

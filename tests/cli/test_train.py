@@ -1,0 +1,94 @@
+"""`edgenas train` on a small finished study, through the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from edgenas.cli.main import app
+from edgenas.errors import EdgenasError
+from edgenas.networks.weights import load_weights
+from edgenas.records import Ask, Choice, FinalTraining, Limits, Study
+from edgenas.store import Store
+from edgenas.tasks import Task, TaskSettings, load_task
+from edgenas.training.evaluator import Evaluator
+from edgenas.training.executors import InlineExecutor
+from edgenas.training.loop import scores_of
+from tests.training.conftest import ParameterCost, candidate
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A finished search of one candidate."""
+    wanted = TaskSettings("digits", search_images=320)
+    settings = msgspec.to_builtins({"task": wanted, "device": "cpu", "asked": {"final_width": "matched"}})
+    record = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)
+    with Store.create(tmp_path / "study", record) as store:
+        executor = InlineExecutor(Evaluator(load_task(wanted), 0), ParameterCost())
+        executor.answer(Ask((candidate(),)), store)
+        trial = store.number(candidate().key)
+        store.put("choice", "choice", Choice(trial, {"depth": 3, "width": 6, "epochs": 1}))
+    return tmp_path / "study"
+
+
+def train(*arguments: str) -> dict[str, object]:
+    result = CliRunner().invoke(app, ["train", *arguments, "--json"])
+    if result.exception is not None:
+        raise result.exception
+    decoded: dict[str, object] = msgspec.json.decode(result.stdout)
+    return decoded
+
+
+def digits_whole() -> Task:
+    return load_task(TaskSettings("digits"))
+
+
+def test_seeds_are_trained_once_and_their_weights_give_the_reported_scores(study: Path) -> None:
+    import torch
+
+    first = train(str(study), "--seeds", "2", "--epochs", "2")
+    assert {"study", "trial", "params", "epochs", "seeds", "test_accuracy", "val_accuracy", "seconds"} <= set(first)
+    assert (first["trial"], first["seeds"], first["epochs"]) == (1, 2, 2)
+    with Store.read(study) as store:
+        final = store.get("final", candidate().key, FinalTraining)
+    assert final is not None
+    assert [run.test["accuracy"] for run in final.runs] == first["test_accuracy"]["each"]  # type: ignore[index]
+    network = load_weights(final.architecture, study / final.runs[1].weights)
+    again = scores_of(network, digits_whole(), digits_whole().test, torch.device("cpu"), 1)
+    assert again["accuracy"] == final.runs[1].test["accuracy"]
+
+    more = train(str(study), "--seeds", "2", "--epochs", "2")
+    with Store.read(study) as store:
+        kept = store.get("final", candidate().key, FinalTraining)
+    assert kept is not None
+    assert kept.runs == final.runs  # the seconds too: nothing was trained again
+    assert more["test_accuracy"] == first["test_accuracy"]
+
+    onward = train(str(study), "--seeds", "1", "--epochs", "1", "--data", "digits", "--from-trained")
+    assert onward["test_accuracy"]["mean"] >= first["test_accuracy"]["each"][0] - 10  # type: ignore[index, operator]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--trial", "7"), "has no trial 7: it has 1 to 1"),
+        (("--final-width", "wide"), "matched or macro"),
+        (("--epochs", "2", "--budget", "1"), "give one of them"),
+        (("--data", "digits"), "belong together"),
+        (("--recipe", "slow"), "recipe 'slow' is unknown"),
+        (("--data", "digits", "--from-trained"), "run `edgenas train` without it first"),
+    ],
+)
+def test_mistakes_are_one_line(study: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(EdgenasError, match=complaint):
+        train(str(study), *arguments)
+
+
+@pytest.mark.slow
+def test_the_macro_width_and_a_budget(study: Path) -> None:
+    macro = train(str(study), "--seeds", "1", "--budget", "0.5", "--final-width", "macro")
+    plain = train(str(study), "--seeds", "1", "--epochs", "1")
+    assert macro["params"] > plain["params"]  # type: ignore[operator]
