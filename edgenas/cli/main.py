@@ -6,11 +6,11 @@ import sys
 
 import typer
 
-from edgenas import __version__
 from edgenas.cli.agent import agent
 from edgenas.cli.bench import bench
 from edgenas.cli.describe import describe
 from edgenas.cli.front import front
+from edgenas.cli.init import init
 from edgenas.cli.replay import replay
 from edgenas.cli.report import report
 from edgenas.cli.search import search
@@ -30,13 +30,17 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        sys.stdout.write(f"edgenas {__version__}\n")
+        from edgenas.cli.about import installed
+
+        sys.stdout.write(installed() + "\n")
         raise typer.Exit
 
 
 @app.callback()
 def edgenas(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print this version and what is installed."
+    ),
 ) -> None:
     """Design convolutional networks for a device and get them onto it."""
 
@@ -47,6 +51,7 @@ app.command()(bench)
 app.command()(verify)
 app.command()(describe)
 app.command()(front)
+app.command()(init)
 app.command()(replay)
 app.command()(report)
 app.command()(targets)

@@ -1,64 +1,172 @@
-"""What a person sees while a search runs: lines in a pipe, a live status line in a terminal. On stderr."""
+"""What a person sees while a command works: lines in a pipe, and below them a live panel in a terminal. On stderr."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Any
 
+import typer
 from rich.console import Console
-from rich.status import Status
+from rich.live import Live
+from rich.text import Text
 
-from edgenas.records import ChainArchitecture, Decision, Trial
+from edgenas.cli.output import say
+from edgenas.records import ChainArchitecture, Decision, Study, Trial
+
+LADDER = ("depth", "width", "ops", "kernels")
+FROM_STORE_S = 0.05  # a trial that came sooner was not trained now: it says nothing about the pace
+INTERRUPTED = 130  # what shells expect after Ctrl-C
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends the command with a sentence that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopped: everything finished so far is kept, and the same command goes on from here")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class Pace:
+    """Seconds per decision, measured over the last few that needed work."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.last = clock()
+        self.taken: deque[float] = deque(maxlen=8)
+        self.since_decision = 0.0
+
+    def trial(self) -> None:
+        """A trial was answered."""
+        now = self.clock()
+        if now - self.last >= FROM_STORE_S:
+            self.since_decision += now - self.last
+        self.last = now
+
+    def decision(self) -> None:
+        """Something was made of the trials since the last decision."""
+        if self.since_decision > 0:
+            self.taken.append(self.since_decision)
+        self.since_decision = 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        return sum(self.taken) / len(self.taken) if self.taken else None
 
 
 class SearchView:
-    """Prints every trial and decision; in a terminal also what is being done now, and the time left."""
+    """Prints every trial and decision; in a terminal also the phases, the pace, the time left and the best so far."""
 
-    def __init__(self, objective: str, deadline_s: float | None = None) -> None:
-        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self.objective = objective
-        self.deadline_s = deadline_s
-        self.started = time.monotonic()
+    def __init__(
+        self,
+        study: Study,
+        objective: str,
+        deadline_s: float | None = None,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.study, self.objective, self.deadline_s, self.clock = study, objective, deadline_s, clock
+        self.started = clock()
+        self.pace = Pace(clock)
+        self.phase = ""
+        self.decided = 0  # candidates judged in this phase
         self.trained = 0
-        self.seconds = 0.0
-        self.status: Status | None = None
+        self.best: Trial | None = None
+        self.last: Trial | None = None
+        self.live: Live | None = None
 
     def __enter__(self) -> SearchView:
         if self.console.is_terminal:
-            self.status = self.console.status("starting the workers")
-            self.status.start()
+            self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
+            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.status:
-            self.status.stop()
-        if kind is KeyboardInterrupt:
-            self.console.print(
-                "stopped; everything trained so far is kept: the same command goes on from here", markup=False
-            )
+        if self.live:
+            self.live.stop()
 
     def show(self, event: Trial | Decision) -> None:
         """One trial or one decision."""
         if isinstance(event, Decision):
-            self.console.print(f"        {event.verdict}: {event.reason}", markup=False)
+            self.pace.decision()
+            self.decided += event.verdict != "start"
+            self.console.print(f"        {event.verdict}: {event.reason}".rstrip(": "), markup=False)
             return
+        self.pace.trial()
+        if event.candidate.phase != self.phase:
+            self.phase, self.decided = event.candidate.phase, 0
+        self.last = event
         self.console.print(trial_line(event, self.objective), markup=False)
         if event.status == "complete":
             self.trained += 1
-            self.seconds += event.seconds
-        if self.status:
-            self.status.update(self._now(event))
+            if self.best is None or event.scores[self.objective] > self.best.scores[self.objective]:
+                self.best = event
 
-    def _now(self, last: Trial) -> str:
-        elapsed = time.monotonic() - self.started
-        mean = self.seconds / max(self.trained, 1)
-        left = f", at most {max(0.0, self.deadline_s - elapsed) / 60:.1f} min left" if self.deadline_s else ""
-        return (
-            f"{last.candidate.phase} phase: {self.trained} trained in {elapsed / 60:.1f} min ({mean:.1f} s each){left}"
-        )
+    def panel(self) -> Text:
+        """The live lines below the trials."""
+        if self.last is None:
+            return Text("starting the workers")
+        elapsed = self.clock() - self.started
+        seconds = self.pace.seconds
+        words = [f"{self.trained} trained in {minutes(elapsed)}"]
+        if seconds is not None:
+            words.append(f"{seconds:.1f} s a decision")
+        words += self._left(elapsed, seconds)
+        lines = [self._phases(), " · ".join(words)]
+        if self.best is not None:
+            lines.append(f"best {self.best.scores[self.objective]:.2f} % (trial {self.best.number})")
+        return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+    def _phases(self) -> str:
+        if self.phase not in LADDER:
+            return f"{self.phase} phase"
+        return " > ".join(f"[{phase}]" if phase == self.phase else phase for phase in LADDER)
+
+    def _left(self, elapsed: float, seconds: float | None) -> list[str]:
+        words = []
+        assert self.last is not None
+        left = at_most_left(self.study, self.last, self.decided)
+        if left is not None:
+            about = f", at most {minutes(left * seconds)}" if seconds is not None else ""
+            words.append(f"at most {left} more in this phase{about}")
+        if self.deadline_s is not None:
+            words.append(f"{minutes(max(0.0, self.deadline_s - elapsed))} of the budget left")
+        return words
+
+
+def at_most_left(study: Study, last: Trial, decided: int) -> int | None:
+    """How many more candidates the present phase can judge; None where only the method knows."""
+    space: dict[str, Any] = study.settings.get("space", {})
+    net, phase = last.candidate.architecture, last.candidate.phase
+    trials = study.settings.get("rules", {}).get("trials")
+    if phase == study.method and trials is not None:  # a baseline: so many trials
+        return max(0, int(trials) - (last.number or 0))
+    if not isinstance(net, ChainArchitecture) or phase not in LADDER:
+        return None
+    layers = net.depth if study.method == "gnas" else 2 * net.depth // 3
+    left: dict[str, int] = {
+        "depth": space["max_depth"] - net.depth,
+        "width": (net.width - space["min_width"]) // space["width_step"],
+        "ops": layers - decided,
+        "kernels": layers * (len(space["kernels"]) - 1) - decided,
+    }
+    return max(0, left[phase])
+
+
+def minutes(seconds: float) -> str:
+    """Seconds below two minutes, minutes below two hours, hours above."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def trial_line(trial: Trial, objective: str) -> str:

@@ -160,7 +160,7 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -
         method = _method(study, training, cost)
         executor = stack.enter_context(executor_of(study, cost, where))
         budget = decided["asked"]["budget"]
-        view = stack.enter_context(SearchView(objective_of(study), 60 * budget if budget else None))
+        view = stack.enter_context(SearchView(study, objective_of(study), 60 * budget if budget else None))
         choice = _follow(run(method, executor, store), store, view)
     return summary(study, str(store.folder), store.ledger(), choice, store.get("clock", "wall", float) or 0.0)
 

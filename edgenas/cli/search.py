@@ -71,11 +71,13 @@ def search(
     """
     given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     from edgenas.cli.front import front_text
+    from edgenas.cli.progress import interruptible
     from edgenas.cli.run import Where, run_search
     from edgenas.cli.settings import settings_from
 
     where = Where(study, workers, ray, tuple(board or ()), token_file)
-    document: dict[str, Any] = run_search(settings_from(file, given), where)
+    with interruptible():
+        document: dict[str, Any] = run_search(settings_from(file, given), where)
     emit(document, as_json=as_json, text=front_text(document))
 
 

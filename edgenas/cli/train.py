@@ -71,10 +71,11 @@ def train(
         raise EdgenasError("--data and --from-trained belong together: other data, starting from the trained weights")
     width: Any = final_width
     asked = Asked(trial, seeds, epochs, recipe, budget, width, data, data_dir, from_trained, workers, time.monotonic())
+    from edgenas.cli.progress import interruptible
     from edgenas.store import Store
 
     folder = study_folder(study)
-    with Store.write(folder) as store:
+    with interruptible(), Store.write(folder) as store:
         final = final_training(store, asked)
     emit(document(folder, final), as_json=as_json, text=text(folder, final))
 

@@ -1,0 +1,98 @@
+"""`edgenas init`: a project file to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from edgenas.cli.output import emit
+
+PROJECT = """\
+# An EdgeNAS project: `edgenas search {name}` reads it, and flags on the command line overrule it.
+# Lines that begin with # are the defaults, or examples where there is none; remove the # to change one.
+
+# --- what the network must do
+data = {data}                    # digits, fashion-mnist, cifar10, ... or a folder with one folder of images per class
+task = {task}            # classification or faces
+# data_dir = "~/datasets"             # where named data sets lie (else EDGENAS_DATA, else ~/.cache/edgenas/data)
+# image_size = 64                     # side of the network's input, pixels; default: the data's own
+# flip = false                        # mirror training images; default: for cifar, fashion-mnist and faces
+
+# --- where it must run: `edgenas targets` lists the names; several are searched for at once
+target = [{target}]
+# precision = "fp16"                  # default: each target's own
+
+# --- limits, checked before a network is trained
+# max_latency_ms = 1.5
+# max_params = 500000
+# max_size_mb = 1.0
+# max_memory_mb = 8.0
+# max_energy_mj = 5.0                 # only where a board measures energy
+
+# --- how to search
+method = {method}                  # gnas, trgnas, nse, nal, random, nsga2 or tpe
+# preset = "tiny"                     # tiny, t, m or trg: bounds and schedule; default: tiny on a CPU
+# min_depth = 4                       # the preset's bounds, one by one
+# max_depth = 10
+# min_width = 8
+# max_width = 24
+# width_step = 4
+# control = "random"                  # spend the same budget on random networks and show both
+
+# --- how long to train each candidate
+recipe = "fast"                       # fast, paper or a recipe's TOML file
+# budget = 10.0                       # minutes for the whole search: chooses the next two for this machine
+# epoch_scale = 1.0
+# search_images = 3000                # a stratified subsample of the training images
+# policy = "gnas"                     # gnas, fixed or gpu-seconds: who is trained for how long
+confirm_seeds = 0                     # 2: keep a change only where it exceeds the noise of this many more seeds
+seed = 0
+# final_width = "matched"             # matched or macro: the width that `edgenas train` takes
+
+# --- nse only
+# pool = 27                           # 19, 27 or 72 operations
+# rounds = 3
+# from_study = "studies/NAME"         # start from a finished study's space
+
+# --- single rules of the method; a name that it does not have is refused with those that it has
+# [rules]
+# depth_accept = 0.10
+"""
+
+
+def init(
+    file: Path = typer.Argument(Path("edgenas.toml"), help="The file to write; an existing one is left alone."),
+    data: str = typer.Option("digits", help="A data set's name or a folder of class folders."),
+    target: list[str] | None = typer.Option(None, help="Device profile; repeatable. Default: jetson."),
+    task: str = typer.Option("classification", help="classification or faces."),
+    method: str = typer.Option("gnas", help="gnas, trgnas, nse, nal, random, nsga2 or tpe."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Write a commented project file that `edgenas search FILE` accepts as it is.
+
+    Example: edgenas init project.toml --data fashion-mnist --target jetson-nano
+    """
+    import json
+
+    from edgenas.cli.settings import settings_from
+    from edgenas.errors import EdgenasError
+    from edgenas.hardware.profile import profile_from_name
+
+    targets = target or ["jetson"]
+    for name in targets:
+        profile_from_name(name)
+    settings_from(None, {"data": data, "target": targets, "task": task, "method": method})
+    quoted = {
+        name: json.dumps(value, ensure_ascii=False)
+        for name, value in (("data", data), ("task", task), ("method", method))
+    }
+    text = PROJECT.format(name=file, target=", ".join(map(json.dumps, targets)), **quoted)
+    try:
+        with file.open("x", encoding="utf-8") as project:
+            project.write(text)
+    except FileExistsError:
+        raise EdgenasError(f"{file} is there already: edit it, or name another file") from None
+    except OSError as error:
+        raise EdgenasError(f"{file} cannot be written: {error.strerror}: choose another file") from error
+    emit({"file": str(file)}, as_json=as_json, text=f"{file} written: edit it, then run `edgenas search {file}`")

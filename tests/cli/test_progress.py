@@ -1,0 +1,102 @@
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edgenas.cli.progress import Pace, SearchView, at_most_left
+from edgenas.report.facts import read_facts
+from tests.cli.edgenas import ENVIRONMENT, SMALL
+from tests.report.studies import published_study, study_record
+
+SPACE = {"min_depth": 10, "max_depth": 100, "min_width": 16, "max_width": 64, "width_step": 2, "kernels": [3, 5]}
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_pace_counts_what_was_trained_and_not_what_was_read_from_the_store() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    for seconds in (0.001, 0.001, 8.0, 4.0):  # a resumed search first reads two trials from its database
+        clock.now += seconds
+        pace.trial()
+        pace.decision()
+    assert pace.seconds == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "left"),
+    [("depth", 100 - 26), ("width", (46 - 16) // 2), ("ops", 26 - 3), ("kernels", 26 - 3)],
+)
+def test_what_is_left_of_a_phase_is_bounded_by_its_space(tmp_path: Path, phase: str, left: int) -> None:
+    facts = read_facts(published_study(tmp_path / "cifar10"))
+    study = study_record(settings={"space": SPACE, "rules": {}})
+    nets = {"depth": (26, 64), "width": (26, 46), "ops": (26, 45), "kernels": (26, 43)}
+    trials = [t for t in facts.complete if t.candidate.phase == phase]
+    depth, width = nets[phase]
+    net = next(t for t in trials if getattr(t.candidate.architecture, "depth", 0) == depth)
+    if phase == "width":
+        net = next(t for t in trials if getattr(t.candidate.architecture, "width", 0) == width)
+    assert at_most_left(study, net, decided=3) == left
+
+
+def test_the_panel_of_a_terminal_shows_phase_pace_time_left_and_best(tmp_path: Path) -> None:
+    facts = read_facts(published_study(tmp_path / "cifar10"))
+    clock, screen = Clock(), io.StringIO()
+    study = study_record(settings={"space": SPACE, "rules": {}})
+    console = Console(file=screen, force_terminal=True, width=120)
+    view = SearchView(study, "val_accuracy", deadline_s=600.0, console=console, clock=clock)
+    with view:
+        for trial, decision in zip(facts.complete[:3], facts.decisions[:3], strict=True):
+            clock.now += 10.0
+            view.show(trial)
+            view.show(decision)
+        panel = view.panel().plain
+    assert "[depth] > width > ops > kernels" in panel
+    assert "3 trained in 30 s · 10.0 s a decision · at most 88 more in this phase, at most 14.7 min" in panel
+    assert "9.5 min of the budget left" in panel
+    assert "best 86.16 % (trial 3)" in panel
+
+
+def test_a_pipe_gets_plain_lines_without_control_characters(tmp_path: Path) -> None:
+    facts = read_facts(published_study(tmp_path / "cifar10"))
+    screen = io.StringIO()
+    with SearchView(facts.study, "val_accuracy", console=Console(file=screen, soft_wrap=True)) as view:
+        for trial in facts.complete:
+            view.show(trial)
+    text = screen.getvalue()
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert len(text.splitlines()) == len(facts.complete)
+
+
+def test_ctrl_c_leaves_a_sentence_that_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgenas", *SMALL, "--workers", "0", "--study", "stopped"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    deadline = time.monotonic() + 120
+    for line in process.stderr:
+        if "start: the shallowest" in line or time.monotonic() > deadline:
+            break
+    process.send_signal(signal.SIGINT)
+    out, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (
+        rest.splitlines()[-1] == "stopped: everything finished so far is kept, and the same command goes on from here"
+    )
+    assert "Traceback" not in rest
+    assert out == ""
