@@ -1,0 +1,113 @@
+"""A real local Ray cluster of one head and three nodes: the same ledger as without it, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgenas.architectures.chain import ChainSpace
+from edgenas.errors import EdgenasError
+from edgenas.methods.gnas import GnasRules, gnas
+from edgenas.methods.ladder import Training
+from edgenas.records import Classes, Limits, Recipe, Study, Trial
+from edgenas.store import Store
+from edgenas.study import Executor, run
+from edgenas.tasks import Task
+from edgenas.training.evaluator import Evaluator
+from edgenas.training.executors import InlineExecutor
+from edgenas.training.ray_executor import RayExecutor
+from tests.training.conftest import ParameterCost
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # Ray's own: sockets that it leaves to the collector, and its announcements.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+SPACE = ChainSpace(Classes(10), 1, 8, min_depth=3, max_depth=4, min_width=4, max_width=6, width_step=2)
+STUDY = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, {})
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    from ray.cluster_utils import Cluster
+
+    small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "num_cpus": 0})
+    for _ in range(3):
+        cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+
+
+def ledger(folder: Path, executor: Executor) -> list[Trial]:
+    """A small GNAS search; what decisions read, without the seconds."""
+    training = Training(Recipe("test", 1, 32, 0.05, crop_padding=1, nesterov=True))
+    rules = GnasRules(first_epochs=1, width_epochs=1, micro_epochs=1)
+    method = gnas(SPACE, rules, training, ParameterCost())
+    with Store.create(folder, STUDY) as store:
+        for _ in run(method, executor, store):
+            pass
+        return [msgspec.structs.replace(trial, seconds=0.0) for trial in store.ledger()]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, digits: Task) -> list[Trial]:
+    return ledger(tmp_path_factory.mktemp("inline"), InlineExecutor(Evaluator(digits, 0), ParameterCost()))
+
+
+def test_three_nodes_give_the_ledger_of_one_process(
+    tmp_path: Path, cluster: Any, digits: Task, expected: list[Trial]
+) -> None:
+    with RayExecutor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
+        assert ledger(tmp_path, executor) == expected
+
+
+def test_killed_workers_and_a_killed_node_change_nothing(
+    tmp_path: Path, cluster: Any, digits: Task, expected: list[Trial]
+) -> None:
+    def kill() -> None:
+        for _ in range(60):  # until a worker that trains has been found, a minute at most
+            time.sleep(1)
+            if kill_one_ray_worker():
+                break
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+
+    with RayExecutor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
+        killer = threading.Thread(target=kill)
+        killer.start()
+        assert ledger(tmp_path, executor) == expected
+        killer.join()
+    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+
+
+def kill_one_ray_worker() -> bool:
+    """kill -9 of a process that runs our task; Ray names its processes after what they run."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if name.startswith(b"ray::evaluate"):
+            os.kill(int(process.name), signal.SIGKILL)
+            return True
+    return False
+
+
+def test_no_cluster_is_one_line(digits: Task) -> None:
+    with pytest.raises(EdgenasError, match="ray start --head"):
+        RayExecutor(Evaluator(digits, 0), ParameterCost(), "127.0.0.1:1")
