@@ -204,7 +204,7 @@ def _method(study: Study, training: Training, cost: CostModel) -> Method:
 
 
 def executor_of(study: Study, cost: CostModel, where: Where) -> AbstractContextManager[Executor]:
-    """Processes on this machine, which load the study's data once."""
+    """Processes on this machine or a Ray cluster, which get the study's data once."""
     import torch
 
     from edgenas.tasks import TaskSettings, load_task
@@ -216,8 +216,12 @@ def executor_of(study: Study, cost: CostModel, where: Where) -> AbstractContextM
         raise StudyError(
             "this study was started on a GPU and there is none here: go on where there is one, or use another --study"
         )
-    task = load_task(msgspec.convert(study.settings["task"], type=TaskSettings))
-    return local_executor(Evaluator(task, study.seed, device), cost, where.workers)
+    evaluator = Evaluator(load_task(msgspec.convert(study.settings["task"], type=TaskSettings)), study.seed, device)
+    if where.ray is not None:
+        from edgenas.training.ray_executor import RayExecutor
+
+        return RayExecutor(evaluator, cost, where.ray)
+    return local_executor(evaluator, cost, where.workers)
 
 
 def _folder(name: str | None, asked: Study) -> Path:
