@@ -80,22 +80,23 @@ class Preset(Record, frozen=True):
     baseline: BaselineRules = BaselineRules(trials=100, epochs=25)
 
 
-# tiny: minutes on two cores. The first epochs, the slack of a matched candidate and the micro epochs are scaled down with it.
+# tiny: minutes on two cores; its epochs and the slack of a matched candidate are in proportion.
+TINY = Preset(
+    min_depth=4,
+    max_depth=10,
+    min_width=4,
+    max_width=24,
+    width_step=4,
+    kernels=(3, 5),
+    gnas=GnasRules(first_epochs=6, micro_epochs=4, micro_slack=1_000),
+    trgnas=TrgnasRules(epochs=10),
+    baseline=BaselineRules(trials=24, epochs=10),
+)
 PRESETS: dict[str, Preset] = {
-    "tiny": Preset(
-        4,
-        10,
-        8,
-        24,
-        4,
-        (3, 5),
-        GnasRules(first_epochs=6, micro_epochs=4, micro_slack=1_000),
-        TrgnasRules(epochs=10),
-        BaselineRules(trials=24, epochs=10),
-    ),
-    "t": Preset(10, 100, 16, 64, 2, (3, 5)),
-    "m": Preset(10, 100, 16, 128, 2, (3, 5)),
-    "trg": Preset(10, 20, 16, 72, 4, (3, 5, 7)),
+    "tiny": TINY,
+    "t": Preset(min_depth=10, max_depth=100, min_width=16, max_width=64, width_step=2, kernels=(3, 5)),
+    "m": Preset(min_depth=10, max_depth=100, min_width=16, max_width=128, width_step=2, kernels=(3, 5)),
+    "trg": Preset(min_depth=10, max_depth=20, min_width=16, max_width=72, width_step=4, kernels=(3, 5, 7)),
 }
 
 
