@@ -50,5 +50,5 @@ def listening(
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with listening(Quota(connections=8, uploads=2, queue=3, idle_s=1.0, request_s=3.0)) as agent_here:
+    with listening(Quota(connections=8, uploads=2, queue=3, idle_s=1.0, request_s=2.0)) as agent_here:
         yield agent_here
