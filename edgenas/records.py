@@ -262,18 +262,30 @@ class Workload(Record, frozen=True):
 class Calibration(Record, frozen=True):
     """Fitted predictor of one profile and its report card on rows that it never saw."""
 
-    model: str  # which predictor the parameters belong to: "kernels", "fbnet", "nasbench201", ...
+    model: str  # the spaces with a predictor of their own among the parameters, or "kernels"
     parameters: dict[str, Any]
     n: int
     held_out: int
-    spearman: float
-    kendall: float
-    mape: float
-    within_5: float
-    within_10: float
-    worst_under: float
+    spearman: float | None  # None where too few rows were held out
+    kendall: float | None
+    mape: float | None
+    within_5: float | None
+    within_10: float | None
+    worst_under: float | None  # largest (measured - predicted) / measured
     source: str
     date: str
+
+    @property
+    def in_words(self) -> str:
+        """The report card in one sentence."""
+        if self.mape is None or self.within_5 is None or self.within_10 is None or self.worst_under is None:
+            return f"No network was held out to judge it ({self.source}, {self.date})"
+        ranks = "" if self.spearman is None else f"Spearman {self.spearman:.3f}, "
+        return (
+            f"On {self.held_out} networks that the fit never saw: {ranks}mean error {100 * self.mape:.1f} %, "
+            f"{100 * self.within_5:.0f} % within 5 %, {100 * self.within_10:.0f} % within 10 %, "
+            f"worst underestimate {100 * self.worst_under:.1f} % ({self.source}, {self.date})"
+        )
 
 
 class PowerMode(Record, frozen=True):
@@ -307,6 +319,7 @@ class HardwareProfile(Record, frozen=True):
     memory_mb: float | None = None
     usable_memory_mb: float | None = None
     launch_overhead_us: float | None = None
+    carried_from: str = ""  # the measured profile whose efficiencies the datasheet latencies use
     error_band: float | None = None  # half-width of the honest error band, as a fraction of the prediction
     onnx_opset: int = 18
     onnx_ir: int = 10

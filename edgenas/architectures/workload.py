@@ -12,6 +12,7 @@ from edgenas.records import (
     CellArchitecture,
     ChainArchitecture,
     Classes,
+    FbnetArchitecture,
     Head,
     Kernel,
     KernelKind,
@@ -170,6 +171,10 @@ def workload_from_architecture(architecture: Architecture) -> Workload:
         from edgenas.architectures.cell_workload import workload_from_cell
 
         return workload_from_cell(architecture)
+    if isinstance(architecture, FbnetArchitecture):
+        from edgenas.architectures.fbnet import workload_from_fbnet
+
+        return workload_from_fbnet(architecture)
     raise TypeError(type(architecture).__name__)
 
 

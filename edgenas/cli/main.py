@@ -8,9 +8,11 @@ import typer
 
 from edgenas.cli.agent import agent
 from edgenas.cli.bench import bench
+from edgenas.cli.calibrate import calibrate
 from edgenas.cli.describe import describe
 from edgenas.cli.front import front
 from edgenas.cli.init import init
+from edgenas.cli.predict import predict
 from edgenas.cli.replay import replay
 from edgenas.cli.report import report
 from edgenas.cli.search import search
@@ -52,6 +54,8 @@ app.command()(verify)
 app.command()(describe)
 app.command()(front)
 app.command()(init)
+app.command()(calibrate)
+app.command()(predict)
 app.command()(replay)
 app.command()(report)
 app.command()(targets)

@@ -15,7 +15,8 @@ from edgenas.records import BYTES, HardwareProfile, Kernel, Precision, Record, W
 
 Array = npt.NDArray[np.float64]
 
-COMPUTE = ("dense", "winograd", "pointwise", "first", "depthwise", "depthwise3", "depthwise_even", "grouped", "linear")
+DEPTHWISE = ("depthwise2", "depthwise3", "depthwise4", "depthwise5", "depthwise7")
+COMPUTE = ("dense", "dense2", "winograd", "pointwise", "first", *DEPTHWISE, "grouped", "linear")
 TRAFFIC = ("read", "write", "weights")
 PRICES = ("base", "launch", *COMPUTE, *TRAFFIC)
 COLUMN = {name: index for index, name in enumerate(PRICES)}
@@ -42,6 +43,11 @@ def tiles_of(runtime: str, precision: str, compute_capability: str) -> Tiles:
         return VECTORS
     has_tensor_cores = compute_capability != "" and float(compute_capability) >= 7.0
     return TENSOR_CORES if precision != "fp32" and has_tensor_cores else CUDA_CORES
+
+
+def depthwise_class(side: int) -> str:
+    """Kernels of a depthwise convolution differ by their side: 3x3 is tuned, even sides are not."""
+    return f"depthwise{min(side, 7) if side in (2, 3, 4, 5) else 7 if side % 2 else 4}"
 
 
 def ceil_to(value: int, tile: int) -> int:
@@ -73,8 +79,7 @@ def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
     if kernel.kind in ("linear", "matmul"):
         return "linear", kernel.in_channels * ceil_to(kernel.out_channels, tiles.channels_out) * pixels
     if kernel.kind == "depthwise":
-        name = "depthwise3" if area == 9 else "depthwise" if area % 2 else "depthwise_even"
-        return name, kernel.out_channels * area * pixels
+        return depthwise_class(max(kernel.kernel)), kernel.out_channels * area * pixels
     if kernel.kind != "conv":
         return "", 0
     if kernel.in_channels <= 3:
@@ -85,14 +90,15 @@ def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
     if tiles.winograd and kernel.kernel == (3, 3) and kernel.stride == (1, 1) and kernel.dilation == (1, 1):
         tile_pixels = ceil_to(kernel.height, 8) * ceil_to(kernel.width, 16)
         return "winograd", channels * ceil_to(kernel.out_channels, 32) * 9 * tile_pixels
-    return "pointwise" if area == 1 else "dense", channels * out * area * ceil_to(pixels, tiles.pixels)
+    name = "pointwise" if area == 1 else "dense2" if area <= 4 else "dense"
+    return name, channels * out * area * ceil_to(pixels, tiles.pixels)
 
 
 # ---------------------------------------------------------------- what a datasheet says of the prices
 
-COMPUTE_EFFICIENCY = {
-    "dense": 0.9, "winograd": 1.7, "pointwise": 0.8, "first": 0.5, "depthwise": 0.3, "depthwise3": 1.0,
-    "depthwise_even": 0.15, "grouped": 0.3, "linear": 0.5,
+EFFICIENCY = {  # of the peak; Winograd does 2.25 times fewer multiplications than are counted
+    "dense": 0.9, "dense2": 0.6, "winograd": 1.7, "pointwise": 0.8, "first": 0.2, "depthwise2": 0.2, "depthwise3": 0.5,
+    "depthwise4": 0.2, "depthwise5": 0.2, "depthwise7": 0.2, "grouped": 0.3, "linear": 0.2,
 }  # fmt: skip
 BANDWIDTH_EFFICIENCY = 0.55
 
@@ -103,5 +109,5 @@ def datasheet_prices(profile: HardwareProfile, precision: Precision) -> dict[str
     byte = 1e3 / (BANDWIDTH_EFFICIENCY * (profile.bandwidth_gb_s or 1.0) * 1e9)
     launch = (profile.launch_overhead_us or 10.0) / 1e3
     prices = {"base": launch, "launch": launch}
-    prices |= {name: 1 / (efficiency * peak) for name, efficiency in COMPUTE_EFFICIENCY.items()}
+    prices |= {name: 1 / (efficiency * peak) for name, efficiency in EFFICIENCY.items()}
     return prices | dict.fromkeys(TRAFFIC, byte)

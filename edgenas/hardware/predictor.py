@@ -2,42 +2,197 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
+import msgspec
 import numpy as np
 
+from edgenas.architectures.cell import live_edges
+from edgenas.architectures.from_text import network_from_text
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
-from edgenas.hardware.kernels import PRICES, datasheet_prices, quantities, tiles_of
-from edgenas.hardware.profile import precision_of
-from edgenas.records import Architecture, HardwareProfile, Latency, Precision, Workload
+from edgenas.hardware.block_model import BlockModel
+from edgenas.hardware.cell_model import CellModel
+from edgenas.hardware.kernel_model import KernelModel, loads_of
+from edgenas.hardware.kernels import COMPUTE, PRICES, TRAFFIC, datasheet_prices, quantities, tiles_of
+from edgenas.hardware.least_squares import Array
+from edgenas.hardware.profile import all_profiles, precision_of
+from edgenas.records import (
+    Architecture,
+    Calibration,
+    CellArchitecture,
+    FbnetArchitecture,
+    HardwareProfile,
+    Latency,
+    Nasbench201Cell,
+    Precision,
+    Record,
+    Workload,
+)
+
+CELLS, BLOCKS = "nasbench201", "fbnet"  # spaces with a predictor of their own
+SMALLEST_MS = 1e-6
+
+
+class Models(Record, frozen=True):
+    """The parameters of a calibration: the kernels' prices, and a predictor for every space that was measured."""
+
+    kernels: KernelModel | None = None
+    cells: dict[str, CellModel] = {}
+    blocks: dict[str, BlockModel] = {}
+
+
+class Row(Record, frozen=True):
+    """One network and what it takes."""
+
+    name: str
+    network: Architecture | Workload
+    ms: float = 1.0
+
+    @property
+    def connected(self) -> bool:
+        """False for cells that never read their input: devices run them, but there is no network to speak of."""
+        return not (space_of(self.network).startswith(CELLS) and not any(live_edges(self.cell)))
+
+    @property
+    def workload(self) -> Workload:
+        if isinstance(self.network, Workload):
+            return self.network
+        if not self.connected:
+            raise EdgenasError(
+                f"{self.name} never connects its input to its output: only its own space can be predicted"
+            )
+        return workload_from_architecture(self.network)
+
+    @property
+    def cell(self) -> Nasbench201Cell:
+        assert isinstance(self.network, CellArchitecture)
+        assert isinstance(self.network.cell, Nasbench201Cell)
+        return self.network.cell
+
+
+def row_from_text(text: str) -> Row:
+    """The network of one line: JSON, NAS-Bench-201 string, `fbnet:...` or `convnet_...`."""
+    return Row(text, network_from_text(text))
+
+
+def space_of(network: Architecture | Workload) -> str:
+    """The space with a predictor of its own that a network belongs to, with its settings; "" for all other networks."""
+    if isinstance(network, CellArchitecture) and isinstance(network.cell, Nasbench201Cell):
+        return f"{CELLS} {network.channels}x{network.cells_per_stage} {network.in_channels}x{network.image_size}"
+    if isinstance(network, FbnetArchitecture):
+        return f"{BLOCKS} {network.in_channels}x{network.image_size}"
+    return ""
+
+
+def predict(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> tuple[Array, list[bool]]:
+    """Milliseconds of each row, and whether it lies outside of what was calibrated."""
+    ms, outside = np.zeros(len(rows)), [False] * len(rows)
+    places: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        space = space_of(row.network)
+        places.setdefault(space if space in models.cells or space in models.blocks else "", []).append(index)
+    for space, indices in places.items():
+        if space in models.cells:
+            ms[indices] = models.cells[space].predict([rows[index].cell for index in indices])
+        elif space in models.blocks:
+            ms[indices] = models.blocks[space].predict([rows[index].workload for index in indices])
+        else:
+            if models.kernels is None:
+                raise EdgenasError(
+                    f"the calibration of {profile.name} holds no connected network to predict others from"
+                )
+            tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability)
+            loads = loads_of([rows[index].workload for index in indices], tiles, profile.precision)
+            ms[indices] = models.kernels.predict(loads)
+            for index, load in zip(indices, loads, strict=True):
+                outside[index] = models.kernels.extrapolates(load)
+    return np.maximum(ms, SMALLEST_MS), outside
 
 
 def latency_from_workload(
     profile: HardwareProfile, network: Workload | Architecture, precision: Precision | None = None
 ) -> Latency:
     """Latency of one inference at batch 1, with its origin: `predicted` by a calibrated profile, else `datasheet`."""
+    return latencies(profile, [Row("the network", network)], precision)[0]
+
+
+def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precision | None = None) -> list[Latency]:
+    """Latency of every row on the profile's device."""
     precision = precision_of(profile, precision)
-    ms = sum(kernel_latencies_ms(profile, network, precision))
-    return Latency(ms, "datasheet", profile.name, detail=conditions(profile, precision))
+    detail = conditions(profile, precision)
+    if profile.calibration is None:
+        tiles = tiles_of(profile.runtime, precision, profile.compute_capability)
+        prices = np.array([carried_prices(profile, precision)[name] for name in PRICES])
+        each = [float(quantities(row.workload, tiles, precision).sum(axis=0) @ prices) for row in rows]
+        return [Latency(ms, "datasheet", profile.name, detail=detail) for ms in each]
+    models = models_of(profile.calibration)
+    ratio = _ratio(profile, rows, precision) if precision != profile.precision else np.ones(len(rows))
+    ms, outside = predict(profile, models, rows)
+    return [
+        Latency(
+            float(value),
+            "predicted",
+            profile.name,
+            n=profile.calibration.n,
+            extrapolated=is_outside or precision != profile.precision,
+            detail=detail,
+        )
+        for value, is_outside in zip(ms * ratio, outside, strict=True)
+    ]
 
 
 def kernel_latencies_ms(
     profile: HardwareProfile, network: Workload | Architecture, precision: Precision | None = None
 ) -> list[float]:
-    """What each kernel of the workload contributes, ms, in execution order."""
+    """What each kernel contributes to the network's latency, ms, in execution order."""
     precision = precision_of(profile, precision)
-    workload = network if isinstance(network, Workload) else workload_from_architecture(network)
+    row = Row("the network", network)
+    kernels = models_of(profile.calibration).kernels if profile.calibration else None
+    prices = kernels.prices if kernels else carried_prices(profile, precision)
     tiles = tiles_of(profile.runtime, precision, profile.compute_capability)
-    prices = np.array([_prices(profile, precision)[name] for name in PRICES])
-    contributions: list[float] = (quantities(workload, tiles, precision) @ prices).tolist()
-    return contributions
+    each = quantities(row.workload, tiles, precision) @ np.array([prices[name] for name in PRICES])
+    total = latencies(profile, [row], precision)[0].ms
+    return [float(ms) for ms in each * total / each.sum()]
 
 
-def _prices(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
+def _ratio(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) -> Array:
+    """How much faster the datasheet expects each network to be at another precision than the calibrated one."""
+    bare = msgspec.structs.replace(profile, calibration=None)
+    there, here = (latencies(bare, rows, each) for each in (precision, profile.precision))
+    return np.array([a.ms / b.ms for a, b in zip(there, here, strict=True)])
+
+
+def models_of(calibration: Calibration) -> Models:
+    """The fitted models of a calibration, strictly read, once."""
+    return _models(msgspec.json.encode(calibration.parameters))
+
+
+@functools.lru_cache(maxsize=64)
+def _models(parameters: bytes) -> Models:
+    return msgspec.json.decode(parameters, type=Models)
+
+
+def carried_prices(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
+    """Datasheet prices at the efficiencies that the measured device named by `carried_from` reaches.
+
+    Its FP32 prices over its datasheet's, per class, times this device's datasheet. Raises EdgenasError without figures.
+    """
     if precision not in profile.peaks or profile.bandwidth_gb_s is None:
         raise EdgenasError(
             f"{profile.name} has no peak and bandwidth to predict {precision} from: measure on it, or calibrate the profile"
         )
-    return datasheet_prices(profile, precision)
+    prices = datasheet_prices(profile, precision)
+    measured = next((p for p in all_profiles() if p.name == profile.carried_from), None)
+    if measured is None or measured.calibration is None:
+        return prices
+    kernels = models_of(measured.calibration).kernels
+    if kernels is None:
+        return prices
+    nominal = datasheet_prices(measured, measured.precision)
+    carried = (*COMPUTE, *TRAFFIC)  # launches belong to the host processor and its driver: not carried
+    return prices | {name: prices[name] * kernels.prices[name] / nominal[name] for name in carried}
 
 
 def conditions(profile: HardwareProfile, precision: Precision) -> str:

@@ -7,12 +7,12 @@ import functools
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from edgenas.errors import EdgenasError
-from edgenas.records import HardwareProfile, Precision
+from edgenas.records import BYTES, HardwareProfile, Precision
 from edgenas.store import read_toml
 
 PACKAGE = Path(__file__).parents[1]
@@ -84,7 +84,8 @@ def trust(profile: HardwareProfile) -> str:
         return "measured on this machine"
     if profile.calibration is not None:
         card = profile.calibration
-        return f"calibrated on {card.n} measured networks (held-out error {100 * card.mape:.1f} %)"
+        error = "no held-out rows" if card.mape is None else f"held-out error {100 * card.mape:.1f} %"
+        return f"calibrated on {card.n} measured networks ({error})"
     band = f", +-{100 * profile.error_band:.0f} %" if profile.error_band else ""
     return f"from the datasheet{band}"
 
@@ -99,7 +100,8 @@ def write_profile(profile: HardwareProfile, path: Path) -> None:
 
 def toml_from_profile(profile: HardwareProfile) -> str:
     """TOML of everything that is known; plain values first, tables after them."""
-    values = {k: v for k, v in msgspec.to_builtins(profile).items() if v not in (None, "", [], (), {})}
+    required = {field.name for field in msgspec.structs.fields(HardwareProfile) if field.required}
+    values = {k: v for k, v in msgspec.to_builtins(profile).items() if k in required or v not in (None, "", [], (), {})}
     return "\n".join(_lines(values, "")).strip() + "\n"
 
 
@@ -125,3 +127,10 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def checked_precision(precision: str | None) -> Precision | None:
+    """A precision as typed by a person. Raises EdgenasError for anything but fp32, fp16 and int8."""
+    if precision is not None and precision not in BYTES:
+        raise EdgenasError(f"precision {precision!r} is not known: choose {', '.join(BYTES)}")
+    return cast("Precision | None", precision)

@@ -298,11 +298,7 @@ def trust_words(facts: Facts) -> Pairs:
             continue
         text = f"{trust(profile)}; confidence: {profile.confidence}"
         if (card := profile.calibration) is not None:
-            text += (
-                f". On {card.held_out} networks that the fit never saw: Spearman {card.spearman:.3f}, mean error "
-                f"{100 * card.mape:.1f} %, {100 * card.within_5:.0f} % within 5 %, {100 * card.within_10:.0f} % within 10 %, "
-                f"worst underestimate {100 * card.worst_under:.1f} % ({card.source}, {card.date})"
-            )
+            text += f". {card.in_words}"
         pairs.append((name, text))
     return pairs
 
