@@ -10,6 +10,7 @@ from edgenas.cli.agent import agent
 from edgenas.cli.bench import bench
 from edgenas.cli.calibrate import calibrate
 from edgenas.cli.describe import describe
+from edgenas.cli.faces import faces
 from edgenas.cli.front import front
 from edgenas.cli.init import init
 from edgenas.cli.predict import predict
@@ -60,6 +61,7 @@ app.command()(replay)
 app.command()(report)
 app.command()(targets)
 app.command()(train)
+app.add_typer(faces, name="faces")
 
 
 def main() -> None:

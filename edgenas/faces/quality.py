@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -28,6 +28,14 @@ class QualityRules(Record, frozen=True):
     max_roll_deg: float = 40.0
     max_yaw: float = 0.45  # nose to the middle between the eyes, in eye distances
     several_faces: SeveralFaces = "refuse"
+
+
+def quality_rules(several_faces: str) -> QualityRules:
+    """The default bounds with a policy for several faces, by name."""
+    for policy in get_args(SeveralFaces):
+        if policy == several_faces:
+            return QualityRules(several_faces=policy)
+    raise EdgenasError(f"several faces: {several_faces!r} is unknown; possible: {', '.join(get_args(SeveralFaces))}")
 
 
 class QualityError(EdgenasError):

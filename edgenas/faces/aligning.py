@@ -1,0 +1,54 @@
+"""Folders of photographs -> folders of aligned faces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from edgenas.errors import DataError
+from edgenas.faces.detectors import Detector
+from edgenas.faces.images import SUFFIXES, image_from_file
+from edgenas.faces.quality import QualityError, QualityRules, face_from_image
+from edgenas.records import Record
+
+
+class Aligned(Record, frozen=True):
+    """How many faces were written, and which files were refused, with the reason."""
+
+    aligned: int
+    refused: tuple[tuple[str, str], ...]
+
+    def counts(self) -> dict[str, int]:
+        """Refusals by reason, the most frequent first."""
+        return dict(Counter(reason for _, reason in self.refused).most_common())
+
+
+def align_folders(root: Path, out: Path, detector: Detector, rules: QualityRules) -> Aligned:
+    """One aligned PNG for every image of every person under `root`, under the same names; images that are refused or cannot
+    be decoded are told, never written."""
+    files = sorted(file for file in root.glob("*/*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DataError(f"{root} holds no images in folders: one folder of images per person is needed")
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty: name a new folder")
+    refused: list[tuple[str, str]] = []
+    for file in files:
+        reason = _align_one(file, out / file.parent.name / f"{file.stem}.png", detector, rules)
+        if reason:
+            refused.append((str(file), reason))
+    return Aligned(len(files) - len(refused), tuple(refused))
+
+
+def _align_one(file: Path, target: Path, detector: Detector, rules: QualityRules) -> str:
+    """Write the face; or the reason why not."""
+    try:
+        face = face_from_image(image_from_file(file), detector, rules)
+    except QualityError as error:
+        return error.reason
+    except DataError:
+        return "not_decodable"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(face).save(target)
+    return ""

@@ -1,0 +1,132 @@
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from edgenas.cli.main import app
+from edgenas.errors import EdgenasError
+from edgenas.export.faces import with_face_input
+from edgenas.export.onnx import onnx_from_network
+from edgenas.faces.images import image_from_file
+from edgenas.faces.readers import FaceImages, write_folders
+from edgenas.tasks.faces import raw_pixels
+from edgenas.tasks.synthetic_faces import draw_faces
+from tests.export.test_faces import architecture, network_of
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    arch = architecture()
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    onnx.save(with_face_input(onnx_from_network(network_of(arch), arch), arch), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve drawn people, four images each."""
+    root = tmp_path_factory.mktemp("people")
+    images, labels = draw_faces(12, 4, 56, 1, seed=1)
+    write_folders(FaceImages(raw_pixels(images), labels, tuple(f"p{i:02d}" for i in range(12))), root)
+    return root
+
+
+def run(*arguments: object) -> dict[str, object]:
+    result = CliRunner().invoke(app, ["faces", *map(str, arguments), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
+
+
+def test_eval_prints_the_report_of_any_folder_of_identities(model: Path, people: Path) -> None:
+    report = run("eval", "--model", model, "--data", people)
+    assert report["pairs"] == {"genuine": 12 * 6, "impostor": 66 * 16}
+    assert report["tar_at_far"]["1e-4"] == "insufficient data"
+    assert report["tar_at_far"]["1e-1"]["interval"][0] <= report["tar_at_far"]["1e-1"]["value"]
+    assert report["auc_interval"][0] <= report["auc"] <= report["auc_interval"][1]
+    assert set(report["baselines"]) == {"pixels", "lda"}
+    assert 0 <= report["baselines"]["pixels"]["auc"] <= 1
+    text = CliRunner().invoke(app, ["faces", "eval", "--model", str(model), "--data", str(people), "--no-baselines"])
+    assert "12 people, 48 images" in text.stdout
+
+
+def test_eval_of_a_verification_set_follows_the_ten_fold_protocol(model: Path, people: Path, tmp_path: Path) -> None:
+    files = [sorted(folder.iterdir()) for folder in sorted(people.iterdir())]
+    encoded, same = [], []
+    for person in range(12):
+        encoded += [files[person][0].read_bytes(), files[person][1].read_bytes()]
+        encoded += [files[person][0].read_bytes(), files[(person + 1) % 12][0].read_bytes()]
+        same += [True, False]
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps((encoded, same)))
+    report = run("eval", "--model", model, "--data", tmp_path / "lfw.bin")
+    assert report["pairs"] == {"genuine": 12, "impostor": 12}
+    assert 0 <= report["ten_fold"]["mean"] <= 100
+    assert report["auc_interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "--model", "nowhere", "--data", "."], "nowhere does not exist"),
+        (["eval", "--model", "{model}", "--data", "nowhere"], "name a folder with one folder per person"),
+        (["eval", "--model", "{model}", "--data", ".", "--precision", "int8"], "--precision int8 is for bundles"),
+        (["calibrate", "--model", "{people}", "--data", "{people}"], "holds no bundle"),
+        (["align", "--detector", "haar", "--data", ".", "--out", "x"], "unknown detector 'haar'"),
+    ],
+)
+def test_mistakes_are_one_line(model: Path, people: Path, arguments: list[str], message: str) -> None:
+    filled = [argument.format(model=model, people=people) for argument in arguments]
+    result = CliRunner().invoke(app, ["faces", *filled])
+    assert isinstance(result.exception, EdgenasError)
+    assert message in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+def test_a_file_that_is_no_recogniser_is_refused(people: Path, tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Relu", ["image"], ["out"])
+    ports = [onnx.helper.make_tensor_value_info(name, 1, [1, 3, 64, 64]) for name in ("image", "out")]
+    graph = onnx.helper.make_graph([node], "g", [ports[0]], [ports[1]])
+    path = tmp_path / "other.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), path)
+    result = CliRunner().invoke(app, ["faces", "eval", "--model", str(path), "--data", str(people)])
+    assert "is no recogniser" in str(result.exception)
+
+
+def test_a_foreign_model_without_its_own_normalisation_is_fed_normalised(
+    model: Path, people: Path, tmp_path: Path
+) -> None:
+    """The same network with Sub and Mul taken out, as InsightFace's newer files are, gives the same figures."""
+    plain = onnx.load(model)
+    source = plain.graph.node[1].output[0]
+    for node in plain.graph.node:
+        node.input[:] = ["image" if name == source else name for name in node.input]
+        node.name = node.name.replace("Mul", "M")
+    del plain.graph.node[:2]
+    onnx.save(plain, tmp_path / "plain.onnx")
+    arguments = ("--data", people, "--no-baselines")
+    ours, theirs = (run("eval", "--model", path, *arguments) for path in (model, tmp_path / "plain.onnx"))
+    assert ours["auc"] == pytest.approx(theirs["auc"], abs=1e-4)
+
+
+def test_align_writes_upright_faces_and_counts_refusals_by_reason(tmp_path: Path) -> None:
+    from edgenas.faces.aligning import align_folders
+    from edgenas.faces.alignment import TEMPLATE
+    from edgenas.faces.detectors import Face
+    from edgenas.faces.quality import QualityRules
+
+    images, _ = draw_faces(2, 1, 112, 3, seed=1)
+    write_folders(FaceImages(images, np.arange(2), ("ada", "bob")), tmp_path / "photos")
+    (tmp_path / "photos" / "ada" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "photos" / "bob" / "black.png").write_bytes(b"")
+
+    def detect(image: np.ndarray) -> tuple[Face, ...]:
+        return (Face((0.0, 0.0, 112.0, 112.0), tuple(map(tuple, TEMPLATE.tolist())), 0.9),)
+
+    result = align_folders(tmp_path / "photos", tmp_path / "out", detect, QualityRules())
+    assert result.aligned == 2
+    assert result.counts() == {"not_decodable": 2}
+    assert np.array_equal(image_from_file(tmp_path / "out" / "ada" / "000000.png"), images[0])
