@@ -17,6 +17,7 @@ from edgenas.cli.predict import predict
 from edgenas.cli.replay import replay
 from edgenas.cli.report import report
 from edgenas.cli.search import search
+from edgenas.cli.space import space
 from edgenas.cli.targets import targets
 from edgenas.cli.train import train
 from edgenas.cli.verify import verify
@@ -59,6 +60,7 @@ app.command()(calibrate)
 app.command()(predict)
 app.command()(replay)
 app.command()(report)
+app.command()(space)
 app.command()(targets)
 app.command()(train)
 app.add_typer(faces, name="faces")

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from edgenas.architectures.chain import ChainSpace
+from edgenas.cli.evolve import decide_evolution, evolution_method
 from edgenas.cli.output import say
 from edgenas.cli.progress import SearchView
 from edgenas.cli.settings import (
@@ -30,6 +31,7 @@ from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, nsga2, random_search, tpe, with_control
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training, refuse_impossible_limit
+from edgenas.methods.nse import refuse_impossible_space
 from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import Choice, HardwareProfile, Study
 from edgenas.remote.boards import measuring
@@ -71,7 +73,10 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
             profile.name != HOST for profile in profiles
         ):  # otherwise known once it is measured
             cost = CostModel(profiles, settings.precision, settings.limits)
-            refuse_impossible_limit(decided["space"], cost, settings.limits)
+            if settings.method == "nse":
+                refuse_impossible_space(decided["space"], cost, settings.limits)
+            else:
+                refuse_impossible_limit(decided["space"], cost, settings.limits)
         if settings.budget is not None:
             decided = within_budget(settings, profiles, where, decided)
         study = study_record(settings, profiles, bool(where.boards), decided)
@@ -109,6 +114,9 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
         fixed_epochs=preset.baseline.epochs,
         epoch_scale=settings.epoch_scale or 1.0,
     )
+    if settings.method == "nse":
+        evolution = decide_evolution(settings, name, task, device)
+        return {"preset": name, "device": device, "task": wanted, "training": training, **evolution}
     rules = rules_from(settings, preset)
     return {"preset": name, "device": device, "task": wanted, "space": space, "training": training, "rules": rules}
 
@@ -157,7 +165,7 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -
         hook = measuring(where.boards, where.token_file, profiles, precision, store, say)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
-        method = _method(study, training, cost)
+        method = _evolution(store, training, cost) if study.method == "nse" else _method(study, training, cost)
         executor = stack.enter_context(executor_of(study, cost, where))
         budget = decided["asked"]["budget"]
         view = stack.enter_context(SearchView(study, objective_of(study), 60 * budget if budget else None))
@@ -201,6 +209,14 @@ def _method(study: Study, training: Training, cost: CostModel) -> Method:
     if decided["asked"]["control"] == "random":
         method = with_control(method, space, training, cost, limits, seed)
     return method
+
+
+def _evolution(store: Store, training: Training, cost: CostModel) -> Method:
+    """NSE trains its supernets in this process, on the study's own data."""
+    from edgenas.tasks import TaskSettings, load_task
+
+    task = load_task(msgspec.convert(store.study.settings["task"], type=TaskSettings))
+    return evolution_method(store, task, training, cost)
 
 
 def executor_of(study: Study, cost: CostModel, where: Where) -> AbstractContextManager[Executor]:

@@ -165,6 +165,17 @@ def target_of(space: MultiBranchSpace, rules: NseRules, economy: Economy) -> flo
     return min(rules.limit_share * limit, whole.base + one_each * rules.operations / 2)
 
 
+def refuse_impossible_space(space: MultiBranchSpace, cost: CostOf, limits: Limits) -> None:
+    """Raise LimitError where not even the cheapest operation of the pool in every cell that needs one keeps the limits."""
+    smallest = space.member(tuple((0,) if kind != "N" else () for kind in space.kinds))
+    broken = limits.broken(cost(smallest))
+    if broken:
+        raise LimitError(
+            f"no network of this space meets the limit: its smallest member, one small operation in every cell that changes the "
+            f"channels, has {', '.join(broken)}: raise the limit, or set fewer channels under [rules]"
+        )
+
+
 def _beginning(space: MultiBranchSpace, start: Start | None, seed: int) -> tuple[CellOps, tuple[Scored, ...], CellOps]:
     """(kept, survivors, pending): per cell a random order of the pool, once; without what another search tried before."""
     rng = np.random.default_rng([seed, 0])
@@ -317,7 +328,7 @@ def _decision(played: Round) -> Decision:
     operations = sum(len(ops) for ops in plan.subspace)
     dropped = sum(alpha is None for alphas in played.fitness for alpha in alphas)
     reason = (
-        f"kept {sum(map(len, played.kept))} of {operations} operations ({dropped} dropped on the way); scored "
+        f"round {plan.number}: kept {sum(map(len, played.kept))} of {operations} operations ({dropped} dropped on the way); scored "
         f"{len(played.networks)} networks, front of {len(played.survivors)}, the best at {best.cost:.4g} {plan.unit}"
     )
     return Decision(f"round {plan.number}", "accept", reason, score=100 - best.error)

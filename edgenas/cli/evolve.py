@@ -1,0 +1,202 @@
+"""`edgenas search --method nse`: what the settings decide for an evolving space, and the search that runs what is decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from edgenas.architectures.multibranch import MultiBranchSpace, cell_kinds
+from edgenas.architectures.subspace import Round, union
+from edgenas.cli.output import say
+from edgenas.cli.settings import SearchSettings
+from edgenas.cli.studies import study_folder
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.hardware.cost import CostModel
+from edgenas.methods import Method
+from edgenas.methods.ladder import Training
+from edgenas.methods.nse import NseRules, Start, nse
+from edgenas.records import Choice, Head, Record
+from edgenas.report.front import objective_of
+from edgenas.store import Store
+
+if TYPE_CHECKING:
+    from edgenas.tasks import Task
+
+LARGE_IMAGES = 128  # px, from which on the published configurations are taken
+PUBLISHED_CHANNELS = {"NER": (16, 24, 40, 80, 96, 192, 320), "NR": (16, 32, 64, 128, 256)}
+PUBLISHED_REPEATS = {"NER": (1, 3, 3, 3, 3, 3), "NR": (1, 3, 3, 7, 3)}
+
+
+class NsePreset(Record, frozen=True):
+    """The space's size and the schedule that suits it. Every number can be set under [rules]."""
+
+    pool: Literal[19, 27, 72]
+    channels: int  # of the stem; they double with every halving of the image
+    cells: int  # per stage
+    stem_stride: int
+    tail_channels: int
+    rules: NseRules
+    supernet_epochs: int  # per round
+    fitness_lr: float
+    calibration_batches: int
+
+
+PRESETS = {
+    "tiny": NsePreset(
+        19,
+        channels=8,
+        cells=2,
+        stem_stride=2,
+        tail_channels=128,
+        rules=NseRules(networks=60, cheap_networks=12, finals=4, channel_step=4),
+        supernet_epochs=5,
+        fitness_lr=0.05,
+        calibration_batches=8,
+    ),
+    "t": NsePreset(
+        27,
+        channels=16,
+        cells=3,
+        stem_stride=1,
+        tail_channels=256,
+        rules=NseRules(networks=200, cheap_networks=30, finals=8, channel_step=4),
+        supernet_epochs=10,
+        fitness_lr=0.02,
+        calibration_batches=20,
+    ),
+    "m": NsePreset(
+        27,
+        channels=32,
+        cells=3,
+        stem_stride=1,
+        tail_channels=512,
+        rules=NseRules(networks=500, cheap_networks=50, finals=8, channel_step=8),
+        supernet_epochs=30,
+        fitness_lr=0.01,
+        calibration_batches=50,
+    ),
+}
+PUBLISHED = NsePreset(27, 16, 3, 2, 1024, NseRules(), 100, 0.005, 50)
+SHAPE_RULES = ("channels", "cells", "stem_stride", "tail_channels")
+
+
+def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, device: str) -> dict[str, Any]:
+    """Space, rules and supernet training for these settings, as written into the study."""
+    from edgenas.training.recipes import recipe_from_name
+    from edgenas.training.supernet_training import SupernetRules
+
+    side = task.preprocessing.input_size
+    if preset_name not in PRESETS:
+        raise EdgenasError(f"preset {preset_name} is not one of nse: choose {', '.join(PRESETS)}")
+    preset = PUBLISHED if side >= LARGE_IMAGES and preset_name != "tiny" else PRESETS[preset_name]
+    pool = settings.pool or preset.pool
+    epochs = int(settings.rules.get("supernet_epochs", preset.supernet_epochs))
+    supernet = SupernetRules(
+        recipe_from_name("supernet", task, device, epochs),
+        preset.fitness_lr,
+        calibration_batches=preset.calibration_batches,
+    )
+    values = _rules_asked(settings, supernet)
+    rules = _changed(preset.rules, values)
+    if settings.rounds is not None:
+        rules = msgspec.structs.replace(rules, rounds=settings.rounds)
+    if settings.control == "random":
+        rules = msgspec.structs.replace(rules, control=rules.finals)
+    shape = _changed(preset, values)
+    if preset is PUBLISHED:
+        space = _published_space(pool, task.head, task.preprocessing.channels, side)
+        rules = msgspec.structs.replace(rules, operations=6 if pool == 19 else 5)
+    else:
+        space = small_space(pool, shape, task.head, task.preprocessing.channels, side)
+    return {
+        "space": space,
+        "rules": rules,
+        "supernet": _changed(supernet, values),
+        "start": start_from(settings.from_study, space) if settings.from_study else None,
+    }
+
+
+def small_space(
+    pool: Literal[19, 27, 72], shape: NsePreset, head: Head, in_channels: int, image_size: int
+) -> MultiBranchSpace:
+    """Stages of `cells` cells; a stage halves the image while at least 4x4 is left of it, and doubles the channels."""
+    side, stem_stride = image_size, shape.stem_stride
+    if side < 4 * stem_stride * 2:  # so small that the stem would leave no room for a second stage
+        stem_stride = 1
+    side = -(-side // stem_stride)
+    kinds, channels = "N" * shape.cells, [shape.channels]
+    while -(-side // 2) >= 4:
+        side = -(-side // 2)
+        kinds += "R" + "N" * (shape.cells - 1)
+        channels.append(2 * channels[-1])
+    return MultiBranchSpace(
+        pool, kinds, tuple(channels), head, in_channels, image_size, stem_stride, shape.tail_channels
+    )
+
+
+def _published_space(pool: Literal[19, 27, 72], head: Head, in_channels: int, image_size: int) -> MultiBranchSpace:
+    """The authors' cells: NR for the pool of 19 (latency on a GPU), NER for the others."""
+    template = "NR" if pool == 19 else "NER"
+    kinds = cell_kinds(template, PUBLISHED_REPEATS[template])
+    return MultiBranchSpace(pool, kinds, PUBLISHED_CHANNELS[template], head, in_channels, image_size)
+
+
+def start_from(name: str, space: MultiBranchSpace) -> Start:
+    """What a finished NSE study leaves to a search on `space`. Raises StudyError where their operations or cells differ."""
+    folder = study_folder(name)
+    with Store.read(folder) as store:
+        rounds = list(store.all("round", Round).values())
+        finished = store.get("choice", "choice", Choice) is not None
+    if not rounds or not finished:
+        raise StudyError(f"{folder} holds no finished nse search: finish it first, or leave --from out")
+    there, last = rounds[-1].plan.space, rounds[-1]
+    if there.pool != space.pool and (there.pool, space.pool) != (27, 72):
+        raise StudyError(
+            f"{folder} has the pool of {there.pool}, this search that of {space.pool}: --from goes from 27 to 72, or stays"
+        )
+    if there.kinds != space.kinds:
+        raise StudyError(
+            f"{folder} has cells {there.kinds}, this search {space.kinds}: choose the same preset and image size"
+        )
+    tried = union([played.plan.subspace for played in rounds], len(space.kinds))
+    return Start(last.kept, tried, last.survivors)
+
+
+def evolution_method(store: Store, task: Task, training: Training, cost: CostModel) -> Method:
+    """The generator of an NSE study, with the supernets that it trains. All finals are trained for the same epochs."""
+    from edgenas.training.evolution import Evolution
+    from edgenas.training.supernet_training import SupernetRules
+
+    study = store.study
+    decided = study.settings
+    supernet = msgspec.convert(decided["supernet"], type=SupernetRules)
+    return nse(
+        msgspec.convert(decided["space"], type=MultiBranchSpace),
+        msgspec.convert(decided["rules"], type=NseRules),
+        Evolution(task, supernet, store, study.seed, decided["device"], say),
+        msgspec.structs.replace(training.recipe, epochs=max(1, round(training.recipe.epochs * training.epoch_scale))),
+        cost,
+        study.limits,
+        study.seed,
+        objective_of(study),
+        msgspec.convert(decided["start"], type=Start | None),
+    )
+
+
+def _rules_asked(settings: SearchSettings, supernet: Record) -> dict[str, float]:
+    of_supernet = ("supernet_epochs", *(name for name in supernet.__struct_fields__ if name != "recipe"))
+    known = (*NseRules.__struct_fields__, *of_supernet, *SHAPE_RULES)
+    unknown = sorted(set(settings.rules) - set(known))
+    if unknown:
+        raise EdgenasError(f"[rules] {', '.join(unknown)}: method nse has no such rule; it has {', '.join(known)}")
+    return settings.rules
+
+
+def _changed(record: Any, values: dict[str, float]) -> Any:
+    """The record with those of the values that are its fields."""
+    fields = {name: value for name, value in values.items() if name in record.__struct_fields__}
+    try:
+        return msgspec.convert({**msgspec.to_builtins(record), **fields}, type=type(record), strict=False)
+    except msgspec.ValidationError as error:
+        raise EdgenasError(f"[rules]: {error}") from error
