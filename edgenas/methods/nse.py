@@ -325,11 +325,11 @@ def _choice(trials: tuple[Trial, ...], score: str, rounds: int) -> Choice:
 def _decision(played: Round) -> Decision:
     plan = played.plan
     best = min(played.survivors, key=_by_error)
-    operations = sum(len(ops) for ops in plan.subspace)
+    looked_at = sum(map(len, plan.subspace))
     dropped = sum(alpha is None for alphas in played.fitness for alpha in alphas)
     reason = (
-        f"round {plan.number}: kept {sum(map(len, played.kept))} of {operations} operations ({dropped} dropped on the way); scored "
-        f"{len(played.networks)} networks, front of {len(played.survivors)}, the best at {best.cost:.4g} {plan.unit}"
+        f"round {plan.number}: kept {sum(map(len, played.kept))} of {looked_at} operations ({dropped} dropped in training), "
+        f"scored {len(played.networks)} networks, front of {len(played.survivors)}, best at {best.cost:.4g} {plan.unit}"
     )
     return Decision(f"round {plan.number}", "accept", reason, score=100 - best.error)
 

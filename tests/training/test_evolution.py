@@ -1,0 +1,116 @@
+"""Supernets on digits: trained, stopped, gone on with, scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
+from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan
+from edgenas.errors import StudyError, TrainingError
+from edgenas.records import Limits, Recipe, Study
+from edgenas.store import Store
+from edgenas.tasks import Task
+from edgenas.training.evolution import Evolution, recalibrate
+from edgenas.training.supernet import Supernet
+from edgenas.training.supernet_training import SupernetRules
+
+STUDY = Study("nse", "classification", "digits", (), "fp32", Limits(), 0, {})
+RECIPE = Recipe("supernet", 3, 64, 0.1, nesterov=True, decay_norm_and_bias=False, warmup_epochs=1.0, crop_padding=1)
+RULES = SupernetRules(RECIPE, fitness_lr=0.3, drop_below=-0.5, calibration_batches=2)
+SUBSPACE: CellOps = ((0, 3, 9), (1, 13, 4))
+NETWORKS: tuple[CellOps, ...] = (((), (1,)), ((0, 3), (4, 13)), ((9,), (1, 4, 13)))
+
+
+class Stopped(Exception):
+    """As if the process had been killed."""
+
+
+def plan(task: Task) -> RoundPlan:
+    side, head = task.preprocessing.input_size, task.head
+    space = MultiBranchSpace(19, "NR", (4, 8), head, 1, side, stem_stride=1, tail_channels=16)
+    cost = AdditiveCost(0.1, ((0.1, 0.2, 0.9), (0.1, 0.2, 0.9)))
+    return RoundPlan(1, 5, space, SUBSPACE, ((9,), ()), cost, 0.4, "M MACs")
+
+
+def play(
+    task: Task, folder: Path, stop_after: str = "never", rules: SupernetRules = RULES
+) -> tuple[Fitness, tuple[float, ...]]:
+    """Train and score one round; `stop_after`: part of the progress line after which the process is gone."""
+
+    def tell(line: str) -> None:
+        if stop_after in line:
+            raise Stopped
+
+    with Store.create(folder, STUDY) as store:
+        evolution = Evolution(task, rules, store, 0, "cpu", tell)
+        fitness = evolution.train(plan(task))
+        return fitness, evolution.errors(plan(task), NETWORKS)
+
+
+def test_training_that_is_stopped_after_any_epoch_goes_on_to_the_same_end(tmp_path: Path, digits: Task) -> None:
+    whole = play(digits, tmp_path / "whole")
+    for epoch in (1, 2, 3):
+        folder = tmp_path / f"stopped-{epoch}"
+        with pytest.raises(Stopped):
+            play(digits, folder, f"epoch {epoch}/3")
+        assert play(digits, folder) == whole
+    assert not list(tmp_path.glob("*/supernet/*.partial"))
+
+
+def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path, digits: Task) -> None:
+    other = msgspec.structs.replace(RULES, fitness_lr=0.1)
+    expected = play(digits, tmp_path / "fresh")
+    play(digits, tmp_path / "study", rules=other)
+    store_folder = tmp_path / "study"
+    (store_folder / "study.db").unlink()  # the scores of the other training with it
+    assert play(digits, store_folder) == expected
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, digits: Task) -> None:
+    play(digits, tmp_path)
+    checkpoint = tmp_path / "supernet" / "round-01.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(StudyError, match=r"round-01\.safetensors is damaged .* remove it"):
+        play(digits, tmp_path)
+
+
+def test_unfit_operations_are_dropped_but_protected_ones_stay(tmp_path: Path, digits: Task) -> None:
+    fitness, _ = play(digits, tmp_path, rules=msgspec.structs.replace(RULES, cost_weight=50.0))
+    assert fitness[0][2] is not None  # dear, but of the previous front
+    assert fitness[0][2] < -0.5
+    assert sum(alpha is not None for alpha in fitness[1]) == 2  # an R cell keeps two
+    assert fitness[1][2] is None
+
+
+def test_a_networks_score_does_not_depend_on_what_was_scored_before(tmp_path: Path, digits: Task) -> None:
+    with Store.create(tmp_path / "a", STUDY) as store:
+        evolution = Evolution(digits, RULES, store, 0, "cpu")
+        evolution.train(plan(digits))
+        forwards = evolution.errors(plan(digits), NETWORKS)
+    with Store.create(tmp_path / "b", STUDY) as store:
+        evolution = Evolution(digits, RULES, store, 0, "cpu")
+        evolution.train(plan(digits))
+        backwards = evolution.errors(plan(digits), NETWORKS[::-1])
+    assert forwards == backwards[::-1]
+    assert all(0 <= error <= 100 for error in forwards)
+
+
+def test_recalibrated_statistics_are_the_average_over_the_batches(digits: Task, tmp_path: Path) -> None:
+    with Store.create(tmp_path, STUDY) as store:
+        data = Evolution(digits, RULES, store, 0, "cpu").data.plain
+    torch.manual_seed(0)
+    supernet = Supernet(plan(digits))
+    with torch.no_grad():
+        recalibrate(supernet, ((), (1,)), data, RULES)
+        stem = [supernet.stem.conv(data.input(data.framed[i * 64 : i * 64 + 64])).mean((0, 2, 3)) for i in range(2)]
+    torch.testing.assert_close(supernet.stem.norm.running_mean, sum(stem) / 2)
+
+
+def test_a_loss_that_is_no_number_stops_the_search(tmp_path: Path, digits: Task) -> None:
+    hot = msgspec.structs.replace(RECIPE, lr=1e30, warmup_epochs=0.0)
+    with pytest.raises(TrainingError, match="the supernet's loss is (nan|inf) in round 1, epoch"):
+        play(digits, tmp_path, rules=msgspec.structs.replace(RULES, recipe=hot))
