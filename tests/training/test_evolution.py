@@ -25,7 +25,7 @@ SUBSPACE: CellOps = ((0, 3, 9), (1, 13, 4))
 NETWORKS: tuple[CellOps, ...] = (((), (1,)), ((0, 3), (4, 13)), ((9,), (1, 4, 13)))
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """As if the process had been killed."""
 
 
@@ -43,7 +43,7 @@ def play(
 
     def tell(line: str) -> None:
         if stop_after in line:
-            raise Stopped
+            raise StoppedError
 
     with Store.create(folder, STUDY) as store:
         evolution = Evolution(task, rules, store, 0, "cpu", tell)
@@ -55,7 +55,7 @@ def test_training_that_is_stopped_after_any_epoch_goes_on_to_the_same_end(tmp_pa
     whole = play(digits, tmp_path / "whole")
     for epoch in (1, 2, 3):
         folder = tmp_path / f"stopped-{epoch}"
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             play(digits, folder, f"epoch {epoch}/3")
         assert play(digits, folder) == whole
     assert not list(tmp_path.glob("*/supernet/*.partial"))
@@ -112,5 +112,5 @@ def test_recalibrated_statistics_are_the_average_over_the_batches(digits: Task, 
 
 def test_a_loss_that_is_no_number_stops_the_search(tmp_path: Path, digits: Task) -> None:
     hot = msgspec.structs.replace(RECIPE, lr=1e30, warmup_epochs=0.0)
-    with pytest.raises(TrainingError, match="the supernet's loss is (nan|inf) in round 1, epoch"):
+    with pytest.raises(TrainingError, match=r"the supernet's loss is (nan|inf) in round 1, epoch"):
         play(digits, tmp_path, rules=msgspec.structs.replace(RULES, recipe=hot))
