@@ -61,6 +61,10 @@ def measuring(
 ) -> Iterator[tuple[Measure | None, str | None]]:
     """The `measure` and `measured` of a search's CostModel: on boards where some are given, on this machine for the target
     host-cpu, (None, None) where everything is predicted."""
+    if store.study.limits.energy_mj is not None and not urls:
+        raise EdgenasError(
+            "a limit on energy needs a board that measures its power: give --board, or leave the limit out"
+        )
     here = [profile for profile in profiles if profile.name == "host-cpu"]
     if not urls:
         hook = measuring_here(store, here[0], precision, timing=timing, say=say) if here else None
@@ -117,6 +121,10 @@ class Boards:
             except BoardAway as away:
                 failures.append(str(away))
                 continue
+            if self.store.study.limits.energy_mj is not None and not info["device"]["power_mw"]:
+                raise EdgenasError(
+                    f"board {board.url} has no power sensor, and there is a limit on energy: leave one of them out"
+                )
             how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), fp32"
             self.say(f"board {board.url}: {info['device']['model']}, {how}")
             if (info["runtime"], "fp32") != (self.profile.runtime, self.profile.precision):

@@ -10,6 +10,7 @@ import msgspec
 from edgenas.records import Choice, Study, Trial
 
 CONTROL = "control"
+Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
 
 
 def objective_of(study: Study) -> str:
@@ -18,7 +19,8 @@ def objective_of(study: Study) -> str:
 
 
 def front(trials: Sequence[Trial], objective: str, profile: str) -> list[Trial]:
-    """Trained trials that no other beats in score, latency on `profile` and parameters at once; fastest first."""
+    """Trained trials that no other beats in score, latency and energy (where measured) on `profile`, and parameters at once;
+    fastest first."""
     points = {}
     for trial in trials:
         if trial.status == "complete":
@@ -121,10 +123,11 @@ def network_words(architecture: dict[str, Any]) -> str:
     return str(architecture["type"])
 
 
-def _point(trial: Trial, objective: str, profile: str) -> tuple[float, float, int]:
+def _point(trial: Trial, objective: str, profile: str) -> Point:
     latency = trial.cost.latencies.get(profile)
-    return (-trial.scores[objective], latency.ms if latency else 0.0, trial.cost.params)
+    ms, energy_mj = (latency.ms, latency.energy_mj or 0.0) if latency else (0.0, 0.0)
+    return -trial.scores[objective], ms, energy_mj, trial.cost.params
 
 
-def _dominates(a: tuple[float, float, int], b: tuple[float, float, int]) -> bool:
+def _dominates(a: Point, b: Point) -> bool:
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))

@@ -113,6 +113,17 @@ def test_boards_that_never_answer_or_cannot_be_are_one_line(store: Store, token:
         open_board("ftp://x")
 
 
+def test_a_limit_on_energy_needs_a_board_that_measures_power(tmp_path: Path, token: str) -> None:
+    study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(energy_mj=5.0), 0, {})
+    with Store.create(tmp_path / "thrifty", study) as store, listening(token=token) as board:
+        if board.board.info()["device"]["power_mw"]:
+            pytest.skip("this machine has power sensors")
+        with pytest.raises(EdgenasError, match="has no power sensor, and there is a limit on energy"):
+            measuring([board.url], None, [HOST], None, store).__enter__()
+        with pytest.raises(EdgenasError, match="needs a board that measures its power"):
+            measuring([], None, [HOST], None, store).__enter__()
+
+
 def test_without_boards_only_this_machine_is_measured(store: Store) -> None:
     with measuring([], None, [JETSON], None, store) as nothing:
         assert nothing == (None, None)
