@@ -1,0 +1,46 @@
+"""Blocks of the documentation that are marked sh or python run, page by page, in order."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, blocks, name, pages
+
+PAGES = pages()
+SHELL = [page for page in PAGES if any(block.language == "sh" for block in blocks(page))]
+PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SHELL, ids=name)
+def test_the_shell_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
+    tool = tmp_path / "bin" / "edgenas"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m edgenas "$@"\n')
+    tool.chmod(0o755)
+    work = tmp_path / "work"
+    work.mkdir()
+    path = f"{tool.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    script = "set -eu\n" + "\n".join(block.text for block in blocks(page) if block.language == "sh")
+    done = subprocess.run(["sh", "-c", script], cwd=work, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=name)
+def test_the_python_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(block.text for block in blocks(page) if block.language == "python"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
