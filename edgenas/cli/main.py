@@ -11,6 +11,9 @@ from edgenas.cli.bench import bench
 from edgenas.cli.calibrate import calibrate
 from edgenas.cli.describe import describe
 from edgenas.cli.faces import faces
+from edgenas.cli.bundle import bundle
+from edgenas.cli.describe import describe
+from edgenas.cli.export import export
 from edgenas.cli.front import front
 from edgenas.cli.init import init
 from edgenas.cli.predict import predict
@@ -58,6 +61,8 @@ app.command()(front)
 app.command()(init)
 app.command()(calibrate)
 app.command()(predict)
+app.command()(export)
+app.add_typer(bundle, name="bundle")
 app.command()(replay)
 app.command()(report)
 app.command()(space)

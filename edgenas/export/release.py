@@ -159,8 +159,14 @@ def versions() -> dict[str, str]:
 def _build_all(trained: Trained, wishes: Wishes, notes: list[str]) -> list[Built]:
     """FP32 always, since the others are judged by it, and then what was asked for."""
     profile = trained.profile
+    shape = trained.task.preprocessing
     plain = onnx_from_network(
-        trained.network, trained.architecture, opset=profile.onnx_opset, ir=profile.onnx_ir, metadata=_metadata(trained)
+        trained.network,
+        trained.architecture,
+        opset=profile.onnx_opset,
+        ir=profile.onnx_ir,
+        input_shape=(shape.channels, shape.input_size, shape.input_size),
+        metadata=_metadata(trained),
     )
     built = [_build(trained, wishes, "fp32", plain)]
     for precision in PRECISIONS[1:]:

@@ -1,0 +1,168 @@
+"""`edgenas export`: a trained network as a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgenas.cli.output import emit, say, table
+
+if TYPE_CHECKING:
+    from edgenas.bundle import Bundle
+    from edgenas.export.release import Trained, Wishes
+    from edgenas.records import FinalTraining
+    from edgenas.store import Store
+
+
+def export(
+    study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
+    out: Path = typer.Option(..., help="Folder to write; an older bundle there is replaced."),
+    trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
+    precision: str = typer.Option("fp32", help="Comma-separated: fp32, fp16, int8; or auto: the fastest that passes."),
+    target: str | None = typer.Option(None, help="Profile that sets opset and IR; the study's own if left out."),
+    input_type: str = typer.Option("float32", "--input", help="float32, or uint8: pixels, normalised inside the model."),
+    max_drop: float = typer.Option(0.5, help="Points that FP16 or INT8 may lose on the validation split."),
+    engine: bool = typer.Option(False, help="Also build a TensorRT engine for this machine."),
+    triton: Path | None = typer.Option(None, help="Also write a Triton model repository there."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Export a trained network as ONNX, prove that it computes the same, and write a bundle.
+
+    Example: edgenas export --out bundle --precision fp32,fp16,int8
+    """
+    from edgenas.cli.studies import study_folder
+    from edgenas.export.release import bundle_from_trained
+    from edgenas.store import Store
+
+    wishes = wishes_from(precision, input_type, max_drop)
+    folder = study_folder(study)
+    with Store.read(folder) as store:
+        trained = trained_from_store(store, trial, target)
+    bundle = bundle_from_trained(out, trained, wishes)
+    document, text = document_of(bundle), text_of(bundle)
+    for note in bundle.manifest.notes:
+        say(note)
+    if triton is not None:
+        from edgenas.export.triton import write_triton
+
+        document["triton"] = str(write_triton(bundle, triton))
+        text += f"\nTriton repository {document['triton']}"
+    if engine:
+        from edgenas.runtimes.tensorrt import engine_from_onnx
+
+        chosen = bundle.manifest.chosen_precision
+        document["engine"] = str(engine_from_onnx(bundle.path(chosen), chosen).path)
+        text += f"\nengine {document['engine']}"
+    emit(document, as_json=as_json, text=text)
+
+
+def wishes_from(precision: str, input_type: str, max_drop: float) -> Wishes:
+    """The options, checked."""
+    from edgenas.errors import EdgenasError
+    from edgenas.export.release import PRECISIONS, Wishes
+
+    if input_type not in ("float32", "uint8"):
+        raise EdgenasError(f"--input {input_type} was asked for; possible: float32, uint8")
+    uint8 = input_type == "uint8"
+    if precision == "auto":
+        return Wishes(auto=True, uint8=uint8, max_drop=max_drop)
+    names = [name.strip() for name in precision.split(",")]
+    if unknown := [name for name in names if name not in PRECISIONS]:
+        raise EdgenasError(f"precision {', '.join(unknown)} was asked for; possible: {', '.join(PRECISIONS)}, or auto")
+    chosen = tuple(known for name in names for known in PRECISIONS if known == name)
+    return Wishes(tuple(dict.fromkeys(chosen)), uint8=uint8, max_drop=max_drop)
+
+
+def trained_from_store(store: Store, trial: int | None, target: str | None) -> Trained:
+    """The trained network of a trial, the seed that did best on validation. EdgenasError where there is none yet."""
+    import msgspec
+
+    from edgenas.export.recogniser import exported_form
+    from edgenas.export.release import Trained
+    from edgenas.hardware.profile import profile_from_name
+    from edgenas.networks.weights import load_weights
+    from edgenas.tasks import TaskSettings, load_task
+
+    final = final_training(store, trial)
+    settings = msgspec.convert(store.study.settings["task"], type=TaskSettings)
+    if final.data != settings.data:
+        settings = msgspec.structs.replace(settings, data=final.data, search_images=None)
+    best = max(final.runs, key=lambda run: run.val[final.metric])
+    network = load_weights(final.architecture, store.folder / "weights" / Path(best.weights).name)
+    network, task = exported_form(network, load_task(settings))
+    profile = profile_from_name(target or store.study.profiles[0])
+    return Trained(network, final.architecture, task, profile, final.data, final.recipe.fingerprint)
+
+
+def final_training(store: Store, trial: int | None) -> FinalTraining:
+    """The newest final training of a trial: on other data (`train --data .. --from-trained`) where there was one."""
+    from edgenas.errors import StudyError
+    from edgenas.records import Choice, FinalTraining
+
+    choice = store.get("choice", "choice", Choice)
+    if trial is None and choice is None:
+        raise StudyError(f"{store.folder} has no choice yet: run the same `edgenas search` again, or give --trial N")
+    number = trial if trial is not None or choice is None else choice.trial.number
+    trained = store.all("final", FinalTraining)
+    found = {key: final for key, final in trained.items() if final.trial == number}
+    if not found:
+        others = sorted({final.trial for final in trained.values()})
+        hint = f" (trained: {', '.join(map(str, others))})" if others else ""
+        raise StudyError(
+            f"trial {number} of {store.folder} has no trained weights{hint}: "
+            f"run `edgenas train {store.folder} --trial {number}` first"
+        )
+    if len(found) > 1:
+        say(f"trial {number} was trained on {', '.join(f.data for f in found.values())}: taking the last one")
+    return list(found.values())[-1]
+
+
+def document_of(bundle: Bundle) -> dict[str, Any]:
+    """The document of cli.md, with scores and latencies."""
+    import msgspec
+
+    manifest = bundle.manifest
+    files = {
+        precision: {
+            "path": model.artifact.path,
+            "sha256": model.artifact.sha256,
+            "size_mb": model.artifact.size_mb,
+            "opset": model.artifact.opset,
+            "scores": msgspec.to_builtins(model.scores),
+            "latencies": msgspec.to_builtins(model.latencies),
+        }
+        for precision, model in manifest.models.items()
+    }
+    return {
+        "bundle": str(bundle.folder),
+        "files": files,
+        "parity": msgspec.to_builtins(bundle.parity),
+        "chosen_precision": manifest.chosen_precision,
+        "notes": list(manifest.notes),
+    }
+
+
+def text_of(bundle: Bundle) -> str:
+    """One line per precision."""
+    manifest = bundle.manifest
+    metric = next(iter(manifest.models.values())).scores[0].metric
+    header = ("", "precision", "file", "size MB", f"val {metric} %", "latency ms", "max abs", "cosine", "top-1 agreement")
+    rows = []
+    for precision, model in manifest.models.items():
+        parity = bundle.parity[precision]
+        rows.append(
+            (
+                "->" if precision == manifest.chosen_precision else "",
+                precision,
+                model.artifact.path,
+                f"{model.artifact.size_mb:.3f}",
+                f"{model.scores[0].value:.2f}",
+                ", ".join(f"{x.ms:.3f} {x.origin} ({x.profile})" for x in model.latencies),
+                f"{parity.max_abs:.2g}",
+                f"{parity.cosine:.6f}",
+                f"{100 * parity.top1_agreement:.1f} %",
+            )
+        )
+    return table(header, rows) + f"\n\nbundle {bundle.folder}"

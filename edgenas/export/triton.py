@@ -1,0 +1,50 @@
+"""A bundle as a Triton model repository: ONNX Runtime backend, dynamic batching."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+
+from edgenas.bundle import Bundle
+from edgenas.errors import EdgenasError
+
+TYPES = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
+CONFIG = """name: {name}
+platform: "onnxruntime_onnx"
+max_batch_size: {batch}
+input [ {input} ]
+output [ {output} ]
+dynamic_batching {{ max_queue_delay_microseconds: 500 }}
+version_policy: {{ latest {{ num_versions: 1 }} }}
+"""
+LARGEST_BATCH = 64
+
+
+def write_triton(bundle: Bundle, repository: Path) -> Path:
+    """REPOSITORY/<name>/{config.pbtxt, labels.txt, 1/model.onnx} of the chosen precision; another bundle's model is not replaced."""
+    manifest = bundle.manifest
+    folder = repository / manifest.name
+    if folder.exists() and not (folder / "config.pbtxt").is_file():
+        raise EdgenasError(f"{folder} exists and is no Triton model: choose another --triton folder")
+    source = bundle.path(manifest.chosen_precision)
+    model = onnx.load_model(source, load_external_data=False)
+    labels = bool(manifest.labels)
+    output = _port(model.graph.output[0], ', label_filename: "labels.txt"' if labels else "")
+    config = CONFIG.format(
+        name=json.dumps(manifest.name), batch=LARGEST_BATCH, input=_port(model.graph.input[0]), output=output
+    )
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, folder / "1" / "model.onnx")
+    if labels:
+        (folder / "labels.txt").write_text("\n".join(manifest.labels) + "\n", encoding="utf-8")
+    (folder / "config.pbtxt").write_text(config, encoding="utf-8")
+    return folder
+
+
+def _port(value: onnx.ValueInfoProto, more: str = "") -> str:
+    tensor = value.type.tensor_type
+    dims = ", ".join(str(d.dim_value) for d in tensor.shape.dim[1:])  # Triton adds the batch itself
+    return f"{{ name: {json.dumps(value.name)}, data_type: {TYPES[tensor.elem_type]}, dims: [ {dims} ]{more} }}"
