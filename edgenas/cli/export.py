@@ -22,7 +22,9 @@ def export(
     trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
     precision: str = typer.Option("fp32", help="Comma-separated: fp32, fp16, int8; or auto: the fastest that passes."),
     target: str | None = typer.Option(None, help="Profile that sets opset and IR; the study's own if left out."),
-    input_type: str = typer.Option("float32", "--input", help="float32, or uint8: pixels, normalised inside the model."),
+    input_type: str = typer.Option(
+        "float32", "--input", help="float32, or uint8: pixels, normalised inside the model."
+    ),
     max_drop: float = typer.Option(0.5, help="Points that FP16 or INT8 may lose on the validation split."),
     engine: bool = typer.Option(False, help="Also build a TensorRT engine for this machine."),
     triton: Path | None = typer.Option(None, help="Also write a Triton model repository there."),
@@ -148,7 +150,17 @@ def text_of(bundle: Bundle) -> str:
     """One line per precision."""
     manifest = bundle.manifest
     metric = next(iter(manifest.models.values())).scores[0].metric
-    header = ("", "precision", "file", "size MB", f"val {metric} %", "latency ms", "max abs", "cosine", "top-1 agreement")
+    header = (
+        "",
+        "precision",
+        "file",
+        "size MB",
+        f"val {metric} %",
+        "latency ms",
+        "max abs",
+        "cosine",
+        "top-1 agreement",
+    )
     rows = []
     for precision, model in manifest.models.items():
         parity = bundle.parity[precision]

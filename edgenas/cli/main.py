@@ -21,6 +21,7 @@ from edgenas.cli.replay import replay
 from edgenas.cli.report import report
 from edgenas.cli.search import search
 from edgenas.cli.space import space
+from edgenas.cli.serve import serve
 from edgenas.cli.targets import targets
 from edgenas.cli.train import train
 from edgenas.cli.verify import verify
@@ -66,6 +67,7 @@ app.add_typer(bundle, name="bundle")
 app.command()(replay)
 app.command()(report)
 app.command()(space)
+app.command()(serve)
 app.command()(targets)
 app.command()(train)
 app.add_typer(faces, name="faces")

@@ -30,6 +30,7 @@ class Recogniser(nn.Module):
         self.channels = channels
         self.block = SIDE // size
         self.register_buffer("grey", torch.tensor(GREY).reshape(1, 3, 1, 1))
+        self.grey: Tensor
 
     def forward(self, image: Tensor) -> Tensor:
         x = (image - 127.5) * (1 / 127.5)  # (N, 3, 112, 112)

@@ -24,7 +24,7 @@ LARGEST_BATCH = 64
 
 
 def write_triton(bundle: Bundle, repository: Path) -> Path:
-    """REPOSITORY/<name>/{config.pbtxt, labels.txt, 1/model.onnx} of the chosen precision; another bundle's model is not replaced."""
+    """REPOSITORY/<name>/{config.pbtxt, labels.txt, 1/model.onnx} of the chosen precision."""
     manifest = bundle.manifest
     folder = repository / manifest.name
     if folder.exists() and not (folder / "config.pbtxt").is_file():

@@ -1,1 +1,1 @@
-"""A bundle behind HTTP. No torch."""
+"""Bundle -> HTTP: Open Inference Protocol v2 (JSON and binary tensors), images, health, metrics. No torch."""

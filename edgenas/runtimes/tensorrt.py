@@ -1,0 +1,339 @@
+"""TensorRT 8.6, 10.3+ and 11: engines built on the device that runs them, never shipped, never loaded without their sidecar.
+
+Which names exist is asked of the module, not of its version. A Runtime made without a driver crashes the process, so the
+driver is asked first, by ctypes, and building happens in a child process (tensorrt_build.py). Builder and parser were not run
+by us on any version: only the runtime's names are checked, against tensorrt-lean.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.errors import EdgenasError, MissingExtraError
+from edgenas.records import Precision, Record, digest
+from edgenas.runtimes import Arrays, Port
+
+CACHE = "EDGENAS_CACHE"
+DRIVER = "libcuda.so.1"
+LARGEST_BATCH = 64
+BUILD_S = 3600
+SMALL_BOARD_MB = 8500.0  # boards sold as 8 GB and less
+SMALLEST_FREE_MB = 300.0
+INSTALL = (
+    "TensorRT is not installed: on a Jetson `apt install python3-libnvinfer` inside the JetPack container "
+    "(a venv needs --system-site-packages), on a desktop `pip install tensorrt` from NVIDIA's index"
+)
+
+
+class Gpu(Record, frozen=True):
+    """The GPU that an engine is bound to."""
+
+    name: str
+    compute_capability: str
+    driver: int
+
+
+class Sidecar(Record, frozen=True):
+    """What an engine was built from and for; written beside it, compared before it is loaded."""
+
+    onnx_sha256: str
+    tensorrt: str
+    gpu: Gpu
+    precision: Precision
+    batch: int
+    clocks: str = ""  # timings of another power mode choose other kernels
+    engine_sha256: str = ""
+
+
+class Engine(NamedTuple):
+    """A serialized engine on disk and what it is."""
+
+    path: Path
+    sidecar: Sidecar
+
+
+class BuildOrder(Record, frozen=True):
+    """What the child process builds."""
+
+    onnx: str
+    engine: str
+    timing_cache: str
+    precision: Precision
+    batch: int
+    workspace_bytes: int
+
+
+# ---------------------------------------------------------------- probing
+
+
+def probe_gpu(driver: str = DRIVER) -> Gpu:
+    """The first GPU, by the driver alone. EdgenasError where there is no driver or no GPU."""
+    try:
+        cuda = ctypes.CDLL(driver)
+    except OSError:
+        raise EdgenasError(
+            f"TensorRT needs an NVIDIA driver and {driver} cannot be loaded: run on the device (container: --runtime nvidia)"
+        ) from None
+    status = cuda.cuInit(0)
+    if status:
+        raise EdgenasError(
+            f"TensorRT needs a GPU and the driver finds none (cuInit answers {status}): check nvidia-smi or the container"
+        )
+    name, numbers = ctypes.create_string_buffer(256), [ctypes.c_int() for _ in range(3)]
+    cuda.cuDeviceGetName(name, len(name), 0)
+    for number, attribute in zip(
+        numbers, (75, 76), strict=False
+    ):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, 0)
+    cuda.cuDriverGetVersion(ctypes.byref(numbers[2]))
+    return Gpu(name.value.decode(), f"{numbers[0].value}.{numbers[1].value}", numbers[2].value)
+
+
+def tensorrt_module() -> Any:
+    """The installed `tensorrt`. MissingExtraError where it is missing, or only an empty namespace left by a stubs package."""
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise MissingExtraError(INSTALL) from error
+    if not hasattr(tensorrt, "Runtime"):
+        raise MissingExtraError(f"`tensorrt` is an empty namespace (a stubs package?): remove it. {INSTALL}")
+    return tensorrt
+
+
+def free_memory_mb(meminfo: Path = Path("/proc/meminfo")) -> tuple[float, float]:
+    """(available, total) of the system's memory, which boards share with the GPU."""
+    values = {
+        line.split(":")[0]: float(line.split()[1]) / 1e3 for line in meminfo.read_text().splitlines() if ":" in line
+    }
+    return values["MemAvailable"], values["MemTotal"]
+
+
+def workspace_bytes(available_mb: float, total_mb: float) -> int:
+    """A quarter of what is free on boards of 8 GB or less, else half, at most 4 GB. EdgenasError where building cannot work."""
+    if available_mb < SMALLEST_FREE_MB:
+        raise EdgenasError(
+            f"{available_mb:.0f} MB of memory are free, building an engine needs {SMALLEST_FREE_MB:.0f}: "
+            "stop other programs or add swap"
+        )
+    share = 0.25 if total_mb <= SMALL_BOARD_MB else 0.5
+    return int(min(share * available_mb, 4000) * 1e6)
+
+
+# ---------------------------------------------------------------- engines
+
+
+def engine_from_onnx(
+    onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH
+) -> Engine:
+    """The engine of this file for this GPU, from the cache where its sidecar fits exactly, else built now (minutes)."""
+    gpu, trt = probe_gpu(), tensorrt_module()
+    content = onnx.read_bytes()
+    wanted = Sidecar(hashlib.sha256(content).hexdigest(), trt.__version__, gpu, precision, batch, power_mode())
+    cache = folder or cache_folder()
+    path = cache / f"{digest(wanted)}.engine"
+    if (engine := cached_engine(path, wanted)) is not None:
+        return engine
+    timing_cache = cache / f"{digest(trt.__version__, gpu, wanted.clocks)}.timing"
+    order = BuildOrder(
+        str(onnx), f"{path}.part", str(timing_cache), precision, batch, workspace_bytes(*free_memory_mb())
+    )
+    build_in_child(order)
+    built = Path(order.engine)
+    sidecar = msgspec.structs.replace(wanted, engine_sha256=hashlib.sha256(built.read_bytes()).hexdigest())
+    built.replace(path)
+    path.with_suffix(".json").write_bytes(sidecar.canonical_json())
+    return Engine(path, sidecar)
+
+
+def cache_folder() -> Path:
+    """$EDGENAS_CACHE/engines or ~/.cache/edgenas/engines, readable by its owner alone: loading an engine runs native code."""
+    folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "edgenas") / "engines"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise EdgenasError(
+            f"the engine cache {folder} cannot be made: {error.strerror}; set {CACHE} to a writable folder"
+        ) from error
+    return folder
+
+
+def cached_engine(path: Path, wanted: Sidecar) -> Engine | None:
+    """The engine at `path` if its sidecar says that it is the one wanted and its bytes are the ones built; None otherwise."""
+    try:
+        sidecar = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Sidecar)
+        content = path.read_bytes()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    same = msgspec.structs.replace(sidecar, engine_sha256="") == wanted
+    return Engine(path, sidecar) if same and hashlib.sha256(content).hexdigest() == sidecar.engine_sha256 else None
+
+
+def build_in_child(order: BuildOrder) -> None:
+    """Build in a process of its own; EdgenasError in one line where it fails or is killed for its memory."""
+    command = [sys.executable, "-m", "edgenas.runtimes.tensorrt_build", order.canonical_json().decode()]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise EdgenasError(
+            f"building the engine took longer than {BUILD_S} s: check the device's clocks and load"
+        ) from None
+    if done.returncode == -signal.SIGKILL:
+        raise EdgenasError(
+            "building the engine was killed, most likely for want of memory: stop other programs or add swap"
+        )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise EdgenasError(f"building the engine failed: {last}")
+
+
+def power_mode() -> str:
+    """The Jetson's power mode, "" elsewhere: kernels are chosen by timing them."""
+    try:
+        return Path("/var/lib/nvpmodel/status").read_text().strip()
+    except OSError:
+        return ""
+
+
+# ---------------------------------------------------------------- running
+
+
+@contextmanager
+def open_engine(onnx: Path, precision: Precision, *, folder: Path | None = None) -> Iterator[EngineRuntime]:
+    """The file's engine, ready to run; built first where the cache has none that fits."""
+    engine = engine_from_onnx(onnx, precision, folder=folder)
+    with ExitStack() as stack:
+        yield EngineRuntime(engine, stack)
+
+
+class EngineRuntime:
+    """An engine on the GPU, by the part of the API that 8.6, 10 and 11 share."""
+
+    def __init__(self, engine: Engine, stack: ExitStack) -> None:
+        trt = tensorrt_module()
+        self._cuda, self._stack = _Cuda(), stack
+        self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
+        self._engine = self._runtime.deserialize_cuda_engine(engine.path.read_bytes())
+        if self._engine is None:
+            raise EdgenasError(f"TensorRT {trt.__version__} does not load {engine.path}: remove it, it is built again")
+        self._context = self._engine.create_execution_context()
+        self._stream = self._cuda.stream(stack)
+        self._buffers: dict[str, tuple[int, int]] = {}  # name -> (address, bytes)
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        ports = {name: self._port(trt, name) for name in names}
+        is_input = {name: self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
+        self.inputs = {name: ports[name] for name in names if is_input[name]}
+        self.outputs = {name: ports[name] for name in names if not is_input[name]}
+        self.settings = {
+            "runtime": "tensorrt",
+            "runtime_version": trt.__version__,
+            "provider": "tensorrt",
+            "precision": engine.sidecar.precision,
+            "gpu": engine.sidecar.gpu.name,
+            "cuda_graph": False,
+        }
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        self._put(arrays)
+        self._execute()
+        results = {}
+        for name, port in self.outputs.items():
+            result = np.empty(tuple(self._context.get_tensor_shape(name)), port.dtype)
+            self._cuda.to_host(result, self._buffers[name][0], self._stream)
+            results[name] = result
+        self._cuda.wait(self._stream)
+        return results
+
+    def bound(self, arrays: Arrays) -> Callable[[], None]:
+        """Inputs are on the GPU, outputs stay there: what trtexec calls GPU compute time, and the launch."""
+        self._put(arrays)
+
+        def once() -> None:
+            self._execute()
+            self._cuda.wait(self._stream)
+
+        once()
+        return once
+
+    def _put(self, arrays: Arrays) -> None:
+        """Copy the inputs over and make room for the outputs."""
+        if set(arrays) != set(self.inputs):
+            raise EdgenasError(f"inputs {sorted(arrays)} were given; the engine takes {sorted(self.inputs)}")
+        for name, array in arrays.items():
+            if array.dtype != self.inputs[name].dtype or not self._context.set_input_shape(name, array.shape):
+                raise EdgenasError(
+                    f"input {name!r} is {array.dtype} {array.shape}; the engine takes {self.inputs[name]}"
+                )
+            plain = np.ascontiguousarray(array)
+            self._cuda.to_device(self._room(name, plain.nbytes), plain, self._stream)
+            self._cuda.wait(self._stream)  # `plain` may be a copy that goes away
+        for name, port in self.outputs.items():
+            shape = tuple(self._context.get_tensor_shape(name))
+            self._room(name, int(np.prod(shape)) * np.dtype(port.dtype).itemsize)
+
+    def _room(self, name: str, size: int) -> int:
+        address, have = self._buffers.get(name, (0, 0))
+        if have < size:
+            address = self._cuda.allocate(size, self._stack)
+            self._buffers[name] = (address, size)
+        self._context.set_tensor_address(name, address)
+        return address
+
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._stream):
+            raise EdgenasError("CUDA failure: TensorRT did not run the engine")
+
+    def _port(self, trt: Any, name: str) -> Port:
+        types = {trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16", trt.DataType.INT32: "int32"}
+        types |= {trt.DataType.INT8: "int8", trt.DataType.UINT8: "uint8"}
+        shape = tuple("batch" if side < 0 else side for side in self._engine.get_tensor_shape(name))
+        return Port(shape, types[self._engine.get_tensor_dtype(name)])
+
+
+class _Cuda:
+    """Memory, copies and a stream by cuda-python; every call is checked."""
+
+    def __init__(self) -> None:
+        try:
+            from cuda.bindings import runtime
+        except ImportError as error:
+            raise MissingExtraError("running engines needs cuda-python: pip install 'edgenas[tensorrt]'") from error
+        self._rt: Any = runtime
+
+    def _done(self, answer: tuple[Any, ...]) -> Any:
+        if int(answer[0]):
+            raise EdgenasError(f"CUDA failure {int(answer[0])} ({answer[0].name}): restart the program")
+        return answer[1] if len(answer) > 1 else None
+
+    def stream(self, stack: ExitStack) -> int:
+        stream = self._done(self._rt.cudaStreamCreate())
+        stack.callback(self._rt.cudaStreamDestroy, stream)
+        return int(stream)
+
+    def allocate(self, size: int, stack: ExitStack) -> int:
+        address = self._done(self._rt.cudaMalloc(size))
+        stack.callback(self._rt.cudaFree, address)
+        return int(address)
+
+    def to_device(self, address: int, array: NDArray[Any], stream: int) -> None:
+        kind = self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._done(self._rt.cudaMemcpyAsync(address, array.ctypes.data, array.nbytes, kind, stream))
+
+    def to_host(self, array: NDArray[Any], address: int, stream: int) -> None:
+        kind = self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._done(self._rt.cudaMemcpyAsync(array.ctypes.data, address, array.nbytes, kind, stream))
+
+    def wait(self, stream: int) -> None:
+        self._done(self._rt.cudaStreamSynchronize(stream))

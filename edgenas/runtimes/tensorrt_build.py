@@ -1,0 +1,77 @@
+"""Builds one engine, in a process of its own: `python -m edgenas.runtimes.tensorrt_build ORDER_AS_JSON`.
+
+Builder names after NVIDIA's documentation: EXPLICIT_BATCH is needed by 8, ignored by 10 and gone in 11; STRONGLY_TYPED came
+with 9, takes precision from the graph, and is all there is in 11; the FP16 and INT8 flags are needed by 8 and gone in 11.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgenas.errors import EdgenasError
+from edgenas.records import Precision
+from edgenas.runtimes.tensorrt import BuildOrder, probe_gpu, tensorrt_module
+
+
+def network_flags(trt: Any) -> int:
+    """How networks are created: strongly typed where that exists, else with an explicit batch dimension."""
+    flags = trt.NetworkDefinitionCreationFlag
+    for name in ("STRONGLY_TYPED", "EXPLICIT_BATCH"):
+        if hasattr(flags, name):
+            return 1 << int(getattr(flags, name))
+    return 0
+
+
+def precision_flags(trt: Any, precision: Precision) -> list[Any]:
+    """Builder flags for a TensorRT that does not take precision from the graph; none elsewhere."""
+    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        return []
+    names = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8",)}[precision]
+    return [getattr(trt.BuilderFlag, name) for name in names]
+
+
+def build(order: BuildOrder, trt: Any) -> None:
+    """Parse, build, write engine and timing cache. EdgenasError with the parser's own words where it refuses."""
+    logger = trt.Logger(trt.Logger.WARNING)
+    builder = trt.Builder(logger)
+    network = builder.create_network(network_flags(trt))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(Path(order.onnx).read_bytes()):
+        reasons = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise EdgenasError(f"TensorRT {trt.__version__} cannot read {order.onnx}: {' '.join(reasons.split())}")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
+    for flag in precision_flags(trt, order.precision):
+        config.set_flag(flag)
+    timing = Path(order.timing_cache)
+    cache = config.create_timing_cache(timing.read_bytes() if timing.is_file() else b"")
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    config.add_optimization_profile(_profile(builder, order))
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EdgenasError(f"TensorRT {trt.__version__} built no engine from {order.onnx}: see its messages above")
+    Path(order.engine).write_bytes(bytes(plan))
+    timing.write_bytes(bytes(config.get_timing_cache().serialize()))
+
+
+def _profile(builder: Any, order: BuildOrder) -> Any:
+    """Batch 1 is what is tuned for; up to `order.batch` is possible."""
+    import onnx
+
+    profile = builder.create_optimization_profile()
+    for value in onnx.load(order.onnx, load_external_data=False).graph.input:
+        rest = [d.dim_value for d in value.type.tensor_type.shape.dim[1:]]
+        profile.set_shape(value.name, [1, *rest], [1, *rest], [order.batch, *rest])
+    return profile
+
+
+if __name__ == "__main__":
+    try:
+        probe_gpu()
+        build(msgspec.json.decode(sys.argv[1], type=BuildOrder), tensorrt_module())
+    except EdgenasError as error:
+        sys.exit(str(error))

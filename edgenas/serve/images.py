@@ -1,0 +1,36 @@
+"""An image from a request, decoded within limits that are checked before any pixel is."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+from PIL import Image
+
+from edgenas.errors import EdgenasError
+from edgenas.serve.errors import Refused
+
+FORMATS = ("JPEG", "PNG")
+LARGEST_PIXELS = 16_000_000
+
+
+def image_from_bytes(body: bytes) -> Image.Image:
+    """A decoded JPEG or PNG. Refused: 415 for anything else, 413 above the pixel limit, 400 for a damaged one."""
+    if not body:
+        raise Refused(400, "the body is empty: send a JPEG or PNG file as it is")
+    try:
+        image = Image.open(io.BytesIO(body), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise Refused(413, f"the image has too many pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed") from error
+    except (OSError, ValueError, SyntaxError, struct.error, zlib.error) as error:
+        raise Refused(415, "the body is no JPEG or PNG file: send one as it is") from error
+    if image.width * image.height > LARGEST_PIXELS:
+        raise Refused(
+            413, f"the image has {image.width} x {image.height} pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed"
+        )
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, EdgenasError) as error:
+        raise Refused(400, f"the image is damaged: {error}") from error
+    return image

@@ -1,0 +1,132 @@
+"""One bundle behind one inference worker: loaded, proved on its golden inputs, and then fed from a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.bundle import Bundle
+from edgenas.errors import BundleError, EdgenasError
+from edgenas.records import Precision
+from edgenas.runtimes import Runtime
+from edgenas.serve.errors import Refused
+
+T = TypeVar("T")
+Array = NDArray[Any]
+RuntimeName = Literal["onnxruntime", "cuda", "tensorrt"]
+WARM_UP_RUNS = 3
+GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3}  # of a row's largest value
+GOLDEN_COSINE = 0.99  # INT8 differs a little from processor to processor
+
+
+class Model:
+    """Used from the event loop; everything that computes happens on its single worker thread."""
+
+    def __init__(
+        self, bundle: Bundle, precision: Precision | None, runtime: RuntimeName, *, queue: int, deadline_s: float
+    ) -> None:
+        self.bundle = bundle
+        self.precision: Precision = precision or bundle.manifest.chosen_precision
+        self.path = bundle.path(self.precision)
+        self.runtime_name = runtime
+        self.ready = False
+        self.draining = False
+        self.waiting = 0
+        self.queue, self.deadline_s = queue, deadline_s
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._open = ExitStack()
+        self._runtime: Runtime | None = None
+
+    @property
+    def name(self) -> str:
+        return self.bundle.manifest.name
+
+    async def load(self) -> None:
+        """Open the runtime (building an engine where it needs one), warm up, prove the golden outputs; then `ready`."""
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._load)
+        self.ready = True
+
+    def _load(self) -> None:
+        self._runtime = self._open.enter_context(_opened(self))
+        golden = self.bundle.golden()
+        for _ in range(WARM_UP_RUNS):
+            outputs = self._infer(golden["inputs"])
+        check_golden(golden[self.precision], outputs, self.precision)
+
+    def close(self) -> None:
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._open.close()
+
+    async def infer(self, inputs: Array) -> Array:
+        """(N, ...) -> (N, n), waiting its turn."""
+        return await self.compute(lambda: self._infer(inputs))
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Run `work` on the worker. Refused with 503 where the queue is full or the model not ready, 504 after the deadline."""
+        if not self.ready:
+            raise Refused(503, "the model is still loading", Retry_After="2")
+        if self.waiting >= self.queue:
+            raise Refused(503, f"{self.queue} requests are waiting already", Retry_After="1")
+        deadline = time.monotonic() + self.deadline_s
+        self.waiting += 1
+
+        def in_time() -> T:
+            if time.monotonic() > deadline:
+                raise Refused(504, f"not begun within {self.deadline_s:g} s")
+            return work()
+
+        future = asyncio.get_running_loop().run_in_executor(self._worker, in_time)
+        future.add_done_callback(self._done)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self.deadline_s)
+        except asyncio.TimeoutError:
+            raise Refused(504, f"no result within {self.deadline_s:g} s") from None
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self.waiting -= 1
+        if not future.cancelled():
+            future.exception()  # seen, also where nobody waits for it any more
+
+    def _infer(self, inputs: Array) -> Array:
+        assert self._runtime is not None
+        (name,) = self._runtime.inputs
+        (output,) = self._runtime.run({name: inputs}).values()
+        return output
+
+
+def _opened(model: Model) -> AbstractContextManager[Runtime]:
+    if model.runtime_name == "tensorrt":
+        from edgenas.runtimes.tensorrt import open_engine
+
+        return open_engine(model.path, model.precision)
+    from edgenas.runtimes.onnx import open_runtime
+
+    return open_runtime(model.path, provider="cuda" if model.runtime_name == "cuda" else "cpu")
+
+
+def check_golden(wanted: Array, got: Array, precision: Precision) -> None:
+    """Raise BundleError where this device does not compute what the bundle's maker did."""
+    if got.shape != wanted.shape or not np.isfinite(got).all():
+        raise BundleError(f"golden self-test: outputs of shape {got.shape} or not finite, {wanted.shape} was expected")
+    if precision in GOLDEN_TOLERANCE:
+        tolerance = GOLDEN_TOLERANCE[precision]
+        off = np.abs(got - wanted) - tolerance * (1 + np.abs(wanted).max(axis=1, keepdims=True))
+        if off.max() > 0:
+            raise BundleError(f"golden self-test: {precision} outputs are off by {np.abs(got - wanted).max():.3g}")
+        return
+    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
+    cosine = float(((got * wanted).sum(1) / np.maximum(lengths, 1e-30)).mean())
+    if cosine < GOLDEN_COSINE:
+        raise BundleError(f"golden self-test: {precision} outputs have cosine {cosine:.4f} to the expected ones")
+
+
+def is_sticky(error: EdgenasError) -> bool:
+    """Does this error mean that the device itself is lost until the process starts again?"""
+    return any(word in str(error).lower() for word in ("cuda failure", "cuda error", "illegal address", "device-side"))
