@@ -39,6 +39,11 @@ def export(
     from edgenas.store import Store
 
     wishes = wishes_from(precision, input_type, max_drop)
+    if engine:
+        from edgenas.runtimes.tensorrt import engine_from_onnx, probe_gpu, tensorrt_module
+
+        tensorrt_module()  # before minutes of work
+        probe_gpu()
     folder = study_folder(study)
     with Store.read(folder) as store:
         trained = trained_from_store(store, trial, target)
@@ -52,8 +57,6 @@ def export(
         document["triton"] = str(write_triton(bundle, triton))
         text += f"\nTriton repository {document['triton']}"
     if engine:
-        from edgenas.runtimes.tensorrt import engine_from_onnx
-
         chosen = bundle.manifest.chosen_precision
         document["engine"] = str(engine_from_onnx(bundle.path(chosen), chosen).path)
         text += f"\nengine {document['engine']}"

@@ -11,7 +11,7 @@ import onnx
 from edgenas.bundle import Bundle
 from edgenas.errors import EdgenasError
 
-TYPES = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
+TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
 CONFIG = """name: {name}
 platform: "onnxruntime_onnx"
 max_batch_size: {batch}

@@ -139,7 +139,7 @@ def engine_from_onnx(
     onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH
 ) -> Engine:
     """The engine of this file for this GPU, from the cache where its sidecar fits exactly, else built now (minutes)."""
-    gpu, trt = probe_gpu(), tensorrt_module()
+    trt, gpu = tensorrt_module(), probe_gpu()
     content = onnx.read_bytes()
     wanted = Sidecar(hashlib.sha256(content).hexdigest(), trt.__version__, gpu, precision, batch, power_mode())
     cache = folder or cache_folder()

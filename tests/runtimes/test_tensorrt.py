@@ -1,0 +1,149 @@
+import ctypes
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import onnx
+import pytest
+
+from edgenas.errors import EdgenasError, MissingExtraError
+from edgenas.runtimes.tensorrt import (
+    BuildOrder,
+    Gpu,
+    Sidecar,
+    build_in_child,
+    cached_engine,
+    engine_from_onnx,
+    free_memory_mb,
+    probe_gpu,
+    tensorrt_module,
+    workspace_bytes,
+)
+from edgenas.runtimes.tensorrt_build import network_flags, precision_flags
+from edgenas.runtimes.tensorrt_support import NEWEST_OPSET, unsupported
+from tests.digits_bundle import digits_bundle
+
+GPU = Gpu("Orin", "8.7", 12060)
+SIDECAR = Sidecar("a" * 64, "10.3.0", GPU, "fp16", 64)
+
+
+def has_gpu() -> bool:
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
+def test_a_missing_driver_is_one_line():
+    with pytest.raises(EdgenasError, match="needs an NVIDIA driver"):
+        probe_gpu("libno-such-driver.so.1")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here")
+def test_without_tensorrt_the_error_names_the_platforms_way_to_install_it():
+    with pytest.raises(MissingExtraError, match=r"python3-libnvinfer.*pip install tensorrt"):
+        engine_from_onnx(digits_bundle().path("fp32"), "fp32")
+
+
+def test_an_empty_namespace_left_by_a_stubs_package_is_seen_through(tmp_path, monkeypatch):
+    (tmp_path / "tensorrt").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    if importlib.util.find_spec("tensorrt").origin is not None:
+        pytest.skip("a real tensorrt comes first here")
+    with pytest.raises(MissingExtraError, match="empty namespace"):
+        tensorrt_module()
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+
+
+def trt_like(flags: dict[str, int], **builder: str) -> SimpleNamespace:
+    """A module's surface as NVIDIA documents it for one version."""
+    return SimpleNamespace(
+        NetworkDefinitionCreationFlag=SimpleNamespace(**flags), BuilderFlag=SimpleNamespace(**builder)
+    )
+
+
+def test_networks_are_strongly_typed_where_that_exists_and_flags_are_set_only_where_it_does_not():
+    eight = trt_like({"EXPLICIT_BATCH": 0}, FP16="fp16", INT8="int8")
+    ten = trt_like({"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}, FP16="fp16", INT8="int8")
+    eleven = trt_like({"STRONGLY_TYPED": 1})
+    assert [network_flags(trt) for trt in (eight, ten, eleven)] == [1, 2, 2]
+    assert [precision_flags(trt, "fp16") for trt in (eight, ten, eleven)] == [["fp16"], [], []]
+    assert [precision_flags(trt, "int8") for trt in (eight, ten, eleven)] == [["int8"], [], []]
+    assert precision_flags(eight, "fp32") == []
+
+
+def write_engine(folder: Path, sidecar: Sidecar, content: bytes) -> Path:
+    import hashlib
+
+    path = folder / "x.engine"
+    path.write_bytes(content)
+    whole = msgspec.structs.replace(sidecar, engine_sha256=hashlib.sha256(content).hexdigest())
+    path.with_suffix(".json").write_bytes(whole.canonical_json())
+    return path
+
+
+def test_an_engine_is_taken_from_the_cache_only_if_everything_is_as_it_was(tmp_path):
+    path = write_engine(tmp_path, SIDECAR, b"engine")
+    assert cached_engine(path, SIDECAR).path == path
+    for change in (
+        {"tensorrt": "10.4.0"},
+        {"gpu": Gpu("Orin", "8.7", 13000)},
+        {"gpu": Gpu("Thor", "11.0", 12060)},
+        {"precision": "int8"},
+        {"onnx_sha256": "b" * 64},
+        {"clocks": "pmode:0001"},
+        {"batch": 1},
+    ):
+        assert cached_engine(path, msgspec.structs.replace(SIDECAR, **change)) is None
+
+
+def test_changed_bytes_or_a_missing_or_damaged_sidecar_mean_a_rebuild(tmp_path):
+    path = write_engine(tmp_path, SIDECAR, b"engine")
+    path.write_bytes(b"other code")
+    assert cached_engine(path, SIDECAR) is None
+    path = write_engine(tmp_path, SIDECAR, b"engine")
+    for damage in (b"", b"\xff", b"{}", json.dumps({"surprise": 1}).encode()):
+        path.with_suffix(".json").write_bytes(damage)
+        assert cached_engine(path, SIDECAR) is None
+    path.with_suffix(".json").unlink()
+    assert cached_engine(path, SIDECAR) is None
+
+
+def test_small_boards_get_a_quarter_of_the_free_memory_and_too_little_is_refused(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:        7620000 kB\nMemFree: 1 kB\nMemAvailable:    4000000 kB\n")
+    assert free_memory_mb(meminfo) == (4000.0, 7620.0)
+    assert workspace_bytes(4000, 7620) == 1_000_000_000
+    assert workspace_bytes(6000, 64000) == 3_000_000_000
+    assert workspace_bytes(60000, 64000) == 4_000_000_000
+    with pytest.raises(EdgenasError, match="200 MB of memory are free"):
+        workspace_bytes(200, 4000)
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU here")
+def test_a_build_that_fails_in_its_child_is_one_line(tmp_path):
+    order = BuildOrder(str(digits_bundle().path("fp32")), str(tmp_path / "e"), str(tmp_path / "t"), "fp32", 1, 1)
+    with pytest.raises(EdgenasError, match="building the engine failed: TensorRT needs") as caught:
+        build_in_child(order)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("version", ["10", "11"])
+def test_every_exported_file_is_within_what_tensorrt_documents(precision, version):
+    model = onnx.load(digits_bundle().path(precision))
+    assert unsupported(model, version) == []
+
+
+def test_what_is_not_documented_is_found():
+    model = onnx.load(digits_bundle().path("int8"))
+    assert "opset 20: TensorRT 8.6 reads 9 to 17" in unsupported(model, "8.6")
+    assert any("weights stored as int8" in line for line in unsupported(model, "8.6"))  # host-cpu stores them so
+    model.graph.node[0].op_type = "NonZero"
+    assert any("NonZero is not in the list" in line for line in unsupported(model, "11"))
+    assert set(NEWEST_OPSET) >= {"8.6", "10", "11"}
