@@ -8,20 +8,19 @@ import typer
 
 from edgenas.cli.agent import agent
 from edgenas.cli.bench import bench
+from edgenas.cli.bundle import bundle
 from edgenas.cli.calibrate import calibrate
 from edgenas.cli.describe import describe
-from edgenas.cli.faces import faces
-from edgenas.cli.bundle import bundle
-from edgenas.cli.describe import describe
 from edgenas.cli.export import export
+from edgenas.cli.faces import faces
 from edgenas.cli.front import front
 from edgenas.cli.init import init
 from edgenas.cli.predict import predict
 from edgenas.cli.replay import replay
 from edgenas.cli.report import report
 from edgenas.cli.search import search
-from edgenas.cli.space import space
 from edgenas.cli.serve import serve
+from edgenas.cli.space import space
 from edgenas.cli.targets import targets
 from edgenas.cli.train import train
 from edgenas.cli.verify import verify
