@@ -15,7 +15,7 @@ from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
-from edgenas.methods.nse import NseRules, Start, nse
+from edgenas.methods.nse import NseRules, Start, first_plan, nse, rounds_of
 from edgenas.records import Choice, Head, Record
 from edgenas.report.front import objective_of
 from edgenas.store import Store
@@ -23,6 +23,7 @@ from edgenas.store import Store
 if TYPE_CHECKING:
     from edgenas.tasks import Task
 
+START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
 LARGE_IMAGES = 128  # px, from which on the published configurations are taken
 PUBLISHED_CHANNELS = {"NER": (16, 24, 40, 80, 96, 192, 320), "NR": (16, 32, 64, 128, 256)}
 PUBLISHED_REPEATS = {"NER": (1, 3, 3, 3, 3, 3), "NR": (1, 3, 3, 7, 3)}
@@ -161,6 +162,51 @@ def start_from(name: str, space: MultiBranchSpace) -> Start:
         )
     tried = union([played.plan.subspace for played in rounds], len(space.kinds))
     return Start(last.kept, tried, last.survivors)
+
+
+def evolution_within_budget(
+    settings: SearchSettings, decided: dict[str, Any], cost: CostModel, workers: int | None
+) -> dict[str, Any]:
+    """The same decisions with the rounds, epochs and images that fit --budget on this machine."""
+    from edgenas.tasks import load_task
+    from edgenas.training.evolution_budget import fit_evolution, measure_speeds
+    from edgenas.training.executors import local_devices
+    from edgenas.training.recipes import recipe_from_name
+
+    assert settings.budget is not None
+    if settings.epoch_scale is not None or settings.search_images is not None:
+        raise EdgenasError("--budget chooses --epoch-scale and --search-images: give those two, or the budget")
+    space, rules, supernet = decided["space"], decided["rules"], decided["supernet"]
+    task, device = load_task(decided["task"]), decided["device"]
+    plan = first_plan(space, rules, cost, cost.limits, settings.seed, decided["start"])
+    speeds = measure_speeds(plan, task, supernet, decided["training"].recipe, device)
+    budget = fit_evolution(
+        60 * settings.budget - START_SECONDS,
+        speeds,
+        rounds_of(space, rules),
+        rules.networks + rules.cheap_networks,
+        rules.finals + rules.control,
+        task,
+        supernet,
+        workers or len(local_devices(device)),
+    )
+    say(
+        f"budget {settings.budget:g} min: {budget.search_images or len(task.train)} images, {budget.rounds} rounds of "
+        f"{budget.supernet_epochs} epochs, {budget.final_epochs} epochs for each final network, about "
+        f"{budget.predicted_seconds:.0f} s (supernet {budget.images_per_second['supernet']:.0f} images/s)"
+    )
+    wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
+    fewer = load_task(wanted)
+    recipe = recipe_from_name(settings.recipe, fewer, device, budget.final_epochs)
+    of_supernet = recipe_from_name("supernet", fewer, device, budget.supernet_epochs)
+    return {
+        **decided,
+        "task": wanted,
+        "training": msgspec.structs.replace(decided["training"], recipe=recipe),
+        "rules": msgspec.structs.replace(rules, rounds=budget.rounds),
+        "supernet": msgspec.structs.replace(supernet, recipe=of_supernet),
+        "budget": budget,
+    }
 
 
 def evolution_method(store: Store, task: Task, training: Training, cost: CostModel) -> Method:

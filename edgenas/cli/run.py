@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from edgenas.architectures.chain import ChainSpace
-from edgenas.cli.evolve import decide_evolution, evolution_method
+from edgenas.cli.evolve import decide_evolution, evolution_method, evolution_within_budget
 from edgenas.cli.output import say
 from edgenas.cli.progress import SearchView
 from edgenas.cli.settings import (
@@ -33,7 +33,7 @@ from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training, refuse_impossible_limit
 from edgenas.methods.nse import refuse_impossible_space
 from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.records import Choice, HardwareProfile, Study
+from edgenas.records import Choice, HardwareProfile, Limits, Study
 from edgenas.remote.boards import measuring
 from edgenas.report.front import objective_of, summary
 from edgenas.store import Store, refuse_other_settings
@@ -131,6 +131,11 @@ def within_budget(
     from edgenas.training.recipes import recipe_from_name
 
     assert settings.budget is not None
+    if settings.method == "nse":
+        known = [profile for profile in profiles if not where.boards and profile.name != HOST]
+        limits = settings.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
+        cost = CostModel(known, settings.precision, limits)
+        return evolution_within_budget(settings, decided, cost, where.workers)
     if settings.method not in BUDGETED or settings.epoch_scale is not None or settings.search_images is not None:
         raise EdgenasError(
             f"--budget chooses --epoch-scale and --search-images, for {', '.join(BUDGETED)}: give those two, or the budget"

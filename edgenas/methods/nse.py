@@ -129,14 +129,13 @@ def nse(
     target = target_of(space, rules, economy)
     kept, survivors, pending = _beginning(space, start, seed)
     last: Round | None = None
-    for number in range(1, _rounds(space, rules) + 1):
+    for number in range(1, rounds_of(space, rules) + 1):
         subspace, pending = refill(kept, pending, rules.operations)
         if subspace == kept:
             break  # nothing is left that was not tried
         last = supernets.recall(number)
         if last is None:
-            shares = additive_cost(space, subspace, economy.expense)
-            plan = RoundPlan(number, seed, space, subspace, kept, shares, target, economy.unit)
+            plan = _plan(number, seed, space, subspace, kept, target, economy)
             last = _play(plan, rules, supernets, economy, survivors)
             supernets.remember(last)
         kept, survivors = last.kept, last.survivors
@@ -186,7 +185,25 @@ def _beginning(space: MultiBranchSpace, start: Start | None, seed: int) -> tuple
     return start.kept, start.survivors, pending
 
 
-def _rounds(space: MultiBranchSpace, rules: NseRules) -> int:
+def first_plan(
+    space: MultiBranchSpace, rules: NseRules, cost: CostOf, limits: Limits, seed: int, start: Start | None
+) -> RoundPlan:
+    """What the first round would look at: for a throughput trial."""
+    economy = Economy(cost, limits, rules)
+    kept, _, pending = _beginning(space, start, seed)
+    subspace, _ = refill(kept, pending, rules.operations)
+    return _plan(1, seed, space, subspace, kept, target_of(space, rules, economy), economy)
+
+
+def _plan(
+    number: int, seed: int, space: MultiBranchSpace, subspace: CellOps, kept: CellOps, target: float, economy: Economy
+) -> RoundPlan:
+    shares = additive_cost(space, subspace, economy.expense)
+    return RoundPlan(number, seed, space, subspace, kept, shares, target, economy.unit)
+
+
+def rounds_of(space: MultiBranchSpace, rules: NseRules) -> int:
+    """At most this many: those asked for, or those that the pool needs."""
     needed = (space.pool - 1) // max(1, rules.operations - 1)
     return needed if rules.rounds is None else rules.rounds
 

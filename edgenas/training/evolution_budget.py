@@ -1,0 +1,103 @@
+"""Minutes -> rounds, epochs and images of an NSE search, from a throughput trial of its own first supernet.
+
+The choice is made once and stored with the study: the search itself never looks at a clock, so it stays repeatable.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from edgenas.architectures.subspace import RoundPlan
+from edgenas.errors import EdgenasError
+from edgenas.records import Recipe, Record
+from edgenas.tasks import Task
+from edgenas.training.budget import LEAST_IMAGES_PER_CLASS, PARALLEL
+from edgenas.training.evolution import recalibrate
+from edgenas.training.loop import pinned_threads
+from edgenas.training.supernet import draw_path
+from edgenas.training.supernet_training import Data, SupernetRules, SupernetTraining
+from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
+
+ROUNDS_SHARE = 0.65  # of the minutes; the rest is for the final networks and their control
+SAFETY = 0.9
+WARMUP_STEPS, TIMED_STEPS = 2, 8
+LEAST_ROUNDS, MOST_EPOCHS, MOST_FINAL_EPOCHS = 2, 100, 60
+
+
+class EvolutionBudget(Record, frozen=True):
+    """What was chosen, and from what."""
+
+    rounds: int
+    supernet_epochs: int
+    search_images: int | None  # None: all
+    final_epochs: int
+    predicted_seconds: float
+    images_per_second: dict[str, float]  # of the supernet's training, of its scoring, of one final network
+
+
+class Speeds(Record, frozen=True):
+    """Seconds per image, on this machine."""
+
+    training: float  # of the supernet: a weight step and its share of a fitness step
+    scoring: float
+    final: float
+
+
+def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Recipe, device: str) -> Speeds:
+    """Train a throw-away supernet for a few steps, score one network, train another one from scratch for a few steps."""
+    there = torch.device(device)
+    with pinned_threads(rules.recipe.threads, there):
+        data = Data(task, rules, plan.seed, there)
+        training = SupernetTraining(plan, task, rules, data, there)
+        whole = training.steps
+        training.steps = min(WARMUP_STEPS, whole)
+        training.epoch(0)
+        training.steps = min(TIMED_STEPS, whole)
+        began = time.perf_counter()
+        training.epoch(0)
+        trained = time.perf_counter() - began
+        path = draw_path(plan, training.fitness(), rules.keep, np.random.default_rng(0))
+        with torch.no_grad():
+            began = time.perf_counter()
+            recalibrate(training.supernet, path, data.plain, rules)
+            training.supernet(data.scoring.input(data.scoring.framed[:1]), path).sum().item()  # wait for the device
+            scored = time.perf_counter() - began
+    batch = training.batch_size
+    batches = max(1, min(rules.calibration_batches, len(data.plain) // batch))
+    final = seconds_per_image(task, plan.space.member(path), recipe, there)
+    return Speeds(trained / (training.steps * batch), scored / (batches * batch), final)
+
+
+def fit_evolution(
+    seconds: float, speeds: Speeds, rounds: int, scored: int, finals: int, task: Task, rules: SupernetRules,
+    workers: int,
+) -> EvolutionBudget:  # fmt: skip
+    """The most images at the preset's epochs, then more epochs; fewer rounds where not even a small subsample fits."""
+    everything, least = len(task.train), min(len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
+    calibration = rules.calibration_batches * rules.recipe.batch_size
+
+    def round_seconds(images: int, epochs: int) -> float:
+        network = calibration + images * rules.held_out / 2
+        return epochs * images * (1 - rules.held_out) * speeds.training + scored * network * speeds.scoring
+
+    for count in range(rounds, min(LEAST_ROUNDS, rounds) - 1, -1):
+        share, epochs = SAFETY * ROUNDS_SHARE * seconds / count, rules.recipe.epochs
+        if round_seconds(least, epochs) > share:
+            continue
+        images = next(n for n in range(everything, 0, -max(1, everything // 200)) if round_seconds(n, epochs) <= share)
+        while images == everything and epochs < MOST_EPOCHS and round_seconds(images, epochs + 1) <= share:
+            epochs += 1
+        per_epoch = finals * (images + EVALUATION_SHARE * len(task.val)) * speeds.final / (1 + PARALLEL * (workers - 1))
+        left = SAFETY * seconds - count * round_seconds(images, epochs)
+        final_epochs = max(1, min(MOST_FINAL_EPOCHS, int(left / per_epoch)))
+        predicted = count * round_seconds(images, epochs) + final_epochs * per_epoch
+        speed = {"supernet": 1 / speeds.training, "scoring": 1 / speeds.scoring, "final": 1 / speeds.final}
+        return EvolutionBudget(count, epochs, None if images == everything else images, final_epochs, predicted, speed)
+    needed = LEAST_ROUNDS * round_seconds(least, rules.recipe.epochs) / (SAFETY * ROUNDS_SHARE) / 60
+    raise EdgenasError(
+        f"--budget leaves {seconds / 60:.1f} minutes and the shortest evolution of this space takes about {needed:.1f} on this "
+        "machine: allow more, or set fewer channels, networks or supernet_epochs under [rules]"
+    )

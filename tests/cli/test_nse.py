@@ -1,0 +1,109 @@
+"""`edgenas search --method nse` through the command line: rounds, limits, kill -9, a larger pool, the space that survived."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenas.store import Store
+from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json, refusal
+
+# A whole evolution in seconds: two cells a stage, four channels, 300 digits.
+PROJECT = """
+method = "nse"
+target = "jetson-nano"
+search_images = 300
+epoch_scale = 0.2
+rounds = 2
+
+[rules]
+channels = 4
+tail_channels = 16
+networks = 8
+cheap_networks = 2
+finals = 2
+supernet_epochs = 2
+calibration_batches = 2
+"""
+
+
+def write(folder: Path, pool: int, more: str = "") -> Path:
+    file = folder / f"nse-{pool}.toml"
+    file.write_text(f"pool = {pool}\n{more}{PROJECT}")
+    return file
+
+
+def essence(folder: Path) -> Any:
+    """What must not depend on interruptions: rounds without their seconds, trials without theirs."""
+    from edgenas.architectures.subspace import Round
+
+    with Store.read(folder) as store:
+        rounds = [(r.plan, r.fitness, r.networks, r.kept) for r in store.all("round", Round).values()]
+        trials = [(t.number, t.candidate, t.status, t.scores) for t in store.ledger()]
+    return rounds, trials
+
+
+def test_an_evolution_ends_in_ordinary_trials_within_the_limit_and_shows_its_space(tmp_path: Path) -> None:
+    file = write(tmp_path, 27, 'max_latency_ms = 0.5\ncontrol = "random"\n')
+    document = edgenas_json("search", str(file), "--study", "small", "--workers", "0", folder=tmp_path)
+    assert document["chosen"]["architecture"]["type"] == "multibranch"
+    assert document["chosen"]["latency"]["ms"] <= 0.5
+    assert document["trials"] == 4  # two finals and as many random members
+    assert len(document["control"]) >= 1
+    space = edgenas_json("space", "small", folder=tmp_path)
+    assert [played["round"] for played in space["rounds"]] == [1, 2]
+    assert space["surviving"] == space["rounds"][1]["kept"]
+    assert space["unit"] == "ms"
+    for cell, kept in enumerate(space["rounds"][0]["kept"]):
+        assert set(kept) <= set(space["rounds"][1]["subspace"][cell])
+    text = edgenas("space", "small", folder=tmp_path).stdout
+    assert text.count("round ") >= 2
+    assert edgenas_json("search", str(file), "--study", "small", folder=tmp_path) == document  # finished: at once
+
+
+@pytest.mark.slow
+def test_a_larger_pool_goes_on_from_a_finished_study(tmp_path: Path) -> None:
+    edgenas_json("search", str(write(tmp_path, 27)), "--study", "small", "--workers", "0", folder=tmp_path)
+    space = edgenas_json("space", "small", folder=tmp_path)
+    larger = write(tmp_path, 72)
+    grown = edgenas_json(
+        "search", str(larger), "--from", "small", "--study", "larger", "--workers", "0", folder=tmp_path
+    )
+    assert grown["trials"] == 2
+    first = edgenas_json("space", "larger", folder=tmp_path)["rounds"][0]
+    for cell, kept in enumerate(space["surviving"]):
+        assert set(kept) <= set(first["subspace"][cell])
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    file = write(tmp_path, 19)
+    edgenas_json("search", str(file), "--study", "whole", "--workers", "0", folder=tmp_path)
+    command = [sys.executable, "-m", "edgenas", "search", str(file), "--study", "killed", "--workers", "0"]
+    for seconds in (9.0, 11.0, 13.0, 15.0):
+        process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    edgenas_json("search", str(file), "--study", "killed", "--workers", "0", folder=tmp_path)
+    assert essence(tmp_path / "studies" / "killed") == essence(tmp_path / "studies" / "whole")
+
+
+def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = ["search", "--method", "nse", "--target", "jetson-nano", "--search-images", "300"]
+    assert "its smallest member" in refusal(*base, "--max-params", "100")
+    assert "no such rule; it has operations" in refusal(*base[:1], str(_with_rule(tmp_path, "magic = 1")))
+    assert "no study 'nowhere'" in refusal(*base, "--from", "nowhere")
+    assert "preset trg is not one of nse" in refusal(*base, "--preset", "trg")
+
+
+def _with_rule(folder: Path, rule: str) -> Path:
+    file = folder / "rule.toml"
+    file.write_text(f'method = "nse"\nsearch_images = 300\n[rules]\n{rule}\n')
+    return file

@@ -1,0 +1,49 @@
+"""Minutes for NSE on paper: the numbers that a given speed allows."""
+
+import msgspec
+import pytest
+
+from edgenas.errors import EdgenasError
+from edgenas.records import Recipe
+from edgenas.tasks import Task, TaskSettings, load_task
+from edgenas.training.evolution_budget import EvolutionBudget, Speeds, fit_evolution, measure_speeds
+from edgenas.training.supernet_training import SupernetRules
+from tests.training.test_evolution import RECIPE, RULES, plan
+
+PRESET = SupernetRules(Recipe("supernet", 5, 64, 0.1), calibration_batches=2)
+SPEEDS = Speeds(training=0.002, scoring=0.0005, final=0.001)
+
+
+def fit(task: Task, seconds: float, workers: int = 2) -> EvolutionBudget:
+    return fit_evolution(seconds, SPEEDS, 4, 70, 8, task, PRESET, workers)
+
+
+@pytest.fixture(scope="module")
+def all_digits() -> Task:
+    return load_task(TaskSettings("digits"))
+
+
+def test_the_prediction_stays_within_the_minutes_and_more_minutes_choose_no_less(all_digits: Task) -> None:
+    budgets = [(seconds, fit(all_digits, seconds)) for seconds in (60, 120, 240, 900, 3600)]
+    assert all(budget.predicted_seconds <= seconds for seconds, budget in budgets)
+    work = [b.rounds * b.supernet_epochs * (b.search_images or len(all_digits.train)) for _, b in budgets]
+    assert work == sorted(work)
+
+
+def test_epochs_grow_only_when_all_images_fit(all_digits: Task) -> None:
+    for seconds in (60, 240, 3600):
+        budget = fit(all_digits, seconds)
+        assert budget.search_images is None or budget.supernet_epochs == PRESET.recipe.epochs
+
+
+def test_rounds_are_given_up_before_the_search_is(all_digits: Task) -> None:
+    assert fit(all_digits, 900).rounds == 4
+    assert fit(all_digits, 50).rounds < 4
+    with pytest.raises(EdgenasError, match="the shortest evolution of this space takes about"):
+        fit(all_digits, 5)
+
+
+def test_speeds_are_measured_on_a_real_supernet(digits: Task) -> None:
+    rules = msgspec.structs.replace(RULES, calibration_batches=1)
+    speeds = measure_speeds(plan(digits), digits, rules, RECIPE, "cpu")
+    assert min(speeds.training, speeds.scoring, speeds.final) > 0
