@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from edgenas.hardware.worker import Load
-from edgenas.remote.agent import AgentServer, Quota, agent
+from edgenas.remote.agent import AgentServer, agent
 from edgenas.remote.client import HttpBoard
+from edgenas.remote.desk import Quota
 from edgenas.remote.job import Bounds
 
 
