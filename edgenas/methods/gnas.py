@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import msgspec
+
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
-from edgenas.records import Ask, Candidate, Choice, Limits, Record, Trial
+from edgenas.records import Ask, Candidate, Choice, Embedding, Limits, Record, Trial
 
 
 class GnasRules(Record, frozen=True):
@@ -27,6 +29,7 @@ class GnasRules(Record, frozen=True):
     micro_slack: int = 10_000  # parameters above the macro network that a matched candidate may have
     target_score: float = 100.0
     target_margin: float = 0.10
+    dims: tuple[int, ...] = (64, 128, 256, 512)  # sizes of an embedding
 
 
 Found = Generator[Ask, tuple[Trial, ...], tuple[Trial, int]]
@@ -47,6 +50,7 @@ def gnas(
     slim, epochs = yield from shrink_width(ladder, rules, tall, epochs)
     mixed, final_width = yield from choose_operations(ladder, rules, slim)
     best = yield from choose_kernels(ladder, rules, mixed, final_width)
+    best = yield from choose_embedding(ladder, rules, best)
     macro = chain_of(slim)
     return Choice(best, {"depth": macro.depth, "width": macro.width, "epochs": epochs}, ladder.told())
 
@@ -159,6 +163,19 @@ def choose_kernels(
         following = changes[index + 1 : index + 1 + LOOKAHEAD]
         trial = yield from ladder.ask(candidate, _present(larger_at(unchanged, *change) for change in following))
         best = yield from _keep_if_better(ladder, trial, best, f"kernel {kernel} at layer {layer}")
+    return best
+
+
+def choose_embedding(ladder: Ladder, rules: GnasRules, best: Trial) -> Generator[Ask, tuple[Trial, ...], Trial]:
+    """Recognisers only: the same network with embeddings of other sizes. A tie goes to the smaller: cheaper galleries."""
+    head = chain_of(best).head
+    if not isinstance(head, Embedding):
+        return best
+    for dim in rules.dims:
+        other = msgspec.structs.replace(chain_of(best), head=msgspec.structs.replace(head, dim=dim))
+        if dim != head.dim and ladder.fits(other):
+            trial = yield from ladder.ask(ladder.candidate(other, "embedding", rules.micro_epochs))
+            best = yield from _keep_if_better(ladder, trial, best, f"embedding of {dim}")
     return best
 
 

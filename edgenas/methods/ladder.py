@@ -72,6 +72,7 @@ class Ladder:
         self.objective = objective
         self.confirm_seeds = confirm_seeds
         self.untold: list[Decision] = []
+        self.peaks: dict[str, Trial] = {}  # the best-scoring trial that was kept, by phase
         largest = cost(space.chain(space.max_depth, space.max_width)) if training.policy == "gpu-seconds" else None
         reference = largest.bytes_moved if largest else 0
         self.training = msgspec.structs.replace(training, reference_bytes=reference)
@@ -113,12 +114,21 @@ class Ladder:
         (smaller, where latencies are equal) one wins it: plus or minus infinity."""
         if trial.status != "complete":
             return -math.inf
-        low, high = f"{self.objective}_low", f"{self.objective}_high"
-        if low in trial.scores and low in best.scores:
-            apart = trial.scores[low] > best.scores[high] or best.scores[low] > trial.scores[high]
-            if not apart:
-                return math.inf if expense(trial.cost) < expense(best.cost) else -math.inf
+        # A row of ties must not slide away from the best network of the phase: a tie is a tie with that one, too.
+        peak = max(self.peaks.get(trial.candidate.phase, best), best, key=self.score)
+        self.peaks[trial.candidate.phase] = peak
+        if self._tie(trial, best):
+            if not self._tie(trial, peak):
+                return self.score(trial) - self.score(peak)
+            return math.inf if expense(trial.cost) < expense(best.cost) else -math.inf
         return self.score(trial) - self.score(best)
+
+    def _tie(self, one: Trial, other: Trial) -> bool:
+        """Do both carry an interval, and do these overlap?"""
+        low, high = f"{self.objective}_low", f"{self.objective}_high"
+        if low not in one.scores or low not in other.scores:
+            return False
+        return one.scores[low] <= other.scores[high] and other.scores[low] <= one.scores[high]
 
     def confirm(self, trial: Trial, best: Trial) -> Generator[Ask, tuple[Trial, ...], bool]:
         """Repeat both with other seeds; true where the mean gain exceeds its standard error (always, with no repeats)."""

@@ -8,7 +8,7 @@ from edgenas.errors import LimitError, TrainingError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import chain_of
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Architecture, Candidate, ChainArchitecture, Cost, Latency, Limits, Trial
+from edgenas.records import Architecture, Candidate, ChainArchitecture, Cost, Embedding, Latency, Limits, Trial
 from tests.methods.answers import SPACE, TRAINING, play
 
 
@@ -167,3 +167,43 @@ def test_a_first_candidate_that_fails_ends_the_search_with_its_reason() -> None:
     trial = Trial(candidate, "failed", cost_without_device(candidate.architecture), 0, error="the loss is nan")
     with pytest.raises(TrainingError, match="first candidate of the depth phase failed: the loss is nan"):
         method.send((trial,))
+
+
+def test_a_row_of_ties_does_not_slide_away_from_the_best_network_of_the_phase() -> None:
+    def scores(c: Candidate) -> dict[str, float]:
+        middle = 50.0 + (2.0 * net_of(c).width if c.phase == "width" else 40.0)  # 4 points a width step, intervals of 6
+        return {"val_tar": middle, "val_tar_low": middle - 3, "val_tar_high": middle + 3}
+
+    _, _, decisions = play(
+        gnas(SPACE, GnasRules(), TRAINING, cost_with_latency, objective="val_tar"), scores, cost_with_latency
+    )
+    verdicts = [(d.width, d.verdict) for d in decisions if d.phase == "width"]
+    # against 90 at width 16: 78 at width 14 is apart; nothing slides after it
+    assert verdicts[0] == (14, "reject")
+
+    def gentle(c: Candidate) -> dict[str, float]:
+        middle = 82.0 - 2.0 * (16 - net_of(c).width) if c.phase == "width" else 82.0
+        return {"val_tar": middle, "val_tar_low": middle - 3, "val_tar_high": middle + 3}
+
+    _, _, decisions = play(
+        gnas(SPACE, GnasRules(), TRAINING, cost_with_latency, objective="val_tar"), gentle, cost_with_latency
+    )
+    verdicts = [(d.width, d.verdict) for d in decisions if d.phase == "width"]
+    # 78 ties with 82; 74 ties with 78 but not with 82, the best of the phase; 70 neither
+    assert verdicts == [(14, "accept"), (12, "reject"), (10, "reject"), (8, "reject")]
+
+
+def test_a_recognisers_embedding_shrinks_on_a_tie_and_grows_only_where_that_is_clearly_better() -> None:
+    space = msgspec.structs.replace(SPACE, head=Embedding(128))
+
+    def play_with(gain_of_512: float) -> ChainArchitecture:
+        def scores(c: Candidate) -> dict[str, float]:
+            head = net_of(c).head
+            middle = 50.0 + (gain_of_512 if isinstance(head, Embedding) and head.dim == 512 else 0.0)
+            return {"val_tar": middle, "val_tar_low": middle - 3, "val_tar_high": middle + 3}
+
+        method = gnas(space, GnasRules(), TRAINING, cost_without_device, objective="val_tar")
+        return chain_of(play(method, scores, cost_without_device)[0].trial)
+
+    assert play_with(5.0).head == Embedding(64)
+    assert play_with(7.0).head == Embedding(512)
