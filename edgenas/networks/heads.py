@@ -40,6 +40,11 @@ class EmbeddingHead(nn.Module):
         return embedding
 
 
+def output_width(network: nn.Module) -> int:
+    """Numbers that a network puts out: of classes, or its embedding's size. The last linear layer's."""
+    return next(m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)).out_features
+
+
 def head_module(head: Head, channels: int, side: int) -> nn.Module:
     """The module for `head` on maps of (channels, side, side)."""
     if isinstance(head, Classes):

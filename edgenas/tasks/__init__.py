@@ -69,9 +69,10 @@ class Task(Protocol):
     def default_loss(self) -> str:
         """The `Recipe.loss` that is meant where a recipe names none."""
 
-    def loss(self, recipe: Recipe) -> nn.Module:
-        """A module (outputs (N, D), labels (N,)) -> (mean loss, number of correct training predictions), both scalars on the
-        device, no synchronisation. Its own parameters, such as a margin head's, are trained along and thrown away."""
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        """For a network of `width` outputs (None: as `head` says), a module (outputs (N, D), labels (N,)) -> (mean loss,
+        number of correct training predictions), both scalars on the device, no synchronisation. Its own parameters, such as
+        a margin head's, are trained along and thrown away."""
 
     def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Scores of a whole split from the network's outputs (N, D), with `metric` among them; higher `metric` is better."""

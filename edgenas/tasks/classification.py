@@ -42,7 +42,9 @@ class Classification:
     def head(self) -> Classes:
         return Classes(len(self.classes))
 
-    def loss(self, recipe: Recipe) -> nn.Module:
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        if width not in (None, len(self.classes)):
+            raise DataError(f"a network of {width} outputs cannot learn {len(self.classes)} classes")
         if recipe.loss != "cross-entropy":
             raise DataError(f"loss {recipe.loss!r} is not for classification: cross-entropy")
         return CrossEntropy(recipe.label_smoothing)

@@ -56,8 +56,8 @@ class Faces:
     metric = "tar"
     default_loss = "arcface"
 
-    def loss(self, recipe: Recipe) -> nn.Module:
-        return margin_loss(recipe, len(self.classes), self.head.dim)
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        return margin_loss(recipe, len(self.classes), width or self.head.dim)
 
     def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """tar (percent, at `far`) with its 95 % interval over identities, and auc (fraction), of embeddings (N, D)."""

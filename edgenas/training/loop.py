@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edgenas.errors import TrainingError
 from edgenas.networks import network_from_architecture
+from edgenas.networks.heads import output_width
 from edgenas.records import Architecture, Preprocessing, Recipe
 from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
@@ -48,7 +49,7 @@ def train(
         batch_size = min(recipe.batch_size, len(data))
         steps = len(data) // batch_size  # the last partial batch is dropped: shapes stay fixed
         rates = learning_rates(recipe, steps)
-        step = Step(network, task.loss(recipe), recipe, device)
+        step = Step(network, task.loss(recipe, output_width(network)), recipe, device)
         accuracy = loss = 0.0
         for epoch in range(recipe.epochs):
             network.train()

@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from edgenas.networks.heads import output_width
 from edgenas.records import Architecture, Recipe
 from edgenas.tasks import Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
@@ -25,7 +26,8 @@ def seconds_per_image(
     augmentation = Augmentation(data, recipe, torch.Generator(device).manual_seed(0))
     batch_size = min(recipe.batch_size, len(data))
     with pinned_threads(recipe.threads, device):
-        step = Step(fresh_network(architecture, 0, device), task.loss(recipe), recipe, device)
+        network = fresh_network(architecture, 0, device)
+        step = Step(network, task.loss(recipe, output_width(network)), recipe, device)
         order = augmentation.order()
         samples: list[float] = []
         started = time.perf_counter()

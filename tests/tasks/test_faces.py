@@ -32,7 +32,8 @@ def test_the_procedural_task_has_over_a_hundred_unseen_people_and_400_000_impost
         people = len(np.unique(split.labels))
         assert people > 100
         assert (len(split) ** 2 - people * 8**2) // 2 > 400_000
-    assert isinstance(task.loss(Recipe("x", 1, 32, 0.1, loss="arcface")), torch.nn.Module)
+    recipe = Recipe("x", 1, 32, 0.1, loss="arcface")
+    assert [task.loss(recipe, width).centres.shape for width in (None, 64)] == [(20, 128), (20, 64)]
 
 
 def test_scores_of_perfect_and_of_meaningless_embeddings() -> None:

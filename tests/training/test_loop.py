@@ -53,7 +53,7 @@ def test_a_diverging_candidate_is_a_failed_trial_with_its_reason(digits: Task) -
 
 def test_too_little_memory_is_a_training_error(digits: Task) -> None:
     network = fresh_network(tiny(), 0, CPU)
-    too_large = torch.nn.Linear(1, 1)
+    too_large = torch.nn.Linear(1, 10)
     too_large.forward = lambda x: x.new_empty((1 << 60,))  # type: ignore[method-assign]
     network.head = too_large
     with pytest.raises(TrainingError, match="out of memory"):
