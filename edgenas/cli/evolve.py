@@ -22,8 +22,10 @@ from edgenas.store import Store
 
 if TYPE_CHECKING:
     from edgenas.tasks import Task
+    from edgenas.training.supernet_training import SupernetRules
 
 START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
+LEAST_STEPS = 400  # weight steps of a round
 LARGE_IMAGES = 128  # px, from which on the published configurations are taken
 PUBLISHED_CHANNELS = {"NER": (16, 24, 40, 80, 96, 192, 320), "NR": (16, 32, 64, 128, 256)}
 PUBLISHED_REPEATS = {"NER": (1, 3, 3, 3, 3, 3), "NR": (1, 3, 3, 7, 3)}
@@ -92,12 +94,13 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
         raise EdgenasError(f"preset {preset_name} is not one of nse: choose {', '.join(PRESETS)}")
     preset = PUBLISHED if side >= LARGE_IMAGES and preset_name != "tiny" else PRESETS[preset_name]
     pool = settings.pool or preset.pool
-    epochs = int(settings.rules.get("supernet_epochs", preset.supernet_epochs))
     supernet = SupernetRules(
-        recipe_from_name("supernet", task, device, epochs),
+        recipe_from_name("supernet", task, device, preset.supernet_epochs),
         preset.fitness_lr,
         calibration_batches=preset.calibration_batches,
     )
+    epochs = int(settings.rules.get("supernet_epochs", _epochs_for(task, supernet, preset.supernet_epochs)))
+    supernet = msgspec.structs.replace(supernet, recipe=msgspec.structs.replace(supernet.recipe, epochs=epochs))
     values = _rules_asked(settings, supernet)
     rules = _changed(preset.rules, values)
     if settings.rounds is not None:
@@ -116,6 +119,12 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
         "supernet": _changed(supernet, values),
         "start": start_from(settings.from_study, space) if settings.from_study else None,
     }
+
+
+def _epochs_for(task: Task, supernet: SupernetRules, preset: int) -> int:
+    """The preset's epochs; more where the data are few, since shared weights need steps before they can rank anything."""
+    steps = max(1, int(len(task.train) * (1 - supernet.held_out)) // supernet.recipe.batch_size)
+    return max(preset, -(-LEAST_STEPS // steps))
 
 
 def small_space(
