@@ -21,7 +21,7 @@ from edgenas.hardware.block_model import BlockModel, fit_blocks
 from edgenas.hardware.cell_model import CellModel, fit_cells
 from edgenas.hardware.kernel_model import KernelModel, fit_kernels, loads_of
 from edgenas.hardware.kernels import datasheet_prices, tiles_of
-from edgenas.hardware.predictor import CELLS, Models, Row, predict, row_from_text, space_of
+from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, predict, row_from_text, space_of
 from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name, profiles_folder
 from edgenas.records import Architecture, Calibration, HardwareProfile, Record, Workload
 from edgenas.store import read_json
@@ -30,7 +30,7 @@ MIN_SAMPLES = 3
 MIN_HELD_OUT = 8
 MIN_SPEARMAN = 0.9
 GPU_BASE_MS = 0.5  # what handing over the input and waiting for a GPU may take; weakly held
-FEW = 10  # rows from which on other devices do not help
+FEW = {CELLS: 10, BLOCKS: 5}  # rows from which on other devices do not help
 NOMINAL = HardwareProfile("", "", "", "", "fp32", "estimate", peaks={"fp32": 0.1}, bandwidth_gb_s=10.0)
 
 
@@ -122,7 +122,7 @@ def fit(profile: HardwareProfile, rows: Sequence[Row], seed: int, others: KnownD
         if len(own) < MIN_SAMPLES:
             continue
         ms = np.array([row.ms for row in own])
-        few = others if len(own) < FEW else None
+        few = others if len(own) < FEW[space.split()[0]] else None
         if space.startswith(CELLS):
             networks = [row.cell for row in own]
             model = fit_cells(networks, ms)

@@ -76,8 +76,12 @@ def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
     area = kernel.kernel[0] * kernel.kernel[1]
     pixels = kernel.height * kernel.width
     out = ceil_to(kernel.out_channels, tiles.few_channels_out if kernel.out_channels <= 32 else tiles.channels_out)
-    if kernel.kind in ("linear", "matmul"):
-        return "linear", kernel.in_channels * ceil_to(kernel.out_channels, tiles.channels_out) * pixels
+    if kernel.kind in (
+        "linear",
+        "matmul",
+    ):  # for one vector it reads its weights and little else; for many it is a 1x1 conv
+        rounded = kernel.in_channels * ceil_to(kernel.out_channels, tiles.channels_out)
+        return ("linear", rounded) if pixels == 1 else ("pointwise", rounded * ceil_to(pixels, tiles.pixels))
     if kernel.kind == "depthwise":
         return depthwise_class(max(kernel.kernel)), kernel.out_channels * area * pixels
     if kernel.kind != "conv":

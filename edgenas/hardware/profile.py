@@ -86,7 +86,7 @@ def trust(profile: HardwareProfile) -> str:
         card = profile.calibration
         error = "no held-out rows" if card.mape is None else f"held-out error {100 * card.mape:.1f} %"
         return f"calibrated on {card.n} measured networks ({error})"
-    band = f", +-{100 * profile.error_band:.0f} %" if profile.error_band else ""
+    band = f", within a factor of {1 + profile.error_band:g}" if profile.error_band else ""
     return f"from the datasheet{band}"
 
 

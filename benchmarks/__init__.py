@@ -1,0 +1,1 @@
+"""What is claimed about speed and accuracy, and how to measure it again."""

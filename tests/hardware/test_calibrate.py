@@ -1,0 +1,214 @@
+"""Calibration: what it reads, what it refuses, what it promises on held-out rows; real tables where they are here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgenas.architectures.chain import chain
+from edgenas.errors import EdgenasError
+from edgenas.hardware.calibrate import calibrate, fit, known_devices, profile_to_calibrate, rows_from_csv
+from edgenas.hardware.predictor import Row, latencies, latency_from_workload, row_from_text
+from edgenas.hardware.profile import profile_from_name, write_profile
+from edgenas.records import Classes
+from tests.shared_data import shared_data
+
+CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_1x1~2|"
+NEW = profile_to_calibrate(None, "bench-board", "onnxruntime", "fp32")
+
+
+def cell_rows(column: str) -> list[Row]:
+    data = np.load(shared_data("nas/nb201.npz"))
+    names = [str(name) for name in data["op_names"]]
+    place = [str(name) for name in data["latency_devices"]].index(column)
+    form = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
+    return [
+        msgspec.structs.replace(row_from_text(form.format(*[names[op] for op in ops])), ms=float(ms))
+        for ops, ms in zip(data["ops"][:3000], data["latency_ms"][:3000, place], strict=True)
+        if ms > 0
+    ]
+
+
+def fbnet_rows(column: str) -> list[Row]:
+    data = np.load(shared_data("nas/fbnet_5000.npz"))
+    place = [str(name) for name in data["devices"]].index(column)
+    texts = ["fbnet:" + "".join(map(str, arch)) for arch in data["arch"][:800]]
+    return [
+        msgspec.structs.replace(row_from_text(text), ms=float(ms))
+        for text, ms in zip(texts, data["latency_ms"][:800, place], strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "least"),
+    [
+        ("help_titan_rtx_256", 0.98),
+        ("latbench_embedded-gpu-jetson-nano-fp32", 0.97),
+        ("oneproxy_nnmeter_cortexA76", 0.97),
+    ],
+)
+def test_twenty_cells_rank_the_rest_of_nasbench201(column: str, least: float) -> None:
+    card = calibrate(NEW, cell_rows(column), 20, 0, "table").calibration
+    assert card is not None
+    assert card.n == 20
+    assert (card.spearman or 0) > least
+
+
+def test_ten_networks_rank_the_rest_of_the_fbnet_space() -> None:
+    profile = calibrate(NEW, fbnet_rows("raspi4"), 10, 0, "table")
+    assert profile.calibration is not None
+    assert (profile.calibration.spearman or 0) > 0.96
+    assert profile.confidence == "measured"
+
+
+def test_a_hundred_networks_predict_the_jetson_nano_and_the_profile_reads_back(tmp_path: Path) -> None:
+    import csv
+    import gzip
+
+    with gzip.open(shared_data("nas/jetson_nano_tensorrt.csv.gz"), "rt", newline="") as file:
+        lines = list(csv.DictReader(file))[::8]
+    rows = [
+        msgspec.structs.replace(row_from_text(line["model_name"]), ms=float(line["average_latency_ms"]))
+        for line in lines
+    ]
+    profile = calibrate(profile_from_name("jetson-nano"), rows, 100, 0, "table")
+    card = profile.calibration
+    assert card is not None
+    assert (card.spearman or 0) > 0.996
+    assert (card.within_10 or 0) > 0.85
+    write_profile(profile, tmp_path / "nano.toml")
+    again = profile_from_name(str(tmp_path / "nano.toml"))
+    assert [x.ms for x in latencies(again, rows[:20])] == [x.ms for x in latencies(profile, rows[:20])]
+
+
+def test_the_same_seed_gives_the_same_profile_and_another_seed_another() -> None:
+    rows = fbnet_rows("pixel3")
+    one, same, other = (calibrate(NEW, rows, 12, seed, "table") for seed in (1, 1, 2))
+    assert one == same
+    assert one.calibration != other.calibration
+
+
+def test_rows_of_several_kinds_are_calibrated_together() -> None:
+    rows = fbnet_rows("raspi4")[:100] + cell_rows("help_raspi4")[:200]
+    profile = calibrate(NEW, rows, 150, 0, "tables")
+    assert profile.calibration is not None
+    assert profile.calibration.model == "nasbench201 16x5 3x32, fbnet 3x32"
+    assert (profile.calibration.spearman or 0) > 0.9
+
+
+def test_a_network_of_another_kind_is_predicted_by_its_kernels_as_extrapolation() -> None:
+    profile = calibrate(NEW, fbnet_rows("raspi4"), 30, 0, "table")
+    inside = latencies(profile, [row_from_text("fbnet:" + "0" * 22)])[0]
+    outside = latency_from_workload(profile, chain(128, 30, (1,) * 30, (5,) * 30, Classes(10)))
+    assert (inside.origin, inside.extrapolated) == ("predicted", False)
+    assert (outside.origin, outside.extrapolated) == ("predicted", True)
+    assert outside.ms > inside.ms
+
+
+def test_another_precision_than_the_calibrated_one_is_extrapolation() -> None:
+    nano = profile_from_name("jetson-nano")
+    network = row_from_text("convnet_L6_F256_K3x3_W60")
+    single, half = latencies(nano, [network], "fp32")[0], latencies(nano, [network], "fp16")[0]
+    assert (single.extrapolated, half.extrapolated) == (False, True)
+    assert half.ms < single.ms
+
+
+def test_three_rows_with_other_devices_rank_better_than_three_alone() -> None:
+    rows = cell_rows("help_gold_6240")
+    others = known_devices()
+    mine = {space: {d: m for d, m in models.items() if "6240" not in d} for space, models in others.cells.items()}
+    helped, alone = [], []
+    for seed in range(5):
+        for results, known in ((helped, msgspec.structs.replace(others, cells=mine)), (alone, None)):
+            card = calibrate(NEW, rows, 3, seed, "table", known).calibration
+            assert card is not None
+            results.append(card.spearman or 0.0)
+    assert np.mean(helped) > np.mean(alone) + 0.02
+
+
+def test_a_poor_fit_is_an_estimate_and_says_so() -> None:
+    rows = fbnet_rows("raspi4")[:40]
+    shuffled = [msgspec.structs.replace(row, ms=other.ms) for row, other in zip(rows, rows[::-1], strict=True)]
+    assert calibrate(NEW, shuffled, 20, 0, "noise").confidence == "estimate"
+    assert calibrate(NEW, rows, 35, 0, "few held out").confidence == "estimate"  # 5 rows cannot judge
+
+
+def test_a_disconnected_cell_is_predicted_in_its_space_only() -> None:
+    rows = cell_rows("help_raspi4")
+    models = fit(NEW, rows[:100], 0)
+    nothing = row_from_text("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    assert models.cells["nasbench201 16x5 3x32"].predict([nothing.cell])[0] < 10
+    with pytest.raises(EdgenasError, match="never connects"):
+        latencies(profile_from_name("raspberry-pi-5"), [nothing])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "no column 'architecture'"),
+        ("architecture\n", "no column 'latency_ms'"),
+        ("architecture,latency_ms\n", "has no rows"),
+        (f"architecture,latency_ms\n{CELL},nan\n", "line 2: latency_ms is 'nan'"),
+        (f"architecture,latency_ms\n{CELL},-1\n", "positive number"),
+        (f"architecture,latency_ms\n{CELL},0\n", "positive number"),
+        (f"architecture,latency_ms\n{CELL},inf\n", "positive number"),
+        (f"architecture,latency_ms\n{CELL}\n", "positive number"),
+        (f"architecture,latency_ms\n{CELL},fast\n", "positive number"),
+        (f"architecture,latency_ms\n{CELL},1\n{CELL},2\n", "rows 2 and 3 are the same network"),
+        ("architecture,latency_ms\nresnet50,1\n", "line 2: 'resnet50' is not a network: write architecture JSON"),
+        ("architecture,latency_ms\nfbnet:123,1\n", "22 digits"),
+        ("architecture,latency_ms\nfbnet:9999999999999999999999,1\n", "22 digits"),
+        ("architecture,latency_ms\n|conv~0|,1\n", "not a NAS-Bench-201 cell"),
+        (f"architecture,latency_ms\n{CELL.replace('none', 'nil')},1\n", "no operation 'nil'"),
+        ("architecture,latency_ms\nconvnet_L2,1\n", "not of the form"),
+        ("architecture,latency_ms\nconvnet_L5_F8_K1x1_2_K3x3_2_W16,1\n", "do not make 5 layers"),
+        ('architecture,latency_ms\n"{""type"": ""chain""}",1\n', "not an architecture"),
+    ],
+)
+def test_a_bad_table_is_one_line_that_names_the_row(tmp_path: Path, lines: str, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(lines)
+    with pytest.raises(EdgenasError, match=message) as caught:
+        rows_from_csv(path, measured=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_or_too_few_samples_say_what_is_possible() -> None:
+    rows = fbnet_rows("raspi4")[:10]
+    for samples in (2, 11):
+        with pytest.raises(EdgenasError, match=r"choose --samples 3\.\.10"):
+            calibrate(NEW, rows, samples, 0, "table")
+
+
+def test_calibrate_and_predict_on_the_command_line(tmp_path: Path) -> None:
+    rows = fbnet_rows("pixel3")
+    table = "architecture,latency_ms\n" + "".join(f"{row.name},{row.ms}\n" for row in rows)
+    (tmp_path / "t.csv").write_text(table)
+
+    def edgenas(*arguments: str) -> object:
+        command = [sys.executable, "-m", "edgenas", *arguments, "--json"]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout)
+
+    card = edgenas("calibrate", "--new", "mine", "--runtime", "tflite", "--precision", "fp32", "--measurements", "t.csv",
+                   "--samples", "20", "--seed", "3", "--out", "mine.toml")  # fmt: skip
+    assert isinstance(card, dict)
+    assert set(card) == {
+        "n",
+        "held_out",
+        "spearman",
+        "kendall",
+        "mape",
+        "within_5",
+        "within_10",
+        "worst_under",
+        "confidence",
+    }
+    assert (card["n"], card["held_out"], card["confidence"]) == (20, len(rows) - 20, "measured")
+    predicted = edgenas("predict", "--target", "mine.toml", "t.csv")
+    assert isinstance(predicted, list)
+    assert len(predicted) == len(rows)
+    assert set(predicted[0]) == {"name", "ms", "origin", "extrapolated"}
