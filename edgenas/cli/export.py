@@ -84,7 +84,6 @@ def trained_from_store(store: Store, trial: int | None, target: str | None) -> T
     """The trained network of a trial, the seed that did best on validation. EdgenasError where there is none yet."""
     import msgspec
 
-    from edgenas.export.recogniser import exported_form
     from edgenas.export.release import Trained
     from edgenas.hardware.profile import profile_from_name
     from edgenas.networks.weights import load_weights
@@ -96,7 +95,9 @@ def trained_from_store(store: Store, trial: int | None, target: str | None) -> T
         settings = msgspec.structs.replace(settings, data=final.data, search_images=None)
     best = max(final.runs, key=lambda run: run.val[final.metric])
     network = load_weights(final.architecture, store.folder / "weights" / Path(best.weights).name)
-    network, task = exported_form(network, load_task(settings))
+    task = load_task(settings)
+    if task.preprocessing.input_size != final.architecture.image_size:  # other data, of another size of its own
+        task = load_task(msgspec.structs.replace(settings, image_size=final.architecture.image_size))
     profile = profile_from_name(target or store.study.profiles[0])
     return Trained(network, final.architecture, task, profile, final.data, final.recipe.fingerprint)
 

@@ -185,12 +185,24 @@ class Gallery:
 
     def identify(self, embedding: NDArray[np.float32], threshold: float, top: int = 1) -> tuple[Match, ...]:
         """At most `top` people whose best sample reaches `threshold`, best first; () is the answer "nobody known"."""
-        probe = normalised(np.asarray(embedding, np.float32).reshape(1, -1))[0]
-        if probe.shape != (self.dim,) or not np.isfinite(probe).all():
-            raise DataError(f"identification needs a finite embedding of {self.dim} numbers, not {probe.shape}")
+        probe = self._probe(embedding)
         with self._lock:
             best = self._vectors.best(probe, top)
             return tuple(Match(self._people[person].name, score) for person, score in best if score >= threshold)
+
+    def score(self, embedding: NDArray[np.float32], name: str) -> float:
+        """The best cosine to a person's samples; DataError where nobody has that name."""
+        probe = self._probe(embedding)
+        with self._lock:
+            if name.strip() not in self._ids:
+                raise DataError(f"nobody is enrolled as {name!r}")
+            return self._vectors.score(self._ids[name.strip()], probe)
+
+    def _probe(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        probe: NDArray[np.float32] = normalised(np.asarray(embedding, np.float32).reshape(1, -1))[0]
+        if probe.shape != (self.dim,) or not np.isfinite(probe).all():
+            raise DataError(f"identification needs a finite embedding of {self.dim} numbers, not {probe.shape}")
+        return probe
 
 
 class Transaction:

@@ -52,6 +52,11 @@ class Vectors:
         self._code_of = {known: place for place, known in enumerate(self._people)}
         self._index = None
 
+    def score(self, person: int, probe: NDArray[np.float32]) -> float:
+        """The best cosine of one person's samples."""
+        own = self._codes[: self.size] == self._code_of[person]
+        return float((self._rows[: self.size][own] @ probe).max())
+
     def best(self, probe: NDArray[np.float32], top: int) -> list[tuple[int, float]]:
         """At most `top` (person, cosine), best first."""
         if self.size == 0:

@@ -196,7 +196,8 @@ class _Watch:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return JSONResponse({"error": str(error)}, error.status, error.headers)
+    reason = getattr(error, "reason", None)  # of a face that cannot be used
+    return JSONResponse({"error": str(error), **({"reason": reason} if reason else {})}, error.status, error.headers)
 
 
 async def _http(_: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,23 +8,19 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
+from edgenas.bundle import read_bundle
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
-from edgenas.export.faces import with_face_input
-from edgenas.export.onnx import onnx_from_network
 from edgenas.faces.images import image_from_file
 from edgenas.faces.readers import FaceImages, write_folders
 from edgenas.tasks.faces import raw_pixels
 from edgenas.tasks.synthetic_faces import draw_faces
-from tests.export.test_faces import architecture, network_of
+from tests.export.test_faces import shared_face_bundle
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    arch = architecture()
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    onnx.save(with_face_input(onnx_from_network(network_of(arch), arch), arch), path)
-    return path
+def model() -> Path:
+    return shared_face_bundle().path("fp32")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +49,16 @@ def test_eval_prints_the_report_of_any_folder_of_identities(model: Path, people:
     assert 0 <= report["baselines"]["pixels"]["auc"] <= 1
     text = CliRunner().invoke(app, ["faces", "eval", "--model", str(model), "--data", str(people), "--no-baselines"])
     assert "12 people, 48 images" in text.stdout
+
+
+def test_calibrate_writes_the_threshold_into_the_bundle(people: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(shared_face_bundle().folder, tmp_path / "bundle")
+    found = run("calibrate", "--model", bundle, "--data", people, "--far", "1e-1")
+    stored = read_bundle(bundle).manifest.threshold
+    assert stored is not None
+    assert stored.value == found["value"]
+    assert (stored.far, stored.pairs) == (0.1, 66 * 16)
+    assert found["interval"][0] <= found["value"] <= found["interval"][1]
 
 
 def test_eval_of_a_verification_set_follows_the_ten_fold_protocol(model: Path, people: Path, tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
+import atexit
+import functools
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -137,8 +141,16 @@ def face_bundle(folder: Path, *precisions: Precision) -> Bundle:
     return bundle_from_trained(folder, trained, Wishes(precisions, max_drop=5, timing=SEARCH))
 
 
-def test_a_recogniser_becomes_a_bundle_that_takes_raw_pixels(tmp_path: Path) -> None:
-    bundle = face_bundle(tmp_path / "b", "fp32")
+@functools.cache
+def shared_face_bundle() -> Bundle:
+    """One for all tests that only read it."""
+    folder = Path(tempfile.mkdtemp(prefix="edgenas-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return face_bundle(folder / "door", "fp32")
+
+
+def test_a_recogniser_becomes_a_bundle_that_takes_raw_pixels() -> None:
+    bundle = shared_face_bundle()
     manifest = read_bundle(bundle.folder).manifest
     assert manifest.task == "faces"
     assert manifest.preprocessing == RAW
