@@ -1,0 +1,98 @@
+"""benchmarks/README.md, written from the results that there are.
+
+python -m benchmarks.readme
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+INTRODUCTION = """# Benchmarks
+
+Written by `python -m benchmarks.readme` from `results/*.json`, which hold device, versions, n and the raw samples.
+`make bench` and `make bench-gpu` make the results; `python -m benchmarks.search policies|corners` the two experiments.
+"""
+
+
+def write_readme(results: Path = FOLDER / "results") -> None:
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
+    parts = [INTRODUCTION]
+    for name, result in found.items():
+        if name.startswith(("throughput", "gpu-throughput")):
+            parts.append(throughput_table(result))
+        elif name.startswith("gpu-search"):
+            parts.append(search_line(result))
+        elif name == "policies":
+            parts.append(policies_table(result))
+        elif name == "corners":
+            parts.append(corners_table(result))
+    (FOLDER / "README.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def about(result: dict[str, Any]) -> str:
+    return f"{result['device']}, torch {result['versions']['torch']}"
+
+
+def throughput_table(result: dict[str, Any]) -> str:
+    rows = [
+        "| network (width/depth) | params | papers' loop | ours, batch 64 | ours, `fast` | ratio | share of floor |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        speed = row["images_per_second"]
+        share = f"{row['share_of_floor']:.2f}" if "share_of_floor" in row else "-"
+        rows.append(
+            f"| {row['network']} ({row['width']}/{row['depth']}) | {row['params']:,} | {speed['papers']:.0f} | "
+            f"{speed['ours_batch_64']:.0f} | {speed['ours_fast']:.0f} | {row['ratio_fast']:.2f} | {share} |"
+        )
+    return f"## Training throughput, images/s\n{about(result)}; {result['data']}\n\n" + "\n".join(rows) + "\n"
+
+
+def search_line(result: dict[str, Any]) -> str:
+    test = result["train"]["test_accuracy"]
+    published = result["published"] or {}
+    return (
+        f"## Search and final training: {result['data']}\n{about(result)}\n\n"
+        f"{result['train']['params']:,} parameters, test {test['mean']:.2f} +- {test['std']:.2f} % over "
+        f"{result['train']['seeds']} seeds (last epoch), {result['all_in_minutes']:.1f} minutes all in; published: {published.get('test_accuracy')} %, "
+        f"search alone {published.get('search_hours')} h\n"
+    )
+
+
+def policies_table(result: dict[str, Any]) -> str:
+    rows = ["| policy | Kendall's tau | Spearman's rho | seeds |", "|---|---|---|---|"]
+    for policy, row in result["policies"].items():
+        tau, rho = (sum(row[k]) / len(row[k]) for k in ("kendall", "spearman"))
+        spread = ", ".join(f"{value:.2f}" for value in row["kendall"])
+        rows.append(f"| {policy} | {tau:.3f} ({spread}) | {rho:.3f} | {len(row['kendall'])} |")
+    long = result["long"]
+    return (
+        f"## Whom to train for how long\n{about(result)}; {result['data']}; {len(result['networks'])} networks; truth: "
+        f"{long['epochs']} epochs, two seeds that agree by tau {long['kendall_between_seeds']:.3f}; equal total cost\n\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def corners_table(result: dict[str, Any]) -> str:
+    factors = list(result["rows"][0]["val_accuracy"])
+    rows = [
+        "| width | depth | " + " | ".join(f"lr x {factor}" for factor in factors) + " |",
+        "|---" * (2 + len(factors)) + "|",
+    ]
+    for row in result["rows"]:
+        scores = " | ".join(f"{row['val_accuracy'][factor]:.2f}" for factor in factors)
+        rows.append(f"| {row['width']} | {row['depth']} | {scores} |")
+    return (
+        f"## One learning rate for the corners of the space\n{about(result)}; {result['data']}; `fast`, {result['epochs']} "
+        f"epochs, lr {result['lr']:g} at batch {result['batch_size']}; validation accuracy, %\n\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    write_readme()
