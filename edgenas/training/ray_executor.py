@@ -6,6 +6,7 @@ import copy
 import functools
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 from edgenas.errors import EdgenasError, MissingExtraError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 POLL_SECONDS = 1.0  # Ctrl-C is heard this often
+CONNECT_SECONDS = 5.0
 
 
 class RayExecutor:
@@ -115,9 +117,21 @@ def connect(address: str) -> Any:
         raise MissingExtraError("--ray needs Ray: pip install 'edgenas[ray]'") from error
     if ray.is_initialized():
         return ray
+    _refuse_silent_host(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise EdgenasError(f"--ray {address}: no cluster ({first}): start one with `ray start --head`") from error
     return ray
+
+
+def _refuse_silent_host(address: str) -> None:
+    """Nothing listens there: say so now, where Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # auto, or a form that Ray judges
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise EdgenasError(f"--ray {address}: no cluster ({error}): start one with `ray start --head`") from error

@@ -23,7 +23,7 @@ from edgenas.study import Executor, run
 from edgenas.tasks import Task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import InlineExecutor
-from edgenas.training.ray_executor import RayExecutor
+from edgenas.training.ray_executor import RayExecutor, _refuse_silent_host
 from tests.training.conftest import ParameterCost
 
 pytestmark = [
@@ -108,6 +108,6 @@ def kill_one_ray_worker() -> bool:
     return False
 
 
-def test_no_cluster_is_one_line(digits: Task) -> None:
+def test_no_cluster_is_one_line() -> None:
     with pytest.raises(EdgenasError, match="ray start --head"):
-        RayExecutor(Evaluator(digits, 0), ParameterCost(), "127.0.0.1:1")
+        _refuse_silent_host("127.0.0.1:1")
