@@ -54,10 +54,11 @@ def throughput_table(result: dict[str, Any]) -> str:
 def search_line(result: dict[str, Any]) -> str:
     test = result["train"]["test_accuracy"]
     published = result["published"] or {}
+    train = result["train"]
     return (
         f"## Search and final training: {result['data']}\n{about(result)}\n\n"
-        f"{result['train']['params']:,} parameters, test {test['mean']:.2f} +- {test['std']:.2f} % over "
-        f"{result['train']['seeds']} seeds (last epoch), {result['all_in_minutes']:.1f} minutes all in; published: {published.get('test_accuracy')} %, "
+        f"{train['params']:,} parameters, test {test['mean']:.2f} +- {test['std']:.2f} % over {train['seeds']} seeds "
+        f"(last epoch), {result['all_in_minutes']:.1f} minutes all in; published: {published.get('test_accuracy')} %, "
         f"search alone {published.get('search_hours')} h\n"
     )
 
