@@ -11,6 +11,7 @@ from edgenas.cli.bench import bench
 from edgenas.cli.bundle import bundle
 from edgenas.cli.calibrate import calibrate
 from edgenas.cli.describe import describe
+from edgenas.cli.doctor import doctor
 from edgenas.cli.export import export
 from edgenas.cli.faces import faces
 from edgenas.cli.front import front
@@ -61,6 +62,7 @@ app.command()(front)
 app.command()(init)
 app.command()(calibrate)
 app.command()(predict)
+app.command()(doctor)
 app.command()(export)
 app.add_typer(bundle, name="bundle")
 app.command()(replay)

@@ -18,7 +18,7 @@ from edgenas.errors import EdgenasError
 from edgenas.serve.model import Model
 
 HEADER_S = 10.0  # to send all headers of a request in
-LAME_DUCK_S = 1.0  # still answering, no longer ready, closing connections
+LAME_DUCK_S = 1.0  # no longer accepting, still answering, closing every connection after its answer
 DRAIN_S = 30.0  # for what is being computed
 
 
@@ -63,6 +63,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.model = model
         self.failure = ""
+        self.told = False  # by a signal
 
     def fail(self, reason: str) -> None:
         """End the process with an error, so that whoever started it starts it again."""
@@ -95,13 +96,17 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
-        if self.model.draining:
+        if self.told:
             self.should_exit = self.force_exit = True
             return
-        self.model.draining = True
+        self.told = True
         asyncio.get_running_loop().call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
+        """Whoever comes now is refused, so nothing more is accepted; who is here is answered, and then told to go."""
+        for listener in self.servers:
+            listener.close()
+        self.model.draining = True
         asyncio.get_running_loop().call_later(LAME_DUCK_S, self._stop)
 
     def _stop(self) -> None:

@@ -1,0 +1,21 @@
+# The GPU host that searches, trains and exports: docker build -t edgenas . && docker run --gpus all -v $PWD:/work edgenas search ...
+# Devices get deploy/Dockerfile, which has no torch in it.
+ARG BASE_IMAGE=python:3.12-slim-bookworm
+FROM ${BASE_IMAGE}
+ARG PIP_OPTIONS=""
+ARG EXTRAS="[baselines,ray,serve,faces,report]"
+
+COPY pyproject.toml constraints.txt README.md LICENSE CHANGELOG.md /src/
+COPY edgenas /src/edgenas
+COPY profiles /src/profiles
+RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
+    python3 -m venv /opt/edgenas && \
+    /opt/edgenas/bin/pip install --no-cache-dir --find-links /wheels ${PIP_OPTIONS} -c /src/constraints.txt "/src${EXTRAS}" && \
+    rm -rf /src
+
+ENV PATH=/opt/edgenas/bin:${PATH} PYTHONUNBUFFERED=1
+RUN mkdir /work && chown 10001:10001 /work
+USER 10001:10001
+WORKDIR /work
+ENTRYPOINT ["edgenas"]
+CMD ["--help"]

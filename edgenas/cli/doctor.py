@@ -1,0 +1,143 @@
+"""`edgenas doctor`: what this device has, and what to do about what it lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgenas.cli.output import emit
+
+
+def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON document.")) -> None:
+    """Print what this device has: L4T, driver, TensorRT, ONNX Runtime, memory, caches, and what to do.
+
+    Example: edgenas doctor
+    """
+    found = findings()
+    advice = advice_from(found)
+    lines = [f"{name:18} {_words(value)}" for name, value in found.items()]
+    lines += ["", *(f"- {line}" for line in advice)] if advice else ["", "nothing to do"]
+    emit({**found, "advice": advice}, as_json=as_json, text="\n".join(lines))
+
+
+def findings() -> dict[str, Any]:
+    """Facts, each read on its own; a missing one says why."""
+    import platform
+
+    from edgenas.errors import EdgenasError
+    from edgenas.hardware.device import probe
+    from edgenas.runtimes.tensorrt import cache_folder, free_memory_mb, probe_gpu, tensorrt_module
+
+    state = probe()
+    available, total = free_memory_mb()
+    return {
+        "machine": f"{state.model or platform.machine()}, {platform.machine()}, Python {platform.python_version()}",
+        "l4t": state.l4t or None,
+        "power_mode": state.power_mode or None,
+        "throttling": list(state.throttling),
+        "memory_mb": {"available": round(available), "total": round(total)},
+        "gpu": _or_reason(
+            lambda: (gpu := probe_gpu()).name + f", compute capability {gpu.compute_capability}", EdgenasError
+        ),
+        "tensorrt": _or_reason(lambda: str(tensorrt_module().__version__), EdgenasError),
+        "onnxruntime": _onnxruntime(),
+        "cuda_python": _installed("cuda.bindings"),
+        "serving": _installed("uvicorn"),
+        "engine_cache": _or_reason(lambda: _writable(cache_folder()), EdgenasError),
+        "container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
+        "tensorrt_mounts": _mounts(),
+    }
+
+
+def advice_from(found: dict[str, Any]) -> list[str]:
+    """One line for everything that would get in the way."""
+    advice = []
+    jetson, gpu = bool(found["l4t"]), "reason" not in found["gpu"]
+    if jetson and not gpu:
+        advice.append(
+            "the GPU is not visible: start the container with `--runtime nvidia`, or add yourself to group video"
+        )
+    if gpu and "reason" in found["tensorrt"]:
+        advice.append(found["tensorrt"]["reason"])
+    if gpu and found["cuda_python"] is None:
+        advice.append("engines need cuda-python: pip install 'cuda-python>=12.6,<13' on JetPack 6, '>=13' on JetPack 7")
+    if "reason" in found["onnxruntime"]:
+        advice.append(found["onnxruntime"]["reason"])
+    if found["serving"] is None:
+        advice.append("serving needs: pip install 'edgenas[serve]'")
+    if "reason" in found["engine_cache"]:
+        advice.append(found["engine_cache"]["reason"])
+    if found["memory_mb"]["available"] < 1000:
+        advice.append(
+            "less than 1 GB of memory is free: building an engine may be killed; stop other programs or add swap"
+        )
+    if found["throttling"]:
+        advice.append(f"the device slows itself down ({', '.join(found['throttling'])}): cool it or give it more power")
+    advice += [
+        f"{path} is an empty file that the container runtime left: the host lacks it"
+        for path in found["tensorrt_mounts"]
+    ]
+    return advice
+
+
+def _or_reason(read: Any, error: type[Exception]) -> dict[str, str]:
+    try:
+        return {"found": read()}
+    except error as reason:
+        return {"reason": str(reason)}
+
+
+def _onnxruntime() -> dict[str, Any]:
+    """Version and providers; two distributions over each other are a trap, the later overwrites the earlier."""
+    from importlib.metadata import distributions
+
+    names = sorted(
+        {d.metadata["Name"] for d in distributions() if (d.metadata["Name"] or "").startswith("onnxruntime")}
+    )
+    if len(names) != 1:
+        found = ", ".join(names) or "none"
+        return {"reason": f"onnxruntime distributions: {found}; exactly one is needed: pip install onnxruntime"}
+    import onnxruntime
+
+    return {"found": f"{names[0]} {onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"}
+
+
+def _installed(module: str) -> str | None:
+    from importlib.metadata import packages_distributions, version
+    from importlib.util import find_spec
+
+    try:
+        if find_spec(module) is None:
+            return None
+    except ModuleNotFoundError:
+        return None
+    names = packages_distributions().get(module.split(".")[0], [module])
+    return f"{names[0]} {version(names[0])}"
+
+
+def _writable(folder: Path) -> str:
+    import os
+
+    from edgenas.errors import EdgenasError
+
+    if not os.access(folder, os.W_OK):
+        raise EdgenasError(f"the engine cache {folder} cannot be written: mount a volume there or set EDGENAS_CACHE")
+    return str(folder)
+
+
+def _mounts() -> list[str]:
+    """Libraries that JetPack's container runtime mounted from a host that does not have them: files of no bytes."""
+    folders = (Path("/usr/lib/aarch64-linux-gnu"), Path("/usr/lib/aarch64-linux-gnu/nvidia"))
+    names = ("libnvinfer*.so*", "libcuda.so*", "libcudnn*.so*")
+    files = (file for folder in folders for name in names for file in folder.glob(name))
+    return sorted(str(file) for file in files if file.is_file() and file.stat().st_size == 0)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() <= {"found", "reason"}:
+        return str(value.get("found") or f"no: {value['reason']}")
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "no")
