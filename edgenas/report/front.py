@@ -25,10 +25,11 @@ def front(trials: Sequence[Trial], objective: str, profile: str) -> list[Trial]:
     for trial in trials:
         if trial.status == "complete":
             points[trial.candidate.key] = (trial, _point(trial, objective, profile))
-    kept = [
-        trial for trial, point in points.values() if not any(_dominates(other, point) for _, other in points.values())
-    ]
-    return sorted(kept, key=lambda trial: _point(trial, objective, profile)[1:])
+    kept: list[tuple[Trial, Point]] = []
+    for trial, point in sorted(points.values(), key=lambda pair: pair[1]):  # whatever beats a point comes before it
+        if not any(_dominates(other, point) for _, other in kept):
+            kept.append((trial, point))
+    return [trial for trial, _ in sorted(kept, key=lambda pair: pair[1][1:])]
 
 
 def smallest_serving_set(
