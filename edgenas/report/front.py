@@ -118,7 +118,9 @@ def network_words(architecture: dict[str, Any]) -> str:
             words + (f", dense {' '.join(dense)}" if dense else "") + (f", kernels {' '.join(large)}" if large else "")
         )
     if architecture["type"] == "multibranch":
-        return f"{len(architecture['cells'])} cells of pool {architecture['pool']}"
+        cells = [cell for cell in architecture["cells"] if cell["ops"]]
+        branches = sum(len(cell["ops"]) for cell in cells)
+        return f"{len(cells)} cells with {branches} branches, stem {architecture['stem_channels']}, pool {architecture['pool']}"
     if architecture["type"] == "cell":
         return f"{architecture['cell']['space']} cells, {architecture['channels']} channels"
     return str(architecture["type"])
