@@ -114,7 +114,9 @@ def main() -> None:
     }
     for network, one, two in zip(networks, *sessions, strict=True):
         words = f"depth {network.depth}, width {network.width}, {sum(network.ops)} dense"
-        print(f"  {words:30} {one['median']:8.4f} {two['median']:8.4f} ms   ratio {one['ratio']:8.4f} {two['ratio']:8.4f}")
+        print(
+            f"  {words:30} {one['median']:8.4f} {two['median']:8.4f} ms   ratio {one['ratio']:8.4f} {two['ratio']:8.4f}"
+        )
     baseline = float(np.median([row["reference_ms"] for row in first]))
     card = calibrated(networks, ratios[0] * baseline, arguments.seed)
     print(f"predictor from 20 networks, judged on the other {card['held_out']}: {json.dumps(card)}")

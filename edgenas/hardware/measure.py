@@ -76,6 +76,7 @@ def measure(
     say: Say = no_one,
 ) -> list[Measurement]:
     """One measurement per ONNX model, all taken in turns. Raises MeasureError for a model that does not load or run."""
+    load = msgspec.structs.replace(load, core=common_core(load))
     with device_lock(say), tempfile.TemporaryDirectory() as folder, ExitStack() as stack, PowerMeter(root) as meter:
         before = probe(root)
         timers = [
@@ -95,6 +96,14 @@ def measure(
         _measurement(rounds, timers[index].settings, shared, slowed, profile, before.model, timing, meter.mean_mw)
         for index, rounds in enumerate(timed[:-1])
     ]
+
+
+def common_core(load: Load) -> int | None:
+    """Where all single-threaded models of a measurement run: on cores of their own, other work would slow one and not the
+    other. None where threads are to spread, or where the system cannot pin."""
+    if load.threads > 1 or load.provider != "cpu" or not hasattr(os, "sched_getaffinity"):
+        return None
+    return max(os.sched_getaffinity(0))
 
 
 def _rounds(timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None) -> list[list[Samples]]:

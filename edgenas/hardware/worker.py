@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class Load(Record, frozen=True):
     threads: int = 1
     spinning: bool = False
     batch_size: int = 1
+    core: int | None = None  # stay on this one
 
 
 class Loaded(Record, frozen=True, tag="loaded"):
@@ -122,9 +124,11 @@ def main() -> None:
     """Speak the protocol above on stdin and stdout."""
     try:
         load = _read(Load)
+        if load.core is not None:
+            os.sched_setaffinity(0, {load.core})
         with open_runtime(load.model, provider=load.provider, threads=load.threads, spinning=load.spinning) as runtime:
             once = runtime.bound(inputs_for(runtime.inputs, load.batch_size))
-            _write(Loaded(runtime.settings))
+            _write(Loaded({**runtime.settings, "core": load.core}))
             for line in sys.stdin.buffer:
                 request = msgspec.json.decode(line, type=Burst)
                 samples = burst(once, request.runs, request.seconds)
