@@ -30,6 +30,7 @@ def agent(
         False, "--once", help="Read one job (a line of JSON, then the model), print the answer, end."
     ),
     info: bool = typer.Option(False, "--info", help="Print what this board is and how it measures, end."),
+    runtime: str = typer.Option("onnxruntime", help="onnxruntime, or tensorrt (engines are built and kept here)."),
     provider: str = typer.Option("cpu", help="ONNX Runtime's provider: cpu, cuda or tensorrt."),
     threads: int = typer.Option(1, min=1, help="Threads of the CPU provider."),
     memory_mb: int = typer.Option(2048, min=256, help="Memory that each measuring process may take."),
@@ -46,9 +47,13 @@ def agent(
 
     if provider not in ("cpu", "cuda", "tensorrt"):
         raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda, tensorrt")
-    load, bounds = Load("", provider=provider, threads=threads), Bounds(memory_mb, max_model_mb)  # type: ignore[arg-type]
+    if runtime not in ("onnxruntime", "tensorrt"):
+        raise EdgenasError(f"runtime {runtime!r} was asked for; possible: onnxruntime, tensorrt")
+    load = Load("", runtime=runtime, provider=provider, threads=threads)  # type: ignore[arg-type]
+    bounds = Bounds(memory_mb, max_model_mb)
+    described = about(load, bounds)  # a runtime that is not here is refused now, not at the first job
     if info:
-        emit(about(load, bounds), as_json=True, text="")
+        emit(described, as_json=True, text="")
     elif once:
         emit(_once(_job_bytes(job, bounds), load, bounds), as_json=True, text="")
     else:

@@ -101,7 +101,8 @@ def measure(
 def common_core(load: Load) -> int | None:
     """Where all single-threaded models of a measurement run: on cores of their own, other work would slow one and not the
     other. None where threads are to spread, or where the system cannot pin."""
-    if load.threads > 1 or load.provider != "cpu" or not hasattr(os, "sched_getaffinity"):
+    on_cpu = load.runtime == "onnxruntime" and load.provider == "cpu"
+    if load.threads > 1 or not on_cpu or not hasattr(os, "sched_getaffinity"):
         return None
     return max(os.sched_getaffinity(0))
 
@@ -215,7 +216,7 @@ def latency_from_measurement(measurement: Measurement, baseline_ms: float | None
 def _how(measurement: Measurement) -> str:
     settings, mode = measurement.detail["settings"], measurement.detail["device"]["before"]["power_mode"]
     return (
-        f"{measurement.host}: {measurement.runtime} {settings['provider']}, {settings['threads']} thread(s), "
+        f"{measurement.host}: {measurement.runtime} {settings['provider']}, {settings.get('threads', 1)} thread(s), "
         f"{measurement.precision}, {measurement.status}" + (f", power mode {mode}" if mode else "")
     )
 

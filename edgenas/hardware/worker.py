@@ -11,7 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,10 +21,11 @@ from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Record
-from edgenas.runtimes import Port
+from edgenas.runtimes import Port, Runtime
 from edgenas.runtimes.onnx import Provider, open_runtime
 
 KEPT_PER_BURST = 20_000  # raw samples that travel back; of more, evenly spaced ones
+RuntimeName = Literal["onnxruntime", "tensorrt"]
 T = TypeVar("T")
 
 
@@ -30,7 +33,8 @@ class Load(Record, frozen=True):
     """Which model to open, and how."""
 
     model: str
-    provider: Provider = "cpu"
+    runtime: RuntimeName = "onnxruntime"
+    provider: Provider = "cpu"  # of onnxruntime
     threads: int = 1
     spinning: bool = False
     batch_size: int = 1
@@ -106,6 +110,14 @@ def inputs_for(ports: dict[str, Port], batch_size: int) -> dict[str, NDArray[Any
     return arrays
 
 
+def _opened(load: Load) -> AbstractContextManager[Runtime]:
+    if load.runtime == "tensorrt":
+        from edgenas.runtimes.tensorrt import open_engine
+
+        return open_engine(Path(load.model), "fp32")
+    return open_runtime(load.model, provider=load.provider, threads=load.threads, spinning=load.spinning)
+
+
 def status_of(error: BaseException) -> str:
     """Which of the statuses a failure to load or run belongs to."""
     message = str(error).lower()
@@ -126,7 +138,7 @@ def main() -> None:
         load = _read(Load)
         if load.core is not None:
             os.sched_setaffinity(0, {load.core})
-        with open_runtime(load.model, provider=load.provider, threads=load.threads, spinning=load.spinning) as runtime:
+        with _opened(load) as runtime:
             once = runtime.bound(inputs_for(runtime.inputs, load.batch_size))
             _write(Loaded({**runtime.settings, "core": load.core}))
             for line in sys.stdin.buffer:

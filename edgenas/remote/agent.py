@@ -242,13 +242,19 @@ class Handler(BaseHTTPRequestHandler):
 
 def about(load: Load, bounds: Bounds) -> dict[str, Any]:
     """What this board is and how it measures."""
-    import onnxruntime
+    if load.runtime == "tensorrt":
+        from edgenas.runtimes.tensorrt import tensorrt_module
 
+        version = str(tensorrt_module().__version__)
+    else:
+        import onnxruntime
+
+        version = str(onnxruntime.__version__)
     return {
         "version": __version__,
         "device": msgspec.to_builtins(probe()),
-        "runtime": "onnxruntime",
-        "runtime_version": onnxruntime.__version__,
+        "runtime": load.runtime,
+        "runtime_version": version,
         "load": msgspec.to_builtins(load),
         "bounds": msgspec.to_builtins(bounds),
         "reference_sha256": hashlib.sha256(reference_model()).hexdigest(),

@@ -176,7 +176,8 @@ def _limit(task: _Task) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     memory = task.bounds.memory_mb * 1_000_000
     # CUDA reserves far more address space than it uses
-    kind = resource.RLIMIT_AS if task.load.provider == "cpu" else resource.RLIMIT_DATA
+    on_cpu = task.load.runtime == "onnxruntime" and task.load.provider == "cpu"
+    kind = resource.RLIMIT_AS if on_cpu else resource.RLIMIT_DATA
     resource.setrlimit(kind, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (4 * task.bounds.model_mb * 1_000_000,) * 2)

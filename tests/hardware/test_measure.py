@@ -1,5 +1,6 @@
 """Timing: verdicts by hand-made samples, a fake clock, and real networks compared with each other only."""
 
+import importlib.util
 from pathlib import Path
 
 import msgspec
@@ -120,6 +121,13 @@ def test_a_broken_model_says_so_in_one_line() -> None:
         measure([b"no model"], Load(""), QUICK, "host-cpu")
     assert caught.value.status == "invalid"
     assert "\n" not in str(caught.value)
+
+
+def test_tensorrt_is_asked_for_and_its_absence_is_said() -> None:
+    if importlib.util.find_spec("tensorrt") is not None:
+        pytest.skip("TensorRT is installed here")
+    with pytest.raises(MeasureError, match=r"TensorRT|libcuda"):
+        measure([model_from_architecture(small(), HOST)], Load("", runtime="tensorrt"), QUICK, "jetson-nano-4gb")
 
 
 def test_inputs_are_seeded_and_only_the_batch_is_free() -> None:
