@@ -17,8 +17,12 @@ done
 [ "$(id -u)" = 0 ] || { echo "image_test: needs root for chroot and mounts" >&2; exit 1; }
 
 SERVER=""
+stop() {  # unshare itself ignores SIGTERM; its child is the server
+  [ -z "$SERVER" ] || { kill -TERM $(cat "/proc/$SERVER/task/$SERVER/children") && wait "$SERVER"; }
+  SERVER=""
+}
 finish() {
-  [ -z "$SERVER" ] || kill "$SERVER" 2>/dev/null || true
+  stop || true
   buildah $STORAGE umount --all >/dev/null 2>&1 || true
   rm -rf "$WORK" && rm -f deploy/wheels/*.whl
 }
@@ -81,10 +85,10 @@ for place in ("/", "/opt/edgenas", "/bundle", "/etc"):
         raise SystemExit(place + " can be written")
 print("uid", os.getuid(), "capabilities", status["CapBnd"].strip(), "no_new_privs", status["NoNewPrivs"])'
 inside edgenas --version
-inside edgenas serve /bundle --port "$PORT" &
+unshare --mount --pid --fork --kill-child sh "$WORK/inside.sh" edgenas serve /bundle --port "$PORT" &
 SERVER=$!
 "$PYTHON" -m scripts.image_client "127.0.0.1:$PORT" "$BUNDLE"
-kill -TERM "$SERVER"; SERVER=""
+stop
 
 if [ "${AARCH64:-0}" = 1 ]; then sh scripts/image_test_aarch64.sh "$BUNDLE"; fi
 echo "image_test: passed"
