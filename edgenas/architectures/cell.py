@@ -242,3 +242,16 @@ def sorted_genotype(genotype: Sequence[tuple[str, int]]) -> tuple[tuple[str, int
     """One spelling per genotype: the two edges of a node by source, then by operation."""
     pairs = [sorted(genotype[2 * node : 2 * node + 2], key=lambda edge: (edge[1], edge[0])) for node in range(4)]
     return tuple(edge for pair in pairs for edge in pair)
+
+
+# ---------------------------------------------------------------- any space
+
+
+def canonical_cell(cell: Cell) -> Cell:
+    """One spelling per cell: NAS-Bench-101 up to isomorphism, NAS-Bench-201 with dead edges `none`, DARTS with edges sorted."""
+    if isinstance(cell, Nasbench101Cell):
+        return canonical(cell)
+    if isinstance(cell, Nasbench201Cell):
+        a, b, c, d, e, f = (op if live else "none" for op, live in zip(cell.ops, live_edges(cell), strict=True))
+        return Nasbench201Cell((a, b, c, d, e, f))
+    return DartsCell(sorted_genotype(cell.normal), sorted_genotype(cell.reduce))

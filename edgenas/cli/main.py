@@ -11,11 +11,13 @@ from edgenas.cli.bench import bench
 from edgenas.cli.bundle import bundle
 from edgenas.cli.calibrate import calibrate
 from edgenas.cli.describe import describe
+from edgenas.cli.design import design
 from edgenas.cli.doctor import doctor
 from edgenas.cli.export import export
 from edgenas.cli.faces import faces
 from edgenas.cli.front import front
 from edgenas.cli.init import init
+from edgenas.cli.nal import app as nal
 from edgenas.cli.predict import predict
 from edgenas.cli.replay import replay
 from edgenas.cli.report import report
@@ -70,6 +72,8 @@ app.command()(report)
 app.command()(space)
 app.command()(serve)
 app.command()(targets)
+app.command()(design)
+app.add_typer(nal, name="nal")
 app.command()(train)
 app.add_typer(faces, name="faces")
 

@@ -12,6 +12,7 @@ import msgspec
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.cli.evolve import decide_evolution, evolution_method, evolution_within_budget
+from edgenas.cli.nal_search import decide_designs, nal_method
 from edgenas.cli.output import say
 from edgenas.cli.progress import SearchView
 from edgenas.cli.settings import (
@@ -31,6 +32,7 @@ from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, nsga2, random_search, tpe, with_control
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training, refuse_impossible_limit
+from edgenas.methods.nal import CellSpace, NalRules
 from edgenas.methods.nse import refuse_impossible_space
 from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import Choice, HardwareProfile, Limits, Study
@@ -42,7 +44,7 @@ from edgenas.study import Executor, run
 HOST = "host-cpu"
 
 
-BUDGETED = ("gnas", "trgnas", "random", "nsga2", "tpe")
+BUDGETED = ("gnas", "trgnas", "nal", "random", "nsga2", "tpe")
 START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
 
 
@@ -75,7 +77,9 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
             cost = CostModel(profiles, settings.precision, settings.limits)
             if settings.method == "nse":
                 refuse_impossible_space(decided["space"], cost, settings.limits)
-            else:
+            elif (
+                settings.method != "nal"
+            ):  # which looks for designs within the limits, and says so where there are none
                 refuse_impossible_limit(decided["space"], cost, settings.limits)
         if settings.budget is not None:
             decided = within_budget(settings, profiles, where, decided)
@@ -118,6 +122,9 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
         evolution = decide_evolution(settings, name, task, device)
         return {"preset": name, "device": device, "task": wanted, "training": training, **evolution}
     rules = rules_from(settings, preset)
+    if isinstance(rules, NalRules):
+        designs = decide_designs(settings, rules, CellSpace(task.head, shape.channels, shape.input_size))
+        return {"preset": name, "device": device, "task": wanted, "training": training, **designs}
     return {"preset": name, "device": device, "task": wanted, "space": space, "training": training, "rules": rules}
 
 
@@ -196,6 +203,8 @@ def _follow(events: Any, store: Store, view: SearchView) -> Choice:
 def _method(study: Study, training: Training, cost: CostModel) -> Method:
     """The generator of the study's method."""
     decided = study.settings
+    if study.method == "nal":
+        return nal_method(study, training, cost)
     space = msgspec.convert(decided["space"], type=ChainSpace)
     objective = objective_of(study)
     limits, seed, confirm = study.limits, study.seed, decided["asked"]["confirm_seeds"]

@@ -53,7 +53,12 @@ def search(
     final_width: str | None = typer.Option(None, help="matched or macro: the width that edgenas train takes."),
     pool: int | None = typer.Option(None, help="NSE: 19, 27 or 72 operations."),
     rounds: int | None = typer.Option(None, help="NSE: at most this many rounds."),
-    from_study: str | None = typer.Option(None, "--from", help="NSE: start from a finished study's space."),
+    from_study: str | None = typer.Option(
+        None,
+        "--from",
+        help="NSE: a finished study's space. NAL: the study or file of `nal fit`.",
+    ),
+    space: str | None = typer.Option(None, help="NAL: nasbench101, nasbench201 or darts. Default: nasbench101."),
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."
     ),

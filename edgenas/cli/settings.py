@@ -16,13 +16,14 @@ from edgenas.errors import EdgenasError
 from edgenas.methods.baselines import BaselineRules
 from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Policy
+from edgenas.methods.nal import NalRules
 from edgenas.methods.trgnas import TrgnasRules
 from edgenas.records import HardwareProfile, Head, Limits, Precision, Record, Study, canonical_json
 from edgenas.store import read_toml
 
 MethodName = Literal["gnas", "trgnas", "nse", "nal", "random", "nsga2", "tpe"]
 PresetName = Literal["tiny", "t", "m", "trg"]
-Rules = GnasRules | TrgnasRules | BaselineRules
+Rules = GnasRules | TrgnasRules | BaselineRules | NalRules
 
 
 class SearchSettings(Record, frozen=True):
@@ -59,6 +60,7 @@ class SearchSettings(Record, frozen=True):
     pool: Literal[19, 27, 72] | None = None
     rounds: int | None = None
     from_study: str | None = None
+    space: Literal["nasbench101", "nasbench201", "darts"] | None = None
     rules: dict[str, float] = {}
 
     @property
@@ -78,6 +80,7 @@ class Preset(Record, frozen=True):
     gnas: GnasRules = GnasRules()
     trgnas: TrgnasRules = TrgnasRules()
     baseline: BaselineRules = BaselineRules(trials=100, epochs=25)
+    nal: NalRules = NalRules(designs=8, epochs=25)
 
 
 # tiny: minutes on two cores; its epochs and the slack of a matched candidate are in proportion.
@@ -91,6 +94,7 @@ TINY = Preset(
     gnas=GnasRules(first_epochs=6, micro_epochs=4, micro_slack=1_000),
     trgnas=TrgnasRules(epochs=10),
     baseline=BaselineRules(trials=24, epochs=10),
+    nal=NalRules(channels=16, cells_per_stage=1, designs=4, epochs=10),
 )
 PRESETS: dict[str, Preset] = {
     "tiny": TINY,
@@ -142,6 +146,8 @@ def rules_from(settings: SearchSettings, preset: Preset) -> Rules:
         rules = preset.gnas
     elif settings.method == "trgnas":
         rules = preset.trgnas
+    elif settings.method == "nal":
+        rules = preset.nal
     unknown = sorted(set(settings.rules) - set(rules.__struct_fields__))
     if unknown:
         known = ", ".join(rules.__struct_fields__)

@@ -1,0 +1,131 @@
+"""`edgenas nal fit`: a table of cells, or a study, becomes a link predictor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgenas.cli.output import emit, say
+
+if TYPE_CHECKING:
+    from edgenas.architectures.cell_graph import GraphCell
+    from edgenas.methods.nal_table import CellTable
+
+app = typer.Typer(help="NAL: learn what good cells look like.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def nal() -> None:
+    """NAL: learn what good cells look like."""
+
+
+@app.command()
+def fit(
+    table: str = typer.Option(..., help="An .npz table of NAS-Bench-101 or -201 cells, or a study that trained cells."),
+    column: str | None = typer.Option(None, help="The table's accuracies. Default: val_acc_108ep, acc12_val_cifar10."),
+    out: Path | None = typer.Option(
+        None, help="The file to write. Default: STUDY/nal.safetensors; needed for a table."
+    ),
+    experts: float = typer.Option(0.01, min=0.0, max=1.0, help="Share of the best cells to learn writing from."),
+    hold_out: float = typer.Option(0.2, min=0.0, max=0.9, help="Share of the cells to judge on, never learned from."),
+    start: str | None = typer.Option(
+        None, help="scratch or shipped. Default: scratch for a table, shipped for a study."
+    ),
+    target: str | None = typer.Option(None, help="Experts are those within the limits on this device."),
+    max_latency_ms: float | None = typer.Option(None, help="Limit on experts, predicted for --target."),
+    max_params: int | None = typer.Option(None, help="Limit on experts."),
+    seed: int = typer.Option(0, help="Of the training."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Fit the link predictor: a minute or two on one core for 20,000 cells. `edgenas design --weights FILE` then uses it.
+
+    Example: edgenas nal fit --table nb101_20000.npz --out cells.safetensors
+    """
+    from edgenas import __version__
+    from edgenas.architectures.cell_graph import graphs_from_cells
+    from edgenas.errors import EdgenasError
+    from edgenas.methods.nal import shipped_predictor
+    from edgenas.methods.nal_evidence import report_card
+    from edgenas.methods.nal_model import LinkPredictor, PredictorCard, save_predictor
+    from edgenas.methods.nal_table import lesson
+    from edgenas.training.nal_fit import FitSettings, fit_author, fit_judge
+
+    began = time.monotonic()
+    known, folder = _table(table, column)
+    out = out or (folder / "nal.safetensors" if folder else None)
+    if out is None:
+        raise EdgenasError(f"--table {table}: say where the predictor goes, --out FILE.safetensors")
+    start = start or ("shipped" if folder else "scratch")
+    if start not in ("scratch", "shipped"):
+        raise EdgenasError(f"--start {start!r}: scratch or shipped")
+    allowed, limits = _limits(target, max_latency_ms, max_params)
+    learned = lesson(known, experts, hold_out, allowed)
+    say(f"{known.name}: {len(known.cells)} cells, {len(learned.seen)} to learn from, {len(learned.experts)} experts")
+    graphs = graphs_from_cells(known.space, known.cells)
+    first, levels = None, learned.levels
+    if start == "shipped":
+        shipped = shipped_predictor(known.space)
+        first, levels = dict(shipped.weights), shipped.card.levels
+    settings = FitSettings.for_table(len(learned.seen), from_scratch=first is None)
+    weights = fit_author(known.space, graphs[learned.experts], settings, seed, first)
+    weights |= fit_judge(known.space, graphs[learned.seen], learned.standing, levels, settings, seed, first)
+    card = PredictorCard(
+        known.space, settings.heads, levels, known.name, known.column, len(learned.seen), len(learned.experts),
+        hold_out, limits, seed, __version__,
+    )  # fmt: skip
+    predictor = LinkPredictor(card, weights)
+    save_predictor(predictor, out)
+    document: dict[str, Any] = {
+        "weights": str(out),
+        "size_mb": out.stat().st_size / 1e6,
+        "space": known.space,
+        "cells": len(learned.seen),
+        "experts": len(learned.experts),
+        "held_out": report_card(predictor, known, learned, seed),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    emit(document, as_json=as_json, text="\n".join(f"{key}: {value}" for key, value in document.items()))
+
+
+def _table(name: str, column: str | None) -> tuple[CellTable, Path | None]:
+    """The table, and the study's folder where it is one."""
+    from edgenas.methods.nal_table import table_from_npz, table_from_trials
+
+    if name.endswith(".npz"):
+        return table_from_npz(Path(name), column), None
+    from edgenas.cli.studies import study_folder
+    from edgenas.report.front import objective_of
+    from edgenas.store import Store
+
+    folder = study_folder(name)
+    with Store.read(folder) as store:
+        return table_from_trials(str(folder), store.trials(), column or objective_of(store.study)), folder
+
+
+def _limits(
+    target: str | None, max_latency_ms: float | None, max_params: int | None
+) -> tuple[Callable[[GraphCell], bool] | None, str]:
+    """The test that experts must pass, and its words for the predictor's card."""
+    if target is None and max_params is None and max_latency_ms is None:
+        return None, ""
+    from edgenas.architectures.cell import cell_network
+    from edgenas.errors import EdgenasError
+    from edgenas.hardware.cost import CostModel
+    from edgenas.hardware.profile import profile_from_name, resolved
+    from edgenas.records import Classes, Limits
+
+    if (target is None) != (max_latency_ms is None):
+        raise EdgenasError("experts are filtered by latency with both --target and --max-latency-ms")
+    profiles = []
+    if target is not None:
+        profiles = [profile_from_name(target)]
+        say(resolved(target, profiles[0]))
+    limits = Limits(latency_ms=max_latency_ms, params=max_params)
+    cost = CostModel(profiles, None, limits)
+    words = [f"{max_latency_ms:g} ms on {profiles[0].name}"] if profiles else []
+    words += [f"{max_params} parameters"] if max_params is not None else []
+    return lambda cell: not limits.broken(cost(cell_network(cell, Classes(10)))), ", ".join(words)

@@ -1,0 +1,245 @@
+"""NAL: Liang, Sun, "Automating Neural Architecture Design without Search", arXiv 2204.11838.
+
+Its abstract is all that is public to us: a graph-attention network learns link prediction on what experts chose and then
+writes new architectures, nothing being evaluated on the way. Sizes, loss, decoding and transfer are ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.architectures.cell import Cell, canonical_cell, cell_network, check_cell, sorted_genotype
+from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, cells_from_graphs, graphs_from_cells, link_features
+from edgenas.errors import EdgenasError, LimitError, TrainingError
+from edgenas.methods import CostOf, Method
+from edgenas.methods.ladder import Training
+from edgenas.methods.nal_model import LinkPredictor, load_predictor, write_graphs
+from edgenas.records import (
+    Ask,
+    Candidate,
+    CellArchitecture,
+    Choice,
+    DartsCell,
+    Decision,
+    Head,
+    Limits,
+    Record,
+    Trial,
+)
+
+SPACES = ("nasbench101", "nasbench201", "darts")
+PATIENCE = 8  # draws per cell wanted; where these do not give enough distinct ones, that is an error
+BATCH = 4096  # graphs written at once: keeps memory small
+BORING, BOLDER = 0.25, 1.4  # where fewer than a quarter of a batch is new, the temperature rises
+LEAST_POOL = 1024  # cells to choose the best from, also where few are asked for
+
+
+@dataclass(frozen=True)
+class Designs:
+    """Distinct cells, best first by the judge's score; `drawn` graphs were written for them, `valid` of these needed nothing."""
+
+    cells: tuple[Cell, ...]
+    scores: tuple[float, ...]
+    drawn: int
+    valid: int
+
+
+def shipped_predictor(space: str) -> LinkPredictor:
+    """The predictor that comes along for a space; DARTS uses that of NAS-Bench-101."""
+    if space not in SPACES:
+        raise EdgenasError(f"space {space!r} is unknown: {', '.join(SPACES)}")
+    known = "nasbench101" if space == "darts" else space
+    return load_predictor(Path(__file__).parent / "weights" / f"{known}.safetensors")
+
+
+def design(predictor: LinkPredictor, space: str, count: int, seed: int = 0, *, or_fewer: bool = False) -> Designs:
+    """Half as many cells again as asked for are written; the best `count` are returned (`or_fewer`: or all that there are).
+
+    Where the author repeats itself, it is made bolder step by step. The same seed gives the same cells.
+    """
+    if count < 1:
+        raise EdgenasError(f"--n {count}: ask for at least one cell")
+    if predictor.space != ("nasbench101" if space == "darts" else space):
+        raise EdgenasError(
+            f"these weights were learned in {predictor.space}, not for {space}: fit others with `edgenas nal fit`"
+        )
+    rng = np.random.default_rng(seed)
+    wanted = max(LEAST_POOL, count + count // 2)
+    pool: dict[Cell, float] = {}
+    drawn = valid = 0
+    temperature = 1.0
+    while len(pool) < wanted and drawn < PATIENCE * wanted:
+        batch = min(BATCH, max(LEAST_POOL, int(1.4 * (wanted - len(pool)))))
+        written = (
+            draw_darts(predictor, batch, rng) if space == "darts" else draw_cells(predictor, batch, rng, temperature)
+        )
+        drawn += batch
+        valid += len(written)
+        before = len(pool)
+        pool |= {cell: score for cell, score in written if cell not in pool}
+        if len(pool) - before < BORING * batch:
+            temperature *= BOLDER
+    if len(pool) < count and not or_fewer:
+        raise EdgenasError(
+            f"--n {count}: {drawn} draws gave {len(pool)} distinct {space} cells; ask for at most that many"
+        )
+    if space != "darts":  # DARTS cells carry their likelihood already; what can be judged is judged
+        cells = list(pool)
+        scores = predictor.score(graphs_from_cells(space, cells))  # type: ignore[arg-type]  # no DARTS cell here
+        pool = dict(zip(cells, scores.tolist(), strict=True))
+    best = sorted(pool, key=lambda cell: -pool[cell])[:count]
+    return Designs(tuple(best), tuple(pool[cell] for cell in best), drawn, valid)
+
+
+def draw_cells(
+    predictor: LinkPredictor, count: int, rng: np.random.Generator, temperature: float
+) -> list[tuple[Cell, float]]:
+    """What the author writes, in canonical form; invalid cells are left out, not mended."""
+    cells: list[tuple[Cell, float]] = []
+    drawn = Counter(cells_from_graphs(predictor.space, write_graphs(predictor, count, rng, temperature)))
+    for cell, times in drawn.items():  # the same spelling comes often
+        try:
+            check_cell(cell)
+        except EdgenasError:
+            continue
+        cells += [(canonical_cell(cell), 0.0)] * times
+    return cells
+
+
+# ---------------------------------------------------------------- transfer to DARTS
+
+
+def draw_darts(predictor: LinkPredictor, count: int, rng: np.random.Generator) -> list[tuple[Cell, float]]:
+    """Normal and reduction cells from what was learned in NAS-Bench-101, with the mean log likelihood of what was drawn.
+
+    A node is a vertex; both inputs of the cell stand for its input. conv3x3 becomes sep_conv_3x3, maxpool max_pool_3x3;
+    conv1x1, which only mixes channels, becomes sep_conv_3x3 on the likelier of its two edges and a skip on the other.
+    """
+    normal, first = _draw_genotypes(predictor, count, rng)
+    reduce, second = _draw_genotypes(predictor, count, rng)
+    scores = ((first + second) / 2).tolist()
+    cells = (DartsCell(sorted_genotype(n), sorted_genotype(r)) for n, r in zip(normal, reduce, strict=True))
+    return list(zip(cells, scores, strict=True))
+
+
+def _draw_genotypes(
+    predictor: LinkPredictor, count: int, rng: np.random.Generator
+) -> tuple[list[list[tuple[str, int]]], NDArray[np.float64]]:
+    _, conv1x1, maxpool = range(OUTPUT_CODE + 1, OUTPUT_CODE + 4)
+    graphs = Graphs(np.zeros((count, 7), np.int64), np.zeros((count, 7, 7), bool), np.ones(count, np.int64))
+    genotypes: list[list[tuple[str, int]]] = [[] for _ in range(count)]
+    likelihood = np.zeros(count)
+    rows = np.arange(count)
+    for vertex in range(1, 5):
+        h, logits = predictor.look(graphs, vertex)
+        operations = logits[:, OUTPUT_CODE + 1 :]
+        drawn = (operations + rng.gumbel(size=operations.shape)).argmax(1)
+        graphs.ops[:, vertex] = drawn + OUTPUT_CODE + 1
+        likelihood += _log_softmax(operations)[rows, drawn]
+        link = predictor.linker(h, vertex, graphs.ops[:, vertex])
+        odds = np.stack([link(source, link_features(graphs.links, source, 0, vertex)) for source in range(vertex)], 1)
+        states = np.concatenate([odds[:, :1], odds], 1)  # (N, 1 + vertex): DARTS states 0 and 1 are both the input
+        two = np.argsort(-(states + rng.gumbel(size=states.shape)), 1)[:, :2]
+        likelihood += -np.logaddexp(0, -np.take_along_axis(states, two, 1)).mean(1)
+        for row, sources in enumerate(two.tolist()):
+            sources.sort(key=lambda state: -states[row, state])
+            op = graphs.ops[row, vertex]
+            name = "max_pool_3x3" if op == maxpool else "sep_conv_3x3"
+            genotypes[row] += [(name, sources[0]), ("skip_connect" if op == conv1x1 else name, sources[1])]
+        for state in two.T:
+            graphs.links[rows, np.maximum(state - 1, 0), vertex] = True
+    return genotypes, likelihood / 8
+
+
+def _log_softmax(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    shifted = x - x.max(1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)), np.float64)
+
+
+# ---------------------------------------------------------------- as a search method
+
+
+class NalRules(Record, frozen=True):
+    """Which cells are designed, the network around them (None = as published), and how many are trained for how long."""
+
+    space: str = "nasbench101"
+    weights: str = ""  # a file of `edgenas nal fit`; empty: the shipped predictor
+    weights_sha256: str = ""
+    channels: int | None = None
+    cells_per_stage: int | None = None
+    designs: int = 4
+    epochs: int = 10
+
+
+class CellSpace(Record, frozen=True):
+    """What surrounds the cells of a study: the head that its data asks for, and its images."""
+
+    head: Head
+    in_channels: int
+    image_size: int
+
+
+def nal(
+    predictor: LinkPredictor,
+    space: CellSpace,
+    rules: NalRules,
+    training: Training,
+    cost: CostOf,
+    limits: Limits | None = None,
+    objective: str = "val_accuracy",
+    seed: int = 0,
+) -> Method:
+    """Design, keep the best designs that the limits allow, train those, choose. Nothing is trained to find them."""
+    designs = _within_limits(predictor, space, rules, cost, limits or Limits(), seed)
+    candidates = [Candidate(net, training.recipe_for(rules.epochs, cost(net)), "design") for net in designs]
+    trials: list[Trial] = []
+    for index, candidate in enumerate(candidates):
+        trials += yield Ask((candidate,), tuple(candidates[index + 1 :]))
+    complete = [trial for trial in trials if trial.status == "complete"]
+    if not complete:
+        raise TrainingError("no design could be trained: see the failed trials in the study")
+    best = max(complete, key=lambda trial: (trial.scores[objective], -trial.cost.params))
+    score = best.scores[objective]
+    decision = Decision("design", "accept", f"the best of {len(complete)}", score=score, key=best.candidate.key)
+    return Choice(best, {"epochs": best.candidate.recipe.epochs}, (decision,))
+
+
+def network_of(cell: Cell, space: CellSpace, rules: NalRules) -> CellArchitecture:
+    """The network around a cell. Raises EdgenasError where the images do not fit it."""
+    return cell_network(
+        cell,
+        space.head,
+        channels=rules.channels,
+        cells_per_stage=rules.cells_per_stage,
+        in_channels=space.in_channels,
+        image_size=space.image_size,
+    )
+
+
+def _within_limits(
+    predictor: LinkPredictor, space: CellSpace, rules: NalRules, cost: CostOf, limits: Limits, seed: int
+) -> list[CellArchitecture]:
+    """The best `rules.designs` networks that break no limit, in the order of their scores."""
+    found: list[CellArchitecture] = []
+    smallest: tuple[int, str] | None = None
+    for cell in design(predictor, rules.space, max(64 * rules.designs, 256), seed, or_fewer=True).cells:
+        network = network_of(cell, space, rules)
+        price = cost(network)
+        broken = limits.broken(price)
+        if not broken:
+            found.append(network)
+        elif smallest is None or price.params < smallest[0]:
+            smallest = price.params, "; ".join(broken)
+        if len(found) == rules.designs:
+            return found
+    if not found:
+        assert smallest is not None
+        raise LimitError(
+            f"no design meets the limits; the smallest: {smallest[1]}; raise the limit, or lower [rules] channels"
+        )
+    return found

@@ -1,0 +1,244 @@
+"""The link predictor of NAL at work: numpy only, from a safetensors file; torch trains it (training/nal_fit.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from edgenas.architectures.cell import MAX_EDGES
+from edgenas.architectures.cell_graph import (
+    OUTPUT_CODE,
+    VERTICES,
+    VOCABULARY,
+    Graphs,
+    attention_masks,
+    link_features,
+    nasbench201_links,
+    prefixes,
+)
+from edgenas.errors import EdgenasError
+from edgenas.records import Record
+from edgenas.store import one_line
+
+Floats = NDArray[np.float32]
+
+
+class PredictorCard(Record, frozen=True):
+    """What a link predictor was learned from; stored in its file."""
+
+    space: str
+    heads: int
+    levels: tuple[float, ...]  # the judge tells the best 1/2, 1/4, ... of the table apart
+    table: str
+    column: str
+    cells: int
+    experts: int
+    held_out: float  # share of the table never seen: cells whose digest begins below it
+    limits: str = ""  # limits that experts had to meet
+    seed: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class LinkPredictor:
+    """Weights by the names of the torch modules, and where they come from."""
+
+    card: PredictorCard
+    weights: Mapping[str, Floats]
+
+    @property
+    def space(self) -> str:
+        return self.card.space
+
+    def judge(self, graphs: Graphs) -> Floats:
+        """(N, levels): log odds that each cell is in the best 1/2, 1/4, ... of the table."""
+        h = self._attend("judge.body", graphs)
+        there = np.arange(h.shape[1]) < graphs.sizes[:, None]
+        mean = (h * there[..., None]).sum(1) / np.float32(VERTICES[self.space])
+        output = h[np.arange(len(h)), graphs.sizes - 1]
+        return self._perceptron("judge.level", np.concatenate([mean, output], 1))
+
+    def score(self, graphs: Graphs) -> Floats:
+        """(N,): expected number of halvings of the table that a cell survives; higher is better."""
+        scores: Floats = _sigmoid(self.judge(graphs)).sum(1)
+        return scores
+
+    def look(self, graphs: Graphs, vertex: int) -> tuple[Floats, Floats]:
+        """States (N, vertex + 1, W) of graphs written up to `vertex`, and logits (N, K) of its operation."""
+        whole = prefixes(self.space, graphs, vertex)
+        seen = slice(0, vertex + 1)
+        h = self._attend("author.body", Graphs(whole.ops[:, seen], whole.links[:, seen, seen], whole.sizes))
+        return h, self._linear("author.operation", h[:, vertex])
+
+    def linker(self, h: Floats, vertex: int, op: NDArray[np.int64]) -> Callable[[int, Floats], Floats]:
+        """(source, features (N, 5)) -> log odds (N,) that `vertex`, being `op` (N,), reads `source`."""
+        weight, width = self.weights["author.link.0.weight"].T, h.shape[2]
+        from_source, from_vertex, from_op, from_features = np.split(weight, [width, 2 * width, 3 * width])
+        operation = self.weights["author.body.operation.weight"][op]
+        known = h[:, vertex] @ from_vertex + operation @ from_op + self.weights["author.link.0.bias"]
+
+        def link(source: int, features: Floats) -> Floats:
+            hidden = np.maximum(h[:, source] @ from_source + features @ from_features + known, 0)
+            return self._linear("author.link.2", hidden)[:, 0]
+
+        return link
+
+    def _attend(self, name: str, graphs: Graphs) -> Floats:
+        heads = self.card.heads
+        masks = np.repeat(attention_masks(graphs), heads // 3, 1)  # (N, H, V, V)
+        barred = np.where(masks, np.float32(0), np.float32(-1e9))
+        h = (
+            self.weights[f"{name}.operation.weight"][graphs.ops]
+            + self.weights[f"{name}.position.weight"][: graphs.ops.shape[1]]
+        )
+        layer = 0
+        while f"{name}.layers.{layer}.norm.weight" in self.weights:
+            h = self._layer(f"{name}.layers.{layer}", h, barred)
+            layer += 1
+        return self._norm(f"{name}.norm", h)
+
+    def _layer(self, name: str, h: Floats, barred: Floats) -> Floats:
+        n, vertices, width = h.shape
+        heads = self.card.heads
+        x = self._norm(f"{name}.norm", h)
+        scores = self._linear(f"{name}.scores", x).reshape(n, vertices, 2, heads).transpose(2, 0, 3, 1)
+        pair = scores[0][..., :, None] + scores[1][..., None, :]  # (N, H, V, V)
+        pair = np.maximum(pair, np.float32(0.2) * pair) + barred
+        attention = np.exp(pair - pair.max(-1, keepdims=True))
+        attention /= attention.sum(-1, keepdims=True)
+        values = self._linear(f"{name}.values", x).reshape(n, vertices, heads, -1).transpose(0, 2, 1, 3)
+        read = (attention @ values).transpose(0, 2, 1, 3).reshape(n, vertices, width)
+        h = h + self._linear(f"{name}.mix", read)
+        wide = np.maximum(self._linear(f"{name}.wide", self._norm(f"{name}.norm2", h)), 0)
+        return h + self._linear(f"{name}.narrow", wide)
+
+    def _perceptron(self, name: str, x: Floats) -> Floats:
+        return self._linear(f"{name}.2", np.maximum(self._linear(f"{name}.0", x), 0))
+
+    def _linear(self, name: str, x: Floats) -> Floats:
+        y: Floats = x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+        return y
+
+    def _norm(self, name: str, x: Floats) -> Floats:
+        centred = x - x.mean(-1, keepdims=True)
+        spread = np.sqrt((centred**2).mean(-1, keepdims=True) + np.float32(1e-5))
+        y: Floats = centred / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+        return y
+
+
+# ---------------------------------------------------------------- writing cells
+
+
+def write_graphs(
+    predictor: LinkPredictor, count: int, rng: np.random.Generator, temperature: float = 1.0, *, bound: bool = True
+) -> Graphs:
+    """`count` graphs drawn from the author, vertex by vertex: its operation, then its sources from the latest to the earliest.
+
+    `bound`: what the space forbids is never drawn, so that nothing needs repair. Without it only the size is limited, which
+    shows what the author knows by itself. A `temperature` above 1 draws less likely ones more often.
+    """
+    space, vertices = predictor.space, VERTICES[predictor.space]
+    links = np.zeros((count, vertices, vertices), bool)
+    if space == "nasbench201":
+        links[:] = nasbench201_links()
+    done = Graphs(np.zeros((count, vertices), np.int64), links, np.ones(count, np.int64))
+    writing = np.arange(count)
+    for vertex in range(1, vertices):
+        here = done[writing]
+        h, logits = predictor.look(here, vertex)
+        op = (
+            logits + _possible_operations(here, space, vertex, bound) + temperature * rng.gumbel(size=logits.shape)
+        ).argmax(1)
+        here.ops[:, vertex] = op
+        if space == "nasbench101":
+            _draw_links(predictor, h, here, vertex, rng, temperature, bound)
+        done.ops[writing], done.links[writing], done.sizes[writing] = here.ops, here.links, vertex + 1
+        writing = writing[op != OUTPUT_CODE]
+    return done
+
+
+def _possible_operations(here: Graphs, space: str, vertex: int, bound: bool) -> Floats:
+    """(N, K) or (K,): 0 for operations that the vertex may have, minus infinity for the others."""
+    codes = np.arange(len(VOCABULARY[space]))
+    if vertex == VERTICES[space] - 1:
+        may = codes == OUTPUT_CODE
+    elif space == "nasbench201":
+        may = codes > OUTPUT_CODE
+    else:
+        # One more operation costs an edge beyond those that its predecessors' readers cost anyway.
+        full = bound & (_spare_edges(here.links, vertex) < 1)
+        may = (codes == OUTPUT_CODE) | ((codes > OUTPUT_CODE) & ~full[:, None])
+    possible: Floats = np.where(may, np.float32(0), np.float32(-np.inf))
+    return possible
+
+
+def _spare_edges(links: NDArray[np.bool_], vertex: int) -> NDArray[np.int64]:
+    """Edges left once every earlier vertex that nothing reads yet is read by the output."""
+    earlier = links[:, :vertex, :vertex]
+    spare: NDArray[np.int64] = MAX_EDGES - earlier.sum((1, 2)) - (~earlier.any(2)).sum(1)
+    return spare
+
+
+def _draw_links(
+    predictor: LinkPredictor,
+    h: Floats,
+    here: Graphs,
+    vertex: int,
+    rng: np.random.Generator,
+    temperature: float,
+    bound: bool,
+) -> None:
+    """Write the sources of `vertex` into `here`; within bounds every vertex is read, reads, and edges suffice."""
+    ends = here.ops[:, vertex] == OUTPUT_CODE
+    unread: NDArray[np.bool_] = np.logical_not(here.links[:, :vertex, :vertex].any(2))  # (N, vertex)
+    spare = _spare_edges(here.links, vertex) - ~ends  # an operation needs a reader itself
+    chosen = np.zeros(len(here), np.int64)
+    link = predictor.linker(h, vertex, here.ops[:, vertex])
+    for source in reversed(range(vertex)):
+        logit = link(source, link_features(here.links, source, chosen, vertex))
+        yes = logit + temperature * rng.logistic(size=len(logit)) > 0
+        if bound:
+            later_choice = unread[:, :source].any(1) | ((spare > 0) & (source > 0))
+            must = (ends & unread[:, source]) | ((chosen == 0) & ~later_choice)
+            yes = must | (yes & (unread[:, source] | (spare > 0)))
+            spare -= yes & ~unread[:, source]
+        here.links[:, source, vertex] = yes
+        chosen += yes
+
+
+def _sigmoid(x: Floats) -> Floats:
+    y: Floats = np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + 1)
+    return y
+
+
+# ---------------------------------------------------------------- files
+
+
+def save_predictor(predictor: LinkPredictor, path: Path) -> None:
+    """Write weights and card; the same predictor gives the same bytes."""
+    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in predictor.weights.items()}
+    with one_line(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(save(arrays, {"card": predictor.card.canonical_json().decode()}))
+
+
+def load_predictor(path: Path) -> LinkPredictor:
+    """Read what `save_predictor` wrote."""
+    if not path.is_file():
+        raise EdgenasError(f"{path} is not there: name a file that `edgenas nal fit --out` wrote")
+    try:
+        with safe_open(path, "numpy") as file:
+            card = (file.metadata() or {}).get("card", "")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
+        return LinkPredictor(msgspec.json.decode(card, type=PredictorCard), weights)
+    except (SafetensorError, msgspec.DecodeError) as error:
+        raise EdgenasError(
+            f"{path} is no link predictor ({error}): name a file that `edgenas nal fit --out` wrote"
+        ) from error

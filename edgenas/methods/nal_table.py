@@ -1,0 +1,149 @@
+"""Tables of cells and their accuracy, which NAL takes its experts from: benchmarks (npz), or the user's own studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.architectures.cell import INPUT, NASBENCH101_OPS, OUTPUT, canonical_cell, live_edges, space_of
+from edgenas.architectures.cell_graph import GraphCell
+from edgenas.errors import EdgenasError
+from edgenas.records import CellArchitecture, DartsCell, Nasbench101Cell, Nasbench201Cell, Trial, digest
+
+DEFAULT_COLUMN = {"nasbench101": "val_acc_108ep", "nasbench201": "acc12_val_cifar10"}
+LEVELS = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)
+LEAST_CELLS = 8  # below, a ranking says nothing
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """Distinct cells in canonical form, and how accurate each was."""
+
+    space: str
+    name: str
+    column: str
+    cells: tuple[GraphCell, ...]
+    accuracy: NDArray[np.float64]  # (N,)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned from a table: which rows may be seen, which of them are experts, where each stands."""
+
+    seen: NDArray[np.intp]  # rows of the table, the others are held out
+    standing: NDArray[np.float64]  # of the seen rows: share of them that is better; 1 where a limit is broken
+    experts: NDArray[np.intp]  # rows of the table
+    levels: tuple[float, ...]
+
+
+def table_from_npz(path: Path, column: str | None = None) -> CellTable:
+    """A table laid out like nb101_20000.npz (adj, ops, n_vertices) or nb201.npz (ops, op_names)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise EdgenasError(f"{path} cannot be read as an .npz table of cells ({error})") from error
+    if {"adj", "ops", "n_vertices"} <= set(arrays):
+        space, cells = "nasbench101", _nasbench101_rows(arrays)
+    elif {"ops", "op_names"} <= set(arrays):
+        space, cells = "nasbench201", _nasbench201_rows(arrays)
+    else:
+        raise EdgenasError(
+            f"{path} is no table of cells: it needs adj, ops, n_vertices (NAS-Bench-101) or ops, op_names (201)"
+        )
+    column = column or DEFAULT_COLUMN[space]
+    columns = sorted(name for name, values in arrays.items() if "acc" in name and values.shape == (len(cells),))
+    if column not in columns:
+        raise EdgenasError(f"{path} has no accuracies {column!r}: it has {', '.join(columns) or 'none'}")
+    return _table(space, path.name, column, cells, arrays[column])
+
+
+def table_from_trials(name: str, trials: tuple[Trial, ...], objective: str) -> CellTable:
+    """The cells that a study trained, each with its best score (another recipe or seed is another score of the same cell)."""
+    scored: list[tuple[GraphCell, float]] = []
+    others: set[str] = set()
+    for trial in trials:
+        network = trial.candidate.architecture
+        if trial.status != "complete":
+            continue
+        if isinstance(network, CellArchitecture) and not isinstance(network.cell, DartsCell):
+            scored.append((network.cell, trial.scores[objective]))
+        else:
+            others.add("DARTS" if isinstance(network, CellArchitecture) else type(network).__name__)
+    spaces = {space_of(cell) for cell, _ in scored}
+    found = f"{len(scored)} trained NAS-Bench cells" + (
+        f"; its others are {', '.join(sorted(others))}" if others else ""
+    )
+    if len(scored) < LEAST_CELLS or len(spaces) != 1:
+        raise EdgenasError(
+            f"{name} has {found}; NAL learns from at least {LEAST_CELLS} cells of one space: "
+            "make them with `edgenas search --method nal`, or fit to an .npz table"
+        )
+    return _table(spaces.pop(), name, objective, [cell for cell, _ in scored], np.array([score for _, score in scored]))
+
+
+def lesson(
+    table: CellTable,
+    share: float,
+    held_out: float = 0.0,
+    allowed: Callable[[GraphCell], bool] | None = None,
+) -> Lesson:
+    """Experts are the best `share` of the seen cells that `allowed` lets through (a limit on parameters or latency)."""
+    seen = np.flatnonzero([not is_held_out(cell, held_out) for cell in table.cells])
+    may = np.array([allowed is None or allowed(table.cells[row]) for row in seen], bool)
+    if may.sum() < LEAST_CELLS:
+        raise EdgenasError(
+            f"{int(may.sum())} of {len(seen)} cells of {table.name} meet the limits; NAL needs at least {LEAST_CELLS}: raise them"
+        )
+    worth = np.where(may, table.accuracy[seen], -np.inf)
+    order = np.argsort(-worth, kind="stable")
+    standing = np.ones(len(seen))
+    standing[order[: may.sum()]] = np.arange(may.sum()) / may.sum()
+    experts = seen[order[: max(LEAST_CELLS // 2, round(share * may.sum()))]]
+    levels = tuple(level for level in LEVELS if level * may.sum() >= 2)
+    return Lesson(seen, standing, experts, levels)
+
+
+def is_held_out(cell: GraphCell, share: float) -> bool:
+    """Whether a cell belongs to the share that is never learned from: by the digest of its canonical form, so in every table."""
+    return int(digest(cell)[:8], 16) < share * 16**8
+
+
+def _table(
+    space: str, name: str, column: str, cells: list[GraphCell], accuracy: NDArray[np.floating[Any]]
+) -> CellTable:
+    best: dict[GraphCell, float] = {}
+    for cell, value in zip(cells, accuracy.tolist(), strict=True):
+        if isinstance(cell, Nasbench201Cell) and not any(live_edges(cell)):
+            continue  # its output is a constant
+        one = canonical_cell(cell)
+        assert not isinstance(one, DartsCell)
+        best[one] = max(value, best.get(one, -np.inf))
+    return CellTable(space, name, column, tuple(best), np.array(list(best.values()), np.float64))
+
+
+def _nasbench101_rows(arrays: dict[str, NDArray[Any]]) -> list[GraphCell]:
+    names = {-1: INPUT, -2: OUTPUT, **dict(enumerate(NASBENCH101_OPS))}
+    pairs = np.triu_indices(7, 1)
+    bits = arrays["adj"][:, None] >> np.arange(21) & 1
+    matrices = np.zeros((len(bits), 7, 7), np.int64)
+    matrices[:, pairs[0], pairs[1]] = bits
+    cells: list[GraphCell] = []
+    for matrix, ops, size in zip(matrices.tolist(), arrays["ops"].tolist(), arrays["n_vertices"].tolist(), strict=True):
+        rows = tuple(tuple(row[:size]) for row in matrix[:size])
+        cells.append(Nasbench101Cell(rows, tuple(names[op] for op in ops[:size])))
+    return cells
+
+
+def _nasbench201_rows(arrays: dict[str, NDArray[Any]]) -> list[GraphCell]:
+    names = [str(name) for name in arrays["op_names"]]
+    cells: list[GraphCell] = []
+    for row in arrays["ops"].tolist():
+        a, b, c, d, e, f = (names[code] for code in row)
+        cells.append(Nasbench201Cell((a, b, c, d, e, f)))
+    return cells

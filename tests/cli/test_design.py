@@ -1,0 +1,102 @@
+"""`edgenas design`, `edgenas nal fit` and `edgenas search --method nal`, as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenas.architectures.cell import canonical, check_cell
+from edgenas.records import CellArchitecture, Nasbench101Cell
+from edgenas.store import read_json
+from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json, refusal
+from tests.shared_data import shared_data
+
+
+def test_json_lines_are_valid_distinct_cells_best_first(tmp_path: Path) -> None:
+    done = edgenas("design", "--space", "nasbench101", "--n", "50", "--json-lines", folder=tmp_path)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    cells = [Nasbench101Cell(tuple(map(tuple, line["matrix"])), tuple(line["ops"])) for line in lines]
+    for cell in cells:
+        check_cell(cell)
+    assert len({canonical(cell) for cell in cells}) == 50
+    scores = [line["score"] for line in lines]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_designing_loads_no_torch() -> None:
+    program = (
+        "import sys; from edgenas.cli.main import app\n"
+        "app(['design', '--n', '3', '--target', 'jetson-nano', '--json'], standalone_mode=False)\n"
+        "assert not {'torch', 'sklearn'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert [d["ms"] for d in document["designs"]] == sorted(d["ms"] for d in document["designs"])
+    assert {d["profile"] for d in document["designs"]} == {"jetson-nano-4gb"}
+    assert document["valid_before_repair"] == 1.0
+
+
+def test_limits_hold_and_architectures_are_written(tmp_path: Path) -> None:
+    arguments = ["design", "--space", "nasbench201", "--n", "4", "--max-params", "500000", "--out", "found"]
+    document = edgenas_json(*arguments, folder=tmp_path)
+    assert len(document["designs"]) == 4
+    files = sorted((tmp_path / "found").glob("*.json"))
+    networks = [read_json(file, CellArchitecture) for file in files]
+    assert [list(network.cell.ops) for network in networks] == [line["ops"] for line in document["designs"]]  # type: ignore[union-attr]
+    described = edgenas_json("describe", str(files[0]), folder=tmp_path)
+    assert described["params"] <= 500_000
+
+
+def test_mistakes_are_one_line() -> None:
+    table = str(shared_data("nas/nb101_20000.npz"))
+    assert "nasbench101, nasbench201, darts" in refusal("design", "--space", "enas")
+    assert "--target" in refusal("design", "--max-latency-ms", "3")
+    assert "the nearest" in refusal("design", "--n", "2", "--max-params", "10")
+    assert "--out" in refusal("nal", "fit", "--table", table)
+    assert "val_acc_108ep" in refusal(
+        "nal", "fit", "--table", table, "--column", "val_acc_1ep", "--out", "x.safetensors"
+    )
+    assert "compare with" in refusal("search", "--method", "nal", "--control", "random")
+    assert "edgenas nal fit" in refusal("search", "--method", "nal", "--from", "nowhere")
+
+
+@pytest.mark.slow
+def test_a_search_trains_designs_and_the_next_one_learns_from_them(tmp_path: Path) -> None:
+    (tmp_path / "cells.toml").write_text(
+        'target = "jetson-nano"\nmethod = "nal"\nspace = "nasbench201"\nmax-params = 60000\nsearch-images = 120\n'
+        "[rules]\ndesigns = 8\nepochs = 1\nchannels = 4\ncells_per_stage = 1\n"
+    )
+    found = edgenas_json("search", "cells.toml", "--study", "first", folder=tmp_path)
+    assert found["trials"] == 8
+    assert found["method"] == "nal"
+    assert found["chosen"]["architecture"]["cell"]["space"] == "nasbench201"
+    assert found["chosen"]["params"] <= 60_000
+    again = edgenas_json("search", "cells.toml", "--study", "first", folder=tmp_path)
+    assert again["chosen"] == found["chosen"]
+
+    fitted = edgenas_json("nal", "fit", "--table", "first", "--hold-out", "0", folder=tmp_path)
+    assert fitted["cells"] == 8
+    assert Path(tmp_path / fitted["weights"]).is_file()
+    designs = edgenas_json("design", "--space", "nasbench201", "--weights", fitted["weights"], folder=tmp_path)
+    assert designs["learned_from"]["table"].endswith("first")
+    following = edgenas("search", "cells.toml", "--from", "first", "--study", "second", "--json", folder=tmp_path)
+    assert following.returncode == 0, following.stderr
+    assert json.loads(following.stdout)["trials"] == 8
+
+
+@pytest.mark.slow
+def test_a_fit_to_the_whole_table_takes_minutes_and_beats_the_bar_on_held_out_cells(tmp_path: Path) -> None:
+    table = shared_data("nas/nb101_20000.npz")
+    card = edgenas_json("nal", "fit", "--table", str(table), "--out", "a.safetensors", folder=tmp_path)
+    assert card["size_mb"] < 1
+    assert card["seconds"] < 300
+    bar = np.percentile(np.load(table)["val_acc_108ep"], 95)
+    assert card["held_out"]["mean_of_best_ranked"] > bar
+    assert card["held_out"]["spearman"] > 0.9
+    assert card["held_out"]["experts"]["model"]["auc"] > 0.85
