@@ -135,7 +135,8 @@ class SupernetTraining:
     def _fitness_batch(self, order: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Held-out images without augmentation, (B, C, H, W) and (B,); round and round where they are few."""
         data = self.data.fitness
-        chosen = order[torch.arange(step * self.batch_size, (step + 1) * self.batch_size) % len(order)]
+        positions = torch.arange(step * self.batch_size, (step + 1) * self.batch_size, device=self.device)
+        chosen = order[positions % len(order)]
         return data.input(data.framed[chosen]), data.labels[chosen]
 
     def _drop_unfit(self) -> None:
