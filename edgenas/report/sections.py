@@ -28,7 +28,8 @@ def headline(facts: Facts) -> str:
     study, trial = facts.study, facts.best
     where = study.profiles[0] if len(study.profiles) == 1 else f"{len(study.profiles)} targets"
     if trial is None:
-        return f"{study.method} on {study.data} for {where}: nothing is trained yet"
+        state = f"{len(facts.rounds)} rounds so far" if facts.rounds else "nothing is trained yet"
+        return f"{study.method} on {study.data} for {where}: {state}"
     if facts.choice is None:
         return f"{study.method} on {study.data} for {where}: {len(facts.complete)} networks so far"
     return f"A network of {trial.cost.params:,} parameters for {where}, found by {study.method} on {study.data}"
@@ -102,7 +103,7 @@ def found(facts: Facts) -> Pairs:
     pairs += [("time", duration(facts.seconds))]
     if facts.study.profiles and facts.complete:
         pairs.append(("on the front", f"{len(facts.front(facts.study.profiles[0]))} networks"))
-    if facts.choice is not None and facts.choice.macro:
+    if facts.choice is not None and "depth" in facts.choice.macro:
         pairs.append(("macro network", ", ".join(f"{name} {value}" for name, value in facts.choice.macro.items())))
     if facts.control:
         best = max(facts.control, key=facts.score)
