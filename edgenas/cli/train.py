@@ -198,9 +198,9 @@ def epochs_for_budget(store: Store, asked: Asked, job: Job, pool: FinalPool) -> 
         return known
     per_image = pool.seconds_per_image(job)
     left = 60 * asked.budget - (time.monotonic() - asked.started)
-    waves = -(-asked.seeds // len(pool.workers))
+    waves = -(-asked.seeds // pool.size)
     epochs = epochs_within(0.92 * left, job, per_image, waves)
-    count = len(pool.workers)
+    count = pool.size
     say(f"{count / per_image:.0f} images/s in {count} processes: {epochs} epochs fit {asked.budget:g} minutes")
     store.put("final-epochs", key, epochs)
     return epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,8 +71,13 @@ class FinalPool:
 
     def __init__(self, jobs: int, device: str) -> None:
         devices = local_devices(device)
-        count = min(jobs, len(devices) * (2 if device == "cpu" else 1))
-        self.workers = [FinalWorker(FinalWork(devices[i % len(devices)])) for i in range(count)]
+        self.size = min(jobs, len(devices) * (2 if device == "cpu" else 1))
+        self.devices = tuple(devices[i % len(devices)] for i in range(self.size))
+
+    @functools.cached_property
+    def workers(self) -> list[FinalWorker]:
+        """Started when there is something to do: mistakes and finished trainings cost no process."""
+        return [FinalWorker(FinalWork(device)) for device in self.devices]
 
     def seconds_per_image(self, job: Job) -> float:
         """Of one worker while all are busy: the slowest."""
@@ -103,7 +109,7 @@ class FinalPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for worker in self.workers:
+        for worker in self.__dict__.get("workers", ()):  # those that were started
             worker.stop()
 
 

@@ -67,9 +67,6 @@ def test_seeds_are_trained_once_and_their_weights_give_the_reported_scores(study
     assert kept.runs == final.runs  # the seconds too: nothing was trained again
     assert more["test_accuracy"] == first["test_accuracy"]
 
-    onward = train(str(study), "--seeds", "1", "--epochs", "1", "--data", "digits", "--from-trained")
-    assert onward["test_accuracy"]["mean"] >= first["test_accuracy"]["each"][0] - 10  # type: ignore[index, operator]
-
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
@@ -92,3 +89,11 @@ def test_the_macro_width_and_a_budget(study: Path) -> None:
     macro = train(str(study), "--seeds", "1", "--budget", "0.5", "--final-width", "macro")
     plain = train(str(study), "--seeds", "1", "--epochs", "1")
     assert macro["params"] > plain["params"]  # type: ignore[operator]
+
+
+@pytest.mark.slow
+def test_other_data_goes_on_from_the_trained_weights(study: Path) -> None:
+    first = train(str(study), "--seeds", "1", "--epochs", "3")
+    onward = train(str(study), "--seeds", "1", "--epochs", "1", "--data", "digits", "--from-trained")
+    # a fresh network reaches about 20 % in one epoch
+    assert onward["test_accuracy"]["mean"] >= first["test_accuracy"]["mean"] - 10  # type: ignore[index, operator]
