@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -47,7 +48,7 @@ from edgenas.training.loop import fresh_network, outputs_of, train
 from edgenas.training.recipes import recipe_from_name
 
 CPU = torch.device("cpu")
-EPOCHS = 15  # of every network that is compared
+EPOCHS = 10  # of every network that is compared
 ORL_EPOCHS = 30
 
 
@@ -81,33 +82,44 @@ def trained(architecture: ChainArchitecture, task: Task, epochs: int = EPOCHS, s
 
 
 def compare(*studies: str) -> dict[str, Any]:
-    """Two seeds each, scored on the test people; the drawings' own seeds are fixed."""
-    task = load_task(TaskSettings("synthetic", "faces"))
+    """Two seeds each, scored on the test people; the drawings' own seeds are fixed. Two processes."""
     space = chosen(studies[0])[1]
     networks = {f"winner of {Path(study).name}": chosen(study)[0] for study in studies}
     networks["smallest of the space"] = space.chain(space.min_depth, space.min_width)
     networks["largest of the space"] = space.chain(space.max_depth, space.max_width)
+    jobs = [(architecture, seed) for architecture in networks.values() for seed in (0, 1)]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        reports = pool.map(judged, jobs, chunksize=1)
     rows: dict[str, Any] = {}
-    for name, architecture in networks.items():
+    for index, (name, architecture) in enumerate(networks.items()):
         workload = workload_from_architecture(architecture)
-        reports = []
-        for seed in (0, 1):
-            outputs = outputs_of(trained(architecture, task, seed=seed), task.test, task.preprocessing, CPU)
-            reports.append(report_from_embeddings(outputs.numpy(), task.test.labels))
+        both = reports[2 * index : 2 * index + 2]
         rows[name] = {
             "depth": architecture.depth, "width": architecture.width, "params": workload.params, "macs": workload.macs,
-            "embedding": architecture.head.dim if hasattr(architecture.head, "dim") else None,
-            **{t: profile_ms(t, architecture) for t in ("jetson", "raspberry-pi-4")},
-            "auc": [r.auc for r in reports],
-            "tar_at_1e-2": [msgspec.to_builtins(r.tar_at_far["1e-2"]) for r in reports],
+            "embedding": msgspec.to_builtins(architecture.head)["dim"],
+            **{f"{t}_ms": profile_ms(t, architecture) for t in ("jetson", "raspberry-pi-4")},
+            **{key: [report[key] for report in both] for key in both[0]},
         }  # fmt: skip
-        print(name, rows[name], file=sys.stderr, flush=True)
+    task = load_task(TaskSettings("synthetic", "faces"))
     lda = Lda(pixels(raw_pixels(task.train.images)), task.train.labels)
     features = pixels(raw_pixels(task.test.images))
     for name, embeddings in (("raw pixels", features), ("LDA", lda(features))):
         report = report_from_embeddings(embeddings, task.test.labels)
-        rows[name] = {"auc": [report.auc], "tar_at_1e-2": [msgspec.to_builtins(report.tar_at_far["1e-2"])]}
+        rows[name] = {key: [value] for key, value in figures(report).items()}
     return {"test_people": 150, "impostor_pairs": report.pairs["impostor"], "epochs": EPOCHS, "networks": rows}
+
+
+def judged(job: tuple[ChainArchitecture, int]) -> dict[str, Any]:
+    """One network trained with one seed, on the people of the test."""
+    torch.set_num_threads(1)
+    architecture, seed = job
+    task = load_task(TaskSettings("synthetic", "faces"))
+    outputs = outputs_of(trained(architecture, task, seed=seed), task.test, task.preprocessing, CPU, 1)
+    return figures(report_from_embeddings(outputs.numpy(), task.test.labels))
+
+
+def figures(report: Any) -> dict[str, Any]:
+    return {"auc": report.auc, "tar_at_1e-2": msgspec.to_builtins(report.tar_at_far["1e-2"]), "rank1": report.rank1}
 
 
 def profile_ms(target: str, architecture: ChainArchitecture) -> float:
@@ -157,7 +169,9 @@ def orl(study: str, data: str) -> dict[str, Any]:
         }
         row: dict[str, Any] = {}
         for name, network in judged.items():
-            mirror = [outputs_of(network, task.test, task.preprocessing, CPU, mirror=m).numpy() for m in (False, True)]
+            mirror = [
+                outputs_of(network, task.test, task.preprocessing, CPU, 1, mirror=m).numpy() for m in (False, True)
+            ]
             row[name] = brief(report_from_embeddings(mirror[0], task.test.labels, mirror[1]))
         test = np.isin(labels, held_out)
         lda = Lda(pixels(images[~test]), labels[~test])
