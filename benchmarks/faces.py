@@ -9,11 +9,13 @@ gallery             identification among 10,000 people, one core
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import multiprocessing
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,7 +41,7 @@ from edgenas.faces.readers import FaceImages, write_folders
 from edgenas.faces.report import report_from_embeddings
 from edgenas.faces.verification import normalised
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import ChainArchitecture, Choice
+from edgenas.records import ChainArchitecture, Choice, Embedding
 from edgenas.store import Store
 from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.tasks.faces import Faces, network_pixels, raw_pixels
@@ -52,8 +54,14 @@ EPOCHS = 10  # of every network that is compared
 ORL_EPOCHS = 30
 
 
-def main(command: str, *arguments: str) -> None:
+def main(commands: str, *arguments: str) -> None:
+    """One command, or several joined by commas that take the same arguments."""
     torch.set_num_threads(1)
+    for command in commands.split(","):
+        run(command, *arguments)
+
+
+def run(command: str, *arguments: str) -> None:
     started = time.perf_counter()
     result = {"compare": compare, "orl": orl, "door": door, "gallery": gallery}[command](*arguments)
     result |= {
@@ -67,7 +75,11 @@ def main(command: str, *arguments: str) -> None:
 
 
 def chosen(study: str) -> tuple[ChainArchitecture, ChainSpace]:
-    """The architecture that a finished search chose, and its space."""
+    """The architecture that a finished search chose, and its space; or a plain chain of DEPTHxWIDTH, such as 4x8."""
+    if re.fullmatch(r"\d+x\d+", study):
+        depth, width = map(int, study.split("x"))
+        space = ChainSpace(Embedding(128), 1, 56, depth, depth, width, width)
+        return space.chain(depth, width), space
     with Store.read(Path(study)) as store:
         choice = store.get("choice", "choice", Choice)
         assert choice is not None, f"{study} is not finished"
@@ -152,12 +164,18 @@ def adapted(base: torch.nn.Module, architecture: ChainArchitecture, task: Task, 
     return train(network, task, msgspec.structs.replace(recipe, lr=0.2 * recipe.lr), seed, CPU).network
 
 
+@functools.cache
+def drawn_network(study: str) -> torch.nn.Module:
+    """The network trained on drawings: where ORL starts from."""
+    return trained(chosen(study)[0], load_task(TaskSettings("synthetic", "faces")))
+
+
 def orl(study: str, data: str) -> dict[str, Any]:
     """Folds of ten people in file order."""
     images, labels = orl_images(data)
     architecture, _ = chosen(study)
     drawings = load_task(TaskSettings("synthetic", "faces"))
-    base = trained(architecture, drawings)
+    base = drawn_network(study)
     folds = []
     for fold in range(4):
         held_out = np.arange(10 * fold, 10 * fold + 10)
@@ -203,7 +221,7 @@ def door(study: str, data: str, far: str = "1e-3") -> dict[str, Any]:
     images, labels = orl_images(data)
     architecture, _ = chosen(study)
     drawings = load_task(TaskSettings("synthetic", "faces"))
-    base = trained(architecture, drawings)
+    base = drawn_network(study)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         bundles = []
