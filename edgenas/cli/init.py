@@ -55,6 +55,9 @@ seed = 0
 # rounds = 3
 # from_study = "studies/NAME"         # start from a finished study's space
 
+# --- nal only (from_study: the study or file of `edgenas nal fit`)
+# space = "nasbench101"               # nasbench101, nasbench201 or darts
+
 # --- single rules of the method; a name that it does not have is refused with those that it has
 # [rules]
 # depth_accept = 0.10

@@ -143,6 +143,40 @@ class SearchView:
         return words
 
 
+class RunsView:
+    """Prints a line for every finished run; in a terminal also how many are left and, once one has ended, about how long."""
+
+    def __init__(self, total: int, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.total, self.clock, self.started = total, clock, clock()
+        self.finished: list[float] = []
+        self.live: Live | None = None
+
+    def __enter__(self) -> RunsView:
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def show(self, line: str) -> None:
+        """One run has ended."""
+        self.finished.append(self.clock() - self.started)
+        self.console.print(line, markup=False)
+
+    def panel(self) -> Text:
+        """The live line below."""
+        elapsed = self.clock() - self.started
+        words = [f"{len(self.finished)} of {self.total} runs finished", minutes(elapsed)]
+        if self.finished and len(self.finished) < self.total:
+            pace = self.finished[-1] / len(self.finished)
+            words.append(f"about {minutes(max(0.0, self.total * pace - elapsed))} left")
+        return Text(" · ".join(words))
+
+
 def at_most_left(study: Study, last: Trial, decided: int) -> int | None:
     """How many more candidates the present phase can judge; None where only the method knows."""
     space: dict[str, Any] = study.settings.get("space", {})

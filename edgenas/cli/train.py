@@ -83,6 +83,7 @@ def train(
 def final_training(store: Store, asked: Asked) -> FinalTraining:
     """Train (or look up) every seed, and put the whole on record."""
     from edgenas.architectures.workload import workload_from_architecture
+    from edgenas.cli.progress import RunsView
     from edgenas.training.final import FinalPool, final_runs
 
     trial, architecture = chosen(store, asked)
@@ -95,7 +96,8 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
     with FinalPool(asked.workers or asked.seeds, device) as pool:
         jobs = jobs_for(store, asked, trial, architecture, task, device, pool)
         say(f"{jobs[0].recipe.epochs} epochs each")
-        runs = final_runs(jobs, pool, store, lambda run: say(run_line(run, task.metric)))
+        with RunsView(len(jobs)) as view:
+            runs = final_runs(jobs, pool, store, lambda run: view.show(run_line(run, task.metric)))
     final = FinalTraining(
         trial=trial.number or 0,
         architecture=architecture,

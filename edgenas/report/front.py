@@ -25,10 +25,11 @@ def front(trials: Sequence[Trial], objective: str, profile: str) -> list[Trial]:
     for trial in trials:
         if trial.status == "complete":
             points[trial.candidate.key] = (trial, _point(trial, objective, profile))
-    kept = [
-        trial for trial, point in points.values() if not any(_dominates(other, point) for _, other in points.values())
-    ]
-    return sorted(kept, key=lambda trial: _point(trial, objective, profile)[1:])
+    kept: list[tuple[Trial, Point]] = []
+    for trial, point in sorted(points.values(), key=lambda pair: pair[1]):  # whatever beats a point comes before it
+        if not any(_dominates(other, point) for _, other in kept):
+            kept.append((trial, point))
+    return [trial for trial, _ in sorted(kept, key=lambda pair: pair[1][1:])]
 
 
 def smallest_serving_set(
@@ -117,7 +118,9 @@ def network_words(architecture: dict[str, Any]) -> str:
             words + (f", dense {' '.join(dense)}" if dense else "") + (f", kernels {' '.join(large)}" if large else "")
         )
     if architecture["type"] == "multibranch":
-        return f"{len(architecture['cells'])} cells of pool {architecture['pool']}"
+        cells = [cell for cell in architecture["cells"] if cell["ops"]]
+        branches = sum(len(cell["ops"]) for cell in cells)
+        return f"{len(cells)} cells with {branches} branches, stem {architecture['stem_channels']}, pool {architecture['pool']}"
     if architecture["type"] == "cell":
         return f"{architecture['cell']['space']} cells, {architecture['channels']} channels"
     return str(architecture["type"])

@@ -66,7 +66,7 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     name = f"{score_words(facts).split(',')[0]} after {trial.candidate.recipe.epochs} epochs"
     figures = [{"name": name, "value": f"{facts.score(trial):.2f}", "unit": "%", "origin": ""}]
     figures += [
-        {"name": latency.profile, "value": f"{latency.ms:.3g}", "unit": "ms", "origin": latency.origin}
+        {"name": latency.profile, "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
         for latency in list(trial.cost.latencies.values())[:2]
     ]
     figures.append({"name": "parameters", "value": f"{trial.cost.params:,}", "unit": "", "origin": ""})
@@ -329,6 +329,8 @@ def obtained(facts: Facts) -> Pairs:
         origins = Counter(latency.origin for latency in latencies)
         how = Counter(latency.detail for latency in latencies if latency.detail)
         words = ", ".join(f"{count} {origin}" for origin, count in origins.items()) or "none yet"
+        beyond = sum(latency.extrapolated for latency in latencies)
+        words += f" ({beyond} of them beyond what the profile was calibrated on)" if beyond else ""
         if how:
             words += f"; {how.most_common(1)[0][0]}"
         pairs.append((f"latency, {name}", words))
@@ -395,13 +397,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def three_digits(value: float) -> str:
+    """Three significant digits, zeros kept: 0.200, 12.3, 123."""
+    return f"{value:#.3g}".rstrip(".")
+
+
 def milliseconds(latency: Latency) -> str:
     """A latency with its origin and, where it was measured, its spread."""
-    text = f"{latency.ms:.3g} ms ({latency.origin}"
+    text = f"{three_digits(latency.ms)} ms ({latency.origin}{', extrapolated' * latency.extrapolated}"
     if latency.n is not None:
         text += f", n {latency.n}"
     if latency.p90_ms is not None:
-        text += f", p90 {latency.p90_ms:.3g} ms"
+        text += f", p90 {three_digits(latency.p90_ms)} ms"
     return text + ")"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edgenas.cli.progress import Pace, SearchView, at_most_left
+from edgenas.cli.progress import Pace, RunsView, SearchView, at_most_left
 from edgenas.report.facts import read_facts
 from tests.cli.edgenas import ENVIRONMENT, SMALL
 from tests.report.studies import published_study, study_record
@@ -68,6 +68,16 @@ def test_the_panel_of_a_terminal_shows_phase_pace_time_left_and_best(tmp_path: P
     assert "3 trained in 30 s · 10.0 s a decision · at most 88 more in this phase, at most 14.7 min" in panel
     assert "9.5 min of the budget left" in panel
     assert "best 86.16 % (trial 3)" in panel
+
+
+def test_the_line_below_a_training_counts_runs_and_estimates_the_rest() -> None:
+    clock, screen = Clock(), io.StringIO()
+    with RunsView(3, Console(file=screen, force_terminal=True, width=100, highlight=False), clock) as view:
+        clock.now += 60.0
+        assert view.panel().plain == "0 of 3 runs finished · 60 s"
+        view.show("seed 1: 97.10 %")
+        assert view.panel().plain == "1 of 3 runs finished · 60 s · about 2.0 min left"
+    assert "seed 1: 97.10 %" in screen.getvalue()
 
 
 def test_a_pipe_gets_plain_lines_without_control_characters(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Measurement
+from edgenas.records import Measurement, Trial
 from edgenas.report.facts import compared, noise, read_facts
 from edgenas.store import Store
 from tests.report.studies import TARGET, published_study
@@ -60,3 +60,18 @@ def test_measured_networks_stand_beside_their_prediction(tmp_path: Path) -> None
     assert pair.trial == 1
     assert pair.measured_ms == 4.0
     assert pair.predicted_ms == latency_from_workload(profile_from_name(TARGET), architecture, "fp32").ms
+
+
+def test_the_front_is_what_the_definition_says(tmp_path: Path) -> None:
+    facts = read_facts(published_study(tmp_path / "cifar10"))
+
+    def point(trial: Trial) -> tuple[float, float, int]:
+        return -facts.score(trial), trial.cost.latencies[TARGET].ms, trial.cost.params
+
+    def beaten(trial: Trial) -> bool:
+        points = [point(other) for other in facts.complete]
+        return any(p != point(trial) and all(x <= y for x, y in zip(p, point(trial), strict=True)) for p in points)
+
+    expected = {trial.number for trial in facts.complete if not beaten(trial)}
+    assert {trial.number for trial in facts.front(TARGET)} == expected
+    assert len(expected) > 5
