@@ -153,7 +153,7 @@ class Ladder:
             Decision(
                 trial.candidate.phase,
                 "infeasible" if trial.status == "infeasible" else verdict,
-                trial.error or reason,
+                trial.error or in_words(reason),
                 depth=architecture.depth,
                 width=architecture.width,
                 score=self.score(trial) if trial.status == "complete" else None,
@@ -182,6 +182,11 @@ def refuse_impossible_limit(space: ChainSpace, cost: CostOf, limits: Limits) -> 
             f"no network of this space meets the limit: its smallest member (depth {smallest.depth}, width "
             f"{smallest.width}) has {', '.join(broken)}: raise the limit, or lower --min-width or --min-depth"
         )
+
+
+def in_words(reason: str) -> str:
+    """A gain of infinitely many points is how a tie is decided."""
+    return reason.replace("+inf points", "a tie, and faster").replace("-inf points", "a tie, and slower")
 
 
 def chain_of(trial: Trial) -> ChainArchitecture:

@@ -146,10 +146,11 @@ def test_overlapping_intervals_are_a_tie_which_the_faster_network_wins() -> None
         middle = 50.0 + net_of(c).depth  # deeper is better, but never beyond the interval
         return {"val_tar": middle, "val_tar_low": middle - 20, "val_tar_high": middle + 20}
 
-    choice, _, _ = play(
+    choice, _, decisions = play(
         gnas(SPACE, GnasRules(), TRAINING, cost_with_latency, objective="val_tar"), scores, cost_with_latency
     )
     assert choice.macro["depth"] == 4  # every deeper one ties and is slower
+    assert decisions[1].reason.startswith("a tie, and slower")
     assert choice.macro["width"] == SPACE.min_width  # every narrower one ties and is faster
 
 
