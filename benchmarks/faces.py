@@ -280,7 +280,8 @@ def at_the_door(bundle: Path, images: np.ndarray, labels: np.ndarray, people: np
         somebody = np.array([[name is not None for name in names] for names in known])
         strangers = np.array([[match is not None for match in found[int(p)]] for p in people[10:]])
         gone = int(people[0])
-        vector = np.array(ask("POST", "/embed", images[rows[gone][0]])["embedding"], np.float32).tobytes()
+        answer = np.array([ask("POST", "/embed", images[rows[gone][0]])["embedding"]], np.float32)
+        vector = normalised(answer).tobytes()  # as enrolment stores it
         there = [vector in on_disk(file)]
         ask("DELETE", f"/people/person-{gone}")
         there.append(vector in on_disk(file))
