@@ -17,7 +17,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "
 
 # A whole search in seconds: every phase of GNAS on 300 digits.
 BOUNDS = ["--max-depth", "6", "--min-width", "8", "--max-width", "12", "--width-step", "2"]
-SMALL = ["search", "--target", "jetson-nano", "--search-images", "300", "--epoch-scale", "0.25", *BOUNDS]
+SMALL = ["search", "--target", "raspberry-pi-5", "--search-images", "300", "--epoch-scale", "0.25", *BOUNDS]
 
 
 def edgenas(*arguments: str, folder: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json, refusal
 # A whole evolution in seconds: two cells a stage, four channels, 300 digits.
 PROJECT = """
 method = "nse"
-target = "jetson-nano"
+target = "jetson"
 search_images = 300
 epoch_scale = 0.2
 rounds = 2
@@ -96,7 +96,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None
 
 def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    base = ["search", "--method", "nse", "--target", "jetson-nano", "--search-images", "300"]
+    base = ["search", "--method", "nse", "--target", "jetson", "--search-images", "300"]
     assert "its smallest member" in refusal(*base, "--max-params", "100")
     assert "no such rule; it has operations" in refusal(*base[:1], str(_with_rule(tmp_path, "magic = 1")))
     assert "no study 'nowhere'" in refusal(*base, "--from", "nowhere")

@@ -40,9 +40,9 @@ def test_the_document_has_what_programs_rely_on(searched: Path) -> None:
     assert document["trials"] == len(ledger(searched / "studies/one")[0])
     chosen = document["chosen"]
     assert chosen["architecture"]["type"] == "chain"
-    assert chosen["latency"]["profile"] == "jetson-nano-4gb"
+    assert chosen["latency"]["profile"] == "raspberry-pi-5"
     assert chosen["latency"]["origin"] in ("predicted", "datasheet")
-    assert chosen["latencies"]["jetson-nano-4gb"]["ms"] == chosen["latency"]["ms"] > 0
+    assert chosen["latencies"]["raspberry-pi-5"]["ms"] == chosen["latency"]["ms"] > 0
     assert 0 < chosen["val_accuracy"] <= 100
     assert document["front"]
 
@@ -70,7 +70,7 @@ def test_a_latency_limit_gives_another_network_within_it_and_trains_nothing_abov
     assert document["infeasible"] > 0
     with Store.read(searched / "studies/limited") as store:
         for trial in store.trials():
-            latency = trial.cost.latencies["jetson-nano-4gb"].ms
+            latency = trial.cost.latencies["raspberry-pi-5"].ms
             assert (trial.status == "infeasible") == (latency > limit)
             if trial.status == "infeasible":
                 assert (trial.seconds, trial.scores) == (0.0, {})
@@ -90,7 +90,7 @@ def test_random_control_spends_what_the_search_spent(searched: Path) -> None:
 
 def test_a_project_file_says_the_same_as_flags(searched: Path) -> None:
     (searched / "project.toml").write_text(
-        'target = "jetson-nano"\nmax-depth = 6\nmin_width = 8\nmax_width = 12\nwidth_step = 2\n'
+        'target = "raspberry-pi-5"\nmax-depth = 6\nmin_width = 8\nmax_width = 12\nwidth_step = 2\n'
         "search_images = 300\nepoch_scale = 0.25\n"
     )
     document = edgenas_json("search", "project.toml", "--study", "one", folder=searched)
