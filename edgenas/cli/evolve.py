@@ -16,7 +16,7 @@ from edgenas.hardware.cost import CostModel
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
 from edgenas.methods.nse import NseRules, Start, first_plan, nse, rounds_of
-from edgenas.records import Choice, Head, Record
+from edgenas.records import Choice, Head, Recipe, Record
 from edgenas.report.front import objective_of
 from edgenas.store import Store
 
@@ -86,7 +86,6 @@ SHAPE_RULES = ("channels", "cells", "stem_stride", "tail_channels")
 
 def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, device: str) -> dict[str, Any]:
     """Space, rules and supernet training for these settings, as written into the study."""
-    from edgenas.training.recipes import recipe_from_name
     from edgenas.training.supernet_training import SupernetRules
 
     side = task.preprocessing.input_size
@@ -95,7 +94,7 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
     preset = PUBLISHED if side >= LARGE_IMAGES and preset_name != "tiny" else PRESETS[preset_name]
     pool = settings.pool or preset.pool
     supernet = SupernetRules(
-        recipe_from_name("supernet", task, device, preset.supernet_epochs),
+        _supernet_recipe(task, device, preset.supernet_epochs),
         preset.fitness_lr,
         calibration_batches=preset.calibration_batches,
     )
@@ -119,6 +118,15 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
         "supernet": _changed(supernet, values),
         "start": start_from(settings.from_study, space) if settings.from_study else None,
     }
+
+
+def _supernet_recipe(task: Task, device: str, epochs: int) -> Recipe:
+    """On a CPU with all cores as threads, for nothing else runs meanwhile; written into the study, so that it repeats."""
+    from edgenas.training.executors import local_devices
+    from edgenas.training.recipes import recipe_from_name
+
+    recipe = recipe_from_name("supernet", task, device, epochs)
+    return msgspec.structs.replace(recipe, threads=len(local_devices(device))) if device == "cpu" else recipe
 
 
 def _epochs_for(task: Task, supernet: SupernetRules, preset: int) -> int:
@@ -207,7 +215,7 @@ def evolution_within_budget(
     wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
     fewer = load_task(wanted)
     recipe = recipe_from_name(settings.recipe, fewer, device, budget.final_epochs)
-    of_supernet = recipe_from_name("supernet", fewer, device, budget.supernet_epochs)
+    of_supernet = _supernet_recipe(fewer, device, budget.supernet_epochs)
     return {
         **decided,
         "task": wanted,

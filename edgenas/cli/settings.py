@@ -83,7 +83,7 @@ class Preset(Record, frozen=True):
     nal: NalRules = NalRules(designs=8, epochs=25)
 
 
-# tiny: minutes on two cores; its epochs and the slack of a matched candidate are in proportion.
+# tiny: minutes on two cores; its epochs are in proportion.
 TINY = Preset(
     min_depth=4,
     max_depth=10,
@@ -91,7 +91,7 @@ TINY = Preset(
     max_width=24,
     width_step=4,
     kernels=(3, 5),
-    gnas=GnasRules(first_epochs=6, micro_epochs=4, micro_slack=1_000),
+    gnas=GnasRules(first_epochs=6, micro_epochs=4),
     trgnas=TrgnasRules(epochs=10),
     baseline=BaselineRules(trials=24, epochs=10),
     nal=NalRules(channels=16, cells_per_stage=1, designs=4, epochs=10),

@@ -14,13 +14,14 @@ import typer
 from edgenas.cli.output import emit, say
 from edgenas.cli.studies import study_folder
 from edgenas.errors import DataError, EdgenasError, StudyError
-from edgenas.records import Architecture, ChainArchitecture, Choice, FinalRun, FinalTraining, Trial, digest
+from edgenas.records import Architecture, ChainArchitecture, Choice, FinalRun, FinalTraining, Recipe, Trial, digest
 
 if TYPE_CHECKING:
     from edgenas.store import Store
     from edgenas.tasks import Task
     from edgenas.training.final import FinalPool, Job
 
+BRIEF_EPOCHS = 15  # fewer that --budget leaves are trained by the recipe brief, where none was asked for
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
 
 
@@ -31,7 +32,7 @@ class Asked:
     trial: int | None
     seeds: int
     epochs: int | None
-    recipe: str
+    recipe: str | None
     budget: float | None
     final_width: Literal["matched", "macro"] | None
     data: str | None
@@ -46,7 +47,10 @@ def train(
     trial: int | None = typer.Option(None, help="Train this trial. Default: the search's choice."),
     seeds: int = typer.Option(3, min=1, help="Trainings with different seeds."),
     epochs: int | None = typer.Option(None, min=1, help="Default: the recipe's."),
-    recipe: str = typer.Option("final", help="final, fast, paper or a recipe's TOML file."),
+    recipe: str | None = typer.Option(
+        None,
+        help="final, brief, fast, paper or a recipe's TOML file. Default: final; brief where --budget leaves few epochs.",
+    ),
     budget: float | None = typer.Option(None, help="Minutes: chooses the epochs that fit, on this machine."),
     final_width: str | None = typer.Option(
         None, help="matched or macro. Default: what the search was told, or matched."
@@ -162,14 +166,9 @@ def jobs_for(
     store: Store, asked: Asked, trial: Trial, architecture: Architecture, task: Task, device: str, pool: FinalPool
 ) -> list[Job]:
     """One job per seed; where minutes were given, with as many epochs as fit them."""
-    from edgenas.training.executors import local_devices
     from edgenas.training.final import Job
-    from edgenas.training.recipes import recipe_from_name
 
-    recipe = recipe_from_name(asked.recipe, task, device, asked.epochs)
-    if device == "cpu":  # fewer seeds than cores: the others help; written into the recipe, so that it can be repeated
-        threads = max(recipe.threads, len(local_devices(device)) // asked.seeds)
-        recipe = msgspec.structs.replace(recipe, threads=threads)
+    recipe = recipe_for(asked, asked.recipe or "final", task, device)
     start: list[tuple[Architecture, Path] | None] = [None] * asked.seeds
     if asked.from_trained:
         before = store.get("final", trial.candidate.key, FinalTraining)
@@ -177,7 +176,6 @@ def jobs_for(
             raise StudyError("--from-trained: there are no trained weights yet: run `edgenas train` without it first")
         files = [store.folder / run.weights for run in before.runs]
         start = [(before.architecture, files[i % len(files)]) for i in range(asked.seeds)]
-        recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
 
     def job(index: int) -> Job:
         seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)
@@ -185,8 +183,24 @@ def jobs_for(
         return Job(task, architecture, recipe, seed, store.folder / "weights" / name, start[index])
 
     if asked.budget is not None:
-        recipe = msgspec.structs.replace(recipe, epochs=epochs_for_budget(store, asked, job(0), pool))
+        epochs = epochs_for_budget(store, asked, job(0), pool)
+        if asked.recipe is None and epochs < BRIEF_EPOCHS and task.name == "classification":
+            say("so few epochs: the recipe is brief, not final")
+            recipe = recipe_for(asked, "brief", task, device)
+        recipe = msgspec.structs.replace(recipe, epochs=epochs)
     return [job(index) for index in range(asked.seeds)]
+
+
+def recipe_for(asked: Asked, name: str, task: Task, device: str) -> Recipe:
+    """The named recipe, gentler from trained weights; its threads are written into it, so that it can be repeated."""
+    from edgenas.training.executors import local_devices
+    from edgenas.training.recipes import recipe_from_name
+
+    recipe = recipe_from_name(name, task, device, asked.epochs)
+    if device == "cpu":  # fewer seeds than cores: the others help
+        threads = max(recipe.threads, len(local_devices(device)) // asked.seeds)
+        recipe = msgspec.structs.replace(recipe, threads=threads)
+    return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained else recipe
 
 
 def epochs_for_budget(store: Store, asked: Asked, job: Job, pool: FinalPool) -> int:

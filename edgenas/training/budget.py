@@ -22,8 +22,9 @@ ACCEPTED = {"depth": 16, "width": 9}
 PARALLEL = 0.75  # what a second core adds: shared memory bandwidth, and speculation that is not always read
 OVERHEAD = 0.3  # seconds per candidate beside its images
 LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut before that
-SCALES = (2.0, 1.5, 1.0)  # images first, epochs second: scales above 1 only where all images fit
-SHORTER = (0.75, 0.5, 0.35, 0.25)
+# Fresh images tell more than the same ones again: half of the epochs on as many images as fit; more only where all images fit,
+# fewer only where not even LEAST_IMAGES_PER_CLASS fit.
+LONGER, SHORTER = (2.0, 1.5, 1.0, 0.75, 0.5), (0.5, 0.35, 0.25)
 Method: TypeAlias = Generator[Ask, tuple[Trial, ...], Choice]  # as in methods, which training does not know
 
 
@@ -100,13 +101,13 @@ def fit_budget(
 
 def _fit(seconds: float, predicted: Callable[[int, float], float], everything: int, least: int) -> tuple[int, float]:
     """(images, epoch scale)."""
-    for scale in SCALES:
+    for scale in LONGER:
         if predicted(everything, scale) <= seconds:
             return everything, scale
     least = min(least, everything)
-    for scale in (1.0, *SHORTER):
+    for scale in SHORTER:
         if predicted(least, scale) <= seconds:
-            low, high = least, everything  # the most images at this scale, by halving
+            low, high = least, everything + 1  # the most images at this scale, by halving
             while high - low > max(1, low // 50):
                 middle = (low + high) // 2
                 low, high = (middle, high) if predicted(middle, scale) <= seconds else (low, middle)

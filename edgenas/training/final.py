@@ -137,9 +137,10 @@ def epochs_within(seconds: float, job: Job, per_image: float, waves: int) -> int
     """How many epochs fit, validation looks and the test at the end included; at least one."""
     task = job.task
     ending = per_image * EVALUATION_SHARE * (2 + task.flip) * len(task.test)
-    look = per_image * EVALUATION_SHARE * len(task.val)
-    for_epochs = seconds / waves - ending - EPOCH_LOOKS * look
-    return max(1, int(for_epochs / (per_image * len(task.train))))
+    left = seconds / waves - ending
+    epoch, look = per_image * len(task.train), per_image * EVALUATION_SHARE * len(task.val)
+    epochs = int(left / (epoch + look))
+    return max(1, epochs if epochs <= EPOCH_LOOKS else int((left - EPOCH_LOOKS * look) / epoch))
 
 
 def run_job(job: Job, device: str) -> FinalRun:

@@ -33,14 +33,15 @@ def test_more_minutes_never_choose_less(digits: Task) -> None:
     assert rich.candidates == len(candidates)
 
 
-def test_images_are_cut_first_then_epochs() -> None:
+def test_half_of_the_epochs_on_as_many_images_as_fit() -> None:
     def predicted(images: int, scale: float) -> float:
         return images * scale / 10
 
     assert _fit(1000, predicted, 10_000, 500) == (10_000, 1.0)
+    assert _fit(500, predicted, 10_000, 500) == (10_000, 0.5)
     images, scale = _fit(100, predicted, 10_000, 500)
-    assert scale == 1.0
-    assert 970 <= images <= 1000
+    assert scale == 0.5
+    assert 1960 <= images <= 2000
     images, scale = _fit(20, predicted, 10_000, 500)
     assert scale == 0.35
     assert 500 <= images <= 571

@@ -60,7 +60,7 @@ def test_mistakes_in_a_recipe_are_one_line(tmp_path: Path, digits: Task, text: s
 
 
 def test_an_unknown_recipe_names_the_known_ones(digits: Task) -> None:
-    with pytest.raises(EdgenasError, match=r"'fats' is unknown: fast, .*final, .*paper.* or a FILE"):
+    with pytest.raises(EdgenasError, match=r"'fats' is unknown: brief, .*fast, .*final, .*paper.* or a FILE"):
         recipe_from_name("fats", digits, "cpu")
 
 
