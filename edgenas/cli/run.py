@@ -159,8 +159,8 @@ def within_budget(
     images = budget.search_images or len(task.train)
     say(
         f"budget {settings.budget:g} min: {images} images, epochs x {budget.epoch_scale:g}, for up to {budget.candidates} "
-        f"candidates in about {budget.predicted_seconds:.0f} s ({budget.images_per_second['largest']:.0f} to "
-        f"{budget.images_per_second['smallest']:.0f} images/s a worker)"
+        f"candidates in about {budget.predicted_seconds:.0f} s ({budget.images_per_second['slowest']:.0f} to "
+        f"{budget.images_per_second['fastest']:.0f} images/s a worker)"
     )
     wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
     recipe = recipe_from_name(settings.recipe, load_task(wanted), device)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Ask, Candidate, Choice, Cost, Record, Trial
@@ -19,7 +22,8 @@ from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 
 # How many rungs of a phase are taken to be accepted: about what the published GNAS searches accepted (CIFAR-10: 16 and 9).
 ACCEPTED = {"depth": 16, "width": 9}
-PARALLEL = 0.75  # what a second core adds: shared memory bandwidth, and speculation that is not always read
+PARALLEL = 0.65  # what a second core adds: it shares the memory's bandwidth
+GUESSED = 0.3  # what it adds where every accepted change spoils what was trained ahead
 OVERHEAD = 0.3  # seconds per candidate beside its images
 LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut before that
 # Fresh images tell more than the same ones again: half of the epochs on as many images as fit; more only where all images fit,
@@ -34,7 +38,7 @@ class Budget(Record, frozen=True):
     epoch_scale: float
     search_images: int | None  # None: all
     predicted_seconds: float
-    images_per_second: dict[str, float]  # of one worker: the smallest and the largest network
+    images_per_second: dict[str, float]  # of one worker: the fastest and the slowest network that was timed
     candidates: int
 
 
@@ -63,6 +67,39 @@ def rehearse(method: Method, cost: Costs, objective: str) -> tuple[Candidate, ..
         return tuple(asked)
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of training per image, by what a network moves and computes."""
+
+    per_byte: float
+    per_mac: float
+    constant: float
+    probes: tuple[float, ...]  # seconds per image of the networks that were timed
+
+    @classmethod
+    def measured(
+        cls, candidates: tuple[Candidate, ...], cost: Callable[[Architecture], Cost], task: Task, device: str
+    ) -> Speed:
+        """From the candidates that move least, move most, compute most, and compute most for what they move."""
+        costed = [(candidate, cost(candidate.architecture)) for candidate in candidates]
+        extremes = (
+            min(costed, key=lambda pair: pair[1].bytes_moved),
+            max(costed, key=lambda pair: pair[1].bytes_moved),
+            max(costed, key=lambda pair: pair[1].macs),
+            max(costed, key=lambda pair: pair[1].macs / pair[1].bytes_moved),
+        )
+        probes = list(
+            {candidate.architecture.fingerprint: (candidate, known) for candidate, known in extremes}.values()
+        )
+        times = [seconds_per_image(task, c.architecture, c.recipe, torch.device(device)) for c, _ in probes]
+        rows = [[known.bytes_moved / t, known.macs / t, 1 / t] for (_, known), t in zip(probes, times, strict=True)]
+        fitted, _ = nnls(np.array(rows), np.ones(len(rows)))  # relative errors; no price below zero
+        return cls(*fitted.tolist(), probes=tuple(times))
+
+    def per_image(self, cost: Cost) -> float:
+        return self.constant + self.per_byte * cost.bytes_moved + self.per_mac * cost.macs
+
+
 def fit_budget(
     seconds: float,
     candidates: tuple[Candidate, ...],
@@ -72,29 +109,23 @@ def fit_budget(
     workers: int,
 ) -> Budget:
     """The most images, then the most epochs, with which the rehearsed search fits `seconds` on this machine."""
-    by_bytes = sorted({cost(c.architecture).bytes_moved: c for c in candidates}.items())
-    (low_bytes, low), (high_bytes, high) = by_bytes[0], by_bytes[-1]
-    times = [seconds_per_image(task, c.architecture, c.recipe, torch.device(device)) for c in (low, high)]
-    slope = (times[1] - times[0]) / (high_bytes - low_bytes) if high_bytes > low_bytes else 0.0
-
-    def per_image(candidate: Candidate) -> float:
-        """These networks are bandwidth-bound: time follows bytes moved."""
-        return max(times[0] / 4, times[0] + slope * (cost(candidate.architecture).bytes_moved - low_bytes))
-
-    speed = 1 + PARALLEL * (workers - 1)
+    speed = Speed.measured(candidates, cost, task, device)
 
     def predicted(images: int, scale: float) -> float:
-        passes = [
-            max(1, int(c.recipe.epochs * scale + 0.5)) * images + EVALUATION_SHARE * len(task.val) for c in candidates
-        ]
-        return sum(OVERHEAD + p * per_image(c) for p, c in zip(passes, candidates, strict=True)) / speed
+        total = 0.0
+        for candidate in candidates:
+            epochs = max(1, int(candidate.recipe.epochs * scale + 0.5))
+            passes = epochs * images + EVALUATION_SHARE * len(task.val)
+            share = GUESSED if candidate.phase in ("ops", "kernels") else PARALLEL
+            total += (OVERHEAD + passes * speed.per_image(cost(candidate.architecture))) / (1 + share * (workers - 1))
+        return total
 
     images, scale = _fit(seconds, predicted, len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
     return Budget(
         epoch_scale=scale,
         search_images=None if images == len(task.train) else images,
         predicted_seconds=predicted(images, scale),
-        images_per_second={"smallest": 1 / times[0], "largest": 1 / times[1]},
+        images_per_second={"fastest": 1 / min(speed.probes), "slowest": 1 / max(speed.probes)},
         candidates=len(candidates),
     )
 
