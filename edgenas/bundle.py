@@ -102,9 +102,7 @@ class Manifest(Record, frozen=True):
     task: Literal["classification", "faces"]
     architecture: Architecture
     fingerprint: str
-    input: Literal[
-        "float32", "uint8"
-    ]  # float32 (N, C, H, W) normalised as in preprocessing, or uint8 (N, H, W, C) pixels
+    input: Literal["float32", "uint8"]  # (N, C, H, W) normalised as in preprocessing, or (N, H, W, C) pixels
     preprocessing: Preprocessing
     labels: tuple[str, ...]
     models: dict[Precision, Model]

@@ -194,9 +194,8 @@ def layer_outputs(network: nn.Module, inputs: Floats) -> list[tuple[str, Array]]
     import torch
     from torch import nn
 
-    layers: list[
-        tuple[str, torch.Tensor, torch.Tensor]
-    ] = []  # name, the tensor itself, a copy from before any in-place ReLU
+    # name, the tensor itself, a copy from before any in-place ReLU
+    layers: list[tuple[str, torch.Tensor, torch.Tensor]] = []
 
     def note(name: str, module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):

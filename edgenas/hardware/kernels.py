@@ -76,10 +76,8 @@ def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
     area = kernel.kernel[0] * kernel.kernel[1]
     pixels = kernel.height * kernel.width
     out = ceil_to(kernel.out_channels, tiles.few_channels_out if kernel.out_channels <= 32 else tiles.channels_out)
-    if kernel.kind in (
-        "linear",
-        "matmul",
-    ):  # for one vector it reads its weights and little else; for many it is a 1x1 conv
+    if kernel.kind in ("linear", "matmul"):
+        # For one vector it reads its weights and little else; for many it is a 1x1 convolution.
         rounded = kernel.in_channels * ceil_to(kernel.out_channels, tiles.channels_out)
         return ("linear", rounded) if pixels == 1 else ("pointwise", rounded * ceil_to(pixels, tiles.pixels))
     if kernel.kind == "depthwise":

@@ -28,6 +28,7 @@ from edgenas.runtimes import Arrays, Port
 
 CACHE = "EDGENAS_CACHE"
 DRIVER = "libcuda.so.1"
+CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_.. in cuda.h
 LARGEST_BATCH = 64
 BUILD_S = 3600
 SMALL_BOARD_MB = 8500.0  # boards sold as 8 GB and less
@@ -92,14 +93,12 @@ def probe_gpu(driver: str = DRIVER) -> Gpu:
         raise EdgenasError(
             f"TensorRT needs a GPU and the driver finds none (cuInit answers {status}): check nvidia-smi or the container"
         )
-    name, numbers = ctypes.create_string_buffer(256), [ctypes.c_int() for _ in range(3)]
+    name, (major, minor, version) = ctypes.create_string_buffer(256), (ctypes.c_int() for _ in range(3))
     cuda.cuDeviceGetName(name, len(name), 0)
-    for number, attribute in zip(
-        numbers, (75, 76), strict=False
-    ):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
-        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, 0)
-    cuda.cuDriverGetVersion(ctypes.byref(numbers[2]))
-    return Gpu(name.value.decode(), f"{numbers[0].value}.{numbers[1].value}", numbers[2].value)
+    cuda.cuDeviceGetAttribute(ctypes.byref(major), CAPABILITY_MAJOR, 0)
+    cuda.cuDeviceGetAttribute(ctypes.byref(minor), CAPABILITY_MINOR, 0)
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    return Gpu(name.value.decode(), f"{major.value}.{minor.value}", version.value)
 
 
 def tensorrt_module() -> Any:
