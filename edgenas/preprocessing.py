@@ -59,8 +59,3 @@ def scale_and_shift(preprocessing: Preprocessing) -> tuple[NDArray[np.float32], 
     """Normalisation of 0..255 pixels as x * scale + shift, per channel (C,)."""
     mean, std = np.asarray(preprocessing.mean), np.asarray(preprocessing.std)
     return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
-
-
-def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """(1, C, H, W) float32: everything between a decoded file and the network."""
-    return input_from_pixels(pixels_from_image(image, preprocessing)[None], preprocessing)

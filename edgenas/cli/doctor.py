@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ def findings() -> dict[str, Any]:
     """Facts, each read on its own; a missing one says why."""
     import platform
 
-    from edgenas.errors import EdgenasError
     from edgenas.hardware.device import probe
     from edgenas.runtimes.tensorrt import cache_folder, free_memory_mb, probe_gpu, tensorrt_module
 
@@ -38,14 +38,12 @@ def findings() -> dict[str, Any]:
         "power_mode": state.power_mode or None,
         "throttling": list(state.throttling),
         "memory_mb": {"available": round(available), "total": round(total)},
-        "gpu": _or_reason(
-            lambda: (gpu := probe_gpu()).name + f", compute capability {gpu.compute_capability}", EdgenasError
-        ),
-        "tensorrt": _or_reason(lambda: str(tensorrt_module().__version__), EdgenasError),
+        "gpu": _or_reason(lambda: (gpu := probe_gpu()).name + f", compute capability {gpu.compute_capability}"),
+        "tensorrt": _or_reason(lambda: str(tensorrt_module().__version__)),
         "onnxruntime": _onnxruntime(),
         "cuda_python": _installed("cuda.bindings"),
         "serving": _installed("uvicorn"),
-        "engine_cache": _or_reason(lambda: _writable(cache_folder()), EdgenasError),
+        "engine_cache": _or_reason(lambda: _writable(cache_folder())),
         "container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
         "tensorrt_mounts": _mounts(),
     }
@@ -82,10 +80,12 @@ def advice_from(found: dict[str, Any]) -> list[str]:
     return advice
 
 
-def _or_reason(read: Any, error: type[Exception]) -> dict[str, str]:
+def _or_reason(read: Callable[[], str]) -> dict[str, str]:
+    from edgenas.errors import EdgenasError
+
     try:
         return {"found": read()}
-    except error as reason:
+    except EdgenasError as reason:
         return {"reason": str(reason)}
 
 

@@ -35,13 +35,12 @@ def eval(
     """
     import msgspec
 
-    from edgenas.errors import DataError
     from edgenas.faces.baselines import Lda, pixels
     from edgenas.faces.readers import faces_from_path
     from edgenas.faces.recogniser import open_recogniser
     from edgenas.faces.report import baselines_from_images, report_from_embeddings
 
-    _exists(data, DataError)
+    _exists(data)
     with open_recogniser(_model_file(model, precision)) as recogniser:
         if data.suffix == ".bin":
             _eval_pairs(recogniser, data, as_json)
@@ -77,12 +76,11 @@ def calibrate(
 
     from edgenas.bundle import Threshold as Stored
     from edgenas.bundle import read_bundle, rewrite_manifest
-    from edgenas.errors import DataError
     from edgenas.faces.readers import faces_from_path
     from edgenas.faces.recogniser import open_recogniser
     from edgenas.faces.report import threshold_from_embeddings
 
-    _exists(data, DataError)
+    _exists(data)
     bundle = read_bundle(model)
     with open_recogniser(_path_of(bundle, precision)) as recogniser:
         people = faces_from_path(data)
@@ -113,12 +111,11 @@ def align(
 
     Example: edgenas faces align --detector yunet:face_detection_yunet_2023mar.onnx --data photos --out people
     """
-    from edgenas.errors import DataError
     from edgenas.faces.aligning import align_folders
     from edgenas.faces.detectors import detector_from_spec
     from edgenas.faces.quality import quality_rules
 
-    _exists(data, DataError)
+    _exists(data)
     result = align_folders(data, out, detector_from_spec(detector, detector_sha256), quality_rules(several))
     for path, reason in result.refused:
         say(f"{path}: {reason}")
@@ -127,9 +124,11 @@ def align(
     emit({"aligned": result.aligned, "refused": counts, "out": str(out)}, as_json=as_json, text=text)
 
 
-def _exists(data: Path, error: type[Exception]) -> None:
+def _exists(data: Path) -> None:
+    from edgenas.errors import DataError
+
     if not data.exists():
-        raise error(f"{data} does not exist: name a folder with one folder per person")
+        raise DataError(f"{data} does not exist: name a folder with one folder per person")
 
 
 def _model_file(model: Path, precision: str | None) -> Path:

@@ -9,8 +9,7 @@ import typer
 
 from edgenas.cli.output import emit
 
-SETTINGS = "settings that decide the result"
-WHERE = "where it runs"
+NOT_SETTINGS = {"file", "study", "workers", "ray", "board", "token_file", "as_json"}  # what does not decide the result
 
 
 def search(
@@ -74,7 +73,7 @@ def search(
 
     Example: edgenas search --target jetson --data fashion-mnist --max-latency-ms 1.5 --budget 4
     """
-    given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+    given = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
     from edgenas.cli.front import front_text
     from edgenas.cli.progress import interruptible
     from edgenas.cli.run import Where, run_search
@@ -84,6 +83,3 @@ def search(
     with interruptible():
         document: dict[str, Any] = run_search(settings_from(file, given), where)
     emit(document, as_json=as_json, text=front_text(document))
-
-
-_NOT_SETTINGS = {"file", "study", "workers", "ray", "board", "token_file", "as_json"}

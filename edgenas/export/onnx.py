@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INPUT, BATCH = "image", "batch"
 EXPORTER_OPSETS = (18, 19, 20, 21)  # what torch's exporter writes itself; asked for 17 it writes 18 and says nothing
-GRAPH_OPSET = 13  # and below 16: built from the workload, since the converter cannot be trusted that far down
+OLDEST_CONVERTED = 16  # below, files are built from the workload: the converter cannot be trusted that far down
 OLDEST_IR = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
@@ -43,12 +43,12 @@ def onnx_from_network(
     check_versions(opset, ir)
     side = architecture.image_size
     shape = input_shape or (architecture.in_channels, side, side)
-    if opset < 16:
+    if opset < OLDEST_CONVERTED:
         from edgenas.export.from_workload import onnx_from_trained_workload
 
         if shape != (architecture.in_channels, side, side):
             raise EdgenasError(
-                f"a network that takes {shape} cannot be written at opset {opset}: ask for opset 16 or later"
+                f"a network that takes {shape} cannot be written at opset {opset}: ask for opset {OLDEST_CONVERTED} or later"
             )
         model = onnx_from_trained_workload(network, architecture, opset, ir, (INPUT, output_name(architecture)))
     else:

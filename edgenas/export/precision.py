@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import EdgenasError
-from edgenas.export.onnx import INPUT, clean
+from edgenas.export.onnx import INPUT, OLDEST_CONVERTED, clean
 from edgenas.preprocessing import scale_and_shift
 from edgenas.records import Preprocessing
 
@@ -99,7 +99,7 @@ def zero_points(model: onnx.ModelProto) -> Iterator[NDArray[Any]]:
 def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> onnx.ModelProto:
     """The model behind its preprocessing: `image` becomes (batch, H, W, C) uint8 pixels, as cameras and decoders give them."""
     opset = next(entry.version for entry in model.opset_import if entry.domain == "")
-    if opset < 16:
+    if opset < OLDEST_CONVERTED:
         raise EdgenasError(
             f"uint8 input was asked for at opset {opset}, whose runtimes refuse it: leave out --input uint8"
         )

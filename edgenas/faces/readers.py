@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
-from edgenas.faces.images import SIDE, SUFFIXES, Rgb, image_from_bytes, image_from_file, resized
+from edgenas.faces.images import SUFFIXES, Rgb, image_from_bytes, image_from_file, resized
 from edgenas.records import Record
 
 Prepare = Callable[[Rgb], Rgb]  # any image -> (112, 112, 3)
@@ -174,6 +174,3 @@ def write_folders(faces: FaceImages, root: Path) -> int:
         Image.fromarray(image).save(buffer, "PNG")
         (folder / f"{number:06d}.png").write_bytes(buffer.getvalue())
     return len(faces.images)
-
-
-__all__ = ["SIDE", "FaceImages", "FacePairs", "faces_from_path", "pairs_from_bin"]

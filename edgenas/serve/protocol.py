@@ -13,7 +13,6 @@ from edgenas.serve.errors import Refused
 
 Array = NDArray[Any]
 HEADER = "inference-header-content-length"
-DATATYPES = {"float32": "FP32", "uint8": "UINT8"}
 LARGEST_BATCH = 64
 
 

@@ -25,7 +25,6 @@ from edgenas.tasks.synthetic_faces import draw_faces
 
 NAMES = ("synthetic",)
 SIZES = (28, 56, 112)  # what the network computes at; the exported graph averages 112 down to it
-DIMS = (64, 128, 256, 512)
 DRAWS = 100  # of the bootstrap that decides whether two networks are a tie
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003, 3_000_003
 SPLIT_VALIDATION, SPLIT_TEST, SUBSAMPLE = 11, 12, 13  # separate random streams from one seed

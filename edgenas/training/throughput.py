@@ -38,8 +38,3 @@ def seconds_per_image(
             samples.append(time.perf_counter() - begun)
     timed = sorted(samples[WARMUP:])
     return timed[len(timed) // 2] / batch_size
-
-
-def seconds_per_epoch(task: Task, per_image: float, looks: float = 1.0) -> float:
-    """Training images once, and `looks` evaluations of the validation split."""
-    return per_image * (len(task.train) + looks * EVALUATION_SHARE * len(task.val))

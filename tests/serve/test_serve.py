@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgenas.preprocessing import preprocess
+from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.runtimes.onnx import open_runtime
 from tests.digits_bundle import digits_bundle
 from tests.serve.bad_requests import KINDS, bad_request
@@ -80,8 +80,10 @@ def test_an_image_is_classified_as_preprocessing_and_model_say(server):
     image = Image.fromarray(np.random.default_rng(3).integers(0, 256, (20, 30), dtype=np.uint8))
     body = io.BytesIO()
     image.save(body, "PNG")
+    preprocessing = bundle.manifest.preprocessing
     with open_runtime(bundle.path("fp32")) as runtime:
-        logits = runtime.run({"image": preprocess(image, bundle.manifest.preprocessing)})["logits"][0]
+        pixels = pixels_from_image(image, preprocessing)[None]
+        logits = runtime.run({"image": input_from_pixels(pixels, preprocessing)})["logits"][0]
     probabilities = np.exp(logits - logits.max())
     probabilities /= probabilities.sum()
     status, answer = server.json("POST", "/classify", body.getvalue())
