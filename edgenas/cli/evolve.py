@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from edgenas.tasks import Task
     from edgenas.training.supernet_training import SupernetRules
 
-START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
 LEAST_STEPS = 400  # weight steps of a round
 LARGE_IMAGES = 128  # px, from which on the published configurations are taken
 PUBLISHED_CHANNELS = {"NER": (16, 24, 40, 80, 96, 192, 320), "NR": (16, 32, 64, 128, 256)}
@@ -182,23 +181,20 @@ def start_from(name: str, space: MultiBranchSpace) -> Start:
 
 
 def evolution_within_budget(
-    settings: SearchSettings, decided: dict[str, Any], cost: CostModel, workers: int | None
+    settings: SearchSettings, decided: dict[str, Any], cost: CostModel, seconds: float, workers: int | None
 ) -> dict[str, Any]:
-    """The same decisions with the rounds, epochs and images that fit --budget on this machine."""
+    """The same decisions with the rounds, epochs and images that fit `seconds` on this machine."""
     from edgenas.tasks import load_task
     from edgenas.training.evolution_budget import fit_evolution, measure_speeds
     from edgenas.training.executors import local_devices
     from edgenas.training.recipes import recipe_from_name
 
-    assert settings.budget is not None
-    if settings.epoch_scale is not None or settings.search_images is not None:
-        raise EdgenasError("--budget chooses --epoch-scale and --search-images: give those two, or the budget")
     space, rules, supernet = decided["space"], decided["rules"], decided["supernet"]
     task, device = load_task(decided["task"]), decided["device"]
     plan = first_plan(space, rules, cost, cost.limits, settings.seed, decided["start"])
     speeds = measure_speeds(plan, task, supernet, decided["training"].recipe, device)
     budget = fit_evolution(
-        60 * settings.budget - START_SECONDS,
+        seconds,
         speeds,
         rounds_of(space, rules),
         rules.networks + rules.cheap_networks,

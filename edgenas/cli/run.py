@@ -17,7 +17,6 @@ from edgenas.cli.output import say
 from edgenas.cli.progress import SearchView
 from edgenas.cli.settings import (
     PRESETS,
-    Rules,
     SearchSettings,
     default_folder,
     preset_of,
@@ -25,11 +24,12 @@ from edgenas.cli.settings import (
     space_from,
     study_record,
 )
+from edgenas.cli.studies import ROOT
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
-from edgenas.hardware.profile import profile_from_name, resolved
+from edgenas.hardware.profile import HOST_CPU, profile_from_name, resolved
 from edgenas.methods import Method
-from edgenas.methods.baselines import BaselineRules, nsga2, random_search, tpe, with_control
+from edgenas.methods.baselines import BaselineRules, Sampler, optuna_search, random_search, with_control
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training, refuse_impossible_limit
 from edgenas.methods.nal import CellSpace, NalRules
@@ -41,10 +41,6 @@ from edgenas.report.front import objective_of, summary
 from edgenas.store import Store, refuse_other_settings
 from edgenas.study import Executor, run
 
-HOST = "host-cpu"
-
-
-BUDGETED = ("gnas", "trgnas", "nal", "random", "nsga2", "tpe")
 START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
 
 
@@ -71,22 +67,31 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
         return document
     if study is None:
         decided = decide(settings)
-        if not where.boards and all(
-            profile.name != HOST for profile in profiles
-        ):  # otherwise known once it is measured
-            cost = CostModel(profiles, settings.precision, settings.limits)
-            if settings.method == "nse":
-                refuse_impossible_space(decided["space"], cost, settings.limits)
-            elif (
-                settings.method != "nal"
-            ):  # which looks for designs within the limits, and says so where there are none
-                refuse_impossible_limit(decided["space"], cost, settings.limits)
+        _refuse_impossible(settings, profiles, where, decided)
         if settings.budget is not None:
             decided = within_budget(settings, profiles, where, decided)
         study = study_record(settings, profiles, bool(where.boards), decided)
     say(f"study {folder}")
     with Store.create(folder, study) as store:
         return _search(store, profiles, where)
+
+
+def _all_predicted(profiles: tuple[HardwareProfile, ...], where: Where) -> bool:
+    """Are latencies known without measuring anything?"""
+    return not where.boards and all(profile.name != HOST_CPU for profile in profiles)
+
+
+def _refuse_impossible(
+    settings: SearchSettings, profiles: tuple[HardwareProfile, ...], where: Where, decided: dict[str, Any]
+) -> None:
+    """Raise LimitError before a study exists. Measured latencies are known later, and NAL says itself that it found nothing."""
+    if settings.method == "nal" or not _all_predicted(profiles, where):
+        return
+    cost = CostModel(profiles, settings.precision, settings.limits)
+    if settings.method == "nse":
+        refuse_impossible_space(decided["space"], cost, settings.limits)
+    else:
+        refuse_impossible_limit(decided["space"], cost, settings.limits)
 
 
 def decide(settings: SearchSettings) -> dict[str, Any]:
@@ -131,29 +136,27 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
 def within_budget(
     settings: SearchSettings, profiles: tuple[HardwareProfile, ...], where: Where, decided: dict[str, Any]
 ) -> dict[str, Any]:
-    """The same decisions with the epoch scale and the search images that fit --budget on this machine."""
+    """The same decisions with the epoch scale and the search images (nse: rounds, epochs, images) that fit --budget here."""
     from edgenas.tasks import load_task
     from edgenas.training.budget import fit_budget, rehearse
     from edgenas.training.executors import local_devices
     from edgenas.training.recipes import recipe_from_name
 
     assert settings.budget is not None
+    if settings.epoch_scale is not None or settings.search_images is not None:
+        raise EdgenasError("--budget chooses --epoch-scale and --search-images: give those two, or the budget")
+    seconds = 60 * settings.budget - START_SECONDS
     if settings.method == "nse":
-        known = [profile for profile in profiles if not where.boards and profile.name != HOST]
+        known = [profile for profile in profiles if not where.boards and profile.name != HOST_CPU]
         limits = settings.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
         cost = CostModel(known, settings.precision, limits)
-        return evolution_within_budget(settings, decided, cost, where.workers)
-    if settings.method not in BUDGETED or settings.epoch_scale is not None or settings.search_images is not None:
-        raise EdgenasError(
-            f"--budget chooses --epoch-scale and --search-images, for {', '.join(BUDGETED)}: give those two, or the budget"
-        )
+        return evolution_within_budget(settings, decided, cost, seconds, where.workers)
     # What is measured is not known yet: the limits on it are left out of the rehearsal, which then is the longer one.
-    predicted = () if where.boards or any(profile.name == HOST for profile in profiles) else profiles
+    predicted = profiles if _all_predicted(profiles, where) else ()
     cost = CostModel(predicted, settings.precision, settings.limits)
     study = study_record(settings, profiles, bool(where.boards), decided)
     task, device = load_task(decided["task"]), decided["device"]
     candidates = rehearse(_method(study, decided["training"], cost), cost, objective_of(study))
-    seconds = 60 * settings.budget - START_SECONDS
     workers = where.workers or len(local_devices(device))
     budget = fit_budget(seconds, candidates, cost, task, device, workers)
     images = budget.search_images or len(task.train)
@@ -205,21 +208,18 @@ def _method(study: Study, training: Training, cost: CostModel) -> Method:
     decided = study.settings
     if study.method == "nal":
         return nal_method(study, training, cost)
-    space = msgspec.convert(decided["space"], type=ChainSpace)
+    space, rules = msgspec.convert(decided["space"], ChainSpace), decided["rules"]
     objective = objective_of(study)
     limits, seed, confirm = study.limits, study.seed, decided["asked"]["confirm_seeds"]
-    rules: Rules
     if study.method == "gnas":
-        rules = msgspec.convert(decided["rules"], type=GnasRules)
-        method = gnas(space, rules, training, cost, limits, objective, confirm)
+        method = gnas(space, msgspec.convert(rules, GnasRules), training, cost, limits, objective, confirm)
     elif study.method == "trgnas":
-        method = trgnas(
-            space, msgspec.convert(decided["rules"], type=TrgnasRules), training, cost, limits, objective, confirm
-        )
+        method = trgnas(space, msgspec.convert(rules, TrgnasRules), training, cost, limits, objective, confirm)
+    elif study.method == "random":
+        method = random_search(space, msgspec.convert(rules, BaselineRules), training, cost, limits, objective, seed)
     else:
-        rules = msgspec.convert(decided["rules"], type=BaselineRules)
-        baseline = {"random": random_search, "nsga2": nsga2, "tpe": tpe}[study.method]
-        method = baseline(space, rules, training, cost, limits, objective, seed)
+        sampler, rules = msgspec.convert(study.method, Sampler), msgspec.convert(rules, BaselineRules)
+        method = optuna_search(sampler, space, rules, training, cost, limits, objective, seed)
     if decided["asked"]["control"] == "random":
         method = with_control(method, space, training, cost, limits, seed)
     return method
@@ -257,7 +257,7 @@ def executor_of(study: Study, cost: CostModel, where: Where) -> AbstractContextM
 def _folder(name: str | None, asked: Study) -> Path:
     if name is None:
         return default_folder(asked)
-    return Path(name) if "/" in name else Path("studies") / name
+    return Path(name) if "/" in name else ROOT / name
 
 
 def _existing(folder: Path, asked: Study) -> Study | None:

@@ -58,8 +58,9 @@ def verify(
 
 def _finalists(store: Any, numbers: list[int] | None) -> list[Any]:
     """The named trials, or the chosen one and the front."""
+    from edgenas.methods import CONTROL
     from edgenas.records import Choice
-    from edgenas.report.front import CONTROL, front, objective_of
+    from edgenas.report.front import front, objective_of
 
     trials = [trial for trial in store.ledger() if trial.status == "complete" and trial.candidate.phase != CONTROL]
     if not trials:

@@ -16,6 +16,7 @@ from edgenas.records import BYTES, HardwareProfile, Precision
 from edgenas.store import read_toml
 
 PACKAGE = Path(__file__).parents[1]
+HOST_CPU = "host-cpu"  # the profile of this machine: measured, never predicted
 UNSUPPORTED = {
     "coral-edge-tpu": "the Edge TPU compiler reads fully quantised TFLite files only; there is no path from ONNX to it",
 }
@@ -80,7 +81,7 @@ def resolved(name: str, profile: HardwareProfile) -> str:
 
 def trust(profile: HardwareProfile) -> str:
     """How far the profile's latencies can be trusted, in words."""
-    if profile.runtime == "onnxruntime" and profile.name == "host-cpu":
+    if profile.runtime == "onnxruntime" and profile.name == HOST_CPU:
         return "measured on this machine"
     if profile.calibration is not None:
         card = profile.calibration

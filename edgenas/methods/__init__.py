@@ -7,3 +7,4 @@ from edgenas.records import Architecture, Ask, Choice, Cost, Trial
 
 Method: TypeAlias = Generator[Ask, tuple[Trial, ...], Choice]
 CostOf: TypeAlias = Callable[[Architecture], Cost]
+CONTROL = "control"  # phase of the random members that a search is compared with

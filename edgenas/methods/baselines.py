@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.errors import LimitError, MissingExtraError, TrainingError
-from edgenas.methods import CostOf, Method
+from edgenas.methods import CONTROL, CostOf, Method
 from edgenas.methods.ladder import Training, expense
 from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Decision, Limits, Record, Trial
 
 if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial
 
+Sampler = Literal["nsga2", "tpe"]
 DRAWS = 10_000  # random members looked at before a limit is called unreachable
 
 
@@ -43,48 +44,18 @@ def random_search(
     limits: Limits | None = None,
     objective: str = "val_accuracy",
     seed: int = 0,
-    phase: str = "random",
 ) -> Method:
     """Feasible members drawn uniformly in depth, width, operations and kernels."""
-    members = _random_members(space, cost, limits or Limits(), random.Random(seed))
-    candidates = (Candidate(net, training.recipe_for(rules.epochs, cost(net)), phase) for net in members)
+    candidates = _random_candidates("random", space, rules, training, cost, limits or Limits(), seed)
     trials = yield from _spend(candidates, rules, cost)
     return _best(trials, objective)
-
-
-def nsga2(
-    space: ChainSpace,
-    rules: BaselineRules,
-    training: Training,
-    cost: CostOf,
-    limits: Limits | None = None,
-    objective: str = "val_accuracy",
-    seed: int = 0,
-) -> Method:
-    """Deb et al. 2002, by Optuna: error, latency and parameters minimised; broken limits are constraints."""
-    return (yield from _optuna_search("nsga2", space, rules, training, cost, limits or Limits(), objective, seed))
-
-
-def tpe(
-    space: ChainSpace,
-    rules: BaselineRules,
-    training: Training,
-    cost: CostOf,
-    limits: Limits | None = None,
-    objective: str = "val_accuracy",
-    seed: int = 0,
-) -> Method:
-    """Bergstra et al. 2011, by Optuna: error, latency and parameters minimised."""
-    return (yield from _optuna_search("tpe", space, rules, training, cost, limits or Limits(), objective, seed))
 
 
 def with_control(
     method: Method, space: ChainSpace, training: Training, cost: CostOf, limits: Limits, seed: int
 ) -> Method:
-    """Run `method`, then spend what it spent on random members of the same space (phase "control")."""
-    spent = 0.0
-    epochs = 1
-    answers: tuple[Trial, ...] = ()
+    """Run `method`, then spend what it spent on random members of the same space (phase `CONTROL`)."""
+    spent, epochs = 0.0, 1
     ask = next(method)
     while True:
         answers = yield ask
@@ -95,12 +66,8 @@ def with_control(
         except StopIteration as end:
             choice: Choice = end.value
             break
-    plain = Training(training.recipe)
     rules = BaselineRules(trials=DRAWS, epochs=choice.macro.get("epochs", epochs), budget=spent)
-    candidates = (
-        Candidate(net, plain.recipe_for(rules.epochs, cost(net)), "control")
-        for net in _random_members(space, cost, limits, random.Random(seed))
-    )
+    candidates = _random_candidates(CONTROL, space, rules, Training(training.recipe), cost, limits, seed)
     yield from _spend(candidates, rules, cost)
     return choice
 
@@ -121,7 +88,15 @@ def _spend(
     return trials
 
 
+def _random_candidates(
+    phase: str, space: ChainSpace, rules: BaselineRules, training: Training, cost: CostOf, limits: Limits, seed: int
+) -> Iterator[Candidate]:
+    for net in _random_members(space, cost, limits, random.Random(seed)):
+        yield Candidate(net, training.recipe_for(rules.epochs, cost(net)), phase)
+
+
 def _random_members(space: ChainSpace, cost: CostOf, limits: Limits, rng: random.Random) -> Iterator[ChainArchitecture]:
+    """Distinct members within the limits. Raises LimitError where DRAWS draws in a row hold no new one."""
     seen: set[str] = set()
     draws = 0
     while True:
@@ -144,16 +119,19 @@ def _random_member(space: ChainSpace, rng: random.Random) -> ChainArchitecture:
     return space.chain(depth, width, ops, tuple(rng.choice(space.kernels) for _ in range(depth)))
 
 
-def _optuna_search(
-    sampler: Literal["nsga2", "tpe"],
+def optuna_search(
+    sampler: Sampler,
     space: ChainSpace,
     rules: BaselineRules,
     training: Training,
     cost: CostOf,
-    limits: Limits,
-    objective: str,
-    seed: int,
+    limits: Limits | None = None,
+    objective: str = "val_accuracy",
+    seed: int = 0,
 ) -> Method:
+    """NSGA-II (Deb et al. 2002; broken limits are constraints) or TPE (Bergstra et al. 2011), by Optuna: error, latency and
+    parameters minimised. Raises MissingExtraError where Optuna is not installed."""
+    limits = limits or Limits()
     try:
         import optuna
     except ImportError:

@@ -25,7 +25,7 @@ from edgenas.architectures.subspace import (
     union,
 )
 from edgenas.errors import EdgenasError, LimitError, TrainingError
-from edgenas.methods import CostOf, Method
+from edgenas.methods import CONTROL, CostOf, Method
 from edgenas.records import (
     Architecture,
     Ask,
@@ -121,7 +121,7 @@ def nse(
     cost: CostOf,
     limits: Limits | None = None,
     seed: int = 0,
-    score: str = "val_accuracy",
+    objective: str = "val_accuracy",
     start: Start | None = None,
 ) -> Method:
     """Evolve the space round by round, then train the last front's best networks from scratch."""
@@ -147,7 +147,7 @@ def nse(
     trials = yield from _train_finals(last, rules, recipe, economy)
     if rules.control:
         yield from _train_control(last.plan, rules, recipe, economy)
-    return _choice(trials, score, last.plan.number)
+    return _choice(trials, objective, last.plan.number)
 
 
 def target_of(space: MultiBranchSpace, rules: NseRules, economy: Economy) -> float:
@@ -291,7 +291,7 @@ def _train_control(
     members = draw_networks(
         everything, even, band, rules.control, lambda ops: economy.fits(plan.space.member(ops)), rng
     )
-    return (yield from _ask([fitted(plan, ops, rules, economy) for ops in members], recipe, "control"))
+    return (yield from _ask([fitted(plan, ops, rules, economy) for ops in members], recipe, CONTROL))
 
 
 def _ask(
@@ -319,19 +319,19 @@ def _scaled(channels: tuple[int, ...], factor: float, step: int) -> tuple[int, .
     return tuple(max(step, round(channel * factor / step) * step) for channel in channels)
 
 
-def _choice(trials: tuple[Trial, ...], score: str, rounds: int) -> Choice:
+def _choice(trials: tuple[Trial, ...], objective: str, rounds: int) -> Choice:
     """The most accurate from scratch; of equals the cheaper."""
     complete = [trial for trial in trials if trial.status == "complete"]
     if not complete:
         raise TrainingError(f"none of the {len(trials)} final networks could be trained: {trials[0].error}")
-    best = max(complete, key=lambda trial: (trial.scores[score], -trial.cost.macs))
+    best = max(complete, key=lambda trial: (trial.scores[objective], -trial.cost.macs))
     decisions = tuple(
         Decision(
             trial.candidate.phase,
             "accept" if trial is best else ("reject" if trial.status == "complete" else trial.status),
             trial.error or ("the most accurate from scratch" if trial is best else "less accurate"),
-            score=trial.scores.get(score),
-            best=best.scores[score],
+            score=trial.scores.get(objective),
+            best=best.scores[objective],
             key=trial.candidate.key,
         )
         for trial in trials

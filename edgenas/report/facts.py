@@ -14,6 +14,7 @@ from edgenas.architectures.subspace import Round
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
+from edgenas.methods import CONTROL
 from edgenas.records import (
     Choice,
     Decision,
@@ -25,7 +26,7 @@ from edgenas.records import (
     Study,
     Trial,
 )
-from edgenas.report.front import CONTROL, front, objective_of
+from edgenas.report.front import front, objective_of
 from edgenas.store import Store
 
 

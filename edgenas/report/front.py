@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from edgenas.methods import CONTROL
 from edgenas.records import Choice, Study, Trial
 
-CONTROL = "control"
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from edgenas.methods import Method
-from edgenas.methods.baselines import BaselineRules, nsga2, random_search, tpe, with_control
+from edgenas.methods.baselines import BaselineRules, optuna_search, random_search, with_control
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.replay import cost_without_device
 from edgenas.methods.trgnas import TrgnasRules, trgnas
@@ -23,8 +23,8 @@ METHODS: dict[str, Callable[[Limits], Method]] = {
     ),
     "trgnas": lambda limits: trgnas(SPACE, TrgnasRules(), TRAINING, cost_without_device, limits),
     "random": lambda limits: random_search(SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
-    "nsga2": lambda limits: nsga2(SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
-    "tpe": lambda limits: tpe(SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
+    "nsga2": lambda limits: optuna_search("nsga2", SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
+    "tpe": lambda limits: optuna_search("tpe", SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
     "gnas with a random control": lambda limits: with_control(
         gnas(SPACE, GnasRules(), TRAINING, cost_without_device, limits), SPACE, TRAINING, cost_without_device, limits, 3
     ),
