@@ -96,13 +96,14 @@ def _measure(
     content: bytes, target: str, timing: Timing, provider: str, threads: int, batch: int, token_file: Path | None
 ) -> Measurement:
     from edgenas.hardware.measure import measure
+    from edgenas.hardware.profile import HOST_CPU
     from edgenas.hardware.worker import Load
 
-    if target == "host-cpu":
+    if target == HOST_CPU:
         if provider not in ("cpu", "cuda"):
             raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda")
         load = Load("", provider=provider, threads=threads, batch_size=batch)  # type: ignore[arg-type]
-        return measure([content], load, timing, "host-cpu" if provider == "cpu" else "host-cuda", say=say)[0]
+        return measure([content], load, timing, HOST_CPU if provider == "cpu" else "host-cuda", say=say)[0]
     if not target.startswith(("http://", "ssh://")):
         raise EdgenasError(
             f"target {target!r}: measured are host-cpu, ssh://.. and http://..; `edgenas predict` knows others"

@@ -39,6 +39,7 @@ from edgenas.export.parity import LARGEST_BATCH, check_parity, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
 from edgenas.hardware.measure import Timing, latency_from_measurement, measure
 from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import HOST_CPU
 from edgenas.hardware.worker import Load
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, Preprocessing, canonical_json
@@ -300,7 +301,7 @@ def _artifact(built: Built) -> Artifact:
 
 def measured_latencies(models: dict[Precision, bytes], timing: Timing) -> dict[Precision, Latency]:
     """Batch-1 latency of every file on this machine, one thread, taken in turns."""
-    measurements = measure(list(models.values()), Load(""), timing, "host-cpu")
+    measurements = measure(list(models.values()), Load(""), timing, HOST_CPU)
     return {
         precision: latency_from_measurement(msgspec.structs.replace(measurement, precision=precision))
         for precision, measurement in zip(models, measurements, strict=True)
@@ -309,7 +310,7 @@ def measured_latencies(models: dict[Precision, bytes], timing: Timing) -> dict[P
 
 def _predictions(trained: Trained, precisions: tuple[Precision, ...], notes: list[str]) -> dict[Precision, Latency]:
     """What the target's profile expects of each precision; nothing for this machine, which is measured."""
-    if trained.profile.name == "host-cpu":
+    if trained.profile.name == HOST_CPU:
         return {}
     found: dict[Precision, Latency] = {}
     for precision in precisions:

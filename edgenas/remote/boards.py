@@ -23,6 +23,7 @@ from edgenas.hardware.candidates import KIND, baseline, measuring_here, model_of
 from edgenas.hardware.cost import Measure
 from edgenas.hardware.measure import SEARCH, MeasureError, Say, Timing, latency_from_measurement, no_one
 from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import HOST_CPU
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision, Record, Workload
 from edgenas.remote.client import Board, BoardAway, HttpBoard
 from edgenas.remote.job import job_for
@@ -65,7 +66,7 @@ def measuring(
         raise EdgenasError(
             "a limit on energy needs a board that measures its power: give --board, or leave the limit out"
         )
-    here = [profile for profile in profiles if profile.name == "host-cpu"]
+    here = [profile for profile in profiles if profile.name == HOST_CPU]
     if not urls:
         hook = measuring_here(store, here[0], precision, timing=timing, say=say) if here else None
         yield hook, here[0].name if here else None
