@@ -215,14 +215,17 @@ def live_edges(cell: Nasbench201Cell) -> tuple[bool, ...]:
     for op, (source, node) in zip(cell.ops, NASBENCH201_EDGES, strict=True):
         if op != "none" and source in fed:
             fed.add(node)
+    reaching = edges_reaching_output(cell)
+    return tuple(reaches and source in fed for reaches, (source, _) in zip(reaching, NASBENCH201_EDGES, strict=True))
+
+
+def edges_reaching_output(cell: Nasbench201Cell) -> tuple[bool, ...]:
+    """Edges whose result reaches the output: what a runtime keeps that removes unused kernels but not zero inputs."""
     used = {3}
     for op, (source, node) in reversed(list(zip(cell.ops, NASBENCH201_EDGES, strict=True))):
         if op != "none" and node in used:
             used.add(source)
-    return tuple(
-        op != "none" and source in fed and node in used
-        for op, (source, node) in zip(cell.ops, NASBENCH201_EDGES, strict=True)
-    )
+    return tuple(op != "none" and node in used for op, (_, node) in zip(cell.ops, NASBENCH201_EDGES, strict=True))
 
 
 # ---------------------------------------------------------------- DARTS

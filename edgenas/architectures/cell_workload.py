@@ -7,6 +7,7 @@ convolution before them.
 from __future__ import annotations
 
 from edgenas.architectures.cell import (
+    CIFAR_SIDE,
     NASBENCH201_EDGES,
     check_cell_network,
     live_edges,
@@ -154,7 +155,7 @@ def _residual_reduction(trace: CellTracer, source: int, channels: int) -> int:
 
 def _darts(trace: CellTracer, cell: DartsCell, architecture: CellArchitecture) -> int:
     channels, per_stage = architecture.channels, architecture.cells_per_stage
-    if architecture.image_size <= 32:
+    if architecture.image_size <= CIFAR_SIDE:
         before = here = trace.conv(-1, 3 * channels, 3, norm=True)
         was_reduced = False
     else:

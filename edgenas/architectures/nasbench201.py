@@ -1,4 +1,4 @@
-"""NAS-Bench-201 strings, and which of a cell's six edges a runtime executes.
+"""NAS-Bench-201 strings <-> cells.
 
 `|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_1x1~2|`
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from edgenas.architectures.cell import NASBENCH201_EDGES, NASBENCH201_OPS
+from edgenas.architectures.cell import NASBENCH201_OPS
 from edgenas.errors import EdgenasError
 from edgenas.records import CellArchitecture, Classes, Nasbench201Cell
 
@@ -32,12 +32,3 @@ def nasbench201_from_text(text: str) -> CellArchitecture:
 def text_from_nasbench201(cell: Nasbench201Cell) -> str:
     """The benchmark's string of a cell."""
     return "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|".format(*cell.ops)
-
-
-def edges_reaching_output(cell: Nasbench201Cell) -> tuple[bool, ...]:
-    """Edges whose result reaches the output: what a runtime keeps that removes unused kernels but not zero inputs."""
-    used = {3}
-    for op, (source, node) in reversed(list(zip(cell.ops, NASBENCH201_EDGES, strict=True))):
-        if op != "none" and node in used:
-            used.add(source)
-    return tuple(op != "none" and node in used for op, (_, node) in zip(cell.ops, NASBENCH201_EDGES, strict=True))

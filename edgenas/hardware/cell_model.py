@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgenas.architectures.cell import NASBENCH201_EDGES as EDGES
-from edgenas.architectures.cell import live_edges
-from edgenas.architectures.nasbench201 import edges_reaching_output
+from edgenas.architectures.cell import edges_reaching_output, live_edges
 from edgenas.hardware.least_squares import Array, cross_validated_error, fit_prices
 from edgenas.records import Nasbench201Cell, Record
 

@@ -6,11 +6,12 @@ import gzip
 import msgspec
 import pytest
 
+from edgenas.architectures.cell import edges_reaching_output
 from edgenas.architectures.chain import chain
 from edgenas.architectures.convnet import workload_from_convnet
 from edgenas.architectures.fbnet import CHANNELS, fbnet_from_text, workload_from_fbnet
 from edgenas.architectures.from_text import network_from_text
-from edgenas.architectures.nasbench201 import edges_reaching_output, nasbench201_from_text, text_from_nasbench201
+from edgenas.architectures.nasbench201 import nasbench201_from_text, text_from_nasbench201
 from edgenas.records import CellArchitecture, Classes, FbnetArchitecture, Nasbench201Cell, Workload
 from tests.shared_data import shared_data
 
