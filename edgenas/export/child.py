@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError, ParityError
+from edgenas.runtimes.child import child_environment
 
 Array = NDArray[Any]
 SECONDS = 1800  # far above what any export's check takes; a hang must end
@@ -37,7 +37,7 @@ def outputs_in_child(model: onnx.ModelProto, batches: Sequence[Array]) -> list[d
         ]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=SECONDS, check=False, env=_environment()
+                command, capture_output=True, text=True, timeout=SECONDS, check=False, env=child_environment()
             )
         except subprocess.TimeoutExpired:
             raise ParityError(
@@ -49,13 +49,6 @@ def outputs_in_child(model: onnx.ModelProto, batches: Sequence[Array]) -> list[d
         with np.load(folder / "outputs.npz", allow_pickle=False) as saved:
             names = [output.name for output in model.graph.output]
             return [{n: saved[f"{i}/{n}"] for n in names} for i in range(len(batches))]
-
-
-def _environment() -> dict[str, str]:
-    """This process's, with the package to be found where it was found now."""
-    inherited = os.environ.get("PYTHONPATH")
-    package = str(Path(__file__).parents[2])
-    return {**os.environ, "PYTHONPATH": f"{package}{os.pathsep}{inherited}" if inherited else package}
 
 
 def main(model: str, inputs: str, outputs: str) -> int:

@@ -27,12 +27,12 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttled
 from edgenas.hardware.worker import Burst, Load, Loaded, Refusal, Samples
 from edgenas.records import Classes, Latency, Measurement, Record
+from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.graph import onnx_from_workload
 
 T = TypeVar("T")
 MAX_SPREAD = 0.05  # IQR / median
 MAX_DRIFT = 0.03  # of the reference network, second half of the rounds against the first
-
 
 Say = Callable[[str], None]  # tells the person at the terminal
 
@@ -263,14 +263,12 @@ class _Timer:
         path.write_bytes(model)
         self._load = msgspec.structs.replace(load, model=str(path))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
-        package = Path(__file__).parents[2]
-        inherited = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgenas.hardware.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": f"{package}:{inherited}" if inherited else str(package)},
+            env=child_environment(),
         )
 
     def __enter__(self) -> _Timer:

@@ -24,6 +24,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.measure import MeasureError, Timing, measure
 from edgenas.hardware.worker import Load
 from edgenas.records import Measurement, Record
+from edgenas.runtimes.child import child_environment
 
 Status = Literal[
     "queued", "running", "ok", "unstable", "throttled", "oom", "unsupported_op", "timeout", "mismatch", "invalid"
@@ -152,9 +153,7 @@ def _kill_on(cancel: threading.Event, child: subprocess.Popen[bytes]) -> None:
 def _environment() -> dict[str, str]:
     """Nothing that the child does not need: no tokens."""
     names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "PYTHONPATH", "SYSTEMROOT")
-    kept = {name: os.environ[name] for name in names if name in os.environ}
-    package = str(Path(__file__).parents[2])
-    return {**kept, "PYTHONPATH": ":".join(filter(None, (package, kept.get("PYTHONPATH", ""))))}
+    return child_environment({name: os.environ[name] for name in names if name in os.environ})
 
 
 # ---------------------------------------------------------------- the child

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
+LARGEST_BATCH = 64  # that files are proved with, engines are built for and servers accept
 
 
 class Port(NamedTuple):

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError, MissingExtraError
 from edgenas.records import Precision, Record, digest
-from edgenas.runtimes import Arrays, Port
+from edgenas.runtimes import LARGEST_BATCH, Arrays, Port
+from edgenas.runtimes.child import child_environment
 
 CACHE = "EDGENAS_CACHE"
 DRIVER = "libcuda.so.1"
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_.. in cuda.h
-LARGEST_BATCH = 64
 BUILD_S = 3600
 SMALL_BOARD_MB = 8500.0  # boards sold as 8 GB and less
 SMALLEST_FREE_MB = 300.0
@@ -184,7 +184,9 @@ def build_in_child(order: BuildOrder) -> None:
     """Build in a process of its own; EdgenasError in one line where it fails or is killed for its memory."""
     command = [sys.executable, "-m", "edgenas.runtimes.tensorrt_build", order.canonical_json().decode()]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=BUILD_S, check=False, env=child_environment()
+        )
     except subprocess.TimeoutExpired:
         raise EdgenasError(
             f"building the engine took longer than {BUILD_S} s: check the device's clocks and load"
