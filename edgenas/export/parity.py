@@ -16,13 +16,14 @@ from edgenas.errors import ParityError
 from edgenas.export.child import outputs_in_child
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Precision, Preprocessing
+from edgenas.runtimes import LARGEST_BATCH
 
 if TYPE_CHECKING:
     from torch import nn
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
-SEEDED_BATCHES, LARGEST_BATCH = 8, 64
+SEEDED_BATCHES = 8
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.child import outputs_in_child
 from edgenas.export.faces import RAW, FaceParity, RawFaces, check_face_parity, face_parity, with_face_input
 from edgenas.export.onnx import describe, onnx_from_network
-from edgenas.export.parity import LARGEST_BATCH, check_parity, parity_cases
+from edgenas.export.parity import check_parity, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
 from edgenas.hardware.measure import Timing, latency_from_measurement, measure
 from edgenas.hardware.predictor import latency_from_workload
@@ -43,6 +43,7 @@ from edgenas.hardware.profile import HOST_CPU
 from edgenas.hardware.worker import Load
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, Preprocessing, canonical_json
+from edgenas.runtimes import LARGEST_BATCH
 from edgenas.tasks.faces import raw_pixels
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import onnx
 
 from edgenas.bundle import Bundle
 from edgenas.errors import EdgenasError
+from edgenas.runtimes import LARGEST_BATCH
 
 TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
 CONFIG = """name: {name}
@@ -20,7 +21,6 @@ output [ {output} ]
 dynamic_batching {{ max_queue_delay_microseconds: 500 }}
 version_policy: {{ latest {{ num_versions: 1 }} }}
 """
-LARGEST_BATCH = 64
 
 
 def write_triton(bundle: Bundle, repository: Path) -> Path:

@@ -18,6 +18,7 @@ from edgenas import __version__
 from edgenas.errors import EdgenasError
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.records import Preprocessing
+from edgenas.runtimes import LARGEST_BATCH
 from edgenas.serve import protocol
 from edgenas.serve.errors import Refused
 from edgenas.serve.guard import Bounds, Guard
@@ -75,7 +76,7 @@ class Service:
             for p in (self.input, self.output)
         ]
         return JSONResponse(
-            {"name": self.model.name, "max_batch_size": protocol.LARGEST_BATCH, "input": ports[:1], "output": ports[1:]}
+            {"name": self.model.name, "max_batch_size": LARGEST_BATCH, "input": ports[:1], "output": ports[1:]}
         )
 
     async def infer(self, request: Request) -> Response:

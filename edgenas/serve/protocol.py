@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.runtimes import LARGEST_BATCH
 from edgenas.serve.errors import Refused
 
 Array = NDArray[Any]
 HEADER = "inference-header-content-length"
-LARGEST_BATCH = 64
 
 
 class Tensor(msgspec.Struct):
