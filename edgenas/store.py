@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgenas.errors import EdgenasError, StudyError
-from edgenas.records import Study, Trial
+from edgenas.records import Choice, Study, Trial
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -121,6 +121,15 @@ class Store:
     def study(self) -> Study:
         (body,) = self._rows("SELECT body FROM meta WHERE name = 'study'")[0]
         return msgspec.json.decode(body, type=Study)
+
+    @property
+    def choice(self) -> Choice | None:
+        """What the search ended with; None while it goes on."""
+        return self.get("choice", "choice", Choice)
+
+    def choose(self, choice: Choice) -> None:
+        """Write what the search ends with."""
+        self.put("choice", "choice", choice)
 
     # trials
 

@@ -42,7 +42,7 @@ def run(method: Method, executor: Executor, store: Store) -> Generator[Trial | D
             for decision in choice.decisions:
                 decided = _record(store, decided, decision)
                 yield decision
-            store.put("choice", "choice", choice)
+            store.choose(choice)
             return choice
 
 

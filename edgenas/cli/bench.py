@@ -73,7 +73,6 @@ def _content(model: str | None) -> tuple[bytes, str]:
     from edgenas.cli.studies import study_folder
     from edgenas.hardware.candidates import model_from_architecture
     from edgenas.hardware.profile import profile_from_name
-    from edgenas.records import Choice
     from edgenas.store import Store
 
     if model is not None and (model.endswith(".onnx") or Path(model).is_file()):
@@ -83,7 +82,7 @@ def _content(model: str | None) -> tuple[bytes, str]:
             raise EdgenasError(f"{model} cannot be read: {error.strerror}") from error
     folder = study_folder(model)
     with Store.read(folder) as store:
-        choice = store.get("choice", "choice", Choice)
+        choice = store.choice
         profile = profile_from_name(store.study.profiles[0])
     if choice is None:
         raise EdgenasError(f"{folder} has chosen no network yet: run the same `edgenas search` again to go on")

@@ -66,7 +66,6 @@ def _architecture(what: str, trial: int | None) -> Architecture:
 
 def _of_study(folder: Path, number: int | None) -> Architecture:
     from edgenas.errors import StudyError
-    from edgenas.records import Choice
     from edgenas.store import Store
 
     with Store.read(folder) as store:
@@ -75,7 +74,7 @@ def _of_study(folder: Path, number: int | None) -> Architecture:
                 if trial.number == number:
                     return trial.candidate.architecture
             raise StudyError(f"{folder} has no trial {number}: `edgenas front {folder}` lists them")
-        choice = store.get("choice", "choice", Choice)
+        choice = store.choice
     if choice is None:
         raise StudyError(f"{folder} has no choice yet: finish its search, or name a trial with --trial")
     return choice.trial.candidate.architecture

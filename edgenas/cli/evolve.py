@@ -16,7 +16,7 @@ from edgenas.hardware.cost import CostModel
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
 from edgenas.methods.nse import NseRules, Start, first_plan, nse, rounds_of
-from edgenas.records import Choice, Head, Recipe, Record
+from edgenas.records import Head, Recipe, Record
 from edgenas.report.front import objective_of
 from edgenas.store import Store
 
@@ -164,7 +164,7 @@ def start_from(name: str, space: MultiBranchSpace) -> Start:
     folder = study_folder(name)
     with Store.read(folder) as store:
         rounds = list(store.all("round", Round).values())
-        finished = store.get("choice", "choice", Choice) is not None
+        finished = store.choice is not None
     if not rounds or not finished:
         raise StudyError(f"{folder} holds no finished nse search: finish it first, or leave --from out")
     there, last = rounds[-1].plan.space, rounds[-1]

@@ -105,9 +105,9 @@ def trained_from_store(store: Store, trial: int | None, target: str | None) -> T
 def final_training(store: Store, trial: int | None) -> FinalTraining:
     """The newest final training of a trial: on other data (`train --data .. --from-trained`) where there was one."""
     from edgenas.errors import StudyError
-    from edgenas.records import Choice, FinalTraining
+    from edgenas.records import FinalTraining
 
-    choice = store.get("choice", "choice", Choice)
+    choice = store.choice
     if trial is None and choice is None:
         raise StudyError(f"{store.folder} has no choice yet: run the same `edgenas search` again, or give --trial N")
     number = trial if trial is not None or choice is None else choice.trial.number

@@ -19,14 +19,13 @@ def front(
     Example: edgenas front studies/digits-jetson-orin-nano-8gb-super-gnas-1a2b3c4d
     """
     from edgenas.cli.studies import study_folder
-    from edgenas.records import Choice
     from edgenas.report.front import summary
     from edgenas.store import Store
 
     folder = study_folder(study)
     with Store.read(folder) as store:
         ledger = store.ledger()
-        choice = store.get("choice", "choice", Choice)
+        choice = store.choice
         seconds = sum(trial.seconds for trial in store.trials())
         document = summary(store.study, str(folder), ledger, choice, seconds)
     emit(document, as_json=as_json, text=front_text(document))

@@ -276,7 +276,7 @@ def _only_asked(study: Study) -> Study:
 
 def _finished(folder: Path) -> dict[str, Any] | None:
     with Store.read(folder) as store:
-        choice = store.get("choice", "choice", Choice)
+        choice = store.choice
         if choice is None:
             return None
         say(f"study {folder} is finished")

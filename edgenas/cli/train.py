@@ -14,7 +14,7 @@ import typer
 from edgenas.cli.output import emit, say
 from edgenas.cli.studies import study_folder
 from edgenas.errors import DataError, EdgenasError, StudyError
-from edgenas.records import Architecture, ChainArchitecture, Choice, FinalRun, FinalTraining, Recipe, Trial, digest
+from edgenas.records import Architecture, ChainArchitecture, FinalRun, FinalTraining, Recipe, Trial, digest
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -121,7 +121,7 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
 
 def chosen(store: Store, asked: Asked) -> tuple[Trial, Architecture]:
     """The trial to train and its architecture at the width asked for."""
-    choice = store.get("choice", "choice", Choice)
+    choice = store.choice
     if asked.trial is None:
         if choice is None:
             raise StudyError(f"{store.folder}: the search is not finished: run its command again, or name a --trial")

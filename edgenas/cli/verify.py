@@ -59,7 +59,6 @@ def verify(
 def _finalists(store: Any, numbers: list[int] | None) -> list[Any]:
     """The named trials, or the chosen one and the front."""
     from edgenas.methods import CONTROL
-    from edgenas.records import Choice
     from edgenas.report.front import front, objective_of
 
     trials = [trial for trial in store.ledger() if trial.status == "complete" and trial.candidate.phase != CONTROL]
@@ -72,7 +71,7 @@ def _finalists(store: Any, numbers: list[int] | None) -> list[Any]:
                 f"no trained trial {missing[0]} in {store.folder}; possible: {', '.join(map(str, found))}"
             )
         return [found[number] for number in numbers]
-    choice = store.get("choice", "choice", Choice)
+    choice = store.choice
     finalists = front(trials, objective_of(store.study), store.study.profiles[0])
     finalists = [*([choice.trial] if choice else []), *finalists]
     return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(finalists)}.values())[::-1]

@@ -119,7 +119,7 @@ def read_facts(folder: Path) -> Facts:
             study=store.study,
             trials=tuple(sorted(trials, key=lambda t: math.inf if t.number is None else t.number)),
             decisions=tuple(store.all("decision", Decision).values()),
-            choice=store.get("choice", "choice", Choice),
+            choice=store.choice,
             rounds=tuple(store.all("round", Round).values()),
             finals=tuple(store.all("final", FinalTraining).values()),
             measurements=store.all("measurement", Measurement),
