@@ -123,7 +123,7 @@ class Service:
         """One encoded image -> the model's output (n,); for the worker thread."""
         image, preprocessing = image_from_bytes(body), self.model.bundle.manifest.preprocessing
         pixels = pixels_from_image(image, preprocessing)[None]
-        outputs: Array = self.model._infer(self.inputs_from_pixels(pixels, preprocessing))[0]
+        outputs: Array = self.model.outputs(self.inputs_from_pixels(pixels, preprocessing))[0]
         return outputs
 
     def inputs_from_pixels(self, pixels: np.typing.NDArray[np.uint8], preprocessing: Preprocessing) -> Array:

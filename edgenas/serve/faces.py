@@ -138,7 +138,7 @@ class FaceService:
             raise QualityError("not_alive", "the liveness check refused the image")
         preprocessing = self.service.model.bundle.manifest.preprocessing
         inputs = self.service.inputs_from_pixels(face[None], preprocessing)
-        unit: NDArray[np.float32] = normalised(self.service.model._infer(inputs))[0]
+        unit: NDArray[np.float32] = normalised(self.service.model.outputs(inputs))[0]
         return unit
 
     def _gallery(self) -> Gallery:

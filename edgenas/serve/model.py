@@ -57,7 +57,7 @@ class Model:
         self._runtime = self._open.enter_context(_opened(self))
         golden = self.bundle.golden()
         for _ in range(WARM_UP_RUNS):
-            outputs = self._infer(golden["inputs"])
+            outputs = self.outputs(golden["inputs"])
         check_golden(golden[self.precision], outputs, self.precision)
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class Model:
 
     async def infer(self, inputs: Array) -> Array:
         """(N, ...) -> (N, n), waiting its turn."""
-        return await self.compute(lambda: self._infer(inputs))
+        return await self.compute(lambda: self.outputs(inputs))
 
     async def compute(self, work: Callable[[], T]) -> T:
         """Run `work` on the worker. Refused with 503 where the queue is full or the model not ready, 504 after the deadline."""
@@ -94,7 +94,8 @@ class Model:
         if not future.cancelled():
             future.exception()  # seen, also where nobody waits for it any more
 
-    def _infer(self, inputs: Array) -> Array:
+    def outputs(self, inputs: Array) -> Array:
+        """(N, ...) -> (N, n), at once: for work that `compute` hands to the worker."""
         assert self._runtime is not None
         (name,) = self._runtime.inputs
         (output,) = self._runtime.run({name: inputs}).values()
