@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from edgenas.architectures.cell import Cell
     from edgenas.methods.nal import Designs
     from edgenas.records import CellArchitecture, Latency
+
+FILTERED_POOL = 1024  # designs looked at, best first, where they must meet a limit
 
 
 def design(
@@ -78,11 +81,13 @@ def design(
     emit(document, as_json=as_json, text=_text(lines))
 
 
-FILTERED_POOL = 1024  # designs looked at, best first, where they must meet a limit
-
-
 def _within(
-    found: Designs, network: Any, n: int, target: str | None, max_latency_ms: float | None, max_params: int | None
+    found: Designs,
+    network: Callable[[Cell], CellArchitecture],
+    n: int,
+    target: str | None,
+    max_latency_ms: float | None,
+    max_params: int | None,
 ) -> list[tuple[Cell, float, Latency | None]]:
     """The best n that meet the limits, fastest first where there is a target."""
     from edgenas.errors import EdgenasError, LimitError

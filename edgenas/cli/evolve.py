@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgenas.tasks import Task
     from edgenas.training.supernet_training import SupernetRules
 
+R = TypeVar("R", bound=Record)
 LEAST_STEPS = 400  # weight steps of a round
 LARGE_IMAGES = 128  # px, from which on the published configurations are taken
 PUBLISHED_CHANNELS = {"NER": (16, 24, 40, 80, 96, 192, 320), "NR": (16, 32, 64, 128, 256)}
@@ -252,7 +253,7 @@ def _rules_asked(settings: SearchSettings, supernet: Record) -> dict[str, float]
     return settings.rules
 
 
-def _changed(record: Any, values: dict[str, float]) -> Any:
+def _changed(record: R, values: dict[str, float]) -> R:
     """The record with those of the values that are its fields."""
     fields = {name: value for name, value in values.items() if name in record.__struct_fields__}
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,6 +11,7 @@ from edgenas.cli.output import emit, say, table
 
 if TYPE_CHECKING:
     from edgenas.bundle import Bundle
+    from edgenas.faces.recogniser import Recogniser
     from edgenas.faces.report import Report
 
 faces = typer.Typer(help="Verify, calibrate and align faces.", no_args_is_help=True, rich_markup_mode=None)
@@ -153,7 +154,7 @@ def _path_of(bundle: Bundle, precision: str | None) -> Path:
     return bundle.path(precision or bundle.manifest.chosen_precision)  # type: ignore[arg-type]  # it says what it has
 
 
-def _eval_pairs(recogniser: Any, data: Path, as_json: bool) -> None:
+def _eval_pairs(recogniser: Recogniser, data: Path, as_json: bool) -> None:
     """A .bin verification set: pairs without names, so no intervals over identities."""
     from edgenas.faces.readers import pairs_from_bin
     from edgenas.faces.report import report_from_pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from edgenas.methods.ladder import Training, refuse_impossible_limit
 from edgenas.methods.nal import CellSpace, NalRules
 from edgenas.methods.nse import refuse_impossible_space
 from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.records import Choice, HardwareProfile, Limits, Study
+from edgenas.records import Choice, Decision, HardwareProfile, Limits, Study, Trial
 from edgenas.remote.boards import measuring
 from edgenas.report.front import objective_of, summary
 from edgenas.store import Store, refuse_other_settings
@@ -188,7 +189,7 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -
     return summary(study, str(store.folder), store.ledger(), choice, store.get("clock", "wall", float) or 0.0)
 
 
-def _follow(events: Any, store: Store, view: SearchView) -> Choice:
+def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, view: SearchView) -> Choice:
     """Show what happens; remember the wall time spent, over all sessions."""
     before = store.get("clock", "wall", float) or 0.0
     started = time.monotonic()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from edgenas.serve.app import Service
 
+RUNTIMES = ("onnxruntime", "cuda", "tensorrt")
+
 
 def serve(
     bundle: Path = typer.Argument(..., help="A folder that `edgenas export --out` wrote."),
@@ -118,6 +120,3 @@ def face_routes(service: Service, options: FaceOptions) -> Iterator[list[BaseRou
             gallery = stack.enter_context(Gallery(options.gallery, agreed, service.output.shape[0], vault))
         rules = quality_rules(options.several)
         yield FaceService(service, FaceSettings(gallery, detector, rules, options.threshold, alive)).routes()
-
-
-RUNTIMES = ("onnxruntime", "cuda", "tensorrt")

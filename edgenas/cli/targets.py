@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from edgenas.cli.output import emit, table
+
+if TYPE_CHECKING:
+    from edgenas.records import Calibration
 
 
 def targets(
@@ -47,7 +50,7 @@ def targets(
     emit(document, as_json=json, text=text)
 
 
-def report_card(calibration: Any) -> dict[str, Any] | None:
+def report_card(calibration: Calibration | None) -> dict[str, Any] | None:
     """The calibration without its parameters."""
     import msgspec
 

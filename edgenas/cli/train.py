@@ -216,8 +216,8 @@ def epochs_for_budget(store: Store, asked: Asked, job: Job, pool: FinalPool) -> 
     left = 60 * asked.budget - (time.monotonic() - asked.started)
     waves = -(-asked.seeds // pool.size)
     epochs = epochs_within(0.92 * left, job, per_image, waves)
-    count = pool.size
-    say(f"{count / per_image:.0f} images/s in {count} processes: {epochs} epochs fit {asked.budget:g} minutes")
+    speed = pool.size / per_image
+    say(f"{speed:.0f} images/s in {pool.size} processes: {epochs} epochs fit {asked.budget:g} minutes")
     store.put("final-epochs", key, epochs)
     return epochs
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from edgenas.cli.output import emit, say, table
 from edgenas.errors import EdgenasError
+
+if TYPE_CHECKING:
+    from edgenas.records import HardwareProfile, Limits, Trial
+    from edgenas.remote.client import Board
+    from edgenas.store import Store
 
 
 def verify(
@@ -56,7 +61,7 @@ def verify(
         raise typer.Exit(3)
 
 
-def _finalists(store: Any, numbers: list[int] | None) -> list[Any]:
+def _finalists(store: Store, numbers: list[int] | None) -> list[Trial]:
     """The named trials, or the chosen one and the front."""
     from edgenas.methods import CONTROL
     from edgenas.report.front import front, objective_of
@@ -77,7 +82,7 @@ def _finalists(store: Any, numbers: list[int] | None) -> list[Any]:
     return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(finalists)}.values())[::-1]
 
 
-def _verified(trial: Any, board: Any, profile: Any, limits: Any) -> dict[str, Any]:
+def _verified(trial: Trial, board: Board, profile: HardwareProfile, limits: Limits) -> dict[str, Any]:
     from edgenas.hardware.candidates import model_from_architecture
     from edgenas.hardware.measure import BENCH, percentiles
     from edgenas.remote.job import job_for

@@ -198,7 +198,11 @@ def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.M
         calibration = CalibrationImages(len(images), "train")
     network, preprocessing, shown = trained.network, _preprocessing(task), task.val.images[:LARGEST_BATCH]
     if task.name == "faces":
-        model, network, shown = with_face_input(model, trained.architecture), _raw_network(trained), raw_pixels(shown)
+        model, network, shown = (
+            with_face_input(model, trained.architecture),
+            RawFaces(trained.network, trained.architecture),
+            raw_pixels(shown),
+        )
     elif wishes.uint8:
         model = with_uint8_input(model, preprocessing)
     describe(model, {"precision": precision})
@@ -206,11 +210,6 @@ def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.M
     parity = check_parity(network, model, precision, cases, preprocessing)
     score, golden, outputs = _score(trained, wishes, model)
     return Built(precision, model, parity, score, calibration, golden, outputs)
-
-
-def _raw_network(trained: Trained) -> nn.Module:
-    """What the file of a recogniser is compared with."""
-    return RawFaces(trained.network, trained.architecture)
 
 
 def _preprocessing(task: Task) -> Preprocessing:

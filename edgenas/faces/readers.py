@@ -7,7 +7,7 @@ import pickle
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def _offsets(index: Path) -> dict[int, int]:
     return offsets
 
 
-def _record(file: Any, offset: int, size: int, path: Path) -> tuple[int, bytes, tuple[float, ...]]:
+def _record(file: BinaryIO, offset: int, size: int, path: Path) -> tuple[int, bytes, tuple[float, ...]]:
     """(flag, content, labels): RecordIO framing (magic, 29-bit length), then MXNet's image header (flag, label, id, id2)."""
     file.seek(offset)
     head = file.read(8)

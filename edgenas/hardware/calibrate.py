@@ -126,13 +126,13 @@ def fit(profile: HardwareProfile, rows: Sequence[Row], seed: int, others: KnownD
         if space.startswith(CELLS):
             networks = [row.cell for row in own]
             model = fit_cells(networks, ms)
-            theirs = list(few.cells.get(space, {}).values()) if few else []
-            cells[space] = model.helped_by(theirs, networks, ms) if theirs else model
+            known_cells = list(few.cells.get(space, {}).values()) if few else []
+            cells[space] = model.helped_by(known_cells, networks, ms) if known_cells else model
         else:
             workloads = [row.workload for row in own]
             block = fit_blocks(workloads, ms)
-            others_ = list(few.blocks.get(space, {}).values()) if few else []
-            blocks[space] = block.helped_by(others_, workloads, ms) if others_ else block
+            known_blocks = list(few.blocks.get(space, {}).values()) if few else []
+            blocks[space] = block.helped_by(known_blocks, workloads, ms) if known_blocks else block
     return Models(_fit_kernels(profile, rows, seed), cells, blocks)
 
 
