@@ -241,17 +241,18 @@ def _take_lock(folder: Path) -> int:
 
 def refuse_other_settings(folder: Path, there: Study, asked: Study) -> None:
     """Raise StudyError naming every setting in which the study on disk differs from the one asked for."""
-    old, new = (_flat(msgspec.to_builtins(study)) for study in (there, asked))
+    old, new = (flat(msgspec.to_builtins(study)) for study in (there, asked))
     names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n) and not n.startswith("versions.")]
     if names:
         differences = "; ".join(f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names)
         raise StudyError(f"{folder} was made with other settings ({differences}): use those, or another --study NAME")
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dictionaries under dotted names: {"a": {"b": 1}} -> {"a.b": 1}."""
     if not isinstance(value, dict):
         return {prefix[:-1]: value}
-    return {name: leaf for key, item in value.items() for name, leaf in _flat(item, f"{prefix}{key}.").items()}
+    return {name: leaf for key, item in value.items() for name, leaf in flat(item, f"{prefix}{key}.").items()}
 
 
 def refuse_network_file_system(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgenas import __version__
 from edgenas.errors import MissingExtraError
-from edgenas.report import sections
+from edgenas.report import tables, words
 from edgenas.report.facts import Facts, compared, noise
 from edgenas.report.figure import Figure
 from edgenas.report.figures_front import compared_fronts, front_figure, tar_figure
@@ -20,15 +20,15 @@ from edgenas.report.figures_search import ladder_figure, micro_figure, rounds_fi
 from edgenas.report.network import stages_of
 
 
-class Gallery:
-    """Hands out figures under page-wide names and keeps them for the page's script."""
+class Figures:
+    """Gives figures page-wide names and keeps them for the page's script."""
 
     def __init__(self) -> None:
-        self.figures: dict[str, Figure] = {}
+        self.by_name: dict[str, Figure] = {}
 
-    def hang(self, prefix: str, figure: Figure) -> Figure:
+    def add(self, prefix: str, figure: Figure) -> Figure:
         figure = dataclasses.replace(figure, name=f"{prefix}-{figure.name}")
-        self.figures[figure.name] = figure
+        self.by_name[figure.name] = figure
         return figure
 
 
@@ -40,12 +40,12 @@ def html_from_studies(studies: Sequence[Facts]) -> str:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
         raise MissingExtraError(f"a report needs {error.name}: pip install 'edgenas[report]'") from None
-    gallery = Gallery()
-    described = [_described(f"s{index}", facts, gallery) for index, facts in enumerate(studies, start=1)]
+    figures = Figures()
+    described = [_described(f"s{index}", facts, figures) for index, facts in enumerate(studies, start=1)]
     side_by_side = None
     if len(studies) > 1:
-        figure = gallery.hang("all", compared_fronts(studies))
-        side_by_side = sections.side_by_side(studies) | {"figure": figure}
+        figure = figures.add("all", compared_fronts(studies))
+        side_by_side = tables.side_by_side(studies) | {"figure": figure}
     folder = resources.files("edgenas.report").joinpath("page")
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         folder.joinpath("page.html").read_text()
@@ -56,14 +56,14 @@ def html_from_studies(studies: Sequence[Facts]) -> str:
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         studies=described,
         compared=side_by_side,
-        data=Markup(_script_json(_page_data(studies, gallery))),
+        data=Markup(_script_json(_page_data(studies, figures))),
         css=Markup(folder.joinpath("page.css").read_text()),
         js=Markup(folder.joinpath("page.js").read_text()),
         plotly=Markup(get_plotlyjs()),
     )
 
 
-def _described(key: str, facts: Facts, gallery: Gallery) -> dict[str, Any]:
+def _described(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:
     """Everything that the template prints of one study."""
     spread = noise(facts)
     searched = [ladder_figure(facts, "depth"), ladder_figure(facts, "width"), micro_figure(facts, spread)]
@@ -73,27 +73,27 @@ def _described(key: str, facts: Facts, gallery: Gallery) -> dict[str, Any]:
         "id": key,
         "name": facts.name,
         "finished": facts.choice is not None,
-        "headline": sections.headline(facts),
-        "lede": sections.lede(facts),
-        "figures_of_merit": sections.merit(facts),
-        "asked": sections.asked(facts),
-        "found": sections.found(facts),
-        "front": gallery.hang(key, front_figure(facts)) if facts.complete else None,
-        "front_table": sections.front_table(facts),
-        "search": [gallery.hang(key, figure) for figure in searched if figure is not None],
-        "rounds": sections.rounds_table(facts),
-        "network": _network(key, facts, gallery),
-        "finals": sections.finals_table(facts),
-        "trust": sections.trust_words(facts),
-        "scatter": gallery.hang(key, scatter_figure(pairs)) if pairs else None,
-        "scatter_words": sections.scatter_words(pairs) if pairs else sections.no_scatter_words(facts),
-        "obtained": sections.obtained(facts),
-        "settings": sections.settings(facts),
-        "ledger": sections.ledger(facts),
+        "headline": words.headline(facts),
+        "lede": words.lede(facts),
+        "figures_of_merit": words.merit(facts),
+        "asked": words.asked(facts),
+        "found": words.found(facts),
+        "front": figures.add(key, front_figure(facts)) if facts.complete else None,
+        "front_table": tables.front_table(facts),
+        "search": [figures.add(key, figure) for figure in searched if figure is not None],
+        "rounds": tables.rounds_table(facts),
+        "network": _network(key, facts, figures),
+        "finals": tables.finals_table(facts),
+        "trust": words.trust_words(facts),
+        "scatter": figures.add(key, scatter_figure(pairs)) if pairs else None,
+        "scatter_words": words.scatter_words(pairs) if pairs else words.no_scatter_words(facts),
+        "obtained": words.obtained(facts),
+        "settings": words.settings(facts),
+        "ledger": tables.ledger(facts),
     }
 
 
-def _network(key: str, facts: Facts, gallery: Gallery) -> dict[str, Any] | None:
+def _network(key: str, facts: Facts, figures: Figures) -> dict[str, Any] | None:
     trial = facts.best
     if trial is None:
         return None
@@ -101,23 +101,23 @@ def _network(key: str, facts: Facts, gallery: Gallery) -> dict[str, Any] | None:
     stages = stages_of(trial.candidate.architecture, facts.profile(facts.study.profiles[0]), precision)
     return {
         "title": "The chosen network" if facts.choice else "The best network so far",
-        "words": sections.network_sentence(facts, trial, stages),
-        "figure": gallery.hang(key, network_figure(stages, precision)),
-        "stages": sections.stages_table(stages, precision),
-        "kernels": sections.kernels_table(stages, precision),
+        "words": words.network_sentence(facts, trial, stages),
+        "figure": figures.add(key, network_figure(stages, precision)),
+        "stages": tables.stages_table(stages, precision),
+        "kernels": tables.kernels_table(stages, precision),
     }
 
 
-def _page_data(studies: Sequence[Facts], gallery: Gallery) -> dict[str, Any]:
+def _page_data(studies: Sequence[Facts], figures: Figures) -> dict[str, Any]:
     """What the page's script draws and shows."""
     return {
         "figures": {
             name: {"views": [{"data": view.data, "layout": view.layout} for view in figure.views]}
-            for name, figure in gallery.figures.items()
+            for name, figure in figures.by_name.items()
         },
         "trials": {
             f"s{index}": {
-                str(trial.number): sections.trial_facts(trial) for trial in facts.trials if trial.number is not None
+                str(trial.number): words.trial_facts(trial) for trial in facts.trials if trial.number is not None
             }
             for index, facts in enumerate(studies, start=1)
         },

@@ -1,11 +1,10 @@
-"""One study in words and tables, as the page prints it. Every value is text or a number; the page escapes them all."""
+"""One study in words, as the page prints it: sentences, and pairs of a name and a value. The page escapes them all."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -15,9 +14,9 @@ from edgenas.report.facts import Compared, Facts
 from edgenas.report.figure import score_words
 from edgenas.report.front import network_words
 from edgenas.report.network import Stage
+from edgenas.store import flat
 
 Pairs = list[tuple[str, str]]
-Table = dict[str, Any]
 
 
 # ---------------------------------------------------------------- what was asked and found
@@ -124,169 +123,7 @@ def limit_words(limits: Limits) -> list[str]:
     return [words[name].format(value) for name, value in values.items() if value is not None]
 
 
-# ---------------------------------------------------------------- tables
-
-
-def front_table(facts: Facts) -> Table:
-    """The front on the first target, fastest first."""
-    profiles = facts.study.profiles
-    header = [
-        "trial",
-        score_words(facts),
-        *(f"ms on {profile}" for profile in profiles),
-        "parameters",
-        "MACs",
-        "epochs",
-        "network",
-    ]
-    return {"header": header, "rows": [_row(facts, trial) for trial in facts.front(profiles[0])]}
-
-
-def ledger(facts: Facts) -> Table:
-    """Every trial; in a search of thousands this is the longest part of the page."""
-    header = [
-        "trial",
-        "phase",
-        "status",
-        score_words(facts),
-        "ms",
-        "parameters",
-        "epochs",
-        "seconds",
-        "network or reason",
-    ]
-    rows = []
-    for trial in facts.trials:
-        latency = next(iter(trial.cost.latencies.values()), None)
-        words = network_words(msgspec.to_builtins(trial.candidate.architecture))
-        rows.append(
-            [
-                "ahead of need" if trial.number is None else str(trial.number),
-                trial.candidate.phase,
-                trial.status,
-                _score(facts, trial),
-                f"{latency.ms:.3f}" if latency else "-",
-                f"{trial.cost.params:,}",
-                str(trial.candidate.recipe.epochs),
-                f"{trial.seconds:.1f}",
-                f"{words} ({trial.error})" if trial.error else words,
-            ]
-        )
-    return {"header": header, "rows": rows}
-
-
-def side_by_side(studies: Sequence[Facts]) -> Table:
-    """One line per study."""
-    header = ["study", "method", "data", "target", "score", "ms", "origin", "parameters", "trained", "time"]
-    rows = []
-    for facts in studies:
-        study, trial = facts.study, facts.best
-        latency = trial.cost.latencies.get(study.profiles[0]) if trial else None
-        rows.append(
-            [
-                facts.name,
-                study.method,
-                study.data,
-                study.profiles[0],
-                f"{facts.score(trial):.2f} %" if trial else "-",
-                f"{latency.ms:.3f}" if latency else "-",
-                latency.origin if latency else "-",
-                f"{trial.cost.params:,}" if trial else "-",
-                str(sum(t.status == "complete" for t in facts.trials)),
-                duration(facts.seconds),
-            ]
-        )
-    return {"header": header, "rows": rows}
-
-
-def rounds_table(facts: Facts) -> Table | None:
-    """NSE: what every round looked at and kept."""
-    if not facts.rounds:
-        return None
-    rows = []
-    for played in facts.rounds:
-        plan = played.plan
-        best = min((network.error for network in played.survivors), default=None)
-        rows.append(
-            [
-                str(plan.number),
-                " ".join(f"{kind}:{len(ops)}" for kind, ops in zip(plan.space.kinds, plan.subspace, strict=True)),
-                " ".join(str(len(ops)) for ops in played.kept),
-                str(len(played.networks)),
-                str(len(played.survivors)),
-                "-" if best is None else f"{best:.2f} %",
-                duration(played.seconds),
-            ]
-        )
-    header = [
-        "round",
-        "operations looked at, per cell",
-        "kept, per cell",
-        "scored",
-        "on its front",
-        "least error",
-        "time",
-    ]
-    return {"header": header, "rows": rows}
-
-
-def finals_table(facts: Facts) -> Table | None:
-    """One line per seed of every final training."""
-    if not facts.finals:
-        return None
-    header = ["trial", "data", "parameters", "epochs", "seed", "test, %", "validation, %", "best epoch", "time"]
-    rows = [
-        [
-            str(final.trial),
-            final.data,
-            f"{final.params:,}",
-            str(final.recipe.epochs),
-            str(run.seed),
-            f"{run.test[final.metric]:.2f}",
-            f"{run.val[final.metric]:.2f}",
-            str(run.best_epoch),
-            duration(run.seconds),
-        ]
-        for final in facts.finals
-        for run in final.runs
-    ]
-    return {"header": header, "rows": rows}
-
-
-def stages_table(stages: Sequence[Stage], precision: str) -> Table:
-    """One line per stage."""
-    header = ["stage", "kernels", "made of", "parameters", f"kB moved, {precision}", "ms"]
-    rows = [
-        [
-            stage.name,
-            str(len(stage.kernels)),
-            ", ".join(f"{count} {kind}" for kind, count in Counter(kernel.kind for kernel in stage.kernels).items()),
-            f"{stage.params:,}",
-            f"{stage.kilobytes:,.1f}",
-            "-" if stage.ms is None else f"{stage.ms:.4f}",
-        ]
-        for stage in stages
-    ]
-    return {"header": header, "rows": rows}
-
-
-def kernels_table(stages: Sequence[Stage], precision: str) -> Table:
-    """One line per kernel."""
-    header = ["kernel", "what", "makes", "parameters", "MACs", f"kB moved, {precision}", "ms"]
-    rows = [
-        [
-            str(kernel.index),
-            kernel.words,
-            kernel.shape,
-            f"{kernel.params:,}",
-            f"{kernel.macs:,}",
-            f"{kernel.kilobytes:,.1f}",
-            "-" if kernel.ms is None else f"{kernel.ms:.4f}",
-        ]
-        for stage in stages
-        for kernel in stage.kernels
-    ]
-    return {"header": header, "rows": rows}
+# ---------------------------------------------------------------- how the numbers were obtained
 
 
 def trust_words(facts: Facts) -> Pairs:
@@ -302,9 +139,6 @@ def trust_words(facts: Facts) -> Pairs:
             text += f". {card.in_words}"
         pairs.append((name, text))
     return pairs
-
-
-# ---------------------------------------------------------------- how the numbers were obtained
 
 
 def network_sentence(facts: Facts, trial: Trial, stages: Sequence[Stage]) -> str:
@@ -349,9 +183,9 @@ def _score_origin(facts: Facts) -> str:
     )
 
 
-def settings(facts: Facts) -> list[tuple[str, str]]:
+def settings(facts: Facts) -> Pairs:
     """Every setting of the study, flattened, as its database holds it."""
-    return _flat(facts.study.settings, "")
+    return [(name, msgspec.json.encode(value).decode()) for name, value in flat(facts.study.settings).items()]
 
 
 def trial_facts(trial: Trial) -> Pairs:
@@ -390,6 +224,9 @@ def scatter_words(pairs: Sequence[Compared]) -> str:
     return f"Median difference {100 * errors[len(errors) // 2]:.1f} % ({origins} against {'; '.join(hosts)})."
 
 
+# ---------------------------------------------------------------- values with their units
+
+
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours."""
     if seconds < 90:
@@ -410,27 +247,3 @@ def milliseconds(latency: Latency) -> str:
     if latency.p90_ms is not None:
         text += f", p90 {three_digits(latency.p90_ms)} ms"
     return text + ")"
-
-
-def _row(facts: Facts, trial: Trial) -> list[str]:
-    latencies = [trial.cost.latencies.get(profile) for profile in facts.study.profiles]
-    return [
-        f"{trial.number}{' (chosen)' if facts.choice and trial.candidate.key == facts.choice.trial.candidate.key else ''}",
-        _score(facts, trial),
-        *(f"{latency.ms:.3f} {latency.origin}" if latency else "-" for latency in latencies),
-        f"{trial.cost.params:,}",
-        f"{trial.cost.macs:,}",
-        str(trial.candidate.recipe.epochs),
-        network_words(msgspec.to_builtins(trial.candidate.architecture)),
-    ]
-
-
-def _score(facts: Facts, trial: Trial) -> str:
-    value = trial.scores.get(facts.objective)
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _flat(value: Any, prefix: str) -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [leaf for key, item in value.items() for leaf in _flat(item, f"{prefix}.{key}" if prefix else str(key))]
-    return [(prefix, msgspec.json.encode(value).decode())]
