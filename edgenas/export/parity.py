@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import ValueInfoProto
+from torch import nn
 
 from edgenas.bundle import Parity
 from edgenas.errors import ParityError
 from edgenas.export.child import outputs_in_child
+from edgenas.export.layers import NORMS, executed_layers
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Precision, Preprocessing
 from edgenas.runtimes import LARGEST_BATCH
-
-if TYPE_CHECKING:
-    from torch import nn
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -182,40 +182,10 @@ def floats_from_case(case: Case, preprocessing: Preprocessing) -> Floats:
 
 def network_outputs(network: nn.Module, inputs: Floats, batch: int = LARGEST_BATCH) -> Floats:
     """(N, C, H, W) -> (N, n) by torch, on the CPU, in evaluation mode."""
-    import torch
-
     network = network.cpu().eval()
     with torch.no_grad():
         parts = [network(torch.from_numpy(inputs[i : i + batch]).clone()).numpy() for i in range(0, len(inputs), batch)]
     return np.concatenate(parts)
-
-
-def layer_outputs(network: nn.Module, inputs: Floats) -> list[tuple[str, Array]]:
-    """(name, output) of every convolution and linear layer as executed, after the batch norm that directly follows."""
-    import torch
-    from torch import nn
-
-    # name, the tensor itself, a copy from before any in-place ReLU
-    layers: list[tuple[str, torch.Tensor, torch.Tensor]] = []
-
-    def note(name: str, module: nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            if layers and given[0] is layers[-1][1]:
-                layers[-1] = (layers[-1][0], result, result.clone())
-            return
-        layers.append((name, result, result.clone()))
-
-    hooks = [
-        module.register_forward_hook(lambda m, given, result, name=name: note(name, m, given, result))
-        for name, module in network.named_modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d))
-    ]
-    try:
-        network_outputs(network, inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [(name, copy.numpy()) for name, _, copy in layers]
 
 
 def first_diverging_layer(
@@ -223,7 +193,8 @@ def first_diverging_layer(
 ) -> str:
     """Name, in torch and in the file, of the first layer whose outputs differ by more than the bar allows."""
     inputs = case.inputs[:2]
-    layers = layer_outputs(network, floats_from_case(Case(case.name, inputs), preprocessing))
+    pixels = torch.from_numpy(floats_from_case(Case(case.name, inputs), preprocessing))
+    layers = [layer for layer in executed_layers(network, pixels) if not isinstance(layer.module, NORMS)]
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     nodes = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
@@ -233,10 +204,10 @@ def first_diverging_layer(
     got: Mapping[str, Array] = outputs_in_child(watched, [inputs])[0]
     if len(layers) != len(nodes):
         return f"the number of layers ({len(layers)} in the network, {len(nodes)} in the file)"
-    for (name, want), node in zip(layers, nodes, strict=True):
-        have = got[node.output[0]].astype(np.float32)
+    for layer, node in zip(layers, nodes, strict=True):
+        want, have = layer.output.numpy(), got[node.output[0]].astype(np.float32)
         if have.shape != want.shape or _differs(want, have, bar):
-            return f"layer {name} ({node.name})"
+            return f"layer {layer.name} ({node.name})"
     return "what follows the last layer"
 
 

@@ -89,9 +89,8 @@ def test_a_spoilt_weight_is_refused_and_its_layer_is_named():
     network, _, task = trained_digits()
     spoilt = onnx.ModelProto()
     spoilt.CopyFrom(plain())
-    node = [n for n in spoilt.graph.node if n.op_type == "Conv"][
-        3
-    ]  # layers.1 is one dense convolution, after stem and layers.0
+    # layers.1 is one dense convolution, after stem and layers.0
+    node = [n for n in spoilt.graph.node if n.op_type == "Conv"][3]
     weight = next(t for t in spoilt.graph.initializer if t.name == node.input[1])
     values = numpy_helper.to_array(weight).copy()
     values.flat[0] += 1
