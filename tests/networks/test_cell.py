@@ -11,6 +11,7 @@ from edgenas.records import CellArchitecture, Classes, DartsCell, Embedding, Nas
 from edgenas.runtimes.graph import KernelWeights, onnx_from_workload, weight_shape
 from edgenas.runtimes.onnx import open_runtime
 from tests.architectures.cells import BEST_101, DARTS_V2
+from tests.networks.agreement import check_agreement
 
 C3, C1, MP = NASBENCH101_OPS
 # Truncating edges (vertex 2 -> 4), a projected input -> output edge, all three operations.
@@ -57,19 +58,7 @@ def names(architecture: CellArchitecture) -> str:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=names)
 def test_network_has_the_parameters_and_shapes_of_its_workload(architecture: CellArchitecture) -> None:
-    workload = workload_from_architecture(architecture)
-    network = network_from_architecture(architecture).eval()
-    assert sum(p.numel() for p in network.parameters()) == workload.params
-    seen: list[tuple[int, ...]] = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(lambda _, __, y: seen.append(tuple(y.shape[1:])))
-    side = architecture.image_size
-    outputs = network(torch.zeros(2, architecture.in_channels, side, side))
-    weighted = [k for k in workload.kernels if weight_shape(k)]
-    expected = [(k.out_channels,) if k.kind == "linear" else (k.out_channels, k.height, k.width) for k in weighted]
-    assert seen == expected
-    assert tuple(outputs.shape) == (2, weighted[-1].out_channels)
+    check_agreement(architecture)
 
 
 @pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if isinstance(a.head, Classes)], ids=names)

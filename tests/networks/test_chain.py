@@ -1,13 +1,11 @@
 """Chain networks against their workloads, which count what the papers publish."""
 
 import pytest
-import torch
-from torch import nn
 
 from edgenas.architectures.chain import chain
-from edgenas.architectures.workload import workload_from_architecture
 from edgenas.networks import network_from_architecture
 from edgenas.records import ChainArchitecture, Classes, Embedding
+from tests.networks.agreement import check_agreement
 
 ARCHITECTURES = [
     chain(8, 5, (0, 1, 0, 1, 0), (3, 5, 3, 3, 5), Classes(10), 1, 28),
@@ -20,20 +18,7 @@ ARCHITECTURES = [
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: f"{type(a.head).__name__}-{a.image_size}px")
 def test_network_has_the_parameters_and_shapes_of_its_workload(architecture: ChainArchitecture) -> None:
-    workload = workload_from_architecture(architecture)
-    network = network_from_architecture(architecture).eval()
-    assert sum(p.numel() for p in network.parameters()) == workload.params
-
-    seen: list[tuple[int, ...]] = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(lambda _, __, y: seen.append(tuple(y.shape[1:])))
-    side = architecture.image_size
-    outputs = network(torch.zeros(2, architecture.in_channels, side, side))
-    weighted = [k for k in workload.kernels if k.kind in ("conv", "depthwise", "linear")]
-    expected = [(k.out_channels,) if k.kind == "linear" else (k.out_channels, k.height, k.width) for k in weighted]
-    assert seen == expected
-    assert tuple(outputs.shape) == (2, weighted[-1].out_channels)
+    check_agreement(architecture)
 
 
 @pytest.mark.parametrize(
