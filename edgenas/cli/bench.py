@@ -86,9 +86,8 @@ def _content(model: str | None) -> tuple[bytes, str]:
         profile = profile_from_name(store.study.profiles[0])
     if choice is None:
         raise EdgenasError(f"{folder} has chosen no network yet: run the same `edgenas search` again to go on")
-    return model_from_architecture(
-        choice.trial.candidate.architecture, profile
-    ), f"{folder}, trial {choice.trial.number}"
+    content = model_from_architecture(choice.trial.candidate.architecture, profile)
+    return content, f"{folder}, trial {choice.trial.number}"
 
 
 def _measure(

@@ -6,12 +6,13 @@ Embeddings are biometric data: they can be encrypted at rest, are never logged, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,9 +81,7 @@ class Gallery:
     def __enter__(self) -> Gallery:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -154,7 +153,7 @@ class Gallery:
     def _write(self, name: str, unit: NDArray[np.float32]) -> int:
         created = time.time()
         known = self._ids.get(name)
-        with Transaction(self._database) as database:
+        with _transaction(self._database) as database:
             person = known if known is not None else self._insert(name, created)
             rows = [(person, self._seal(vector.tobytes(), _owner(person))) for vector in unit]
             database.executemany("INSERT INTO samples (person, embedding) VALUES (?, ?)", rows)
@@ -173,7 +172,7 @@ class Gallery:
             person = self._ids.get(name.strip())
             if person is None:
                 return False
-            with Transaction(self._database) as database:
+            with _transaction(self._database) as database:
                 database.execute("DELETE FROM samples WHERE person = ?", (person,))
                 database.execute("DELETE FROM people WHERE id = ?", (person,))
             self._database.execute("VACUUM")
@@ -205,20 +204,16 @@ class Gallery:
         return probe
 
 
-class Transaction:
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Commit on success, roll back on any error."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self.database = database
-
-    def __enter__(self) -> sqlite3.Connection:
-        self.database.execute("BEGIN IMMEDIATE")
-        return self.database
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.database.execute("COMMIT" if kind is None else "ROLLBACK")
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
 
 
 def _owner(person: int) -> bytes:
