@@ -94,7 +94,8 @@ class Speed:
         times = [seconds_per_image(task, c.architecture, c.recipe, torch.device(device)) for c, _ in probes]
         rows = [[known.bytes_moved / t, known.macs / t, 1 / t] for (_, known), t in zip(probes, times, strict=True)]
         fitted, _ = nnls(np.array(rows), np.ones(len(rows)))  # relative errors; no price below zero
-        return cls(*fitted.tolist(), probes=tuple(times))
+        per_byte, per_mac, constant = fitted.tolist()
+        return cls(per_byte, per_mac, constant, tuple(times))
 
     def per_image(self, cost: Cost) -> float:
         return self.constant + self.per_byte * cost.bytes_moved + self.per_mac * cost.macs

@@ -5,7 +5,7 @@ which only the full package has.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 __version__: str
 
@@ -24,7 +24,12 @@ class DataType:
     INT32: DataType
     UINT8: DataType
 
-class Dims(Sequence[int]): ...
+class Dims(Sequence[int]):
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
 
 class IExecutionContext:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool: ...
