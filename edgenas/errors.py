@@ -25,6 +25,10 @@ class BundleError(EdgenasError):
     """A bundle that is incomplete, changed or unsafe."""
 
 
+class DeviceError(EdgenasError):
+    """A runtime or its device that failed at a right request: for a server its own fault, not the client's."""
+
+
 class MissingExtraError(EdgenasError):
     """A feature whose optional dependency is not installed; the message names the extra."""
 

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from edgenas.errors import EdgenasError
+from edgenas.errors import DeviceError, EdgenasError
 from edgenas.runtimes import Arrays, Port
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
@@ -138,6 +138,6 @@ def _one_line(doing: str) -> Iterator[None]:
     try:
         yield
     except _FAILURES as error:
-        raise EdgenasError(
+        raise DeviceError(
             f"{doing} with onnxruntime {ort.__version__} failed: {' '.join(str(error).split())}"
         ) from error

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.errors import EdgenasError, MissingExtraError
+from edgenas.errors import DeviceError, EdgenasError, MissingExtraError
 from edgenas.records import Precision, Record, digest
 from edgenas.runtimes import LARGEST_BATCH, Arrays, Port
 from edgenas.runtimes.child import child_environment
@@ -294,7 +294,7 @@ class EngineRuntime:
 
     def _execute(self) -> None:
         if not self._context.execute_async_v3(self._stream):
-            raise EdgenasError("CUDA failure: TensorRT did not run the engine")
+            raise DeviceError("CUDA failure: TensorRT did not run the engine")
 
     def _port(self, trt: Any, name: str) -> Port:
         types = {trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16", trt.DataType.INT32: "int32"}
@@ -315,7 +315,7 @@ class _Cuda:
 
     def _done(self, answer: tuple[Any, ...]) -> Any:
         if int(answer[0]):
-            raise EdgenasError(f"CUDA failure {int(answer[0])} ({answer[0].name}): restart the program")
+            raise DeviceError(f"CUDA failure {int(answer[0])} ({answer[0].name}): restart the program")
         return answer[1] if len(answer) > 1 else None
 
     def stream(self, stack: ExitStack) -> int:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from edgenas import __version__
-from edgenas.errors import EdgenasError
+from edgenas.errors import DeviceError, EdgenasError
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.runtimes import LARGEST_BATCH
@@ -211,8 +211,7 @@ async def _edgenas(service: Service, _: Request, error: Exception) -> Response:
     assert isinstance(error, EdgenasError)
     if is_sticky(error):
         service.lost(str(error))
-    ours = "failed" in str(error)
-    return JSONResponse({"error": str(error)}, 500 if ours else 400)
+    return JSONResponse({"error": str(error)}, 500 if isinstance(error, DeviceError) else 400)
 
 
 def _port(value: onnx.ValueInfoProto) -> protocol.Port:

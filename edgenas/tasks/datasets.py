@@ -184,7 +184,7 @@ class _ArraysOnly(pickle.Unpickler):
 def _unpickle(path: Path) -> dict[str, Any]:
     try:
         content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except Exception as error:
+    except Exception as error:  # a damaged pickle may raise anything
         raise DataError(f"{path} cannot be read ({error}): fetch it again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} is no CIFAR batch: fetch it again")

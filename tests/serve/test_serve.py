@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import signal
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenas.errors import DataError, DeviceError
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.runtimes.onnx import open_runtime
+from edgenas.serve.app import _edgenas
 from tests.digits_bundle import digits_bundle
 from tests.serve.bad_requests import KINDS, bad_request
 from tests.serve.running import HOST, serving
@@ -203,3 +206,25 @@ def _png(width: int, height: int) -> bytes:
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+class LosableService:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def lost(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "lost"),
+    [
+        (DataError("photo.png is no picture, its decoding failed"), 400, False),
+        (DeviceError("running the model with onnxruntime 1.31.1 failed: out of memory"), 500, False),
+        (DeviceError("CUDA failure 700 (cudaErrorIllegalAddress): restart the program"), 500, True),
+    ],
+)
+def test_a_devices_failure_is_the_servers_and_a_bad_picture_the_clients(error, status, lost):
+    service = LosableService()
+    response = asyncio.run(_edgenas(service, None, error))
+    assert (response.status_code, bool(service.reasons)) == (status, lost)
