@@ -22,8 +22,8 @@ from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 
 # How many rungs of a phase are taken to be accepted: about what the published GNAS searches accepted (CIFAR-10: 16 and 9).
 ACCEPTED = {"depth": 16, "width": 9}
-PARALLEL = 0.65  # what a second core adds: it shares the memory's bandwidth
-GUESSED = 0.3  # what it adds where every accepted change spoils what was trained ahead
+PARALLEL = 0.5  # what a second core adds: it shares the memory's bandwidth, and a short ladder leaves it idle at times
+GUESSED = 0.25  # what it adds where every accepted change spoils what was trained ahead
 OVERHEAD = 0.3  # seconds per candidate beside its images
 LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut before that
 # Fresh images tell more than the same ones again: half of the epochs on as many images as fit; more only where all images fit,
