@@ -215,7 +215,7 @@ def epochs_for_budget(store: Store, asked: Asked, job: Job, pool: FinalPool) -> 
     per_image = pool.seconds_per_image(job)
     left = 60 * asked.budget - (time.monotonic() - asked.started)
     waves = -(-asked.seeds // pool.size)
-    epochs = epochs_within(0.92 * left, job, per_image, waves)
+    epochs = epochs_within(0.95 * left, job, per_image, waves)
     speed = pool.size / per_image
     say(f"{speed:.0f} images/s in {pool.size} processes: {epochs} epochs fit {asked.budget:g} minutes")
     store.put("final-epochs", key, epochs)

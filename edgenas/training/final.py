@@ -59,7 +59,7 @@ class FinalWork:
     def __call__(self, job: Job | Timing) -> FinalRun | float:
         if isinstance(job, Timing):
             j = job.job
-            return seconds_per_image(j.task, j.architecture, j.recipe, torch.device(self.device), patience=4.0)
+            return seconds_per_image(j.task, j.architecture, j.recipe, torch.device(self.device), patience=6.0)
         return run_job(job, self.device)
 
 
