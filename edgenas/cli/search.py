@@ -29,7 +29,7 @@ def search(
     min_width: int | None = typer.Option(None, help="Fewest channels."),
     max_width: int | None = typer.Option(None, help="Most channels."),
     width_step: int | None = typer.Option(None, help="Channels per step."),
-    recipe: str | None = typer.Option(None, help="fast, paper or a recipe's TOML file."),
+    recipe: str | None = typer.Option(None, help="fast, brief, paper or a recipe's TOML file. Default: fast."),
     epoch_scale: float | None = typer.Option(None, help="Factor on every candidate's epochs."),
     search_images: int | None = typer.Option(
         None, help="Search on a stratified subsample of at most this many images."
