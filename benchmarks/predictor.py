@@ -122,7 +122,7 @@ def nano(seeds: int) -> dict:
     workloads, ms = [row.workload for row in table.networks], table.columns["jetson-nano"]
     counted = np.array([w.macs + sum(k.output_elements for k in w.kernels if k.bias) for w in workloads])
     profile = profile_from_name("jetson-nano")
-    loads = loads_of(workloads, tiles_of(profile.runtime, "fp32", profile.compute_capability), "fp32")
+    loads = loads_of(workloads, tiles_of(profile.runtime, "fp32", profile.compute_capability, fitted=True), "fp32")
     prior = {**datasheet_prices(profile, "fp32"), "base": GPU_BASE_MS}
     flops = np.column_stack([np.ones(len(ms)), [w.macs for w in workloads]])
     additive = additive_table(workloads)

@@ -144,7 +144,7 @@ def _fit_kernels(profile: HardwareProfile, rows: Sequence[Row], seed: int) -> Ke
     prior = datasheet_prices(profile, profile.precision) if known else datasheet_prices(NOMINAL, "fp32")
     if profile.runtime == "tensorrt":
         prior["base"] = GPU_BASE_MS
-    tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability)
+    tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability, fitted=True)
     loads = loads_of([workload for workload, _ in connected], tiles, profile.precision)
     return fit_kernels(loads, np.array([ms for _, ms in connected]), prior, known_device=known, seed=seed)
 

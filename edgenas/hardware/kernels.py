@@ -30,23 +30,30 @@ class Tiles(Record, frozen=True):
     few_channels_out: int = 1  # the tile for layers of at most 32 output channels
     pixels: int = 1
     winograd: bool = False  # 3x3 stride 1 in 8 x 16 output tiles
+    blocks: int = 1  # channels that are no multiple of this fall back to general kernels
 
 
 CUDA_CORES = Tiles(1, 64, 32, 64, winograd=True)  # TensorRT on Maxwell, FP32: fits 8,100 measured networks
 TENSOR_CORES = Tiles(8, 64, 32, 64)  # implicit GEMM on 16-byte channel vectors
 VECTORS = Tiles(1, 8, 8, 4)  # micro-kernels of ONNX Runtime (MLAS) and TFLite (XNNPACK) on CPUs
+# ONNX Runtime's NCHWc format (MLAS): blocks of 16 channels, if channels come in fours (microsoft/onnxruntime#14392). How much
+# slower its general kernels are (40 times for depthwise ones on AVX-512) has to be measured: not for datasheets.
+BLOCKED_VECTORS = Tiles(1, 16, 16, 4, blocks=4)
 
 
-def tiles_of(runtime: str, precision: str, compute_capability: str) -> Tiles:
-    """The tiles of a runtime at a precision; GPUs have tensor cores from compute capability 7.0 on."""
+def tiles_of(runtime: str, precision: str, compute_capability: str, *, fitted: bool) -> Tiles:
+    """The tiles of a runtime at a precision; GPUs have tensor cores from compute capability 7.0 on.
+
+    `fitted`: for prices that come from measurements of this runtime, not from a datasheet.
+    """
     if runtime != "tensorrt":
-        return VECTORS
+        return BLOCKED_VECTORS if fitted and runtime == "onnxruntime" else VECTORS
     has_tensor_cores = compute_capability != "" and float(compute_capability) >= 7.0
     return TENSOR_CORES if precision != "fp32" and has_tensor_cores else CUDA_CORES
 
 
 def depthwise_class(side: int) -> str:
-    """Kernels of a depthwise convolution differ by their side: 3x3 is tuned, even sides are not."""
+    """Kernels of a depthwise convolution differ by their side: 3x3 is tuned, even sides are not (nor is what has no blocks)."""
     return f"depthwise{min(side, 7) if side in (2, 3, 4, 5) else 7 if side % 2 else 4}"
 
 
@@ -81,12 +88,13 @@ def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
         rounded = kernel.in_channels * ceil_to(kernel.out_channels, tiles.channels_out)
         return ("linear", rounded) if pixels == 1 else ("pointwise", rounded * ceil_to(pixels, tiles.pixels))
     if kernel.kind == "depthwise":
-        return depthwise_class(max(kernel.kernel)), kernel.out_channels * area * pixels
+        blocked = kernel.out_channels % tiles.blocks == 0
+        return depthwise_class(max(kernel.kernel) if blocked else 4), kernel.out_channels * area * pixels
     if kernel.kind != "conv":
         return "", 0
     if kernel.in_channels <= 3:
         return "first", ceil_to(kernel.in_channels * area, 8) * out * pixels
-    if kernel.groups > 1:
+    if kernel.groups > 1 or kernel.in_channels % tiles.blocks or kernel.out_channels % tiles.blocks:
         return "grouped", kernel.macs
     channels = ceil_to(kernel.in_channels, tiles.channels_in)
     if tiles.winograd and kernel.kernel == (3, 3) and kernel.stride == (1, 1) and kernel.dilation == (1, 1):

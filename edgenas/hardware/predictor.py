@@ -103,7 +103,7 @@ def predict(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> tu
                 raise EdgenasError(
                     f"the calibration of {profile.name} holds no connected network to predict others from"
                 )
-            tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability)
+            tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability, fitted=True)
             loads = loads_of([rows[index].workload for index in indices], tiles, profile.precision)
             ms[indices] = models.kernels.predict(loads)
             for index, load in zip(indices, loads, strict=True):
@@ -123,7 +123,7 @@ def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precisio
     precision = precision_of(profile, precision)
     detail = conditions(profile, precision)
     if profile.calibration is None:
-        tiles = tiles_of(profile.runtime, precision, profile.compute_capability)
+        tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=False)
         prices = np.array([carried_prices(profile, precision)[name] for name in PRICES])
         each = [float(quantities(row.workload, tiles, precision).sum(axis=0) @ prices) for row in rows]
         return [Latency(ms, "datasheet", profile.name, detail=detail) for ms in each]
@@ -151,7 +151,7 @@ def kernel_latencies_ms(
     row = Row("the network", network)
     kernels = models_of(profile.calibration).kernels if profile.calibration else None
     prices = kernels.prices if kernels else carried_prices(profile, precision)
-    tiles = tiles_of(profile.runtime, precision, profile.compute_capability)
+    tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=kernels is not None)
     each = quantities(row.workload, tiles, precision) @ np.array([prices[name] for name in PRICES])
     total = latencies(profile, [row], precision)[0].ms
     return [float(ms) for ms in each * total / each.sum()]
