@@ -1,4 +1,4 @@
-"""`edgenas doctor`: what this device has, and what to do about what it lacks."""
+"""`edgenas doctor`: what this device or search host has, and what to do about what it lacks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import typer
 
 from edgenas.cli.output import emit
 
+LEAST_DISK_GB = 1.0
+
 
 def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON document.")) -> None:
-    """Print what this device has: L4T, driver, TensorRT, ONNX Runtime, memory, caches, and what to do.
+    """Print what this machine has: L4T, GPU, TensorRT, ONNX Runtime, memory, disk, data sets, caches; and what to do.
 
     Example: edgenas doctor
     """
@@ -26,9 +28,11 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
 def findings() -> dict[str, Any]:
     """Facts, each read on its own; a missing one says why."""
     import platform
+    import shutil
 
     from edgenas.hardware.device import probe
     from edgenas.runtimes.tensorrt import cache_folder, free_memory_mb, probe_gpu, tensorrt_module
+    from edgenas.tasks.datasets import data_root, datasets_on_disk
 
     state = probe()
     available, total = free_memory_mb()
@@ -43,6 +47,9 @@ def findings() -> dict[str, Any]:
         "onnxruntime": _onnxruntime(),
         "cuda_python": _installed("cuda.bindings"),
         "serving": _installed("uvicorn"),
+        "training": _installed("torch"),
+        "data_sets": {"built in": "digits", f"in {data_root(None)}": ", ".join(datasets_on_disk()) or "none"},
+        "disk_gb": {"free here": round(shutil.disk_usage(".").free / 1e9, 1)},
         "engine_cache": _or_reason(lambda: _writable(cache_folder())),
         "container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
         "tensorrt_mounts": _mounts(),
@@ -71,6 +78,8 @@ def advice_from(found: dict[str, Any]) -> list[str]:
         advice.append(
             "less than 1 GB of memory is free: building an engine may be killed; stop other programs or add swap"
         )
+    if found["disk_gb"]["free here"] < LEAST_DISK_GB:
+        advice.append("hardly any disk space is left here: studies, weights and bundles could not be written")
     if found["throttling"]:
         advice.append(f"the device slows itself down ({', '.join(found['throttling'])}): cool it or give it more power")
     advice += [
@@ -140,4 +149,4 @@ def _words(value: Any) -> str:
         return str(value.get("found") or f"no: {value['reason']}")
     if isinstance(value, dict):
         return ", ".join(f"{name} {item}" for name, item in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "no")
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value or "no")

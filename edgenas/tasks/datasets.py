@@ -105,6 +105,14 @@ def load_dataset(name: str, data_dir: str | None = None) -> DataSet:
     raise DataError(f"data set {name!r} is unknown: {', '.join(NAMES)}, or an existing folder of class folders")
 
 
+def datasets_on_disk(data_dir: str | None = None) -> tuple[str, ...]:
+    """Names of those that need no download: their training files lie under the data root."""
+    root = data_root(data_dir)
+    files = {name: f"{idx.folder}/{idx.prefix[0]}-images-idx3-ubyte" for name, idx in _IDX.items()}
+    files |= {name: f"{cifar.folder}/{cifar.train[0]}" for name, cifar in _CIFAR.items()}
+    return tuple(name for name, file in files.items() if _on_disk(root / file))
+
+
 def _digits() -> DataSet:
     from sklearn.datasets import load_digits  # 1.8 s
 

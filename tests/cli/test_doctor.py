@@ -1,0 +1,55 @@
+"""`edgenas doctor` says what is there and what to do about what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenas.cli.doctor import advice_from, findings
+
+HEALTHY: dict[str, Any] = {
+    "l4t": None,
+    "gpu": {"reason": "no driver"},
+    "tensorrt": {"reason": "TensorRT is not installed"},
+    "cuda_python": None,
+    "onnxruntime": {"found": "onnxruntime 1.31.1"},
+    "serving": "uvicorn 0.54.0",
+    "engine_cache": {"found": "/root/.cache"},
+    "memory_mb": {"available": 24_000, "total": 24_000},
+    "disk_gb": {"free here": 60.0},
+    "throttling": [],
+    "tensorrt_mounts": [],
+}
+
+
+def test_data_sets_on_disk_are_found_without_reading_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGENAS_DATA", str(tmp_path))
+    for file in ("FashionMNIST/raw/train-images-idx3-ubyte.gz", "cifar-10-batches-py/data_batch_1"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+    found = findings()
+    assert found["data_sets"] == {"built in": "digits", f"in {tmp_path}": "fashion-mnist, cifar10"}
+    assert found["training"].startswith("torch 2.")
+    assert found["disk_gb"]["free here"] > 0
+    assert "found" in found["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        ({}, []),
+        ({"l4t": "36.4"}, ["the GPU is not visible"]),
+        ({"gpu": {"found": "Orin"}}, ["TensorRT is not installed", "engines need cuda-python"]),
+        ({"serving": None}, ["pip install 'edgenas[serve]'"]),
+        ({"memory_mb": {"available": 700, "total": 4_000}}, ["less than 1 GB of memory"]),
+        ({"disk_gb": {"free here": 0.2}}, ["hardly any disk space"]),
+        ({"throttling": ["cpu-thermal"]}, ["slows itself down (cpu-thermal)"]),
+        ({"tensorrt_mounts": ["/usr/lib/libnvinfer.so.10"]}, ["libnvinfer.so.10 is an empty file"]),
+    ],
+)
+def test_every_lack_has_its_advice(change: dict[str, Any], advice: list[str]) -> None:
+    given = advice_from(HEALTHY | change)
+    assert len(given) == len(advice)
+    assert all(words in line for words, line in zip(advice, given, strict=True))
