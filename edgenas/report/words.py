@@ -62,8 +62,12 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     trial = facts.best
     if trial is None:
         return []
-    name = f"{score_words(facts).split(',')[0]} after {trial.candidate.recipe.epochs} epochs"
-    figures = [{"name": name, "value": f"{facts.score(trial):.2f}", "unit": "%", "origin": ""}]
+    name, score = f"{score_words(facts).split(',')[0]} after {trial.candidate.recipe.epochs} epochs", facts.score(trial)
+    for final in facts.finals:
+        if final.trial == trial.number and final.data == facts.study.data:  # what the network is worth, once it is known
+            name = f"test {final.metric}, {final.recipe.epochs} epochs"
+            score = statistics.fmean(run.test[final.metric] for run in final.runs)
+    figures = [{"name": name, "value": f"{score:.2f}", "unit": "%", "origin": ""}]
     figures += [
         {"name": latency.profile, "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
         for latency in list(trial.cost.latencies.values())[:2]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ import msgspec
 from edgenas.records import FinalRun, FinalTraining, Preprocessing, Trial
 from edgenas.report.facts import Facts, read_facts
 from edgenas.report.html import html_from_studies
+from edgenas.report.words import merit
 from edgenas.store import Store
 from tests.report.studies import TARGET, played_round, published_study, study_record
 
@@ -117,6 +119,11 @@ def test_a_final_training_is_told_with_its_spread(tmp_path: Path) -> None:
         store.put("final", trial.candidate.key, final)
     words = str(Text(html_from_studies([read_facts(folder)])))
     assert "Trained for 48 epochs on cifar10, trial 1 reaches 96.00 ± 1.00 % test accuracy (3 seeds)." in words
+    facts = read_facts(folder)
+    assert facts.best is not None
+    assert merit(facts)[0]["name"].startswith("validation accuracy")  # trial 1 is not the chosen one
+    chosen = dataclasses.replace(facts, finals=(msgspec.structs.replace(final, trial=facts.best.number),))
+    assert merit(chosen)[0] == {"name": "test accuracy, 48 epochs", "value": "96.00", "unit": "%", "origin": ""}
 
 
 def test_verification_of_faces_is_drawn_with_its_intervals(tmp_path: Path) -> None:
