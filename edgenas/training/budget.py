@@ -109,7 +109,7 @@ def fit_budget(
     device: str,
     workers: int,
 ) -> Budget:
-    """The most images, then the most epochs, with which the rehearsed search fits `seconds` on this machine."""
+    """As many images as the rehearsed search can train in `seconds` on this machine at half of its epochs; then more epochs."""
     speed = Speed.measured(candidates, cost, task, device)
 
     def predicted(images: int, scale: float) -> float:
