@@ -64,7 +64,9 @@ def merit(facts: Facts) -> list[dict[str, str]]:
         return []
     name, score = f"{score_words(facts).split(',')[0]} after {trial.candidate.recipe.epochs} epochs", facts.score(trial)
     for final in facts.finals:
-        if final.trial == trial.number and final.data == facts.study.data:  # what the network is worth, once it is known
+        if (
+            final.trial == trial.number and final.data == facts.study.data
+        ):  # what the network is worth, once it is known
             name = f"test {final.metric}, {final.recipe.epochs} epochs"
             score = statistics.fmean(run.test[final.metric] for run in final.runs)
     figures = [{"name": name, "value": f"{score:.2f}", "unit": "%", "origin": ""}]
