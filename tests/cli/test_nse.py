@@ -81,6 +81,7 @@ def test_a_larger_pool_goes_on_from_a_finished_study(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None:
     file = write(tmp_path, 19)
     edgenas_json("search", str(file), "--study", "whole", "--workers", "0", folder=tmp_path)

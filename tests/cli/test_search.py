@@ -175,5 +175,6 @@ def test_two_kills_leave_the_same_ledger(searched: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_twenty_kills_leave_the_same_ledger(searched: Path) -> None:
     check_kills(searched, 20, "killed")

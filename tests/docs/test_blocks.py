@@ -15,6 +15,7 @@ PYTHON = [page for page in PAGES if any(block.language == "python" for block in 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", SHELL, ids=name)
 def test_the_shell_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     tool = tmp_path / "bin" / "edgenas"
