@@ -49,12 +49,17 @@ def lede(facts: Facts) -> str:
 
 def final_words(final: FinalTraining) -> str:
     """What a final training reached on the test set, with its spread over seeds."""
-    scores = [run.test[final.metric] for run in final.runs]
+    name, scores = _tested(final)
     spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
     seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
-    name = "test accuracy" if final.metric == "accuracy" else f"test {final.metric.upper()}"
     reached = f"{statistics.fmean(scores):.2f}{spread} % {name}"
     return f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial} reaches {reached} ({seeds})."
+
+
+def _tested(final: FinalTraining) -> tuple[str, list[float]]:
+    """What was tested, and each seed's score."""
+    name = "test accuracy" if final.metric == "accuracy" else f"test {final.metric.upper()}"
+    return name, [run.test[final.metric] for run in final.runs]
 
 
 def merit(facts: Facts) -> list[dict[str, str]]:
@@ -63,12 +68,10 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     if trial is None:
         return []
     name, score = f"{score_words(facts).split(',')[0]} after {trial.candidate.recipe.epochs} epochs", facts.score(trial)
-    for final in facts.finals:
-        if (
-            final.trial == trial.number and final.data == facts.study.data
-        ):  # what the network is worth, once it is known
-            name = f"test {final.metric}, {final.recipe.epochs} epochs"
-            score = statistics.fmean(run.test[final.metric] for run in final.runs)
+    for final in facts.finals:  # what the network is worth, once it is known
+        if final.trial == trial.number and final.data == facts.study.data:
+            tested, scores = _tested(final)
+            name, score = f"{tested}, {final.recipe.epochs} epochs", statistics.fmean(scores)
     figures = [{"name": name, "value": f"{score:.2f}", "unit": "%", "origin": ""}]
     figures += [
         {"name": latency.profile, "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}

@@ -47,6 +47,10 @@ class _Idx(NamedTuple):
     transposed: bool = False  # EMNIST's images are stored column by column
     options: _Options = ()
 
+    def images(self, prefix: str) -> str:
+        """The file of one split's images, under the data root."""
+        return f"{self.folder}/{prefix}-images-idx3-ubyte"
+
 
 _DIGITS = tuple("0123456789")
 _IDX = {
@@ -108,7 +112,7 @@ def load_dataset(name: str, data_dir: str | None = None) -> DataSet:
 def datasets_on_disk(data_dir: str | None = None) -> tuple[str, ...]:
     """Names of those that need no download: their training files lie under the data root."""
     root = data_root(data_dir)
-    files = {name: f"{idx.folder}/{idx.prefix[0]}-images-idx3-ubyte" for name, idx in _IDX.items()}
+    files = {name: idx.images(idx.prefix[0]) for name, idx in _IDX.items()}
     files |= {name: f"{cifar.folder}/{cifar.train[0]}" for name, cifar in _CIFAR.items()}
     return tuple(name for name, file in files.items() if _on_disk(root / file))
 
@@ -125,7 +129,7 @@ def _idx_dataset(name: str, root: Path) -> DataSet:
     about = _IDX[name]
     splits = []
     for prefix in about.prefix:
-        images_file = _find(name, root, f"{about.folder}/{prefix}-images-idx3-ubyte", about.torchvision, about.options)
+        images_file = _find(name, root, about.images(prefix), about.torchvision, about.options)
         labels_file = _find(name, root, f"{about.folder}/{prefix}-labels-idx1-ubyte", about.torchvision, about.options)
         images, labels = read_idx(images_file), read_idx(labels_file)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
