@@ -12,20 +12,16 @@ their own) with device, versions, seeds, n; benchmarks/README.md is written from
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from benchmarks.readme import write_readme
-from benchmarks.throughput import NETWORKS, device_name, measure
-from edgenas.errors import EdgenasError
+from benchmarks.steps import edgenas, step
+from benchmarks.throughput import NETWORKS, measure
 from edgenas.tasks import TaskSettings, load_task
 
 LARGER = {"gnas-cifar10-t": (46, 26), "gnas-cifar10-m": (102, 21)}  # width, depth of published networks
@@ -92,8 +88,8 @@ def full_search(name: str, size: Size, data_dir: str | None, folder: Path) -> di
     """`edgenas search`, then `edgenas train`: both go on where an earlier run stopped."""
     study = str(folder / "studies" / name)
     where = ("--data-dir", data_dir) if data_dir else ()
-    search = _edgenas("search", "--data", name, "--target", "jetson", "--study", study, *size.search, *where)
-    train = _edgenas("train", study, *size.train, *where)
+    search = edgenas("search", "--data", name, "--target", "jetson", "--study", study, *size.search, *where)
+    train = edgenas("train", study, *size.train, *where)
     minutes = (search["seconds"] + train["seconds"]) / 60
     return {
         "data": name,
@@ -102,37 +98,6 @@ def full_search(name: str, size: Size, data_dir: str | None, folder: Path) -> di
         "all_in_minutes": minutes,
         "published": PUBLISHED.get(name),
     }
-
-
-def _edgenas(*arguments: str) -> dict[str, Any]:
-    """One command of ours; its progress goes to stderr as it comes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "edgenas", *arguments, "--json"], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise EdgenasError(f"edgenas {' '.join(arguments)} ended with exit code {done.returncode}: see above")
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
-
-
-def step(path: Path, name: str, run: Callable[[], dict[str, Any]], device: torch.device) -> dict[str, Any]:
-    """The step's result, from its file where it is there."""
-    if path.exists():
-        sys.stderr.write(f"{name}: there already ({path})\n")
-        known: dict[str, Any] = json.loads(path.read_text())
-        return known
-    sys.stderr.write(f"{name} ...\n")
-    result = {
-        "benchmark": name,
-        "device": device_name(device),
-        "versions": {"torch": str(torch.__version__), "cuda": torch.version.cuda, "python": platform.python_version()},
-        **run(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    part.replace(path)
-    return result
 
 
 def _wait(device: torch.device) -> None:

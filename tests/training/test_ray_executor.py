@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from edgenas.tasks import Task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import InlineExecutor
 from edgenas.training.ray_executor import RayExecutor, _refuse_silent_host
+from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json
 from tests.training.conftest import ParameterCost
 
 pytestmark = [
@@ -55,14 +58,14 @@ def cluster() -> Iterator[Any]:
 
 
 def ledger(folder: Path, executor: Executor) -> list[Trial]:
-    """A small GNAS search; what decisions read, without the seconds."""
+    """Of a small GNAS search."""
     training = Training(Recipe("test", 1, 32, 0.05, crop_padding=1, nesterov=True))
     rules = GnasRules(first_epochs=1, width_epochs=1, micro_epochs=1)
     method = gnas(SPACE, rules, training, ParameterCost())
     with Store.create(folder, STUDY) as store:
         for _ in run(method, executor, store):
             pass
-        return [msgspec.structs.replace(trial, seconds=0.0) for trial in store.ledger()]
+    return decided(folder)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,34 @@ def test_killed_workers_and_a_killed_node_change_nothing(
         assert ledger(tmp_path, executor) == expected
         killer.join()
     cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+
+
+def test_a_killed_driver_goes_on_to_the_same_ledger(tmp_path: Path, cluster: Any) -> None:
+    edgenas_json(*SMALL, "--study", "local", folder=tmp_path)
+    command = (*SMALL, "--study", "ray", "--ray", cluster.address)
+    for trials in (3, 8):
+        kill_driver_at(trials, command, tmp_path)
+    edgenas_json(*command, folder=tmp_path)
+    assert decided(tmp_path / "studies/ray") == decided(tmp_path / "studies/local")
+
+
+def kill_driver_at(trials: int, command: tuple[str, ...], folder: Path) -> None:
+    """Start a search and end its process with SIGKILL once its ledger has so many trials."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    driver = subprocess.Popen([sys.executable, "-m", "edgenas", *command], cwd=folder, env=ENVIRONMENT, **quiet)
+    try:
+        while not (folder / "studies/ray/study.db").exists() or len(decided(folder / "studies/ray")) < trials:
+            assert driver.poll() is None, "the search ended before it was killed"
+            time.sleep(0.1)
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def decided(folder: Path) -> list[Trial]:
+    """What decisions have read so far, without the seconds."""
+    with Store.read(folder) as store:
+        return [msgspec.structs.replace(trial, seconds=0.0) for trial in store.ledger()]
 
 
 def kill_one_ray_worker() -> bool:

@@ -1,0 +1,179 @@
+"""Search methods at an equal budget on Fashion-MNIST: what a user gets from each in the same minutes.
+
+    python -m benchmarks.methods [--search 2.5] [--train 6.5] [--seeds 3] [--data-dir DIR] [--methods gnas random ...]
+
+For every method and seed `edgenas search --method M --seed S --budget MINUTES` and `edgenas train --seeds 1 --budget MINUTES`,
+with all else equal. Then a judge: the choice of every search and members of its front, evenly over its latencies, are trained
+alike (same images, epochs, recipe) and the judge's accuracies, not those that each search saw, give the hypervolume of
+(validation error, predicted latency). A run that was interrupted goes on; each run's result is a file under --folder.
+Result: benchmarks/results/methods.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from benchmarks.steps import edgenas, step
+from edgenas.records import Architecture, Candidate, Choice, Trial
+from edgenas.report.front import front, objective_of
+from edgenas.store import Store
+from edgenas.tasks import Task, TaskSettings, load_task
+from edgenas.training.evaluator import Evaluator
+from edgenas.training.recipes import recipe_from_name
+
+SPACE = ("--data", "fashion-mnist", "--target", "jetson", "--recipe", "brief", "--max-params", "50000")
+BOUNDS = ("--max-depth", "7", "--min-width", "16", "--max-width", "20")
+CPU = torch.device("cpu")
+
+
+def search_and_train(
+    study: Path, method: str, seed: int, minutes: tuple[float, float], data_dir: str
+) -> dict[str, Any]:
+    """Both commands, as a user gives them; wall seconds of the whole processes."""
+    common = ("--data-dir", data_dir, "--study", str(study), "--method", method, "--seed", str(seed))
+    started = time.perf_counter()
+    search = edgenas("search", *SPACE, *BOUNDS, *common, "--budget", f"{minutes[0]:g}")
+    searched = time.perf_counter()
+    train = edgenas("train", str(study), "--data-dir", data_dir, "--seeds", "1", "--budget", f"{minutes[1]:g}")
+    return {
+        "method": method,
+        "seed": seed,
+        "search_seconds": searched - started,
+        "train_seconds": time.perf_counter() - searched,
+        "trials": search["trials"],
+        "infeasible": search["infeasible"],
+        "chosen": search["chosen"],
+        "params": train["params"],
+        "epochs": train["epochs"],
+        "test_accuracy": train["test_accuracy"]["each"][0],
+        "test_accuracy_mirrored": train["test_accuracy_mirrored"]["each"][0],
+    }
+
+
+def candidates_of(study: Path, count: int) -> list[Trial]:
+    """The search's choice, and members of its front evenly over its order (fastest first); `count` in all."""
+    with Store.read(study) as store:
+        choice, record, trials = store.choice, store.study, store.ledger()
+    assert isinstance(choice, Choice)
+    others = [t for t in front(trials, objective_of(record), record.profiles[0]) if t.number != choice.trial.number]
+    last = len(others) - 1
+    picked = sorted({round(i * last / max(1, count - 2)) for i in range(count - 1)}) if others else []
+    return [choice.trial, *(others[i] for i in picked)]
+
+
+@cache
+def judges_task(data_dir: str, images: int) -> Task:
+    return load_task(TaskSettings("fashion-mnist", data_dir=data_dir, search_images=images))
+
+
+def judged(data_dir: str, images: int, epochs: int, trial: Trial) -> float:
+    """Validation accuracy under the judge's training; runs in a worker process."""
+    task = judges_task(data_dir, images)
+    recipe = msgspec.structs.replace(recipe_from_name("brief", task, "cpu"), epochs=epochs)
+    candidate = Candidate(trial.candidate.architecture, recipe, "judge")
+    result = Evaluator(task, 0)(candidate, trial.cost)
+    if result.status != "complete":
+        raise RuntimeError(result.error)
+    return result.scores["val_accuracy"]
+
+
+def judge(folders: dict[str, Path], count: int, data_dir: str, images: int, epochs: int) -> dict[str, Any]:
+    """Every search's (error, latency) points under one training, and their hypervolume beside the worst of all of them."""
+    picked = {name: candidates_of(folder, count) for name, folder in folders.items()}
+    networks: dict[Architecture, Trial] = {t.candidate.architecture: t for ts in picked.values() for t in ts}
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
+        scores = dict(
+            zip(networks, pool.map(partial(judged, data_dir, images, epochs), networks.values()), strict=True)
+        )
+    points = {name: [(100 - scores[t.candidate.architecture], latency(t)) for t in ts] for name, ts in picked.items()}
+    everything = list(itertools.chain.from_iterable(points.values()))
+    reference = (max(error for error, _ in everything), max(ms for _, ms in everything))
+    return {
+        "images": images,
+        "epochs": epochs,
+        "reference": reference,
+        "points": points,
+        "hypervolume": {name: hypervolume(front, reference) for name, front in points.items()},
+    }
+
+
+def latency(trial: Trial) -> float:
+    """ms on the first target."""
+    return next(iter(trial.cost.latencies.values())).ms
+
+
+def hypervolume(points: list[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Share of the box between the origin and `reference` that points, both coordinates to be small, dominate."""
+    area, ceiling = 0.0, reference[1]
+    for error, ms in sorted(points):
+        if ms < ceiling:
+            area += max(0.0, reference[0] - error) * (ceiling - ms)
+            ceiling = ms
+    return area / (reference[0] * reference[1])
+
+
+def by_method(runs: list[dict[str, Any]], hypervolumes: dict[str, float]) -> dict[str, Any]:
+    rows = {}
+    for method in dict.fromkeys(run["method"] for run in runs):
+        mine = [run for run in runs if run["method"] == method]
+        columns = {
+            key: [run[key] for run in mine]
+            for key in ("test_accuracy", "params", "trials", "search_seconds", "train_seconds")
+        }
+        columns["hypervolume"] = [hypervolumes[f"{method}-{run['seed']}"] for run in mine]
+        columns["latency_ms"] = [run["chosen"]["latency"]["ms"] for run in mine]
+        rows[method] = {
+            key: {"mean": statistics.fmean(v), "std": statistics.stdev(v) if len(v) > 1 else 0.0, "each": v}
+            for key, v in columns.items()
+        }
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=["gnas", "random", "nsga2"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--search", type=float, default=2.5, help="minutes of a search")
+    parser.add_argument("--train", type=float, default=6.5, help="minutes of a final training")
+    parser.add_argument("--front", type=int, default=3, help="networks of each search that are judged")
+    parser.add_argument("--images", type=int, default=5000, help="of the judge's trainings")
+    parser.add_argument("--epochs", type=int, default=4, help="of the judge's trainings")
+    parser.add_argument("--data-dir", default=os.environ.get("EDGENAS_DATA", "~/.cache/edgenas/data"))
+    parser.add_argument("--folder", type=Path, default=Path("studies/methods"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    a = parser.parse_args()
+    runs, folders = [], {}
+    for method, seed in itertools.product(a.methods, range(a.seeds)):
+        name = f"{method}-{seed}"
+        folders[name] = a.folder / name
+        run = partial(search_and_train, folders[name], method, seed, (a.search, a.train), a.data_dir)
+        runs.append(step(a.folder / f"{name}.json", name, run, CPU))
+        sys.stderr.write(f"{name}: test accuracy {runs[-1]['test_accuracy']:.2f} %\n")
+
+    def result() -> dict[str, Any]:
+        verdict = judge(folders, a.front, a.data_dir, a.images, a.epochs)
+        rows = by_method(runs, verdict["hypervolume"])
+        minutes = {"search": a.search, "train": a.train}
+        return {"data": "fashion-mnist", "minutes": minutes, "methods": rows, "runs": runs, "judge": verdict}
+
+    path = a.out / "methods.json"
+    path.unlink(missing_ok=True)
+    step(path, "methods", result, CPU)
+    sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()
