@@ -1,6 +1,6 @@
 """Search methods at an equal budget on Fashion-MNIST: what a user gets from each in the same minutes.
 
-    python -m benchmarks.methods [--search 2.5] [--train 6.5] [--seeds 3] [--data-dir DIR] [--methods gnas random ...]
+    python -m benchmarks.methods [--search 3] [--train 6.5] [--data-dir DIR] [--methods gnas:3 random:3 ...]     (method:seeds)
 
 For every method and seed `edgenas search --method M --seed S --budget MINUTES` and `edgenas train --seeds 1 --budget MINUTES`,
 with all else equal. Then a judge: the choice of every search and members of its front, evenly over its latencies, are trained
@@ -125,6 +125,12 @@ def hypervolume(points: list[tuple[float, float]], reference: tuple[float, float
     return area / (reference[0] * reference[1])
 
 
+def rounds(methods: list[str]) -> list[tuple[str, int]]:
+    """From ["gnas:2", "random:1"]: every method with seed 0, then those that have a seed 1, and so on."""
+    counts = {name: int(count or 1) for name, _, count in (method.partition(":") for method in methods)}
+    return [(name, seed) for seed in range(max(counts.values())) for name, count in counts.items() if seed < count]
+
+
 def by_method(runs: list[dict[str, Any]], hypervolumes: dict[str, float]) -> dict[str, Any]:
     rows = {}
     for method in dict.fromkeys(run["method"] for run in runs):
@@ -144,9 +150,10 @@ def by_method(runs: list[dict[str, Any]], hypervolumes: dict[str, float]) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=["gnas", "random", "nsga2"])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--search", type=float, default=2.5, help="minutes of a search")
+    parser.add_argument(
+        "--methods", nargs="+", default=["gnas:3", "random:3", "nsga2:3", "trgnas:1"], help="method:seeds"
+    )
+    parser.add_argument("--search", type=float, default=3.0, help="minutes of a search")
     parser.add_argument("--train", type=float, default=6.5, help="minutes of a final training")
     parser.add_argument("--front", type=int, default=3, help="networks of each search that are judged")
     parser.add_argument("--images", type=int, default=5000, help="of the judge's trainings")
@@ -156,7 +163,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     a = parser.parse_args()
     runs, folders = [], {}
-    for method, seed in itertools.product(a.methods, range(a.seeds)):
+    for method, seed in rounds(a.methods):
         name = f"{method}-{seed}"
         folders[name] = a.folder / name
         run = partial(search_and_train, folders[name], method, seed, (a.search, a.train), a.data_dir)

@@ -87,9 +87,15 @@ class RayExecutor:
             candidate = self.running.pop(reference)
             try:
                 trials.append(self.ray.get(reference))
+            except (
+                self.ray.exceptions.RayTaskError
+            ) as error:  # not the candidate's fault: those come back as failed trials
+                raise EdgenasError(
+                    f"--ray: a node could not train ({_last_line(error)}): install this edgenas and its dependencies on every node"
+                ) from error
             except self.ray.exceptions.RayError as error:
-                reason = str(error).strip().splitlines()[0]
-                trials.append(self.desk.lost(candidate, f"lost {ATTEMPTS} times on the cluster: {reason}"))
+                lost = f"lost {ATTEMPTS} times on the cluster: {_last_line(error)}"
+                trials.append(self.desk.lost(candidate, lost))
         return trials
 
 
@@ -97,6 +103,11 @@ def evaluate(data: list[Any], candidate: Candidate, cost: Cost) -> Trial:
     """One Ray task. `data` holds a reference: inside a list Ray does not fetch it anew for every task."""
     keep_freed_memory()
     return _evaluator(data[0])(candidate, cost)
+
+
+def _last_line(error: Exception) -> str:
+    """Of a traceback that came from afar: what went wrong."""
+    return str(error).strip().splitlines()[-1]
 
 
 @functools.lru_cache(maxsize=1)

@@ -45,6 +45,7 @@ STUDY = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, {})
 def cluster() -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    os.environ["PYTHONPATH"] = ENVIRONMENT["PYTHONPATH"]  # the nodes': they inherit ours
     pytest.importorskip("ray", reason="needs the extra `ray`")
     from ray.cluster_utils import Cluster
 
@@ -137,6 +138,16 @@ def kill_one_ray_worker() -> bool:
             os.kill(int(process.name), signal.SIGKILL)
             return True
     return False
+
+
+def test_a_node_that_cannot_import_us_is_one_line(tmp_path: Path, cluster: Any, digits: Task) -> None:
+    def without_us(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'edgenas'")
+
+    with RayExecutor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
+        executor.task = executor.ray.remote(without_us)
+        with pytest.raises(EdgenasError, match=r"No module named 'edgenas'.*: install this edgenas"):
+            ledger(tmp_path, executor)
 
 
 def test_no_cluster_is_one_line() -> None:
