@@ -104,6 +104,16 @@ def judge(folders: dict[str, Path], count: int, data_dir: str, images: int, epoc
     return {
         "images": images,
         "epochs": epochs,
+        "networks": [
+            {
+                "architecture": msgspec.to_builtins(trial.candidate.architecture),
+                "val_accuracy": scores[trial.candidate.architecture],
+                "params": trial.cost.params,
+                "macs": trial.cost.macs,
+                "latency_ms": latency(trial),
+            }
+            for trial in networks.values()
+        ],
         "reference": reference,
         "points": points,
         "hypervolume": {name: hypervolume(front, reference) for name, front in points.items()},

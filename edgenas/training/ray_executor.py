@@ -87,11 +87,9 @@ class RayExecutor:
             candidate = self.running.pop(reference)
             try:
                 trials.append(self.ray.get(reference))
-            except (
-                self.ray.exceptions.RayTaskError
-            ) as error:  # not the candidate's fault: those come back as failed trials
+            except self.ray.exceptions.RayTaskError as error:  # no candidate's fault: those come back as failed trials
                 raise EdgenasError(
-                    f"--ray: a node could not train ({_last_line(error)}): install this edgenas and its dependencies on every node"
+                    f"--ray: a node could not train ({_last_line(error)}): install this edgenas with its dependencies on it"
                 ) from error
             except self.ray.exceptions.RayError as error:
                 lost = f"lost {ATTEMPTS} times on the cluster: {_last_line(error)}"
