@@ -102,6 +102,11 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
         say(f"{jobs[0].recipe.epochs} epochs each")
         with RunsView(len(jobs)) as view:
             runs = final_runs(jobs, pool, store, lambda run: view.show(run_line(run, task.metric)))
+    key = trial.candidate.key
+    key = f"{key}:{asked.data}" if asked.from_trained else key
+    before = store.get("final", key, FinalTraining)
+    if before is not None and before.runs == runs:
+        return before  # with the seconds that it took
     final = FinalTraining(
         trial=trial.number or 0,
         architecture=architecture,
@@ -114,8 +119,7 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
         runs=runs,
         seconds=time.monotonic() - asked.started,
     )
-    key = trial.candidate.key
-    store.put("final", f"{key}:{asked.data}" if asked.from_trained else key, final)
+    store.put("final", key, final)
     return final
 
 

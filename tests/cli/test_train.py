@@ -61,11 +61,7 @@ def test_seeds_are_trained_once_and_their_weights_give_the_reported_scores(study
     assert again["accuracy"] == final.runs[1].test["accuracy"]
 
     more = train(str(study), "--seeds", "2", "--epochs", "2")
-    with Store.read(study) as store:
-        kept = store.get("final", candidate().key, FinalTraining)
-    assert kept is not None
-    assert kept.runs == final.runs  # the seconds too: nothing was trained again
-    assert more["test_accuracy"] == first["test_accuracy"]
+    assert more == first  # the seconds too: nothing was trained again
 
 
 @pytest.mark.parametrize(
