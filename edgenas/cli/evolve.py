@@ -121,12 +121,10 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
 
 
 def _supernet_recipe(task: Task, device: str, epochs: int) -> Recipe:
-    """On a CPU with all cores as threads, for nothing else runs meanwhile; written into the study, so that it repeats."""
-    from edgenas.training.executors import local_devices
-    from edgenas.training.recipes import recipe_from_name
+    """All cores train the supernet: nothing else runs meanwhile."""
+    from edgenas.training.recipes import recipe_from_name, with_free_cores
 
-    recipe = recipe_from_name("supernet", task, device, epochs)
-    return msgspec.structs.replace(recipe, threads=len(local_devices(device))) if device == "cpu" else recipe
+    return with_free_cores(recipe_from_name("supernet", task, device, epochs), device)
 
 
 def _epochs_for(task: Task, supernet: SupernetRules, preset: int) -> int:

@@ -15,9 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from edgenas.cli.output import say
+from edgenas.methods import LADDER
 from edgenas.records import ChainArchitecture, Decision, Study, Trial
 
-LADDER = ("depth", "width", "ops", "kernels")
 FROM_STORE_S = 0.05  # a trial that came sooner was not trained now: it says nothing about the pace
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 

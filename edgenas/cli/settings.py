@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import msgspec
 
 from edgenas import __version__
 from edgenas.architectures.chain import ChainSpace
+from edgenas.cli.about import version_of
 from edgenas.errors import EdgenasError
 from edgenas.methods.baselines import BaselineRules
 from edgenas.methods.gnas import GnasRules
@@ -190,12 +190,5 @@ def default_folder(study: Study) -> Path:
 def versions() -> dict[str, str]:
     """Versions that a study's numbers were made with."""
     names = ("torch", "torchvision", "numpy", "onnxruntime-gpu", "onnxruntime")
-    installed = {name: _version(name) for name in names}
+    installed = {name: version_of(name) for name in names}
     return {"edgenas": __version__, "python": sys.version.split()[0], **{n: v for n, v in installed.items() if v}}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

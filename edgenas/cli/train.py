@@ -196,14 +196,10 @@ def jobs_for(
 
 
 def recipe_for(asked: Asked, name: str, task: Task, device: str) -> Recipe:
-    """The named recipe, gentler from trained weights; its threads are written into it, so that it can be repeated."""
-    from edgenas.training.executors import local_devices
-    from edgenas.training.recipes import recipe_from_name
+    """The named recipe, gentler from trained weights."""
+    from edgenas.training.recipes import recipe_from_name, with_free_cores
 
-    recipe = recipe_from_name(name, task, device, asked.epochs)
-    if device == "cpu":  # fewer seeds than cores: the others help
-        threads = max(recipe.threads, len(local_devices(device)) // asked.seeds)
-        recipe = msgspec.structs.replace(recipe, threads=threads)
+    recipe = with_free_cores(recipe_from_name(name, task, device, asked.epochs), device, asked.seeds)
     return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained else recipe
 
 

@@ -6,12 +6,12 @@ All stop at an equal budget: the sum of epochs times bytes moved, which is what 
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.errors import LimitError, MissingExtraError, TrainingError
-from edgenas.methods import CONTROL, CostOf, Method
+from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.methods.ladder import Training, expense
 from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Decision, Limits, Record, Trial
 
@@ -72,9 +72,7 @@ def with_control(
     return choice
 
 
-def _spend(
-    candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf
-) -> Generator[Ask, tuple[Trial, ...], list[Trial]]:
+def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) -> Asking[list[Trial]]:
     """Ask for candidates one by one, the next ones being known, until the budget is spent."""
     planned: list[Candidate] = []
     spent = 0.0

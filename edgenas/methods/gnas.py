@@ -6,14 +6,14 @@ A candidate's epochs depend on the candidate (architecture-aware training).
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterable
 
 import msgspec
 
 from edgenas.architectures.chain import DENSE, ChainSpace
-from edgenas.methods import CostOf, Method
+from edgenas.methods import Asking, CostOf, Method
 from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
-from edgenas.records import Ask, Candidate, Choice, Embedding, Limits, Record, Trial
+from edgenas.records import Candidate, Choice, Embedding, Limits, Record, Trial
 
 
 class GnasRules(Record, frozen=True):
@@ -32,7 +32,7 @@ class GnasRules(Record, frozen=True):
     dims: tuple[int, ...] = (64, 128, 256, 512)  # sizes of an embedding
 
 
-Found = Generator[Ask, tuple[Trial, ...], tuple[Trial, int]]
+Found = Asking[tuple[Trial, int]]
 
 
 def gnas(
@@ -139,9 +139,7 @@ def choose_operations(ladder: Ladder, rules: GnasRules, macro: Trial) -> Found:
     return best, chain_of(best).width
 
 
-def choose_kernels(
-    ladder: Ladder, rules: GnasRules, mixed: Trial, width: int
-) -> Generator[Ask, tuple[Trial, ...], Trial]:
+def choose_kernels(ladder: Ladder, rules: GnasRules, mixed: Trial, width: int) -> Asking[Trial]:
     """GNAS, kernel phase: each layer once with a larger kernel, matched to the network that the operation phase left."""
     net = chain_of(mixed)
     budget = ladder.cost(net).params + rules.micro_slack
@@ -166,7 +164,7 @@ def choose_kernels(
     return best
 
 
-def choose_embedding(ladder: Ladder, rules: GnasRules, best: Trial) -> Generator[Ask, tuple[Trial, ...], Trial]:
+def choose_embedding(ladder: Ladder, rules: GnasRules, best: Trial) -> Asking[Trial]:
     """Recognisers only: the same network with embeddings of other sizes. A tie goes to the smaller: cheaper galleries."""
     head = chain_of(best).head
     if not isinstance(head, Embedding):
@@ -179,7 +177,7 @@ def choose_embedding(ladder: Ladder, rules: GnasRules, best: Trial) -> Generator
     return best
 
 
-def _keep_if_better(ladder: Ladder, trial: Trial, best: Trial, change: str) -> Generator[Ask, tuple[Trial, ...], Trial]:
+def _keep_if_better(ladder: Ladder, trial: Trial, best: Trial, change: str) -> Asking[Trial]:
     gain = ladder.gain(trial, best)
     keep = gain > TOLERANCE and (yield from ladder.confirm(trial, best))
     ladder.decide(trial, "accept" if keep else "reject", f"{change}, {gain:+.2f} points", best)
@@ -197,7 +195,7 @@ def _deeper(ladder: Ladder, rules: GnasRules, depth: int) -> tuple[Candidate, ..
     return tuple(_rung(ladder, rules, later, width) for later, width in widths if width is not None)
 
 
-def _width_within_limits(ladder: Ladder, rules: GnasRules, depth: int) -> Generator[Ask, tuple[Trial, ...], int | None]:
+def _width_within_limits(ladder: Ladder, rules: GnasRules, depth: int) -> Asking[int | None]:
     """W(depth). Where the widest network breaks a limit it is put on record first, as one infeasible trial."""
     width = ladder.widest(depth)
     if width != ladder.space.max_width:
@@ -206,5 +204,5 @@ def _width_within_limits(ladder: Ladder, rules: GnasRules, depth: int) -> Genera
     return width
 
 
-def _present(candidates: Generator[Candidate | None, None, None]) -> tuple[Candidate, ...]:
+def _present(candidates: Iterable[Candidate | None]) -> tuple[Candidate, ...]:
     return tuple(candidate for candidate in candidates if candidate is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import LimitError, TrainingError
-from edgenas.methods import CostOf
+from edgenas.methods import Asking, CostOf
 from edgenas.records import (
     Ask,
     Candidate,
@@ -28,7 +28,6 @@ from edgenas.records import (
 TOLERANCE = 1e-9  # accuracies are percent with two or three decimals
 LOOKAHEAD = 8  # rungs that are offered to idle workers before the current one is judged
 Policy = Literal["gnas", "fixed", "gpu-seconds"]
-Asking = Generator[Ask, tuple[Trial, ...], Trial]
 
 
 class Training(Record, frozen=True):
@@ -81,7 +80,7 @@ class Ladder:
     def candidate(self, architecture: ChainArchitecture, phase: str, epochs: int) -> Candidate:
         return Candidate(architecture, self.training.recipe_for(epochs, self.cost(architecture)), phase)
 
-    def ask(self, candidate: Candidate, likely: Iterable[Candidate] = ()) -> Asking:
+    def ask(self, candidate: Candidate, likely: Iterable[Candidate] = ()) -> Asking[Trial]:
         """The trial of one candidate; `likely` are the next if this one changes nothing."""
         (trial,) = yield Ask((candidate,), tuple(likely), self.told())
         return trial
@@ -130,7 +129,7 @@ class Ladder:
             return False
         return one.scores[low] <= other.scores[high] and other.scores[low] <= one.scores[high]
 
-    def confirm(self, trial: Trial, best: Trial) -> Generator[Ask, tuple[Trial, ...], bool]:
+    def confirm(self, trial: Trial, best: Trial) -> Asking[bool]:
         """Repeat both with other seeds; true where the mean gain exceeds its standard error (always, with no repeats)."""
         if self.confirm_seeds < 1:
             return True

@@ -7,7 +7,6 @@ of one supernet, keeps the operations that those networks use, and refills from 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from typing import Literal, Protocol
 
 import numpy as np
@@ -25,7 +24,7 @@ from edgenas.architectures.subspace import (
     union,
 )
 from edgenas.errors import EdgenasError, LimitError, TrainingError
-from edgenas.methods import CONTROL, CostOf, Method
+from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.records import (
     Architecture,
     Ask,
@@ -267,9 +266,7 @@ def _nothing_in_band(plan: RoundPlan, band: tuple[float, float], economy: Econom
     )
 
 
-def _train_finals(
-    last: Round, rules: NseRules, recipe: Recipe, economy: Economy
-) -> Generator[Ask, tuple[Trial, ...], tuple[Trial, ...]]:
+def _train_finals(last: Round, rules: NseRules, recipe: Recipe, economy: Economy) -> Asking[tuple[Trial, ...]]:
     """The front first, by error, then the best of the rest around the target; channels scaled to the target."""
     rest = [network for network in last.networks if network.band != "cheap" and network not in last.survivors]
     ranked = [*sorted(last.survivors, key=_by_error), *sorted(rest, key=_by_error)][: rules.finals]
@@ -277,9 +274,7 @@ def _train_finals(
     return (yield from _ask(networks, recipe, "final"))
 
 
-def _train_control(
-    plan: RoundPlan, rules: NseRules, recipe: Recipe, economy: Economy
-) -> Generator[Ask, tuple[Trial, ...], tuple[Trial, ...]]:
+def _train_control(plan: RoundPlan, rules: NseRules, recipe: Recipe, economy: Economy) -> Asking[tuple[Trial, ...]]:
     """Random members of the whole space in the same band, scaled and trained in the same way."""
     whole = _whole_pool(plan.space)
     everything = RoundPlan(
@@ -294,9 +289,7 @@ def _train_control(
     return (yield from _ask([fitted(plan, ops, rules, economy) for ops in members], recipe, CONTROL))
 
 
-def _ask(
-    networks: list[MultiBranchArchitecture], recipe: Recipe, phase: str
-) -> Generator[Ask, tuple[Trial, ...], tuple[Trial, ...]]:
+def _ask(networks: list[MultiBranchArchitecture], recipe: Recipe, phase: str) -> Asking[tuple[Trial, ...]]:
     return (yield Ask(tuple(Candidate(network, recipe, phase) for network in dict.fromkeys(networks))))
 
 

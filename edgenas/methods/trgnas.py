@@ -6,12 +6,10 @@ tried with other operations and kernels.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 from edgenas.architectures.chain import DENSE, ChainSpace
-from edgenas.methods import CostOf, Method
+from edgenas.methods import Asking, CostOf, Method
 from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
-from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Limits, Record, Trial
+from edgenas.records import Candidate, ChainArchitecture, Choice, Limits, Record, Trial
 
 
 class TrgnasRules(Record, frozen=True):
@@ -22,9 +20,6 @@ class TrgnasRules(Record, frozen=True):
     depth_go_on: float = -0.15
     width_loss: float = 0.5  # below the depth phase's best
     micro_accept: float = 0.10
-
-
-Found = Generator[Ask, tuple[Trial, ...], Trial]
 
 
 def trgnas(
@@ -45,7 +40,7 @@ def trgnas(
     return Choice(best, {"depth": macro.depth, "width": macro.width, "epochs": rules.epochs}, ladder.told())
 
 
-def grow_depth(ladder: Ladder, rules: TrgnasRules) -> Found:
+def grow_depth(ladder: Ladder, rules: TrgnasRules) -> Asking[Trial]:
     """TRG-NAS, depth phase: accept from +0.25 on, look further down to -0.15, otherwise stop."""
     best: Trial | None = None
     for depth in range(ladder.space.min_depth, ladder.space.max_depth + 1):
@@ -73,7 +68,7 @@ def grow_depth(ladder: Ladder, rules: TrgnasRules) -> Found:
     return best
 
 
-def shrink_width(ladder: Ladder, rules: TrgnasRules, tall: Trial) -> Found:
+def shrink_width(ladder: Ladder, rules: TrgnasRules, tall: Trial) -> Asking[Trial]:
     """TRG-NAS, width phase: narrower while within 0.5 points of the depth phase's best; the first failure stops."""
     depth, step = chain_of(tall).depth, ladder.space.width_step
     widths = range(chain_of(tall).width - step, ladder.space.min_width - 1, -step)
@@ -90,7 +85,7 @@ def shrink_width(ladder: Ladder, rules: TrgnasRules, tall: Trial) -> Found:
     return slim
 
 
-def choose_operations_and_kernels(ladder: Ladder, rules: TrgnasRules, slim: Trial) -> Found:
+def choose_operations_and_kernels(ladder: Ladder, rules: TrgnasRules, slim: Trial) -> Asking[Trial]:
     """TRG-NAS, micro phases: dense operations, then kernels 5 and 7, in the first floor(2L/3) layers; a change is kept if it
     gains more than 0.10 points over the best so far."""
     net = chain_of(slim)

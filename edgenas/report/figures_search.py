@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edgenas.methods import LADDER
 from edgenas.records import Decision
 from edgenas.report.facts import Facts, Noise
 from edgenas.report.figure import Figure, View, level, score_words
@@ -15,7 +16,6 @@ VERDICTS = {  # verdict: (colour, marker)
     "neutral": ("$muted", "circle-open"),
     "reject": ("$warn", "x-thin"),
 }
-LADDERS = ("depth", "width", "ops", "kernels")
 
 
 def ladder_figure(facts: Facts, phase: str) -> Figure | None:
@@ -147,7 +147,7 @@ def _noise_words(facts: Facts, noise: Noise | None, decided: Sequence[Decision])
 
 def timeline_figure(facts: Facts) -> Figure | None:
     """Score of every trial in decision order and the best so far, for methods that climb no ladder."""
-    trials = [t for t in facts.complete if t.candidate.phase not in LADDERS]
+    trials = [t for t in facts.complete if t.candidate.phase not in LADDER]
     if not trials:
         return None
     best: list[float] = []

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from edgenas.errors import EdgenasError
 from edgenas.records import Recipe, Record
 from edgenas.store import read_toml
 from edgenas.tasks import Task
+from edgenas.training.executors import local_devices
 
 FOLDER = Path(__file__).parent / "recipes"
 LEAST_STEPS = 32  # per epoch: small sets get a smaller batch rather than fewer steps
@@ -92,6 +95,13 @@ def recipe_from_file(file: RecipeFile, name: str, task: Task, device: str, epoch
         loss=file.loss or task.default_loss,
         settings=file.settings,
     )
+
+
+def with_free_cores(recipe: Recipe, device: str, processes: int = 1) -> Recipe:
+    """On a CPU with the threads that so many trainings at once leave to each; in the recipe, so that it can be repeated."""
+    if device != "cpu":
+        return recipe
+    return msgspec.structs.replace(recipe, threads=max(recipe.threads, len(local_devices(device)) // processes))
 
 
 def fitting_batch(largest: int, images: int) -> int:

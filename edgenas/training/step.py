@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class Step:
         self.device = device
         self.parameters = [*network.parameters(), *self.loss.parameters()]
         self.rate = torch.tensor(recipe.lr, device=device)
-        self.optimizer = self._optimizer()
+        self.optimizer = sgd(self.parameters, recipe, self.rate if device.type == "cuda" else recipe.lr, fused=True)
         self.totals = torch.zeros(2, device=device)
         self.average = Average(network, recipe.ema) if recipe.ema is not None else None
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -92,20 +93,21 @@ class Step:
             for slots in self.optimizer.state.values():
                 slots["momentum_buffer"].zero_()  # a zero buffer and no buffer make the same first step
 
-    def _optimizer(self) -> torch.optim.SGD:
-        decayed = [p for p in self.parameters if self.recipe.decay_norm_and_bias or p.ndim > 1]
-        plain = [p for p in self.parameters if not (self.recipe.decay_norm_and_bias or p.ndim > 1)]
-        groups = [
-            {"params": decayed, "weight_decay": self.recipe.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        return torch.optim.SGD(
-            [group for group in groups if group["params"]],
-            lr=self.rate if self.device.type == "cuda" else self.recipe.lr,
-            momentum=self.recipe.momentum,
-            nesterov=self.recipe.nesterov,
-            fused=True,
-        )
+
+def sgd(
+    parameters: Sequence[nn.Parameter], recipe: Recipe, lr: float | Tensor, *, fused: bool = False
+) -> torch.optim.SGD:
+    """The recipe's optimiser; norms and biases decay only where the recipe says so."""
+    decayed = [p for p in parameters if recipe.decay_norm_and_bias or p.ndim > 1]
+    plain = [p for p in parameters if not (recipe.decay_norm_and_bias or p.ndim > 1)]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        fused=fused,
+    )
 
 
 class Average:

@@ -20,6 +20,7 @@ from edgenas.tasks import Split, Task
 from edgenas.tasks.splits import split_off
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.schedule import learning_rates
+from edgenas.training.step import sgd
 from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, expected_cost
 
 
@@ -61,7 +62,7 @@ class SupernetTraining:
         self.supernet: Supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learned = nn.ModuleDict({"supernet": self.supernet, "loss": self.loss})
         self.cells = [FitnessOfCell(kind, ops) for kind, ops in zip(plan.space.kinds, plan.subspace, strict=True)]
-        self.optimizer = self._sgd()
+        self.optimizer = sgd(list(self.learned.parameters()), rules.recipe, rules.recipe.lr)
         self.adam = torch.optim.Adam([cell.alphas for cell in self.cells], rules.fitness_lr, (0.0, 0.999))
         self.generator = torch.Generator(device).manual_seed(self._seed(0))
         self.augmentation = Augmentation(data.weights, rules.recipe, self.generator)
@@ -144,19 +145,6 @@ class SupernetTraining:
             self.cells, without_unfit(self.plan, self.fitness(), self.rules.drop_below), strict=True
         ):
             cell.alive = [alpha is not None for alpha in alphas]
-
-    def _sgd(self) -> torch.optim.SGD:
-        recipe, parameters = self.rules.recipe, list(self.learned.parameters())
-        everything = recipe.decay_norm_and_bias
-        decayed = [p for p in parameters if everything or p.ndim > 1]
-        plain = [p for p in parameters if not (everything or p.ndim > 1)]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        return torch.optim.SGD(
-            [group for group in groups if group["params"]],
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-        )
 
     def _seed(self, epoch: int) -> int:
         return int(digest(self.plan.seed, self.plan.number, epoch)[:12], 16)
