@@ -12,7 +12,6 @@ Result: benchmarks/results/methods.json.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import statistics
 import sys
@@ -29,6 +28,7 @@ import torch
 from benchmarks.steps import edgenas, step
 from edgenas.records import Architecture, Candidate, Choice, Trial
 from edgenas.report.front import front, objective_of
+from edgenas.report.hypervolume import hypervolumes
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
@@ -91,7 +91,7 @@ def judged(data_dir: str, images: int, epochs: int, trial: Trial) -> float:
 
 
 def judge(folders: dict[str, Path], count: int, data_dir: str, images: int, epochs: int) -> dict[str, Any]:
-    """Every search's (error, latency) points under one training, and their hypervolume beside the worst of all of them."""
+    """Every search's (error, latency) points under one training, and their hypervolumes."""
     picked = {name: candidates_of(folder, count) for name, folder in folders.items()}
     networks: dict[Architecture, Trial] = {t.candidate.architecture: t for ts in picked.values() for t in ts}
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
@@ -99,8 +99,6 @@ def judge(folders: dict[str, Path], count: int, data_dir: str, images: int, epoc
             zip(networks, pool.map(partial(judged, data_dir, images, epochs), networks.values()), strict=True)
         )
     points = {name: [(100 - scores[t.candidate.architecture], latency(t)) for t in ts] for name, ts in picked.items()}
-    everything = list(itertools.chain.from_iterable(points.values()))
-    reference = (max(error for error, _ in everything), max(ms for _, ms in everything))
     return {
         "images": images,
         "epochs": epochs,
@@ -114,25 +112,14 @@ def judge(folders: dict[str, Path], count: int, data_dir: str, images: int, epoc
             }
             for trial in networks.values()
         ],
-        "reference": reference,
         "points": points,
-        "hypervolume": {name: hypervolume(front, reference) for name, front in points.items()},
+        "hypervolume": hypervolumes(points),
     }
 
 
 def latency(trial: Trial) -> float:
     """ms on the first target."""
     return next(iter(trial.cost.latencies.values())).ms
-
-
-def hypervolume(points: list[tuple[float, float]], reference: tuple[float, float]) -> float:
-    """Share of the box between the origin and `reference` that points, both coordinates to be small, dominate."""
-    area, ceiling = 0.0, reference[1]
-    for error, ms in sorted(points):
-        if ms < ceiling:
-            area += max(0.0, reference[0] - error) * (ceiling - ms)
-            ceiling = ms
-    return area / (reference[0] * reference[1])
 
 
 def rounds(methods: list[str]) -> list[tuple[str, int]]:

@@ -44,6 +44,9 @@ def front_text(document: dict[str, Any]) -> str:
             ("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"),
             [_row(item, None) for item in document["control"]],
         )
+    if document.get("hypervolume"):
+        shares = ", ".join(f"{name} {share:.3f}" for name, share in document["hypervolume"].items())
+        text += f"\n\nhypervolume of (error, latency), 1 at most: {shares}"
     if "serving_set" in document:
         numbers = ", ".join(map(str, document["serving_set"]["trials"]))
         text += f"\n\nserves all targets within {document['serving_set']['tolerance']} points: trial {numbers}"

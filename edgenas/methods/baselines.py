@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 Sampler = Literal["nsga2", "tpe"]
 DRAWS = 10_000  # random members looked at before a limit is called unreachable
+PROPOSALS = (
+    20  # of a sampler for each network that may be trained: it may propose what it has seen, or what breaks a limit
+)
 
 
 class BaselineRules(Record, frozen=True):
-    """How much a baseline may spend: `trials`, or `budget` (epochs x bytes moved) where that is set, whichever ends first."""
+    """What a baseline may spend: `trials` trained, or `budget` (epochs x bytes moved) where that is set, whichever ends first."""
 
     trials: int = 24
     epochs: int = 10
@@ -76,7 +79,7 @@ def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) 
     """Ask for candidates one by one, the next ones being known, until the budget is spent."""
     planned: list[Candidate] = []
     spent = 0.0
-    while len(planned) < rules.trials and (rules.budget is None or spent < rules.budget):
+    while _unspent(rules, len(planned), spent):
         candidate = next(candidates)
         planned.append(candidate)
         spent += candidate.recipe.epochs * cost(candidate.architecture).bytes_moved
@@ -141,10 +144,12 @@ def optuna_search(
     else:
         chosen = optuna.samplers.TPESampler(seed=seed, n_startup_trials=rules.population)
     study = optuna.create_study(directions=["minimize"] * 3, sampler=chosen)
-    trials: list[Trial] = []
+    trained: dict[str, Trial] = {}  # what breaks a limit, or was proposed before, costs nothing
+    proposals = 0
     spent = 0.0
-    while len(trials) < rules.trials and (rules.budget is None or spent < rules.budget):
-        asked = [study.ask() for _ in range(min(rules.population, rules.trials - len(trials)))]
+    while _unspent(rules, len(trained), spent) and proposals < PROPOSALS * rules.trials:
+        asked = [study.ask() for _ in range(min(rules.population, rules.trials - len(trained)))]
+        proposals += len(asked)
         nets = [_suggested(space, suggestion) for suggestion in asked]
         answers = yield Ask(tuple(Candidate(n, training.recipe_for(rules.epochs, cost(n)), sampler) for n in nets))
         for suggestion, trial in zip(asked, answers, strict=True):
@@ -152,9 +157,14 @@ def optuna_search(
             latency, params = expense(trial.cost)
             error = 100.0 - trial.scores[objective] if trial.status == "complete" else 100.0
             study.tell(suggestion, [error, latency, float(params)])
-        trials += answers
-        spent += sum(work(trial) for trial in answers)
-    return _best(trials, objective)
+            if trial.status != "infeasible" and trial.candidate.key not in trained:
+                trained[trial.candidate.key] = trial
+                spent += work(trial)
+    return _best(list(trained.values()), objective)
+
+
+def _unspent(rules: BaselineRules, trials: int, spent: float) -> bool:
+    return trials < rules.trials and (rules.budget is None or spent < rules.budget)
 
 
 def _suggested(space: ChainSpace, suggestion: OptunaTrial) -> ChainArchitecture:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from edgenas.methods import CONTROL
 from edgenas.records import Choice, Study, Trial
+from edgenas.report.hypervolume import hypervolumes
 
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
 
@@ -105,7 +106,17 @@ def summary(
         document["serving_set"] = {"tolerance": 0.5, "trials": [trial.number for trial in serving]}
     if control:
         document["control"] = [item(trial, study) for trial in front(control, objective, study.profiles[0])]
+        document["hypervolume"] = covered({"search": searched, "control": control}, objective, study.profiles[0])
     return document
+
+
+def covered(groups: Mapping[str, Sequence[Trial]], objective: str, profile: str) -> dict[str, float]:
+    """Hypervolume of each group's (error, latency); empty where a group has nothing to show."""
+    points = {
+        name: [(-t.scores[objective], _point(t, objective, profile)[1]) for t in trials if t.status == "complete"]
+        for name, trials in groups.items()
+    }
+    return hypervolumes(points) if all(points.values()) else {}
 
 
 def network_words(architecture: dict[str, Any]) -> str:

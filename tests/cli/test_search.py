@@ -79,6 +79,8 @@ def test_a_latency_limit_gives_another_network_within_it_and_trains_nothing_abov
 def test_random_control_spends_what_the_search_spent(searched: Path) -> None:
     document = edgenas_json(*SMALL, "--study", "control", "--control", "random", folder=searched)
     assert document["control"]
+    assert set(document["hypervolume"]) == {"search", "control"}
+    assert 0 < max(document["hypervolume"].values()) <= 1
     with Store.read(searched / "studies/control") as store:
         spent = {True: 0.0, False: 0.0}
         for trial in store.ledger():

@@ -48,6 +48,12 @@ def test_what_is_over_a_limit_is_never_trained_and_never_chosen(name: str) -> No
     assert {t.status for t in trials if t.cost.params > 20_000} <= {"infeasible"}
 
 
+@pytest.mark.parametrize("name", ["random", "nsga2", "tpe"])
+def test_baselines_train_as_many_networks_as_they_may_and_none_twice(name: str) -> None:
+    _, trials, _ = play(METHODS[name](LIMITS), score, cost_without_device, LIMITS)
+    assert len({t.candidate.key for t in trials if t.status == "complete"}) == FEW.trials
+
+
 @every_method
 def test_the_same_answers_lead_to_the_same_decisions(name: str) -> None:
     assert play(METHODS[name](LIMITS), score, cost_without_device, LIMITS) == play(
