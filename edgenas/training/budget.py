@@ -44,7 +44,7 @@ class Budget(Record, frozen=True):
 
 def rehearse(method: Method, cost: Costs, objective: str) -> tuple[Candidate, ...]:
     """All candidates that the method would have trained where each is better than the last, as long as ACCEPTED says."""
-    asked: list[Candidate] = []
+    asked: dict[str, Candidate] = {}
     phases: Counter[str] = Counter()
     score = 20.0
     try:
@@ -61,10 +61,10 @@ def rehearse(method: Method, cost: Costs, objective: str) -> tuple[Candidate, ..
                 score += 0.5 if better else 0.0
                 scores = {objective: score if better else score - 1.0, "train_accuracy": 0.0}
                 answers.append(Trial(candidate, "complete", known, 0, scores))
-                asked.append(candidate)
+                asked[candidate.key] = candidate  # what was asked before costs nothing
             ask = method.send(tuple(answers))
     except StopIteration:
-        return tuple(asked)
+        return tuple(asked.values())
 
 
 @dataclass(frozen=True)
