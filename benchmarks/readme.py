@@ -13,7 +13,8 @@ FOLDER = Path(__file__).parent
 INTRODUCTION = """# Benchmarks
 
 Written by `python -m benchmarks.readme` from `results/*.json`, which hold device, versions, n and the raw samples.
-`make bench` and `make bench-gpu` make the results; `python -m benchmarks.search policies|corners` the two experiments.
+`make bench` and `make bench-gpu` make the results; `python -m benchmarks.search policies|corners` and `python -m` of
+`benchmarks.methods`, `benchmarks.executors` and `benchmarks.zero_cost` the others.
 """
 
 
@@ -29,6 +30,12 @@ def write_readme(results: Path = FOLDER / "results") -> None:
             parts.append(policies_table(result))
         elif name == "corners":
             parts.append(corners_table(result))
+        elif name == "methods":
+            parts.append(methods_table(result))
+        elif name == "executors":
+            parts.append(executors_table(result))
+        elif name == "zero-cost":
+            parts.append(zero_cost_table(result))
     (FOLDER / "README.md").write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -92,6 +99,61 @@ def corners_table(result: dict[str, Any]) -> str:
         f"epochs, lr {result['lr']:g} at batch {result['batch_size']}; validation accuracy, %\n\n"
         + "\n".join(rows)
         + "\n"
+    )
+
+
+def methods_table(result: dict[str, Any]) -> str:
+    def cell(values: dict[str, Any], digits: int) -> str:
+        spread = f" +- {values['std']:.{digits}f}" if len(values["each"]) > 1 else ""
+        return f"{values['mean']:,.{digits}f}{spread}"
+
+    rows = [
+        "| method | seeds | test accuracy, % | params | networks trained | latency, ms | hypervolume | search, s | training, s |",
+        "|---" * 9 + "|",
+    ]
+    for method, row in result["methods"].items():
+        cells = [
+            cell(row[key], digits)
+            for key, digits in (
+                ("test_accuracy", 2),
+                ("params", 0),
+                ("trials", 0),
+                ("latency_ms", 3),
+                ("hypervolume", 3),
+                ("search_seconds", 0),
+                ("train_seconds", 0),
+            )
+        ]
+        rows.append(f"| {method} | {len(row['params']['each'])} | " + " | ".join(cells) + " |")
+    judge, minutes = result["judge"], result["minutes"]
+    return (
+        f"## Search methods at an equal budget\n{about(result)}; {result['data']}, at most 50,000 parameters; search "
+        f"{minutes['search']:g} min, final training {minutes['train']:g} min; mean +- deviation; latency: datasheet, "
+        f"jetson-orin-nano; hypervolume: {len(judge['networks'])} front networks trained alike ({judge['images']} images, "
+        f"{judge['epochs']} epochs)\n\n" + "\n".join(rows) + "\n"
+    )
+
+
+def executors_table(result: dict[str, Any]) -> str:
+    rows = ["| executor | ms per candidate beyond its training | range |", "|---|---|---|"]
+    for name, median in result["median"].items():
+        each = [sample["overhead_ms"] for sample in result["samples"][name]]
+        rows.append(f"| {name} | {median['overhead_ms']:.1f} | {min(each):.1f} to {max(each):.1f} |")
+    return (
+        f"## What an executor adds\n{about(result)}; {result['data']}, {result['candidates']} candidates, median of "
+        f"{result['rounds']} rounds\n\n" + "\n".join(rows) + "\n"
+    )
+
+
+def zero_cost_table(result: dict[str, Any]) -> str:
+    figures = list(next(iter(result["sets"].values()))["kendall"])
+    rows = ["| networks | n | " + " | ".join(figures) + " |", "|---" * (2 + len(figures)) + "|"]
+    for name, ranked in result["sets"].items():
+        taus = " | ".join(f"{ranked['kendall'][figure]:.3f}" for figure in figures)
+        rows.append(f"| {name} | {ranked['networks']} | {taus} |")
+    return (
+        f"## Ranking without training\n{about(result)}; Kendall's tau with trained accuracy; NASWOT on noise, batch "
+        f"{result['batch']}, mean of {result['seeds']} initialisations\n\n" + "\n".join(rows) + "\n"
     )
 
 
