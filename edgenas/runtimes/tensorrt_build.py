@@ -47,6 +47,9 @@ def build(order: BuildOrder, trt: Any) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
     for flag in precision_flags(trt, order.precision):
         config.set_flag(flag)
+    # TensorRT rounds to TF32 by default; the golden self-test and the parity gate hold what FP32 computes.
+    if hasattr(trt.BuilderFlag, "TF32"):
+        config.clear_flag(trt.BuilderFlag.TF32)
     timing = Path(order.timing_cache)
     cache = config.create_timing_cache(timing.read_bytes() if timing.is_file() else b"")
     config.set_timing_cache(cache, ignore_mismatch=False)

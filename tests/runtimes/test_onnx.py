@@ -11,7 +11,7 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes
 from edgenas.runtimes.graph import onnx_from_workload
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx import open_runtime, wanted_providers
 
 MODEL = onnx_from_workload(
     workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8)), None
@@ -45,6 +45,11 @@ def test_a_provider_that_does_not_come_up_is_an_error_and_never_the_cpu() -> Non
     except EdgenasError as error:
         came_up = str(error)
     assert "cuda" in came_up.lower()
+
+
+def test_cuda_computes_in_fp32_and_not_in_tf32() -> None:
+    assert wanted_providers("cuda")[0] == ("CUDAExecutionProvider", {"use_tf32": "0"})
+    assert wanted_providers("cpu") == [("CPUExecutionProvider", {})]
 
 
 def test_wrong_inputs_are_named_with_what_the_model_takes() -> None:

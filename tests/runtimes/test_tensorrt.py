@@ -4,12 +4,17 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import msgspec
 import onnx
 import pytest
 
+from edgenas.architectures.chain import chain
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, MissingExtraError
+from edgenas.records import Classes
+from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.tensorrt import (
     BuildOrder,
     Gpu,
@@ -22,7 +27,7 @@ from edgenas.runtimes.tensorrt import (
     tensorrt_module,
     workspace_bytes,
 )
-from edgenas.runtimes.tensorrt_build import network_flags, precision_flags
+from edgenas.runtimes.tensorrt_build import build, network_flags, precision_flags
 from edgenas.runtimes.tensorrt_support import NEWEST_OPSET, unsupported
 from tests.digits_bundle import digits_bundle
 
@@ -74,6 +79,19 @@ def test_networks_are_strongly_typed_where_that_exists_and_flags_are_set_only_wh
     assert [precision_flags(trt, "fp16") for trt in (eight, ten, eleven)] == [["fp16"], [], []]
     assert [precision_flags(trt, "int8") for trt in (eight, ten, eleven)] == [["int8"], [], []]
     assert precision_flags(eight, "fp32") == []
+
+
+@pytest.mark.parametrize(("flags", "cleared"), [({"FP16": "fp16", "TF32": "tf32"}, ["tf32"]), ({}, [])])
+def test_engines_are_built_without_tf32_where_the_builder_has_it(tmp_path, flags, cleared):
+    workload = workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8))
+    onnx.save(onnx_from_workload(workload, None), tmp_path / "model.onnx")
+    trt = MagicMock(**vars(trt_like({"STRONGLY_TYPED": 1}, **flags)))  # the rest of TensorRT agrees with everything
+    trt.Builder().build_serialized_network.return_value = b"engine"
+    config = trt.Builder().create_builder_config()
+    config.get_timing_cache().serialize.return_value = b""
+    build(BuildOrder(str(tmp_path / "model.onnx"), str(tmp_path / "e"), str(tmp_path / "t"), "fp32", 1, 1), trt)
+    assert [call.args[0] for call in config.clear_flag.call_args_list] == cleared
+    assert (tmp_path / "e").read_bytes() == b"engine"
 
 
 def write_engine(folder: Path, sidecar: Sidecar, content: bytes) -> Path:
