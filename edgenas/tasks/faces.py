@@ -138,6 +138,7 @@ def _read(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tuple
     images = network_pixels(faces.images, size)
     if given:
         held = faces_from_path(root / "test")
+        _check_strangers(root, faces.names, held.names)
         test = Split(network_pixels(held.images, size, images.shape[-1]), held.labels)
         rest = np.arange(people)
     else:
@@ -148,6 +149,16 @@ def _read(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tuple
     chosen, rest = np.sort(order[: len(rest) // 4]), np.sort(order[len(rest) // 4 :])
     names = tuple(faces.names[person] for person in rest)
     return _of_people(images, faces.labels, rest), _of_people(images, faces.labels, chosen), test, names
+
+
+def _check_strangers(root: Path, train: tuple[str, ...], test: tuple[str, ...]) -> None:
+    """DataError where somebody is trained on and tested; the names in .rec sets are numbers, and say nothing."""
+    both = sorted(set(train) & set(test))
+    if both and not any((root / part / "train.rec").exists() for part in ("train", "test")):
+        some = ", ".join(both[:3]) + (", .." if len(both) > 3 else "")
+        raise DataError(
+            f"{root}: {len(both)} people are in train and in test ({some}): move each into one of them, or rename namesakes"
+        )
 
 
 def _of_people(images: NDArray[np.uint8], labels: NDArray[np.int64], people: NDArray[np.int64]) -> Split:

@@ -14,13 +14,14 @@ from edgenas.tasks.faces import network_pixels
 SMALL = {"people": 20.0, "each": 3.0}
 
 
-def write_people(root: Path, people: int, each: int = 3, colour: bool = False) -> Path:
+def write_people(root: Path, people: int, each: int = 3, colour: bool = False, prefix: str = "p") -> Path:
     rng = np.random.default_rng(0)
     for person in range(people):
-        (root / f"p{person:02d}").mkdir(parents=True)
+        folder = root / f"{prefix}{person:02d}"
+        folder.mkdir(parents=True)
         for number in range(each):
             shape = (92, 80, 3) if colour else (92, 80)
-            Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(root / f"p{person:02d}" / f"{number}.png")
+            Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{number}.png")
     return root
 
 
@@ -62,10 +63,18 @@ def test_people_of_a_folder_are_split_and_never_shared(tmp_path: Path) -> None:
 
 def test_given_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
     write_people(tmp_path / "train", 12, colour=True)
-    write_people(tmp_path / "test", 4)
+    write_people(tmp_path / "test", 4, prefix="other")
     task = load_task(TaskSettings(data=str(tmp_path), task="faces", image_size=56, settings={"far": 0.1}))
     assert [len(split) for split in (task.train, task.val, task.test)] == [27, 9, 12]
     assert task.test.images.shape[1:] == (56, 56, 3)
+
+
+def test_somebody_in_train_and_in_test_is_refused(tmp_path: Path) -> None:
+    write_people(tmp_path / "train", 12)
+    write_people(tmp_path / "test", 4)
+    with pytest.raises(DataError, match=r"4 people are in train and in test \(p00, p01, p02, \.\.\)") as caught:
+        load_task(TaskSettings(data=str(tmp_path), task="faces", settings={"far": 0.1}))
+    assert "\n" not in str(caught.value)
 
 
 def test_fewer_search_images_keep_every_person(tmp_path: Path) -> None:
