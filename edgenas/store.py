@@ -69,6 +69,7 @@ class Store:
         with contextlib.ExitStack() as undo:
             undo.callback(store.close)
             with one_line(folder), store._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")  # all of it or nothing, whenever this process is killed
                 if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                     for statement in TABLES.strip().split("\n"):
                         connection.execute(statement)
@@ -78,6 +79,14 @@ class Store:
             refuse_other_settings(folder, store.study, study)
             undo.pop_all()
         return store
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Is there a study? One that was killed while it was being made has no table yet."""
+        if not (folder / "study.db").is_file():
+            return False
+        with one_line(folder), contextlib.closing(_connect(folder)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
 
     @classmethod
     def write(cls, folder: Path) -> Store:

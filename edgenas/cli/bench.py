@@ -72,7 +72,7 @@ def _content(model: str | None) -> tuple[bytes, str]:
     """The ONNX file's bytes; a study stands for the network that it chose, with seeded random weights."""
     from edgenas.cli.studies import study_folder
     from edgenas.hardware.candidates import model_from_architecture
-    from edgenas.hardware.profile import profile_from_name
+    from edgenas.hardware.profile import profiles_of
     from edgenas.store import Store
 
     if model is not None and (model.endswith(".onnx") or Path(model).is_file()):
@@ -83,7 +83,7 @@ def _content(model: str | None) -> tuple[bytes, str]:
     folder = study_folder(model)
     with Store.read(folder) as store:
         choice = store.choice
-        profile = profile_from_name(store.study.profiles[0])
+        profile = profiles_of(store.study)[0]
     if choice is None:
         raise EdgenasError(f"{folder} has chosen no network yet: run the same `edgenas search` again to go on")
     content = model_from_architecture(choice.trial.candidate.architecture, profile)

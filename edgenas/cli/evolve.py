@@ -88,6 +88,10 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
     """Space, rules and supernet training for these settings, as written into the study."""
     from edgenas.training.supernet_training import SupernetRules
 
+    if settings.task == "faces":
+        raise EdgenasError(
+            "--method nse scores with other images of the people it trained on, which says nothing of faces: use gnas or trgnas"
+        )
     side = task.preprocessing.input_size
     if preset_name not in PRESETS:
         raise EdgenasError(f"preset {preset_name} is not one of nse: choose {', '.join(PRESETS)}")
@@ -98,9 +102,9 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
         preset.fitness_lr,
         calibration_batches=preset.calibration_batches,
     )
-    epochs = int(settings.rules.get("supernet_epochs", _epochs_for(task, supernet, preset.supernet_epochs)))
-    supernet = msgspec.structs.replace(supernet, recipe=msgspec.structs.replace(supernet.recipe, epochs=epochs))
     values = _rules_asked(settings, supernet)
+    epochs = int(values.get("supernet_epochs", _epochs_for(task, supernet, preset.supernet_epochs)))
+    supernet = msgspec.structs.replace(supernet, recipe=msgspec.structs.replace(supernet.recipe, epochs=epochs))
     rules = _changed(preset.rules, values)
     if settings.rounds is not None:
         rules = msgspec.structs.replace(rules, rounds=settings.rounds)
@@ -248,7 +252,10 @@ def _rules_asked(settings: SearchSettings, supernet: Record) -> dict[str, float]
     unknown = sorted(set(settings.rules) - set(known))
     if unknown:
         raise EdgenasError(f"[rules] {', '.join(unknown)}: method nse has no such rule; it has {', '.join(known)}")
-    return settings.rules
+    numbers = {name: value for name, value in settings.rules.items() if not isinstance(value, tuple)}
+    if len(numbers) < len(settings.rules):
+        raise EdgenasError("[rules]: every rule of nse is one number")
+    return numbers
 
 
 def _changed(record: R, values: dict[str, float]) -> R:

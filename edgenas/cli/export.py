@@ -85,7 +85,7 @@ def trained_from_store(store: Store, trial: int | None, target: str | None) -> T
     import msgspec
 
     from edgenas.export.release import Trained
-    from edgenas.hardware.profile import profile_from_name
+    from edgenas.hardware.profile import profile_from_name, profiles_of
     from edgenas.networks.weights import load_weights
     from edgenas.tasks import TaskSettings, load_task
 
@@ -98,7 +98,7 @@ def trained_from_store(store: Store, trial: int | None, target: str | None) -> T
     task = load_task(settings)
     if task.preprocessing.input_size != final.architecture.image_size:  # other data, of another size of its own
         task = load_task(msgspec.structs.replace(settings, image_size=final.architecture.image_size))
-    profile = profile_from_name(target or store.study.profiles[0])
+    profile = profile_from_name(target) if target else profiles_of(store.study)[0]
     return Trained(network, final.architecture, task, profile, final.data, final.recipe.fingerprint)
 
 

@@ -28,7 +28,7 @@ from edgenas.cli.settings import (
 from edgenas.cli.studies import ROOT
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
-from edgenas.hardware.profile import HOST_CPU, profile_from_name, resolved
+from edgenas.hardware.profile import HOST_CPU, profile_from_name, profiles_of, resolved
 from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, Sampler, optuna_search, random_search, with_control
 from edgenas.methods.gnas import GnasRules, gnas
@@ -58,6 +58,8 @@ class Where:
 
 def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     """Start, continue or just read a search; returns the document of cli.md."""
+    if where.ray is not None and where.workers is not None:
+        raise EdgenasError("--workers counts processes here, --ray takes a cluster's slots: give one of them")
     profiles = tuple(profile_from_name(name) for name in settings.target)
     for name, profile in zip(settings.target, profiles, strict=True):
         say(resolved(name, profile))
@@ -72,6 +74,7 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
         if settings.budget is not None:
             decided = within_budget(settings, profiles, where, decided)
         study = study_record(settings, profiles, bool(where.boards), decided)
+    profiles = profiles_of(study)
     say(f"study {folder}")
     with Store.create(folder, study) as store:
         return _search(store, profiles, where)
@@ -122,7 +125,7 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
         recipe_from_name(settings.recipe, task, device),
         settings.policy,
         fixed_epochs=preset.baseline.epochs,
-        epoch_scale=settings.epoch_scale or 1.0,
+        epoch_scale=1.0 if settings.epoch_scale is None else settings.epoch_scale,
     )
     if settings.method == "nse":
         evolution = decide_evolution(settings, name, task, device)
@@ -263,7 +266,7 @@ def _folder(name: str | None, asked: Study) -> Path:
 
 def _existing(folder: Path, asked: Study) -> Study | None:
     """The study on disk with these settings; None where there is none yet. Raises StudyError where it has others."""
-    if not (folder / "study.db").is_file():
+    if not Store.is_in(folder):
         return None
     with Store.read(folder) as store:
         there = store.study

@@ -61,7 +61,9 @@ def search(
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."
     ),
-    workers: int | None = typer.Option(None, help="Processes. Default: one per core, or one per GPU."),
+    workers: int | None = typer.Option(
+        None, min=0, help="Processes; 0: train in this one. Default: one per core, or one per GPU."
+    ),
     ray: str | None = typer.Option(None, help="A Ray cluster's address, or auto."),
     board: list[str] | None = typer.Option(None, help="http://.. or ssh://..: measure there; repeatable."),
     token_file: Path | None = typer.Option(None, help="The boards' token (also: EDGENAS_AGENT_TOKEN)."),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,50 +19,61 @@ from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Policy
 from edgenas.methods.nal import NalRules
 from edgenas.methods.trgnas import TrgnasRules
-from edgenas.records import HardwareProfile, Head, Limits, Precision, Record, Study, canonical_json
-from edgenas.store import read_toml
+from edgenas.records import HardwareProfile, Head, Limits, Precision, Record, Study, canonical_json, digest
+from edgenas.store import flat, read_toml
 
 MethodName = Literal["gnas", "trgnas", "nse", "nal", "random", "nsga2", "tpe"]
 PresetName = Literal["tiny", "t", "m", "trg"]
 Rules = GnasRules | TrgnasRules | BaselineRules | NalRules
+Whole = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+CHAINS = ("gnas", "trgnas", "random", "nsga2", "tpe")
+BOUNDS = ("min_depth", "max_depth", "min_width", "max_width", "width_step")
+METHODS_OF = {  # settings that only some methods heed
+    **dict.fromkeys((*BOUNDS, "policy"), CHAINS),
+    **dict.fromkeys(("confirm_seeds", "final_width"), ("gnas", "trgnas")),
+    **dict.fromkeys(("pool", "rounds"), ("nse",)),
+    "space": ("nal",),
+    "from_study": ("nse", "nal"),
+}
 
 
 class SearchSettings(Record, frozen=True):
     """Every setting that decides what a search does: the flags of `edgenas search`, and the keys of a project file."""
 
-    target: tuple[str, ...] = ("jetson",)
+    target: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("jetson",)
     data: str = "digits"
     data_dir: str | None = None
     task: Literal["classification", "faces"] = "classification"
     method: MethodName = "gnas"
     preset: PresetName | None = None
-    min_depth: int | None = None
-    max_depth: int | None = None
-    min_width: int | None = None
-    max_width: int | None = None
-    width_step: int | None = None
+    min_depth: Whole | None = None
+    max_depth: Whole | None = None
+    min_width: Whole | None = None
+    max_width: Whole | None = None
+    width_step: Whole | None = None
     recipe: str = "fast"
-    epoch_scale: float | None = None
-    search_images: int | None = None
-    budget: float | None = None
-    max_latency_ms: float | None = None
-    max_params: int | None = None
-    max_size_mb: float | None = None
-    max_memory_mb: float | None = None
-    max_energy_mj: float | None = None
+    epoch_scale: Positive | None = None
+    search_images: Whole | None = None
+    budget: Positive | None = None
+    max_latency_ms: Positive | None = None
+    max_params: Whole | None = None
+    max_size_mb: Positive | None = None
+    max_memory_mb: Positive | None = None
+    max_energy_mj: Positive | None = None
     policy: Policy = "gnas"
-    confirm_seeds: int = 0
+    confirm_seeds: Annotated[int, msgspec.Meta(ge=0)] = 0
     control: Literal["random"] | None = None
-    image_size: int | None = None
+    image_size: Annotated[int, msgspec.Meta(ge=8, le=512)] | None = None
     flip: bool | None = None
-    seed: int = 0
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     precision: Precision | None = None
     final_width: Literal["matched", "macro"] = "matched"
     pool: Literal[19, 27, 72] | None = None
-    rounds: int | None = None
+    rounds: Whole | None = None
     from_study: str | None = None
     space: Literal["nasbench101", "nasbench201", "darts"] | None = None
-    rules: dict[str, float] = {}
+    rules: dict[str, float | tuple[int, ...]] = {}
 
     @property
     def limits(self) -> Limits:
@@ -112,10 +124,24 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
         if isinstance(values.get("target"), str):
             values["target"] = [values["target"]]
     values |= {name: value for name, value in flags.items() if value is not None}
+    for name, value in flat(values).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise EdgenasError(f"{name.replace('_', '-')} {value}: give a number, or leave it out")
     try:
-        return msgspec.convert(values, type=SearchSettings)
+        settings = msgspec.convert(values, type=SearchSettings)
     except msgspec.ValidationError as error:
         raise EdgenasError(f"{file or 'settings'}: {error}: `edgenas search --help` lists what is possible") from error
+    refuse_unheeded(settings)
+    return settings
+
+
+def refuse_unheeded(settings: SearchSettings) -> None:
+    """Raise EdgenasError for a setting that the method would ignore."""
+    usual = SearchSettings()
+    for name, methods in METHODS_OF.items():
+        if settings.method not in methods and getattr(settings, name) != getattr(usual, name):
+            flag = "from" if name == "from_study" else name.replace("_", "-")
+            raise EdgenasError(f"--{flag} is for --method {', '.join(methods)}: leave it out with {settings.method}")
 
 
 def preset_of(settings: SearchSettings, on_gpu: bool) -> PresetName:
@@ -163,7 +189,10 @@ def study_record(
 ) -> Study:
     """The record that identifies a study: what was asked, and what that decided (space, rules, recipe, data)."""
     asked = msgspec.to_builtins(settings)
-    asked["target"] = [profile.name for profile in profiles]
+    asked["target"] = [  # a file is what it says, not what it is called
+        f"{profile.name} {digest(profile)[:8]}" if name.endswith(".toml") else profile.name
+        for name, profile in zip(settings.target, profiles, strict=True)
+    ]
     asked["boards"] = boards
     study = Study(
         method=settings.method,
@@ -173,7 +202,7 @@ def study_record(
         precision=settings.precision or profiles[0].precision,
         limits=settings.limits,
         seed=settings.seed,
-        settings={"asked": asked, **decided},
+        settings={"asked": asked, "profiles": profiles, **decided},
         versions=versions(),
     )
     return msgspec.json.decode(msgspec.json.encode(study), type=Study)  # as it will be read back: lists, no tuples
@@ -182,7 +211,7 @@ def study_record(
 def default_folder(study: Study) -> Path:
     """studies/<data>-<target>-<method>-<8 hex of all settings>: other settings make another study."""
     settings = hashlib.sha256(canonical_json(study.settings["asked"])).hexdigest()[:8]
-    data = Path(study.data).resolve().name if Path(study.data).is_dir() else study.data
+    data = Path(study.data).resolve().name if Path(study.data).exists() else study.data
     target = study.profiles[0] if len(study.profiles) == 1 else f"{study.profiles[0]}+{len(study.profiles) - 1}"
     return Path("studies") / f"{data}-{target}-{study.method}-{settings}"
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgenas.remote.client import Board
     from edgenas.store import Store
 
+MEASURED = "fp32"  # what boards measure candidates as
+
 
 def verify(
     study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
@@ -32,16 +34,21 @@ def verify(
     Example: edgenas verify studies/digits --board http://127.0.0.1:8765
     """
     from edgenas.cli.studies import study_folder
-    from edgenas.hardware.profile import profile_from_name
+    from edgenas.hardware.profile import profiles_of
     from edgenas.remote.boards import open_board
     from edgenas.store import Store
 
     folder = study_folder(study)
     with Store.read(folder) as store:
-        limits, profile = store.study.limits, profile_from_name(store.study.profiles[0])
+        limits, precision, profile = store.study.limits, store.study.precision, profiles_of(store.study)[0]
         finalists = _finalists(store, trial)
     there = open_board(board, token_file)
-    say(f"board {board}: {there.info()['device']['model']}")
+    info = there.info()
+    say(f"board {board}: {info['device']['model']}, {info['runtime']} {info['runtime_version']}, {MEASURED}")
+    if (info["runtime"], MEASURED) != (profile.runtime, precision):
+        say(
+            f"warning: the limits were set for {profile.runtime} in {precision}: another quantity than what is measured here"
+        )
     document = [_verified(finalist, there, profile, limits) for finalist in finalists]
     rows = [
         (
@@ -102,6 +109,8 @@ def _verified(trial: Trial, board: Board, profile: HardwareProfile, limits: Limi
         "predicted": searched.ms,
         "origin": searched.origin,
         "measured": {"median": ms["median"], "p90": ms["p90"], "energy_mj": energy},
+        "runtime": measurement.runtime,
+        "precision": measurement.precision,
         "status": measurement.status,
         "warnings": measurement.detail["warnings"],
         "limit": limits.latency_ms,

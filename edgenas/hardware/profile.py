@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from edgenas.errors import EdgenasError
-from edgenas.records import BYTES, HardwareProfile, Precision
+from edgenas.records import BYTES, HardwareProfile, Precision, Study
 from edgenas.store import read_toml
 
 PACKAGE = Path(__file__).parents[1]
@@ -50,6 +50,14 @@ def profile_from_name(name: str) -> HardwareProfile:
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}? " if near else ""
     raise EdgenasError(f"unknown target {name!r}: {hint}`edgenas targets` lists all; a path to a .toml file works too")
+
+
+def profiles_of(study: Study) -> tuple[HardwareProfile, ...]:
+    """The profiles that a study decides by, as they were when it began; by name for studies that do not hold them."""
+    held = study.settings.get("profiles")
+    if held is None:
+        return tuple(profile_from_name(name) for name in study.profiles)
+    return msgspec.convert(held, type=tuple[HardwareProfile, ...])
 
 
 def profile_from_file(path: Path) -> HardwareProfile:

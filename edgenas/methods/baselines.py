@@ -5,6 +5,7 @@ All stop at an equal budget: the sum of epochs times bytes moved, which is what 
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from edgenas.architectures.chain import ChainSpace
 from edgenas.errors import LimitError, MissingExtraError, TrainingError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
-from edgenas.methods.ladder import Training, expense
+from edgenas.methods.ladder import Training, expense, with_reference
 from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Decision, Limits, Record, Trial
 
 if TYPE_CHECKING:
@@ -69,10 +70,19 @@ def with_control(
         except StopIteration as end:
             choice: Choice = end.value
             break
-    rules = BaselineRules(trials=DRAWS, epochs=choice.macro.get("epochs", epochs), budget=spent)
-    candidates = _random_candidates(CONTROL, space, rules, Training(training.recipe), cost, limits, seed)
-    yield from _spend(candidates, rules, cost)
+    # A macro network's epochs are those before scale and policy; the epochs of trials are what was trained.
+    scheduled = choice.macro.get("epochs")
+    rules = BaselineRules(trials=DRAWS, epochs=scheduled or epochs, budget=spent)
+    how = training if scheduled else Training(training.recipe)
+    candidates = _random_candidates(CONTROL, space, rules, how, cost, limits, seed)
+    yield from _spend(_as_many_as_there_are(candidates), rules, cost)
     return choice
+
+
+def _as_many_as_there_are(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+    """A space with fewer members within the limits than the budget buys ends the control, not the search."""
+    with contextlib.suppress(LimitError):
+        yield from candidates
 
 
 def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) -> Asking[list[Trial]]:
@@ -80,7 +90,9 @@ def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) 
     planned: list[Candidate] = []
     spent = 0.0
     while _unspent(rules, len(planned), spent):
-        candidate = next(candidates)
+        candidate = next(candidates, None)
+        if candidate is None:
+            break
         planned.append(candidate)
         spent += candidate.recipe.epochs * cost(candidate.architecture).bytes_moved
     trials: list[Trial] = []
@@ -92,6 +104,7 @@ def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) 
 def _random_candidates(
     phase: str, space: ChainSpace, rules: BaselineRules, training: Training, cost: CostOf, limits: Limits, seed: int
 ) -> Iterator[Candidate]:
+    training = with_reference(training, space, cost)
     for net in _random_members(space, cost, limits, random.Random(seed)):
         yield Candidate(net, training.recipe_for(rules.epochs, cost(net)), phase)
 
@@ -132,7 +145,7 @@ def optuna_search(
 ) -> Method:
     """NSGA-II (Deb et al. 2002; broken limits are constraints) or TPE (Bergstra et al. 2011), by Optuna: error, latency and
     parameters minimised. Raises MissingExtraError where Optuna is not installed."""
-    limits = limits or Limits()
+    limits, training = limits or Limits(), with_reference(training, space, cost)
     try:
         import optuna
     except ImportError:

@@ -84,7 +84,8 @@ def grow_depth(ladder: Ladder, rules: GnasRules) -> Found:
         reached = ladder.score(best) >= rules.target_score - rules.target_margin - TOLERANCE
         if fails >= rules.depth_fails or learned_all or reached:
             break
-    assert best is not None
+    if best is None:
+        raise ladder.nothing_fits()
     return best, epochs
 
 

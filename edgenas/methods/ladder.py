@@ -53,6 +53,12 @@ class Training(Record, frozen=True):
         return msgspec.structs.replace(self.recipe, epochs=max(1, math.floor(epochs * self.epoch_scale + 0.5)))
 
 
+def with_reference(training: Training, space: ChainSpace, cost: CostOf) -> Training:
+    """What the policy `gpu-seconds` refers to: the largest network of the space."""
+    largest = cost(space.chain(space.max_depth, space.max_width))
+    return msgspec.structs.replace(training, reference_bytes=largest.bytes_moved)
+
+
 class Ladder:
     """Asks for candidates of one chain space and keeps the decisions that have not been told yet."""
 
@@ -72,9 +78,7 @@ class Ladder:
         self.confirm_seeds = confirm_seeds
         self.untold: list[Decision] = []
         self.peaks: dict[str, Trial] = {}  # the best-scoring trial that was kept, by phase
-        largest = cost(space.chain(space.max_depth, space.max_width)) if training.policy == "gpu-seconds" else None
-        reference = largest.bytes_moved if largest else 0
-        self.training = msgspec.structs.replace(training, reference_bytes=reference)
+        self.training = with_reference(training, space, cost)
         refuse_impossible_limit(space, cost, limits)
 
     def candidate(self, architecture: ChainArchitecture, phase: str, epochs: int) -> Candidate:
@@ -94,6 +98,14 @@ class Ladder:
             if self.fits(self.space.chain(depth, width)):
                 return width
         return None
+
+    def nothing_fits(self) -> LimitError:
+        """What to say where the smallest member meets the limits, but is on no rung: its width is skipped by the step."""
+        s = self.space
+        return LimitError(
+            f"at {s.min_depth} layers no width of {s.max_width}, {s.max_width - s.width_step}, .. meets the limit: raise it, or "
+            "lower --width-step"
+        )
 
     def matched(
         self, depth: int, width: int, ops: tuple[int, ...], kernels: tuple[int, ...], params: int

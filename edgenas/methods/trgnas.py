@@ -64,7 +64,8 @@ def grow_depth(ladder: Ladder, rules: TrgnasRules) -> Asking[Trial]:
         else:
             ladder.decide(trial, "reject", f"{gain:+.2f} points", best)
             break
-    assert best is not None
+    if best is None:
+        raise ladder.nothing_fits()
     return best
 
 

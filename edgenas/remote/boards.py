@@ -210,8 +210,10 @@ class Boards:
         return future.result()
 
     def _predict(self, architecture: Architecture, key: str, reason: str) -> Latency:
-        predicted = latency_from_workload(self.profile, architecture, self.profile.precision)
-        latency = msgspec.structs.replace(predicted, detail=f"not measured: {reason}")
+        # boards measure fp32: what stands beside their latencies is that, where the profile has it
+        precision = "fp32" if "fp32" in self.profile.precisions else self.profile.precision
+        predicted = latency_from_workload(self.profile, architecture, precision)
+        latency = msgspec.structs.replace(predicted, detail=f"{precision}, not measured: {reason}")
         self.say(f"{architecture.fingerprint}: predicted {latency.ms:.4g} ms, {latency.detail}")
         self.store.put(DECIDED, key, Decided(architecture, latency))
         return latency
@@ -239,6 +241,8 @@ class Boards:
                 self._wait_for(board, str(away))
             except EdgenasError as error:
                 future.set_exception(error)
+            except Exception as error:  # noqa: BLE001  a thread that dies silently would be waited for
+                future.set_exception(EdgenasError(f"board {board.url}: {type(error).__name__}: {error}"))
 
     def _measure(self, board: Board, model: bytes) -> Measurement:
         for repeat in range(THROTTLED_TRIES):

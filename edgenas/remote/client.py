@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -45,11 +45,11 @@ class HttpBoard:
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.username:
             raise EdgenasError(f"board {url!r}: an agent is given as http://HOST:PORT")
         self.url = url
-        self._address = (parts.hostname, parts.port or 8765)
+        self._address = (parts.hostname, port_of(parts, url) or 8765)
         self._token = token
 
     def info(self) -> dict[str, Any]:
-        return dict(msgspec.json.decode(self._request("GET", "/v1/info")[1]))
+        return info_from(self._request("GET", "/v1/info")[1], self.url)
 
     def measure(self, model: bytes, job: Job) -> Measurement:
         deadline = time.monotonic() + 2 * job.deadline_s + 60
@@ -70,7 +70,7 @@ class HttpBoard:
         while True:
             code, body = self._request("POST", "/v1/jobs", model, {JOB_HEADER: job.canonical_json().decode()})
             if code != 503:
-                return msgspec.json.decode(body, type=Answer)
+                return answer_from(body, self.url)
             if time.monotonic() > deadline:
                 raise BoardAway(f"board {self.url}: too many other jobs are waiting there")
             time.sleep(1)
@@ -78,7 +78,7 @@ class HttpBoard:
     def _get(self, job_id: str) -> Answer | None:
         """None where the agent does not know the job any more."""
         code, body = self._request("GET", f"/v1/jobs/{job_id}")
-        return None if code == 404 else msgspec.json.decode(body, type=Answer)
+        return None if code == 404 else answer_from(body, self.url)
 
     def _request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -100,6 +100,47 @@ class HttpBoard:
         if response.status >= 400 and response.status not in (404, 503):
             raise EdgenasError(f"board {self.url} refuses ({response.status}): {_said(content)}")
         return response.status, content
+
+
+class Info(msgspec.Struct, frozen=True):
+    """What an agent says about itself, as far as it is relied on."""
+
+    device: dict[str, Any]
+    runtime: str
+    runtime_version: str
+    load: dict[str, Any]
+
+
+def port_of(parts: SplitResult, url: str) -> int | None:
+    """The port in a board's address; None where there is none."""
+    try:
+        return parts.port
+    except ValueError as error:
+        raise EdgenasError(f"board {url!r}: {error}") from error
+
+
+def info_from(body: bytes, url: str) -> dict[str, Any]:
+    """What an agent said about itself; EdgenasError where something else answered."""
+    try:
+        msgspec.json.decode(body, type=Info)
+    except msgspec.MsgspecError as error:
+        raise _stranger(url, error) from error
+    return dict(msgspec.json.decode(body))
+
+
+def answer_from(body: bytes, url: str) -> Answer:
+    """An agent's answer to a job; EdgenasError where something else answered."""
+    try:
+        return msgspec.json.decode(body, type=Answer)
+    except msgspec.MsgspecError as error:
+        raise _stranger(url, error) from error
+
+
+def _stranger(url: str, error: msgspec.MsgspecError) -> EdgenasError:
+    return EdgenasError(
+        f"board {url}: what answers there is no edgenas agent of this version ({error}): check the address, and install the same "
+        "edgenas on both sides"
+    )
 
 
 def measurement_of(answer: Answer, url: str) -> Measurement:

@@ -11,12 +11,10 @@ import subprocess
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
 from edgenas.errors import EdgenasError
 from edgenas.records import Measurement
-from edgenas.remote.client import BoardAway, measurement_of
-from edgenas.remote.job import Answer, Job
+from edgenas.remote.client import BoardAway, answer_from, info_from, measurement_of, port_of
+from edgenas.remote.job import Job
 
 CONFIG_VARIABLE = "EDGENAS_SSH_CONFIG"
 
@@ -40,18 +38,18 @@ class SshBoard:
         self._ssh += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
         if config := os.environ.get(CONFIG_VARIABLE):
             self._ssh += ["-F", config]
-        if parts.port:
-            self._ssh += ["-p", str(parts.port)]
+        if port := port_of(parts, url):
+            self._ssh += ["-p", str(port)]
         if parts.username:
             self._ssh += ["-l", parts.username]
         self._ssh += ["--", parts.hostname]
 
     def info(self) -> dict[str, Any]:
-        return dict(msgspec.json.decode(self._run(["agent", "--info"], b"", 60)))
+        return info_from(self._run(["agent", "--info"], b"", 60), self.url)
 
     def measure(self, model: bytes, job: Job) -> Measurement:
         output = self._run(["agent", "--once"], job.canonical_json() + b"\n" + model, job.deadline_s + 60)
-        return measurement_of(msgspec.json.decode(output, type=Answer), self.url)
+        return measurement_of(answer_from(output, self.url), self.url)
 
     def _run(self, arguments: list[str], data: bytes, timeout_s: float) -> bytes:
         remote = shlex.join([self._command, *arguments])  # the board's shell splits it again

@@ -13,7 +13,7 @@ import numpy as np
 from edgenas.architectures.subspace import Round
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
-from edgenas.hardware.profile import profile_from_name
+from edgenas.hardware.profile import profile_from_name, profiles_of
 from edgenas.methods import CONTROL
 from edgenas.records import (
     Choice,
@@ -103,9 +103,9 @@ class Facts:
         return front(self.complete, self.objective, profile)
 
     def profile(self, name: str) -> HardwareProfile | None:
-        """The profile; None where it was read from a file that is not here any more."""
+        """The study's own profile, or one that comes along; None where it was read from a file that is not here any more."""
         try:
-            return profile_from_name(name)
+            return {profile.name: profile for profile in profiles_of(self.study)}.get(name) or profile_from_name(name)
         except EdgenasError:
             return None
 

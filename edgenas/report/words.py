@@ -197,8 +197,9 @@ def _score_origin(facts: Facts) -> str:
 
 
 def settings(facts: Facts) -> Pairs:
-    """Every setting of the study, flattened, as its database holds it."""
-    return [(name, msgspec.json.encode(value).decode()) for name, value in flat(facts.study.settings).items()]
+    """Every setting of the study, flattened, as its database holds it; the profiles have a section of their own."""
+    rest = {name: value for name, value in facts.study.settings.items() if name != "profiles"}
+    return [(name, msgspec.json.encode(value).decode()) for name, value in flat(rest).items()]
 
 
 def trial_facts(trial: Trial) -> Pairs:
@@ -226,7 +227,7 @@ def no_scatter_words(facts: Facts) -> str:
             f"{len(facts.measurements)} measurements are in this study, none on a device whose profile also predicts: "
             "there is nothing to hold them against."
         )
-    return "Nothing was measured in this study. edgenas search --board URL or edgenas verify --board URL measures on the device."
+    return "Nothing was measured in this study. edgenas search --board URL measures on the device."
 
 
 def scatter_words(pairs: Sequence[Compared]) -> str:
