@@ -17,7 +17,16 @@ from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.onnx import INPUT, clean
 from edgenas.export.parity import cosines
 from edgenas.faces.images import LUMA, SIDE
-from edgenas.faces.verification import Floats, Ints, Pairs, normalised, pairs_from_embeddings, roc_from_pairs
+from edgenas.faces.verification import (
+    Floats,
+    Ints,
+    Pairs,
+    normalised,
+    pair_indices,
+    pair_scores,
+    pairs_from_embeddings,
+    roc_from_pairs,
+)
 from edgenas.records import Architecture, Precision, Preprocessing, Record
 
 RAW = Preprocessing(3, SIDE, (0.0,) * 3, (1 / 255,) * 3, fit="stretch")  # pixels as they are: x * 1 + 0
@@ -148,10 +157,10 @@ def face_parity(precision: Precision, full: Floats, reduced: Floats, labels: Int
 
 
 def _mixed_pairs(gallery: Floats, probes: Floats, labels: Ints) -> Pairs:
-    """Every pair of images, the first by `gallery`, the second by `probes`."""
-    a, b = np.triu_indices(len(labels), 1)
-    scores = (normalised(gallery) @ normalised(probes).T)[a, b]
-    return Pairs(scores, np.asarray(labels)[a], np.asarray(labels)[b])
+    """The pairs of `pair_indices`, the first image by `gallery`, the second by `probes`."""
+    labels = np.asarray(labels)
+    a, b = pair_indices(labels)
+    return Pairs(pair_scores(normalised(gallery), normalised(probes), a, b), labels[a], labels[b])
 
 
 def _rates(pairs: Pairs, threshold: float) -> tuple[float, float]:

@@ -67,26 +67,36 @@ def normalised(embeddings: Floats) -> NDArray[np.float32]:
 
 
 def pairs_from_embeddings(embeddings: Floats, labels: Ints, max_impostors: int = MAX_IMPOSTORS, seed: int = 0) -> Pairs:
-    """All pairs of images; beyond `max_impostors` different-person pairs a seeded sample of them is scored."""
+    """The pairs of `pair_indices`, scored."""
     labels = np.asarray(labels)
     unit = normalised(embeddings)
     if len(unit) != len(labels):
         raise DataError(f"{len(unit)} embeddings for {len(labels)} labels")
+    a, b = pair_indices(labels, seed, max_impostors)
+    return Pairs(pair_scores(unit, unit, a, b), labels[a], labels[b])
+
+
+def pair_indices(labels: Ints, seed: int = 0, most: int = MAX_IMPOSTORS) -> tuple[Ints, Ints]:
+    """(first, second): all pairs of images; beyond `most` different-person pairs, a seeded sample of those.
+
+    Raises DataError where there is no pair of one kind.
+    """
+    labels = np.asarray(labels)
     counts = np.unique(labels, return_counts=True)[1]
     impostors = (len(labels) ** 2 - int((counts.astype(np.int64) ** 2).sum())) // 2
     if impostors == 0 or counts.max(initial=0) < 2:
         raise DataError(
             f"verification needs two identities and one with two images; here are {len(counts)} identities, {len(labels)} images"
         )
-    everything = impostors <= max_impostors
-    a, b = _all_pairs(len(labels)) if everything else _sampled_pairs(labels, max_impostors, np.random.default_rng(seed))
+    if impostors <= most:
+        return np.triu_indices(len(labels), 1)
+    return _sampled_pairs(labels, most, np.random.default_rng(seed))
+
+
+def pair_scores(first: Floats, second: Floats, a: Ints, b: Ints) -> Floats:
+    """Cosines of the unit embeddings first[a] and second[b], in blocks that fit a cache."""
     blocks = [slice(start, start + 65536) for start in range(0, len(a), 65536)]
-    scores = np.concatenate([np.einsum("nd,nd->n", unit[a[block]], unit[b[block]]) for block in blocks])
-    return Pairs(scores, labels[a], labels[b])
-
-
-def _all_pairs(count: int) -> tuple[Ints, Ints]:
-    return np.triu_indices(count, 1)
+    return np.concatenate([np.einsum("nd,nd->n", first[a[block]], second[b[block]]) for block in blocks])
 
 
 def _sampled_pairs(labels: Ints, impostors: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -189,11 +199,11 @@ def ten_fold_accuracy(first: Floats, second: Floats, same: NDArray[np.bool_], fo
 
 
 def balanced_pairs(labels: Ints, folds: int = 10, seed: int = 0) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-    """(first, second, same): LFW-like pairs from identity folders: every genuine pair and as many random impostor pairs, dealt
-    out so that each of the `folds` equal parts holds half of each kind."""
+    """(first, second, same): LFW-like pairs from identity folders: every genuine pair and as many random impostor pairs (as
+    far as `pair_indices` has them), dealt out so that each of the `folds` equal parts holds half of each kind."""
     labels = np.asarray(labels)
     rng = np.random.default_rng(seed)
-    a, b = np.triu_indices(len(labels), 1)
+    a, b = pair_indices(labels, seed)
     genuine = rng.permutation(np.flatnonzero(labels[a] == labels[b]))
     impostor = rng.permutation(np.flatnonzero(labels[a] != labels[b]))
     size = min(len(genuine), len(impostor)) // folds

@@ -172,6 +172,12 @@ def test_what_every_precision_does_to_verification_is_in_the_bundle(tmp_path: Pa
         assert cosines(wanted, by_insightface_rule(bundle.path(precision), faces())).min() >= 0.98
 
 
+def test_a_parity_report_of_many_images_compares_the_same_sampled_pairs() -> None:
+    full, labels = people(1050, 2, 1.0)  # 2.2 million impostor pairs, of which 2 million are drawn
+    report = face_parity("fp32", full, full, labels, far=0.01)
+    assert (report.tar_fp32_gallery, report.far_fp32_gallery) == (report.tar, report.far_there)
+
+
 def test_a_parity_report_counts_by_definition() -> None:
     full, labels = people(20, 4, 1.0)
     noisy = full + 0.3 * np.random.default_rng(1).normal(size=full.shape)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -8,6 +10,7 @@ from edgenas.faces.verification import (
     SortedPairs,
     balanced_pairs,
     normalised,
+    pair_indices,
     pairs_from_embeddings,
     rank1,
     roc_from_pairs,
@@ -113,6 +116,22 @@ def test_balanced_pairs_give_every_fold_half_of_each_kind() -> None:
     assert np.array_equal(labels[first] == labels[second], same)
     assert len(same) == 200  # 10 x 10 genuine pairs and as many impostors
     assert all(fold.sum() == 10 for fold in same.reshape(10, 20))
+
+
+def test_small_sets_are_paired_in_the_order_of_their_images() -> None:
+    first, second = pair_indices(np.array([5, 5, 3]))
+    assert (first.tolist(), second.tolist()) == ([0, 0, 1], [1, 2, 2])
+
+
+def test_the_ten_fold_pairs_of_many_images_are_drawn_without_all_the_others() -> None:
+    labels = np.arange(10_000) // 2
+    tracemalloc.start()
+    first, second, same = balanced_pairs(labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(same) == 10_000
+    assert np.array_equal(labels[first] == labels[second], same)
+    assert peak < 400e6  # 50 million pairs are 800 MB as indices alone
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0]])
