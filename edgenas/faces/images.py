@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from edgenas.errors import DataError
 
@@ -18,6 +20,7 @@ SIDE = 112  # of an aligned face, the field's convention
 MAX_BYTES = 16 * 1024 * 1024
 MAX_PIXELS = 40_000_000
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"})
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)  # what Pillow raises on damaged files
 
 
 def image_from_bytes(
@@ -37,7 +40,7 @@ def image_from_bytes(
                     )
                 upright = ImageOps.exif_transpose(image)
                 return rgb_from_image(upright)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         raise DataError(f"{what} cannot be decoded ({type(error).__name__}): send a whole JPEG or PNG") from error
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageOps
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -132,7 +131,7 @@ class FaceService:
     def _embedding(self, body: bytes) -> NDArray[np.float32]:
         """One encoded image -> its unit embedding (D,); for the worker thread."""
         settings = self.settings
-        image = rgb_from_image(ImageOps.exif_transpose(image_from_bytes(body)))
+        image = rgb_from_image(image_from_bytes(body))
         face = face_from_image(image, settings.detector, settings.rules)
         if settings.liveness is not None and not settings.liveness(image):
             raise QualityError("not_alive", "the liveness check refused the image")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from edgenas.errors import EdgenasError
+from edgenas.faces.images import DAMAGED
 from edgenas.serve.errors import Refused
 
 FORMATS = ("JPEG", "PNG")
@@ -16,14 +14,14 @@ LARGEST_PIXELS = 16_000_000
 
 
 def image_from_bytes(body: bytes) -> Image.Image:
-    """A decoded JPEG or PNG. Refused: 415 for anything else, 413 above the pixel limit, 400 for a damaged one."""
+    """A decoded, upright JPEG or PNG. Refused: 415 for anything else, 413 above the pixel limit, 400 for a damaged one."""
     if not body:
         raise Refused(400, "the body is empty: send a JPEG or PNG file as it is")
     try:
         image = Image.open(io.BytesIO(body), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise Refused(413, f"the image has too many pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed") from error
-    except (OSError, ValueError, SyntaxError, struct.error, zlib.error) as error:
+    except DAMAGED as error:
         raise Refused(415, "the body is no JPEG or PNG file: send one as it is") from error
     if image.width * image.height > LARGEST_PIXELS:
         raise Refused(
@@ -31,6 +29,6 @@ def image_from_bytes(body: bytes) -> Image.Image:
         )
     try:
         image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, EdgenasError) as error:
+        return ImageOps.exif_transpose(image)
+    except DAMAGED as error:
         raise Refused(400, f"the image is damaged: {error}") from error
-    return image

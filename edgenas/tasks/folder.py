@@ -6,9 +6,10 @@ import statistics
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from edgenas.errors import DataError, EdgenasError
+from edgenas.faces.images import DAMAGED
 from edgenas.preprocessing import pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.tasks import Split
@@ -73,7 +74,7 @@ def _header(path: Path) -> tuple[str, int]:
     try:
         with Image.open(path) as image:
             return image.mode, min(image.size)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable image: mend or remove it") from error
 
 
@@ -86,7 +87,7 @@ def _read(files: Files, how: Preprocessing) -> Split:
                     images.append(pixels_from_image(image, how))
             except EdgenasError as error:
                 raise DataError(f"{path}: {error}") from error
-            except (OSError, ValueError, SyntaxError) as error:
+            except DAMAGED as error:
                 raise DataError(f"{path} is not a readable image ({error}): mend or remove it") from error
             labels.append(label)
     return Split(np.stack(images), np.asarray(labels, dtype=np.int64))

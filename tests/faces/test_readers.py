@@ -11,6 +11,7 @@ from PIL import Image
 from edgenas.errors import DataError
 from edgenas.faces.images import image_from_bytes
 from edgenas.faces.readers import MAGIC, faces_from_path, pairs_from_bin, write_folders
+from tests.damaged_images import IMAGES
 
 
 def picture(value: int, size: tuple[int, int] = (112, 112), mode: str = "RGB") -> bytes:
@@ -152,3 +153,9 @@ def test_faces_written_as_folders_are_read_back_unchanged(tmp_path: Path) -> Non
     faces = faces_from_path(rec_set(rec))
     assert write_folders(faces, tmp_path / "out") == 4
     assert np.array_equal(faces_from_path(tmp_path / "out").images, faces.images)
+
+
+@pytest.mark.parametrize("data", IMAGES)
+def test_a_damaged_exif_is_one_line(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"the image cannot be decoded \((SyntaxError|error)\)"):
+        image_from_bytes(data)

@@ -11,6 +11,7 @@ from PIL import Image
 from edgenas.errors import DataError
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.tasks.folder import default_size
+from tests.damaged_images import IMAGES
 
 
 def write(path: Path, size: tuple[int, int], mode: str = "RGB", value: int = 0) -> None:
@@ -86,6 +87,10 @@ def truncated(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:400])
 
 
+def garbled(root: Path) -> None:
+    (root / "cat" / "exif.png").write_bytes(IMAGES[1])
+
+
 def rare(root: Path) -> None:
     write(root / "bird" / "0.png", (40, 40))
 
@@ -108,6 +113,7 @@ def deep(root: Path) -> None:
         (empty_class, "bird has no images"),
         (corrupt, "zz.png is not a readable image: mend or remove"),
         (truncated, "0.png is not a readable image"),
+        (garbled, "exif.png is not a readable image"),
         (rare, "class 'bird' has 1 images: every class needs at least 3"),
         (one_class, r"one class folder \(cat\): classification needs at least 2"),
         (deep, "deep.png: images need 8 bits a channel"),
