@@ -83,7 +83,7 @@ def chosen_face(image: Rgb, faces: tuple[Face, ...], rules: QualityRules) -> Fac
 
 
 def check_pose(image: Rgb, face: Face, rules: QualityRules) -> None:
-    """Raise QualityError where the face is too small, cut off or turned away."""
+    """Raise QualityError where the face is too small, cut off, upside down or turned away."""
     points = np.asarray(face.points, np.float64)
     eyes = points[1] - points[0]
     distance = float(np.linalg.norm(eyes))
@@ -94,6 +94,10 @@ def check_pose(image: Rgb, face: Face, rules: QualityRules) -> None:
     height, width = image.shape[:2]
     if (points < 0).any() or (points[:, 0] >= width).any() or (points[:, 1] >= height).any():
         raise QualityError("face_cut_off", "eyes, nose or mouth lie outside the image")
+    down = points[3:].mean(axis=0) - points[:2].mean(axis=0)  # eyes to mouth
+    # Where a detector's eyes and mouth corners are sorted from left to right, an upside-down face has no roll.
+    if eyes[0] * down[1] - eyes[1] * down[0] <= 0:
+        raise QualityError("face_turned", "the face is upside down: turn the camera or the image")
     roll = abs(float(np.degrees(np.arctan2(eyes[1], eyes[0]))))
     yaw = abs(float((points[2] - (points[0] + points[1]) / 2) @ eyes)) / distance**2
     if roll > rules.max_roll_deg or yaw > rules.max_yaw:

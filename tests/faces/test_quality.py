@@ -58,6 +58,15 @@ def test_every_refusal_has_its_name() -> None:
     assert reason(smooth, face_at(100, 100)) == "blurred"
 
 
+def test_an_upside_down_face_is_refused_however_its_eyes_are_named() -> None:
+    turned = face_at(100, 100, degrees=180)
+    assert reason(textured(), turned) == "face_turned"
+    left, right, nose, mouth_left, mouth_right = turned.points
+    by_place = Face(turned.box, (right, left, nose, mouth_right, mouth_left), turned.score)
+    with pytest.raises(QualityError, match="face_turned: the face is upside down: turn the camera or the image"):
+        face_from_image(textured(), sees(by_place), RULES)
+
+
 def test_the_policy_for_several_faces_is_explicit() -> None:
     image = textured()
     faces = (face_at(100, 100, 0.8), face_at(70, 70, 1.0))
