@@ -523,6 +523,7 @@ class FinalTraining(Record, frozen=True):
     params: int
     runs: tuple[FinalRun, ...]
     seconds: float
+    data_dir: str | None = None
 
 
 class Study(Record, frozen=True):

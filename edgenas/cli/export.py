@@ -20,6 +20,7 @@ def export(
     study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
     out: Path = typer.Option(..., help="Folder to write; an older bundle there is replaced."),
     trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
+    data: str | None = typer.Option(None, help="After train --from-trained: the data whose weights are meant."),
     precision: str = typer.Option("fp32", help="Comma-separated: fp32, fp16, int8; or auto: the fastest that passes."),
     target: str | None = typer.Option(None, help="Profile that sets opset and IR; the study's own if left out."),
     input_type: str = typer.Option(
@@ -46,7 +47,7 @@ def export(
         probe_gpu()
     folder = study_folder(study)
     with Store.read(folder) as store:
-        trained = trained_from_store(store, trial, target)
+        trained = trained_from_store(store, trial, target, data)
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     for note in bundle.manifest.notes:
@@ -80,30 +81,30 @@ def wishes_from(precision: str, input_type: str, max_drop: float) -> Wishes:
     return Wishes(tuple(dict.fromkeys(chosen)), uint8=uint8, max_drop=max_drop)
 
 
-def trained_from_store(store: Store, trial: int | None, target: str | None) -> Trained:
+def trained_from_store(store: Store, trial: int | None, target: str | None, data: str | None = None) -> Trained:
     """The trained network of a trial, the seed that did best on validation. EdgenasError where there is none yet."""
-    import msgspec
-
+    from edgenas.cli.train import whole_task
+    from edgenas.errors import StudyError
     from edgenas.export.release import Trained
     from edgenas.hardware.profile import profile_from_name, profiles_of
     from edgenas.networks.weights import load_weights
-    from edgenas.tasks import TaskSettings, load_task
 
-    final = final_training(store, trial)
-    settings = msgspec.convert(store.study.settings["task"], type=TaskSettings)
-    if final.data != settings.data:
-        settings = msgspec.structs.replace(settings, data=final.data, search_images=None)
+    final = final_training(store, trial, data)
+    other = None if final.data == store.study.data else final.data
+    task = whole_task(store.study, other, final.data_dir, final.architecture)
+    if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):
+        raise StudyError(
+            f"{final.data} is not what trial {final.trial} was trained on (its classes or pixel statistics are others): "
+            "restore it, or run `edgenas train` again"
+        )
     best = max(final.runs, key=lambda run: run.val[final.metric])
     network = load_weights(final.architecture, store.folder / "weights" / Path(best.weights).name)
-    task = load_task(settings)
-    if task.preprocessing.input_size != final.architecture.image_size:  # other data, of another size of its own
-        task = load_task(msgspec.structs.replace(settings, image_size=final.architecture.image_size))
     profile = profile_from_name(target) if target else profiles_of(store.study)[0]
     return Trained(network, final.architecture, task, profile, final.data, final.recipe.fingerprint)
 
 
-def final_training(store: Store, trial: int | None) -> FinalTraining:
-    """The newest final training of a trial: on other data (`train --data .. --from-trained`) where there was one."""
+def final_training(store: Store, trial: int | None, data: str | None) -> FinalTraining:
+    """The final training of a trial on `data`; the only one where that is left out."""
     from edgenas.errors import StudyError
     from edgenas.records import FinalTraining
 
@@ -120,9 +121,12 @@ def final_training(store: Store, trial: int | None) -> FinalTraining:
             f"trial {number} of {store.folder} has no trained weights{hint}: "
             f"run `edgenas train {store.folder} --trial {number}` first"
         )
-    if len(found) > 1:
-        say(f"trial {number} was trained on {', '.join(f.data for f in found.values())}: taking the last one")
-    return list(found.values())[-1]
+    on = {final.data: final for final in found.values()}
+    if data is None and len(on) > 1:
+        raise StudyError(f"trial {number} was trained on {', '.join(on)}: say which with --data")
+    if data is not None and data not in on:
+        raise StudyError(f"trial {number} was not trained on {data}: possible: {', '.join(on)}")
+    return on[data] if data is not None else next(iter(on.values()))
 
 
 def document_of(bundle: Bundle) -> dict[str, Any]:

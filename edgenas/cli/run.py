@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -41,6 +41,9 @@ from edgenas.remote.boards import measuring
 from edgenas.report.front import objective_of, summary
 from edgenas.store import Store, refuse_other_settings
 from edgenas.study import Executor, run
+
+if TYPE_CHECKING:
+    from edgenas.tasks import Task
 
 START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
 
@@ -114,6 +117,7 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
         settings.flip,
         settings.seed,
         settings.search_images,
+        {} if settings.far is None else {"far": settings.far},
     )
     task = load_task(wanted)
     name = preset_of(settings, device == "cuda")
@@ -179,13 +183,15 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -
     study = store.study
     decided = study.settings
     training = msgspec.convert(decided["training"], type=Training)
+    task = _task_of(store)
     with ExitStack() as stack:
         precision = decided["asked"]["precision"]
         hook = measuring(where.boards, where.token_file, profiles, precision, store, say)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
-        method = _evolution(store, training, cost) if study.method == "nse" else _method(study, training, cost)
-        executor = stack.enter_context(executor_of(study, cost, where))
+        nse = study.method == "nse"  # trains its supernets in this process
+        method = evolution_method(store, task, training, cost) if nse else _method(study, training, cost)
+        executor = stack.enter_context(executor_of(study, task, cost, where))
         budget = decided["asked"]["budget"]
         view = stack.enter_context(SearchView(study, objective_of(study), 60 * budget if budget else None))
         choice = _follow(run(method, executor, store), store, view)
@@ -229,19 +235,25 @@ def _method(study: Study, training: Training, cost: CostModel) -> Method:
     return method
 
 
-def _evolution(store: Store, training: Training, cost: CostModel) -> Method:
-    """NSE trains its supernets in this process, on the study's own data."""
-    from edgenas.tasks import TaskSettings, load_task
+def _task_of(store: Store) -> Task:
+    """The study's data; StudyError where they are not those that it began with."""
+    from edgenas.tasks import TaskSettings, fingerprint, load_task
 
     task = load_task(msgspec.convert(store.study.settings["task"], type=TaskSettings))
-    return evolution_method(store, task, training, cost)
+    known, found = store.get("data", "sha256", str), fingerprint(task)
+    if known is None:
+        store.put("data", "sha256", found)
+    elif known != found:
+        raise StudyError(
+            f"{store.folder} began with other images or labels in {store.study.data}: restore them, or use another --study NAME"
+        )
+    return task
 
 
-def executor_of(study: Study, cost: CostModel, where: Where) -> AbstractContextManager[Executor]:
+def executor_of(study: Study, task: Task, cost: CostModel, where: Where) -> AbstractContextManager[Executor]:
     """Processes on this machine or a Ray cluster, which get the study's data once."""
     import torch
 
-    from edgenas.tasks import TaskSettings, load_task
     from edgenas.training.evaluator import Evaluator
     from edgenas.training.executors import local_executor
 
@@ -250,7 +262,7 @@ def executor_of(study: Study, cost: CostModel, where: Where) -> AbstractContextM
         raise StudyError(
             "this study was started on a GPU and there is none here: go on where there is one, or use another --study"
         )
-    evaluator = Evaluator(load_task(msgspec.convert(study.settings["task"], type=TaskSettings)), study.seed, device)
+    evaluator = Evaluator(task, study.seed, device)
     if where.ray is not None:
         from edgenas.training.ray_executor import RayExecutor
 

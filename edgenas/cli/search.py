@@ -48,6 +48,7 @@ def search(
     image_size: int | None = typer.Option(None, help="Side of the network's input, pixels. Default: the data's own."),
     flip: bool | None = typer.Option(None, help="Mirror training images. Default: for cifar, fashion-mnist and faces."),
     seed: int | None = typer.Option(None, help="Of the splits and of every training."),
+    far: float | None = typer.Option(None, help="Faces: the false accept rate at which TAR is judged. Default: 1e-2."),
     precision: str | None = typer.Option(None, help="fp32, fp16 or int8, of those that the target has."),
     final_width: str | None = typer.Option(None, help="matched or macro: the width that edgenas train takes."),
     pool: int | None = typer.Option(None, help="NSE: 19, 27 or 72 operations."),

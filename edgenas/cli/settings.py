@@ -73,6 +73,7 @@ class SearchSettings(Record, frozen=True):
     rounds: Whole | None = None
     from_study: str | None = None
     space: Literal["nasbench101", "nasbench201", "darts"] | None = None
+    far: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     rules: dict[str, float | tuple[int, ...]] = {}
 
     @property
@@ -142,6 +143,8 @@ def refuse_unheeded(settings: SearchSettings) -> None:
         if settings.method not in methods and getattr(settings, name) != getattr(usual, name):
             flag = "from" if name == "from_study" else name.replace("_", "-")
             raise EdgenasError(f"--{flag} is for --method {', '.join(methods)}: leave it out with {settings.method}")
+    if settings.far is not None and settings.task != "faces":
+        raise EdgenasError("--far is for --task faces: leave it out")
 
 
 def preset_of(settings: SearchSettings, on_gpu: bool) -> PresetName:

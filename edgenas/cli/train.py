@@ -14,7 +14,17 @@ import typer
 from edgenas.cli.output import emit, say
 from edgenas.cli.studies import study_folder
 from edgenas.errors import DataError, EdgenasError, StudyError
-from edgenas.records import Architecture, ChainArchitecture, FinalRun, FinalTraining, Recipe, Trial, digest
+from edgenas.records import (
+    Architecture,
+    ChainArchitecture,
+    Classes,
+    FinalRun,
+    FinalTraining,
+    Recipe,
+    Study,
+    Trial,
+    digest,
+)
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -91,9 +101,11 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
     from edgenas.training.final import FinalPool, final_runs
 
     trial, architecture = chosen(store, asked)
-    task = load(store, asked, architecture)
+    task = whole_task(store.study, asked.data, asked.data_dir, architecture)
     if asked.from_trained:
         architecture = msgspec.structs.replace(architecture, head=task.head)
+    elif isinstance(task.head, Classes) and task.head != architecture.head:
+        raise StudyError(f"{store.study.data} has {task.head.count} classes now, other than in the search: restore it")
     params = workload_from_architecture(architecture).params
     say(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {len(task.train)} training images")
     device = store.study.settings.get("device", "cpu")
@@ -112,6 +124,7 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
         architecture=architecture,
         recipe=jobs[0].recipe,
         data=asked.data or store.study.data,
+        data_dir=asked.data_dir,
         metric=task.metric,
         classes=task.classes,
         preprocessing=task.preprocessing,
@@ -146,21 +159,21 @@ def chosen(store: Store, asked: Asked) -> tuple[Trial, Architecture]:
     return trial, architecture
 
 
-def load(store: Store, asked: Asked, architecture: Architecture) -> Task:
+def whole_task(study: Study, data: str | None, data_dir: str | None, architecture: Architecture) -> Task:
     """The study's task with all its training images, or other data at the network's own input size."""
     from edgenas.tasks import TaskSettings, load_task
 
-    settings = msgspec.convert(store.study.settings["task"], type=TaskSettings)
-    settings = msgspec.structs.replace(settings, search_images=None, data_dir=asked.data_dir or settings.data_dir)
-    if asked.data is None:
+    settings = msgspec.convert(study.settings["task"], type=TaskSettings)
+    settings = msgspec.structs.replace(settings, search_images=None, data_dir=data_dir or settings.data_dir)
+    if data is None:
         return load_task(settings)
-    other = msgspec.structs.replace(settings, data=asked.data, image_size=None, flip=None)
+    other = msgspec.structs.replace(settings, data=data, image_size=None, flip=None)
     task = load_task(other)
     if task.preprocessing.input_size != architecture.image_size:
         task = load_task(msgspec.structs.replace(other, image_size=architecture.image_size))
     if task.preprocessing.channels != architecture.in_channels:
         raise DataError(
-            f"{asked.data} has {task.preprocessing.channels} colour channels and the trained network takes "
+            f"{data} has {task.preprocessing.channels} colour channels and the trained network takes "
             f"{architecture.in_channels}: convert the images, or search on that data"
         )
     return task

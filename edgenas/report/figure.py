@@ -40,7 +40,7 @@ def score_words(facts: Facts) -> str:
     """The objective with its unit, for axes and tables."""
     if facts.study.task != "faces":
         return "validation accuracy, %"
-    far = next((trial.scores["far"] for trial in facts.complete if "far" in trial.scores), None)
+    far = next((trial.scores["val_far"] for trial in facts.complete if "val_far" in trial.scores), None)
     return "TAR, %" if far is None else f"TAR at FAR {far:g}, %"
 
 

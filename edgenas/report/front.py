@@ -76,8 +76,8 @@ def item(trial: Trial, study: Study) -> dict[str, Any]:
         "latency": {key: first.get(key) for key in ("ms", "origin", "profile")},
         "latencies": latencies,
     }
-    if "far" in trial.scores:
-        described["far"] = trial.scores["far"]
+    if "val_far" in trial.scores:
+        described["far"] = trial.scores["val_far"]
     return described
 
 

@@ -5,6 +5,7 @@ A `Task` is all that the evaluator and the final training know: arrays of pixels
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -92,6 +93,15 @@ class TaskSettings(Record, frozen=True):
     seed: int = 0  # of the validation split
     search_images: int | None = None  # stratified subsample of the training split
     settings: dict[str, float] = {}
+
+
+def fingerprint(task: Task) -> str:
+    """SHA-256 of what a search learns from: images and labels of training and validation."""
+    found = hashlib.sha256()
+    for split in (task.train, task.val):
+        found.update(np.ascontiguousarray(split.images).data)
+        found.update(np.ascontiguousarray(split.labels).data)
+    return found.hexdigest()
 
 
 def load_task(settings: TaskSettings) -> Task:

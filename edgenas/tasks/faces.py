@@ -59,13 +59,19 @@ class Faces:
         return margin_loss(recipe, len(self.classes), width or self.head.dim)
 
     def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-        """tar (percent, at `far`) with its 95 % interval over identities, and auc (fraction), of embeddings (N, D)."""
+        """Of embeddings (N, D): tar (percent) with its 95 % interval over identities, its far, and auc (fractions)."""
         pairs = pairs_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
         ordered = SortedPairs(pairs)
         tars = [100 * roc.at_far(self.far)[0] for roc in ordered.bootstrap(DRAWS, seed=0)]
         low, high = interval(tars)
         roc = roc_from_pairs(pairs)
-        return {"tar": 100 * roc.at_far(self.far)[0], "tar_low": low, "tar_high": high, "auc": roc.auc}
+        return {
+            "tar": 100 * roc.at_far(self.far)[0],
+            "tar_low": low,
+            "tar_high": high,
+            "auc": roc.auc,
+            "far": self.far,
+        }
 
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
         """The verification report of the test split, beside raw pixels and an LDA fitted on the training people."""
