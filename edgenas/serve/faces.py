@@ -64,7 +64,7 @@ class FaceService:
             Route("/enroll", self.enroll, methods=["POST"]),
             Route("/identify", self.identify, methods=["POST"]),
             Route("/people", self.people),
-            Route("/people/{name}", self.delete, methods=["DELETE"]),
+            Route("/people/{name:path}", self.delete, methods=["DELETE"]),
         ]
 
     async def embed(self, request: Request) -> Response:

@@ -57,6 +57,13 @@ def test_an_enrolled_image_is_identified_and_another_is_nobody(server: Running) 
     assert server.json("POST", "/identify", bob)[1]["match"] is None
 
 
+def test_a_name_with_a_slash_is_deleted_like_any_other(server: Running) -> None:
+    name = urllib.parse.quote("R/D Eve", safe="")
+    assert server.json("POST", f"/enroll?name={name}", sharp(1)[0])[0] == 200
+    assert server.json("DELETE", f"/people/{name}") == (200, {"deleted": "R/D Eve"})
+    assert server.json("DELETE", f"/people/{name}")[0] == 404
+
+
 def test_two_images_in_one_request_are_compared(server: Running) -> None:
     first, second = (base64.b64encode(image).decode() for image in sharp(2))
     body = json.dumps({"first": first, "second": second}).encode()
