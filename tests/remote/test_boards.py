@@ -1,8 +1,11 @@
 """Boards as a search sees them: real agents on loopback that come and go."""
 
 import secrets
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,7 @@ from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Limits, Measurement, Study
 from edgenas.remote.boards import DECIDED, Boards, Decided, different_siblings, measuring, open_board
+from edgenas.remote.job import Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store
 from tests.remote.conftest import listening
@@ -138,3 +142,43 @@ def test_a_board_whose_reference_differs_from_its_siblings_is_named() -> None:
     assert different_siblings({**same, "c": [1.08] * 5}) == {"c": pytest.approx(1.08 / 1.01 - 1)}
     assert different_siblings({**same, "c": [1.5] * 4}) == {}  # not seen often enough
     assert different_siblings({"a": [2.0] * 5}) == {}
+
+
+@pytest.mark.parametrize("url", ["http://nano:99999", "ssh://nano:22a"])
+def test_a_port_that_is_none_is_one_line(url: str, token: str) -> None:
+    with pytest.raises(EdgenasError, match=r"^board .(http|ssh)"):
+        open_board(url, None)
+
+
+def test_something_else_that_answers_is_one_line(token: str) -> None:
+    class Greeter(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"hello": "world"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(EdgenasError, match="no edgenas agent of this version"):
+            open_board(f"http://127.0.0.1:{server.server_port}", None).info()
+        server.shutdown()
+
+
+def test_a_board_that_answers_nonsense_is_not_waited_for(store: Store) -> None:
+    class Odd:
+        url = "http://odd"
+
+        def info(self) -> dict[str, Any]:
+            return {}
+
+        def measure(self, model: bytes, job: Job) -> Measurement:
+            raise KeyError("reference_ms")
+
+    boards = Boards([Odd()], HOST, store, QUICK, 1.0, lambda _: None)
+    threading.Thread(target=boards._serve, args=(Odd(),), daemon=True).start()
+    with pytest.raises(EdgenasError, match="http://odd: KeyError"):
+        boards._submit("key", b"model").result(timeout=10)
+    boards._end.set()

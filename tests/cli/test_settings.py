@@ -1,0 +1,159 @@
+"""What a search is asked for: wrong numbers, settings that nothing heeds, and data that changed are one line each."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgenas.architectures.chain import ChainSpace
+from edgenas.cli.export import trained_from_store
+from edgenas.cli.run import _task_of
+from edgenas.cli.settings import SearchSettings, default_folder, settings_from, study_record
+from edgenas.errors import EdgenasError, LimitError, StudyError
+from edgenas.hardware.profile import all_profiles, profile_from_file, profiles_folder, profiles_of
+from edgenas.methods.gnas import GnasRules, gnas
+from edgenas.methods.replay import cost_without_device
+from edgenas.methods.trgnas import TrgnasRules, trgnas
+from edgenas.records import Choice, Classes, FinalTraining, Limits, Recipe, Study, Trial
+from edgenas.store import Store
+from edgenas.tasks import TaskSettings, load_task
+from tests.cli.edgenas import refusal
+from tests.methods.answers import TRAINING
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"seed": -1}, ">= 0 - at `$.seed`"),
+        ({"epoch_scale": 0.0}, "> 0.0 - at `$.epoch_scale`"),
+        ({"max_latency_ms": float("nan")}, "max-latency-ms nan"),
+        ({"image_size": -5}, ">= 8 - at `$.image_size`"),
+        ({"target": []}, "length >= 1 - at `$.target`"),
+        ({"method": "random", "confirm_seeds": 2}, "--confirm-seeds is for --method gnas, trgnas"),
+        ({"from_study": "other"}, "--from is for --method nse, nal"),
+        ({"method": "nse", "max_depth": 5}, "--max-depth is for --method gnas, trgnas, random, nsga2, tpe"),
+        ({"method": "nal", "policy": "fixed"}, "--policy is for"),
+        ({"far": 0.001}, "--far is for --task faces"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(EdgenasError) as caught:
+        settings_from(None, wrong)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_workers_and_ray_exclude_each_other() -> None:
+    assert "give one of them" in refusal("search", "--ray", "auto", "--workers", "2")
+
+
+def test_nse_does_not_judge_faces_by_people_it_knows() -> None:
+    assert "use gnas or trgnas" in refusal("search", "--method", "nse", "--task", "faces", "--data", "synthetic")
+
+
+@pytest.mark.parametrize("search", [gnas, trgnas])
+def test_a_limit_between_two_rungs_is_one_line(search: Any) -> None:
+    space = ChainSpace(Classes(10), 1, 8, min_depth=4, max_depth=10, min_width=4, max_width=30, width_step=4)
+    rules = GnasRules() if search is gnas else TrgnasRules()
+    method = search(space, rules, TRAINING, cost_without_device, Limits(params=1168))
+    ask = next(method)
+    infeasible = Trial(
+        ask.needed[0], "infeasible", cost_without_device(ask.needed[0].architecture), 0, error="too large"
+    )
+    with pytest.raises(LimitError, match="lower --width-step"):
+        method.send((infeasible,))
+
+
+def test_a_study_keeps_the_profiles_that_it_decides_by() -> None:
+    profiles = all_profiles()
+    settings = SearchSettings(target=tuple(profile.name for profile in profiles))
+    study = study_record(settings, profiles, False, {})
+    assert profiles_of(study) == profiles
+
+
+def test_a_recalibrated_profile_file_is_another_study(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+
+    def folder(text: str) -> Path:
+        file.write_text(text)
+        return default_folder(study_record(SearchSettings(target=(str(file),)), (profile_from_file(file),), False, {}))
+
+    shipped = (profiles_folder() / "raspberry-pi-5.toml").read_text()
+    assert folder(shipped) == folder(shipped)
+    assert folder(shipped) != folder(shipped.replace("overhead_us = 8.0", "overhead_us = 9.0"))
+
+
+def test_a_file_of_images_leaves_the_study_where_studies_are(tmp_path: Path) -> None:
+    (tmp_path / "train.rec").touch()
+    settings = SearchSettings(data=str(tmp_path / "train.rec"), task="faces")
+    study = study_record(settings, all_profiles()[:1], False, {})
+    assert default_folder(study).parent == Path("studies")
+
+
+def test_a_study_killed_while_it_was_made_is_none_yet(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    assert not Store.is_in(tmp_path)
+    with Store.create(tmp_path, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, {})):
+        assert Store.is_in(tmp_path)
+
+
+def images(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (root / label).mkdir(parents=True)
+        for index in range(10):
+            Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8)).save(root / label / f"{index}.png")
+    return root
+
+
+def test_images_that_changed_are_not_searched_on(tmp_path: Path) -> None:
+    data = images(tmp_path / "pets")
+    settings = {"task": msgspec.to_builtins(TaskSettings(str(data)))}
+    with Store.create(
+        tmp_path / "s", Study("gnas", "classification", str(data), (), "fp32", Limits(), 0, settings)
+    ) as store:
+        _task_of(store)
+        _task_of(store)
+        shutil.copy(data / "cat/0.png", data / "cat/10.png")
+        with pytest.raises(StudyError, match="began with other images or labels"):
+            _task_of(store)
+
+
+def test_an_export_refuses_classes_that_moved(tmp_path: Path) -> None:
+    data = images(tmp_path / "pets")
+    task = load_task(TaskSettings(str(data)))
+    space = ChainSpace(task.head, 1, 16, min_depth=3, max_depth=3, min_width=4, max_width=4)
+    method = gnas(space, GnasRules(), TRAINING, cost_without_device)
+    candidate = next(method).needed[0]
+    trial = Trial(
+        candidate, "complete", cost_without_device(candidate.architecture), 0, {"val_accuracy": 50.0}, number=1
+    )
+    settings = {"task": msgspec.to_builtins(TaskSettings(str(data)))}
+    final = FinalTraining(
+        1,
+        candidate.architecture,
+        Recipe("r", 1, 8, 0.1),
+        str(data),
+        "accuracy",
+        task.classes,
+        task.preprocessing,
+        1,
+        (),
+        1.0,
+    )
+    with Store.create(
+        tmp_path / "s", Study("gnas", "classification", str(data), (), "fp32", Limits(), 0, settings)
+    ) as store:
+        store.choose(Choice(trial, {}))
+        store.put("final", candidate.key, final)
+        (data / "cat").rename(data / "zcat")
+        with pytest.raises(StudyError, match="is not what trial 1 was trained on"):
+            trained_from_store(store, None, "jetson")
+        with pytest.raises(StudyError, match="was not trained on mnist"):
+            trained_from_store(store, None, "jetson", "mnist")
