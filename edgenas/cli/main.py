@@ -84,3 +84,8 @@ def main() -> None:
     except EdgenasError as error:
         sys.stderr.write(f"edgenas: {error}\n")
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None or isinstance(error, BrokenPipeError):
+            raise
+        sys.stderr.write(f"edgenas: {error.filename}: {error.strerror}\n")
+        sys.exit(1)

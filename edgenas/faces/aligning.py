@@ -31,6 +31,8 @@ def align_folders(root: Path, out: Path, detector: Detector, rules: QualityRules
     files = sorted(file for file in root.glob("*/*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(f"{root} holds no images in folders: one folder of images per person is needed")
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: name a new folder")
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty: name a new folder")
     refused: list[tuple[str, str]] = []

@@ -23,6 +23,7 @@ from edgenas.faces.vault import Vault
 from edgenas.faces.verification import normalised
 from edgenas.records import Record, canonical_json
 
+SQLITE = b"SQLite format 3\0"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS people (id INTEGER PRIMARY KEY, name BLOB NOT NULL, created REAL NOT NULL);
@@ -59,9 +60,14 @@ class Gallery:
     ) -> None:
         self.dim, self.vault, self._exact_limit = dim, vault, exact_limit
         self._lock = threading.Lock()
-        if path.exists() and path.stat().st_size and path.read_bytes()[:16] != b"SQLite format 3\0":
+        if _start_of(path) not in (b"", SQLITE):
             raise DataError(f"{path} is not a gallery; name a new file or one that edgenas serve wrote")
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=1)
+        try:
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=1)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"gallery {path} cannot be opened ({error}): name a file in a folder that exists"
+            ) from error
         try:
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "secure_delete=ON", "foreign_keys=ON"):
                 self._database.execute(f"PRAGMA {pragma}")
@@ -70,7 +76,9 @@ class Gallery:
             self._load(path)
         except sqlite3.OperationalError as error:
             self._database.close()
-            raise DataError(f"gallery {path} cannot be opened ({error}): is another server using it?") from error
+            raise DataError(
+                f"gallery {path} cannot be opened ({error}): is another server using it, or is it read-only?"
+            ) from error
         except sqlite3.DatabaseError as error:
             self._database.close()
             raise DataError(f"gallery {path} is damaged ({error}): restore it from a copy or enrol anew") from error
@@ -202,6 +210,19 @@ class Gallery:
         if probe.shape != (self.dim,) or not np.isfinite(probe).all():
             raise DataError(f"identification needs a finite embedding of {self.dim} numbers, not {probe.shape}")
         return probe
+
+
+def _start_of(path: Path) -> bytes:
+    """The first bytes of a file; none where there is no file yet."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE))
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise DataError(
+            f"gallery {path} cannot be read ({error.strerror}): name a file that this user may read and write"
+        ) from error
 
 
 @contextlib.contextmanager

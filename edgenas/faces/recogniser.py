@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
@@ -48,7 +49,10 @@ class Recogniser:
 def open_recogniser(path: Path, threads: int = 1) -> Iterator[Recogniser]:
     """A recogniser from an ONNX file that takes (N, 3, 112, 112) RGB. Whether it normalises by itself is decided by
     InsightFace's published rule: nodes named Sub.. and Mul.. among the first eight."""
-    names = [node.name for node in onnx.load_model(path, load_external_data=False).graph.node[:8]]
+    try:
+        names = [node.name for node in onnx.load_model(path, load_external_data=False).graph.node[:8]]
+    except DecodeError as error:
+        raise EdgenasError(f"{path} is no ONNX file: give a bundle's folder or a recogniser as ONNX") from error
     raw = all(any(name.startswith(starts) for name in names) for starts in (("Sub", "_minus"), ("Mul", "_mul")))
     with open_runtime(path, threads=threads) as runtime:
         ports = [*runtime.inputs.values(), *runtime.outputs.values()]

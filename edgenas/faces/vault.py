@@ -39,11 +39,15 @@ class Vault:
 
 def vault_from_file(path: Path) -> Vault:
     """The key: 64 hexadecimal digits in a file that only its owner may read."""
-    if not path.is_file():
-        raise DataError(f"gallery key {path} does not exist: openssl rand -hex 32 > {path}; chmod 600 {path}")
-    if path.stat().st_mode & 0o077:
-        raise DataError(f"gallery key {path} can be read by others: chmod 600 {path}")
     try:
+        if not path.is_file():
+            raise DataError(f"gallery key {path} does not exist: openssl rand -hex 32 > {path}; chmod 600 {path}")
+        if path.stat().st_mode & 0o077:
+            raise DataError(f"gallery key {path} can be read by others: chmod 600 {path}")
         return Vault(bytes.fromhex(path.read_text().strip()))
+    except OSError as error:
+        raise DataError(
+            f"gallery key {path} cannot be read ({error.strerror}): give it to the user who serves (chown)"
+        ) from error
     except ValueError as error:
         raise DataError(f"gallery key {path} is not 64 hexadecimal digits: openssl rand -hex 32 > {path}") from error

@@ -11,8 +11,13 @@ from typer.testing import CliRunner
 from edgenas.bundle import read_bundle
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
+from edgenas.faces.aligning import align_folders
+from edgenas.faces.alignment import TEMPLATE
+from edgenas.faces.detectors import Face
 from edgenas.faces.images import image_from_file
+from edgenas.faces.quality import QualityRules
 from edgenas.faces.readers import FaceImages, write_folders
+from edgenas.faces.recogniser import open_recogniser
 from edgenas.tasks.faces import raw_pixels
 from edgenas.tasks.synthetic_faces import draw_faces
 from tests.export.test_faces import shared_face_bundle
@@ -103,6 +108,15 @@ def test_a_file_that_is_no_recogniser_is_refused(people: Path, tmp_path: Path) -
     assert "is no recogniser" in str(result.exception)
 
 
+def test_text_that_is_no_onnx_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_text("this is no model")
+    with (
+        pytest.raises(EdgenasError, match=r"model\.onnx is no ONNX file: give"),
+        open_recogniser(tmp_path / "model.onnx"),
+    ):
+        pass
+
+
 def test_a_foreign_model_without_its_own_normalisation_is_fed_normalised(
     model: Path, people: Path, tmp_path: Path
 ) -> None:
@@ -119,21 +133,25 @@ def test_a_foreign_model_without_its_own_normalisation_is_fed_normalised(
     assert ours["auc"] == pytest.approx(theirs["auc"], abs=1e-4)
 
 
-def test_align_writes_upright_faces_and_counts_refusals_by_reason(tmp_path: Path) -> None:
-    from edgenas.faces.aligning import align_folders
-    from edgenas.faces.alignment import TEMPLATE
-    from edgenas.faces.detectors import Face
-    from edgenas.faces.quality import QualityRules
+def upright(image: np.ndarray) -> tuple[Face, ...]:
+    """A detector whose faces are where the template wants them."""
+    return (Face((0.0, 0.0, 112.0, 112.0), tuple(map(tuple, TEMPLATE.tolist())), 0.9),)
 
+
+def test_align_writes_upright_faces_and_counts_refusals_by_reason(tmp_path: Path) -> None:
     images, _ = draw_faces(2, 1, 112, 3, seed=1)
     write_folders(FaceImages(images, np.arange(2), ("ada", "bob")), tmp_path / "photos")
     (tmp_path / "photos" / "ada" / "broken.png").write_bytes(b"no image")
     (tmp_path / "photos" / "bob" / "black.png").write_bytes(b"")
-
-    def detect(image: np.ndarray) -> tuple[Face, ...]:
-        return (Face((0.0, 0.0, 112.0, 112.0), tuple(map(tuple, TEMPLATE.tolist())), 0.9),)
-
-    result = align_folders(tmp_path / "photos", tmp_path / "out", detect, QualityRules())
+    result = align_folders(tmp_path / "photos", tmp_path / "out", upright, QualityRules())
     assert result.aligned == 2
     assert result.counts() == {"not_decodable": 2}
     assert np.array_equal(image_from_file(tmp_path / "out" / "ada" / "000000.png"), images[0])
+
+
+def test_align_refuses_to_write_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "ada").mkdir(parents=True)
+    (tmp_path / "photos" / "ada" / "1.png").touch()
+    (tmp_path / "out").touch()
+    with pytest.raises(EdgenasError, match="out is a file: name a new folder"):
+        align_folders(tmp_path / "photos", tmp_path / "out", upright, QualityRules())

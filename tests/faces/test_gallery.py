@@ -101,6 +101,16 @@ def test_a_file_that_is_no_gallery_is_refused(tmp_path: Path) -> None:
         Gallery(path, MODEL, DIM)
 
 
+def test_a_folder_and_a_file_in_no_folder_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"cannot be read \(Is a directory\): name a file that this user may read"
+    ) as one:
+        Gallery(tmp_path, MODEL, DIM)
+    with pytest.raises(DataError, match=r"cannot be opened .*: name a file in a folder that exists") as other:
+        Gallery(tmp_path / "nowhere" / "door.db", MODEL, DIM)
+    assert "\n" not in str(one.value) + str(other.value)
+
+
 def test_an_encrypted_gallery_shows_neither_faces_nor_names(tmp_path: Path) -> None:
     path, key = tmp_path / "door.db", bytes(range(32))
     (vector,) = embeddings(1)
@@ -141,6 +151,18 @@ def test_a_key_file_must_be_private_and_hexadecimal(tmp_path: Path) -> None:
     assert vault.open(vault.seal(b"face", b"1"), b"1") == b"face"
     key.write_text("not a key")
     with pytest.raises(DataError, match="not 64 hexadecimal digits"):
+        vault_from_file(key)
+
+
+def test_a_key_file_of_another_user_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = tmp_path / "gallery.key"
+    key.touch(0o600)
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # root, who runs tests in containers, may read everything
+    with pytest.raises(DataError, match=r"gallery\.key cannot be read \(Permission denied\): give it to the user"):
         vault_from_file(key)
 
 
