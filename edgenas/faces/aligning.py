@@ -26,8 +26,8 @@ class Aligned(Record, frozen=True):
 
 
 def align_folders(root: Path, out: Path, detector: Detector, rules: QualityRules) -> Aligned:
-    """One aligned PNG for every image of every person under `root`, under the same names; images that are refused or cannot
-    be decoded are told, never written."""
+    """One aligned PNG for every image of every person under `root`, under the same names (1.jpg.png and 1.png.png where a
+    folder has 1.jpg and 1.png); images that are refused or cannot be decoded are told, never written."""
     files = sorted(file for file in root.glob("*/*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(f"{root} holds no images in folders: one folder of images per person is needed")
@@ -36,11 +36,17 @@ def align_folders(root: Path, out: Path, detector: Detector, rules: QualityRules
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty: name a new folder")
     refused: list[tuple[str, str]] = []
-    for file in files:
-        reason = _align_one(file, out / file.parent.name / f"{file.stem}.png", detector, rules)
+    for file, name in zip(files, _target_names(files), strict=True):
+        reason = _align_one(file, out / file.parent.name / name, detector, rules)
         if reason:
             refused.append((str(file), reason))
     return Aligned(len(files) - len(refused), tuple(refused))
+
+
+def _target_names(files: list[Path]) -> list[str]:
+    """stem.png; the whole name and .png where another file of the folder has that stem, or is named like it."""
+    taken = Counter(file.with_suffix("") for file in files) + Counter(files)
+    return [f"{file.stem if taken[file.with_suffix('')] == 1 else file.name}.png" for file in files]
 
 
 def _align_one(file: Path, target: Path, detector: Detector, rules: QualityRules) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from edgenas.bundle import read_bundle
@@ -147,6 +148,17 @@ def test_align_writes_upright_faces_and_counts_refusals_by_reason(tmp_path: Path
     assert result.aligned == 2
     assert result.counts() == {"not_decodable": 2}
     assert np.array_equal(image_from_file(tmp_path / "out" / "ada" / "000000.png"), images[0])
+
+
+def test_align_keeps_images_apart_that_differ_in_their_suffix_only(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "ada").mkdir(parents=True)
+    images, _ = draw_faces(4, 1, 112, 3, seed=1)
+    names = {"1.bmp": "1.bmp.png", "1.png": "1.png.png", "1.png.bmp": "1.png.bmp.png", "2.bmp": "2.png"}
+    for name, image in zip(names, images, strict=True):
+        Image.fromarray(image).save(tmp_path / "photos" / "ada" / name)
+    assert align_folders(tmp_path / "photos", tmp_path / "out", upright, QualityRules()).aligned == 4
+    for written, image in zip(names.values(), images, strict=True):
+        assert np.array_equal(image_from_file(tmp_path / "out" / "ada" / written), image)
 
 
 def test_align_refuses_to_write_into_a_file(tmp_path: Path) -> None:
