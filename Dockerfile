@@ -1,4 +1,7 @@
-# The GPU host that searches, trains and exports: docker build -t edgenas . && docker run --gpus all -v $PWD:/work edgenas search ...
+# The GPU host that searches, trains and exports:
+#   docker build -t edgenas .
+#   docker run --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/work" edgenas search ...
+# Without --user it is uid 10001, which may not write into your folder. Data sets are looked for in ./data.
 # Devices get deploy/Dockerfile, which has no torch in it.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 FROM ${BASE_IMAGE}
@@ -13,7 +16,8 @@ RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
     /opt/edgenas/bin/pip install --no-cache-dir --find-links /wheels ${PIP_OPTIONS} -c /src/constraints.txt "/src${EXTRAS}" && \
     rm -rf /src
 
-ENV PATH=/opt/edgenas/bin:${PATH} PYTHONUNBUFFERED=1
+# A user of any number has no home here: HOME is where everybody may write.
+ENV PATH=/opt/edgenas/bin:${PATH} PYTHONUNBUFFERED=1 HOME=/tmp EDGENAS_DATA=/work/data
 RUN mkdir /work && chown 10001:10001 /work
 USER 10001:10001
 WORKDIR /work
