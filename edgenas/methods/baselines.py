@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 Sampler = Literal["nsga2", "tpe"]
 DRAWS = 10_000  # random members looked at before a limit is called unreachable
-PROPOSALS = (
-    20  # of a sampler for each network that may be trained: it may propose what it has seen, or what breaks a limit
-)
+PROPOSALS = 20  # of a sampler for each network that may be trained: many break a limit or were seen before
 
 
 class BaselineRules(Record, frozen=True):
