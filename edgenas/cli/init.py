@@ -49,6 +49,7 @@ recipe = "fast"                       # fast, paper or a recipe's TOML file
 confirm_seeds = 0                     # 2: keep a change only where it exceeds the noise of this many more seeds
 seed = 0
 # final_width = "matched"             # matched or macro: the width that `edgenas train` takes
+# far = 0.01                          # faces: the false accept rate at which TAR is judged
 
 # --- nse only
 # pool = 27                           # 19, 27 or 72 operations

@@ -1,3 +1,4 @@
+import functools
 import io
 import signal
 import subprocess
@@ -94,8 +95,15 @@ def test_a_pipe_gets_plain_lines_without_control_characters(tmp_path: Path) -> N
 
 def test_ctrl_c_leaves_a_sentence_that_says_how_to_go_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgenas", *SMALL, "--workers", "0", "--study", "stopped"]
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells start background jobs deaf to it
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeding,
     )
     assert process.stderr is not None
     deadline = time.monotonic() + 120

@@ -133,7 +133,7 @@ def test_verification_of_faces_is_drawn_with_its_intervals(tmp_path: Path) -> No
 
     def verified(trial: Trial) -> Trial:
         tar = trial.scores.get("val_accuracy", 0.0)
-        scores = {"val_tar": tar, "val_tar_low": tar - 2, "val_tar_high": tar + 3, "far": 0.01}
+        scores = {"val_tar": tar, "val_tar_low": tar - 2, "val_tar_high": tar + 3, "val_far": 0.01}
         return msgspec.structs.replace(trial, scores=scores if trial.status == "complete" else {})
 
     before = read_facts(folder)
