@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.steps import step
+from benchmarks.steps import record
 from edgenas.architectures.chain import ChainSpace
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
@@ -101,8 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     a = parser.parse_args()
     path = a.out / "executors.json"
-    path.unlink(missing_ok=True)
-    step(path, "executors", lambda: measure(a.candidates, a.rounds), torch.device("cpu"))
+    record(path, "executors", lambda: measure(a.candidates, a.rounds), torch.device("cpu"))
     sys.stdout.write(f"{path}\n")
 
 

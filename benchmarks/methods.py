@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,15 @@ from typing import Any
 import msgspec
 import torch
 
-from benchmarks.steps import edgenas, step
-from edgenas.records import Architecture, Candidate, Choice, Trial
+from benchmarks.search import accuracy
+from benchmarks.steps import edgenas, record, step
+from edgenas.cli.train import spread
+from edgenas.methods.ladder import expense
+from edgenas.records import Architecture, Choice, Trial
 from edgenas.report.front import front, objective_of
 from edgenas.report.hypervolume import hypervolumes
 from edgenas.store import Store
-from edgenas.tasks import Task, TaskSettings, load_task
-from edgenas.training.evaluator import Evaluator
+from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.recipes import recipe_from_name
 
 SPACE = ("--data", "fashion-mnist", "--target", "jetson", "--recipe", "brief", "--max-params", "50000")
@@ -74,31 +75,18 @@ def candidates_of(study: Path, count: int) -> list[Trial]:
     return [choice.trial, *(others[i] for i in picked)]
 
 
-@cache
-def judges_task(data_dir: str, images: int) -> Task:
-    return load_task(TaskSettings("fashion-mnist", data_dir=data_dir, search_images=images))
-
-
-def judged(data_dir: str, images: int, epochs: int, trial: Trial) -> float:
-    """Validation accuracy under the judge's training; runs in a worker process."""
-    task = judges_task(data_dir, images)
-    recipe = msgspec.structs.replace(recipe_from_name("brief", task, "cpu"), epochs=epochs)
-    candidate = Candidate(trial.candidate.architecture, recipe, "judge")
-    result = Evaluator(task, 0)(candidate, trial.cost)
-    if result.status != "complete":
-        raise RuntimeError(result.error)
-    return result.scores["val_accuracy"]
-
-
 def judge(folders: dict[str, Path], count: int, data_dir: str, images: int, epochs: int) -> dict[str, Any]:
     """Every search's (error, latency) points under one training, and their hypervolumes."""
     picked = {name: candidates_of(folder, count) for name, folder in folders.items()}
     networks: dict[Architecture, Trial] = {t.candidate.architecture: t for ts in picked.values() for t in ts}
+    settings = TaskSettings("fashion-mnist", data_dir=data_dir, search_images=images)
+    recipe = recipe_from_name("brief", load_task(settings), "cpu", epochs)
+    jobs = [(architecture, recipe, 0) for architecture in networks]
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
-        scores = dict(
-            zip(networks, pool.map(partial(judged, data_dir, images, epochs), networks.values()), strict=True)
-        )
-    points = {name: [(100 - scores[t.candidate.architecture], latency(t)) for t in ts] for name, ts in picked.items()}
+        scores = dict(zip(networks, pool.map(partial(accuracy, settings, phase="judge"), jobs), strict=True))
+    points = {
+        name: [(100 - scores[t.candidate.architecture], expense(t.cost)[0]) for t in ts] for name, ts in picked.items()
+    }
     return {
         "images": images,
         "epochs": epochs,
@@ -108,18 +96,13 @@ def judge(folders: dict[str, Path], count: int, data_dir: str, images: int, epoc
                 "val_accuracy": scores[trial.candidate.architecture],
                 "params": trial.cost.params,
                 "macs": trial.cost.macs,
-                "latency_ms": latency(trial),
+                "latency_ms": expense(trial.cost)[0],
             }
             for trial in networks.values()
         ],
         "points": points,
         "hypervolume": hypervolumes(points),
     }
-
-
-def latency(trial: Trial) -> float:
-    """ms on the first target."""
-    return next(iter(trial.cost.latencies.values())).ms
 
 
 def rounds(methods: list[str]) -> list[tuple[str, int]]:
@@ -138,10 +121,7 @@ def by_method(runs: list[dict[str, Any]], hypervolumes: dict[str, float]) -> dic
         }
         columns["hypervolume"] = [hypervolumes[f"{method}-{run['seed']}"] for run in mine]
         columns["latency_ms"] = [run["chosen"]["latency"]["ms"] for run in mine]
-        rows[method] = {
-            key: {"mean": statistics.fmean(v), "std": statistics.stdev(v) if len(v) > 1 else 0.0, "each": v}
-            for key, v in columns.items()
-        }
+        rows[method] = {key: spread(values) for key, values in columns.items()}
     return rows
 
 
@@ -174,8 +154,7 @@ def main() -> None:
         return {"data": "fashion-mnist", "minutes": minutes, "methods": rows, "runs": runs, "judge": verdict}
 
     path = a.out / "methods.json"
-    path.unlink(missing_ok=True)
-    step(path, "methods", result, CPU)
+    record(path, "methods", result, CPU)
     sys.stdout.write(f"{path}\n")
 
 

@@ -52,10 +52,10 @@ def cost_of(architecture: ChainArchitecture) -> Cost:
     return Cost(w.params, w.macs, w.bytes_moved, w.size_mb(), w.memory_mb())
 
 
-def accuracy(settings: TaskSettings, job: tuple[ChainArchitecture, Recipe, int]) -> float:
+def accuracy(settings: TaskSettings, job: tuple[ChainArchitecture, Recipe, int], phase: str = "benchmark") -> float:
     """Validation accuracy of one training; runs in a worker process."""
     architecture, recipe, seed = job
-    trial = Evaluator(_task(settings), seed)(Candidate(architecture, recipe, "benchmark"), cost_of(architecture))
+    trial = Evaluator(_task(settings), seed)(Candidate(architecture, recipe, phase), cost_of(architecture))
     if trial.status != "complete":
         raise RuntimeError(trial.error)
     return trial.scores["val_accuracy"]

@@ -22,6 +22,11 @@ def step(path: Path, name: str, run: Callable[[], dict[str, Any]], device: torch
         sys.stderr.write(f"{name}: there already ({path})\n")
         known: dict[str, Any] = json.loads(path.read_text())
         return known
+    return record(path, name, run, device)
+
+
+def record(path: Path, name: str, run: Callable[[], dict[str, Any]], device: torch.device) -> dict[str, Any]:
+    """Run, and write the result with device and versions, whole or not at all."""
     sys.stderr.write(f"{name} ...\n")
     result = {
         "benchmark": name,

@@ -25,7 +25,7 @@ from scipy.stats import kendalltau
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from benchmarks.steps import step
+from benchmarks.steps import record
 from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.records import ChainArchitecture, Classes
@@ -98,8 +98,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     results = parser.parse_args().results
     path = results / "zero-cost.json"
-    path.unlink(missing_ok=True)
-    step(path, "zero-cost", lambda: measure(results), CPU)
+    record(path, "zero-cost", lambda: measure(results), CPU)
     sys.stdout.write(path.read_text())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from edgenas.cli.output import emit, table
-from edgenas.report.front import network_words
+from edgenas.report.front import network_words, share_words
 
 
 def front(
@@ -45,8 +45,7 @@ def front_text(document: dict[str, Any]) -> str:
             [_row(item, None) for item in document["control"]],
         )
     if document.get("hypervolume"):
-        shares = ", ".join(f"{name} {share:.3f}" for name, share in document["hypervolume"].items())
-        text += f"\n\nhypervolume of (error, latency), 1 at most: {shares}"
+        text += f"\n\nhypervolume of (error, latency), 1 at most: {share_words(document['hypervolume'])}"
     if "serving_set" in document:
         numbers = ", ".join(map(str, document["serving_set"]["trials"]))
         text += f"\n\nserves all targets within {document['serving_set']['tolerance']} points: trial {numbers}"

@@ -164,7 +164,7 @@ def space_from(settings: SearchSettings, preset: Preset, head: Head, channels: i
         value: int = getattr(preset, name) if asked is None else asked
         return value
 
-    bounds = {name: bound(name) for name in ("min_depth", "max_depth", "min_width", "max_width", "width_step")}
+    bounds = {name: bound(name) for name in BOUNDS}
     return ChainSpace(head=head, in_channels=channels, image_size=image_size, kernels=preset.kernels, **bounds)
 
 

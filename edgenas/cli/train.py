@@ -114,8 +114,7 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
         say(f"{jobs[0].recipe.epochs} epochs each")
         with RunsView(len(jobs)) as view:
             runs = final_runs(jobs, pool, store, lambda run: view.show(run_line(run, task.metric)))
-    key = trial.candidate.key
-    key = f"{key}:{asked.data}" if asked.from_trained else key
+    key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
     if before is not None and before.runs == runs:
         return before  # with the seconds that it took

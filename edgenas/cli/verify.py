@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from edgenas.remote.client import Board
     from edgenas.store import Store
 
-MEASURED = "fp32"  # what boards measure candidates as
-
 
 def verify(
     study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
@@ -35,7 +33,7 @@ def verify(
     """
     from edgenas.cli.studies import study_folder
     from edgenas.hardware.profile import profiles_of
-    from edgenas.remote.boards import open_board
+    from edgenas.remote.boards import MEASURED, open_board
     from edgenas.store import Store
 
     folder = study_folder(study)

@@ -54,7 +54,9 @@ class Training(Record, frozen=True):
 
 
 def with_reference(training: Training, space: ChainSpace, cost: CostOf) -> Training:
-    """What the policy `gpu-seconds` refers to: the largest network of the space."""
+    """What the policy `gpu-seconds` refers to: the largest network of the space, whose cost no other policy asks for."""
+    if training.policy != "gpu-seconds":
+        return training
     largest = cost(space.chain(space.max_depth, space.max_width))
     return msgspec.structs.replace(training, reference_bytes=largest.bytes_moved)
 

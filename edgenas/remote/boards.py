@@ -31,6 +31,7 @@ from edgenas.remote.ssh import SshBoard
 from edgenas.remote.token import read_token
 from edgenas.store import Store
 
+MEASURED: Precision = "fp32"  # what boards measure candidates as
 DECIDED = "predicted-away"  # latencies that a search had to go on with while no board answered
 PATIENCE_S = 60.0
 MAX_SIBLING_DIFFERENCE = 0.05
@@ -74,8 +75,10 @@ def measuring(
     if len(profiles) > 1:
         names = ", ".join(profile.name for profile in profiles)
         raise EdgenasError(f"--board measures one target, and there are {names}: search for one at a time")
-    if precision not in (None, "fp32"):
-        raise EdgenasError(f"boards measure candidates as fp32, not {precision}: leave out --precision or --board")
+    if precision not in (None, MEASURED):
+        raise EdgenasError(
+            f"boards measure candidates as {MEASURED}, not {precision}: leave out --precision or --board"
+        )
     hook = Boards([open_board(url, token_file) for url in urls], profiles[0], store, timing, patience_s, say)
     hook.greet()
     try:
@@ -126,9 +129,9 @@ class Boards:
                 raise EdgenasError(
                     f"board {board.url} has no power sensor, and there is a limit on energy: leave one of them out"
                 )
-            how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), fp32"
+            how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), {MEASURED}"
             self.say(f"board {board.url}: {info['device']['model']}, {how}")
-            if (info["runtime"], "fp32") != (self.profile.runtime, self.profile.precision):
+            if (info["runtime"], MEASURED) != (self.profile.runtime, self.profile.precision):
                 described = f"{self.profile.runtime}, {self.profile.precision}"
                 self.say(f"{self.profile.name} describes {described}: the latencies of this search are the board's own")
         if len(failures) == len(self.boards):
@@ -210,8 +213,8 @@ class Boards:
         return future.result()
 
     def _predict(self, architecture: Architecture, key: str, reason: str) -> Latency:
-        # boards measure fp32: what stands beside their latencies is that, where the profile has it
-        precision = "fp32" if "fp32" in self.profile.precisions else self.profile.precision
+        # what stands beside measured latencies is of their precision, where the profile has it
+        precision = MEASURED if MEASURED in self.profile.precisions else self.profile.precision
         predicted = latency_from_workload(self.profile, architecture, precision)
         latency = msgspec.structs.replace(predicted, detail=f"{precision}, not measured: {reason}")
         self.say(f"{architecture.fingerprint}: predicted {latency.ms:.4g} ms, {latency.detail}")

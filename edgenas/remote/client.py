@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -121,26 +123,28 @@ def port_of(parts: SplitResult, url: str) -> int | None:
 
 def info_from(body: bytes, url: str) -> dict[str, Any]:
     """What an agent said about itself; EdgenasError where something else answered."""
-    try:
-        msgspec.json.decode(body, type=Info)
-    except msgspec.MsgspecError as error:
-        raise _stranger(url, error) from error
-    return dict(msgspec.json.decode(body))
+    with _an_agent(url):
+        info = msgspec.json.decode(body, type=dict[str, Any])
+        msgspec.convert(info, type=Info)
+    return info
 
 
 def answer_from(body: bytes, url: str) -> Answer:
     """An agent's answer to a job; EdgenasError where something else answered."""
-    try:
+    with _an_agent(url):
         return msgspec.json.decode(body, type=Answer)
+
+
+@contextlib.contextmanager
+def _an_agent(url: str) -> Iterator[None]:
+    """One line where what was read is not what an agent says."""
+    try:
+        yield
     except msgspec.MsgspecError as error:
-        raise _stranger(url, error) from error
-
-
-def _stranger(url: str, error: msgspec.MsgspecError) -> EdgenasError:
-    return EdgenasError(
-        f"board {url}: what answers there is no edgenas agent of this version ({error}): check the address, and install the same "
-        "edgenas on both sides"
-    )
+        raise EdgenasError(
+            f"board {url}: what answers there is no edgenas agent of this version ({error}): check the address, and install the "
+            "same edgenas on both sides"
+        ) from error
 
 
 def measurement_of(answer: Answer, url: str) -> Measurement:

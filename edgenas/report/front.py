@@ -119,6 +119,11 @@ def covered(groups: Mapping[str, Sequence[Trial]], objective: str, profile: str)
     return hypervolumes(points) if all(points.values()) else {}
 
 
+def share_words(shares: Mapping[str, float]) -> str:
+    """Each group's hypervolume in a few words."""
+    return ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+
+
 def network_words(architecture: dict[str, Any]) -> str:
     """A network in a few words."""
     if architecture["type"] == "chain":

@@ -12,7 +12,7 @@ from edgenas.hardware.profile import trust
 from edgenas.records import FinalTraining, Latency, Limits, Trial
 from edgenas.report.facts import Compared, Facts
 from edgenas.report.figure import score_words
-from edgenas.report.front import covered, network_words
+from edgenas.report.front import covered, network_words, share_words
 from edgenas.report.network import Stage
 from edgenas.store import flat
 
@@ -119,7 +119,7 @@ def found(facts: Facts) -> Pairs:
         groups = {"search": facts.complete, "control": facts.control}
         shares = covered(groups, facts.objective, facts.study.profiles[0])
         if shares:
-            pairs.append(("hypervolume", ", ".join(f"{name} {share:.3f}" for name, share in shares.items())))
+            pairs.append(("hypervolume", share_words(shares)))
     return pairs
 
 
