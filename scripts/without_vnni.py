@@ -2,10 +2,10 @@
 
 `python scripts/without_vnni.py -- python -m pytest tests/export`; `--keep-avx512` for the kind that has AVX-512 but no VNNI.
 
-ONNX Runtime chooses its kernels by the `cpuid` instruction, has no switch for it, and user code cannot trap it on most
-machines. So a copy of its module is made in which every `cpuid` is a breakpoint, and a library that answers those breakpoints without
-VNNI, AMX and AVX-512. The copy is first on PYTHONPATH for the command and all of its children, and gone when it ends. Torch,
-oneDNN, NumPy and OpenBLAS are lowered by their own variables. Needs Linux on x86-64, a C compiler and objdump (binutils).
+ONNX Runtime chooses its kernels by the `cpuid` instruction, has no switch for it, and a process cannot trap it on most
+machines. So a copy of its module is made in which every `cpuid` is a breakpoint, and a library that answers those breakpoints
+without VNNI, AMX and AVX-512. The copy is first on PYTHONPATH for the command and all of its children, and gone when it ends.
+Torch, oneDNN, NumPy and OpenBLAS are lowered by their own variables. Needs Linux on x86-64, a C compiler and objdump (binutils).
 """
 
 from __future__ import annotations
