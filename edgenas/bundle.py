@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from edgenas.errors import BundleError
+from edgenas.identity import canonical_json
 from edgenas.records import (
     Architecture,
     Artifact,
@@ -31,7 +32,6 @@ from edgenas.records import (
     Precision,
     Preprocessing,
     Record,
-    canonical_json,
 )
 from edgenas.runtimes.operators import check_safe
 
@@ -172,8 +172,11 @@ def check_destination(folder: Path) -> None:
 
 def sealed(manifest: Manifest) -> bytes:
     """The text of manifest.json, with the hash of its canonical form in it."""
-    fields = msgspec.to_builtins(manifest)
-    del fields["sha256"]
+    return _sealed(msgspec.to_builtins(manifest))
+
+
+def _sealed(fields: dict[str, Any]) -> bytes:
+    fields = {name: value for name, value in fields.items() if name != "sha256"}
     fields["sha256"] = hashlib.sha256(canonical_json(fields)).hexdigest()
     return msgspec.json.format(canonical_json(fields), indent=2) + b"\n"
 
@@ -250,7 +253,8 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path} is larger than {LARGEST_MANIFEST / 1e6:.0f} MB: this is no manifest")
     content = _read(folder, MANIFEST)
     try:
-        found = msgspec.json.decode(content, type=dict[str, Any]).get("schema")
+        fields = msgspec.json.decode(content, type=dict[str, Any])
+        found = fields.get("schema")
         if found != SCHEMA:
             raise BundleError(
                 f"{path} has schema {found!r}, this edgenas reads {SCHEMA}: use the edgenas that wrote it"
@@ -258,7 +262,7 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is damaged: {error}") from error
-    if sealed(manifest) != content:
+    if _sealed(fields) != content:  # of the text, not of the record: a field that came later is not in an older bundle
         raise BundleError(f"{path} was changed after it was written (its own SHA-256 differs): export the bundle again")
     return manifest
 

@@ -1,15 +1,16 @@
-"""The frozen records that everything else passes around. Imports nothing of the project.
+"""The frozen records that everything else passes around.
 
-Units are in the names; accuracies are percent, latencies milliseconds, sizes MB (1e6 bytes). Canonical JSON of a record
-(fields in order of definition, dictionary keys sorted, defaults written out) is what fingerprints and hashes are taken of.
+Units are in the names; accuracies are percent, latencies milliseconds, sizes MB (1e6 bytes). What of a record its fingerprint
+is taken of says identity.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal
 
 import msgspec
+
+from edgenas.identity import canonical_json, digest
 
 Origin = Literal["measured", "predicted", "datasheet"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -22,16 +23,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def canonical_json(self) -> bytes:
         return canonical_json(self)
-
-
-def canonical_json(value: Any) -> bytes:
-    """The one JSON spelling of a record: fields in order, dictionary keys sorted, defaults written out, no spaces."""
-    return msgspec.json.encode(value, order="deterministic")
-
-
-def digest(*values: Any) -> str:
-    """First 16 hex digits of the SHA-256 over the canonical JSON of the values."""
-    return hashlib.sha256(canonical_json(values)).hexdigest()[:16]
 
 
 # ---------------------------------------------------------------- architectures: what a network is, as data

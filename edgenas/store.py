@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.identity import IDENTITY
 from edgenas.records import Choice, Study, Trial
 
 if sys.version_info >= (3, 11):
@@ -74,6 +75,7 @@ class Store:
                     for statement in TABLES.strip().split("\n"):
                         connection.execute(statement)
                     connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+                    connection.execute("INSERT INTO meta VALUES ('identity', ?)", (str(IDENTITY),))
                     connection.execute("INSERT INTO meta VALUES ('study', ?)", (msgspec.json.encode(study),))
             store._check()
             refuse_other_settings(folder, store.study, study)
@@ -200,6 +202,12 @@ class Store:
                     f"{self.folder}/study.db has schema {found[0] if found else 'none'}, this edgenas reads {SCHEMA}: "
                     "open it with the edgenas that wrote it"
                 )
+            named = [int(body) for (body,) in self._rows("SELECT body FROM meta WHERE name = 'identity'")]
+            if named not in ([], [IDENTITY]):
+                raise StudyError(
+                    f"{self.folder}/study.db names its networks by identity {named[0]}, this edgenas by {IDENTITY}: open it "
+                    f"with edgenas {self.study.versions.get('edgenas', 'of another version')}, which wrote it"
+                )
             undo.pop_all()
 
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
@@ -250,11 +258,22 @@ def _take_lock(folder: Path) -> int:
 
 def refuse_other_settings(folder: Path, there: Study, asked: Study) -> None:
     """Raise StudyError naming every setting in which the study on disk differs from the one asked for."""
+    refuse_differences(folder, different_settings(there, asked))
+
+
+def refuse_differences(folder: Path, differences: list[str]) -> None:
+    """Raise StudyError where there are any."""
+    if differences:
+        raise StudyError(
+            f"{folder} was made with other settings ({'; '.join(differences)}): use those, or another --study NAME"
+        )
+
+
+def different_settings(there: Study, asked: Study) -> list[str]:
+    """A sentence for every setting in which two studies differ; versions are none."""
     old, new = (flat(msgspec.to_builtins(study)) for study in (there, asked))
     names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n) and not n.startswith("versions.")]
-    if names:
-        differences = "; ".join(f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names)
-        raise StudyError(f"{folder} was made with other settings ({differences}): use those, or another --study NAME")
+    return [f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names]
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

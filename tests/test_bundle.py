@@ -44,6 +44,28 @@ def test_the_manifest_holds_the_hash_of_its_own_canonical_form_and_of_every_othe
     assert found == fields["files"]
 
 
+def test_a_bundle_written_before_a_field_existed_is_read_and_still_guards_its_bytes(folder):
+    path = folder / "manifest.json"
+    fields = json.loads(path.read_text())
+    for later in ("sha256", "notes", "threshold", "data_license"):
+        del fields[later]
+    del fields["models"]["fp32"]["calibration"], fields["preprocessing"]["fit"]
+
+    def text(fields):
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        own = {**fields, "sha256": hashlib.sha256(canonical).hexdigest()}
+        return json.dumps(own, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+
+    path.write_text(text(fields))
+    manifest = read_bundle(folder).manifest
+    assert (manifest.notes, manifest.preprocessing.fit) == ((), "crop")
+    assert manifest.fingerprint == digits_bundle().manifest.fingerprint
+    path.write_text(text(fields).replace('"classification"', '"faces"'))
+    assert "its own SHA-256 differs" in refused(folder)
+    path.write_text(text({**fields, "colour": 1}))
+    assert "unknown field `colour`" in refused(folder)
+
+
 def test_a_changed_byte_anywhere_in_any_file_is_refused(folder):
     rng = np.random.default_rng(0)
     for path in sorted(folder.iterdir()):

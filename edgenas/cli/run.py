@@ -19,13 +19,13 @@ from edgenas.cli.progress import SearchView
 from edgenas.cli.settings import (
     PRESETS,
     SearchSettings,
-    default_folder,
+    differences,
     preset_of,
     rules_from,
     space_from,
     study_record,
 )
-from edgenas.cli.studies import ROOT
+from edgenas.cli.studies import study_to_write
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import HOST_CPU, profile_from_name, profiles_of, resolved
@@ -39,7 +39,7 @@ from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import Choice, Decision, HardwareProfile, Limits, Study, Trial
 from edgenas.remote.boards import measuring
 from edgenas.report.front import objective_of, summary
-from edgenas.store import Store, refuse_other_settings
+from edgenas.store import Store, refuse_differences
 from edgenas.study import Executor, run
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     for name, profile in zip(settings.target, profiles, strict=True):
         say(resolved(name, profile))
     asked = study_record(settings, profiles, bool(where.boards), {})
-    folder = _folder(where.study, asked)
+    folder = study_to_write(where.study, asked)
     study = _existing(folder, asked)
     if study is not None and (document := _finished(folder)) is not None:
         return document
@@ -80,7 +80,7 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     profiles = profiles_of(study)
     say(f"study {folder}")
     with Store.create(folder, study) as store:
-        return _search(store, profiles, where)
+        return _search(store, profiles, where, settings.data_dir)
 
 
 def _all_predicted(profiles: tuple[HardwareProfile, ...], where: Where) -> bool:
@@ -179,11 +179,11 @@ def within_budget(
     return {**decided, "task": wanted, "training": training, "budget": budget}
 
 
-def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where) -> dict[str, Any]:
+def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where, data_dir: str | None) -> dict[str, Any]:
     study = store.study
     decided = study.settings
     training = msgspec.convert(decided["training"], type=Training)
-    task = _task_of(store)
+    task = _task_of(store, data_dir)
     with ExitStack() as stack:
         precision = decided["asked"]["precision"]
         hook = measuring(where.boards, where.token_file, profiles, precision, store, say)
@@ -235,11 +235,12 @@ def _method(study: Study, training: Training, cost: CostModel) -> Method:
     return method
 
 
-def _task_of(store: Store) -> Task:
-    """The study's data; StudyError where they are not those that it began with."""
+def _task_of(store: Store, data_dir: str | None = None) -> Task:
+    """The study's data, wherever they lie now; StudyError where they are not those that it began with."""
     from edgenas.tasks import TaskSettings, fingerprint, load_task
 
-    task = load_task(msgspec.convert(store.study.settings["task"], type=TaskSettings))
+    began = msgspec.convert(store.study.settings["task"], type=TaskSettings)
+    task = load_task(msgspec.structs.replace(began, data_dir=data_dir or began.data_dir))
     known, found = store.get("data", "sha256", str), fingerprint(task)
     if known is None:
         store.put("data", "sha256", found)
@@ -270,24 +271,14 @@ def executor_of(study: Study, task: Task, cost: CostModel, where: Where) -> Abst
     return local_executor(evaluator, cost, where.workers)
 
 
-def _folder(name: str | None, asked: Study) -> Path:
-    if name is None:
-        return default_folder(asked)
-    return Path(name) if "/" in name else ROOT / name
-
-
 def _existing(folder: Path, asked: Study) -> Study | None:
     """The study on disk with these settings; None where there is none yet. Raises StudyError where it has others."""
     if not Store.is_in(folder):
         return None
     with Store.read(folder) as store:
         there = store.study
-    refuse_other_settings(folder, _only_asked(there), _only_asked(asked))
+    refuse_differences(folder, differences(there, asked))
     return there
-
-
-def _only_asked(study: Study) -> Study:
-    return msgspec.structs.replace(study, settings={"asked": study.settings["asked"]})
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:

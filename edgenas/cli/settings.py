@@ -14,13 +14,14 @@ from edgenas import __version__
 from edgenas.architectures.chain import ChainSpace
 from edgenas.cli.about import version_of
 from edgenas.errors import EdgenasError
+from edgenas.identity import canonical_json, digest, later_defaults
 from edgenas.methods.baselines import BaselineRules
 from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Policy
 from edgenas.methods.nal import NalRules
 from edgenas.methods.trgnas import TrgnasRules
-from edgenas.records import HardwareProfile, Head, Limits, Precision, Record, Study, canonical_json, digest
-from edgenas.store import flat, read_toml
+from edgenas.records import HardwareProfile, Head, Limits, Precision, Record, Study
+from edgenas.store import different_settings, flat, read_toml
 
 MethodName = Literal["gnas", "trgnas", "nse", "nal", "random", "nsga2", "tpe"]
 PresetName = Literal["tiny", "t", "m", "trg"]
@@ -212,11 +213,26 @@ def study_record(
 
 
 def default_folder(study: Study) -> Path:
-    """studies/<data>-<target>-<method>-<8 hex of all settings>: other settings make another study."""
-    settings = hashlib.sha256(canonical_json(study.settings["asked"])).hexdigest()[:8]
+    """studies/<data>-<target>-<method>-<8 hex of all settings but where the data lie>: other settings make another study."""
+    asked, later = {**study.settings["asked"], "data_dir": None}, later_defaults(SearchSettings)
+    named = {name: value for name, value in asked.items() if name not in later or value != later[name]}
+    settings = hashlib.sha256(canonical_json(named)).hexdigest()[:8]
     data = Path(study.data).resolve().name if Path(study.data).exists() else study.data
     target = study.profiles[0] if len(study.profiles) == 1 else f"{study.profiles[0]}+{len(study.profiles) - 1}"
     return Path("studies") / f"{data}-{target}-{study.method}-{settings}"
+
+
+def differences(there: Study, asked: Study) -> list[str]:
+    """A sentence for every setting in which a study differs from what is asked now; where its data lie is none.
+
+    A setting that came after the study was made was then at what is its default now.
+    """
+    usual = msgspec.json.decode(msgspec.json.encode(SearchSettings()))
+    old, new = (
+        msgspec.structs.replace(s, settings={"asked": {**usual, **s.settings["asked"], "data_dir": None}})
+        for s in (there, asked)
+    )
+    return different_settings(old, new)
 
 
 def versions() -> dict[str, str]:

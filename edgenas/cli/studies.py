@@ -1,11 +1,18 @@
-"""Which study a command means: a folder, a name under studies/, or the newest one."""
+"""Which study a command means: a folder, a name under studies/, the newest one, or that of the same settings."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from edgenas.cli.output import say
+from edgenas.cli.settings import SearchSettings, default_folder, differences
 from edgenas.errors import StudyError
+from edgenas.records import Study
+from edgenas.store import Store
 
 ROOT = Path("studies")
 
@@ -26,3 +33,40 @@ def study_folder(name: str | None) -> Path:
         raise StudyError(f"there is no study under {ROOT}/: run `edgenas search` first, or name a study's folder")
     say(f"study {found[-1].parent}")
     return found[-1].parent
+
+
+def study_to_write(name: str | None, asked: Study) -> Path:
+    """The folder of a search: the one that is named; else that of its settings, whatever an earlier version called it.
+
+    Says so where a new study would begin beside an unfinished one that only another method sets apart: the default of an
+    earlier version, perhaps.
+    """
+    if name is not None:
+        return Path(name) if "/" in name else ROOT / name
+    folder = default_folder(asked)
+    if Store.is_in(folder):
+        return folder
+    others = list(_studies())
+    for other, there, _ in others:
+        if not differences(there, asked):
+            return other
+    for other, there, finished in others:
+        same = not differences(_of_method(there, asked.method), asked)
+        if same and not finished and asked.method == SearchSettings().method:
+            say(
+                f"{other} holds an unfinished study of the same settings by another method: "
+                f"`--method {there.method}` goes on with it; this one begins with {asked.method}"
+            )
+    return folder
+
+
+def _of_method(study: Study, method: str) -> Study:
+    asked = {**study.settings["asked"], "method": method}
+    return msgspec.structs.replace(study, method=method, settings={**study.settings, "asked": asked})
+
+
+def _studies() -> Iterator[tuple[Path, Study, bool]]:
+    """(folder, study, is it finished) of every study under ROOT that can be read."""
+    for path in sorted(ROOT.glob("*/study.db")):
+        with contextlib.suppress(StudyError), Store.read(path.parent) as store:
+            yield path.parent, store.study, store.choice is not None

@@ -14,6 +14,7 @@ import typer
 from edgenas.cli.output import emit, say
 from edgenas.cli.studies import study_folder
 from edgenas.errors import DataError, EdgenasError, StudyError
+from edgenas.identity import digest
 from edgenas.records import (
     Architecture,
     ChainArchitecture,
@@ -23,7 +24,6 @@ from edgenas.records import (
     Recipe,
     Study,
     Trial,
-    digest,
 )
 
 if TYPE_CHECKING:

@@ -41,8 +41,9 @@ from edgenas.hardware.measure import Timing, latency_from_measurement, measure
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import HOST_CPU
 from edgenas.hardware.worker import Load
+from edgenas.identity import canonical_json
 from edgenas.preprocessing import input_from_pixels
-from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, Preprocessing, canonical_json
+from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, Preprocessing
 from edgenas.runtimes import LARGEST_BATCH
 from edgenas.tasks.faces import raw_pixels
 

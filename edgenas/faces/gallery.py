@@ -21,7 +21,8 @@ from edgenas.errors import DataError
 from edgenas.faces.search import EXACT_LIMIT, Vectors
 from edgenas.faces.vault import Vault
 from edgenas.faces.verification import normalised
-from edgenas.records import Record, canonical_json
+from edgenas.identity import canonical_json
+from edgenas.records import Record
 
 SQLITE = b"SQLite format 3\0"
 SCHEMA = """

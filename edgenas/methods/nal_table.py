@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from edgenas.architectures.cell import INPUT, NASBENCH101_OPS, OUTPUT, canonical_cell, live_edges, space_of
 from edgenas.architectures.cell_graph import GraphCell
 from edgenas.errors import EdgenasError
-from edgenas.records import CellArchitecture, DartsCell, Nasbench101Cell, Nasbench201Cell, Trial, digest
+from edgenas.identity import digest
+from edgenas.records import CellArchitecture, DartsCell, Nasbench101Cell, Nasbench201Cell, Trial
 
 DEFAULT_COLUMN = {"nasbench101": "val_acc_108ep", "nasbench201": "acc12_val_cifar10"}
 LEVELS = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DeviceError, EdgenasError, MissingExtraError
-from edgenas.records import Precision, Record, digest
+from edgenas.identity import digest
+from edgenas.records import Precision, Record
 from edgenas.runtimes import LARGEST_BATCH, Arrays, Port
 from edgenas.runtimes.child import child_environment
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from edgenas.records import Candidate, Cost, Trial, digest
+from edgenas.identity import digest
+from edgenas.records import Candidate, Cost, Trial
 from edgenas.tasks import Task
 from edgenas.training.loop import fresh_network, scores_of, train
 

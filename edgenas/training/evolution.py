@@ -14,7 +14,7 @@ from torch import nn
 
 from edgenas.architectures.multibranch import CellOps
 from edgenas.architectures.subspace import Fitness, Round, RoundPlan
-from edgenas.records import digest
+from edgenas.identity import digest
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.augmentation import DeviceImages

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from edgenas.errors import TrainingError
+from edgenas.identity import digest
 from edgenas.networks.weights import load_weights, save_weights
-from edgenas.records import Architecture, FinalRun, Recipe, digest
+from edgenas.records import Architecture, FinalRun, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.executors import local_devices

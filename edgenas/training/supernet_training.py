@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from edgenas.architectures.subspace import Fitness, RoundPlan, without_unfit
 from edgenas.errors import StudyError, TrainingError
-from edgenas.records import Recipe, Record, digest
+from edgenas.identity import digest
+from edgenas.records import Recipe, Record
 from edgenas.tasks import Split, Task
 from edgenas.tasks.splits import split_off
 from edgenas.training.augmentation import Augmentation, DeviceImages

@@ -1,0 +1,109 @@
+"""Which study a search means: that of its settings, whatever it is called and wherever its data lie."""
+
+import gzip
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenas.architectures.chain import chain
+from edgenas.cli.settings import SearchSettings, default_folder, study_record
+from edgenas.cli.studies import study_to_write
+from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.replay import cost_without_device
+from edgenas.records import Candidate, Choice, Classes, Recipe, Study, Trial
+from edgenas.store import Store
+from tests.cli.edgenas import edgenas_json, refusal
+
+IMPOSSIBLE = ("search", "--target", "raspberry-pi-5", "--max-latency-ms", "0.0001")  # ends before anything is trained
+
+
+def study_of(**settings: object) -> Study:
+    whole = SearchSettings(target=("raspberry-pi-5",), max_latency_ms=0.0001, **settings)  # type: ignore[arg-type]
+    return study_record(whole, (profile_from_name("raspberry-pi-5"),), boards=False, decided={})
+
+
+@pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_unfinished_study_of_another_default_method_is_named(cwd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = study_of(method="random")
+    Store.create(cwd / default_folder(other), other).close()
+    refusal(*IMPOSSIBLE)
+    said = capsys.readouterr().err
+    assert f"{default_folder(other)} holds an unfinished study of the same settings" in said
+    assert "`--method random` goes on with it; this one begins with gnas" in said
+
+
+def test_a_finished_study_of_another_method_is_not_named(cwd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other, net = study_of(method="random"), chain(8, 4, (0,) * 4, (3,) * 4, Classes(10), image_size=8)
+    with Store.create(cwd / default_folder(other), other) as store:
+        trial = Trial(Candidate(net, Recipe("r", 1, 8, 0.1), "random"), "complete", cost_without_device(net), 1)
+        store.choose(Choice(trial))
+    refusal(*IMPOSSIBLE)
+    assert "unfinished" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{"method": "random", "seed": 1}, {"max_params": 5}])
+def test_a_study_of_other_settings_is_not_named(
+    settings: dict[str, object], cwd: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = study_of(**settings)
+    Store.create(cwd / default_folder(other), other).close()
+    refusal(*IMPOSSIBLE)
+    assert "unfinished" not in capsys.readouterr().err
+
+
+def test_a_study_that_an_earlier_version_called_otherwise_is_found(cwd: Path) -> None:
+    Store.create(cwd / "studies/digits-raspberry-pi-5-gnas-0ld0ld0l", study_of()).close()
+    (cwd / "studies/damaged").mkdir()
+    (cwd / "studies/damaged/study.db").write_bytes(b"no database at all" * 100)
+    assert study_to_write(None, study_of()) == Path("studies/digits-raspberry-pi-5-gnas-0ld0ld0l")
+    assert study_to_write(None, study_of(data_dir="/elsewhere")) == Path("studies/digits-raspberry-pi-5-gnas-0ld0ld0l")
+    assert study_to_write(None, study_of(seed=1)) == default_folder(study_of(seed=1))
+
+
+def write_mnist(root: Path, seed: int = 0) -> None:
+    """200 training and 50 test images in MNIST's own files."""
+    rng = np.random.default_rng(seed)
+    folder = root / "MNIST/raw"
+    folder.mkdir(parents=True)
+    for prefix, count in (("train", 200), ("t10k", 50)):
+        for name, array in (
+            ("images-idx3-ubyte", rng.integers(0, 256, (count, 28, 28))),
+            ("labels-idx1-ubyte", np.arange(count) % 10),
+        ):
+            header = bytes((0, 0, 8, array.ndim)) + b"".join(side.to_bytes(4, "big") for side in array.shape)
+            content = header + array.astype(np.uint8).tobytes()
+            (folder / f"{prefix}-{name}.gz").write_bytes(gzip.compress(content))
+
+
+MNIST = """
+target = "raspberry-pi-5"
+data = "mnist"
+method = "random"
+max-depth = 5
+max-width = 8
+epoch-scale = 0.1
+[rules]
+trials = 2
+"""
+
+
+def test_a_study_goes_on_where_its_data_lie_elsewhere_if_they_are_the_same(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "here")
+    (tmp_path / "project.toml").write_text(MNIST)
+    search = ("search", "project.toml", "--workers", "0")
+    first = edgenas_json(*search, "--data-dir", str(tmp_path / "here"), folder=tmp_path)
+    study = tmp_path / first["study"]
+    with sqlite3.connect(study / "study.db") as connection:  # as if killed before it chose
+        connection.execute("DELETE FROM records WHERE kind = 'choice'")
+    connection.close()
+    (tmp_path / "here").rename(tmp_path / "there")
+    again = edgenas_json(*search, "--data-dir", str(tmp_path / "there"), folder=tmp_path)
+    assert (again["study"], again["front"]) == (first["study"], first["front"])
+    assert edgenas_json(*search, folder=tmp_path)["chosen"] == first["chosen"]  # finished: it needs no data
