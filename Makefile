@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint docs bench bench-gpu image-test clean
+.PHONY: demo test test-all test-without-vnni lint docs bench bench-gpu image-test clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
+
+# the path of x86-64 processors without VNNI, on one that has it (CONTRIBUTING.md)
+test-without-vnni: $(STAMP)
+	$(BIN)/python scripts/without_vnni.py -- $(BIN)/python -m pytest -n 2 --dist loadfile
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'

@@ -1,26 +1,85 @@
-"""Image -> network input, the one implementation: training data, golden inputs and serving all come through here. No torch."""
+"""Image -> network input, the one implementation: training data, golden inputs, serving and faces come through here. No torch."""
 
 from __future__ import annotations
+
+import struct
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from edgenas.errors import EdgenasError
+from edgenas.errors import DataError, EdgenasError
 from edgenas.records import Preprocessing
 
 Pixels = NDArray[np.uint8]
 
+# What an image file may be. Pillow is never left to choose by content: a PostScript file named x.png would start Ghostscript.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF")
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)  # what Pillow raises on damaged files
+GROUND = 128  # grey under what is transparent: neither black nor white drawings vanish in it
+WIDEST = 8  # times its other side: of a longer picture only the middle is scaled
+ORIENTATION = 0x0112  # EXIF
+
+
+def formats_here(wanted: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
+    """Those of the formats that this Pillow can read."""
+    Image.init()
+    return tuple(name for name in wanted if name in Image.OPEN)
+
 
 def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """(H, W, C) uint8 at the network's input size, from an image of any size and mode (EXIF orientation obeyed)."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        raise EdgenasError(f"images need 8 bits a channel, this one has mode {upright.mode}: convert it to 8 bits")
-    fitted = fit(upright.convert("L" if preprocessing.channels == 1 else "RGB"), preprocessing.size, preprocessing.fit)
-    pixels = np.array(fitted, np.uint8).reshape(preprocessing.size, preprocessing.size, preprocessing.channels)
+    """(H, W, C) uint8 at the network's input size, from an image of any size and mode that `eight_bits` takes.
+
+    It is turned upright by its EXIF tag, cut to its middle, made 8 bits a channel, scaled, padded, in that order: memory
+    follows the network's input, not the picture. DataError for a damaged image and for modes without a rule.
+    """
+    size, crop = preprocessing.size, preprocessing.fit == "crop"
+    try:
+        whole = upright(image)
+        fitted = fit(eight_bits(middle(whole) if crop else whole, preprocessing.channels), size, preprocessing.fit)
+    except DAMAGED as error:
+        raise DataError(f"the image is damaged: {error}") from error
+    pixels = np.array(fitted, np.uint8).reshape(size, size, preprocessing.channels)
     padded: Pixels = pad(pixels[None], preprocessing.padding)[0]
     return padded
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The decoded image, turned as its EXIF tag says; a second call changes nothing. Raises one of DAMAGED."""
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # those two hold 16 bits
+        raise DataError(f"images need 8 or 16 bits a channel, this one has 32 (mode {image.mode}): convert it")
+    image.load()
+    if image.getexif().get(ORIENTATION, 1) == 1:
+        return image
+    turned = ImageOps.exif_transpose(image)
+    turned.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    return turned
+
+
+def eight_bits(image: Image.Image, channels: int) -> Image.Image:
+    """Mode L or RGB. What is transparent shows GROUND; of 16-bit grey the high byte is taken, as PNG readers do with colour."""
+    clear = image.info.get("transparency")
+    if image.mode.startswith("I"):
+        deep = np.asarray(image)
+        image = Image.fromarray((deep >> 8).astype(np.uint8))
+        if isinstance(clear, int):  # the one grey that is transparent
+            image.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or clear is not None:
+        layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (GROUND, GROUND, GROUND, 255))
+        image = Image.alpha_composite(ground, layer)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def middle(image: Image.Image) -> Image.Image:
+    """The image, or of one that is longer than WIDEST times its short side the centre of that length (or a pixel more)."""
+    width, height = image.size
+    longest = WIDEST * min(width, height)
+    cut_x, cut_y = max(0, width - longest) // 2, max(0, height - longest) // 2
+    if not cut_x and not cut_y:
+        return image
+    return image.crop((cut_x, cut_y, width - cut_x, height - cut_y))
 
 
 def fit(image: Image.Image, size: int, how: str) -> Image.Image:
@@ -28,7 +87,11 @@ def fit(image: Image.Image, size: int, how: str) -> Image.Image:
     if image.size == (size, size):
         return image
     if how == "stretch":
-        return image.resize((size, size), Image.Resampling.BILINEAR)
+        thin = max(image.size) > WIDEST * min(
+            image.size
+        )  # averaged first: its long side would be widened before it is shortened
+        return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3 if thin else None)
+    image = middle(image)
     width, height = image.size
     scale = size / min(width, height)
     scaled = image.resize(

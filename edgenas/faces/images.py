@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgenas.errors import DataError
+from edgenas.preprocessing import DAMAGED, eight_bits, fit, formats_here, upright
 
 Rgb = NDArray[np.uint8]
 
@@ -20,41 +19,31 @@ SIDE = 112  # of an aligned face, the field's convention
 MAX_BYTES = 16 * 1024 * 1024
 MAX_PIXELS = 40_000_000
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"})
-DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)  # what Pillow raises on damaged files
 
 
 def image_from_bytes(
     data: bytes, what: str = "the image", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
 ) -> Rgb:
-    """(H, W, 3) RGB of a JPEG, PNG, ...: turned upright by its EXIF tag, grey and palette expanded, alpha over black."""
+    """(H, W, 3) RGB of a JPEG, PNG, ...: turned upright by its EXIF tag, grey and palette expanded, alpha over grey."""
     if len(data) > max_bytes:
         raise DataError(f"{what} has {len(data)} bytes; at most {max_bytes} are read: send a smaller image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns where the limit below refuses
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=formats_here()) as image:
                 width, height = image.size
                 if width * height > max_pixels:
-                    raise DataError(
-                        f"{what} has {width}x{height} pixels; at most {max_pixels} are decoded: scale it down"
-                    )
-                upright = ImageOps.exif_transpose(image)
-                return rgb_from_image(upright)
+                    raise DataError(f"it has {width}x{height} pixels; at most {max_pixels} are decoded: scale it down")
+                return rgb_from_image(image)
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from error
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise DataError(f"{what} cannot be decoded ({type(error).__name__}): send a whole JPEG or PNG") from error
 
 
 def rgb_from_image(image: Image.Image) -> Rgb:
-    """(H, W, 3) RGB; 16-bit grey is scaled, alpha is laid over black."""
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, np.float64)
-        scale = 255.0 / 65535.0 if values.max(initial=0.0) > 255 else 1.0
-        grey = np.clip(values * scale, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
-    return np.asarray(image.convert("RGB"))
+    """(H, W, 3) RGB: upright, at 8 bits, alpha over the ground that classification has, too."""
+    return np.asarray(eight_bits(upright(image), 3))
 
 
 def image_from_file(path: Path) -> Rgb:
@@ -73,7 +62,7 @@ def resized(image: Rgb, side: int = SIDE) -> Rgb:
     """The whole image at side x side, bilinear with anti-aliasing; what is already that size is returned as it is."""
     if image.shape[:2] == (side, side):
         return image
-    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
+    return np.asarray(fit(Image.fromarray(image), side, "stretch"))
 
 
 def grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from edgenas.faces.images import DAMAGED
+from edgenas.preprocessing import DAMAGED, upright
 from edgenas.serve.errors import Refused
 
 FORMATS = ("JPEG", "PNG")
@@ -28,7 +28,6 @@ def image_from_bytes(body: bytes) -> Image.Image:
             413, f"the image has {image.width} x {image.height} pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed"
         )
     try:
-        image.load()
-        return ImageOps.exif_transpose(image)
+        return upright(image)
     except DAMAGED as error:
         raise Refused(400, f"the image is damaged: {error}") from error

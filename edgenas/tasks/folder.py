@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from edgenas.errors import DataError, EdgenasError
-from edgenas.faces.images import DAMAGED
-from edgenas.preprocessing import pixels_from_image
+from edgenas.preprocessing import DAMAGED, pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.tasks import Split
 from edgenas.tasks.datasets import DataSet

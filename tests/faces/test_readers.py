@@ -11,6 +11,7 @@ from PIL import Image
 from edgenas.errors import DataError
 from edgenas.faces.images import image_from_bytes
 from edgenas.faces.readers import MAGIC, faces_from_path, pairs_from_bin, write_folders
+from edgenas.preprocessing import GROUND
 from tests.damaged_images import IMAGES
 
 
@@ -143,7 +144,7 @@ def test_sixteen_bit_grey_palette_and_alpha_become_rgb() -> None:
     deep = Image.fromarray(np.full((4, 4), 257 * 100, np.uint16))
     assert (image_from_bytes(encoded(deep)) == 100).all()
     clear = Image.new("RGBA", (4, 4), (200, 100, 50, 0))
-    assert (image_from_bytes(encoded(clear)) == 0).all()
+    assert (image_from_bytes(encoded(clear)) == GROUND).all()
     assert image_from_bytes(encoded(Image.new("P", (4, 4)))).shape == (4, 4, 3)
 
 

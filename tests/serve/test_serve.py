@@ -18,6 +18,7 @@ from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.runtimes.onnx import open_runtime
 from edgenas.serve.app import _edgenas
 from tests.digits_bundle import digits_bundle
+from tests.picture_kinds import kinds
 from tests.serve.bad_requests import KINDS, bad_request
 from tests.serve.running import HOST, serving
 
@@ -94,6 +95,21 @@ def test_an_image_is_classified_as_preprocessing_and_model_say(server):
     assert answer["label"] == bundle.manifest.labels[logits.argmax()]
     assert answer["probability"] == pytest.approx(probabilities.max(), abs=1e-5)
     assert [c["index"] for c in answer["classes"]] == np.argsort(-probabilities, kind="stable")[:5].tolist()
+
+
+@pytest.mark.parametrize("name", sorted(kinds()))
+def test_a_picture_of_every_kind_is_classified_from_the_pixels_that_training_sees(server, name):
+    bundle = digits_bundle()
+    with Image.open(io.BytesIO(kinds()[name])) as image:
+        pixels = pixels_from_image(image, bundle.manifest.preprocessing)[None]
+    with open_runtime(bundle.path("fp32")) as runtime:
+        logits = runtime.run({"image": input_from_pixels(pixels, bundle.manifest.preprocessing)})["logits"][0]
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    status, answer = server.json("POST", "/classify", kinds()[name])
+    assert status == 200, answer
+    assert {c["index"]: c["probability"] for c in answer["classes"]} == {
+        c["index"]: pytest.approx(shares[c["index"]], abs=1e-5) for c in answer["classes"]
+    }
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -102,8 +102,7 @@ def one_class(root: Path) -> None:
 
 
 def deep(root: Path) -> None:
-    Image16 = Image.fromarray(np.zeros((40, 40), dtype=np.uint16))
-    Image16.save(root / "cat" / "deep.png")
+    Image.fromarray(np.zeros((40, 40), dtype=np.float32)).save(root / "cat" / "deep.tif")
 
 
 @pytest.mark.parametrize(
@@ -112,11 +111,11 @@ def deep(root: Path) -> None:
         (loose, r"outside class folders \(loose.png\): put each"),
         (empty_class, "bird has no images"),
         (corrupt, "zz.png is not a readable image: mend or remove"),
-        (truncated, "0.png is not a readable image"),
-        (garbled, "exif.png is not a readable image"),
+        (truncated, "0.png: the image is damaged"),
+        (garbled, "exif.png: the image is damaged"),
         (rare, "class 'bird' has 1 images: every class needs at least 3"),
         (one_class, r"one class folder \(cat\): classification needs at least 2"),
-        (deep, "deep.png: images need 8 bits a channel"),
+        (deep, "deep.tif: images need 8 or 16 bits a channel"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line(tmp_path: Path, spoil, complaint: str) -> None:  # type: ignore[no-untyped-def]

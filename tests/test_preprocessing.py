@@ -1,0 +1,148 @@
+"""Any picture to the network's pixels: one rule for every kind, alike in training, serving and faces."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgenas.errors import DataError
+from edgenas.faces.images import image_from_file, rgb_from_image
+from edgenas.preprocessing import GROUND, pixels_from_image
+from edgenas.records import Preprocessing
+from edgenas.serve.images import image_from_bytes
+from edgenas.tasks import TaskSettings, load_task
+from tests.picture_kinds import encoded, kinds, turned
+
+
+def how(size: int, channels: int = 3, fit: str = "crop") -> Preprocessing:
+    return Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels, fit=fit)  # type: ignore[arg-type]
+
+
+def read(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return pixels_from_image(image, preprocessing)
+
+
+SIDES = [(640, 480), (375, 500), (31, 40), (17, 11), (1, 1), (100, 300), (800, 100), (12, 47), (1, 8)]
+
+
+@pytest.mark.parametrize("size", [24, 64, 224])
+@pytest.mark.parametrize("sides", SIDES)
+def test_up_to_eight_times_as_long_as_wide_the_whole_is_scaled_and_then_cut(sides: tuple[int, int], size: int) -> None:
+    width, height = sides
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    scale = size / min(sides)
+    long = [max(size, round(side * scale)) for side in sides]
+    whole = np.asarray(image.resize((long[0], long[1]), Image.Resampling.BILINEAR))
+    left, top = (long[0] - size) // 2, (long[1] - size) // 2
+    assert np.array_equal(pixels_from_image(image, how(size)), whole[top : top + size, left : left + size])
+    stretched = image.resize((size, size), Image.Resampling.BILINEAR)
+    assert np.array_equal(pixels_from_image(image, how(size, fit="stretch")), stretched)
+
+
+THIN = """
+import resource, sys
+from PIL import Image
+from edgenas.faces.images import resized
+from edgenas.preprocessing import pixels_from_image
+from edgenas.records import Preprocessing
+import numpy as np
+size = tuple(map(int, sys.argv[1:3]))
+image = Image.new("L", size, 128)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 120_000_000, -1))
+for fit in ("crop", "stretch"):
+    pixels = pixels_from_image(image, Preprocessing(3, 224, (0.,) * 3, (1.,) * 3, fit=fit))
+    assert pixels.shape == (224, 224, 3) and (pixels == 128).all()
+assert (resized(np.full((size[1], size[0], 3), 128, np.uint8)) == 128).all()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by Linux's limit on the address space")
+@pytest.mark.parametrize("sides", [("1", "4000000"), ("4000000", "1"), ("30000", "1")])
+def test_a_thin_picture_needs_no_more_memory_than_the_network(sides: tuple[str, str]) -> None:
+    done = subprocess.run([sys.executable, "-c", THIN, *sides], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_of_a_thin_picture_the_centre_is_seen() -> None:
+    values = np.zeros((10, 1000, 3), np.uint8)
+    values[:, 495:505] = 200
+    assert (pixels_from_image(Image.fromarray(values), how(10)) == 200).all()
+    assert (pixels_from_image(Image.fromarray(values.transpose(1, 0, 2)), how(10)) == 200).all()
+
+
+@pytest.mark.parametrize("colour", [0, 255], ids=["black", "white"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_forty_drawings_that_differ_in_transparency_alone_are_forty_arrays(colour: int, channels: int) -> None:
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(40):
+        icon = Image.new("RGB", (24, 24), (colour,) * 3)
+        icon.putalpha(Image.fromarray(rng.integers(0, 2, (24, 24), dtype=np.uint8) * 255))
+        seen.add(pixels_from_image(icon, how(24, channels)).tobytes())
+    assert len(seen) == 40
+
+
+def test_transparent_is_mid_grey_and_half_transparent_half_of_it() -> None:
+    for alpha, expected in ((0, (GROUND,) * 3), (255, (200, 100, 0)), (51, (142, 122, 102))):  # 51: a fifth
+        image = Image.new("RGBA", (8, 8), (200, 100, 0, alpha))
+        assert tuple(pixels_from_image(image, how(8))[3, 3]) == expected
+
+
+def test_sixteen_bits_are_scaled_by_their_range_and_never_by_the_image() -> None:
+    values = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    for depth in (values * 257, values * 256, values * 256 + 255):
+        assert np.array_equal(read(encoded(Image.fromarray(depth)), how(16, 1))[..., 0], values)
+    dark = np.full((8, 8), 300, np.uint16)  # 300 >> 8 = 1, though it is the brightest value there
+    assert (read(encoded(Image.fromarray(dark)), how(8, 1)) == 1).all()
+    assert (read(b"P5 8 8 65535\n" + dark.astype(">u2").tobytes(), how(8, 1)) == 1).all()
+    assert (read(encoded(Image.fromarray(dark), "TIFF"), how(8, 1)) == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_thirty_two_bits_have_no_rule_and_are_refused(dtype: type) -> None:
+    tiff = encoded(Image.fromarray(np.ones((8, 8), dtype)), "TIFF")
+    with pytest.raises(DataError, match=r"need 8 or 16 bits a channel, this one has 32 \(mode [FI]\): convert it"):
+        read(tiff, how(8))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_shows_the_same_upright_picture(orientation: int) -> None:
+    upright = np.arange(6 * 4, dtype=np.uint8).reshape(6, 4) * 10
+    stored = {  # how EXIF 2.3 says that the rows and columns lie in the file
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    data = encoded(Image.fromarray(np.ascontiguousarray(stored)), exif=turned(orientation))
+    assert np.array_equal(read(data, how(4, 1))[..., 0], upright[1:5])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_serving_and_faces_see_the_same_pixels_of_every_kind(tmp_path: Path, channels: int) -> None:
+    files = kinds()
+    for label in ("one", "two"):
+        for name, data in files.items():
+            (tmp_path / label).mkdir(exist_ok=True)
+            (tmp_path / label / name).write_bytes(data)
+    task = load_task(TaskSettings(str(tmp_path), image_size=24))
+    learned = {image.tobytes() for split in (task.train, task.val, task.test) for image in split.images}
+    preprocessing = how(24, channels)
+    for name, data in files.items():
+        served = pixels_from_image(image_from_bytes(data), preprocessing)
+        assert np.array_equal(served, read(data, preprocessing)), name
+        assert channels == 1 or served.tobytes() in learned, name
+        path = tmp_path / "one" / name
+        assert np.array_equal(image_from_file(path), rgb_from_image(image_from_bytes(data))), name
