@@ -1,0 +1,46 @@
+"""The list of mutants (scripts/mutants.toml) fits the code as it is now; `make mutants` tries them."""
+
+import re
+
+import pytest
+
+from scripts.mutants import ROOT, Mutant, chosen, fails, mutants, tried
+
+
+@pytest.mark.parametrize("mutant", mutants(), ids=lambda mutant: mutant.promise)
+def test_a_listed_mutant_changes_a_line_that_stands_there_once_and_names_tests_that_exist(mutant: Mutant) -> None:
+    text = (ROOT / mutant.file).read_text()
+    assert mutant.applied(text) != text
+    for test in mutant.tests:
+        path, _, name = test.partition("::")
+        assert (ROOT / path).exists()
+        assert not name or re.search(rf"^\s*def {re.escape(name.split('[')[0])}\(", (ROOT / path).read_text(), re.M)
+
+
+def test_there_are_sixty_or_more_and_no_promise_twice() -> None:
+    promises = [mutant.promise for mutant in mutants()]
+    assert len(promises) >= 60
+    assert len(set(promises)) == len(promises)
+
+
+def test_text_that_is_not_there_or_stands_twice_is_an_error() -> None:
+    mutant = Mutant("p", "f.py", "x", "y", ("tests",))
+    assert mutant.applied("a x b") == "a y b"
+    for text in ("a b", "x x"):
+        with pytest.raises(ValueError, match="times, not once"):
+            mutant.applied(text)
+
+
+def test_words_choose_mutants() -> None:
+    assert chosen(["no such word"]) == []
+    assert {mutant.file for mutant in chosen(["edgenas/store.py"])} == {"edgenas/store.py"}
+
+
+def test_a_change_is_noticed_exactly_where_a_test_fails_and_is_undone(tmp_path) -> None:
+    (tmp_path / "code.py").write_text("LIMIT = 3\n")
+    (tmp_path / "test_code.py").write_text("from code import LIMIT\n\ndef test_it():\n    assert LIMIT < 5\n")
+    assert not fails(tmp_path, ["test_code.py"])[0]
+    within, over = (Mutant("p", "code.py", "3", new, ("test_code.py",)) for new in ("4", "5"))
+    assert not tried(tmp_path, within)[0]
+    assert tried(tmp_path, over)[0]
+    assert (tmp_path / "code.py").read_text() == "LIMIT = 3\n"

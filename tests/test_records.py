@@ -1,0 +1,70 @@
+"""Limits on both sides of each bound, and sizes and peak memory by hand."""
+
+import msgspec
+import pytest
+
+from edgenas.records import Cost, Kernel, Latency, Limits, Workload
+
+COST = Cost(
+    params=1000,
+    macs=1,
+    bytes_moved=1,
+    size_mb=0.004,
+    memory_mb=0.5,
+    latencies={
+        "fast": Latency(2.0, "predicted", "fast", energy_mj=3.0),
+        "slow": Latency(4.0, "measured", "slow", energy_mj=8.0),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("within", "broken", "words"),
+    [
+        (Limits(latency_ms=4.0), Limits(latency_ms=3.99), "latency 4 ms > 3.99 ms on slow"),
+        (Limits(params=1000), Limits(params=999), "1000 parameters > 999"),
+        (Limits(size_mb=0.004), Limits(size_mb=0.0039), "size 0.004 MB > 0.0039 MB"),
+        (Limits(memory_mb=0.5), Limits(memory_mb=0.49), "memory 0.5 MB > 0.49 MB"),
+        (Limits(energy_mj=8.0), Limits(energy_mj=7.9), "energy 8 mJ > 7.9 mJ on slow"),
+    ],
+    ids=["latency", "parameters", "size", "memory", "energy"],
+)
+def test_a_cost_that_equals_its_limit_is_within_it_and_the_next_larger_is_not(
+    within: Limits, broken: Limits, words: str
+) -> None:
+    assert within.broken(COST) == ()
+    assert broken.broken(COST) == (words,)
+
+
+def test_every_target_and_every_limit_is_named() -> None:
+    assert Limits(latency_ms=1.0, params=1).broken(COST) == (
+        "latency 2 ms > 1 ms on fast",
+        "latency 4 ms > 1 ms on slow",
+        "1000 parameters > 1",
+    )
+
+
+def test_energy_that_nobody_measured_breaks_no_limit() -> None:
+    silent = msgspec.structs.replace(COST, latencies={"board": Latency(1.0, "measured", "board")})
+    assert Limits(energy_mj=0.001).broken(silent) == ()
+
+
+def conv(inputs: int, outputs: int, side: int, source: int, residual: int | None = None) -> Kernel:
+    """A 1x1 convolution without bias on a square map."""
+    return Kernel("conv", inputs, outputs, side, side, side, side, (source,), residual=residual)
+
+
+def test_sizes_are_parameters_times_the_bytes_of_the_precision() -> None:
+    workload = Workload((conv(10, 100, 1, -1),))  # 1000 weights
+    assert [workload.size_mb(precision) for precision in ("fp32", "fp16", "int8")] == [0.004, 0.002, 0.001]
+
+
+def test_peak_memory_holds_a_map_until_its_last_reader_has_run() -> None:
+    # elements: input 4x1, a 4x8, b 4x2, c 4x2 and the residual a is read by d, 4x8; weights 8 + 16 + 4 + 16
+    chain = (conv(1, 8, 2, -1), conv(8, 2, 2, 0), conv(2, 2, 2, 1), conv(2, 8, 2, 2, residual=0))
+    live = 32 + 8 + 32  # a (kept for its residual), c and d; input and b are gone
+    assert Workload(chain).memory_mb("int8") == (live + 8 + 16 + 4 + 16) / 1e6
+    without = (*chain[:3], conv(2, 8, 2, 2))
+    # now the peak is a + b while b is written, beside it nothing: 40; or d's own step: c and d, 40
+    assert Workload(without).memory_mb("int8") == (40 + 8 + 16 + 4 + 16) / 1e6
+    assert Workload(without).memory_mb("fp32") == 4 * Workload(without).memory_mb("int8")
