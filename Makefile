@@ -30,6 +30,9 @@ test-all: lint
 test-without-vnni: $(STAMP)
 	$(BIN)/python scripts/without_vnni.py -- $(BIN)/python -m pytest -n 2 --dist loadfile
 
+mutants: $(STAMP)
+	$(BIN)/python scripts/mutants.py
+
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -47,8 +47,12 @@ def front_text(document: dict[str, Any]) -> str:
     if document.get("hypervolume"):
         text += f"\n\nhypervolume of (error, latency), 1 at most: {share_words(document['hypervolume'])}"
     if "serving_set" in document:
-        numbers = ", ".join(map(str, document["serving_set"]["trials"]))
-        text += f"\n\nserves all targets within {document['serving_set']['tolerance']} points: trial {numbers}"
+        serving = document["serving_set"]
+        numbers, slack = ", ".join(map(str, serving["trials"])), 100 * (serving["latency_slack"] - 1)
+        text += (
+            f"\n\nfewest networks for all targets: trial {numbers} (on each target one of them is within "
+            f"{serving['tolerance']:g} points of the best, and within {slack:.0f} % of the fastest that is)"
+        )
     counts = f"{document['trials']} trained, {document['infeasible']} infeasible, {document['failed']} failed"
     text += f"\n\n{document['study']}: {counts}"
     if chosen is None:

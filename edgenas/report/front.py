@@ -11,6 +11,7 @@ from edgenas.methods import CONTROL
 from edgenas.records import Choice, Study, Trial
 from edgenas.report.hypervolume import hypervolumes
 
+SERVING_TOLERANCE, SERVING_SLACK = 0.5, 1.1  # points; times the latency of the fastest
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
 
 
@@ -34,27 +35,22 @@ def front(trials: Sequence[Trial], objective: str, profile: str) -> list[Trial]:
 
 
 def smallest_serving_set(
-    trials: Sequence[Trial], objective: str, profiles: Sequence[str], tolerance: float
+    trials: Sequence[Trial], objective: str, profiles: Sequence[str], tolerance: float, slack: float = SERVING_SLACK
 ) -> list[Trial]:
-    """The fewest trials such that every device has one within `tolerance` points of the best front member that it can get
-    at no more latency than its own best: greedy set cover, the more accurate first on a tie."""
+    """The fewest trials such that every device has one that serves it: within `tolerance` points of the best score, and at
+    most `slack` times as slow there as the fastest of those. Greedy set cover, the more accurate first on a tie."""
     complete = [trial for trial in trials if trial.status == "complete"]
-    best = {
-        profile: max(front(complete, objective, profile), key=lambda t: t.scores[objective]) for profile in profiles
-    }
+    best = max(trial.scores[objective] for trial in complete)
+    good = [trial for trial in complete if trial.scores[objective] >= best - tolerance]
+    fastest = {profile: min(_point(trial, objective, profile)[1] for trial in good) for profile in profiles}
     serves = {
-        trial.candidate.key: {
-            profile
-            for profile in profiles
-            if trial.scores[objective] >= best[profile].scores[objective] - tolerance
-            and _point(trial, objective, profile)[1] <= _point(best[profile], objective, profile)[1]
-        }
-        for trial in complete
+        trial.candidate.key: {p for p in profiles if _point(trial, objective, p)[1] <= slack * fastest[p]}
+        for trial in good
     }
     chosen: list[Trial] = []
     open_profiles = set(profiles)
     while open_profiles:
-        pick = max(complete, key=lambda t: (len(serves[t.candidate.key] & open_profiles), t.scores[objective]))
+        pick = max(good, key=lambda t: (len(serves[t.candidate.key] & open_profiles), t.scores[objective]))
         chosen.append(pick)
         open_profiles -= serves[pick.candidate.key]
     return chosen
@@ -102,8 +98,12 @@ def summary(
         "seconds": round(seconds, 3),
     }
     if len(study.profiles) > 1 and any(trial.status == "complete" for trial in searched):
-        serving = smallest_serving_set(searched, objective, study.profiles, tolerance=0.5)
-        document["serving_set"] = {"tolerance": 0.5, "trials": [trial.number for trial in serving]}
+        serving = smallest_serving_set(searched, objective, study.profiles, SERVING_TOLERANCE)
+        document["serving_set"] = {
+            "tolerance": SERVING_TOLERANCE,
+            "latency_slack": SERVING_SLACK,
+            "trials": [trial.number for trial in serving],
+        }
     if control:
         document["control"] = [item(trial, study) for trial in front(control, objective, study.profiles[0])]
         document["hypervolume"] = covered({"search": searched, "control": control}, objective, study.profiles[0])

@@ -208,3 +208,22 @@ def test_a_recognisers_embedding_shrinks_on_a_tie_and_grows_only_where_that_is_c
 
     assert play_with(5.0).head == Embedding(64)
     assert play_with(7.0).head == Embedding(512)
+
+
+def test_a_micro_candidate_is_narrowed_until_the_latency_holds_also_where_its_size_fits_already() -> None:
+    def cost(architecture: Architecture) -> Cost:
+        """As above, and a tenth of a millisecond for each dense layer."""
+        known = cost_with_latency(architecture)
+        assert isinstance(architecture, ChainArchitecture)
+        slower = Latency(known.latencies["made-up"].ms + 0.1 * sum(architecture.ops), "predicted", "made-up")
+        return msgspec.structs.replace(known, latencies={"made-up": slower})
+
+    limits = Limits(latency_ms=0.705)  # 4 layers of width 16 take .64 ms; with one of them dense .74, at width 15 .70
+    table = dict.fromkeys(range(4, 13), 0.0) | {4: 80.0}
+    rules = GnasRules(micro_slack=100_000)
+    _, trials, _ = play(
+        gnas(SPACE, rules, TRAINING, cost, limits), by_depth(table), cost, limits
+    )  # nothing dense is kept, each layer alone is dense once
+    dense = [t for t in trials if t.candidate.phase == "ops" and any(chain_of(t).ops)]
+    assert [chain_of(t).width for t in dense] == [15] * 4
+    assert {t.status for t in dense} == {"complete"}

@@ -1,8 +1,10 @@
 """The front by hand: score, latency, energy where a board measured it, parameters."""
 
+import msgspec
+
 from edgenas.architectures.chain import chain
 from edgenas.records import Candidate, Classes, Cost, Latency, Recipe, Trial
-from edgenas.report.front import front
+from edgenas.report.front import front, smallest_serving_set
 
 
 def trial(width: int, score: float, ms: float, energy_mj: float | None, params: int = 100) -> Trial:
@@ -25,3 +27,34 @@ def test_energy_is_an_objective_where_it_was_measured() -> None:
     slow_but_thrifty, fast_but_hungry = trial(1, 90, 2.0, 5.0), trial(2, 90, 1.0, 9.0)
     assert widths([slow_but_thrifty, fast_but_hungry]) == [2, 1]
     assert widths([trial(1, 90, 2.0, None), trial(2, 90, 1.0, None)]) == [2]
+
+
+def test_fewer_parameters_alone_are_enough_for_a_place_on_the_front() -> None:
+    large, small = trial(1, 90, 1.0, None, params=200), trial(2, 89, 1.0, None, params=100)
+    assert widths([large, small]) == [2, 1]
+    assert widths([large, trial(2, 89, 1.0, None, params=200)]) == [1]
+
+
+def on_two(width: int, score: float, first_ms: float, second_ms: float) -> Trial:
+    """A network with its latency on each of two boards."""
+    one = trial(width, score, first_ms, None)
+    latencies = {"a": Latency(first_ms, "measured", "a"), "b": Latency(second_ms, "measured", "b")}
+    return msgspec.structs.replace(one, cost=msgspec.structs.replace(one.cost, latencies=latencies))
+
+
+def served(trials: list[Trial], tolerance: float = 0.5) -> list[int]:
+    chosen = smallest_serving_set(trials, "val_accuracy", ["a", "b"], tolerance, slack=1.1)
+    return sorted(t.candidate.architecture.width for t in chosen)  # type: ignore[union-attr]
+
+
+def test_one_network_serves_two_boards_while_it_is_about_as_fast_as_the_fastest_on_each() -> None:
+    fast_on_a, fast_on_b = on_two(1, 90.0, 1.0, 1.5), on_two(2, 90.1, 1.5, 1.0)
+    assert served([fast_on_a, fast_on_b]) == [1, 2]
+    assert served([fast_on_a, fast_on_b, on_two(3, 90.0, 1.1, 1.1)]) == [3]
+    assert served([fast_on_a, fast_on_b, on_two(3, 90.0, 1.1, 1.11)]) == [1, 2]
+
+
+def test_what_is_less_accurate_than_the_tolerance_allows_serves_nobody_however_fast() -> None:
+    accurate, fast = on_two(1, 90.1, 2.0, 2.0), on_two(2, 89.5, 1.0, 1.0)
+    assert served([accurate, fast], tolerance=0.5) == [1]
+    assert served([accurate, fast], tolerance=0.7) == [2]
