@@ -6,7 +6,7 @@ import msgspec
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.methods import CONTROL
-from edgenas.methods.baselines import BaselineRules, random_search, with_control
+from edgenas.methods.baselines import BaselineRules, random_search, with_control, work
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.replay import cost_without_device
 from edgenas.records import Classes, Limits
@@ -46,3 +46,15 @@ def test_a_control_that_runs_out_of_networks_does_not_lose_the_search() -> None:
     )
     assert choice.trial.status == "complete"
     assert 1 <= sum(trial.candidate.phase == CONTROL for trial in trials) < 10
+
+
+def test_the_control_stops_with_the_first_network_that_reaches_what_the_search_spent() -> None:
+    search = gnas(SPACE, GnasRules(), TRAINING, cost_without_device)
+    _, trials, _ = play(
+        with_control(search, SPACE, TRAINING, cost_without_device, Limits(), 0),
+        lambda c: float(zlib.crc32(c.key.encode()) % 97),
+        cost_without_device,
+    )
+    spent = sum(work(trial) for trial in trials if trial.candidate.phase != CONTROL)
+    control = [work(trial) for trial in trials if trial.candidate.phase == CONTROL]
+    assert sum(control[:-1]) < spent <= sum(control)

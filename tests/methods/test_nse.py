@@ -177,3 +177,15 @@ def test_the_cheap_band_shapes_the_front_but_does_not_survive() -> None:
     )
     assert surviving((cheap, dear, good, beaten)) == (good,)
     assert surviving((cheap, dear)) == (dear,)  # where the cheap one beats everything, the best of the band stays
+
+
+def test_every_network_that_a_round_scores_keeps_limits_that_its_target_does_not_know() -> None:
+    limits = Limits(params=6000)  # the band goes by MACs: of its networks some have more parameters, some fewer
+    supernets = KnownWorth()
+    play(nse(SPACE, RULES, supernets, RECIPE, cost, limits))
+    scored = [network.ops for played in supernets.rounds.values() for network in played.networks]
+    params = [cost(SPACE.member(ops)).params for ops in scored]
+    free = KnownWorth()
+    play(nse(SPACE, RULES, free, RECIPE, cost))
+    unlimited = [cost(SPACE.member(n.ops)).params for played in free.rounds.values() for n in played.networks]
+    assert max(params) <= 6000 < max(unlimited)

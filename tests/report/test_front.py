@@ -3,8 +3,10 @@
 import msgspec
 
 from edgenas.architectures.chain import chain
+from edgenas.methods import CONTROL
 from edgenas.records import Candidate, Classes, Cost, Latency, Recipe, Trial
-from edgenas.report.front import front, smallest_serving_set
+from edgenas.report.front import front, smallest_serving_set, summary
+from tests.report.studies import study_record
 
 
 def trial(width: int, score: float, ms: float, energy_mj: float | None, params: int = 100) -> Trial:
@@ -58,3 +60,12 @@ def test_what_is_less_accurate_than_the_tolerance_allows_serves_nobody_however_f
     accurate, fast = on_two(1, 90.1, 2.0, 2.0), on_two(2, 89.5, 1.0, 1.0)
     assert served([accurate, fast], tolerance=0.5) == [1]
     assert served([accurate, fast], tolerance=0.7) == [2]
+
+
+def test_the_front_of_a_search_holds_nothing_of_its_control_and_the_control_has_its_own() -> None:
+    found, control = trial(1, 90, 2.0, None), trial(2, 91, 1.0, None)
+    random = msgspec.structs.replace(control, candidate=msgspec.structs.replace(control.candidate, phase=CONTROL))
+    study = msgspec.structs.replace(study_record(), profiles=("board",))
+    document = summary(study, "studies/x", [found, random], None, 0.0)
+    assert [entry["architecture"]["width"] for entry in document["front"]] == [1]
+    assert [entry["architecture"]["width"] for entry in document["control"]] == [2]
