@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 
 HANDLER = Path(__file__).with_suffix(".c")
+INSIDE = "EDGENAS_WITHOUT_VNNI"
 CPUID, TRAP = b"\x0f\xa2", b"\xcc\x90"  # int3; nop
 LOWERED = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 
@@ -36,11 +37,24 @@ def main(arguments: list[str]) -> int:
     missing = [tool for tool in ("cc", "objdump") if shutil.which(tool) is None]
     if missing:
         return _refuse(f"{' and '.join(missing)} not found: install a C compiler and binutils")
+    if INSIDE in os.environ:  # it is so already
+        return subprocess.run(command, check=False).returncode
     with tempfile.TemporaryDirectory(prefix="without-vnni-") as name:
         shadow(Path(name), keep_avx512="--keep-avx512" in options)
         path = os.pathsep.join(filter(None, (name, os.environ.get("PYTHONPATH"))))
         lowered = {} if "--keep-avx512" in options else {**LOWERED, "NPY_DISABLE_CPU_FEATURES": numpy_features()}
-        return subprocess.run(command, env={**os.environ, **lowered, "PYTHONPATH": path}, check=False).returncode
+        environment = {**os.environ, **lowered, "PYTHONPATH": path, INSIDE: "1"}
+        _check(environment)
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _check(environment: dict[str, str]) -> None:
+    """A run on the ordinary path would prove nothing: the worst case of INT8 must saturate for a child."""
+    repository = Path(__file__).parents[1]
+    probe = "from edgenas.runtimes.int8 import exact_arithmetic as exact; raise SystemExit(exact() == 'fused')"
+    done = subprocess.run([sys.executable, "-c", probe], env=environment, cwd=repository, check=False)
+    if done.returncode:
+        raise SystemExit("without_vnni: INT8 sums do not saturate in a child process: the copy was not taken")
 
 
 def numpy_features() -> str:

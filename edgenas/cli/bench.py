@@ -60,6 +60,7 @@ def bench(
         "host": measurement.host,
         "runtime": measurement.runtime,
         "batch_size": batch,
+        "int8": measurement.detail["settings"].get("int8"),
         "settings": measurement.detail["settings"],
         "device": measurement.detail["device"],
         "energy_mj": measurement.detail.get("energy_mj"),
@@ -122,6 +123,10 @@ def _text(document: dict[str, Any]) -> str:
         f"{document['n']} runs on {document['host']}, {document['runtime']}; "
         f"spread {document['spread']:.1%}, {document['status']}",
     ]
+    if document["int8"] is not None:
+        from edgenas.runtimes.int8 import MEANING
+
+        lines.append(f"INT8 sums are {MEANING.get(document['int8'], document['int8'])}")
     if document["energy_mj"] is not None:
         lines.append(f"{document['energy_mj']:.4g} mJ per run")
     return "\n".join([*lines, *(f"warning: {warning}" for warning in document["warnings"])])

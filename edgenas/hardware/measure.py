@@ -217,8 +217,12 @@ def _how(measurement: Measurement) -> str:
     settings, mode = measurement.detail["settings"], measurement.detail["device"]["before"]["power_mode"]
     return (
         f"{measurement.host}: {measurement.runtime} {settings['provider']}, {settings.get('threads', 1)} thread(s), "
-        f"{measurement.precision}, {measurement.status}" + (f", power mode {mode}" if mode else "")
+        f"{measurement.precision}{_int8(settings)}, {measurement.status}" + (f", power mode {mode}" if mode else "")
     )
+
+
+def _int8(settings: dict[str, Any]) -> str:
+    return f" ({settings['int8']} sums)" if "int8" in settings else ""
 
 
 @functools.cache

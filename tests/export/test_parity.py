@@ -1,4 +1,5 @@
 import functools
+import re
 
 import numpy as np
 import onnx
@@ -7,7 +8,7 @@ from onnx import numpy_helper
 
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.onnx import onnx_from_network
-from edgenas.export.parity import BARS, Case, check_parity, cosines, parity_cases
+from edgenas.export.parity import BARS, Bar, Case, check_parity, cosines, first_diverging_layer, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input, zero_points
 from edgenas.preprocessing import input_from_pixels
 from tests.trained_digits import digits, trained_digits
@@ -113,3 +114,47 @@ def test_cosines_by_hand():
     a = np.array([[1, 0], [1, 1], [0, 0], [0, 0]], np.float32)
     b = np.array([[0, 2], [2, 0], [0, 0], [1, 0]], np.float32)
     np.testing.assert_allclose(cosines(a, b), [0, np.sqrt(0.5), 1, 0], atol=1e-6)
+
+
+# ---------------------------------------------------------------- INT8
+
+
+def changed(model: onnx.ModelProto, name: str, factor: float) -> onnx.ModelProto:
+    """The model with one of its stored tensors multiplied."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    (tensor,) = [t for t in copy.graph.initializer if t.name == name]
+    values = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array((values * factor).astype(values.dtype), name))
+    return copy
+
+
+def scale_behind(model: onnx.ModelProto, layer: int) -> str:
+    """Name of the scale that a layer's output is quantised with."""
+    outputs = [node.output[0] for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    (node,) = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == outputs[layer]]
+    return node.input[1]
+
+
+@pytest.mark.parametrize(("layer", "named"), [(2, r"layers\.0\.pointwise"), (-1, r"head\.linear")])
+def test_a_scale_that_cuts_a_layers_outputs_is_found_at_that_layer(layer, named):
+    """The last one too: nothing follows it but its own quantisation."""
+    network, _, task = trained_digits()
+    model = quantised()
+    spoilt = changed(model, scale_behind(model, layer), 0.05)
+    with pytest.raises(ParityError, match=rf"int8 .* on images: cosine 0\.\d+.*first diverging: layer {named}"):
+        check_parity(network, spoilt, "int8", cases(), task.preprocessing)
+
+
+def test_where_no_layer_falls_below_the_bar_the_costliest_is_named_with_its_loss():
+    network, _, task = trained_digits()
+    model = quantised()
+    spoilt = changed(model, scale_behind(model, 2), 0.3)
+    (images,) = [case for case in cases() if case.name == "images"]
+    low = Bar(None, 0.1, None)
+    place = first_diverging_layer(network, spoilt, images, task.preprocessing, low)
+    found = re.fullmatch(
+        r"none by itself; layer layers\.0\.pointwise \(Conv_\d+\) costs most \(cosine (.*) before, (.*) after\)", place
+    )
+    assert found, place
+    assert float(found[1]) > 0.99 > float(found[2]) > 0.1
