@@ -71,16 +71,14 @@ def largest_weight(model: onnx.ModelProto) -> int:
             return WIDEST
         if node.op_type == "DequantizeLinear" and node.input[0] not in moving:
             values = _quantised(node.input[0], stored, makers)
-            largest = WIDEST if values is None else max(largest, int(np.abs(values.astype(np.int32)).max(initial=0)))
+            largest = WIDEST if values is None else max(largest, int(np.abs(values).max(initial=0)))
     return min(largest, WIDEST)
 
 
-def _quantised(
-    name: str, stored: dict[str, TensorProto], makers: dict[str, NodeProto]
-) -> NDArray[np.integer[Any]] | None:
+def _quantised(name: str, stored: dict[str, TensorProto], makers: dict[str, NodeProto]) -> NDArray[np.int32] | None:
     """What a constant that is dequantised holds, as integers; None where it is not simply stored, or stored and quantised."""
     if name in stored:
-        return numpy_helper.to_array(stored[name])
+        return numpy_helper.to_array(stored[name]).astype(np.int32)
     node = makers.get(name)
     if node is None or node.op_type != "QuantizeLinear" or len(node.input) < 3:
         return None
@@ -94,7 +92,8 @@ def _quantised(
         shape = [-1 if side == axis % values.ndim else 1 for side in range(values.ndim)]
         scale, zero = scale.reshape(shape), zero.reshape(shape)
     bounds = np.iinfo(zero.dtype)
-    return np.clip(np.rint(values / scale) + zero, bounds.min, bounds.max).astype(np.int32)
+    steps: NDArray[np.int32] = np.clip(np.rint(values / scale) + zero, bounds.min, bounds.max).astype(np.int32)
+    return steps
 
 
 # ---------------------------------------------------------------- which way is exact here
