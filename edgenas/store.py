@@ -6,17 +6,30 @@ A trial is one transaction. Whatever is killed, everything written before is the
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from edgenas.database import (
+    SCHEMA,
+    DamageError,
+    check_pages,
+    connect_to_read,
+    connect_to_write,
+    insert,
+    make,
+    one_line,
+    refuse_network_file_system,
+    schema_of,
+    select,
+    take_lock,
+    upgrade,
+)
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.identity import IDENTITY
 from edgenas.records import Choice, Study, Trial
@@ -27,25 +40,6 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
-SCHEMA = 1
-TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE trials (key TEXT PRIMARY KEY, number INTEGER UNIQUE, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE records (kind TEXT, key TEXT, body BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
-"""
-NETWORK_FILE_SYSTEMS = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "fuse.sshfs",
-    "lustre",
-    "ceph",
-    "glusterfs",
-    "afs",
-}
 
 
 class Store:
@@ -71,12 +65,11 @@ class Store:
             undo.callback(store.close)
             with one_line(folder), store._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")  # all of it or nothing, whenever this process is killed
-                if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                    for statement in TABLES.strip().split("\n"):
-                        connection.execute(statement)
-                    connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
-                    connection.execute("INSERT INTO meta VALUES ('identity', ?)", (str(IDENTITY),))
-                    connection.execute("INSERT INTO meta VALUES ('study', ?)", (msgspec.json.encode(study),))
+                if schema_of(connection) is None:
+                    numbers = {"schema": str(SCHEMA).encode(), "identity": str(IDENTITY).encode()}
+                    make(connection, {**numbers, "study": msgspec.json.encode(study)})
+                elif schema_of(connection) == 1:
+                    upgrade(connection)
             store._check()
             refuse_other_settings(folder, store.study, study)
             undo.pop_all()
@@ -87,32 +80,44 @@ class Store:
         """Is there a study? One that was killed while it was being made has no table yet."""
         if not (folder / "study.db").is_file():
             return False
-        with one_line(folder), contextlib.closing(_connect(folder)) as connection:
-            return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        with one_line(folder), contextlib.closing(connect_to_read(folder)) as connection:
+            return schema_of(connection) is not None
 
     @classmethod
     def write(cls, folder: Path) -> Store:
         """Open an existing study for writing."""
         _require(folder)
         store = cls._open(folder)
-        store._check()
+        with contextlib.ExitStack() as undo:
+            undo.callback(store.close)
+            with one_line(folder), store._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                if schema_of(connection) == 1:
+                    upgrade(connection)
+            store._check()
+            undo.pop_all()
         return store
 
     @classmethod
     def _open(cls, folder: Path) -> Store:
-        lock = _take_lock(folder)
-        try:
-            return cls(folder, _connect(folder), lock)
-        except StudyError:
-            os.close(lock)
-            raise
+        with one_line(folder):
+            lock = take_lock(folder)
+            try:
+                return cls(folder, connect_to_write(folder), lock)
+            except (sqlite3.Error, OSError):
+                os.close(lock)
+                raise
 
     @classmethod
     def read(cls, folder: Path) -> Store:
         """Open an existing study for reading, also while another process writes it."""
         _require(folder)
-        store = cls(folder, _connect(folder), None)
-        store._check()
+        with one_line(folder):
+            store = cls(folder, connect_to_read(folder), None)
+        with contextlib.ExitStack() as undo:
+            undo.callback(store.close)
+            store._check()
+            undo.pop_all()
         return store
 
     def __enter__(self) -> Store:
@@ -130,8 +135,7 @@ class Store:
 
     @property
     def study(self) -> Study:
-        (body,) = self._rows("SELECT body FROM meta WHERE name = 'study'")[0]
-        return msgspec.json.decode(body, type=Study)
+        return self._meta("study", Study)
 
     @property
     def choice(self) -> Choice | None:
@@ -146,114 +150,119 @@ class Store:
 
     def find(self, key: str) -> Trial | None:
         """The trial of the candidate with this key, numbered or not."""
-        rows = self._rows("SELECT number, body FROM trials WHERE key = ?", (key,))
-        return _trial(*rows[0]) if rows else None
+        found = self._trials("WHERE key = ?", (key,))
+        return found[0] if found else None
 
     def add(self, trial: Trial) -> None:
         """Write a trial, unnumbered, in one transaction. One that is already there stays as it is."""
         body = msgspec.json.encode(msgspec.structs.replace(trial, number=None))
-        self._do("INSERT OR IGNORE INTO trials VALUES (?, NULL, ?)", (trial.candidate.key, body))
+        self._write("trials", (trial.candidate.key, None), body, "INSERT OR IGNORE")
 
     def number(self, key: str) -> Trial:
         """The trial with its place in the ledger, given now if a decision reads it for the first time."""
-        self._do(
-            "UPDATE trials SET number = (SELECT COALESCE(MAX(number), 0) + 1 FROM trials) WHERE key = ? AND number IS NULL",
-            (key,),
-        )
         trial = self.find(key)
         assert trial is not None, f"no trial {key} to number"
-        return trial
+        if trial.number is not None:
+            return trial
+        with one_line(self.folder), self._threads, self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            (last,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM trials").fetchone()
+            body = msgspec.json.encode(trial)
+            insert(connection, "trials", (key, last + 1), body, "INSERT OR REPLACE")
+        return msgspec.structs.replace(trial, number=last + 1)
 
     def ledger(self) -> tuple[Trial, ...]:
         """The trials that decisions have read, in decision order."""
-        rows = self._rows("SELECT number, body FROM trials WHERE number IS NOT NULL ORDER BY number")
-        return tuple(_trial(*row) for row in rows)
+        return self._trials("WHERE number IS NOT NULL ORDER BY number")
 
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, those that no decision has read too."""
-        return tuple(_trial(*row) for row in self._rows("SELECT number, body FROM trials ORDER BY number, key"))
+        return self._trials("ORDER BY number, key")
 
     # everything else that a study keeps: measurements, decisions, rounds, final trainings
 
     def put(self, kind: str, key: str, record: Any) -> None:
         """Write (or replace) a side record."""
-        self._do("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (kind, key, msgspec.json.encode(record)))
+        self._write("records", (kind, key), msgspec.json.encode(record), "INSERT OR REPLACE")
 
     def get(self, kind: str, key: str, record: type[T]) -> T | None:
-        rows = self._rows("SELECT body FROM records WHERE kind = ? AND key = ?", (kind, key))
-        return msgspec.json.decode(rows[0][0], type=record) if rows else None
+        rows = self._rows("records", "WHERE kind = ? AND key = ?", (kind, key))
+        return self._decoded("records", rows[0], record) if rows else None
 
     def all(self, kind: str, record: type[T]) -> dict[str, T]:
         """Side records of one kind, ordered by key."""
-        rows = self._rows("SELECT key, body FROM records WHERE kind = ? ORDER BY key", (kind,))
-        return {key: msgspec.json.decode(body, type=record) for key, body in rows}
+        rows = self._rows("records", "WHERE kind = ? ORDER BY key", (kind,))
+        return {row[0][1]: self._decoded("records", row, record) for row in rows}
 
     def _check(self) -> None:
-        """Raise StudyError, and close, where the database is damaged or of another schema."""
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
+        """Raise StudyError where any row is damaged, or where another version of edgenas has to read it."""
+        with one_line(self.folder), self._threads:
+            check_pages(self._connection)
+            schema = schema_of(self._connection)
+        if schema is None:
+            raise StudyError(f"{self.folder}/study.db holds no study yet: run its `edgenas search` again")
+        if schema != SCHEMA:
+            raise StudyError(
+                f"{self.folder}/study.db has schema {schema}, this edgenas reads 1 and {SCHEMA}: "
+                "open it with the edgenas that wrote it"
+            )
+        for table in ("meta", "records"):
+            self._rows(table)
+        study, named = self.study, self._meta("identity", int, 1)
+        if named != IDENTITY:
+            raise StudyError(
+                f"{self.folder}/study.db names its networks by identity {named}, this edgenas by {IDENTITY}: open it "
+                f"with edgenas {study.versions.get('edgenas', 'of another version')}, which wrote it"
+            )
+        numbers = [trial.number for trial in self.trials() if trial.number is not None]
+        if numbers != list(range(1, len(numbers) + 1)):
             with one_line(self.folder):
-                (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != "ok":
-                    raise sqlite3.DatabaseError(verdict.replace("\n", " "))
-            found = [int(body) for (body,) in self._rows("SELECT body FROM meta WHERE name = 'schema'")]
-            if found != [SCHEMA]:
+                raise DamageError(f"the ledger's numbers are {numbers}")
+
+    def _meta(self, name: str, record: type[T], missing: T | None = None) -> T:
+        rows = self._rows("meta", "WHERE name = ?", (name,))
+        if rows:
+            return self._decoded("meta", rows[0], record)
+        if missing is None:
+            with one_line(self.folder):
+                raise DamageError(f"it has no {name}")
+        return missing
+
+    def _trials(self, where: str, values: tuple[Any, ...] = ()) -> tuple[Trial, ...]:
+        trials = []
+        for row in self._rows("trials", where, values):
+            key, number = row[0]
+            trial = self._decoded("trials", row, Trial)
+            if trial.candidate.key != key:
                 raise StudyError(
-                    f"{self.folder}/study.db has schema {found[0] if found else 'none'}, this edgenas reads {SCHEMA}: "
+                    f"{self.folder}/study.db calls a trial {key} that this edgenas calls {trial.candidate.key}: "
                     "open it with the edgenas that wrote it"
                 )
-            named = [int(body) for (body,) in self._rows("SELECT body FROM meta WHERE name = 'identity'")]
-            if named not in ([], [IDENTITY]):
-                raise StudyError(
-                    f"{self.folder}/study.db names its networks by identity {named[0]}, this edgenas by {IDENTITY}: open it "
-                    f"with edgenas {self.study.versions.get('edgenas', 'of another version')}, which wrote it"
-                )
-            undo.pop_all()
+            trials.append(msgspec.structs.replace(trial, number=number))
+        return tuple(trials)
 
-    def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    def _rows(self, table: str, where: str = "", values: tuple[Any, ...] = ()) -> list[Any]:
         with one_line(self.folder), self._threads:
-            return self._connection.execute(statement, values).fetchall()
+            return select(self._connection, table, where, values)
 
-    def _do(self, statement: str, values: tuple[Any, ...]) -> None:
+    def _write(self, table: str, place: tuple[Any, ...], body: bytes, how: str) -> None:
         with one_line(self.folder), self._threads, self._connection:
-            self._connection.execute(statement, values)
+            insert(self._connection, table, place, body, how)
 
-
-def _trial(number: int | None, body: bytes) -> Trial:
-    return msgspec.structs.replace(msgspec.json.decode(body, type=Trial), number=number)
-
-
-def _connect(folder: Path) -> sqlite3.Connection:
-    with one_line(folder):
-        connection = sqlite3.connect(folder / "study.db", timeout=30, check_same_thread=False)
+    def _decoded(self, table: str, row: tuple[tuple[Any, ...], bytes], record: type[T]) -> T:
+        place, body = row
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
-        return connection
+            return msgspec.json.decode(body, type=record)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise StudyError(
+                f"{self.folder}/study.db: row {place[0]} of {table} is not what this edgenas writes ({error}): "
+                f"open it with the edgenas that wrote it"
+            ) from error
 
 
 def _require(folder: Path) -> None:
     if not (folder / "study.db").is_file():
         raise StudyError(f"{folder} holds no study (no study.db): name a study's folder, or run `edgenas search` first")
-
-
-def _take_lock(folder: Path) -> int:
-    with one_line(folder):
-        lock = os.open(folder / "study.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(lock, 32).decode() or "unknown"
-        os.close(lock)
-        raise StudyError(
-            f"{folder} is being written by process {owner}: wait for it, stop it, or use another --study"
-        ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
-    return lock
 
 
 def refuse_other_settings(folder: Path, there: Study, asked: Study) -> None:
@@ -281,35 +290,6 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix[:-1]: value}
     return {name: leaf for key, item in value.items() for name, leaf in flat(item, f"{prefix}{key}.").items()}
-
-
-def refuse_network_file_system(folder: Path) -> None:
-    """Raise StudyError where `folder` is on a network file system: SQLite's locks are not safe there."""
-    mounts = Path("/proc/self/mounts")
-    if not mounts.exists():
-        return
-    target = str(folder.resolve())
-    points = [line.split()[1:3] for line in mounts.read_text().splitlines()]
-    inside = [(point, kind) for point, kind in points if f"{target}/".startswith(point.rstrip("/") + "/")]
-    kind = max(inside, key=lambda item: len(item[0]))[1] if inside else ""
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise StudyError(
-            f"{folder} is on a network file system ({kind}), where a study is not safe: use a local --study folder"
-        )
-
-
-@contextlib.contextmanager
-def one_line(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the operating system say into one line about `path`."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        advice = "it may be damaged: restore it, or remove the folder and search again"
-        if "full" in str(error):
-            advice = "make room and run the same command again; nothing that was written is lost"
-        raise StudyError(f"{path}/study.db: {error}: {advice}") from error
-    except OSError as error:
-        raise StudyError(f"{path}: {error.strerror}: choose a folder that can be written") from error
 
 
 def read_toml(path: Path, record: type[T]) -> T:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from edgenas.architectures.chain import chain
+from edgenas.database import refuse_network_file_system
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.methods.replay import cost_without_device
 from edgenas.records import Candidate, Classes, Decision, Limits, Recipe, Study, Trial
-from edgenas.store import Store, read_json, read_toml, refuse_network_file_system
+from edgenas.store import Store, read_json, read_toml
 
 STUDY = Study("gnas", "classification", "digits", ("jetson-nano",), "fp32", Limits(), 0, {"asked": {"seed": 0}})
 

@@ -139,7 +139,7 @@ def _line(cell: Cell, score: float, latency: Latency | None) -> dict[str, Any]:
 
 
 def _write(folder: Path, networks: list[CellArchitecture]) -> None:
-    from edgenas.store import one_line
+    from edgenas.database import one_line
 
     with one_line(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -23,9 +23,9 @@ from edgenas.architectures.cell_graph import (
     nasbench201_links,
     prefixes,
 )
+from edgenas.database import one_line
 from edgenas.errors import EdgenasError
 from edgenas.records import Record
-from edgenas.store import one_line
 
 Floats = NDArray[np.float32]
 
