@@ -152,6 +152,26 @@ def test_a_model_of_another_shape_than_described_is_refused(folder):
     refused(folder)
 
 
+@pytest.mark.parametrize("change", [{"passed": False}, {"precision": "fp16"}])
+def test_a_model_whose_parity_did_not_pass_or_is_not_there_is_refused_even_with_right_hashes(folder, change):
+    entries = json.loads((folder / "parity.json").read_text())
+    assert (entries[0]["precision"], entries[0]["passed"]) == ("fp32", True)
+    content = json.dumps([entries[0] | change, *entries[1:]]).encode()
+    (folder / "parity.json").write_bytes(content)
+    manifest = read_bundle(digits_bundle().folder).manifest
+    files = {**manifest.files, "parity.json": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_bytes(sealed(_with(manifest, files=files)))
+    assert "the fp32 model has no proof of parity" in refused(folder)
+
+
+@pytest.mark.parametrize("count", [9, 11])
+def test_another_number_of_labels_than_outputs_is_refused(folder, count):
+    manifest = read_bundle(folder).manifest
+    labels = (*manifest.labels, "one more")[:count]
+    (folder / "manifest.json").write_bytes(sealed(_with(manifest, labels=labels)))
+    assert f"{count} labels for 10 outputs" in refused(folder)
+
+
 def test_a_threshold_is_added_by_sealing_the_manifest_again(folder):
     bundle = read_bundle(folder)
     threshold = Threshold(0.4, 1e-3, (0.35, 0.45), 4500, "orl")

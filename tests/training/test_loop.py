@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
+from typing import Any
 
 import msgspec
 import pytest
@@ -43,6 +45,12 @@ def test_ten_epochs_learn_digits(digits: Task) -> None:
     assert trial.status == "complete"
     assert trial.scores["val_accuracy"] > 80
     assert set(trial.scores) == {"val_accuracy", "val_loss", "train_accuracy", "train_loss"}
+
+
+def test_a_search_never_looks_at_the_test_images(digits: Task) -> None:
+    without: Any = dataclasses.replace(digits, test=None)
+    trial = Evaluator(without, 0)(candidate(), ParameterCost()(tiny()))
+    assert (trial.status, trial.error) == ("complete", "")
 
 
 def test_a_diverging_candidate_is_a_failed_trial_with_its_reason(digits: Task) -> None:
