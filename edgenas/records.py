@@ -531,6 +531,15 @@ class Study(Record, frozen=True):
     versions: dict[str, str] = {}
 
 
+class Session(Record, frozen=True):
+    """One run of a command that writes a study (store kind `session`, key = its number), and what it ran on."""
+
+    command: str
+    began: str  # UTC, ISO 8601
+    trials: int  # that were there
+    versions: dict[str, str]
+
+
 # ---------------------------------------------------------------- what leaves the house
 
 

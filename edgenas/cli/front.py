@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import typer
 
 from edgenas.cli.output import emit, table
@@ -19,6 +20,7 @@ def front(
     Example: edgenas front studies/digits-jetson-orin-nano-8gb-super-gnas-1a2b3c4d
     """
     from edgenas.cli.studies import study_folder
+    from edgenas.records import Session
     from edgenas.report.front import summary
     from edgenas.store import Store
 
@@ -28,6 +30,7 @@ def front(
         choice = store.choice
         seconds = sum(trial.seconds for trial in store.trials())
         document = summary(store.study, str(folder), ledger, choice, seconds)
+        document["sessions"] = msgspec.to_builtins(list(store.all("session", Session).values()))
     emit(document, as_json=as_json, text=front_text(document))
 
 

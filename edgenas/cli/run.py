@@ -25,7 +25,7 @@ from edgenas.cli.settings import (
     space_from,
     study_record,
 )
-from edgenas.cli.studies import study_to_write
+from edgenas.cli.studies import begin_session, study_to_write
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import HOST_CPU, profile_from_name, profiles_of, resolved
@@ -80,6 +80,7 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     profiles = profiles_of(study)
     say(f"study {folder}")
     with Store.create(folder, study) as store:
+        begin_session(store, "search")
         return _search(store, profiles, where, settings.data_dir)
 
 

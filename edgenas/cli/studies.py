@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
 
 from edgenas.cli.output import say
-from edgenas.cli.settings import SearchSettings, default_folder, differences
+from edgenas.cli.settings import SearchSettings, default_folder, differences, versions
 from edgenas.errors import StudyError
-from edgenas.records import Study
+from edgenas.records import Session, Study
 from edgenas.store import Store
 
 ROOT = Path("studies")
@@ -58,6 +59,23 @@ def study_to_write(name: str | None, asked: Study) -> Path:
                 f"`--method {there.method}` goes on with it; this one begins with {asked.method}"
             )
     return folder
+
+
+def begin_session(store: Store, command: str) -> None:
+    """Put on record what this process writes the study with; say so where that is not what wrote it before."""
+    known = list(store.all("session", Session).values())
+    before, now = (known[-1].versions if known else store.study.versions), versions()
+    changed = [
+        f"{name} {before.get(name, 'none')} before, {now.get(name, 'none')} now"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        say(
+            f"other versions than this study was written with ({'; '.join(changed)}): scores may differ from what those gave"
+        )
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    store.put("session", f"{len(known):04d}", Session(command, began, len(store.trials()), now))
 
 
 def _of_method(study: Study, method: str) -> Study:

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from edgenas.cli.output import emit, say
-from edgenas.cli.studies import study_folder
+from edgenas.cli.studies import begin_session, study_folder
 from edgenas.errors import DataError, EdgenasError, StudyError
 from edgenas.identity import digest
 from edgenas.records import (
@@ -90,6 +90,7 @@ def train(
 
     folder = study_folder(study)
     with interruptible(), Store.write(folder) as store:
+        begin_session(store, "train")
         final = final_training(store, asked)
     emit(document(folder, final), as_json=as_json, text=text(folder, final))
 

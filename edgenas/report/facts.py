@@ -23,6 +23,7 @@ from edgenas.records import (
     Measurement,
     Precision,
     Record,
+    Session,
     Study,
     Trial,
 )
@@ -69,6 +70,7 @@ class Facts:
     finals: tuple[FinalTraining, ...]
     measurements: dict[str, Measurement]
     seconds: float
+    sessions: tuple[Session, ...] = ()
 
     @property
     def name(self) -> str:
@@ -124,6 +126,7 @@ def read_facts(folder: Path) -> Facts:
             finals=tuple(store.all("final", FinalTraining).values()),
             measurements=store.all("measurement", Measurement),
             seconds=store.get("clock", "wall", float) or 0.0,
+            sessions=tuple(store.all("session", Session).values()),
         )
 
 

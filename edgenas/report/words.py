@@ -184,8 +184,22 @@ def obtained(facts: Facts) -> Pairs:
     pairs.append(("costs", "parameters, MACs and bytes are counted from the architecture, before any training"))
     pairs.append(("seeds", f"study seed {study.seed}; every training's seed is a hash of it and of the candidate"))
     pairs.append(("trained on", str(study.settings.get("device", "-"))))
-    pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in study.versions.items())))
+    pairs.append(("versions", _versions(facts)))
     return pairs
+
+
+def _versions(facts: Facts) -> str:
+    """Those that the study began with, and every change since."""
+    spelled = [", ".join(f"{name} {version}" for name, version in facts.study.versions.items())]
+    before = facts.study.versions
+    for session in facts.sessions:
+        if session.versions != before:
+            changed = (f"{name} {version}" for name, version in session.versions.items() if before.get(name) != version)
+            spelled.append(
+                f"from {session.began} ({session.command}, after {session.trials} trials) {', '.join(changed)}"
+            )
+            before = session.versions
+    return "; ".join(spelled)
 
 
 def _score_origin(facts: Facts) -> str:

@@ -1,18 +1,22 @@
 """Which study a search means: that of its settings, whatever it is called and wherever its data lie."""
 
 import gzip
+import re
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from edgenas.architectures.chain import chain
-from edgenas.cli.settings import SearchSettings, default_folder, study_record
-from edgenas.cli.studies import study_to_write
+from edgenas.cli.settings import SearchSettings, default_folder, study_record, versions
+from edgenas.cli.studies import begin_session, study_to_write
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.replay import cost_without_device
 from edgenas.records import Candidate, Choice, Classes, Recipe, Study, Trial
+from edgenas.report.facts import read_facts
+from edgenas.report.words import obtained
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
 
@@ -67,6 +71,22 @@ def test_a_study_that_an_earlier_version_called_otherwise_is_found(cwd: Path) ->
     assert study_to_write(None, study_of(seed=1)) == default_folder(study_of(seed=1))
 
 
+def test_going_on_with_other_versions_is_said_and_put_on_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = {**versions(), "torch": "1.0.0", "gone": "3"}
+    with Store.create(tmp_path, msgspec.structs.replace(study_of(), versions=old)) as store:
+        begin_session(store, "search")
+        said = capsys.readouterr().err
+        assert f"(gone 3 before, none now; torch 1.0.0 before, {versions()['torch']} now)" in said
+        begin_session(store, "train")
+        assert capsys.readouterr().err == ""  # as in the session before
+        assert store.study.versions == old
+    (words,) = (words for name, words in obtained(read_facts(tmp_path)) if name == "versions")
+    assert "torch 1.0.0" in words
+    assert re.search(rf"; from 20\S+ \(search, after 0 trials\) torch {re.escape(versions()['torch'])}$", words)
+
+
 def write_mnist(root: Path, seed: int = 0) -> None:
     """200 training and 50 test images in MNIST's own files."""
     rng = np.random.default_rng(seed)
@@ -106,4 +126,7 @@ def test_a_study_goes_on_where_its_data_lie_elsewhere_if_they_are_the_same(tmp_p
     (tmp_path / "here").rename(tmp_path / "there")
     again = edgenas_json(*search, "--data-dir", str(tmp_path / "there"), folder=tmp_path)
     assert (again["study"], again["front"]) == (first["study"], first["front"])
+    sessions = edgenas_json("front", first["study"], folder=tmp_path)["sessions"]
+    assert [(session["command"], session["trials"]) for session in sessions] == [("search", 0), ("search", 2)]
+    assert sessions[0]["versions"] == sessions[1]["versions"] == versions()
     assert edgenas_json(*search, folder=tmp_path)["chosen"] == first["chosen"]  # finished: it needs no data
