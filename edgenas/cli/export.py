@@ -91,7 +91,7 @@ def trained_from_store(store: Store, trial: int | None, target: str | None, data
 
     final = final_training(store, trial, data)
     other = None if final.data == store.study.data else final.data
-    task = whole_task(store.study, other, final.data_dir, final.architecture)
+    task = whole_task(store, other, final.data_dir, final.architecture)
     if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):
         raise StudyError(
             f"{final.data} is not what trial {final.trial} was trained on (its classes or pixel statistics are others): "

@@ -10,6 +10,7 @@ from edgenas.cli.agent import agent
 from edgenas.cli.bench import bench
 from edgenas.cli.bundle import bundle
 from edgenas.cli.calibrate import calibrate
+from edgenas.cli.data import data
 from edgenas.cli.describe import describe
 from edgenas.cli.design import design
 from edgenas.cli.doctor import doctor
@@ -59,6 +60,7 @@ app.command()(search)
 app.command()(agent)
 app.command()(bench)
 app.command()(verify)
+app.command()(data)
 app.command()(describe)
 app.command()(front)
 app.command()(init)

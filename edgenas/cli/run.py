@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgenas.architectures.chain import ChainSpace
+from edgenas.cli.data import say_data
 from edgenas.cli.evolve import decide_evolution, evolution_method, evolution_within_budget
 from edgenas.cli.nal_search import decide_designs, nal_method
 from edgenas.cli.output import say
@@ -26,6 +27,7 @@ from edgenas.cli.settings import (
     study_record,
 )
 from edgenas.cli.studies import begin_session, study_to_write
+from edgenas.cli.study_data import searched_task
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import HOST_CPU, profile_from_name, profiles_of, resolved
@@ -121,6 +123,7 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
         {} if settings.far is None else {"far": settings.far},
     )
     task = load_task(wanted)
+    say_data(settings.data, task)
     name = preset_of(settings, device == "cuda")
     say(f"preset {name}, on {device}: {len(task.train)} training and {len(task.val)} validation images")
     preset = PRESETS[name]
@@ -184,7 +187,7 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where, d
     study = store.study
     decided = study.settings
     training = msgspec.convert(decided["training"], type=Training)
-    task = _task_of(store, data_dir)
+    task = searched_task(store, data_dir)
     with ExitStack() as stack:
         precision = decided["asked"]["precision"]
         hook = measuring(where.boards, where.token_file, profiles, precision, store, say)
@@ -234,22 +237,6 @@ def _method(study: Study, training: Training, cost: CostModel) -> Method:
     if decided["asked"]["control"] == "random":
         method = with_control(method, space, training, cost, limits, seed)
     return method
-
-
-def _task_of(store: Store, data_dir: str | None = None) -> Task:
-    """The study's data, wherever they lie now; StudyError where they are not those that it began with."""
-    from edgenas.tasks import TaskSettings, fingerprint, load_task
-
-    began = msgspec.convert(store.study.settings["task"], type=TaskSettings)
-    task = load_task(msgspec.structs.replace(began, data_dir=data_dir or began.data_dir))
-    known, found = store.get("data", "sha256", str), fingerprint(task)
-    if known is None:
-        store.put("data", "sha256", found)
-    elif known != found:
-        raise StudyError(
-            f"{store.folder} began with other images or labels in {store.study.data}: restore them, or use another --study NAME"
-        )
-    return task
 
 
 def executor_of(study: Study, task: Task, cost: CostModel, where: Where) -> AbstractContextManager[Executor]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import typer
 
+from edgenas.cli.data import say_data
 from edgenas.cli.output import emit, say
 from edgenas.cli.studies import begin_session, study_folder
 from edgenas.errors import DataError, EdgenasError, StudyError
@@ -22,7 +23,6 @@ from edgenas.records import (
     FinalRun,
     FinalTraining,
     Recipe,
-    Study,
     Trial,
 )
 
@@ -102,7 +102,8 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
     from edgenas.training.final import FinalPool, final_runs
 
     trial, architecture = chosen(store, asked)
-    task = whole_task(store.study, asked.data, asked.data_dir, architecture)
+    task = whole_task(store, asked.data, asked.data_dir, architecture)
+    say_data(asked.data or store.study.data, task)
     if asked.from_trained:
         architecture = msgspec.structs.replace(architecture, head=task.head)
     elif isinstance(task.head, Classes) and task.head != architecture.head:
@@ -159,14 +160,15 @@ def chosen(store: Store, asked: Asked) -> tuple[Trial, Architecture]:
     return trial, architecture
 
 
-def whole_task(study: Study, data: str | None, data_dir: str | None, architecture: Architecture) -> Task:
+def whole_task(store: Store, data: str | None, data_dir: str | None, architecture: Architecture) -> Task:
     """The study's task with all its training images, or other data at the network's own input size."""
+    from edgenas.cli import study_data
     from edgenas.tasks import TaskSettings, load_task
 
-    settings = msgspec.convert(study.settings["task"], type=TaskSettings)
-    settings = msgspec.structs.replace(settings, search_images=None, data_dir=data_dir or settings.data_dir)
     if data is None:
-        return load_task(settings)
+        return study_data.whole_task(store, data_dir)
+    settings = msgspec.convert(store.study.settings["task"], type=TaskSettings)
+    settings = msgspec.structs.replace(settings, search_images=None, data_dir=data_dir or settings.data_dir)
     other = msgspec.structs.replace(settings, data=data, image_size=None, flip=None)
     task = load_task(other)
     if task.preprocessing.input_size != architecture.image_size:

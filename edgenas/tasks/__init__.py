@@ -95,13 +95,26 @@ class TaskSettings(Record, frozen=True):
     settings: dict[str, float] = {}
 
 
-def fingerprint(task: Task) -> str:
-    """SHA-256 of what a search learns from: images and labels of training and validation."""
+def fingerprint(*splits: Split) -> str:
+    """SHA-256 of images and labels. Of training and validation: what a search learns from."""
     found = hashlib.sha256()
-    for split in (task.train, task.val):
+    for split in splits:
         found.update(np.ascontiguousarray(split.images).data)
         found.update(np.ascontiguousarray(split.labels).data)
     return found.hexdigest()
+
+
+def searched(train: Split, settings: TaskSettings) -> Split:
+    """Of all training images those that `settings` give a search."""
+    if settings.search_images is None:
+        return train
+    if settings.task == "faces":
+        from edgenas.tasks.faces import SUBSAMPLE
+    else:
+        from edgenas.tasks.classification import SUBSAMPLE
+    from edgenas.tasks.splits import subsample
+
+    return subsample(train, settings.search_images, [settings.seed, SUBSAMPLE])
 
 
 def load_task(settings: TaskSettings) -> Task:

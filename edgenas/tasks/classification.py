@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,8 +18,9 @@ from edgenas.preprocessing import fit, pad
 from edgenas.records import Classes, Preprocessing, Recipe
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.datasets import NAMES, DataSet, load_dataset
+from edgenas.tasks.facts import SPLITS, DataFacts, Origin, copies_of, facts_of
 from edgenas.tasks.folder import load_folder
-from edgenas.tasks.splits import TEST, VALIDATION, check_labels, split_off, subsample
+from edgenas.tasks.splits import TEST, VALIDATION, check_labels, part, stratified, subsample
 
 SPLIT_VALIDATION, SPLIT_TEST, SUBSAMPLE = 1, 2, 3  # separate random streams from one seed
 
@@ -33,6 +35,7 @@ class Classification:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     flip: bool
+    facts: DataFacts  # of all images, before any subsample
 
     name = "classification"
     metric = "accuracy"
@@ -78,12 +81,11 @@ class CrossEntropy(nn.Module):
 def load_classification(settings: TaskSettings) -> Classification:
     """Read, split (validation by the study's seed, a missing test split by a fixed one), pad and measure mean and deviation."""
     dataset = _resized(_published(settings), settings.image_size)
-    where = settings.data
-    check_labels(dataset.train, dataset.classes, where, least=3 if dataset.test is None else 2)
-    train, test = (dataset.train, dataset.test) if dataset.test else split_off(dataset.train, TEST, [0, SPLIT_TEST])
-    check_labels(test, dataset.classes, f"{where} (test)", least=1)
-    train, val = split_off(train, VALIDATION, [settings.seed, SPLIT_VALIDATION])
+    _check(dataset, settings.data)
+    (train, val, test), origin, copies = _split(dataset, settings.seed)
     mean, std = mean_and_std(train.images)
+    preprocessing = Preprocessing(train.images.shape[-1], dataset.size, mean, std, dataset.padding)
+    facts = facts_of(settings.data, dataset.classes, origin, preprocessing, (train, val, test), copies)
     if settings.search_images is not None:
         train = subsample(train, settings.search_images, [settings.seed, SUBSAMPLE])
     padded = [replace(split, images=pad(split.images, dataset.padding)) for split in (train, val, test)]
@@ -92,9 +94,42 @@ def load_classification(settings: TaskSettings) -> Classification:
         val=padded[1],
         test=padded[2],
         classes=dataset.classes,
-        preprocessing=Preprocessing(train.images.shape[-1], dataset.size, mean, std, dataset.padding),
+        preprocessing=preprocessing,
         flip=dataset.flip if settings.flip is None else settings.flip,
+        facts=facts,
     )
+
+
+def _check(dataset: DataSet, where: str) -> None:
+    """Raise DataError for labels that are wrong, or too few images of a class for the splits that are still to be cut."""
+    least = 1 + (dataset.val is None) + (dataset.test is None)
+    check_labels(dataset.train, dataset.classes, where, least)
+    for name, split in (("validation", dataset.val), ("test", dataset.test)):
+        if split is not None:
+            check_labels(split, dataset.classes, f"{where} ({name})", least=1)
+
+
+def _split(dataset: DataSet, seed: int) -> tuple[tuple[Split, Split, Split], Origin, list[NDArray[np.int64]]]:
+    """The data set's own validation and test images; where it has none, cut from the training images, copies together.
+    With where each came from, and the numbers of `copies_of`."""
+    given = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    splits = {kind: split for kind, split in given.items() if split is not None}
+    copies = dict(zip(splits, copies_of(list(splits.values())), strict=True))
+    sources, whole = dict(dataset.origin.sources), dataset.origin.sources["train"]
+    for kind, share, stream, words in (
+        ("test", TEST, [0, SPLIT_TEST], "always the same"),
+        ("val", VALIDATION, [seed, SPLIT_VALIDATION], f"chosen by seed {seed}"),
+    ):
+        if kind not in splits:
+            rest, taken = stratified(
+                splits["train"].labels, share, stream, copies["train"] if dataset.together else None
+            )
+            splits[kind], splits["train"] = part(splits["train"], taken), part(splits["train"], rest)
+            copies[kind], copies["train"] = copies["train"][taken], copies["train"][rest]
+            sources[kind] = f"{100 * share:.0f} % of {whole}, {words}"
+            whole = f"the rest of {whole}" if kind == "test" else whole
+    parts = (splits["train"], splits["val"], splits["test"])
+    return parts, dataset.origin._replace(sources=sources), [copies[kind] for kind in SPLITS]
 
 
 def _published(settings: TaskSettings) -> DataSet:
@@ -102,6 +137,8 @@ def _published(settings: TaskSettings) -> DataSet:
     folder = Path(settings.data)
     if settings.data not in NAMES and folder.is_dir():
         return load_folder(folder, settings.image_size)
+    if folder.is_file():
+        raise DataError(f"data {settings.data!r} is a file: unpack it, and name the folder with the class folders")
     return load_dataset(settings.data, settings.data_dir)
 
 
@@ -116,11 +153,11 @@ def _resized(dataset: DataSet, size: int | None) -> DataSet:
         images = [np.asarray(fit(Image.fromarray(x.squeeze()), size, "crop"), dtype=np.uint8) for x in split.images]
         return Split(np.stack(images).reshape(len(split), size, size, -1), split.labels)
 
-    test = None if dataset.test is None else scaled(dataset.test)
-    return dataset._replace(train=scaled(dataset.train), test=test, size=size, padding=0)
+    val, test = (None if split is None else scaled(split) for split in (dataset.val, dataset.test))
+    return dataset._replace(train=scaled(dataset.train), val=val, test=test, size=size, padding=0)
 
 
-def mean_and_std(images: np.typing.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per channel, of 0..1 pixels, six decimals, so that a manifest repeats them exactly; a constant channel keeps std 1."""
     counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])  # (C, 256)
     shares = counts / counts.sum(1, keepdims=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import os
 import pickle
 import zlib
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 
 from edgenas.errors import DataError
 from edgenas.tasks import Split
+from edgenas.tasks.facts import Origin
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+LARGEST_LABEL = 1_000_000
 EMNIST_BALANCED = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 
 
@@ -33,6 +36,11 @@ class DataSet(NamedTuple):
     size: int  # side of its images in pixels
     padding: int  # 28-px sets are padded to 32
     flip: bool
+    val: Split | None = None  # where it has its own
+    together: bool = (
+        False  # do equal images go into one split where one is cut? Published sets are cut as they always were
+    )
+    origin: Origin = Origin({"train": "its training images", "test": "its test images"})
 
 
 _Options = tuple[tuple[str, str], ...]
@@ -122,7 +130,8 @@ def _digits() -> DataSet:
 
     data = load_digits()
     images = np.round(data.images[..., None] * (255 / 16)).astype(np.uint8)  # (1797, 8, 8, 1), 0..16 -> 0..255
-    return DataSet(Split(images, data.target.astype(np.int64)), None, _DIGITS, size=8, padding=0, flip=False)
+    whole = Split(images, data.target.astype(np.int64))
+    return DataSet(whole, None, _DIGITS, size=8, padding=0, flip=False, origin=Origin({"train": "its images"}))
 
 
 def _idx_dataset(name: str, root: Path) -> DataSet:
@@ -132,7 +141,7 @@ def _idx_dataset(name: str, root: Path) -> DataSet:
         images_file = _find(name, root, about.images(prefix), about.torchvision, about.options)
         labels_file = _find(name, root, f"{about.folder}/{prefix}-labels-idx1-ubyte", about.torchvision, about.options)
         images, labels = read_idx(images_file), read_idx(labels_file)
-        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+        if images.ndim != 3 or images.size == 0 or labels.ndim != 1 or len(images) != len(labels):
             raise DataError(
                 f"{images_file} holds {images.shape}, {labels_file} {labels.shape}: need (N, H, W) and (N,)"
             )
@@ -154,7 +163,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     if len(raw) < header:
         raise DataError(f"{path} ends inside its header: fetch it again")
     shape = tuple(int(side) for side in np.frombuffer(raw[4:header], dtype=">u4"))
-    if len(raw) != header + int(np.prod(shape)):
+    if not 1 <= rank <= 3 or len(raw) != header + math.prod(shape):
         raise DataError(f"{path} promises {shape} bytes and holds {len(raw) - header}: fetch it again")
     return np.frombuffer(raw, dtype=np.uint8, offset=header).reshape(shape)
 
@@ -167,7 +176,10 @@ def _cifar_dataset(name: str, root: Path) -> DataSet:
 
     parts = [_read_batch(find(file), about.labels) for file in about.train]
     train = Split(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
-    classes = tuple(str(c) for c in _unpickle(find(about.meta)).get(about.names, ()))
+    names = _unpickle(find(about.meta)).get(about.names)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{find(about.meta)} has no list of names {about.names!r}: fetch it again")
+    classes = tuple(names)
     return DataSet(train, _read_batch(find(about.test), about.labels), classes, size=32, padding=0, flip=True)
 
 
@@ -176,10 +188,17 @@ def _read_batch(path: Path, label_key: str) -> Split:
     data, labels = batch.get("data"), batch.get(label_key)
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
         raise DataError(f"{path} is no CIFAR batch ('data' must be (N, 3072) bytes): fetch it again")
-    if not isinstance(labels, list) or len(labels) != len(data):
+    if not isinstance(labels, list) or len(labels) != len(data) or len(data) == 0:
         raise DataError(f"{path} has no {label_key!r} for its {len(data)} images: fetch it again")
+    if odd := [label for label in labels if type(label) is not int or not 0 <= label < LARGEST_LABEL]:
+        raise DataError(f"{path} has the label {_shown(odd[0])}: class numbers are needed, fetch it again")
     images = np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return Split(images, np.asarray(labels, dtype=np.int64))
+
+
+def _shown(value: object) -> str:
+    """Short, and one line: an int of ten million digits or a list of lists may stand there."""
+    return repr(value)[:40] if isinstance(value, (str, float)) else f"of type {type(value).__name__}"
 
 
 class _ArraysOnly(pickle.Unpickler):

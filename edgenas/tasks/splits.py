@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,23 +16,53 @@ TEST = 0.2  # of data sets that come without a test split
 
 
 def stratified(
-    labels: NDArray[np.int64], share: float, seed: Sequence[int]
+    labels: NDArray[np.int64], share: float, seed: Sequence[int], copies: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rest, taken): sorted indices; every class gives `share` of its images, at least one and never all."""
+    """(rest, taken): sorted indices; every class gives `share` of its images, at least one and never all.
+
+    `copies` numbers the images, equal ones alike: they stay together, so that nothing is judged on what it learned. Only
+    where all images of a class are equal they are parted.
+    """
     rng = np.random.default_rng(list(seed))
-    taken = []
+    chosen = np.zeros(len(labels), dtype=bool)
+    decided: dict[int, bool] = {}  # copies -> taken? An image under two labels goes where its first label sent it
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         count = min(max(1, round(share * len(members))), len(members) - 1)
-        taken.append(members[:count])
-    chosen = np.sort(np.concatenate(taken))
-    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+        mine = np.arange(len(members)) < count
+        if copies is not None:
+            together = _together(copies[members], count, decided)
+            mine = mine if together.all() or not together.any() else together
+        chosen[members[mine]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _together(copies: NDArray[np.int64], count: int, decided: dict[int, bool]) -> NDArray[np.bool_]:
+    """Which of these (N,) images to take, about `count`, copies together; what is chosen is noted in `decided`."""
+    sizes = Counter(copies.tolist())  # in the order of `copies`, which is a random one
+    free = [copy for copy in sizes if copy not in decided]
+    taken = {copy for copy in sizes if decided.get(copy)}
+    missing = count - sum(sizes[copy] for copy in taken)
+    for copy in free:
+        if sizes[copy] <= missing:
+            taken.add(copy)
+            missing -= sizes[copy]
+    if not taken and len(sizes) > 1 and free:
+        taken = {min(free, key=lambda copy: sizes[copy])}
+    if len(sizes) > 1:
+        decided.update({copy: copy in taken for copy in free})
+    return np.isin(copies, list(taken))
 
 
 def split_off(split: Split, share: float, seed: Sequence[int]) -> tuple[Split, Split]:
     """(rest, taken) as splits."""
     rest, taken = stratified(split.labels, share, seed)
-    return Split(split.images[rest], split.labels[rest]), Split(split.images[taken], split.labels[taken])
+    return part(split, rest), part(split, taken)
+
+
+def part(split: Split, rows: NDArray[np.int64]) -> Split:
+    """These images."""
+    return Split(split.images[rows], split.labels[rows])
 
 
 def subsample(split: Split, count: int, seed: Sequence[int]) -> Split:
@@ -54,6 +85,5 @@ def check_labels(split: Split, classes: Sequence[str], where: str, least: int = 
     counts = np.bincount(split.labels, minlength=len(classes))
     rare = int(counts.argmin())
     if counts[rare] < least:
-        raise DataError(
-            f"{where}: class {classes[rare]!r} has {counts[rare]} images: every class needs at least {least}"
-        )
+        count = f"{counts[rare]} image" + "s" * int(counts[rare] != 1)
+        raise DataError(f"{where}: class {classes[rare]!r} has {count}: every class needs at least {least}")

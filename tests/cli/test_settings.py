@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from PIL import Image
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.cli.export import trained_from_store
-from edgenas.cli.run import _task_of
 from edgenas.cli.settings import SearchSettings, default_folder, settings_from, study_record
 from edgenas.errors import EdgenasError, LimitError, StudyError
 from edgenas.hardware.profile import all_profiles, profile_from_file, profiles_folder, profiles_of
@@ -110,19 +108,6 @@ def images(root: Path) -> Path:
         for index in range(10):
             Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8)).save(root / label / f"{index}.png")
     return root
-
-
-def test_images_that_changed_are_not_searched_on(tmp_path: Path) -> None:
-    data = images(tmp_path / "pets")
-    settings = {"task": msgspec.to_builtins(TaskSettings(str(data)))}
-    with Store.create(
-        tmp_path / "s", Study("gnas", "classification", str(data), (), "fp32", Limits(), 0, settings)
-    ) as store:
-        _task_of(store)
-        _task_of(store)
-        shutil.copy(data / "cat/0.png", data / "cat/10.png")
-        with pytest.raises(StudyError, match="began with other images or labels"):
-            _task_of(store)
 
 
 def test_an_export_refuses_classes_that_moved(tmp_path: Path) -> None:

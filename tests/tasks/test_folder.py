@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 from edgenas.errors import DataError
-from edgenas.tasks import Task, TaskSettings, load_task
+from edgenas.faces.images import image_from_bytes
+from edgenas.tasks import TaskSettings
+from edgenas.tasks.classification import Classification, load_classification
 from edgenas.tasks.folder import default_size
 from tests.damaged_images import IMAGES
 
@@ -22,14 +25,14 @@ def write(path: Path, size: tuple[int, int], mode: str = "RGB", value: int = 0) 
 
 
 def folder(root: Path, mode: str = "RGB", each: int = 10) -> Path:
-    for label in ("cat", "dog"):
+    for place, label in enumerate(("cat", "dog")):
         for index in range(each):
-            write(root / label / f"{index}.png", (30 + index, 40), mode, index)
+            write(root / label / f"{index}.png", (30 + index, 40), mode, index + 1000 * place)
     return root
 
 
-def load(root: Path, **settings: int) -> Task:
-    return load_task(TaskSettings(str(root), **settings))  # type: ignore[arg-type]
+def load(root: Path, **settings: int) -> Classification:
+    return load_classification(TaskSettings(str(root), **settings))  # type: ignore[arg-type]
 
 
 def test_the_median_short_side_rounded_up_is_the_size(tmp_path: Path) -> None:
@@ -110,12 +113,12 @@ def deep(root: Path) -> None:
     [
         (loose, r"outside class folders \(loose.png\): put each"),
         (empty_class, "bird has no images"),
-        (corrupt, "zz.png is not a readable image: mend or remove"),
-        (truncated, "0.png: the image is damaged"),
-        (garbled, "exif.png: the image is damaged"),
-        (rare, "class 'bird' has 1 images: every class needs at least 3"),
+        (corrupt, r": 1 of 21 images cannot be read: cat/zz.png \(no PNG, JPEG, .* file\): mend or remove it$"),
+        (truncated, r"cat/0.png \(the image is damaged: image file is truncated"),
+        (garbled, r"cat/exif.png \(the image is damaged"),
+        (rare, "class 'bird' has 1 image: every class needs at least 3"),
         (one_class, r"one class folder \(cat\): classification needs at least 2"),
-        (deep, "deep.tif: images need 8 or 16 bits a channel"),
+        (deep, r"cat/deep.tif \(images need 8 or 16 bits a channel, this one has 32 \(mode F\): convert it\)"),
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line(tmp_path: Path, spoil, complaint: str) -> None:  # type: ignore[no-untyped-def]
@@ -132,5 +135,86 @@ def test_an_empty_folder_and_different_classes_are_one_line(tmp_path: Path) -> N
     folder(tmp_path / "split" / "train")
     write(tmp_path / "split" / "test" / "cat" / "0.png", (40, 40))
     write(tmp_path / "split" / "test" / "fish" / "0.png", (40, 40))
-    with pytest.raises(DataError, match=r"different classes \(dog, fish\)"):
+    with pytest.raises(DataError, match=r"different classes \(test/ lacks dog; test/ has fish, which train/ lacks\)"):
         load(tmp_path / "split")
+
+
+def test_damaged_files_are_named_all_at_once(tmp_path: Path) -> None:
+    root = folder(tmp_path, each=30)
+    for index in range(22):
+        (root / "dog" / f"{index}.png").write_bytes(b"" if index else b"<html>404</html>")
+    whole = (root / "cat" / "3.png").read_bytes()
+    (root / "cat" / "3.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError) as caught:
+        load(root)
+    line = str(caught.value)
+    assert f"{root}: 23 of 60 images cannot be read: dog/0.png (no PNG" in line
+    assert "; dog/1.png, dog/10.png, " in line  # the reason once for all of them
+    assert "21.png" not in line.split("(the file is empty)")[1]
+    assert line.endswith("; and 3 more: mend or remove them")
+
+
+@pytest.mark.parametrize("pixels", [(10_000, 10_000), (15_000, 12_100)])
+def test_a_hundred_megapixels_are_read_and_more_than_178_refused_by_name(
+    tmp_path: Path, pixels: tuple[int, int]
+) -> None:
+    root = folder(tmp_path)
+    Image.new("1", pixels).save(root / "cat" / "scan.png")
+    if pixels == (10_000, 10_000):
+        assert len(load(root).train) == 15
+        return
+    with pytest.raises(DataError, match=r"cat/scan.png \(more than 178 million pixels are too many: scale it down\)"):
+        load(root)
+
+
+def test_postscript_under_any_name_is_refused_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would hand it to Ghostscript: here a script that leaves a trace."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "bin" / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # looked for again
+    root = folder(tmp_path / "pics")
+    (root / "cat" / "x.png").write_bytes(POSTSCRIPT)
+    (root / "cat" / "no-suffix").write_bytes(POSTSCRIPT)
+    with pytest.raises(DataError, match=r"1 of 21 images cannot be read: cat/x.png \(no PNG"):
+        load(root)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        image_from_bytes(POSTSCRIPT)
+    assert not (tmp_path / "ran").exists()
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_images_that_are_all_alike_are_refused(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for index in range(10):
+            (tmp_path / label).mkdir(exist_ok=True)
+            frames = [Image.new("L", (16, 16)), Image.new("L", (16, 16), index + 1)]
+            frames[0].save(tmp_path / label / f"{index}.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(
+        DataError, match=r"all 20 images have the same pixels.*20 files are animations .* 20 of those are of one colour"
+    ):
+        load(tmp_path)
+
+
+def test_what_is_read_otherwise_than_one_may_think_is_said(tmp_path: Path) -> None:
+    root = folder(tmp_path, "L", each=30)
+    assert load(root).facts.warnings == ()
+    write(root / "cat" / "colour.png", (40, 40))
+    write(root / "cat" / "wide.png", (90, 40), "L", 501)
+    write(root / "cat" / "not-so-wide.png", (80, 40), "L", 502)
+    Image.new("L", (9, 9)).save(
+        root / "dog" / "moves.gif", save_all=True, append_images=[Image.new("L", (9, 9), 255), Image.new("L", (9, 9))]
+    )
+    for index in range(3):
+        write(root / "bird" / f"{index}.png", (40, 40), "L", 500 + index)
+        (root / "bird" / f"{index}.heic").touch()
+    assert load(root).facts.warnings == (
+        "3 .heic files are pictures that are not read: convert them to JPEG or PNG",
+        "2 of 67 images are in colour (cat/colour.png), so that all are read as RGB",
+        "1 of 67 images are more than twice as long as wide: only their middle is seen",
+        "1 files are animations or have several pages: only the first one is read, and 1 of those are of one colour",
+        "class 'bird' has 3 images and 'cat' 33: accuracy hardly shows the rare one",
+    )

@@ -1,0 +1,73 @@
+"""A study's images: found again, and held against those that it began with."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgenas.cli.output import say
+from edgenas.errors import StudyError
+
+if TYPE_CHECKING:
+    from edgenas.store import Store
+    from edgenas.tasks import Task, TaskSettings
+
+KIND = "data"  # of the store's rows: sha256 (what is searched on), whole (all images), folder (absolute)
+
+
+def searched_task(store: Store, data_dir: str | None = None) -> Task:
+    """What the search learns from. Remembered the first time; StudyError where any image or label is another now."""
+    from edgenas.tasks import searched
+
+    settings = settings_now(store, data_dir)
+    whole = _checked(store, settings, remember=True)
+    parts: Any = whole  # a dataclass, which no protocol can say
+    task: Task = dataclasses.replace(parts, train=searched(whole.train, settings))
+    return task
+
+
+def whole_task(store: Store, data_dir: str | None = None) -> Task:
+    """The same with all its training images."""
+    return _checked(store, settings_now(store, data_dir), remember=False)
+
+
+def _checked(store: Store, settings: TaskSettings, *, remember: bool) -> Task:
+    from edgenas.tasks import fingerprint, load_task, searched
+
+    task = load_task(msgspec.structs.replace(settings, search_images=None))
+    found = {
+        "sha256": fingerprint(searched(task.train, settings), task.val),
+        "whole": fingerprint(task.train, task.val, task.test),
+    }
+    known = {key: value for key in found if (value := store.get(KIND, key, str)) is not None}
+    if remember and not known:
+        for key, value in found.items():
+            store.put(KIND, key, value)
+        if Path(settings.data).is_dir():
+            store.put(KIND, "folder", str(Path(settings.data).resolve()))
+    if any(found[key] != value for key, value in known.items()):
+        named, was = store.study.data, store.get(KIND, "folder", str)
+        then = f" (then {was})" if was not in (None, str(Path(named).resolve())) else ""
+        raise StudyError(
+            f"{store.folder} began with other images or labels in {named}{then}: "
+            "restore them, or use another --study NAME"
+        )
+    return task
+
+
+def settings_now(store: Store, data_dir: str | None) -> TaskSettings:
+    """As they were written down; a folder that is not there under its name is looked for where it was."""
+    from edgenas.tasks import TaskSettings
+
+    began = msgspec.convert(store.study.settings["task"], type=TaskSettings)
+    began = msgspec.structs.replace(began, data_dir=data_dir or began.data_dir)
+    was = store.get(KIND, "folder", str)
+    if was is None or Path(began.data).is_dir():
+        return began
+    if not Path(was).is_dir():
+        raise StudyError(f"{store.folder} began with the images in {was}, and there is no such folder now: restore it")
+    say(f"data {began.data}: not here, read from {was}")
+    return msgspec.structs.replace(began, data=was)

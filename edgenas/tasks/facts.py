@@ -1,0 +1,106 @@
+"""What is told of a data set before it is learned: counts, where each split came from, what was left out, what repeats."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.errors import DataError
+from edgenas.records import Preprocessing, Record
+from edgenas.tasks import Split
+
+SPLITS = ("train", "val", "test")
+
+
+class Origin(NamedTuple):
+    """Where a data set's splits came from, before any is cut by us."""
+
+    sources: dict[str, str]  # train, and val and test where it has its own
+    ignored: dict[str, int] = {}  # reason -> files
+    warnings: tuple[str, ...] = ()
+
+
+class DataFacts(Record, frozen=True):
+    """The document of `edgenas data`: images used per class and split, at which size, and what is odd about them.
+
+    `duplicates` counts images that repeat another, as the network sees them: `within` one split, `across_splits` one of an
+    earlier split (train, val, test), `two_labels` one of another class.
+    """
+
+    classes: dict[str, int]
+    splits: dict[str, int]
+    sources: dict[str, str]
+    image_size: int
+    channels: int
+    fit: str
+    ignored: dict[str, int]
+    duplicates: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+def copies_of(splits: Sequence[Split]) -> list[NDArray[np.int64]]:
+    """For every split (N,): the same number for images with the same pixels, by their BLAKE2."""
+    known: dict[bytes, int] = {}
+
+    def number(image: NDArray[np.uint8]) -> int:
+        return known.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), len(known))
+
+    return [np.array([number(image) for image in split.images], dtype=np.int64) for split in splits]
+
+
+def count_duplicates(copies: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]]) -> dict[str, int]:
+    """Of train, val and test, from `copies_of` and the labels; see `DataFacts`."""
+    groups, classes = np.concatenate(copies), np.concatenate(labels)
+    numbers = np.repeat(np.arange(len(copies)), [len(split) for split in copies])  # of the split
+    first_split = np.full(groups.max() + 1, len(copies))
+    np.minimum.at(first_split, groups, numbers)
+    first_class = np.zeros(groups.max() + 1, dtype=np.int64)
+    first_class[groups[::-1]] = classes[::-1]  # what is written last stays: the first
+    in_split = len(np.unique(groups * len(copies) + numbers))
+    return {
+        "within": len(groups) - in_split,
+        "across_splits": int((numbers > first_split[groups]).sum()),
+        "two_labels": int((classes != first_class[groups]).sum()),
+    }
+
+
+def facts_of(
+    where: str,
+    classes: Sequence[str],
+    origin: Origin,
+    preprocessing: Preprocessing,
+    splits: Sequence[Split],
+    copies: Sequence[NDArray[np.int64]],
+) -> DataFacts:
+    """Of train, val and test as they are used. DataError where all images are equal."""
+    labels = [split.labels for split in splits]
+    counts = np.bincount(np.concatenate(labels), minlength=len(classes))
+    total = int(counts.sum())
+    duplicates = count_duplicates(copies, labels)
+    if len(np.unique(np.concatenate(copies))) == 1:
+        hint = "".join(f" ({warning})" for warning in origin.warnings)
+        raise DataError(
+            f"{where}: all {total} images have the same pixels, so there is nothing to learn{hint}: look at them"
+        )
+    return DataFacts(
+        classes={name: int(count) for name, count in zip(classes, counts, strict=True)},
+        splits={kind: len(split) for kind, split in zip(SPLITS, splits, strict=True)},
+        sources={kind: origin.sources[kind] for kind in SPLITS},
+        image_size=preprocessing.size,
+        channels=preprocessing.channels,
+        fit=preprocessing.fit,
+        ignored=dict(origin.ignored),
+        duplicates=duplicates,
+        warnings=(*origin.warnings, *_leaks(duplicates)),
+    )
+
+
+def _leaks(duplicates: dict[str, int]) -> Iterator[str]:
+    if count := duplicates["across_splits"]:
+        yield f"{count} validation or test images are training images, too: scores will look better than they are"
+    if count := duplicates["two_labels"]:
+        yield f"{count} images are there under two labels: no network can tell these apart"

@@ -1,0 +1,60 @@
+"""Splits that are cut here: by class, by seed, and never through copies of one image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgenas.tasks import Split
+from edgenas.tasks.facts import copies_of, count_duplicates
+from edgenas.tasks.splits import stratified
+
+
+def test_without_copies_numbers_change_nothing() -> None:
+    labels = np.repeat([0, 1, 2], [10, 33, 7])
+    for seed in range(20):
+        plain = stratified(labels, 0.2, [seed])
+        numbered = stratified(labels, 0.2, [seed], np.arange(50))
+        assert all(np.array_equal(a, b) for a, b in zip(plain, numbered, strict=True))
+        assert np.bincount(labels[plain[1]]).tolist() == [2, 7, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_copies_stay_together(seed: int) -> None:
+    labels = np.repeat([0, 1], 40)
+    copies = np.tile(np.repeat(np.arange(5), 8), 2) + 5 * labels  # five images a class, each there eight times
+    rest, taken = stratified(labels, 0.1, [seed], copies)
+    assert not set(copies[rest]) & set(copies[taken])
+    assert np.bincount(labels[taken]).tolist() == [8, 8]  # 4 were asked for; one whole group is the least
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_large_group_is_left_where_smaller_ones_fill_the_share(seed: int) -> None:
+    copies = np.concatenate([np.zeros(30, np.int64), np.arange(1, 11)])  # one image 30 times, ten others
+    rest, taken = stratified(np.zeros(40, np.int64), 0.2, [seed], copies)
+    assert (copies[rest] == 0).sum() == 30
+    assert len(taken) == 8
+
+
+def test_a_copy_under_another_label_goes_along() -> None:
+    labels, copies = np.repeat([0, 1], 20), np.tile(np.arange(20), 2)  # every image under both labels
+    rest, taken = stratified(labels, 0.25, [0], copies)
+    assert (len(rest), len(taken)) == (30, 10)
+    assert not set(copies[rest]) & set(copies[taken])
+
+
+def test_a_class_of_one_image_only_is_parted() -> None:
+    rest, taken = stratified(np.repeat([0, 1], [10, 10]), 0.2, [0], np.array([0] * 10 + [1] * 10))
+    assert (len(rest), len(taken)) == (16, 4)
+
+
+def test_duplicates_are_counted_within_splits_across_them_and_under_two_labels() -> None:
+    images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones((1, 2, 2, 1), np.uint8)
+    train = Split(images[[0, 0, 0, 1, 2]], np.array([0, 0, 0, 1, 1]))
+    val = Split(images[[3, 1]], np.array([1, 0]))  # image 1 again, as a 0
+    test = Split(images[[0, 3, 4, 4]], np.array([0, 1, 0, 0]))  # 0 of train, 3 of validation, 4 twice
+    splits = (train, val, test)
+    copies = copies_of(splits)
+    assert [numbers.tolist() for numbers in copies] == [[0, 0, 0, 1, 2], [3, 1], [0, 3, 4, 4]]
+    found = count_duplicates(copies, [split.labels for split in splits])
+    assert found == {"within": 2 + 1, "across_splits": 1 + 2, "two_labels": 1}
