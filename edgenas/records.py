@@ -146,7 +146,7 @@ Architecture = ChainArchitecture | MultiBranchArchitecture | CellArchitecture | 
 
 KernelKind = Literal[
     "conv", "depthwise", "linear", "maxpool", "avgpool", "globalpool", "add", "mul", "mean", "concat", "slice",
-    "activation", "shuffle", "normalization", "matmul", "softmax", "resize", "reduce",
+    "activation", "shuffle", "normalization", "matmul", "softmax", "resize", "reduce", "convtranspose",
 ]  # fmt: skip
 
 
@@ -179,7 +179,7 @@ class Kernel(Record, frozen=True):
     @property
     def weights(self) -> int:
         """Weights of the operation itself, without bias or norm."""
-        if self.kind not in ("conv", "depthwise", "linear"):
+        if self.kind not in ("conv", "depthwise", "linear", "convtranspose"):
             return 0
         return self.in_channels // self.groups * self.out_channels * self.kernel[0] * self.kernel[1]
 
@@ -191,7 +191,8 @@ class Kernel(Record, frozen=True):
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the convolution or linear layer at batch 1; 0 for everything else."""
-        return self.weights * self.height * self.width
+        transposed = self.kind == "convtranspose"  # every *input* pixel meets every weight once
+        return self.weights * (self.in_height * self.in_width if transposed else self.height * self.width)
 
     @property
     def input_elements(self) -> int:
@@ -250,19 +251,19 @@ class Workload(Record, frozen=True):
 # ---------------------------------------------------------------- devices
 
 
-class Calibration(Record, frozen=True):
+class Calibration(Record, frozen=True, kw_only=True):
     """Fitted predictor of one profile and its report card on rows that it never saw."""
 
     model: str  # the spaces with a predictor of their own among the parameters, or "kernels"
     parameters: dict[str, Any]
     n: int
     held_out: int
-    spearman: float | None  # None where too few rows were held out
-    kendall: float | None
-    mape: float | None
-    within_5: float | None
-    within_10: float | None
-    worst_under: float | None  # largest (measured - predicted) / measured
+    spearman: float | None = None  # None where too few rows were held out
+    kendall: float | None = None
+    mape: float | None = None
+    within_5: float | None = None
+    within_10: float | None = None
+    worst_under: float | None = None  # largest (measured - predicted) / measured
     source: str
     date: str
 

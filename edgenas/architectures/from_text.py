@@ -12,7 +12,9 @@ from edgenas.architectures.nasbench201 import nasbench201_from_text
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Workload
 
-FORMS = "architecture JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, fbnet:<22 digits 0-8> or a convnet_... name"
+FORMS = (
+    "architecture JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, fbnet:<22 digits 0-8>, a convnet_... name or an .onnx file"
+)
 
 
 def network_from_text(text: str) -> Architecture | Workload:
@@ -21,12 +23,13 @@ def network_from_text(text: str) -> Architecture | Workload:
     if text.startswith("{"):
         try:
             return cast("Architecture", msgspec.json.decode(text, type=Architecture))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise EdgenasError(f"not an architecture: {error}") from error
     if text.startswith("|"):
         return nasbench201_from_text(text)
-    if text.startswith(PREFIX):
-        return fbnet_from_text(text)
-    if text.startswith("convnet_"):
-        return workload_from_convnet(text)
+    start = text[:8].lower()  # names are written in any capitals
+    if start.startswith(PREFIX):
+        return fbnet_from_text(PREFIX + text[len(PREFIX) :])
+    if start == "convnet_":
+        return workload_from_convnet(start + text[8:])
     raise EdgenasError(f"{text[:80]!r} is not a network: write {FORMS}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ def bench(
     provider: str = typer.Option("cpu", help="host-cpu: ONNX Runtime's provider, cpu or cuda."),
     threads: int = typer.Option(1, min=1, help="host-cpu: threads."),
     batch: int = typer.Option(1, min=1, max=1024, help="Images per run."),
+    shape: list[str] = typer.Option(
+        [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
+    ),
     token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
     out: Path | None = typer.Option(None, help="Keep the whole measurement with its raw samples in this JSON file."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
@@ -38,11 +42,14 @@ def bench(
     """
     import msgspec
 
-    from edgenas.hardware.measure import BENCH, MLPERF, percentiles, reference_ratio, spread
+    from edgenas.hardware.measure import BENCH, MLPERF, MeasureError, percentiles, reference_ratio, spread
 
-    content, name = _content(model)
+    content, name = _content(model, shape)
     timing = MLPERF if mlperf else BENCH
-    measurement = _measure(content, target, timing, provider, threads, batch, token_file)
+    try:
+        measurement = _measure(content, target, timing, provider, threads, batch, token_file)
+    except MeasureError as error:  # the file that was opened is a copy: say whose it is
+        raise MeasureError(error.status, re.sub(r"\S*/0\.onnx", lambda _: name, str(error))) from error
     if out is not None:
         try:
             out.write_bytes(msgspec.json.encode(measurement))
@@ -69,18 +76,19 @@ def bench(
     emit(document, as_json=as_json, text=_text(document))
 
 
-def _content(model: str | None) -> tuple[bytes, str]:
-    """The ONNX file's bytes; a study stands for the network that it chose, with seeded random weights."""
+def _content(model: str | None, shape: list[str]) -> tuple[bytes, str]:
+    """The ONNX file with its weights; a study stands for the network that it chose, with seeded random weights."""
+    from edgenas.architectures.onnx_file import portable_model, shapes_from_text
     from edgenas.cli.studies import study_folder
     from edgenas.hardware.candidates import model_from_architecture
     from edgenas.hardware.profile import profiles_of
     from edgenas.store import Store
 
-    if model is not None and (model.endswith(".onnx") or Path(model).is_file()):
-        try:
-            return Path(model).read_bytes(), model
-        except OSError as error:
-            raise EdgenasError(f"{model} cannot be read: {error.strerror}") from error
+    shapes = shapes_from_text(shape)
+    if model is not None and (model.lower().endswith(".onnx") or Path(model).is_file()):
+        return portable_model(Path(model), shapes), model
+    if shapes:
+        raise EdgenasError("--shape belongs to ONNX files: the size of a study's network is part of its architecture")
     folder = study_folder(model)
     with Store.read(folder) as store:
         choice = store.choice

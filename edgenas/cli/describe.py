@@ -11,27 +11,49 @@ import typer
 from edgenas.cli.output import emit, say, table
 
 if TYPE_CHECKING:
+    from edgenas.hardware.predictor import Row
     from edgenas.records import Architecture, Kernel
 
 
 def describe(
     what: str = typer.Argument(
-        help="An architecture's JSON file, a study (its choice), or a published network's name."
+        help="An ONNX file, an architecture's JSON file, a study (its choice), or a published network's name."
     ),
     trial: int | None = typer.Option(None, help="Of a study: this trial instead of the choice."),
     target: str | None = typer.Option(None, help="Add latencies on this target."),
     precision: str | None = typer.Option(None, help="One of the target's precisions."),
+    shape: list[str] = typer.Option(
+        [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Show one network layer by layer: kernels as the runtime launches them, parameters, MACs, bytes.
 
     Example: edgenas describe gnas-cifar10-t --target jetson-nano
+    Example: edgenas describe yolo.onnx --shape images=1x3x320x320
     """
+    from edgenas.architectures.onnx_file import shapes_from_text
+    from edgenas.errors import EdgenasError
+    from edgenas.hardware.predictor import Row
+
+    shapes = shapes_from_text(shape)
+    if what.lower().endswith(".onnx"):
+        document, row = _of_onnx(Path(what), shapes)
+    else:
+        if shapes:
+            raise EdgenasError(f"--shape belongs to ONNX files: the size of {what} is part of its architecture")
+        architecture = _architecture(what, trial)
+        document, row = _of_architecture(architecture), Row(what, architecture)
+    if target is not None:
+        _add_latencies(document, row, target, precision)
+    emit(document, as_json=as_json, text=_text(document))
+
+
+def _of_architecture(architecture: Architecture) -> dict[str, Any]:
     from edgenas.architectures.workload import workload_from_architecture
 
-    architecture = _architecture(what, trial)
     workload = workload_from_architecture(architecture)
-    document: dict[str, Any] = {
+    return {
         "architecture": msgspec.to_builtins(architecture),
         "params": workload.params,
         "macs": workload.macs,
@@ -40,9 +62,34 @@ def describe(
         "fingerprint": architecture.fingerprint,
         "kernels": [_kernel(kernel) for kernel in workload.kernels],
     }
-    if target is not None:
-        _add_latencies(document, architecture, target, precision)
-    emit(document, as_json=as_json, text=_text(document))
+
+
+def _of_onnx(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], Row]:
+    """The same facts of an ONNX file; its parameters are those that lie in the file, each tensor once."""
+    from edgenas.architectures.from_onnx import network_from_onnx
+    from edgenas.hardware.predictor import row_from_network
+    from edgenas.records import digest
+
+    network = network_from_onnx(path, shapes)
+    if network.fixed_batch > 1:
+        say(f"{path} is made for batches of {network.fixed_batch}; the figures are those of one image")
+    workload = network.workload
+    kernels = [
+        {**_kernel(kernel), "params": params}
+        for kernel, params in zip(workload.kernels, network.kernel_params, strict=True)
+    ]
+    document = {
+        "params": network.params,
+        "macs": workload.macs,
+        "bytes_moved": workload.bytes_moved,
+        "memory_mb": workload.memory_mb() + 4e-6 * (network.params - workload.params),
+        "fingerprint": digest(workload),
+        "precision": network.precision,
+        "inputs": network.inputs,
+        "fixed_batch": network.fixed_batch,
+        "kernels": kernels,
+    }
+    return document, row_from_network(path.name, network)
 
 
 def _architecture(what: str, trial: int | None) -> Architecture:
@@ -60,7 +107,7 @@ def _architecture(what: str, trial: int | None) -> Architecture:
     if any((folder / "study.db").is_file() for folder in (Path(what), ROOT / what)):
         return _of_study(study_folder(what), trial)
     raise EdgenasError(
-        f"{what!r} is no .json file, no study and no published network: published are {', '.join(PUBLISHED)}"
+        f"{what!r} is no .onnx or .json file, no study and no published network: published are {', '.join(PUBLISHED)}"
     )
 
 
@@ -98,16 +145,15 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
     }
 
 
-def _add_latencies(document: dict[str, Any], architecture: Architecture, target: str, precision: str | None) -> None:
-    from edgenas.hardware.predictor import kernel_latencies_ms, latency_from_workload
-    from edgenas.hardware.profile import precision_of, profile_from_name, resolved
+def _add_latencies(document: dict[str, Any], row: Row, target: str, precision: str | None) -> None:
+    from edgenas.hardware.predictor import kernel_latencies_ms, latencies, precision_of_row
+    from edgenas.hardware.profile import checked_precision, profile_from_name, resolved
 
     profile = profile_from_name(target)
     say(resolved(target, profile))
-    at = precision_of(profile, precision)  # type: ignore[arg-type]  # checked against the profile's own there
-    latency = latency_from_workload(profile, architecture, at)
-    document["latency"] = msgspec.to_builtins(latency)
-    for described, ms in zip(document["kernels"], kernel_latencies_ms(profile, architecture, at), strict=True):
+    at = precision_of_row(profile, row, checked_precision(precision))
+    document["latency"] = {**msgspec.to_builtins(latencies(profile, [row], at)[0]), "precision": at}
+    for described, ms in zip(document["kernels"], kernel_latencies_ms(profile, row.network, at), strict=True):
         described["ms"] = ms
 
 
@@ -121,5 +167,5 @@ def _text(document: dict[str, Any]) -> str:
     total = f"{document['params']:,} parameters, {document['macs']:,} MACs, {document['bytes_moved']:,} bytes moved"
     if "latency" in document:
         latency = document["latency"]
-        total += f", {latency['ms']:.3f} ms on {latency['profile']} ({latency['origin']})"
+        total += f", {latency['ms']:.3f} ms on {latency['profile']} in {latency['precision']} ({latency['origin']})"
     return table(tuple(columns), rows) + f"\n\n{document['fingerprint']}: {total}"

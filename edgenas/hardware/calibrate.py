@@ -6,10 +6,9 @@ kernels' prices, which answer for all other networks.
 
 from __future__ import annotations
 
-import csv
 import datetime
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ import numpy as np
 from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel, fit_blocks
 from edgenas.hardware.cell_model import CellModel, fit_cells
+from edgenas.hardware.csv_table import Line, lines_from_csv, milliseconds
 from edgenas.hardware.kernel_model import KernelModel, fit_kernels, loads_of
 from edgenas.hardware.kernels import datasheet_prices, tiles_of
-from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, predict, row_from_text, space_of
+from edgenas.hardware.plausible import doubts
+from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, predict, row_from_onnx, row_from_text, space_of
 from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name, profiles_folder
 from edgenas.records import Architecture, Calibration, HardwareProfile, Record, Workload
 from edgenas.store import read_json
@@ -30,6 +31,8 @@ MIN_SAMPLES = 3
 MIN_HELD_OUT = 8
 MIN_SPEARMAN = 0.9
 GPU_BASE_MS = 0.5  # what handing over the input and waiting for a GPU may take; weakly held
+MOST_APART = 2.0  # of repeated measurements: busy boards differ by less
+TOTALS = {"mean", "average", "avg", "total", "sum", "median", "min", "max", "std", "count"}
 FEW = {CELLS: 10, BLOCKS: 5}  # rows from which on other devices do not help
 NOMINAL = HardwareProfile("", "", "", "", "fp32", "estimate", peaks={"fp32": 0.1}, bandwidth_gb_s=10.0)
 
@@ -69,45 +72,56 @@ def known_devices() -> KnownDevices:
 # ---------------------------------------------------------------- reading
 
 
-def rows_from_csv(path: Path, *, measured: bool) -> list[Row]:
-    """Rows of a CSV with the columns `architecture` and, where measured, `latency_ms`."""
+def rows_from_csv(path: Path, *, measured: bool, shapes: Mapping[str, tuple[int, ...]] | None = None) -> list[Row]:
+    """Rows of a CSV with the columns `architecture` and, where measured, `latency_ms`.
+
+    An architecture may be an ONNX file, relative to the table's folder (`shapes`: sizes of inputs with free sides). Repeated
+    measurements of one network are averaged; their relative standard deviation is the row's `noise`.
+    """
     wanted = ("architecture", "latency_ms") if measured else ("architecture",)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in wanted if column not in (reader.fieldnames or ())]
-            if missing:
-                raise EdgenasError(f"{path} has no column {missing[0]!r}: the first line must be {','.join(wanted)}")
-            rows = [_row(path, reader.line_num, line, measured) for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EdgenasError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    rows = [(line.number, _row(path, line, measured, shapes or {})) for line in lines_from_csv(path, wanted)]
     if not rows:
         raise EdgenasError(f"{path} has no rows: write one network per line below {','.join(wanted)}")
-    seen: dict[Architecture | Workload, int] = {}
-    for number, row in enumerate(rows, start=2):
-        if measured and row.network in seen:
-            raise EdgenasError(f"{path}: rows {seen[row.network]} and {number} are the same network: keep one of them")
-        seen[row.network] = number
-    return rows
+    if not measured:
+        return [row for _, row in rows]
+    same: dict[Architecture | Workload, list[tuple[int, Row]]] = {}
+    for number, row in rows:
+        same.setdefault(row.network, []).append((number, row))
+    return [_average(path, group) for group in same.values()]
 
 
-def _row(path: Path, line: int, fields: dict[str, str | None], measured: bool) -> Row:
-    text, latency = fields.get("architecture") or "", fields.get("latency_ms") or ""
+def _row(path: Path, line: Line, measured: bool, shapes: Mapping[str, tuple[int, ...]]) -> Row:
+    text = line.fields["architecture"]
     try:
-        row = row_from_text(text)
+        if text.endswith(".onnx"):
+            row = msgspec.structs.replace(row_from_onnx(path.parent / text, shapes), name=text)
+        else:
+            row = row_from_text(text)
     except EdgenasError as error:
-        raise EdgenasError(f"{path}, line {line}: {error}") from error
+        total = text.lower() in TOTALS or text.startswith("=")
+        hint = "; take totals and formulas out of the table" if total else ""
+        raise EdgenasError(f"{path}, line {line.number}: {error}{hint}") from error
     if not measured:
         return row
+    latency = line.fields["latency_ms"]
     try:
-        ms = float(latency)
-    except ValueError:
-        ms = float("nan")
-    if not 0 < ms < float("inf"):
+        return msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))
+    except ValueError as error:
+        raise EdgenasError(f"{path}, line {line.number}: latency_ms is {latency[:80]!r}: {error}") from error
+
+
+def _average(path: Path, group: list[tuple[int, Row]]) -> Row:
+    """One row for a network that was measured several times."""
+    (first, row), (last, _) = group[0], group[-1]
+    ms = np.array([each.ms for _, each in group])
+    if len(group) == 1:
+        return row
+    if ms.max() > MOST_APART * ms.min():
         raise EdgenasError(
-            f"{path}, line {line}: latency_ms is {latency!r}: it must be a positive number of milliseconds"
+            f"{path}: lines {first} to {last} hold the same network with {ms.min():g} and {ms.max():g} ms, which no repetition "
+            "explains: keep the right one"
         )
-    return msgspec.structs.replace(row, ms=ms)
+    return msgspec.structs.replace(row, ms=float(ms.mean()), noise=float(ms.std(ddof=1) / ms.mean()))
 
 
 # ---------------------------------------------------------------- fitting
@@ -161,6 +175,13 @@ def calibrate(
     others: KnownDevices | None = None,
 ) -> HardwareProfile:
     """Fit on `samples` random rows (None = four in five), judge on all the others, and keep both in the profile."""
+    if len(rows) < MIN_SAMPLES:
+        raise EdgenasError(
+            f"cannot calibrate on {len(rows)} measured network{'s' * (len(rows) != 1)}: it takes at least {MIN_SAMPLES}, and "
+            f"{MIN_HELD_OUT} more to judge the fit: measure more"
+        )
+    _refuse_other_precisions(profile, rows)
+    doubts(profile, rows)
     count = samples if samples is not None else max(MIN_SAMPLES, 4 * len(rows) // 5)
     if not MIN_SAMPLES <= count <= len(rows):
         raise EdgenasError(
@@ -183,6 +204,15 @@ def calibrate(
     return msgspec.structs.replace(
         profile, calibration=calibration, confidence="measured" if trusted else "estimate", error_band=None
     )
+
+
+def _refuse_other_precisions(profile: HardwareProfile, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.precision not in ("fp32", profile.precision):
+            raise EdgenasError(
+                f"{row.name} computes in {row.precision}, and {profile.precision} is being calibrated: say --precision "
+                f"{row.precision}, or leave its row out"
+            )
 
 
 def report_card(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
     if kernel.kind == "depthwise":
         blocked = kernel.out_channels % tiles.blocks == 0
         return depthwise_class(max(kernel.kernel) if blocked else 4), kernel.out_channels * area * pixels
+    if kernel.kind == "convtranspose":
+        return "grouped" if kernel.groups > 1 else "dense", kernel.macs
     if kernel.kind != "conv":
         return "", 0
     if kernel.in_channels <= 3:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from edgenas.architectures.cell import live_edges
+from edgenas.architectures.from_onnx import OnnxNetwork, network_from_onnx
 from edgenas.architectures.from_text import network_from_text
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
@@ -44,11 +46,18 @@ class Models(Record, frozen=True):
 
 
 class Row(Record, frozen=True):
-    """One network and what it takes."""
+    """One network and what it takes.
+
+    Of an ONNX file also: the precision that its nodes compute in, and the batch that it is made for. `noise`: relative
+    standard deviation of repeated measurements, whose mean `ms` is.
+    """
 
     name: str
     network: Architecture | Workload
     ms: float = 1.0
+    precision: Precision = "fp32"
+    fixed_batch: int = 1
+    noise: float | None = None
 
     @property
     def connected(self) -> bool:
@@ -75,6 +84,36 @@ class Row(Record, frozen=True):
 def row_from_text(text: str) -> Row:
     """The network of one line: JSON, NAS-Bench-201 string, `fbnet:...` or `convnet_...`."""
     return Row(text, network_from_text(text))
+
+
+def row_from_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Row:
+    """The network of an ONNX file; `shapes`: sizes of inputs with free sides."""
+    return row_from_network(path.name, network_from_onnx(path, shapes))
+
+
+def row_from_network(name: str, network: OnnxNetwork) -> Row:
+    """The row of a network that was read from an ONNX file."""
+    return Row(name, network.workload, precision=network.precision, fixed_batch=network.fixed_batch)
+
+
+def precision_of_row(profile: HardwareProfile, row: Row, asked: Precision | None) -> Precision:
+    """The precision that a network runs at: a quantised or half-precision file's own, else what is asked.
+
+    Raises EdgenasError where the file and what is asked differ, or where the device cannot do it.
+    """
+    if row.precision == "fp32":
+        return precision_of(profile, asked)
+    if asked not in (None, row.precision):
+        raise EdgenasError(
+            f"{row.name} computes in {row.precision} by its own nodes, {asked} was asked for: leave --precision out, "
+            "or give the FP32 file"
+        )
+    if row.precision not in profile.precisions:
+        raise EdgenasError(
+            f"{row.name} computes in {row.precision} by its own nodes, and {profile.name} has "
+            f"{' and '.join(profile.precisions)} only: give the FP32 file"
+        )
+    return row.precision
 
 
 def space_of(network: Architecture | Workload) -> str:

@@ -90,26 +90,11 @@ def test_unknown_operators_are_all_named() -> None:
         workload_from_onnx(model(nodes, {}))
 
 
-def test_weights_outside_the_file_are_refused(tmp_path: Path) -> None:
-    outside = model([conv("x", "y", "w")], {"w": (8, 8, 3, 3)})
-    onnx.save(outside, str(tmp_path / "m.onnx"), save_as_external_data=True, location="w.bin", size_threshold=0)
-    with pytest.raises(EdgenasError, match="weights outside the file"):
-        workload_from_onnx(tmp_path / "m.onnx")
-
-
 @pytest.mark.parametrize("content", [b"", b"no onnx", b"\x08\x0a" * 40])
 def test_a_file_that_is_not_onnx_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(EdgenasError, match="not an ONNX file"):
         workload_from_onnx(tmp_path / "m.onnx")
-
-
-def test_dynamic_images_and_fixed_batches_are_refused() -> None:
-    weights = {"w": (8, 8, 3, 3)}
-    with pytest.raises(EdgenasError, match="no fixed size"):
-        workload_from_onnx(model([conv("x", "y", "w")], weights, ("batch", 8, "h", "w")))
-    with pytest.raises(EdgenasError, match="batch 4"):
-        workload_from_onnx(model([conv("x", "y", "w")], weights, (4, 8, 16, 16)))
 
 
 @pytest.mark.slow

@@ -158,7 +158,7 @@ def test_a_disconnected_cell_is_predicted_in_its_space_only() -> None:
         (f"architecture,latency_ms\n{CELL},inf\n", "positive number"),
         (f"architecture,latency_ms\n{CELL}\n", "positive number"),
         (f"architecture,latency_ms\n{CELL},fast\n", "positive number"),
-        (f"architecture,latency_ms\n{CELL},1\n{CELL},2\n", "rows 2 and 3 are the same network"),
+        (f"architecture,latency_ms\n{CELL},1\n{CELL},2.1\n", "lines 2 to 3 hold the same network with 1 and 2.1 ms"),
         ("architecture,latency_ms\nresnet50,1\n", "line 2: 'resnet50' is not a network: write architecture JSON"),
         ("architecture,latency_ms\nfbnet:123,1\n", "22 digits"),
         ("architecture,latency_ms\nfbnet:9999999999999999999999,1\n", "22 digits"),
@@ -179,6 +179,8 @@ def test_a_bad_table_is_one_line_that_names_the_row(tmp_path: Path, lines: str, 
 
 def test_too_many_or_too_few_samples_say_what_is_possible() -> None:
     rows = fbnet_rows("raspi4")[:10]
+    with pytest.raises(EdgenasError, match="cannot calibrate on 2 measured networks: it takes at least 3, and 8 more"):
+        calibrate(NEW, rows[:2], None, 0, "table")
     for samples in (2, 11):
         with pytest.raises(EdgenasError, match=r"choose --samples 3\.\.10"):
             calibrate(NEW, rows, samples, 0, "table")
@@ -206,9 +208,10 @@ def test_calibrate_and_predict_on_the_command_line(tmp_path: Path) -> None:
         "within_10",
         "worst_under",
         "confidence",
+        "warnings",
     }
     assert (card["n"], card["held_out"], card["confidence"]) == (20, len(rows) - 20, "measured")
     predicted = edgenas("predict", "--target", "mine.toml", "t.csv")
     assert isinstance(predicted, list)
     assert len(predicted) == len(rows)
-    assert set(predicted[0]) == {"name", "ms", "origin", "extrapolated"}
+    assert set(predicted[0]) == {"name", "ms", "origin", "extrapolated", "precision", "profile"}

@@ -1,0 +1,124 @@
+"""predict, describe and bench on ONNX files as people have them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edgenas.cli.main import app
+from tests.architectures.graphs import CONV, LAST, WVB, W, conv, flat, graph, node, pooled, value
+from tests.cli.edgenas import refusal
+
+FREE = ("N", 3, "H", "W")
+
+
+def saved(tmp_path: Path, model: onnx.ModelProto, name: str = "m.onnx", **more: Any) -> str:
+    onnx.save(model, str(tmp_path / name), **more)
+    return str(tmp_path / name)
+
+
+def quantised() -> onnx.ModelProto:
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["w"]),
+        conv("xd"),
+        pooled(),
+    ]
+    scale = {"s": np.array(0.1, np.float32), "z": np.array(0, np.int8), "q": np.ones((8, 3, 3, 3), np.int8)}
+    return graph(nodes, scale)
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str]:
+    """The JSON document of a command that is run here, and what it said beside."""
+    app([*arguments, "--json"], standalone_mode=False)
+    printed = capsys.readouterr()
+    return json.loads(printed.out), printed.err
+
+
+def test_describe_shows_a_file_kernel_by_kernel_with_the_weights_in_it(tmp_path: Path, capsys) -> None:
+    file = saved(tmp_path, graph([conv(), node("Relu", ["c"], ["r"]), *flat("r")], WVB))
+    document, _ = answer(capsys, "describe", file)
+    assert (document["macs"], document["params"]) == (CONV + LAST, 216 + 20480 + 10)
+    kernels = [(k["kind"], k["macs"], k["params"], k["height"], k["width"]) for k in document["kernels"]]
+    assert kernels == [("conv", CONV, 216, 16, 16), ("linear", LAST, 20490, 1, 1)]
+    assert (document["precision"], document["inputs"]) == ("fp32", {"x": [1, 3, 16, 16]})
+    app(["describe", file, "--target", "jetson-nano"], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert "20,706 parameters, 75,776 MACs" in text
+    assert "ms on jetson-nano-4gb in fp32 (predicted)" in text
+
+
+def test_predict_names_profile_precision_and_origin(tmp_path: Path, capsys) -> None:
+    file = saved(tmp_path, graph([conv(), pooled()], W))
+    (row,), _ = answer(capsys, "predict", file, "--target", "jetson")
+    assert {key: row[key] for key in ("name", "precision", "profile", "origin", "extrapolated")} == {
+        "name": "m.onnx", "precision": "fp16", "profile": "jetson-orin-nano-8gb-super", "origin": "datasheet",
+        "extrapolated": False,
+    }  # fmt: skip
+    (other,), _ = answer(capsys, "predict", file, "--target", "jetson", "--precision", "fp32")
+    assert other["precision"] == "fp32"
+    assert other["ms"] > row["ms"]
+    app(["predict", file, "--target", "jetson"], standalone_mode=False)
+    header, line = capsys.readouterr().out.strip().split("\n")
+    assert header == "name,ms,precision,profile,origin,extrapolated"
+    assert ",fp16,jetson-orin-nano-8gb-super,datasheet," in line
+
+
+def test_a_quantised_file_is_predicted_at_int8_and_says_so(tmp_path: Path, capsys) -> None:
+    file = saved(tmp_path, quantised(), "q.onnx")
+    (row,), said = answer(capsys, "predict", file, "--target", "jetson")
+    (asked,), _ = answer(capsys, "predict", file, "--target", "jetson", "--precision", "int8")
+    assert row["precision"] == "int8"
+    assert row == asked
+    assert "q.onnx computes in int8, and is predicted at it" in said
+    assert "--precision out" in refusal("predict", file, "--target", "jetson", "--precision", "fp16")
+    assert "jetson-nano-4gb has fp32 and fp16 only" in refusal("predict", file, "--target", "jetson-nano")
+    document, _ = answer(capsys, "describe", file, "--target", "jetson")
+    assert document["latency"]["precision"] == "int8"
+    assert document["latency"]["ms"] == row["ms"]
+
+
+def test_sizes_that_are_free_are_given_with_shape_to_every_command(tmp_path: Path, capsys) -> None:
+    file = saved(tmp_path, graph([conv(), pooled()], W, inputs=[value("x", FREE)]))
+    wish = "such as --shape x=1x3x320x320"
+    for command in (["predict", file, "--target", "jetson"], ["describe", file], ["bench", file]):
+        assert wish in refusal(*command)
+    assert answer(capsys, "describe", file, "--shape", "x=1x3x32x32")[0]["macs"] == 4 * CONV
+    (small,), _ = answer(capsys, "predict", file, "--target", "jetson", "--shape", "x=1x3x32x32")
+    (large,), _ = answer(capsys, "predict", file, "--target", "jetson", "--shape", "x=1x3x640x640")
+    assert large["ms"] > small["ms"]
+    (tmp_path / "t.csv").write_text("architecture\nm.onnx\n")
+    (row,), _ = answer(capsys, "predict", str(tmp_path / "t.csv"), "--target", "jetson", "--shape", "x=1x3x32x32")
+    assert row["ms"] == small["ms"]
+    assert "belongs to ONNX files" in refusal("describe", "gnas-cifar10-t", "--shape", "x=1x3x32x32")
+
+
+def test_a_file_of_a_fixed_batch_is_predicted_for_one_image_and_says_so(tmp_path: Path, capsys) -> None:
+    four = saved(tmp_path, graph([conv(), *flat()], WVB, inputs=[value("x", (4, 3, 16, 16))]), "four.onnx")
+    one = saved(tmp_path, graph([conv(), *flat()], WVB), "one.onnx")
+    (a,), said = answer(capsys, "predict", four, "--target", "jetson")
+    (b,), _ = answer(capsys, "predict", one, "--target", "jetson")
+    assert a["ms"] == b["ms"]
+    assert "four.onnx is made for batches of 4; the latency is that of one image" in said
+
+
+def test_bench_measures_weights_beside_the_file_and_names_the_users_file(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = graph([conv(), pooled()], W, inputs=[value("x", FREE)], outputs=[value("y", ("N", 8, 1, 1))])
+    saved(tmp_path, model, save_as_external_data=True, location="w.bin", size_threshold=0)
+    document, _ = answer(capsys, "bench", "m.onnx", "--shape", "x=1x3x16x16")
+    assert document["model"] == "m.onnx"
+    assert document["ms"]["median"] > 0
+    (tmp_path / "w.bin").unlink()
+    assert refusal("bench", "m.onnx", "--shape", "x=1x3x16x16") == (
+        "m.onnx keeps weights in w.bin, which cannot be read: copy it beside the model"
+    )
+    odd = graph([node("Relu", ["x"], ["y"], domain="org.me")], {}, opsets=[onnx.helper.make_opsetid("org.me", 1)])
+    saved(tmp_path, odd, "odd.onnx")
+    line = refusal("bench", "odd.onnx")
+    assert "odd.onnx" in line
+    assert "/tmp" not in line
