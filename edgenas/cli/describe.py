@@ -68,7 +68,7 @@ def _of_onnx(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, 
     """The same facts of an ONNX file; its parameters are those that lie in the file, each tensor once."""
     from edgenas.architectures.from_onnx import network_from_onnx
     from edgenas.hardware.predictor import row_from_network
-    from edgenas.records import digest
+    from edgenas.identity import digest
 
     network = network_from_onnx(path, shapes)
     if network.fixed_batch > 1:
