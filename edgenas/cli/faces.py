@@ -77,6 +77,7 @@ def calibrate(
 
     from edgenas.bundle import Threshold as Stored
     from edgenas.bundle import read_bundle, rewrite_manifest
+    from edgenas.faces.gallery import checked_threshold
     from edgenas.faces.readers import faces_from_path
     from edgenas.faces.recogniser import open_recogniser
     from edgenas.faces.report import threshold_from_embeddings
@@ -86,6 +87,7 @@ def calibrate(
     with open_recogniser(_path_of(bundle, precision)) as recogniser:
         people = faces_from_path(data)
         threshold = threshold_from_embeddings(recogniser(people.images), people.labels, far, data.name, seed=seed)
+    checked_threshold(threshold.value, f"the threshold for FAR {far:g} on {data.name}")
     stored = Stored(threshold.value, far, threshold.interval, threshold.impostor, data.name)
     rewrite_manifest(bundle, msgspec.structs.replace(bundle.manifest, threshold=stored))
     if threshold.warning:

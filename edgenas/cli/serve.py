@@ -15,22 +15,30 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from edgenas.serve.app import Service
+    from edgenas.serve.server import Tls
 
 RUNTIMES = ("onnxruntime", "cuda", "tensorrt")
+RANGES = {"port": (0, 65535), "queue": (1, 10_000), "deadline_s": (0.001, 3600), "body_mb": (0.001, 1000)}
 
 
 def serve(
     bundle: Path = typer.Argument(..., help="A folder that `edgenas export --out` wrote."),
     host: str = typer.Option("127.0.0.1", help="Address to listen on."),
-    port: int = typer.Option(8000, help="Port to listen on."),
+    port: int = typer.Option(8000, help="Port to listen on, 0 to 65535; 0 takes a free one and says which."),
     token_file: Path | None = typer.Option(
-        None, help="File with a bearer token, mode 0600; without it nobody is asked."
+        None,
+        help="File with a bearer token, mode 0600; made where it does not exist. Without it nobody is asked, except where "
+        "there is a gallery: then it is GALLERY.token.",
     ),
+    tls_cert: Path | None = typer.Option(None, help="Certificate with its chain, PEM: serve HTTPS."),
+    tls_key: Path | None = typer.Option(None, help="Key of --tls-cert, PEM without a password."),
     precision: str | None = typer.Option(None, help="fp32, fp16 or int8; the bundle's own choice if left out."),
     runtime: str = typer.Option("onnxruntime", help="onnxruntime (CPU), cuda (ONNX Runtime on the GPU) or tensorrt."),
-    queue: int = typer.Option(64, help="Requests that may wait; more get 503 with Retry-After."),
-    deadline_s: float = typer.Option(10.0, help="Seconds after which a request is given up (504)."),
-    body_mb: float = typer.Option(32.0, help="Largest request body, MB (413)."),
+    queue: int = typer.Option(64, help="Requests that may wait, 1 to 10000; more get 503 with Retry-After."),
+    deadline_s: float = typer.Option(10.0, help="Seconds, up to 3600, after which a request is given up (504)."),
+    body_mb: float = typer.Option(
+        32.0, help="Largest request body, up to 1000 MB (413); four of them are held at once."
+    ),
     gallery: Path | None = typer.Option(None, help="Faces: the file of enrolled people; made where it does not exist."),
     gallery_key: Path | None = typer.Option(None, help="Faces: key file, mode 0600, that encrypts the gallery."),
     detector: str | None = typer.Option(
@@ -38,42 +46,92 @@ def serve(
     ),
     detector_sha256: str | None = typer.Option(None, help="Faces: expected SHA-256 of the detector's file."),
     several_faces: str = typer.Option("refuse", help="Faces: refuse, largest or most-central."),
-    threshold: float | None = typer.Option(None, help="Faces: cosine; the bundle's calibrated one if left out."),
+    threshold: float | None = typer.Option(
+        None, help="Faces: cosine above 0, at most 1; the bundle's calibrated one if left out."
+    ),
     liveness: str | None = typer.Option(None, help="Faces: MODULE:FUNCTION that judges every image."),
 ) -> None:
     """Serve a bundle: Open Inference Protocol v2, /classify, health and metrics; faces: /embed, /verify, /enroll, /identify.
 
-    Example: edgenas serve bundle --port 8000
+    Example: edgenas serve bundle --port 8000 --token-file token
     """
     from edgenas.bundle import read_bundle
-    from edgenas.errors import EdgenasError, MissingExtraError
-    from edgenas.remote.token import read_token
+    from edgenas.errors import MissingExtraError
 
     try:
         from edgenas.serve.app import Service, create_app
         from edgenas.serve.guard import Bounds
         from edgenas.serve.model import Model
-        from edgenas.serve.server import Server, run_server
+        from edgenas.serve.server import Address, Server, run_server
     except ImportError as error:
         raise MissingExtraError(f"serving needs {error.name}: pip install 'edgenas[serve]'") from error
 
-    for value, allowed, name in (
-        (precision, (None, "fp32", "fp16", "int8"), "--precision"),
-        (runtime, RUNTIMES, "--runtime"),
-    ):
-        if value not in allowed:
-            raise EdgenasError(f"{name} {value} was asked for; possible: {', '.join(a for a in allowed if a)}")
-    token = read_token(token_file) if token_file is not None else None
-    if token is None and host not in ("127.0.0.1", "localhost", "::1"):
-        say(f"warning: anybody who reaches {host} may use this server; give --token-file to ask for a token")
+    _check_options(precision, runtime, port=port, queue=queue, deadline_s=deadline_s, body_mb=body_mb)
+    address = Address(host, port, _tls(tls_cert, tls_key))
     model = Model(read_bundle(bundle), precision, runtime, queue=queue, deadline_s=deadline_s)  # type: ignore[arg-type]  # checked
     servers: list[Server] = []
     service = Service(model, lambda reason: servers[0].fail(f"the device is lost: {reason}"))
     wanted = FaceOptions(gallery, gallery_key, detector, detector_sha256, several_faces, threshold, liveness)
     with face_routes(service, wanted) as extra:
+        token = _token(token_file, gallery)
+        _warn(host, token is not None, address.tls is not None)
         app = create_app(service, bounds=Bounds(int(1e6 * body_mb)), token=token, extra=extra)
-        say(f"serving {model.name} ({model.precision}, {runtime}) on http://{host}:{port}")
-        run_server(app, model, host, port, servers)
+        serving = f"serving {model.name} ({model.precision}, {runtime}) on"
+        run_server(app, model, address, servers, lambda port: say(f"{serving} {address.url(port)}"))
+
+
+def _check_options(precision: str | None, runtime: str, **numbers: float) -> None:
+    """EdgenasError with the range of an option that is outside of it."""
+    from edgenas.errors import EdgenasError
+
+    for word, allowed, name in (
+        (precision, (None, "fp32", "fp16", "int8"), "--precision"),
+        (runtime, RUNTIMES, "--runtime"),
+    ):
+        if word not in allowed:
+            raise EdgenasError(f"{name} {word} was asked for; possible: {', '.join(a for a in allowed if a)}")
+    for name, value in numbers.items():
+        low, high = RANGES[name]
+        if not low <= value <= high:
+            raise EdgenasError(f"--{name.replace('_', '-')} {value:g} was asked for; possible: {low:g} to {high:g}")
+
+
+def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
+    from edgenas.errors import EdgenasError
+    from edgenas.serve.server import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise EdgenasError("--tls-cert and --tls-key belong together: give both")
+    return Tls(certificate, key)
+
+
+def _token(file: Path | None, gallery: Path | None) -> str | None:
+    """What clients must show. Where there is a gallery there is always one: whoever may ask may enrol and delete people."""
+    from edgenas.remote.token import read_or_make_token
+
+    if file is None and gallery is not None:
+        file = gallery.with_name(gallery.name + ".token")
+    if file is None:
+        return None
+    made = not file.expanduser().exists()
+    token, _ = read_or_make_token(file)
+    say(f"asking for the token in {file}{' (made now)' if made else ''}: Authorization: Bearer TOKEN")
+    return token
+
+
+def _warn(host: str, token: bool, tls: bool) -> None:
+    """Of what others could read or do, where others can reach this server."""
+    if host in ("127.0.0.1", "localhost", "::1"):
+        return
+    if not token:
+        say(f"warning: anybody who reaches {host} may use this server; give --token-file to ask for a token")
+    elif not tls:
+        say(
+            f"warning: {host} is reached over plain HTTP, and whoever listens in reads the token and the pictures: give "
+            "--tls-cert and --tls-key, or put a TLS proxy in front"
+        )
 
 
 class FaceOptions(NamedTuple):
@@ -99,13 +157,18 @@ def face_routes(service: Service, options: FaceOptions) -> Iterator[list[BaseRou
         yield []
         return
     from edgenas.faces.detectors import detector_from_spec
-    from edgenas.faces.gallery import Gallery
+    from edgenas.faces.gallery import Gallery, checked_threshold
     from edgenas.faces.quality import quality_rules
     from edgenas.faces.vault import vault_from_file
     from edgenas.serve.faces import FaceService, FaceSettings, gallery_contract, liveness_from_spec
 
     if options.key is not None and options.gallery is None:
         raise EdgenasError("--gallery-key was given without --gallery FILE: name the gallery that it opens")
+    stored = service.model.bundle.manifest.threshold
+    if options.threshold is not None:
+        checked_threshold(options.threshold, "--threshold")
+    elif stored is not None:
+        checked_threshold(stored.value, f"the threshold in {service.model.bundle.folder}/manifest.json")
     detector = detector_from_spec(options.detector, options.sha256) if options.detector else None
     alive = liveness_from_spec(options.liveness) if options.liveness else None
     if alive is None:
@@ -118,5 +181,14 @@ def face_routes(service: Service, options: FaceOptions) -> Iterator[list[BaseRou
             vault = vault_from_file(options.key) if options.key else None
             agreed = gallery_contract(service, detector is not None)
             gallery = stack.enter_context(Gallery(options.gallery, agreed, service.output.shape[0], vault))
+            if vault is None:
+                say(
+                    f"warning: names and faces stand unencrypted in {options.gallery} (mode 0600): --gallery-key encrypts them"
+                )
+            if gallery.rewritten:
+                say(
+                    f"{options.gallery} was written by an older edgenas, which did not bind names to people: it is rewritten; "
+                    "check that everybody in it is who the name says"
+                )
         rules = quality_rules(options.several)
         yield FaceService(service, FaceSettings(gallery, detector, rules, options.threshold, alive)).routes()

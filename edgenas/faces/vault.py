@@ -1,7 +1,9 @@
-"""Encryption at rest for galleries: AES-256-GCM, a fresh nonce for every value, bound to its owner."""
+"""Encryption at rest for galleries: AES-256-GCM, a fresh nonce for every value, bound to its owner; HMAC-SHA256 for rows."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 from pathlib import Path
 
@@ -21,6 +23,7 @@ class Vault:
         if len(key) != 32:
             raise DataError(f"a gallery key has 32 bytes, not {len(key)}: openssl rand -hex 32 > gallery.key")
         self._cipher = AESGCM(key)
+        self._mac_key = hmac.digest(key, b"edgenas gallery rows", hashlib.sha256)
 
     def seal(self, data: bytes, owner: bytes) -> bytes:
         nonce = os.urandom(NONCE)
@@ -35,6 +38,10 @@ class Vault:
             raise DataError(
                 "the gallery key does not open this gallery (wrong key, or the file was changed)"
             ) from error
+
+    def mac(self, data: bytes) -> bytes:
+        """32 bytes that only this key gives for `data`."""
+        return hmac.digest(self._mac_key, data, hashlib.sha256)
 
 
 def vault_from_file(path: Path) -> Vault:

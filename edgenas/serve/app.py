@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -13,9 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgenas import __version__
-from edgenas.errors import DeviceError, EdgenasError
+from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.runtimes import LARGEST_BATCH
@@ -25,10 +28,12 @@ from edgenas.serve.guard import Bounds, Guard
 from edgenas.serve.images import image_from_bytes
 from edgenas.serve.metrics import Metrics
 from edgenas.serve.model import Model, is_sticky
+from edgenas.serve.reading import Reader
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Array = np.typing.NDArray[Any]
 TOP = 5
+LOGGER = logging.getLogger("edgenas.serve")
 
 
 class Service:
@@ -36,26 +41,32 @@ class Service:
 
     def __init__(self, model: Model, lost: Callable[[str], None]) -> None:
         self.model, self.lost = model, lost
+        self.reader = Reader()
         self.metrics = Metrics(model)
         graph = onnx.load_model(model.path, load_external_data=False).graph
-        self.input, self.output = _port(graph.input[0]), _port(graph.output[0])
+        self.input, self.output = ports_from_graph(graph)
 
     # ------------------------------------------------------------ Open Inference Protocol v2
 
     async def server(self, _: Request) -> Response:
-        extensions = ["binary_tensor_data", "model_repository"]
+        extensions = ["binary_tensor_data", "classification", "model_configuration", "model_repository"]
         return JSONResponse({"name": "edgenas", "version": __version__, "extensions": extensions})
 
     async def live(self, _: Request) -> Response:
         return JSONResponse({"live": True})
 
     async def is_ready(self, _: Request) -> Response:
-        ready = self.model.ready and not self.model.draining
-        return JSONResponse({"ready": ready}, 200 if ready else 503)
+        return self._readiness({})
 
     async def model_ready(self, request: Request) -> Response:
         self._named(request)
-        return await self.is_ready(request)
+        return self._readiness({"name": self.model.name})
+
+    def _readiness(self, document: dict[str, Any]) -> Response:
+        if self.model.ready and not self.model.draining:
+            return JSONResponse({**document, "ready": True})
+        reason = "the server is stopping" if self.model.draining else "the model is still loading"
+        return JSONResponse({**document, "ready": False, "error": reason}, 503)
 
     async def metadata(self, request: Request) -> Response:
         self._named(request)
@@ -63,7 +74,7 @@ class Service:
             {
                 "name": self.model.name,
                 "versions": ["1"],
-                "platform": "tensorrt_plan" if self.model.runtime_name == "tensorrt" else "onnxruntime_onnx",
+                "platform": "tensorrt_plan" if self.model.runtime_name == "tensorrt" else "onnx_onnxv1",
                 "inputs": [self.input.document()],
                 "outputs": [self.output.document()],
             }
@@ -81,21 +92,31 @@ class Service:
 
     async def infer(self, request: Request) -> Response:
         self._named(request)
+        self.model.check_free()
         body, length = await request.body(), request.headers.get(protocol.HEADER)
-        asked, inputs = protocol.request_from_bytes(body, length, self.input)
-        protocol.response_bytes(self.model.name, asked, self.output, np.zeros((0, *self.output.shape), np.float32))
-        values = await self.model.infer(inputs)
-        content, headers = protocol.response_bytes(self.model.name, asked, self.output, values)
+        asked = await self.reader.run(lambda: protocol.request_from_bytes(body, length, self.input, self.output))
+        values = await self.model.infer(asked.inputs)
+        labels = self.model.bundle.manifest.labels
+        content, headers = protocol.response_bytes(self.model.name, asked, self.output, values, labels)
         return Response(content, headers=headers)
 
-    async def index(self, _: Request) -> Response:
+    async def index(self, request: Request) -> Response:
+        asked = protocol.document_from_bytes(await request.body(), protocol.IndexRequest)
+        if asked.ready and not self.model.ready:
+            return JSONResponse([])
         state = "READY" if self.model.ready else "LOADING"
         return JSONResponse([{"name": self.model.name, "version": "1", "state": state, "reason": ""}])
 
     async def load(self, request: Request) -> Response:
+        """The one model is loaded from the start; another configuration of it would need another bundle."""
         if request.path_params["model"] != self.model.name:
             raise Refused(400, f"this server holds {self.model.name!r} and nothing else")
+        if protocol.document_from_bytes(await request.body(), protocol.LoadRequest).parameters:
+            raise Refused(400, "load takes no parameters here: the bundle says all about its model")
         return JSONResponse({})
+
+    async def unload(self, _: Request) -> Response:
+        raise Refused(400, f"this server is there for {self.model.name!r} alone: to unload it, stop the server")
 
     def _named(self, request: Request) -> None:
         params = request.path_params
@@ -105,8 +126,7 @@ class Service:
     # ------------------------------------------------------------ images
 
     async def classify(self, request: Request) -> Response:
-        body = await request.body()
-        started = time.perf_counter()
+        body, started = await picture_of(request), time.perf_counter()
         logits = await self.model.compute(lambda: self.outputs_from_image(body))
         manifest = self.model.bundle.manifest
         shifted = np.exp(logits - logits.max())
@@ -136,7 +156,7 @@ class Service:
 
 def create_app(
     service: Service, *, bounds: Bounds = Bounds(), token: str | None = None, extra: Sequence[BaseRoute] = ()
-) -> Starlette:
+) -> ASGIApp:
     """The ASGI application."""
     model = "/v2/models/{model}"
     routes: list[BaseRoute] = [
@@ -145,7 +165,7 @@ def create_app(
         Route("/v2/health/ready", service.is_ready),
         Route("/v2/repository/index", service.index, methods=["POST", "GET"]),
         Route("/v2/repository/models/{model}/load", service.load, methods=["POST"]),
-        Route("/v2/repository/models/{model}/unload", service.load, methods=["POST"]),
+        Route("/v2/repository/models/{model}/unload", service.unload, methods=["POST"]),
         Route("/metrics", service.scrape),
         *extra,
     ]
@@ -163,27 +183,30 @@ def create_app(
         exception_handlers={
             Refused: _refused,
             HTTPException: _http,
-            EdgenasError: lambda r, e: _edgenas(service, r, e),
+            EdgenasError: functools.partial(_edgenas, service),
+            Exception: _unforeseen,
         },
     )
-    app.add_middleware(Guard, bounds=bounds, token=token)
-    app.add_middleware(_Watch, service=service)  # the outermost
-    return app
+    app.router.redirect_slashes = False
+    app.add_middleware(Guard, bounds=bounds, token=token, reader=service.reader)
+    return _Watch(app, service)  # around everything, so that what goes wrong is counted too
 
 
 class _Watch:
-    """Counts requests and closes connections while draining."""
+    """Counts requests, closes connections while draining, and takes the protocol's paths with a slash at their end."""
 
-    def __init__(self, app: Any, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started, metrics = time.perf_counter(), self.service.metrics
+        if scope["path"].startswith("/v2/") and scope["path"].endswith("/"):
+            scope["path"] = scope["path"][:-1]
 
-        async def watched(message: Any) -> None:
+        async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
                 endpoint = getattr(scope.get("route"), "path", "other")
                 metrics.requests.labels(endpoint, message["status"]).inc()
@@ -193,6 +216,14 @@ class _Watch:
             await send(message)
 
         await self.app(scope, receive, watched)
+
+
+async def picture_of(request: Request) -> bytes:
+    """The body, which is an image's file and not a form or a document around one; Refused with 415."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("multipart/") or kind == "application/json":
+        raise Refused(415, f"the body is {kind}: send the JPEG or PNG file as it is (curl --data-binary @image.png)")
+    return await request.body()
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -209,12 +240,39 @@ async def _http(_: Request, error: Exception) -> Response:
 async def _edgenas(service: Service, _: Request, error: Exception) -> Response:
     """A picture that cannot be used is the client's mistake; a runtime that fails is not."""
     assert isinstance(error, EdgenasError)
+    if not isinstance(error, DeviceError):
+        return JSONResponse({"error": str(error)}, 400)
+    LOGGER.error("answered with 500: %s", error)  # the runtime's words, which know nothing of who asked
     if is_sticky(error):
         service.lost(str(error))
-    return JSONResponse({"error": str(error)}, 500 if isinstance(error, DeviceError) else 400)
+    return JSONResponse({"error": str(error)}, 500)
+
+
+async def _unforeseen(_: Request, error: Exception) -> Response:
+    """Starlette raises it again after this answer, so that uvicorn logs it (see logs.py)."""
+    return JSONResponse({"error": f"the server made a mistake ({type(error).__name__}); its log says where"}, 500)
+
+
+def ports_from_graph(graph: onnx.GraphProto) -> tuple[protocol.Port, protocol.Port]:
+    """The one input and the one output; BundleError where there are others, or where their sizes are not fixed."""
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise BundleError(
+            f"the model has {len(inputs)} inputs and {len(graph.output)} outputs, served are those with one of each: "
+            "export it again"
+        )
+    return _port(inputs[0]), _port(graph.output[0])
 
 
 def _port(value: onnx.ValueInfoProto) -> protocol.Port:
     tensor = value.type.tensor_type
-    datatype = "UINT8" if tensor.elem_type == onnx.TensorProto.UINT8 else "FP32"
-    return protocol.Port(value.name, datatype, tuple(d.dim_value for d in tensor.shape.dim[1:]))
+    datatypes: dict[int, str] = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.FLOAT: "FP32"}
+    datatype = datatypes.get(tensor.elem_type)
+    shape = tuple(side.dim_value for side in tensor.shape.dim[1:])
+    if datatype is None or not shape or min(shape) < 1:
+        raise BundleError(
+            f"{value.name!r} of the model has type {tensor.elem_type} and shape {list(shape)} after the batch; served are "
+            "FP32 and UINT8 of fixed sizes: export it again"
+        )
+    return protocol.Port(value.name, datatype, shape)

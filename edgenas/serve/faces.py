@@ -22,11 +22,11 @@ from starlette.routing import BaseRoute, Route
 
 from edgenas.errors import DataError, EdgenasError
 from edgenas.faces.detectors import Detector
-from edgenas.faces.gallery import Gallery, contract
+from edgenas.faces.gallery import Gallery, contract, spelled
 from edgenas.faces.images import Rgb, rgb_from_image
 from edgenas.faces.quality import QualityError, QualityRules, face_from_image
 from edgenas.faces.verification import normalised
-from edgenas.serve.app import Service
+from edgenas.serve.app import Service, picture_of
 from edgenas.serve.errors import Refused
 from edgenas.serve.images import image_from_bytes
 
@@ -69,25 +69,25 @@ class FaceService:
 
     async def embed(self, request: Request) -> Response:
         """{"embedding": [D numbers of length one]}."""
-        body = await request.body()
+        body = await picture_of(request)
         embedding = await self._compute(lambda: self._embedding(body))
         return JSONResponse({"model": self.service.model.name, "embedding": embedding.tolist()})
 
     async def verify(self, request: Request) -> Response:
         """An image and ?name=: is this that person? Or JSON {"first": base64, "second": base64}: are these one person?"""
-        threshold = self._threshold()
-        body, name = await request.body(), request.query_params.get("name")
+        threshold, name = self._threshold(), request.query_params.get("name")
         if name is not None:
-            gallery = self._gallery()
-            if name.strip() not in {person.name for person in gallery.people()}:
-                raise Refused(404, f"nobody is enrolled as {name!r}")
+            gallery, image = self._gallery(), await picture_of(request)
 
             def score() -> float:
-                return gallery.score(self._embedding(body), name)
+                if not gallery.knows(name):
+                    raise Refused(404, f"nobody is enrolled as {name!r}")
+                return gallery.score(self._embedding(image), name)
         else:
-            first, second = _two_images(body)
+            body = await request.body()
 
             def score() -> float:
+                first, second = _two_images(body)
                 return float(self._embedding(first) @ self._embedding(second))
 
         found = await self._compute(score)
@@ -98,14 +98,14 @@ class FaceService:
         gallery, name = self._gallery(), request.query_params.get("name", "")
         if not name.strip():
             raise Refused(400, "who is this? POST /enroll?name=NAME with the image as the body")
-        body = await request.body()
+        body = await picture_of(request)
         person = await self._compute(lambda: gallery.enroll(name, self._embedding(body)))
         return JSONResponse({"name": person.name, "samples": person.samples})
 
     async def identify(self, request: Request) -> Response:
         """{"match": {"name", "score"} or null}: null is the answer for somebody who is not enrolled."""
         gallery, threshold = self._gallery(), self._threshold()
-        body, started = await request.body(), time.perf_counter()
+        body, started = await picture_of(request), time.perf_counter()
         matches = await self._compute(lambda: gallery.identify(self._embedding(body), threshold))
         ms = round(1000 * (time.perf_counter() - started), 3)
         match = msgspec.to_builtins(matches[0]) if matches else None
@@ -119,7 +119,7 @@ class FaceService:
         gallery, name = self._gallery(), request.path_params["name"]
         if not await self._compute(lambda: gallery.delete(name)):
             raise Refused(404, f"nobody is enrolled as {name!r}")
-        return JSONResponse({"deleted": name})
+        return JSONResponse({"deleted": spelled(name)})
 
     async def _compute(self, work: Callable[[], Any]) -> Any:
         """On the worker; a refused face becomes an answer with its reason."""
@@ -162,11 +162,16 @@ class RefusedFace(Refused):
         self.reason = error.reason
 
 
+class _Pair(msgspec.Struct):
+    first: str
+    second: str
+
+
 def _two_images(body: bytes) -> tuple[bytes, bytes]:
     try:
-        found = msgspec.json.decode(body, type=dict[str, str])
-        return base64.b64decode(found["first"], validate=True), base64.b64decode(found["second"], validate=True)
-    except (msgspec.MsgspecError, KeyError, binascii.Error, ValueError) as error:
+        pair = msgspec.json.decode(body, type=_Pair)
+        return base64.b64decode(pair.first, validate=True), base64.b64decode(pair.second, validate=True)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError) as error:
         raise Refused(
             400, 'send an image with ?name=NAME, or JSON {"first": base64, "second": base64} of two images'
         ) from error

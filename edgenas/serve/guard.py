@@ -1,17 +1,22 @@
-"""In front of every endpoint: the token, and bodies that must arrive whole, in time and within their size."""
+"""In front of every endpoint: who asks, and bodies that must arrive whole, in time and within their size.
+
+The order matters: before the page, the host and the token are known to be right, nothing of a body is kept.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import time
-import zlib
 from dataclasses import dataclass
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgenas.serve.errors import Refused
+from edgenas.serve.origin import refuse_foreign_host, refuse_foreign_page
+from edgenas.serve.protocol import integer
+from edgenas.serve.reading import WINDOW, Budget, Reader, Share, inflated
 
 LINGER_S = 0.5
 OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")  # what orchestrators ask without knowing a token
@@ -19,49 +24,64 @@ OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")  # what orchestrators ask w
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of one request."""
+    """Of one request, and of all bodies that are held at the same time."""
 
     body_bytes: int = 32_000_000
     body_s: float = 10.0
+    bodies: int = 4  # of the largest size
 
 
 class Guard:
     """ASGI middleware: reads the body itself, so that endpoints only ever see whole ones."""
 
-    def __init__(self, app: ASGIApp, bounds: Bounds, token: str | None) -> None:
-        self.app, self.bounds = app, bounds
-        self.token = token
+    def __init__(self, app: ASGIApp, bounds: Bounds, token: str | None, reader: Reader) -> None:
+        self.app, self.bounds, self.token, self.reader = app, bounds, token, reader
+        self.budget = Budget(bounds.bodies * bounds.body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        share = Share(self.budget)
         try:
-            self._check_token(scope["path"], headers.get("authorization", ""))
-            raw = await self._body(headers, receive)
+            await self._answer(scope, headers, share, receive, send)
+        finally:
+            share.close()
+
+    async def _answer(self, scope: Scope, headers: dict[str, str], share: Share, receive: Receive, send: Send) -> None:
+        try:
+            encoding = self._checked(scope, headers)
+            body = b"" if encoding is None else await self._body(headers, receive, share)
         except Refused as refused:
-            if refused.status in (401, 413):
+            if refused.status != 408 and "expect" not in headers:
                 await self._linger(receive)
             answer = JSONResponse({"error": str(refused)}, refused.status, {**refused.headers, "connection": "close"})
             await answer(scope, receive, send)
             return
-        try:
-            body = _inflated(raw, headers.get("content-encoding"), self.bounds.body_bytes)
-        except Refused as refused:
-            await JSONResponse({"error": str(refused)}, refused.status, refused.headers)(scope, receive, send)
-            return
+        if encoding in WINDOW:
+            packed, limit = body, self.bounds.body_bytes
+            try:
+                body = await self.reader.run(lambda: inflated(packed, encoding, limit, share.take))
+            except Refused as refused:
+                await JSONResponse({"error": str(refused)}, refused.status, refused.headers)(scope, receive, send)
+                return
+        await self.app(scope, _replayed(body, receive), send)
 
-        served = False
-
-        async def replay() -> Message:
-            nonlocal served
-            if served:
-                return await receive()  # a disconnect
-            served = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self.app(scope, replay, send)
+    def _checked(self, scope: Scope, headers: dict[str, str]) -> str | None:
+        """The encoding of a body that may be read, None where there is none; Refused before a byte of it is kept."""
+        refuse_foreign_page(headers)
+        if self.token is None:
+            refuse_foreign_host(headers, scope["server"])
+        self._check_token(scope["path"], headers.get("authorization", ""))
+        if scope["path"] in OPEN_PATHS or scope["method"] != "POST":
+            if integer(headers.get("content-length", "0")) != 0 or "transfer-encoding" in headers:
+                raise Refused(400, f"{scope['method']} takes no body here")
+            return None
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", *WINDOW):
+            raise Refused(415, f"content-encoding {encoding[:40]!r}: gzip, deflate and none are understood")
+        return encoding
 
     def _check_token(self, path: str, header: str) -> None:
         if self.token is None or path in OPEN_PATHS:
@@ -71,12 +91,13 @@ class Guard:
         if scheme.lower() != "bearer" or not right:
             raise Refused(401, "a bearer token is needed", WWW_Authenticate="Bearer")
 
-    async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
-        declared = headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self.bounds.body_bytes:
-            raise Refused(413, f"the body has {declared} bytes, {self.bounds.body_bytes} are allowed")
+    async def _body(self, headers: dict[str, str], receive: Receive, share: Share) -> bytes:
+        limit, declared = self.bounds.body_bytes, headers.get("content-length", "0")
+        size = integer(declared)
+        if size is None or size > limit:
+            raise Refused(413, f"the body has {declared[:40]} bytes, {limit} are allowed")
         deadline = time.monotonic() + self.bounds.body_s
-        parts, size, more = [], 0, True
+        body, more = bytearray(), True
         while more:
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
@@ -84,12 +105,13 @@ class Guard:
                 raise Refused(408, f"the body did not arrive within {self.bounds.body_s:g} s") from None
             if message["type"] == "http.disconnect":
                 raise Refused(400, "the client went away")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+            part = message.get("body", b"")
+            if len(body) + len(part) > limit:
+                raise Refused(413, f"the body is larger than {limit} bytes")
+            share.take(len(part))
+            body += part
             more = message.get("more_body", False)
-            if size > self.bounds.body_bytes:
-                raise Refused(413, f"the body is larger than {self.bounds.body_bytes} bytes")
-        return b"".join(parts)
+        return bytes(body)
 
     async def _linger(self, receive: Receive) -> None:
         """Throw away a little more, since a client that is still sending would lose the answer to a reset connection."""
@@ -103,19 +125,15 @@ class Guard:
             more = message["type"] == "http.request" and message.get("more_body", False)
 
 
-def _inflated(body: bytes, encoding: str | None, limit: int) -> bytes:
-    """The body decompressed, never to more than `limit` bytes."""
-    if encoding in (None, "", "identity"):
-        return body
-    if encoding not in ("gzip", "deflate"):
-        raise Refused(415, f"content-encoding {encoding!r}: gzip, deflate and none are understood")
-    inflater = zlib.decompressobj(31 if encoding == "gzip" else 15)
-    try:
-        plain = inflater.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise Refused(400, f"the {encoding} body is damaged: {error}") from error
-    if len(plain) > limit:
-        raise Refused(413, f"the decompressed body is larger than {limit} bytes")
-    if not inflater.eof or inflater.unused_data:
-        raise Refused(400, f"the {encoding} body is cut short or followed by other bytes")
-    return plain
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """The whole body at once, then whatever the connection says (a disconnect)."""
+    served = False
+
+    async def replay() -> Message:
+        nonlocal served
+        if served:
+            return await receive()
+        served = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.bundle import Bundle
-from edgenas.errors import BundleError, EdgenasError
+from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.records import Precision
 from edgenas.runtimes import Runtime
 from edgenas.serve.errors import Refused
@@ -23,6 +23,16 @@ Array = NDArray[Any]
 RuntimeName = Literal["onnxruntime", "cuda", "tensorrt"]
 WARM_UP_RUNS = 3
 GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3}  # of a row's largest value
+LOST = (
+    "cuda failure",
+    "cuda error",
+    "cudnn failure",
+    "cublas failure",
+    "illegal address",
+    "device-side",
+    "launch failure",
+)
+SHORT_OF_MEMORY = ("out of memory", "failed to allocate", "memoryallocation")
 GOLDEN_COSINE = 0.99  # INT8 differs a little from processor to processor
 
 
@@ -57,30 +67,36 @@ class Model:
         self._runtime = self._open.enter_context(_opened(self))
         golden = self.bundle.golden()
         for _ in range(WARM_UP_RUNS):
-            outputs = self.outputs(golden["inputs"])
+            outputs = self._run(golden["inputs"])
         check_golden(golden[self.precision], outputs, self.precision)
 
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
         self._open.close()
 
+    def check_free(self) -> None:
+        """Refused with 503 where the queue is full or the model not ready."""
+        if not self.ready:
+            raise Refused(503, "the model is still loading", Retry_After="2")
+        if self.waiting >= self.queue:
+            raise Refused(503, f"{self.queue} requests are waiting already", Retry_After="1")
+
     async def infer(self, inputs: Array) -> Array:
         """(N, ...) -> (N, n), waiting its turn."""
         return await self.compute(lambda: self.outputs(inputs))
 
     async def compute(self, work: Callable[[], T]) -> T:
-        """Run `work` on the worker. Refused with 503 where the queue is full or the model not ready, 504 after the deadline."""
-        if not self.ready:
-            raise Refused(503, "the model is still loading", Retry_After="2")
-        if self.waiting >= self.queue:
-            raise Refused(503, f"{self.queue} requests are waiting already", Retry_After="1")
+        """Run `work` on the worker. Refused as by `check_free`, and with 504 after the deadline."""
+        self.check_free()
         deadline = time.monotonic() + self.deadline_s
         self.waiting += 1
+        left = [work]  # emptied when it is given up, since it holds a request's body
 
         def in_time() -> T:
-            if time.monotonic() > deadline:
+            todo = left[:]
+            if not todo or time.monotonic() > deadline:
                 raise Refused(504, f"not begun within {self.deadline_s:g} s")
-            return work()
+            return todo[0]()
 
         future = asyncio.get_running_loop().run_in_executor(self._worker, in_time)
         future.add_done_callback(self._done)
@@ -88,6 +104,8 @@ class Model:
             return await asyncio.wait_for(asyncio.shield(future), self.deadline_s)
         except asyncio.TimeoutError:
             raise Refused(504, f"no result within {self.deadline_s:g} s") from None
+        finally:
+            left.clear()
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self.waiting -= 1
@@ -95,7 +113,15 @@ class Model:
             future.exception()  # seen, also where nobody waits for it any more
 
     def outputs(self, inputs: Array) -> Array:
-        """(N, ...) -> (N, n), at once: for work that `compute` hands to the worker."""
+        """(N, ...) -> (N, n), at once: for work that `compute` hands to the worker. DeviceError where they are not finite."""
+        output = self._run(inputs)
+        if not np.isfinite(output).all():
+            raise DeviceError(
+                "the model's outputs for these inputs are not finite (they overflow): nothing to answer with"
+            )
+        return output
+
+    def _run(self, inputs: Array) -> Array:
         assert self._runtime is not None
         (name,) = self._runtime.inputs
         (output,) = self._runtime.run({name: inputs}).values()
@@ -113,21 +139,29 @@ def _opened(model: Model) -> AbstractContextManager[Runtime]:
 
 
 def check_golden(wanted: Array, got: Array, precision: Precision) -> None:
-    """Raise BundleError where this device does not compute what the bundle's maker did."""
+    """Raise BundleError where this device does not compute what the bundle's maker did.
+
+    Every comparison is one that NaN fails: what cannot be compared is not right.
+    """
+    if wanted.size == 0 or not np.isfinite(wanted).all():
+        raise BundleError(
+            f"golden self-test: the bundle's {precision} outputs are missing or not finite: export it again"
+        )
     if got.shape != wanted.shape or not np.isfinite(got).all():
         raise BundleError(f"golden self-test: outputs of shape {got.shape} or not finite, {wanted.shape} was expected")
     if precision in GOLDEN_TOLERANCE:
         tolerance = GOLDEN_TOLERANCE[precision]
         off = np.abs(got - wanted) - tolerance * (1 + np.abs(wanted).max(axis=1, keepdims=True))
-        if off.max() > 0:
+        if not (off <= 0).all():
             raise BundleError(f"golden self-test: {precision} outputs are off by {np.abs(got - wanted).max():.3g}")
         return
     lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
     cosine = float(((got * wanted).sum(1) / np.maximum(lengths, 1e-30)).mean())
-    if cosine < GOLDEN_COSINE:
+    if not cosine >= GOLDEN_COSINE:
         raise BundleError(f"golden self-test: {precision} outputs have cosine {cosine:.4f} to the expected ones")
 
 
 def is_sticky(error: EdgenasError) -> bool:
-    """Does this error mean that the device itself is lost until the process starts again?"""
-    return any(word in str(error).lower() for word in ("cuda failure", "cuda error", "illegal address", "device-side"))
+    """Does this error mean that the device itself is lost until the process starts again? (Memory that ran out comes back.)"""
+    words = str(error).lower()
+    return any(word in words for word in LOST) and not any(word in words for word in SHORT_OF_MEMORY)

@@ -1,9 +1,14 @@
-"""Open Inference Protocol v2 on the wire: JSON, and tensors as bytes behind it."""
+"""Open Inference Protocol v2 on the wire: requests as JSON with tensors in it or behind it, and the answers.
+
+Nothing that a request asks for is left out in silence: a parameter that is not known here is refused by its name.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -11,35 +16,47 @@ from numpy.typing import NDArray
 
 from edgenas.runtimes import LARGEST_BATCH
 from edgenas.serve.errors import Refused
+from edgenas.serve.tensors import array_from_bytes, array_from_json, bytes_from_texts, classes_from_values
 
 Array = NDArray[Any]
+T = TypeVar("T")
 HEADER = "inference-header-content-length"
+SMALL = 65_536  # bytes of JSON for everything that is not a tensor's data
+NOTHING = msgspec.Raw(b"null")
 
 
-class Tensor(msgspec.Struct):
-    """One input of a request."""
+class _Document(msgspec.Struct):
+    """The JSON part of POST /v2/models/{m}/infer; parts stay undecoded until their size is known."""
 
+    inputs: msgspec.Raw
+    id: msgspec.Raw = NOTHING
+    outputs: msgspec.Raw = NOTHING
+    parameters: msgspec.Raw = NOTHING
+
+
+class _Tensor(msgspec.Struct):
+    name: msgspec.Raw
+    shape: msgspec.Raw
+    datatype: msgspec.Raw
+    data: msgspec.Raw = NOTHING
+    parameters: msgspec.Raw = NOTHING
+
+
+class _Output(msgspec.Struct):
     name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: msgspec.Raw = NOTHING
 
 
-class Wanted(msgspec.Struct):
-    """One output that a request names."""
+class IndexRequest(msgspec.Struct):
+    """POST /v2/repository/index: all models, or those that are ready."""
 
-    name: str
-    parameters: dict[str, Any] = {}
+    ready: bool = False
 
 
-class Request(msgspec.Struct):
-    """The JSON part of POST /v2/models/{m}/infer."""
+class LoadRequest(msgspec.Struct):
+    """POST /v2/repository/models/{m}/load."""
 
-    inputs: list[Tensor]
-    id: str | None = None
-    outputs: list[Wanted] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, msgspec.Raw] | None = None
 
 
 class Port(msgspec.Struct):
@@ -53,95 +70,152 @@ class Port(msgspec.Struct):
         return {"name": self.name, "datatype": self.datatype, "shape": [-1, *self.shape]}
 
 
-def request_from_bytes(body: bytes, json_length: str | None, port: Port) -> tuple[Request, Array]:
-    """The request and its one input. Refused with 400 and a reason for anything that does not fit exactly."""
+@dataclass(frozen=True)
+class Request:
+    """What is to be inferred, and how the answer is wanted: as bytes, and as the names of `classes` classes (0: values)."""
+
+    inputs: Array
+    id: str | None = None
+    binary: bool = False
+    classes: int = 0
+
+
+def request_from_bytes(body: bytes, json_length: str | None, taken: Port, given: Port) -> Request:
+    """The request with its one input. Refused with 400 and a reason for anything that does not fit exactly."""
     head, tail = _split(body, json_length)
+    document = _decoded(head, _Document, "the request")
     try:
-        request = msgspec.json.decode(head, type=Request)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"the request is not what the protocol says: {error}") from error
-    if len(request.inputs) != 1 or request.inputs[0].name != port.name:
-        names = [tensor.name for tensor in request.inputs]
-        raise Refused(400, f"inputs {names} were given, the model takes one, {port.name!r}")
-    return request, _array(request.inputs[0], tail, port)
+        (raw,) = msgspec.json.decode(document.inputs, type=tuple[msgspec.Raw])
+    except msgspec.MsgspecError as error:
+        raise Refused(400, f"inputs: the model takes one, {taken.name!r}, in a list") from error
+    binary = bool(_parameters(document.parameters, "parameters", binary_data_output=bool).get("binary_data_output"))
+    binary, classes = _wanted_output(document.outputs, given, binary)
+    return Request(
+        _input(_decoded(raw, _Tensor, "inputs[0]"), tail, taken),
+        _small(document.id, "id", str),
+        binary,
+        classes,
+    )
+
+
+def document_from_bytes(body: bytes, kind: type[T]) -> T:
+    """A small JSON body that may be missing. Refused with 400 where it is something else."""
+    found = _small(msgspec.Raw(body or b"{}"), "the request", kind)
+    if found is None:
+        raise Refused(400, "the request is null")
+    return found
 
 
 def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
     if json_length is None:
         return body, b""
-    if not json_length.isascii() or not json_length.isdigit() or int(json_length) > len(body):
-        raise Refused(400, f"{HEADER} is {json_length!r}, the body has {len(body)} bytes")
-    return body[: int(json_length)], body[int(json_length) :]
+    size = integer(json_length)
+    if size is None or size > len(body):
+        raise Refused(400, f"{HEADER} is {json_length[:40]!r}, the body has {len(body)} bytes")
+    if size == 0:
+        raise Refused(
+            400, f"{HEADER} is 0: requests of a tensor's bytes alone are not taken, send the JSON before them"
+        )
+    return body[:size], body[size:]
 
 
-def _array(tensor: Tensor, tail: bytes, port: Port) -> Array:
-    if tensor.datatype != port.datatype:
-        raise Refused(400, f"input {tensor.name!r} has datatype {tensor.datatype!r}, the model takes {port.datatype}")
-    shape = tuple(tensor.shape)
+def integer(digits: str) -> int | None:
+    """A whole number of a header; None for anything else, and for more digits than any length has."""
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 15 else None
+
+
+def _decoded(data: bytes | msgspec.Raw, kind: type[T], path: str) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(400, f"{path} is not what the protocol says: {error}") from error
+
+
+def _small(data: msgspec.Raw, path: str, kind: type[T]) -> T | None:
+    """A part of the request that has no reason to be long; None where it is missing or null."""
+    if memoryview(data).nbytes > SMALL:
+        raise Refused(400, f"{path} is longer than {SMALL} bytes")
+    return None if bytes(data) == b"null" else _decoded(data, kind, path)
+
+
+def _parameters(data: msgspec.Raw, path: str, **known: type) -> dict[str, Any]:
+    """Those that are known, each of its type; any other is refused, since to leave it out would be another answer."""
+    given = _small(data, path, dict[str, bool | int | float | str | None]) or {}
+    for name, value in given.items():
+        if name not in known:
+            words = ", ".join(known) or "none"
+            raise Refused(400, f"{path}: {name[:60]!r} is not done by this server; possible: {words}")
+        if value is not None and type(value) is not known[name]:
+            raise Refused(400, f"{path}: {name} is {known[name].__name__}, not {value!r}")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _wanted_output(data: msgspec.Raw, given: Port, binary: bool) -> tuple[bool, int]:
+    """(as bytes?, as how many classes); none named means all, and all is one."""
+    outputs = _small(data, "outputs", list[_Output])
+    if not outputs:
+        return binary, 0
+    if [output.name for output in outputs] != [given.name]:
+        names = [output.name for output in outputs][:4]
+        raise Refused(400, f"outputs {names} were asked for, the model gives {given.name!r}")
+    parameters = _parameters(outputs[0].parameters, "outputs[0].parameters", binary_data=bool, classification=int)
+    classes = parameters.get("classification", 0)
+    if classes < 0:
+        raise Refused(400, f"outputs[0].parameters: classification is the number of classes, not {classes}")
+    return bool(parameters.get("binary_data", binary)), classes
+
+
+def _input(tensor: _Tensor, tail: bytes, port: Port) -> Array:
+    name = _small(tensor.name, "inputs[0].name", str)
+    if name != port.name:
+        raise Refused(400, f"input {(name or '')[:60]!r} was given, the model takes {port.name!r}")
+    datatype = _small(tensor.datatype, "inputs[0].datatype", str)
+    if datatype != port.datatype:
+        raise Refused(400, f"input {name!r} has datatype {(datatype or '')[:60]!r}, the model takes {port.datatype}")
+    shape = tuple(_small(tensor.shape, "inputs[0].shape", list[int]) or ())
     if len(shape) != 1 + len(port.shape) or shape[1:] != port.shape or not 1 <= shape[0] <= LARGEST_BATCH:
-        raise Refused(400, f"input shape {list(shape)}: the model takes [1..{LARGEST_BATCH}, {_comma(port.shape)}]")
-    dtype = np.dtype(np.float32 if port.datatype == "FP32" else np.uint8)
-    size = tensor.parameters.get("binary_data_size")
-    if size is not None:
-        array = _from_binary(tensor, tail, size, shape, dtype)
-    else:
-        if tail:
-            raise Refused(400, f"{len(tail)} bytes follow the JSON and no input claims them")
-        array = _from_json(tensor, shape, dtype)
+        sides = ", ".join(map(str, port.shape))
+        raise Refused(400, f"input shape {list(shape[:8])}: the model takes [1..{LARGEST_BATCH}, {sides}]")
+    array = _array(name, tensor, tail, shape, np.dtype(np.float32 if port.datatype == "FP32" else np.uint8))
     if not np.isfinite(array).all():
-        raise Refused(400, f"input {tensor.name!r} holds NaN or infinity")
+        raise Refused(400, f"input {name!r} holds NaN or infinity")
     return array
 
 
-def _from_binary(tensor: Tensor, tail: bytes, size: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _array(name: str, tensor: _Tensor, tail: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    size = _parameters(tensor.parameters, "inputs[0].parameters", binary_data_size=int).get("binary_data_size")
+    data = bytes(tensor.data)
+    if size is None:
+        if tail:
+            raise Refused(400, f"{len(tail)} bytes follow the JSON and no input claims them")
+        if not data.startswith(b"["):
+            raise Refused(400, f"data of {name!r} is missing: a list of numbers, or binary_data_size and the bytes")
+        return array_from_json(name, data, shape, dtype)
     wanted = math.prod(shape) * dtype.itemsize
-    if tensor.data is not None or size != wanted or len(tail) != wanted:
-        raise Refused(
-            400, f"binary_data_size {size} and {len(tail)} bytes: shape {list(shape)} needs {wanted}, no data"
-        )
-    return np.frombuffer(tail, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+    if data != b"null" or size != wanted or len(tail) != wanted:
+        reason = f"binary_data_size {size} and {len(tail)} bytes: shape {list(shape)} needs {wanted}, no data"
+        raise Refused(400, reason)
+    return array_from_bytes(tail, shape, dtype)
 
 
-def _from_json(tensor: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """From nested or flat lists of numbers."""
-    try:
-        values = np.asarray(tensor.data)
-    except (ValueError, OverflowError) as error:
-        raise Refused(400, f"data of {tensor.name!r} is ragged: {error}") from error
-    if values.dtype.kind not in ("iu" if dtype.kind == "u" else "iuf"):
-        raise Refused(400, f"data of {tensor.name!r} is not {'whole numbers' if dtype.kind == 'u' else 'numbers'}")
-    if values.size != math.prod(shape):
-        raise Refused(400, f"data of {tensor.name!r} has {values.size} values, shape {list(shape)} {math.prod(shape)}")
-    if dtype.kind == "u" and (values.min() < 0 or values.max() > 255):
-        raise Refused(400, f"data of {tensor.name!r} does not fit UINT8")
-    with np.errstate(over="ignore"):
-        return values.astype(dtype).reshape(shape)
-
-
-def response_bytes(model: str, request: Request, port: Port, values: Array) -> tuple[bytes, dict[str, str]]:
-    """Body and headers; binary where the request asks for it."""
-    wanted = request.outputs
-    if wanted is not None and [output.name for output in wanted] != [port.name]:
-        raise Refused(
-            400, f"outputs {[output.name for output in wanted]} were asked for, the model gives {port.name!r}"
-        )
-    binary = bool(request.parameters.get("binary_data_output"))
-    if wanted:
-        binary = bool(wanted[0].parameters.get("binary_data", binary))
+def response_bytes(
+    model: str, request: Request, port: Port, values: Array, labels: Sequence[str] = ()
+) -> tuple[bytes, dict[str, str]]:
+    """Body and headers; as bytes or as classes where the request asks for it."""
     output: dict[str, Any] = {"name": port.name, "datatype": port.datatype, "shape": list(values.shape)}
-    content = np.ascontiguousarray(values, "<f4").tobytes() if binary else b""
-    if binary:
-        output["parameters"] = {"binary_data_size": len(content)}
+    if request.classes:
+        rows = classes_from_values(values, request.classes, labels)
+        data: list[Any] = [text for row in rows for text in row]
+        output |= {"datatype": "BYTES", "shape": [len(rows), len(rows[0])]}
+        content = bytes_from_texts(data) if request.binary else b""
     else:
-        output["data"] = values.ravel().tolist()
+        content = np.ascontiguousarray(values, "<f4").tobytes() if request.binary else b""
+        data = [] if request.binary else values.ravel().tolist()
+    output |= {"parameters": {"binary_data_size": len(content)}} if request.binary else {"data": data}
     document: dict[str, Any] = {"model_name": model, "model_version": "1", "outputs": [output]}
     if request.id is not None:
         document["id"] = request.id
     head = msgspec.json.encode(document)
-    if not binary:
+    if not request.binary:
         return head, {"content-type": "application/json"}
     return head + content, {"content-type": "application/octet-stream", HEADER: str(len(head))}
-
-
-def _comma(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))

@@ -4,90 +4,78 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
+import socket
+import ssl
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
-import h11
 import uvicorn
-from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from starlette.types import ASGIApp
 
 from edgenas.errors import EdgenasError
+from edgenas.serve.connection import HEADER_S, PatientProtocol
+from edgenas.serve.logs import log_config
 from edgenas.serve.model import Model
 
-HEADER_S = 10.0  # to send all headers of a request in
 LAME_DUCK_S = 1.0  # no longer accepting, still answering, closing every connection after its answer
 DRAIN_S = 30.0  # for what is being computed
-
-
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that closes a connection whose headers do not arrive in time."""
-
-    _header_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
-        super().connection_lost(exc)
-
-    def _watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._forget()
-        elif self._header_timer is None:
-            self._header_timer = self.loop.call_later(HEADER_S, self._give_up)
-
-    def _forget(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _give_up(self) -> None:
-        self._header_timer = None
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
 
 
 class Server(uvicorn.Server):
     """Loads the model while it listens; ends by itself when told to, or when the model or device fails."""
 
-    def __init__(self, config: uvicorn.Config, model: Model) -> None:
+    def __init__(self, config: uvicorn.Config, model: Model, announce: Callable[[int], None]) -> None:
         super().__init__(config)
-        self.model = model
+        self.model, self.announce = model, announce
         self.failure = ""
         self.told = False  # by a signal
 
     def fail(self, reason: str) -> None:
         """End the process with an error, so that whoever started it starts it again."""
         self.failure = self.failure or reason
+        self.model.draining = True
         self.should_exit = True
 
     async def serve_model(self) -> None:
-        loading = asyncio.create_task(self._load())
+        loading = asyncio.create_task(self.model.load())
+        loading.add_done_callback(self._loaded)
         try:
             await self.serve()
         finally:
             loading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await loading
+            await asyncio.wait([loading])
 
-    async def _load(self) -> None:
-        try:
-            await self.model.load()
-        except EdgenasError as error:
+    def _loaded(self, loading: asyncio.Task[None]) -> None:
+        """Whatever keeps the model from being loaded ends the process: a server that never gets ready helps nobody."""
+        error = None if loading.cancelled() else loading.exception()
+        if isinstance(error, EdgenasError):
             self.fail(str(error))
+        elif error is not None:
+            words = " ".join(str(error).split())[:300]
+            self.fail(f"the model could not be loaded: {type(error).__name__}{': ' if words else ''}{words}")
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.is_ssl:
+            loop = asyncio.get_running_loop()
+            # A handshake is a part of the request's headers; asyncio's own limit is a minute.
+            create_server = functools.partial(loop.create_server, ssl_handshake_timeout=HEADER_S)
+            loop.create_server = create_server  # type: ignore[method-assign]  # uvicorn has no setting for it
+        await super().startup(sockets)
+        if self.started:
+            self.announce(self.servers[0].sockets[0].getsockname()[1])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT drain; a second one does not wait. Exit code 0 afterwards: this is how a server is meant to end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -113,29 +101,76 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def run_server(app: Starlette, model: Model, host: str, port: int, on_lost: list[Server]) -> None:
-    """Serve until a signal comes. EdgenasError where the port is taken, the self-test fails or the device is lost."""
-    config = uvicorn.Config(
+class Tls(NamedTuple):
+    """A certificate with its chain and its key, PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class Address(NamedTuple):
+    """Where to listen; port 0 is any free one."""
+
+    host: str
+    port: int
+    tls: Tls | None = None
+
+    def url(self, port: int) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{port}"
+
+
+def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
+    """How uvicorn is set up; EdgenasError where certificate and key cannot be used."""
+    if address.tls is not None:
+        _check_tls(address.tls)
+    return uvicorn.Config(
         app,
-        host=host,
-        port=port,
+        host=address.host,
+        port=address.port,
+        ssl_certfile=address.tls.certificate if address.tls else None,
+        ssl_keyfile=address.tls.key if address.tls else None,
         http=PatientProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",
+        log_config=log_config(),
         access_log=False,
-        log_level="warning",
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=int(DRAIN_S),
         h11_max_incomplete_event_size=16_384,
         limit_concurrency=None,
     )
-    server = Server(config, model)
+
+
+def _check_tls(tls: Tls) -> None:
+    """Read both files once, without asking anybody for a password."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise EdgenasError(
+            f"--tls-cert {tls.certificate} and --tls-key {tls.key} cannot be used ({reason}): give a certificate and "
+            "the key that belongs to it, PEM files without a password"
+        ) from error
+
+
+def run_server(
+    app: ASGIApp, model: Model, address: Address, on_lost: list[Server], announce: Callable[[int], None]
+) -> None:
+    """Serve until a signal comes; `announce` is given the port as soon as it listens.
+
+    EdgenasError where the port is taken, the self-test fails or the device is lost.
+    """
+    server = Server(server_config(app, address), model, announce)
     on_lost.append(server)
     try:
         asyncio.run(server.serve_model())
     except SystemExit as error:  # uvicorn's way to say that it cannot listen
-        raise EdgenasError(f"cannot listen on {host}:{port}: choose another --host or --port") from error
+        where = f"{address.host}:{address.port}"
+        raise EdgenasError(f"cannot listen on {where}: choose another --host or --port") from error
     finally:
         model.close()
     if server.failure:

@@ -6,23 +6,31 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 HOST = "127.0.0.1"
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 @dataclass
 class Running:
     port: int
     process: subprocess.Popen[bytes]
-    token: str | None = None
+    token: str | None
+    log: IO[bytes]
+
+    def text(self) -> str:
+        """All that it wrote on stderr so far."""
+        return os.pread(self.log.fileno(), 1_000_000, 0).decode()
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, **headers: str
@@ -49,28 +57,43 @@ class Running:
         return False
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+@contextlib.contextmanager
+def started(bundle: Path, *options: str, token: str | None = None, path: Path | None = None) -> Iterator[Running]:
+    """Listening on a free port, not necessarily ready; stopped by SIGTERM at the end. `path`: where hooks are imported from."""
+    command = [sys.executable, "-m", "edgenas", "serve", str(bundle), "--port", "0", *options]
+    paths = os.pathsep.join(str(one) for one in (Path.cwd(), path) if one)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=log)
+        running = Running(0, process, token, log)
+        try:
+            deadline = time.monotonic() + 60
+            while not (found := re.search(r"^serving .* on https?://\S+:(\d+)$", running.text(), re.MULTILINE)):
+                assert process.poll() is None, running.text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            running.port = int(found[1])
+            yield running
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(30)
 
 
 @contextlib.contextmanager
-def serving(bundle: Path, *options: str, token: str | None = None) -> Iterator[Running]:
+def serving(bundle: Path, *options: str, token: str | None = None, path: Path | None = None) -> Iterator[Running]:
     """Up and ready; stopped by SIGTERM at the end."""
-    port = free_port()
-    command = [sys.executable, "-m", "edgenas", "serve", str(bundle), "--port", str(port), *options]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, stderr=subprocess.PIPE)
-    running = Running(port, process, token)
-    try:
+    with started(bundle, *options, token=token, path=path) as running:
         deadline = time.monotonic() + 60
         while not running.ready():
-            assert process.poll() is None, process.stderr.read().decode()
+            assert running.process.poll() is None, running.text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield running
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        process.stderr.close()
+
+
+def token_file(folder: Path) -> Path:
+    """A file with TOKEN that `--token-file` takes."""
+    file = folder / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    return file

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.export.test_faces import faces, shared_face_bundle
-from tests.serve.running import Running, serving
+from tests.serve.running import TOKEN, Running, serving, token_file
 
 
 def png(image: np.ndarray) -> bytes:
@@ -34,8 +34,16 @@ def bundle() -> Path:
 
 @pytest.fixture(scope="module")
 def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    gallery = tmp_path_factory.mktemp("gallery") / "people.db"
-    with serving(bundle, "--gallery", str(gallery), "--threshold", "0.99999") as running:
+    folder = tmp_path_factory.mktemp("gallery")
+    options = (
+        "--gallery",
+        str(folder / "people.db"),
+        "--token-file",
+        str(token_file(folder)),
+        "--threshold",
+        "0.99999",
+    )
+    with serving(bundle, *options, token=TOKEN) as running:
         yield running
 
 

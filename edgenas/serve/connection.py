@@ -1,0 +1,97 @@
+"""HTTP/1.1 connections that are not for ever: slow headers, half-closed ones, and more than there may be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEADER_S = 10.0  # to send all headers of a request in
+CONNECTIONS = 256  # at the same time
+
+
+class PatientProtocol(H11Protocol):
+    """Closes a connection whose headers do not arrive in time, and the one that has waited longest where there are too many."""
+
+    _header_timer: asyncio.TimerHandle | None = None
+    _waiting_since = 0.0
+    _is_late = False
+    _ends = False  # the client has sent all that it will send, and waits for answers
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        super().connection_made(transport)
+        self._watch()
+        if len(self.connections) > CONNECTIONS:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_late:  # said only now: an answer before the request has been read would be lost to a reset
+            message = f"{CONNECTIONS} connections are being answered already"
+            self._last_words("503 Service Unavailable", message, {"retry-after": "1"})
+            return
+        super().data_received(data)
+        self._watch()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn closes at once
+        """Whether the connection stays open for the answers to what was sent before."""
+        asked = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        self._ends = asked and self.scheme == "http"  # a TLS connection cannot be half closed
+        return self._ends
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+        if self._ends and self.cycle.response_complete and not self.transport.is_closing():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is told so as everything else is."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._last_words("400 Bad Request", msg, {})
+        else:
+            self.transport.close()
+
+    def _make_room(self) -> None:
+        """Connections in the middle of a request stay; of the others the one goes that has sent no request for longest."""
+        idle = [one for one in self.connections if isinstance(one, PatientProtocol) and one is not self and one.is_idle]
+        if idle:
+            min(idle, key=lambda one: one._waiting_since).transport.close()
+        else:
+            self._is_late = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Between two requests, or before the headers of one are there."""
+        return self.conn.their_state is h11.IDLE and not self.transport.is_closing()
+
+    def _last_words(self, status: str, message: str, headers: Mapping[str, str]) -> None:
+        body = json.dumps({"error": message})
+        lines = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close", **headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.transport.write(f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode())
+        self.transport.close()
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._forget()
+        elif self._header_timer is None:
+            self._waiting_since = time.monotonic()
+            self._header_timer = self.loop.call_later(HEADER_S, self._give_up)
+
+    def _forget(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _give_up(self) -> None:
+        self._header_timer = None
+        if self.is_idle:
+            self.transport.close()

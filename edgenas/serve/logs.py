@@ -1,0 +1,46 @@
+"""What the server writes on stderr: one line for each thing, without a word of what clients sent.
+
+The message of an error may hold a person's name or a part of a picture's file; its kind and its place in the code do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from types import TracebackType
+from typing import Any
+
+FRAMES = 6  # of a traceback, the innermost ones
+
+
+class PlainFormatter(logging.Formatter):
+    """`LEVEL: message; Kind at file:line (function) < ...`: no message of any exception, only the message's first line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = (record.getMessage().splitlines() or [""])[0]
+        if record.name == "asyncio":  # which writes whole objects into its messages
+            message = message.partition(" <")[0]
+        trouble = f"; {self.formatException(record.exc_info)}" if record.exc_info and record.exc_info[1] else ""
+        return f"{record.levelname.lower()}: {message}{trouble}"
+
+    def formatException(  # noqa: N802  # logging's name
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        if ei[1] is None:
+            return ""
+        frames = [f"{f.filename}:{f.lineno} ({f.name})" for f in traceback.extract_tb(ei[2])][-FRAMES:]
+        return f"{type(ei[1]).__name__} at {' < '.join(reversed(frames))}"
+
+
+def log_config() -> dict[str, Any]:
+    """For logging.config: warnings and errors of the server and of the event loop."""
+    handler = {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
+    names = ("uvicorn", "uvicorn.error", "asyncio", "edgenas.serve")
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"()": PlainFormatter}},
+        "handlers": {"stderr": handler},
+        "loggers": {name: {"handlers": ["stderr"], "level": "WARNING", "propagate": False} for name in names},
+    }

@@ -1,0 +1,55 @@
+"""The server in a thread of the test, on a real port: for tests that must hold up one of its threads or break its device."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgenas.bundle import read_bundle
+from edgenas.serve.app import Service, create_app
+from edgenas.serve.guard import Bounds
+from edgenas.serve.model import Model
+from edgenas.serve.server import Address, Server, server_config
+from tests.serve.running import Running
+
+
+@dataclass
+class Hosted(Running):
+    """`ask` as of a process; `service` and `loop` are those of the thread."""
+
+    service: Service = None
+    loop: asyncio.AbstractEventLoop = None
+    server: Server = None
+
+
+@contextlib.contextmanager
+def hosted(folder: Path, *, queue_length: int = 64, bounds: Bounds = Bounds()) -> Iterator[Hosted]:
+    """Ready; stopped at the end."""
+    model = Model(read_bundle(folder), None, "onnxruntime", queue=queue_length, deadline_s=30)
+    service = Service(model, lambda reason: running.server.fail(f"the device is lost: {reason}"))
+    ports: queue.Queue[int] = queue.Queue()
+    config = server_config(create_app(service, bounds=bounds), Address("127.0.0.1", 0))
+    running = Hosted(0, None, None, None, service, None, Server(config, model, ports.put))
+
+    async def main() -> None:
+        running.loop = asyncio.get_running_loop()
+        await running.server.serve_model()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    try:
+        running.port = ports.get(timeout=30)
+        while not running.ready():
+            assert not running.server.failure, running.server.failure
+        yield running
+    finally:
+        running.server.should_exit = True
+        thread.join(30)
+        model.close()
+        service.reader.close()
+    assert not thread.is_alive()

@@ -1,0 +1,171 @@
+"""What a client and an operator see when something below an endpoint fails: over HTTP, through the whole application."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgenas.errors import DeviceError
+from tests.digits_bundle import digits_bundle
+from tests.export.test_faces import shared_face_bundle
+from tests.serve import hooks
+from tests.serve.hosted import hosted
+from tests.serve.running import TOKEN, Running, serving, token_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def picture(red: int) -> bytes:
+    """A sharp face-sized PNG whose first pixel tells the liveness hook what to do."""
+    image = np.random.default_rng(3).integers(60, 220, (14, 14, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    image[0, 0, 0] = red
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("door")
+    options = ("--gallery", str(folder / "people.db"), "--token-file", str(token_file(folder)), "--threshold", "0.9")
+    with serving(
+        shared_face_bundle().folder, *options, "--liveness", "tests.serve.hooks:check", token=TOKEN
+    ) as running:
+        yield running
+
+
+def counted(server: Running, endpoint: str, status: int) -> float:
+    line = f'edgenas_requests_total{{endpoint="{endpoint}",status="{status}"}} '
+    found = [text for text in server.ask("GET", "/metrics")[2].decode().splitlines() if text.startswith(line)]
+    return float(found[0].removeprefix(line)) if found else 0.0
+
+
+@pytest.mark.parametrize(
+    ("red", "status", "message"),
+    [
+        (hooks.BROKEN, 400, "this picture cannot be used"),
+        (hooks.STARVED, 500, "running the model failed: CUDA failure 2: out of memory"),
+        (hooks.UNFORESEEN, 500, "the server made a mistake (ZeroDivisionError); its log says where"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/embed", "/verify?name=Ada", "/enroll?name=Eve", "/identify"])
+def test_an_error_below_an_endpoint_is_an_answer_and_is_counted(
+    door: Running, path: str, red: int, status: int, message: str
+) -> None:
+    assert door.json("POST", "/enroll?name=Ada", picture(1))[0] == 200
+    endpoint = path.partition("?")[0]
+    before = counted(door, endpoint, status)
+    code, headers, body = door.ask("POST", path, picture(red))
+    assert (code, headers["content-type"], json.loads(body)) == (status, "application/json", {"error": message})
+    assert counted(door, endpoint, status) == before + 1
+    assert door.ready()
+
+
+def test_the_log_says_where_it_happened_and_nothing_of_who_it_happened_to(door: Running) -> None:
+    door.json("POST", "/enroll?name=Grace%20Hopper", picture(hooks.UNFORESEEN))
+    door.json("POST", "/verify?name=Grace%20Hopper", picture(1))
+    door.json("DELETE", "/people/Grace%20Hopper")
+    log = door.text()
+    assert "ZeroDivisionError at " in log
+    assert "hooks.py:" in log
+    for secret in (hooks.SECRET, "Lovelace", "Grace", "Traceback"):
+        assert secret not in log
+
+
+@pytest.mark.parametrize("name", ["n" * 201, "a%09b", "a%0Ab", "a%00b", "%FF", "a%E2%80%8Bb", "%20%20"])
+def test_a_name_that_cannot_be_one_is_a_400_at_enrolment_and_nobody_elsewhere(door: Running, name: str) -> None:
+    status, answer = door.json("POST", f"/enroll?name={name}", picture(1))
+    assert status == 400
+    assert "\n" not in answer["error"]
+    assert door.json("POST", f"/verify?name={name}", picture(1))[0] == 404
+    assert door.json("DELETE", f"/people/{name}")[0] == 404
+
+
+def test_the_longest_name_is_two_hundred_characters(door: Running) -> None:
+    name = "n" * 200
+    assert door.json("POST", f"/enroll?name={name}", picture(1)) == (200, {"name": name, "samples": 1})
+    assert door.json("DELETE", f"/people/{name}")[0] == 200
+
+
+def test_one_name_in_two_spellings_is_one_person(door: Running) -> None:
+    composed, decomposed = "Jos%C3%A9", "Jose%CC%81"
+    assert door.json("POST", f"/enroll?name={decomposed}", picture(1)) == (200, {"name": "José", "samples": 1})
+    assert door.json("POST", f"/enroll?name={composed}", picture(2)) == (200, {"name": "José", "samples": 2})
+    for name in (composed, decomposed):
+        assert door.json("POST", f"/verify?name={name}", picture(1))[1]["same"] is True
+    assert door.json("DELETE", f"/people/{decomposed}") == (200, {"deleted": "José"})
+    assert "José" not in {person["name"] for person in door.json("GET", "/people")[1]["people"]}
+    assert door.json("DELETE", f"/people/{composed}")[0] == 404
+
+
+def test_a_lost_device_is_answered_once_and_ends_the_process(tmp_path: Path) -> None:
+    with serving(shared_face_bundle().folder, "--liveness", "tests.serve.hooks:check") as running:
+        status, answer = running.json("POST", "/embed", picture(hooks.LOST))
+        assert status == 500
+        assert "CUDA failure 700" in answer["error"]
+        assert running.process.wait(20) == 1
+        assert "edgenas: the device is lost: running the model failed: CUDA failure 700" in running.text()
+
+
+def test_a_full_queue_answers_503_with_retry_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--liveness", "tests.serve.hooks:check", "--queue", "1")
+    with serving(shared_face_bundle().folder, *options, path=ROOT) as running:
+        slow: list[int] = []
+        first = threading.Thread(target=lambda: slow.append(running.ask("POST", "/embed", picture(hooks.SLOW))[0]))
+        first.start()
+        while not (tmp_path / "begun").exists():
+            assert first.is_alive()
+        status, headers, body = running.ask("POST", "/embed", picture(1))
+        (tmp_path / "go").touch()
+        first.join()
+        assert (status, headers["retry-after"], slow) == (503, "1", [200])
+        assert "1 requests are waiting already" in json.loads(body)["error"]
+
+
+def test_a_sixteen_bit_picture_is_a_400(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.linspace(0, 65535, 1024).reshape(32, 32).astype(np.uint16)).save(buffer, "PNG")
+    with hosted(digits_bundle().folder) as server:
+        status, answer = server.json("POST", "/classify", buffer.getvalue())
+    assert status in (200, 400)  # whichever it is, it is an answer (what the pixels mean is preprocessing's)
+    assert status == 200 or "8 bits" in answer["error"]
+
+
+class Dead:
+    """A runtime whose device has fallen off the bus."""
+
+    inputs = {"image": None}
+    outputs = {"logits": None}
+    settings = {}
+
+    def run(self, arrays):
+        raise DeviceError("running the model failed: CUDA error: device-side assert triggered")
+
+
+@pytest.mark.parametrize("path", ["/v2/models/digits/infer", "/classify"])
+def test_whichever_endpoint_meets_the_lost_device_gives_it_up(path: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(buffer, "PNG")
+    tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0] * 64}
+    body = buffer.getvalue() if path == "/classify" else json.dumps({"inputs": [tensor]}).encode()
+    with hosted(digits_bundle().folder) as server:
+        server.service.model._runtime = Dead()
+        assert server.json("POST", path, body)[0] == 500
+        assert server.server.failure.startswith("the device is lost")
+
+
+def test_outputs_that_overflow_are_an_error_and_never_null() -> None:
+    tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [3e38] * 64}
+    with hosted(digits_bundle().folder) as server:
+        status, answer = server.json("POST", "/v2/models/digits/infer", json.dumps({"inputs": [tensor]}).encode())
+        assert status == 500
+        assert answer == {
+            "error": "the model's outputs for these inputs are not finite (they overflow): nothing to answer with"
+        }
+        assert server.ready()
