@@ -17,7 +17,7 @@ RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
     rm -rf /src
 
 # A user of any number has no home here: HOME is where everybody may write.
-ENV PATH=/opt/edgenas/bin:${PATH} PYTHONUNBUFFERED=1 HOME=/tmp EDGENAS_DATA=/work/data
+ENV PATH=/opt/edgenas/bin:${PATH} PYTHONUNBUFFERED=1 HOME=/tmp EDGENAS_DATA=/work/data ORT_DISABLE_TELEMETRY=1
 RUN mkdir /work && chown 10001:10001 /work
 USER 10001:10001
 WORKDIR /work

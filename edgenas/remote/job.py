@@ -152,7 +152,7 @@ def _kill_on(cancel: threading.Event, child: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     """Nothing that the child does not need: no tokens."""
-    names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "PYTHONPATH", "SYSTEMROOT")
+    names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "PYTHONPATH", "SYSTEMROOT", "ORT_DISABLE_TELEMETRY")
     return child_environment({name: os.environ[name] for name in names if name in os.environ})
 
 
