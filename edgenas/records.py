@@ -251,19 +251,19 @@ class Workload(Record, frozen=True):
 # ---------------------------------------------------------------- devices
 
 
-class Calibration(Record, frozen=True, kw_only=True):
+class Calibration(Record, frozen=True):
     """Fitted predictor of one profile and its report card on rows that it never saw."""
 
     model: str  # the spaces with a predictor of their own among the parameters, or "kernels"
     parameters: dict[str, Any]
     n: int
     held_out: int
-    spearman: float | None = None  # None where too few rows were held out
-    kendall: float | None = None
-    mape: float | None = None
-    within_5: float | None = None
-    within_10: float | None = None
-    worst_under: float | None = None  # largest (measured - predicted) / measured
+    spearman: float | None  # None where too few rows were held out
+    kendall: float | None
+    mape: float | None
+    within_5: float | None
+    within_10: float | None
+    worst_under: float | None  # largest (measured - predicted) / measured
     source: str
     date: str
 

@@ -31,6 +31,7 @@ from edgenas.database import (
     upgrade,
 )
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.files import read_bytes
 from edgenas.identity import IDENTITY
 from edgenas.records import Choice, Study, Trial
 
@@ -40,6 +41,8 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+LARGEST_TOML, LARGEST_JSON = 10**6, 64 * 10**6  # bytes; the largest shipped profile has 15 kB, a published trace 200 kB
+TOO_DEEP = "its brackets nest too deeply"
 
 
 class Store:
@@ -294,26 +297,45 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def read_toml(path: Path, record: type[T]) -> T:
     """A strictly decoded TOML file: unknown keys, wrong types and bad syntax are one-line errors that say where."""
+    return record_from_values(path, toml_values(path), record)
+
+
+def toml_values(path: Path) -> dict[str, Any]:
+    """What a TOML file says, not yet looked at."""
     try:
-        return msgspec.convert(tomllib.loads(_text(path)), type=record)
+        return tomllib.loads(_text(path, LARGEST_TOML))
     except tomllib.TOMLDecodeError as error:
         raise EdgenasError(f"{path} is not valid TOML: {error}") from error
+    except ValueError as error:  # Python's own bound on the digits of a number
+        raise EdgenasError(f"{path} is not valid TOML: it holds a number of thousands of digits") from error
+    except RecursionError as error:
+        raise EdgenasError(f"{path} is not valid TOML: {TOO_DEEP}") from error
+
+
+def record_from_values(path: Path, values: Any, record: type[T]) -> T:
+    """The record that the values of a file make; errors say where in the file."""
+    try:
+        return msgspec.convert(values, type=record)
     except msgspec.ValidationError as error:
         raise EdgenasError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise EdgenasError(f"{path}: {TOO_DEEP}") from error
 
 
 def read_json(path: Path, record: type[T]) -> T:
     """A strictly decoded JSON file."""
     try:
-        return msgspec.json.decode(_text(path), type=record)
+        return msgspec.json.decode(_text(path, LARGEST_JSON), type=record)
     except msgspec.ValidationError as error:
         raise EdgenasError(f"{path}: {error}") from error
     except msgspec.DecodeError as error:
         raise EdgenasError(f"{path} is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise EdgenasError(f"{path} is not valid JSON: {TOO_DEEP}") from error
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, largest: int) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EdgenasError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not a text file'}") from error
+        return read_bytes(path, largest).decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise EdgenasError(f"{path} cannot be read: not a text file") from error

@@ -13,9 +13,10 @@ import msgspec
 
 from edgenas.errors import EdgenasError
 from edgenas.records import BYTES, HardwareProfile, Precision, Study
-from edgenas.store import read_toml
+from edgenas.store import record_from_values, toml_values
 
 PACKAGE = Path(__file__).parents[1]
+JUDGED = ("spearman", "kendall", "mape", "within_5", "within_10", "worst_under")  # None where no row was held out
 HOST_CPU = "host-cpu"  # the profile of this machine: measured, never predicted
 UNSUPPORTED = {
     "coral-edge-tpu": "the Edge TPU compiler reads fully quantised TFLite files only; there is no path from ONNX to it",
@@ -62,7 +63,10 @@ def profiles_of(study: Study) -> tuple[HardwareProfile, ...]:
 
 def profile_from_file(path: Path) -> HardwareProfile:
     """The profile in a TOML file, strictly read."""
-    profile = read_toml(path, HardwareProfile)
+    values = toml_values(path)
+    if isinstance(card := values.get("calibration"), dict):  # TOML has no null: what was not judged is not written
+        values["calibration"] = {**dict.fromkeys(JUDGED), **card}
+    profile = record_from_values(path, values, HardwareProfile)
     if profile.precision not in profile.precisions:
         raise EdgenasError(f"{path}: precision {profile.precision!r} is not one of its precisions {profile.precisions}")
     numbers = {**profile.peaks, "bandwidth_gb_s": profile.bandwidth_gb_s, "memory_mb": profile.memory_mb}
