@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-without-vnni lint docs bench bench-gpu image-test clean
+.PHONY: demo test test-all test-without-vnni lint docs bench bench-gpu pins image-test clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,6 +42,9 @@ bench: $(STAMP)
 
 bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
+
+pins:
+	PYTHON=$(PYTHON) sh scripts/pin.sh
 
 image-test:
 	sh scripts/image_test.sh

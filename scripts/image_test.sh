@@ -44,8 +44,10 @@ buildah $STORAGE commit -q "$container" edgenas-base >/dev/null
 buildah $STORAGE rm "$container" >/dev/null
 
 echo "== image: wheels from outside, no network inside"
-"$PYTHON" -m pip download -q --only-binary :all: --python-version 3.11 --implementation cp --platform manylinux_2_28_x86_64 \
-  --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 -d deploy/wheels -r deploy/requirements-device.txt hatchling
+for list in device build; do
+  "$PYTHON" -m pip download -q --only-binary :all: --python-version 3.11 --implementation cp --platform manylinux_2_28_x86_64 \
+    --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 -d deploy/wheels -r deploy/requirements-$list.txt
+done
 buildah $STORAGE build --isolation chroot -q -f deploy/Dockerfile -t edgenas-cpu \
   --build-arg BASE_IMAGE=localhost/edgenas-base --build-arg PIP_OPTIONS=--no-index . >"$WORK/build.log" 2>&1 ||
   { cat "$WORK/build.log" >&2; exit 1; }
