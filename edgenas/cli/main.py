@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import re
 import sys
+from pathlib import Path
 
 import typer
 
@@ -19,6 +24,7 @@ from edgenas.cli.faces import faces
 from edgenas.cli.front import front
 from edgenas.cli.init import init
 from edgenas.cli.nal import app as nal
+from edgenas.cli.output import one_line, say, write_result
 from edgenas.cli.predict import predict
 from edgenas.cli.replay import replay
 from edgenas.cli.report import report
@@ -29,6 +35,8 @@ from edgenas.cli.targets import targets
 from edgenas.cli.train import train
 from edgenas.cli.verify import verify
 from edgenas.errors import EdgenasError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="edgenas",
@@ -43,7 +51,7 @@ def _version(value: bool) -> None:
     if value:
         from edgenas.cli.about import installed
 
-        sys.stdout.write(installed() + "\n")
+        write_result(installed() + "\n")
         raise typer.Exit
 
 
@@ -81,13 +89,38 @@ app.add_typer(faces, name="faces")
 
 
 def main() -> None:
+    """The command line; where stderr was closed by who started it, what is said goes nowhere."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(sys.stderr or nowhere):
+        _run()
+
+
+def _run() -> None:
     try:
+        _refuse_odd_arguments(sys.argv[1:])
         app()
     except EdgenasError as error:
-        sys.stderr.write(f"edgenas: {error}\n")
-        sys.exit(1)
+        _end(str(error))
+    except UnicodeEncodeError as error:
+        _end(f"{error.object[error.start : error.end]!a} in {error.object!a} is not UTF-8: rename what is called so")
     except OSError as error:
-        if error.filename is None or isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno not in FULL):
             raise
-        sys.stderr.write(f"edgenas: {error.filename}: {error.strerror}\n")
-        sys.exit(1)
+        _end(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+
+
+def _refuse_odd_arguments(arguments: list[str]) -> None:
+    """No name with a NUL exists, and one that is not UTF-8 could not be written down when the work is done."""
+    for argument in arguments:
+        if re.search(r"[\0\ud800-\udfff]", argument):
+            raise EdgenasError(f"the argument {argument!a} has a NUL or bytes that are not UTF-8: rename what it names")
+
+
+def _end(message: str) -> None:
+    """One line on stderr, exit code 1."""
+    with contextlib.suppress(OSError):
+        say(f"edgenas: {one_line(message)}")
+    try:
+        sys.stdout and sys.stdout.flush()
+    except OSError:  # what is left in the buffer would be tried again, and complained about, at the interpreter's end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)

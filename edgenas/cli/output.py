@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from edgenas.errors import EdgenasError
+
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and bytes that were not UTF-8
+
 
 def emit(document: Any, *, as_json: bool, text: str) -> None:
     """Print the result: the one JSON document, or the text for people."""
     if as_json:
         text = msgspec.json.encode(document, order="sorted").decode()
-    sys.stdout.write(text.rstrip("\n") + "\n")
-    sys.stdout.flush()
+    write_result(text.rstrip("\n") + "\n", as_json=as_json)
+
+
+def write_result(text: str, *, as_json: bool = False) -> None:
+    """To stdout. EdgenasError where that is closed, full, or has no such characters; JSON is escaped for it."""
+    out = sys.stdout
+    if out is None:
+        raise EdgenasError(
+            "standard output is closed, so the result cannot be shown: open it, or redirect it to a file"
+        )
+    try:
+        out.write(text)
+        out.flush()
+    except UnicodeEncodeError as error:
+        if not as_json:
+            lacks = error.object[error.start : error.start + 1]
+            raise EdgenasError(
+                f"this output is {error.encoding}, which has no {lacks!a}: set PYTHONIOENCODING=utf-8, or ask for --json"
+            ) from error
+        write_result(NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text))
+    except BrokenPipeError:
+        raise  # whoever read it has seen enough
+    except OSError as error:
+        raise EdgenasError(f"the result cannot be written to standard output: {error.strerror}") from error
 
 
 def say(message: str) -> None:
     """Tell the person at the terminal; never part of the result."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
+
+
+def one_line(message: str) -> str:
+    """With control characters and what is not UTF-8 escaped: names of files may hold anything."""
+    return NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], message)
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -198,7 +198,8 @@ def _read_batch(path: Path, label_key: str) -> Split:
 
 def _shown(value: object) -> str:
     """Short, and one line: an int of ten million digits or a list of lists may stand there."""
-    return repr(value)[:40] if isinstance(value, (str, float)) else f"of type {type(value).__name__}"
+    short = isinstance(value, (str, float)) or (isinstance(value, int) and value.bit_length() < 128)
+    return repr(value)[:40] if short else f"of type {type(value).__name__}"
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -173,3 +173,63 @@ def test_real_fashion_mnist_has_its_published_mean_and_deviation(tmp_path: Path)
     assert np.bincount(task.val.labels).tolist() == [600] * 10
     assert task.preprocessing.mean == pytest.approx((0.2860,), abs=5e-4)
     assert task.preprocessing.std == pytest.approx((0.3530,), abs=5e-4)
+
+
+def write_cifar100(root: Path, **spoiled: object) -> Path:
+    """Three images a class; `spoiled` replaces what its batches or its meta file hold."""
+    folder = root / "cifar-100-python"
+    folder.mkdir()
+    batch = {"data": np.zeros((300, 3072), np.uint8), "fine_labels": [i % 100 for i in range(300)]}
+    meta = {"fine_label_names": [f"c{i}" for i in range(100)]}
+    for file in ("train", "test", "meta"):
+        whole = {**(meta if file == "meta" else batch), **spoiled}
+        (folder / file).write_bytes(pickle.dumps(whole, protocol=4))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "complaint"),
+    [
+        ({"fine_labels": ["a"] * 300}, "has the label 'a': class numbers are needed"),
+        ({"fine_labels": [10**30] * 300}, "has the label 10{30}: class numbers"),
+        ({"fine_labels": [-1] * 300}, "has the label -1: class numbers"),
+        ({"fine_labels": [1.5] * 300}, "has the label 1.5: class numbers"),
+        ({"fine_labels": [[0]] * 300}, "has the label of type list: class numbers"),
+        ({"fine_labels": [100] * 300}, r"has labels 100\.\.100 but 100 classes"),
+        ({"fine_labels": [], "data": np.zeros((0, 3072), np.uint8)}, "has no 'fine_labels' for its 0 images"),
+        ({"fine_label_names": 7}, "meta has no list of names 'fine_label_names'"),
+        ({"fine_label_names": [b"c"] * 100}, "meta has no list of names 'fine_label_names'"),
+    ],
+)
+def test_cifar_files_with_impossible_labels_are_one_line(
+    tmp_path: Path, spoiled: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(DataError, match=complaint) as caught:
+        load_task(TaskSettings("cifar100", data_dir=str(write_cifar100(tmp_path, **spoiled))))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\0\0\x08\x04" + b"\x80\0\0\0" * 4,  # 2^124 bytes, in which 64 bits come out as 0
+        b"\0\0\x08\x02" + b"\xff\xff\xff\xff" * 2,
+        b"\0\0\x08\xff" + b"\0\0\0\1" * 255,  # 255 dimensions of one
+        b"\0\0\x08\0",
+    ],
+)
+def test_idx_headers_that_promise_the_impossible_are_one_line(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(header + b"\0" * (len(header) == 4 + 4 * 255))
+    with pytest.raises(DataError, match="fetch it again") as caught:
+        read_idx(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_idx_set_without_images_is_refused(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    write_idx_set(raw, "train", "t10k", 10)
+    (raw / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((0, 28, 28), dtype=np.uint8)))
+    (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(0, dtype=np.uint8)))
+    with pytest.raises(DataError, match=r"need \(N, H, W\) and \(N,\)"):
+        load_dataset("mnist", str(tmp_path))
