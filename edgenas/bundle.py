@@ -83,6 +83,7 @@ class Model(Record, frozen=True):
     scores: tuple[Score, ...] = ()
     latencies: tuple[Latency, ...] = ()
     calibration: CalibrationImages | None = None
+    weight_bits: int | None = None  # of INT8: 8, or 7 where no 16-bit sum may overflow
 
 
 class Threshold(Record, frozen=True):
@@ -117,6 +118,7 @@ class Manifest(Record, frozen=True):
     threshold: Threshold | None = None
     schema: int = SCHEMA
     sha256: str = ""
+    left_out: dict[Precision, str] = {}  # what was asked for and did not pass, with the reason
 
 
 @dataclass(frozen=True)

@@ -500,6 +500,7 @@ class FinalRun(Record, frozen=True):
     seconds: float
     mirrored: dict[str, float] = {}
     report: dict[str, Any] = {}
+    weights_sha256: str = ""  # of the file; runs of the first version have none
 
 
 class FinalTraining(Record, frozen=True):

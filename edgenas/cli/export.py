@@ -27,6 +27,11 @@ def export(
         "float32", "--input", help="float32, or uint8: pixels, normalised inside the model."
     ),
     max_drop: float = typer.Option(0.5, help="Points that FP16 or INT8 may lose on the validation split."),
+    reduce_range: bool = typer.Option(
+        False,
+        "--reduce-range",
+        help="INT8 weights of 7 bits: for x86-64 without VNNI, where they are faster; less exact.",
+    ),
     engine: bool = typer.Option(False, help="Also build a TensorRT engine for this machine."),
     triton: Path | None = typer.Option(None, help="Also write a Triton model repository there."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
@@ -39,7 +44,7 @@ def export(
     from edgenas.export.release import bundle_from_trained
     from edgenas.store import Store
 
-    wishes = wishes_from(precision, input_type, max_drop)
+    wishes = wishes_from(precision, input_type, max_drop, reduce_range)
     if engine:
         from edgenas.runtimes.tensorrt import engine_from_onnx, probe_gpu, tensorrt_module
 
@@ -50,6 +55,7 @@ def export(
         trained = trained_from_store(store, trial, target, data)
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
+    document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
     for note in bundle.manifest.notes:
         say(note)
     if triton is not None:
@@ -62,9 +68,16 @@ def export(
         document["engine"] = str(engine_from_onnx(bundle.path(chosen), chosen).path)
         text += f"\nengine {document['engine']}"
     emit(document, as_json=as_json, text=text)
+    if document["failed"]:
+        for name, reason in document["failed"].items():
+            say(f"error: {name} is not in the bundle: {reason}")
+        say(
+            f"{out} holds {', '.join(document['files'])}; to get it without this error ask for these alone (--precision)"
+        )
+        raise typer.Exit(1)
 
 
-def wishes_from(precision: str, input_type: str, max_drop: float) -> Wishes:
+def wishes_from(precision: str, input_type: str, max_drop: float, reduce_range: bool = False) -> Wishes:
     """The options, checked."""
     from edgenas.errors import EdgenasError
     from edgenas.export.release import PRECISIONS, Wishes
@@ -73,12 +86,14 @@ def wishes_from(precision: str, input_type: str, max_drop: float) -> Wishes:
         raise EdgenasError(f"--input {input_type} was asked for; possible: float32, uint8")
     uint8 = input_type == "uint8"
     if precision == "auto":
-        return Wishes(auto=True, uint8=uint8, max_drop=max_drop)
+        return Wishes(auto=True, uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)
     names = [name.strip() for name in precision.split(",")]
     if unknown := [name for name in names if name not in PRECISIONS]:
         raise EdgenasError(f"precision {', '.join(unknown)} was asked for; possible: {', '.join(PRECISIONS)}, or auto")
     chosen = tuple(known for name in names for known in PRECISIONS if known == name)
-    return Wishes(tuple(dict.fromkeys(chosen)), uint8=uint8, max_drop=max_drop)
+    if reduce_range and "int8" not in chosen:
+        raise EdgenasError(f"--reduce-range is about int8, and --precision is {precision}: add int8, or leave it out")
+    return Wishes(tuple(dict.fromkeys(chosen)), uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)
 
 
 def trained_from_store(store: Store, trial: int | None, target: str | None, data: str | None = None) -> Trained:
@@ -98,9 +113,13 @@ def trained_from_store(store: Store, trial: int | None, target: str | None, data
             "restore it, or run `edgenas train` again"
         )
     best = max(final.runs, key=lambda run: run.val[final.metric])
-    network = load_weights(final.architecture, store.folder / "weights" / Path(best.weights).name)
+    if not best.weights_sha256:
+        say(f"{best.weights} was saved before weights had a SHA-256 in the study: only its score can be checked")
+    path = store.folder / "weights" / Path(best.weights).name
+    network = load_weights(final.architecture, path, best.weights_sha256)
     profile = profile_from_name(target) if target else profiles_of(store.study)[0]
-    return Trained(network, final.architecture, task, profile, final.data, final.recipe.fingerprint)
+    recipe, score = final.recipe.fingerprint, best.val[final.metric]
+    return Trained(network, final.architecture, task, profile, final.data, recipe, score=score)
 
 
 def final_training(store: Store, trial: int | None, data: str | None) -> FinalTraining:
@@ -138,6 +157,7 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
         precision: {
             "path": model.artifact.path,
             "sha256": model.artifact.sha256,
+            "weight_bits": model.weight_bits,
             "size_mb": model.artifact.size_mb,
             "opset": model.artifact.opset,
             "scores": msgspec.to_builtins(model.scores),

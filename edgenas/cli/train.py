@@ -188,13 +188,13 @@ def jobs_for(
     from edgenas.training.final import Job
 
     recipe = recipe_for(asked, asked.recipe or "final", task, device)
-    start: list[tuple[Architecture, Path] | None] = [None] * asked.seeds
+    start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
     if asked.from_trained:
         before = store.get("final", trial.candidate.key, FinalTraining)
         if before is None:
             raise StudyError("--from-trained: there are no trained weights yet: run `edgenas train` without it first")
-        files = [store.folder / run.weights for run in before.runs]
-        start = [(before.architecture, files[i % len(files)]) for i in range(asked.seeds)]
+        files = [(store.folder / run.weights, run.weights_sha256) for run in before.runs]
+        start = [(before.architecture, *files[i % len(files)]) for i in range(asked.seeds)]
 
     def job(index: int) -> Job:
         seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)

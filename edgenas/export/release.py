@@ -1,4 +1,4 @@
-"""Trained network -> bundle: every precision built, proved, scored and timed; one chosen; written whole or not at all."""
+"""Trained network -> bundle: every precision built, proved, scored and timed; those that pass are written, one is chosen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -33,17 +32,15 @@ from edgenas.bundle import (
 )
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.child import outputs_in_child
+from edgenas.export.choice import chosen_precision, measured_latencies, predicted_latencies
 from edgenas.export.faces import RAW, FaceParity, RawFaces, check_face_parity, face_parity, with_face_input
 from edgenas.export.onnx import describe, onnx_from_network
 from edgenas.export.parity import check_parity, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
-from edgenas.hardware.measure import Timing, latency_from_measurement, measure
-from edgenas.hardware.predictor import latency_from_workload
-from edgenas.hardware.profile import HOST_CPU
-from edgenas.hardware.worker import Load
+from edgenas.hardware.measure import Timing
 from edgenas.identity import canonical_json
 from edgenas.preprocessing import input_from_pixels
-from edgenas.records import Architecture, Artifact, HardwareProfile, Latency, Precision, Preprocessing
+from edgenas.records import Architecture, Artifact, HardwareProfile, Precision, Preprocessing
 from edgenas.runtimes import LARGEST_BATCH
 from edgenas.tasks.faces import raw_pixels
 
@@ -55,13 +52,14 @@ if TYPE_CHECKING:
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 TIMING = Timing(seconds=1.0)
 FACES = "faces.json"  # what each precision does to verification
+RECORDED_SHARE, RECORDED_IMAGES = 0.2, 2  # points and images by which a score may differ from the recorded one
 HALF_DROP = 0.2  # points of TAR that a recogniser may lose in float16
 CALIBRATION_IMAGES, GOLDEN_IMAGES, SCORING_BATCH = 512, 8, 256
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and what is to be said of it."""
+    """A trained network and what is to be said of it. `score`: of the task's metric on validation, as the training noted it."""
 
     network: nn.Module
     architecture: Architecture
@@ -70,16 +68,21 @@ class Trained:
     data: str
     recipe: str = ""
     data_license: str = ""
+    score: float | None = None
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the bundle is to hold. `auto` = keep every precision that passes and choose the fastest."""
+    """What the bundle is to hold. `auto` = keep every precision that passes and choose the fastest.
+
+    `reduce_range`: INT8 weights of 7 bits.
+    """
 
     precisions: tuple[Precision, ...] = ("fp32",)
     auto: bool = False
     uint8: bool = False
     max_drop: float = 0.5  # points
+    reduce_range: bool = False
     timing: Timing = TIMING
 
 
@@ -92,6 +95,7 @@ class Built:
     parity: Parity
     score: Score
     calibration: CalibrationImages | None
+    weight_bits: int | None
     golden: NDArray[np.float32]
     outputs: NDArray[np.float32]  # of the validation split
 
@@ -101,17 +105,22 @@ class Built:
 
 
 def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundle:
-    """The bundle in `folder`. ParityError, and nothing written, where a precision that was asked for does not pass."""
+    """The bundle in `folder`, of every precision that passes; what was asked for and does not is in the manifest's `left_out`.
+
+    ParityError, and nothing written, where FP32 does not pass (the others are judged by it) or nothing that was asked for.
+    """
     check_destination(folder)
     if wishes.uint8 and trained.task.name == "faces":
         raise EdgenasError("a recogniser takes float32 RGB as face software feeds it: leave out --input uint8")
     notes: list[str] = []
-    built = _build_all(trained, wishes, notes)
+    built, left_out = _build_all(trained, wishes)
+    notes += [f"{precision} is left out: {reason}" for precision, reason in left_out.items() if wishes.auto]
     models = {b.precision: b for b in built}
     latencies = measured_latencies({b.precision: b.content for b in built}, wishes.timing)
-    predicted = _predictions(trained, tuple(models), notes)
+    predicted = predicted_latencies(trained.profile, trained.architecture, tuple(models), notes)
     every = {p: tuple(x[p] for x in (latencies, predicted) if p in x) for p in models}
-    chosen = _choose(wishes, models, latencies, predicted, notes)
+    asked = PRECISIONS if wishes.auto else tuple(p for p in wishes.precisions if p in models)
+    chosen = chosen_precision(asked, predicted or latencies, notes) if wishes.auto else asked[0]
     files = {MODEL_FILES[b.precision]: b.content for b in built}
     files[GOLDEN] = golden_file({"inputs": _golden_inputs(trained, wishes), **{b.precision: b.golden for b in built}})
     files[PARITY] = canonical_json(tuple(b.parity for b in built))
@@ -125,7 +134,7 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
         input="uint8" if wishes.uint8 else "float32",
         preprocessing=_preprocessing(trained.task),
         labels=trained.task.classes if trained.task.name == "classification" else (),
-        models={p: Model(_artifact(b), (b.score,), every[p], b.calibration) for p, b in models.items()},
+        models={p: Model(_artifact(b), (b.score,), every[p], b.calibration, b.weight_bits) for p, b in models.items()},
         chosen_precision=chosen,
         profile=trained.profile.name,
         data=trained.data,
@@ -133,6 +142,7 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
         recipe=trained.recipe,
         notes=tuple(notes),
         versions=versions(),
+        left_out=left_out,
     )
     return write_bundle(folder, manifest, files)
 
@@ -159,8 +169,8 @@ def versions() -> dict[str, str]:
 # ---------------------------------------------------------------- building
 
 
-def _build_all(trained: Trained, wishes: Wishes, notes: list[str]) -> list[Built]:
-    """FP32 always, since the others are judged by it, and then what was asked for."""
+def _build_all(trained: Trained, wishes: Wishes) -> tuple[list[Built], dict[Precision, str]]:
+    """FP32 always, since the others are judged by it, and then what was asked for; with the reasons of those that do not pass."""
     profile = trained.profile
     shape = trained.task.preprocessing
     plain = onnx_from_network(
@@ -172,6 +182,8 @@ def _build_all(trained: Trained, wishes: Wishes, notes: list[str]) -> list[Built
         metadata=_metadata(trained),
     )
     built = [_build(trained, wishes, "fp32", plain)]
+    check_recorded(trained, built[0].score)
+    left_out: dict[Precision, str] = {}
     for precision in PRECISIONS[1:]:
         if not wishes.auto and precision not in wishes.precisions:
             continue
@@ -179,24 +191,40 @@ def _build_all(trained: Trained, wishes: Wishes, notes: list[str]) -> list[Built
             one = _build(trained, wishes, precision, plain)
             _check_drop(trained, one, built[0], wishes.max_drop)
         except ParityError as error:
-            if not wishes.auto:
-                raise
-            notes.append(f"{precision} is left out: {error}")
+            left_out[precision] = str(error)
             continue
         built.append(one)
-    return built
+    if not wishes.auto and set(wishes.precisions) <= set(left_out):
+        raise ParityError("; ".join(left_out.values()))
+    return built, left_out
+
+
+def check_recorded(trained: Trained, score: Score) -> None:
+    """EdgenasError where the exported FP32 file scores otherwise than the weights did when they were trained.
+
+    Another device or library rounds otherwise, which may turn images that lie on the edge: 2, or .2 % of them.
+    """
+    if trained.score is None:
+        return
+    allowed = max(RECORDED_SHARE, 100 * RECORDED_IMAGES / score.n)
+    if abs(score.value - trained.score) > allowed + 1e-9:
+        raise EdgenasError(
+            f"these weights give {score.value:.2f} % {score.metric} on validation, {trained.score:.2f} % were recorded when they "
+            "were trained: they, or the data, are not what they were: restore them, or run `edgenas train` again"
+        )
 
 
 def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.ModelProto) -> Built:
-    task, calibration = trained.task, None
+    task, calibration, weight_bits = trained.task, None, None
     model = plain
     if precision == "fp16":
         model = half_from_onnx(plain)
     elif precision == "int8":
         pixels = task.train.images[calibration_indices(len(task.train))]
         images = input_from_pixels(pixels, task.preprocessing)
-        model = int8_from_onnx(plain, images, stored=trained.profile.runtime == "onnxruntime")
-        calibration = CalibrationImages(len(images), "train")
+        stored = trained.profile.runtime == "onnxruntime"
+        model = int8_from_onnx(plain, images, stored=stored, reduce_range=wishes.reduce_range)
+        calibration, weight_bits = CalibrationImages(len(images), "train"), 7 if wishes.reduce_range else 8
     network, preprocessing, shown = trained.network, _preprocessing(task), task.val.images[:LARGEST_BATCH]
     if task.name == "faces":
         model, network, shown = (
@@ -210,7 +238,7 @@ def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.M
     cases = parity_cases(preprocessing, shown, uint8=wishes.uint8)
     parity = check_parity(network, model, precision, cases, preprocessing)
     score, golden, outputs = _score(trained, wishes, model)
-    return Built(precision, model, parity, score, calibration, golden, outputs)
+    return Built(precision, model, parity, score, calibration, weight_bits, golden, outputs)
 
 
 def _preprocessing(task: Task) -> Preprocessing:
@@ -295,45 +323,3 @@ def _artifact(built: Built) -> Artifact:
         outputs={},
     )
     return artifact_from_onnx(built.model, blank)
-
-
-# ---------------------------------------------------------------- choosing
-
-
-def measured_latencies(models: dict[Precision, bytes], timing: Timing) -> dict[Precision, Latency]:
-    """Batch-1 latency of every file on this machine, one thread, taken in turns."""
-    measurements = measure(list(models.values()), Load(""), timing, HOST_CPU)
-    return {
-        precision: latency_from_measurement(msgspec.structs.replace(measurement, precision=precision))
-        for precision, measurement in zip(models, measurements, strict=True)
-    }
-
-
-def _predictions(trained: Trained, precisions: tuple[Precision, ...], notes: list[str]) -> dict[Precision, Latency]:
-    """What the target's profile expects of each precision; nothing for this machine, which is measured."""
-    if trained.profile.name == HOST_CPU:
-        return {}
-    found: dict[Precision, Latency] = {}
-    for precision in precisions:
-        if precision not in trained.profile.precisions:
-            notes.append(f"{trained.profile.name} has no {precision}")
-            continue
-        found[precision] = latency_from_workload(trained.profile, trained.architecture, precision)
-    return found
-
-
-def _choose(
-    wishes: Wishes,
-    models: dict[Precision, Built],
-    measured: dict[Precision, Latency],
-    predicted: dict[Precision, Latency],
-    notes: list[str],
-) -> Precision:
-    """The first precision asked for; with `auto` the fastest, by the target's prediction or else by measurement here."""
-    if not wishes.auto:
-        return wishes.precisions[0]
-    evidence = predicted or measured
-    choice = min((p for p in PRECISIONS if p in models and p in evidence), key=lambda p: evidence[p].ms)
-    latency = evidence[choice]
-    notes.append(f"{choice} was chosen: {latency.ms:.4g} ms on {latency.profile}, {latency.origin}")
-    return choice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -22,10 +23,22 @@ def save_weights(network: nn.Module, path: Path) -> None:
     part.replace(path)
 
 
-def load_weights(architecture: Architecture, path: Path) -> nn.Module:
-    """The network of `architecture` with the weights in `path`, in evaluation mode."""
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of a file of weights."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_weights(architecture: Architecture, path: Path, sha256: str = "") -> nn.Module:
+    """The network of `architecture` with the weights in `path`, in evaluation mode; EdgenasError where these are others.
+
+    `sha256`: of the file as it was saved; "" where that was not kept.
+    """
     network = network_from_architecture(architecture)
     try:
+        if sha256 and weights_sha256(path) != sha256:
+            raise EdgenasError(
+                f"{path} is not the file that was trained (its SHA-256 differs): restore it, or run `edgenas train` again"
+            )
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

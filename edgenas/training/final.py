@@ -14,7 +14,7 @@ from torch import nn
 
 from edgenas.errors import TrainingError
 from edgenas.identity import digest
-from edgenas.networks.weights import load_weights, save_weights
+from edgenas.networks.weights import load_weights, save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
@@ -35,7 +35,7 @@ class Job:
     recipe: Recipe
     seed: int
     weights: Path  # to write
-    start: tuple[Architecture, Path] | None = None  # weights to go on from
+    start: tuple[Architecture, Path, str] | None = None  # weights to go on from, with their SHA-256
 
     @property
     def key(self) -> str:
@@ -177,6 +177,7 @@ def _tested(job: Job, network: nn.Module, best: Best, device: torch.device, star
         seconds=time.perf_counter() - started,
         mirrored=mirrored,
         report=task.report(outputs, labels),
+        weights_sha256=weights_sha256(job.weights),
     )
 
 

@@ -1,8 +1,13 @@
+import contextlib
+import dataclasses
+import re
+
 import msgspec
 import pytest
 
-from edgenas.errors import BundleError, ParityError
-from edgenas.export.release import Wishes, bundle_from_trained
+from edgenas.bundle import Score
+from edgenas.errors import BundleError, EdgenasError, ParityError
+from edgenas.export.release import Wishes, bundle_from_trained, check_recorded
 from edgenas.hardware.measure import SEARCH
 from tests.digits_bundle import digits_bundle, trained
 
@@ -30,10 +35,29 @@ def test_auto_chooses_by_the_target_and_says_why(tmp_path):
     assert any("datasheet" in note and fastest in note for note in manifest.notes)
 
 
-def test_a_precision_that_loses_too_much_is_refused_and_nothing_is_left(tmp_path):
+def test_a_precision_that_loses_too_much_is_left_out_with_the_reason(tmp_path):
+    wishes = Wishes(("fp16", "fp32"), max_drop=-1, timing=SEARCH)
+    manifest = bundle_from_trained(tmp_path / "out", trained(), wishes).manifest
+    assert set(manifest.models) == {"fp32"}
+    assert manifest.chosen_precision == "fp32"
+    assert re.match(r"fp16 loses 0\.00 points .*--max-drop is -1", manifest.left_out["fp16"])
+
+
+def test_where_it_is_all_that_was_asked_for_nothing_is_written(tmp_path):
     with pytest.raises(ParityError, match=r"fp16 loses 0\.00 points .*--max-drop is -1"):
-        bundle_from_trained(tmp_path / "out", trained(), Wishes(("fp32", "fp16"), max_drop=-1, timing=SEARCH))
+        bundle_from_trained(tmp_path / "out", trained(), Wishes(("fp16",), max_drop=-1, timing=SEARCH))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("n", "images", "taken"),
+    [(143, 2, True), (143, -2, True), (143, 3, False), (143, -3, False), (10_000, 20, True), (10_000, 21, False)],
+)
+def test_the_recorded_score_may_differ_by_two_images_or_two_of_a_thousand(n, images, taken):
+    """As another device's rounding may turn them; more are another network, or other data."""
+    score = Score("accuracy", 90.0 + 100 * images / n, "validation", n, "onnxruntime")
+    with contextlib.nullcontext() if taken else pytest.raises(EdgenasError, match=r"90\.00 % were recorded"):
+        check_recorded(dataclasses.replace(trained(), score=90.0), score)
 
 
 @pytest.mark.slow

@@ -1,0 +1,43 @@
+"""`edgenas bench` says which INT8 arithmetic it timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgenas.architectures.chain import chain
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.cli.main import app
+from edgenas.records import Classes
+from edgenas.runtimes.graph import onnx_from_workload
+from edgenas.runtimes.int8 import MEANING, exact_arithmetic
+from tests.runtimes.quantised import case
+
+
+def bench(file: Path, content: bytes, *options: str) -> str:
+    file.write_bytes(content)
+    result = CliRunner().invoke(app, ["bench", str(file), *options])
+    assert result.exit_code == 0, result.exception
+    return result.stdout
+
+
+@pytest.mark.parametrize("largest", [64, 127])
+def test_the_document_names_the_arithmetic(tmp_path: Path, largest: int) -> None:
+    found = msgspec.json.decode(bench(tmp_path / "int8.onnx", case(np.int8, "Conv", largest)[0], "--json"))
+    assert found["int8"] == found["settings"]["int8"] == exact_arithmetic(largest)
+
+
+def test_a_float_file_has_none(tmp_path: Path) -> None:
+    workload = workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8))
+    content = onnx_from_workload(workload, None).SerializeToString()
+    assert msgspec.json.decode(bench(tmp_path / "float.onnx", content, "--json"))["int8"] is None
+
+
+@pytest.mark.slow
+def test_the_line_says_it_in_words(tmp_path: Path) -> None:
+    text = bench(tmp_path / "int8.onnx", case(np.int8, "Conv")[0])
+    assert f"INT8 sums are {MEANING[exact_arithmetic(127)]}" in text

@@ -1,0 +1,171 @@
+"""`edgenas export`, from a study to a bundle, through the command line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import Result
+from torch import nn
+from typer.testing import CliRunner
+
+from edgenas.bundle import read_bundle
+from edgenas.cli.main import app
+from edgenas.errors import EdgenasError, ParityError
+from edgenas.networks.weights import load_weights, save_weights
+from tests.trained_digits import trained_digits
+from tests.trained_study import WEIGHTS, trained_study
+
+
+def run(study: Path, out: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["export", str(study), "--out", str(out), *arguments])
+
+
+def document(result: Result) -> dict[str, Any]:
+    return dict(msgspec.json.decode(result.stdout))
+
+
+def refused(result: Result, kind: type[EdgenasError], *words: str) -> str:
+    """The one line of a refusal."""
+    assert isinstance(result.exception, kind), result.exception
+    message = str(result.exception)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+    return message
+
+
+def hard_for_int8(network: nn.Module) -> None:
+    """The same function with one channel a thousand times as large: a scale per tensor leaves nothing to the others."""
+    norm, after = network.layers[1].norm, network.layers[2].depthwise  # type: ignore[index, union-attr]
+    norm.weight[0] *= 1000
+    norm.bias[0] *= 1000
+    after.weight[0] /= 1000
+
+
+def hopeless(network: nn.Module) -> None:
+    """Finite weights of which the products are not."""
+    network.layers[1].norm.weight *= 1e38  # type: ignore[index, union-attr]
+    network.layers[2].depthwise.weight *= 1e38  # type: ignore[index, union-attr]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_study(tmp_path_factory.mktemp("good") / "study")
+
+
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_study(tmp_path_factory.mktemp("hard") / "study", change=hard_for_int8)
+
+
+def test_all_precisions_that_pass_are_written_and_the_exit_is_0(good: Path, tmp_path: Path) -> None:
+    result = run(good, tmp_path / "out", "--precision", "fp32,fp16,int8", "--max-drop", "5", "--json")
+    assert result.exit_code == 0, result.exception
+    found = document(result)
+    assert set(found["files"]) == {"fp32", "fp16", "int8"}
+    assert found["failed"] == {}
+    assert [found["files"][p]["weight_bits"] for p in ("fp32", "fp16", "int8")] == [None, None, 8]
+
+
+def test_a_precision_that_fails_is_named_and_the_others_are_written(hard: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(hard, out, "--precision", "int8,fp16,fp32", "--max-drop", "100", "--json")
+    assert result.exit_code == 1
+    found = document(result)
+    assert set(found["files"]) == {"fp32", "fp16"}
+    assert found["chosen_precision"] == "fp16"  # the first that was asked for and passed
+    assert set(found["failed"]) == {"int8"}
+    assert "int8 export differs from the network on images: cosine" in found["failed"]["int8"]
+    assert "first diverging: layer layers.2.depthwise" in found["failed"]["int8"]
+    assert "error: int8 is not in the bundle: int8 export differs" in result.stderr
+    assert f"{out} holds fp16, fp32" in result.stderr
+    bundle = read_bundle(out)
+    assert set(bundle.manifest.models) == {"fp32", "fp16"}
+    assert bundle.manifest.left_out == found["failed"]
+
+
+@pytest.mark.slow
+def test_without_json_the_table_is_printed_beside_the_error(hard: Path, tmp_path: Path) -> None:
+    result = run(hard, tmp_path / "out", "--precision", "fp32,int8")
+    assert result.exit_code == 1
+    assert "model.onnx" in result.stdout
+    assert "error: int8 is not in the bundle" in result.stderr
+
+
+@pytest.mark.slow
+def test_what_auto_leaves_out_is_no_failure(hard: Path, tmp_path: Path) -> None:
+    result = run(hard, tmp_path / "out", "--precision", "auto", "--max-drop", "100", "--json")
+    assert result.exit_code == 0, result.exception
+    found = document(result)
+    assert found["failed"] == {}
+    assert any(note.startswith("int8 is left out: int8 export differs") for note in found["notes"])
+
+
+def test_where_nothing_that_was_asked_for_passes_nothing_is_written(hard: Path, tmp_path: Path) -> None:
+    refused(run(hard, tmp_path / "out", "--precision", "int8"), ParityError, "int8 export differs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_fp32_fails_nothing_is_written(tmp_path: Path) -> None:
+    study = trained_study(tmp_path / "study", change=hopeless)
+    result = run(study, tmp_path / "out", "--precision", "fp32,fp16,int8")
+    refused(result, ParityError, "fp32 export differs from the network", "NaN or infinity")
+    assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------- 7-bit weights
+
+
+def test_weights_of_7_bits_stay_within_64_and_the_manifest_says_so(good: Path, tmp_path: Path) -> None:
+    import onnx
+
+    from edgenas.runtimes.int8 import largest_weight
+
+    result = run(good, tmp_path / "out", "--precision", "int8", "--max-drop", "5", "--reduce-range")
+    assert result.exit_code == 0, result.exception
+    bundle = read_bundle(tmp_path / "out")
+    assert largest_weight(onnx.load_model(bundle.path("int8"))) == 64
+    assert bundle.manifest.models["int8"].weight_bits == 7
+
+
+def test_7_bits_without_int8_are_refused(good: Path, tmp_path: Path) -> None:
+    result = run(good, tmp_path / "out", "--precision", "fp32,fp16", "--reduce-range")
+    refused(result, EdgenasError, "--reduce-range is about int8", "fp32,fp16")
+
+
+# ---------------------------------------------------------------- the weights that were trained
+
+
+def shuffled(study: Path) -> None:
+    """The same numbers in another order, as a file of the same size and names."""
+    _, architecture, _ = trained_digits()
+    network = load_weights(architecture, study / WEIGHTS)
+    for tensor in network.state_dict().values():
+        tensor.copy_(tensor.flatten().flip(0).reshape(tensor.shape))
+    save_weights(network, study / WEIGHTS)
+
+
+def test_other_weights_than_those_that_were_trained_are_refused(good: Path, tmp_path: Path) -> None:
+    study = shutil.copytree(good, tmp_path / "study")
+    shuffled(study)
+    refused(run(study, tmp_path / "out"), EdgenasError, "SHA-256 differs", WEIGHTS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_without_hashes_is_exported_with_a_line_about_it(tmp_path: Path) -> None:
+    study = trained_study(tmp_path / "study", hashed=False, recorded=-200 / 143)
+    result = run(study, tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.exception
+    assert f"{WEIGHTS} was saved before weights had a SHA-256 in the study" in result.stderr
+
+
+def test_without_hashes_the_score_still_shows_other_weights(tmp_path: Path) -> None:
+    study = trained_study(tmp_path / "study", hashed=False)
+    shuffled(study)
+    refused(
+        run(study, tmp_path / "out"), EdgenasError, "% accuracy on validation", "were recorded when they were trained"
+    )
+    assert not (tmp_path / "out").exists()
