@@ -25,12 +25,13 @@ def bench(file: Path, content: bytes, *options: str) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("largest", [64, 127])
+@pytest.mark.parametrize("largest", [pytest.param(64, marks=pytest.mark.slow), 127])
 def test_the_document_names_the_arithmetic(tmp_path: Path, largest: int) -> None:
     found = msgspec.json.decode(bench(tmp_path / "int8.onnx", case(np.int8, "Conv", largest)[0], "--json"))
     assert found["int8"] == found["settings"]["int8"] == exact_arithmetic(largest)
 
 
+@pytest.mark.slow
 def test_a_float_file_has_none(tmp_path: Path) -> None:
     workload = workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8))
     content = onnx_from_workload(workload, None).SerializeToString()
