@@ -24,7 +24,7 @@ from edgenas.hardware.kernels import datasheet_prices, tiles_of
 from edgenas.hardware.plausible import doubts
 from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, predict, row_from_onnx, row_from_text, space_of
 from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name, profiles_folder
-from edgenas.records import Architecture, Calibration, HardwareProfile, Record, Workload
+from edgenas.records import Architecture, Calibration, Confidence, HardwareProfile, Record, Workload
 from edgenas.store import read_json
 
 MIN_SAMPLES = 3
@@ -191,7 +191,6 @@ def calibrate(
     chosen, held_out = [rows[i] for i in sorted(order[:count])], [rows[i] for i in sorted(order[count:])]
     models = fit(profile, chosen, seed, others)
     card = report_card(profile, models, held_out)
-    trusted = len(held_out) >= MIN_HELD_OUT and (card["spearman"] or 0.0) >= MIN_SPEARMAN
     calibration = Calibration(
         model=", ".join((*models.cells, *models.blocks)) or "kernels",
         parameters=msgspec.to_builtins(models),
@@ -201,9 +200,13 @@ def calibrate(
         date=datetime.date.today().isoformat(),
         **card,
     )
-    return msgspec.structs.replace(
-        profile, calibration=calibration, confidence="measured" if trusted else "estimate", error_band=None
-    )
+    confidence = confidence_of(len(held_out), card["spearman"])
+    return msgspec.structs.replace(profile, calibration=calibration, confidence=confidence, error_band=None)
+
+
+def confidence_of(held_out: int, spearman: float | None) -> Confidence:
+    """What a fit may be called: `measured` where it ranked enough networks that it never saw well enough."""
+    return "measured" if held_out >= MIN_HELD_OUT and (spearman or 0.0) >= MIN_SPEARMAN else "estimate"
 
 
 def _refuse_other_precisions(profile: HardwareProfile, rows: Sequence[Row]) -> None:

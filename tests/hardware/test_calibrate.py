@@ -11,7 +11,7 @@ import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.errors import EdgenasError
-from edgenas.hardware.calibrate import calibrate, fit, known_devices, profile_to_calibrate, rows_from_csv
+from edgenas.hardware.calibrate import calibrate, confidence_of, fit, known_devices, profile_to_calibrate, rows_from_csv
 from edgenas.hardware.predictor import Row, latencies, latency_from_workload, row_from_text
 from edgenas.hardware.profile import profile_from_name, write_profile
 from edgenas.records import Classes
@@ -83,6 +83,16 @@ def test_a_hundred_networks_predict_the_jetson_nano_and_the_profile_reads_back(t
     write_profile(profile, tmp_path / "nano.toml")
     again = profile_from_name(str(tmp_path / "nano.toml"))
     assert [x.ms for x in latencies(again, rows[:20])] == [x.ms for x in latencies(profile, rows[:20])]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "spearman", "confidence"),
+    [(8, 0.9, "measured"), (7, 0.99, "estimate"), (80, 0.899, "estimate"), (8, None, "estimate")],
+)
+def test_a_fit_is_called_measured_from_eight_unseen_networks_ranked_at_nine_tenths(
+    held_out: int, spearman: float | None, confidence: str
+) -> None:
+    assert confidence_of(held_out, spearman) == confidence
 
 
 def test_the_same_seed_gives_the_same_profile_and_another_seed_another() -> None:

@@ -37,6 +37,16 @@ def write_idx_set(raw: Path, train: str, test: str, classes: int, zipped: bool =
     return first
 
 
+def test_mean_and_deviation_are_those_of_the_training_images_alone(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    write_idx_set(raw, "train", "t10k", 10)
+    (raw / "t10k-images-idx3-ubyte").write_bytes(idx(np.full((10, 28, 28), 255, np.uint8)))  # white: not to be seen
+    task = load_task(TaskSettings("mnist", data_dir=str(tmp_path)))
+    pixels = task.train.images[:, 2:-2, 2:-2] / 255  # without the black frame
+    assert task.preprocessing.mean == pytest.approx((pixels.mean(),), abs=1e-6)
+    assert task.preprocessing.std == pytest.approx((pixels.std(),), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "folder", "train", "test", "classes"),
     [
