@@ -517,6 +517,7 @@ class FinalTraining(Record, frozen=True):
     runs: tuple[FinalRun, ...]
     seconds: float
     data_dir: str | None = None
+    images: dict[str, int] = {}  # of each split: train, val, test
 
 
 class Study(Record, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -17,7 +19,7 @@ from edgenas.methods import Method
 from edgenas.methods.ladder import Training
 from edgenas.methods.nse import NseRules, Start, first_plan, nse, rounds_of
 from edgenas.records import Head, Recipe, Record
-from edgenas.report.front import objective_of
+from edgenas.report.scores import objective_of
 from edgenas.store import Store
 
 if TYPE_CHECKING:
@@ -184,31 +186,40 @@ def start_from(name: str, space: MultiBranchSpace) -> Start:
 
 
 def evolution_within_budget(
-    settings: SearchSettings, decided: dict[str, Any], cost: CostModel, seconds: float, workers: int | None
+    settings: SearchSettings,
+    decided: dict[str, Any],
+    cost: CostModel,
+    left: Callable[[], float],
+    workers: int | None,
 ) -> dict[str, Any]:
-    """The same decisions with the rounds, epochs and images that fit `seconds` on this machine."""
+    """The same decisions with the rounds, epochs and images that fit the seconds that are `left` on this machine."""
     from edgenas.tasks import load_task
     from edgenas.training.evolution_budget import fit_evolution, measure_speeds
     from edgenas.training.executors import local_devices
-    from edgenas.training.recipes import recipe_from_name
+    from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
     space, rules, supernet = decided["space"], decided["rules"], decided["supernet"]
     task, device = load_task(decided["task"]), decided["device"]
     plan = first_plan(space, rules, cost, cost.limits, settings.seed, decided["start"])
     speeds = measure_speeds(plan, task, supernet, decided["training"].recipe, device)
+
+    def steps(images: int) -> int:
+        return steps_an_epoch(recipe_from_name(settings.recipe, task, device, images=images), images)
+
     budget = fit_evolution(
-        seconds,
+        left(),
         speeds,
         rounds_of(space, rules),
         rules.networks + rules.cheap_networks,
         rules.finals + rules.control,
         task,
         supernet,
+        functools.cache(steps),
         workers or len(local_devices(device)),
     )
     say(
         f"budget {settings.budget:g} min: {budget.search_images or len(task.train)} images, {budget.rounds} rounds of "
-        f"{budget.supernet_epochs} epochs, {budget.final_epochs} epochs for each final network, about "
+        f"{budget.supernet_epochs} epochs, {budget.final_epochs} epochs for each of {budget.finals} final networks, about "
         f"{budget.predicted_seconds:.0f} s (supernet {budget.images_per_second['supernet']:.0f} images/s)"
     )
     wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
@@ -219,10 +230,16 @@ def evolution_within_budget(
         **decided,
         "task": wanted,
         "training": msgspec.structs.replace(decided["training"], recipe=recipe),
-        "rules": msgspec.structs.replace(rules, rounds=budget.rounds),
+        "rules": msgspec.structs.replace(rules, rounds=budget.rounds, **_shared(rules, budget.finals)),
         "supernet": msgspec.structs.replace(supernet, recipe=of_supernet),
         "budget": budget,
     }
+
+
+def _shared(rules: NseRules, networks: int) -> dict[str, int]:
+    """So many networks trained from scratch, the control's share as it was."""
+    control = networks * rules.control // max(1, rules.finals + rules.control)
+    return {"finals": networks - control, "control": control}
 
 
 def evolution_method(store: Store, task: Task, training: Training, cost: CostModel) -> Method:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgenas.binomial import wilson
 from edgenas.cli.output import emit, say, table
+from edgenas.report.scores import interval_words
 
 if TYPE_CHECKING:
-    from edgenas.bundle import Bundle
+    from edgenas.bundle import Bundle, Score
     from edgenas.export.release import Trained, Wishes
     from edgenas.records import FinalTraining
     from edgenas.store import Store
@@ -160,7 +162,7 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
             "weight_bits": model.weight_bits,
             "size_mb": model.artifact.size_mb,
             "opset": model.artifact.opset,
-            "scores": msgspec.to_builtins(model.scores),
+            "scores": [score_document(score) for score in model.scores],
             "latencies": msgspec.to_builtins(model.latencies),
         }
         for precision, model in manifest.models.items()
@@ -172,6 +174,20 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
         "chosen_precision": manifest.chosen_precision,
         "notes": list(manifest.notes),
     }
+
+
+def score_words(score: Score) -> str:
+    """97.20 (95.9 to 98.1)."""
+    interval = interval_words(wilson(score.value, score.n)) if score.metric == "accuracy" else ""
+    return f"{score.value:.2f}{interval}"
+
+
+def score_document(score: Score) -> dict[str, Any]:
+    """A score as the manifest has it; an accuracy with its 95 % interval over its n images."""
+    import msgspec
+
+    document: dict[str, Any] = msgspec.to_builtins(score)
+    return document | ({"interval": wilson(score.value, score.n)} if score.metric == "accuracy" else {})
 
 
 def text_of(bundle: Bundle) -> str:
@@ -198,7 +214,7 @@ def text_of(bundle: Bundle) -> str:
                 precision,
                 model.artifact.path,
                 f"{model.artifact.size_mb:.3f}",
-                f"{model.scores[0].value:.2f}",
+                score_words(model.scores[0]),
                 ", ".join(f"{x.ms:.3f} {x.origin} ({x.profile})" for x in model.latencies),
                 f"{parity.max_abs:.2g}",
                 f"{parity.cosine:.6f}",

@@ -9,6 +9,12 @@ import typer
 
 from edgenas.cli.output import emit, table
 from edgenas.report.front import network_words, share_words
+from edgenas.report.scores import interval_words
+
+AT_CHANCE = (
+    "AT CHANCE: no network here is better than chance, nothing was decided: train longer (--budget, --epoch-scale), on more "
+    "images, or with another --recipe"
+)
 
 
 def front(
@@ -37,15 +43,18 @@ def front(
 def front_text(document: dict[str, Any]) -> str:
     """The front as a table, the choice marked with an arrow, the control's front below."""
     chosen = document["chosen"]
-    rows = [_row(item, chosen) for item in document["front"]]
-    if chosen and chosen["trial"] not in {item["trial"] for item in document["front"]}:
-        rows.append(_row(chosen, chosen))
+    best = chosen[f"{_score_of(chosen)}_trial"] if chosen else None
+    rows = [_row(item, chosen=item["trial"] == best) for item in document["front"]]
+    if chosen and best not in {item["trial"] for item in document["front"]}:
+        rows.append(_row(chosen, chosen=True))
     text = table(("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"), rows)
+    if chosen:
+        text += f"\n\n{_chosen_words(chosen)}"
     if "control" in document:
         text += "\n\nrandom members of the same space at the same budget:\n"
         text += table(
             ("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"),
-            [_row(item, None) for item in document["control"]],
+            [_row(item, chosen=False) for item in document["control"]],
         )
     if document.get("hypervolume"):
         text += f"\n\nhypervolume of (error, latency), 1 at most: {share_words(document['hypervolume'])}"
@@ -58,20 +67,40 @@ def front_text(document: dict[str, Any]) -> str:
         )
     counts = f"{document['trials']} trained, {document['infeasible']} infeasible, {document['failed']} failed"
     text += f"\n\n{document['study']}: {counts}"
+    if document["at_chance"]:
+        text += f"\n{AT_CHANCE}"
     if chosen is None:
         text += "\nno choice yet: run the same `edgenas search` again to go on"
     return text
 
 
-def _row(item: dict[str, Any], chosen: dict[str, Any] | None) -> tuple[str, ...]:
-    score = item.get("val_accuracy", item.get("val_tar"))
-    latency = item["latency"]
+def _chosen_words(chosen: dict[str, Any]) -> str:
+    """The choice's best score, and in which trial it reached it where that is not the last one."""
+    name = _score_of(chosen)
+    if chosen[name] is None:
+        return f"-> trial {chosen['trial']}"
+    score = f"{chosen[name]:.2f} %{interval_words(chosen[f'{name}_interval'])}"
+    if chosen[f"{name}_trial"] == chosen["trial"]:
+        return f"-> trial {chosen['trial']}: {score} on validation after {chosen['epochs']} epochs"
     return (
-        "->" if chosen and item["trial"] == chosen["trial"] else "",
+        f"-> trial {chosen['trial']}: its network's best score on validation is {score}, in trial {chosen[f'{name}_trial']} "
+        f"after {chosen[f'{name}_epochs']} epochs"
+    )
+
+
+def _score_of(item: dict[str, Any]) -> str:
+    return "val_accuracy" if "val_accuracy" in item else "val_tar"
+
+
+def _row(item: dict[str, Any], *, chosen: bool) -> tuple[str, ...]:
+    name = _score_of(item)
+    score, latency = item[name], item["latency"]
+    return (
+        "->" if chosen else "",
         str(item["trial"]),
         item["phase"],
         str(item["epochs"]),
-        f"{score:.2f}" if score is not None else "-",
+        f"{score:.2f}{interval_words(item[f'{name}_interval'])}" if score is not None else "-",
         f"{latency['ms']:.3f}" if latency["ms"] is not None else "-",
         latency["origin"] or "-",
         f"{item['params']:,}",

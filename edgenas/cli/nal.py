@@ -98,7 +98,7 @@ def _table(name: str, column: str | None) -> tuple[CellTable, Path | None]:
     if name.endswith(".npz"):
         return table_from_npz(Path(name), column), None
     from edgenas.cli.studies import study_folder
-    from edgenas.report.front import objective_of
+    from edgenas.report.scores import objective_of
     from edgenas.store import Store
 
     folder = study_folder(name)

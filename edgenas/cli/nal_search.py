@@ -16,7 +16,7 @@ from edgenas.methods.ladder import Training
 from edgenas.methods.nal import CellSpace, NalRules, design, nal, network_of, shipped_predictor
 from edgenas.methods.nal_model import LinkPredictor, load_predictor
 from edgenas.records import Study
-from edgenas.report.front import objective_of
+from edgenas.report.scores import objective_of
 
 
 def decide_designs(settings: SearchSettings, rules: NalRules, space: CellSpace) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from edgenas.binomial import Validation
 from edgenas.cli.output import say
 from edgenas.methods import LADDER
 from edgenas.records import ChainArchitecture, Decision, Study, Trial
+from edgenas.report.scores import decision_words, interval_of, interval_words, validation_in
 
 FROM_STORE_S = 0.05  # a trial that came sooner was not trained now: it says nothing about the pace
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -72,6 +74,7 @@ class SearchView:
     ) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self.study, self.objective, self.deadline_s, self.clock = study, objective, deadline_s, clock
+        self.validation = validation_in(study)
         self.started = clock()
         self.pace = Pace(clock)
         self.phase = ""
@@ -96,13 +99,14 @@ class SearchView:
         if isinstance(event, Decision):
             self.pace.decision()
             self.decided += event.verdict != "start"
-            self.console.print(f"        {event.verdict}: {event.reason}".rstrip(": "), markup=False)
+            reason = decision_words(event, self.validation, self.objective)
+            self.console.print(f"        {event.verdict}: {reason}".rstrip(": "), markup=False)
             return
         self.pace.trial()
         if event.candidate.phase != self.phase:
             self.phase, self.decided = event.candidate.phase, 0
         self.last = event
-        self.console.print(trial_line(event, self.objective), markup=False)
+        self.console.print(trial_line(event, self.objective, self.validation), markup=False)
         if event.status == "complete":
             self.trained += 1
             if self.best is None or event.scores[self.objective] > self.best.scores[self.objective]:
@@ -120,7 +124,8 @@ class SearchView:
         words += self._left(elapsed, seconds)
         lines = [self._phases(), " · ".join(words)]
         if self.best is not None:
-            lines.append(f"best {self.best.scores[self.objective]:.2f} % (trial {self.best.number})")
+            interval = interval_words(interval_of(self.best.scores, self.objective, self.validation))
+            lines.append(f"best {self.best.scores[self.objective]:.2f} %{interval} (trial {self.best.number})")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _phases(self) -> str:
@@ -200,11 +205,14 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def trial_line(trial: Trial, objective: str) -> str:
-    """number, phase, network, epochs, score, latencies, seconds."""
+def trial_line(trial: Trial, objective: str, validation: Validation | None = None) -> str:
+    """number, phase, network, epochs, score with its 95 % interval, latencies, seconds."""
     net = trial.candidate.architecture
     words = f"L{net.depth} W{net.width}" if isinstance(net, ChainArchitecture) else net.fingerprint
-    score = f"{trial.scores[objective]:6.2f} %" if trial.status == "complete" else f"{trial.status}: {trial.error}"
+    score = f"{trial.status}: {trial.error}"
+    if trial.status == "complete":
+        interval = interval_words(interval_of(trial.scores, objective, validation))
+        score = f"{trial.scores[objective]:6.2f} %{interval}"
     latencies = ", ".join(f"{latency.ms:.3f} ms {latency.origin}" for latency in trial.cost.latencies.values())
     took = f"{trial.candidate.recipe.epochs} epochs in {trial.seconds:.1f} s" if trial.seconds else "not trained"
     head = f"{trial.number or 0:4d}  {trial.candidate.phase:8s} {words:8s} {trial.cost.params:>9,} p"

@@ -37,6 +37,6 @@ def report(
     document = {
         "report": str(out),
         "size_mb": round(out.stat().st_size / 1e6, 3),
-        "studies": [summary(f.study, str(f.folder), f.trials, f.choice, f.seconds) for f in facts],
+        "studies": [summary(f.study, str(f.folder), f.read, f.choice, f.seconds) for f in facts],
     }
     emit(document, as_json=as_json, text=f"{out} ({document['size_mb']} MB): open it in a browser")

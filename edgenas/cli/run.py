@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgenas.architectures.chain import ChainSpace
+from edgenas.binomial import Validation
+from edgenas.cli.budgets import refuse_double_plan, spent_of, warned, within_budget
 from edgenas.cli.data import say_data
-from edgenas.cli.evolve import decide_evolution, evolution_method, evolution_within_budget
-from edgenas.cli.nal_search import decide_designs, nal_method
+from edgenas.cli.evolve import decide_evolution, evolution_method
+from edgenas.cli.limits import check_limits
+from edgenas.cli.method import ended_early, method_of
+from edgenas.cli.nal_search import decide_designs
 from edgenas.cli.output import say
 from edgenas.cli.progress import SearchView
 from edgenas.cli.settings import (
@@ -30,24 +34,18 @@ from edgenas.cli.studies import begin_session, study_to_write
 from edgenas.cli.study_data import searched_task
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
-from edgenas.hardware.profile import HOST_CPU, profile_from_name, profiles_of, resolved
-from edgenas.methods import Method
-from edgenas.methods.baselines import BaselineRules, Sampler, optuna_search, random_search, with_control
-from edgenas.methods.gnas import GnasRules, gnas
-from edgenas.methods.ladder import Training, refuse_impossible_limit
+from edgenas.hardware.profile import profile_from_name, profiles_of, resolved
+from edgenas.methods.ladder import Training
 from edgenas.methods.nal import CellSpace, NalRules
-from edgenas.methods.nse import refuse_impossible_space
-from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.records import Choice, Decision, HardwareProfile, Limits, Study, Trial
+from edgenas.records import Choice, Decision, HardwareProfile, Study, Trial
 from edgenas.remote.boards import measuring
-from edgenas.report.front import objective_of, summary
+from edgenas.report.front import summary
+from edgenas.report.scores import objective_of, validation_words
 from edgenas.store import Store, refuse_differences
 from edgenas.study import Executor, run
 
 if TYPE_CHECKING:
     from edgenas.tasks import Task
-
-START_SECONDS = 20  # imports, data and worker processes, before and after the throughput trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +63,7 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     """Start, continue or just read a search; returns the document of cli.md."""
     if where.ray is not None and where.workers is not None:
         raise EdgenasError("--workers counts processes here, --ray takes a cluster's slots: give one of them")
+    started = time.monotonic()
     profiles = tuple(profile_from_name(name) for name in settings.target)
     for name, profile in zip(settings.target, profiles, strict=True):
         say(resolved(name, profile))
@@ -74,34 +73,19 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     if study is not None and (document := _finished(folder)) is not None:
         return document
     if study is None:
+        refuse_double_plan(settings)
         decided = decide(settings)
-        _refuse_impossible(settings, profiles, where, decided)
+        check_limits(settings, profiles, bool(where.boards), decided)
+        study_with = functools.partial(study_record, settings, profiles, bool(where.boards))
         if settings.budget is not None:
-            decided = within_budget(settings, profiles, where, decided)
-        study = study_record(settings, profiles, bool(where.boards), decided)
+            boards, workers = bool(where.boards), where.workers
+            decided = within_budget(settings, profiles, boards, workers, decided, study_with, started)
+        study = study_with(decided)
     profiles = profiles_of(study)
     say(f"study {folder}")
     with Store.create(folder, study) as store:
         begin_session(store, "search")
         return _search(store, profiles, where, settings.data_dir)
-
-
-def _all_predicted(profiles: tuple[HardwareProfile, ...], where: Where) -> bool:
-    """Are latencies known without measuring anything?"""
-    return not where.boards and all(profile.name != HOST_CPU for profile in profiles)
-
-
-def _refuse_impossible(
-    settings: SearchSettings, profiles: tuple[HardwareProfile, ...], where: Where, decided: dict[str, Any]
-) -> None:
-    """Raise LimitError before a study exists. Measured latencies are known later, and NAL says itself that it found nothing."""
-    if settings.method == "nal" or not _all_predicted(profiles, where):
-        return
-    cost = CostModel(profiles, settings.precision, settings.limits)
-    if settings.method == "nse":
-        refuse_impossible_space(decided["space"], cost, settings.limits)
-    else:
-        refuse_impossible_limit(decided["space"], cost, settings.limits)
 
 
 def decide(settings: SearchSettings) -> dict[str, Any]:
@@ -125,7 +109,11 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
     task = load_task(wanted)
     say_data(settings.data, task)
     name = preset_of(settings, device == "cuda")
-    say(f"preset {name}, on {device}: {len(task.train)} training and {len(task.val)} validation images")
+    validation = Validation(len(task.val), task.chance)
+    say(
+        f"preset {name}, on {device}: {len(task.train)} training and {len(task.val)} validation images "
+        f"({validation_words(validation, task.metric)})"
+    )
     preset = PRESETS[name]
     shape = task.preprocessing
     space = space_from(settings, preset, task.head, shape.channels, shape.input_size)
@@ -135,52 +123,13 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
         fixed_epochs=preset.baseline.epochs,
         epoch_scale=1.0 if settings.epoch_scale is None else settings.epoch_scale,
     )
+    decided = {"preset": name, "device": device, "task": wanted, "validation": validation, "training": training}
     if settings.method == "nse":
-        evolution = decide_evolution(settings, name, task, device)
-        return {"preset": name, "device": device, "task": wanted, "training": training, **evolution}
+        return decided | decide_evolution(settings, name, task, device)
     rules = rules_from(settings, preset)
     if isinstance(rules, NalRules):
-        designs = decide_designs(settings, rules, CellSpace(task.head, shape.channels, shape.input_size))
-        return {"preset": name, "device": device, "task": wanted, "training": training, **designs}
-    return {"preset": name, "device": device, "task": wanted, "space": space, "training": training, "rules": rules}
-
-
-def within_budget(
-    settings: SearchSettings, profiles: tuple[HardwareProfile, ...], where: Where, decided: dict[str, Any]
-) -> dict[str, Any]:
-    """The same decisions with the epoch scale and the search images (nse: rounds, epochs, images) that fit --budget here."""
-    from edgenas.tasks import load_task
-    from edgenas.training.budget import fit_budget, rehearse
-    from edgenas.training.executors import local_devices
-    from edgenas.training.recipes import recipe_from_name
-
-    assert settings.budget is not None
-    if settings.epoch_scale is not None or settings.search_images is not None:
-        raise EdgenasError("--budget chooses --epoch-scale and --search-images: give those two, or the budget")
-    seconds = 60 * settings.budget - START_SECONDS
-    if settings.method == "nse":
-        known = [profile for profile in profiles if not where.boards and profile.name != HOST_CPU]
-        limits = settings.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
-        cost = CostModel(known, settings.precision, limits)
-        return evolution_within_budget(settings, decided, cost, seconds, where.workers)
-    # What is measured is not known yet: the limits on it are left out of the rehearsal, which then is the longer one.
-    predicted = profiles if _all_predicted(profiles, where) else ()
-    cost = CostModel(predicted, settings.precision, settings.limits)
-    study = study_record(settings, profiles, bool(where.boards), decided)
-    task, device = load_task(decided["task"]), decided["device"]
-    candidates = rehearse(_method(study, decided["training"], cost), cost, objective_of(study))
-    workers = where.workers or len(local_devices(device))
-    budget = fit_budget(seconds, candidates, cost, task, device, workers)
-    images = budget.search_images or len(task.train)
-    say(
-        f"budget {settings.budget:g} min: {images} images, epochs x {budget.epoch_scale:g}, for up to {budget.candidates} "
-        f"candidates in about {budget.predicted_seconds:.0f} s ({budget.images_per_second['slowest']:.0f} to "
-        f"{budget.images_per_second['fastest']:.0f} images/s a worker)"
-    )
-    wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
-    recipe = recipe_from_name(settings.recipe, load_task(wanted), device)
-    training = msgspec.structs.replace(decided["training"], recipe=recipe, epoch_scale=budget.epoch_scale)
-    return {**decided, "task": wanted, "training": training, "budget": budget}
+        return decided | decide_designs(settings, rules, CellSpace(task.head, shape.channels, shape.input_size))
+    return decided | {"space": space, "rules": rules}
 
 
 def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where, data_dir: str | None) -> dict[str, Any]:
@@ -194,11 +143,14 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where, d
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
         nse = study.method == "nse"  # trains its supernets in this process
-        method = evolution_method(store, task, training, cost) if nse else _method(study, training, cost)
+        if nse:
+            method = ended_early(evolution_method(store, task, training, cost), study)
+        else:
+            method = method_of(study, training, cost, spent_of(store, cost))
         executor = stack.enter_context(executor_of(study, task, cost, where))
         budget = decided["asked"]["budget"]
         view = stack.enter_context(SearchView(study, objective_of(study), 60 * budget if budget else None))
-        choice = _follow(run(method, executor, store), store, view)
+        choice = _follow(run(warned(method, task), executor, store), store, view)
     return summary(study, str(store.folder), store.ledger(), choice, store.get("clock", "wall", float) or 0.0)
 
 
@@ -215,28 +167,6 @@ def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, vie
             return choice
         view.show(event)
         store.put("clock", "wall", before + time.monotonic() - started)
-
-
-def _method(study: Study, training: Training, cost: CostModel) -> Method:
-    """The generator of the study's method."""
-    decided = study.settings
-    if study.method == "nal":
-        return nal_method(study, training, cost)
-    space, rules = msgspec.convert(decided["space"], ChainSpace), decided["rules"]
-    objective = objective_of(study)
-    limits, seed, confirm = study.limits, study.seed, decided["asked"]["confirm_seeds"]
-    if study.method == "gnas":
-        method = gnas(space, msgspec.convert(rules, GnasRules), training, cost, limits, objective, confirm)
-    elif study.method == "trgnas":
-        method = trgnas(space, msgspec.convert(rules, TrgnasRules), training, cost, limits, objective, confirm)
-    elif study.method == "random":
-        method = random_search(space, msgspec.convert(rules, BaselineRules), training, cost, limits, objective, seed)
-    else:
-        sampler, rules = msgspec.convert(study.method, Sampler), msgspec.convert(rules, BaselineRules)
-        method = optuna_search(sampler, space, rules, training, cost, limits, objective, seed)
-    if decided["asked"]["control"] == "random":
-        method = with_control(method, space, training, cost, limits, seed)
-    return method
 
 
 def executor_of(study: Study, task: Task, cost: CostModel, where: Where) -> AbstractContextManager[Executor]:

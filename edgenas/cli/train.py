@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import typer
 
+from edgenas.binomial import wilson
 from edgenas.cli.data import say_data
 from edgenas.cli.output import emit, say
 from edgenas.cli.studies import begin_session, study_folder
@@ -25,6 +27,7 @@ from edgenas.records import (
     Recipe,
     Trial,
 )
+from edgenas.report.scores import interval_of, interval_words, with_intervals
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -109,23 +112,25 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
     elif isinstance(task.head, Classes) and task.head != architecture.head:
         raise StudyError(f"{store.study.data} has {task.head.count} classes now, other than in the search: restore it")
     params = workload_from_architecture(architecture).params
-    say(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {len(task.train)} training images")
+    images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
+    say(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {images['train']} training images")
     device = store.study.settings.get("device", "cpu")
     with FinalPool(asked.workers or asked.seeds, device) as pool:
         jobs = jobs_for(store, asked, trial, architecture, task, device, pool)
         say(f"{jobs[0].recipe.epochs} epochs each")
         with RunsView(len(jobs)) as view:
-            runs = final_runs(jobs, pool, store, lambda run: view.show(run_line(run, task.metric)))
+            runs = final_runs(jobs, pool, store, lambda run: view.show(run_line(run, task.metric, images)))
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
     if before is not None and before.runs == runs:
-        return before  # with the seconds that it took
+        return msgspec.structs.replace(before, images=images)  # with the seconds that it took
     final = FinalTraining(
         trial=trial.number or 0,
         architecture=architecture,
         recipe=jobs[0].recipe,
         data=asked.data or store.study.data,
         data_dir=asked.data_dir,
+        images=images,
         metric=task.metric,
         classes=task.classes,
         preprocessing=task.preprocessing,
@@ -220,7 +225,9 @@ def recipe_for(asked: Asked, name: str, task: Task, device: str) -> Recipe:
 
 def epochs_for_budget(store: Store, asked: Asked, job: Job, pool: FinalPool) -> int:
     """Epochs that fit the minutes, from a short throughput trial; remembered, so that an interrupted run goes on with them."""
-    from edgenas.training.final import epochs_within
+    from edgenas.training.budget import least_epochs
+    from edgenas.training.final import epochs_within, seconds_of
+    from edgenas.training.recipes import steps_an_epoch
 
     assert asked.budget is not None
     key = digest(asked.budget, asked.seeds, job.architecture, job.recipe, asked.data)
@@ -231,16 +238,30 @@ def epochs_for_budget(store: Store, asked: Asked, job: Job, pool: FinalPool) -> 
     left = 60 * asked.budget - (time.monotonic() - asked.started)
     waves = -(-asked.seeds // pool.size)
     epochs = epochs_within(0.95 * left, job, per_image, waves)
+    steps = steps_an_epoch(job.recipe, len(job.task.train))
+    least = 1 if asked.from_trained else least_epochs(steps)  # trained weights need not learn everything anew
+    if epochs < least:
+        more = math.ceil((seconds_of(least, job, per_image, waves) / 0.95 - left) / 6) / 10
+        raise EdgenasError(
+            f"--budget has {max(0.0, left) / 60:.1f} minutes left, and {asked.seeds} seeds of {least} epochs ({least * steps} "
+            f"steps), the least that tells anything, need {more:.1f} more on this machine: allow them, or fewer --seeds"
+        )
     speed = pool.size / per_image
     say(f"{speed:.0f} images/s in {pool.size} processes: {epochs} epochs fit {asked.budget:g} minutes")
     store.put("final-epochs", key, epochs)
     return epochs
 
 
-def run_line(run: FinalRun, metric: str) -> str:
+def run_line(run: FinalRun, metric: str, images: dict[str, int]) -> str:
+    """The scores of one seed with their 95 % intervals, over so many images of each split."""
+
+    def words(scores: dict[str, float], split: str) -> str:
+        interval = wilson(scores[metric], images[split]) if metric == "accuracy" else interval_of(scores, metric, None)
+        return f"{scores[metric]:.2f} %{interval_words(interval)}"
+
     return (
-        f"seed {run.seed}: test {metric} {run.test[metric]:.2f} % (validation {run.val[metric]:.2f} %; "
-        f"best epoch on validation: {run.best_epoch}, test {run.best_test[metric]:.2f} %), {run.seconds:.0f} s"
+        f"seed {run.seed}: test {metric} {words(run.test, 'test')}, validation {words(run.val, 'val')}; "
+        f"best epoch on validation: {run.best_epoch}, test {words(run.best_test, 'test')}; {run.seconds:.0f} s"
     )
 
 
@@ -248,7 +269,7 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
     """As cli.md has it."""
     metric = final.metric
     each = [run.test[metric] for run in final.runs]
-    shared = {
+    shared: dict[str, Any] = {
         "study": str(folder),
         "trial": final.trial,
         "params": final.params,
@@ -269,7 +290,8 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
         shared[f"test_{metric}_mirrored"] = spread(mirrored)
     if metric != "accuracy":
         shared["test"] = final.runs[0].report
-    return shared
+    shared["best_epoch"] = with_intervals(shared["best_epoch"], final.images)
+    return with_intervals(shared, final.images)
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -281,7 +303,11 @@ def text(folder: Path, final: FinalTraining) -> str:
     """For people."""
     result = document(folder, final)
     test = result[f"test_{final.metric}"]
+    interval = result.get(f"test_{final.metric}_interval")
+    known = (
+        "" if interval is None else f"; 95 % interval over {final.images['test']} test images{interval_words(interval)}"
+    )
     return (
         f"{folder}: trial {final.trial}, {final.params} parameters, {final.recipe.epochs} epochs\n"
-        f"test {final.metric} {test['mean']:.2f} +- {test['std']:.2f} % over {len(final.runs)} seeds (last epoch)"
+        f"test {final.metric} {test['mean']:.2f} +- {test['std']:.2f} % over {len(final.runs)} seeds (last epoch){known}"
     )

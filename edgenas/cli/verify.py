@@ -69,7 +69,8 @@ def verify(
 def _finalists(store: Store, numbers: list[int] | None) -> list[Trial]:
     """The named trials, or the chosen one and the front."""
     from edgenas.methods import CONTROL
-    from edgenas.report.front import front, objective_of
+    from edgenas.report.front import front
+    from edgenas.report.scores import objective_of
 
     trials = [trial for trial in store.ledger() if trial.status == "complete" and trial.candidate.phase != CONTROL]
     if not trials:

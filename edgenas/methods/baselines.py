@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from edgenas.architectures.chain import ChainSpace
-from edgenas.errors import LimitError, MissingExtraError, TrainingError
+from edgenas.errors import LimitError, MissingExtraError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
-from edgenas.methods.ladder import Training, expense, with_reference
+from edgenas.methods.ladder import Training, expense, most_accurate, with_reference
 from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Decision, Limits, Record, Trial
 
 if TYPE_CHECKING:
@@ -187,10 +187,7 @@ def _suggested(space: ChainSpace, suggestion: OptunaTrial) -> ChainArchitecture:
 
 
 def _best(trials: list[Trial], objective: str) -> Choice:
-    complete = [trial for trial in trials if trial.status == "complete"]
-    if not complete:
-        raise TrainingError("no candidate could be trained: see the failed trials in the study")
-    best = max(complete, key=lambda trial: (trial.scores[objective], -expense(trial.cost)[0], -trial.cost.params))
+    best = most_accurate(trials, objective)
     verdict = Decision(
         best.candidate.phase, "accept", "the best of all", score=best.scores[objective], key=best.candidate.key
     )

@@ -42,15 +42,18 @@ class Training(Record, frozen=True):
     fixed_epochs: int = 10
     epoch_scale: float = 1.0
     reference_bytes: int = 0
+    least_epochs: int = 1  # what a budget plans is never shorter
 
     def recipe_for(self, scheduled: int, cost: Cost) -> Recipe:
-        """The recipe with this candidate's epochs, at least one."""
+        """The recipe with this candidate's epochs, at least `least_epochs`."""
         epochs = float(scheduled)
         if self.policy == "fixed":
             epochs = self.fixed_epochs
         elif self.policy == "gpu-seconds":
             epochs = self.fixed_epochs * self.reference_bytes / cost.bytes_moved
-        return msgspec.structs.replace(self.recipe, epochs=max(1, math.floor(epochs * self.epoch_scale + 0.5)))
+        return msgspec.structs.replace(
+            self.recipe, epochs=max(self.least_epochs, math.floor(epochs * self.epoch_scale + 0.5))
+        )
 
 
 def with_reference(training: Training, space: ChainSpace, cost: CostOf) -> Training:
@@ -212,3 +215,11 @@ def chain_of(trial: Trial) -> ChainArchitecture:
 def expense(cost: Cost) -> tuple[float, int]:
     """(latency in ms on the slowest target, parameters): what a tie is decided by."""
     return (max((latency.ms for latency in cost.latencies.values()), default=0.0), cost.params)
+
+
+def most_accurate(trials: Iterable[Trial], objective: str) -> Trial:
+    """The complete trial with the best score; of equals the faster, then the smaller. TrainingError where there is none."""
+    complete = [trial for trial in trials if trial.status == "complete"]
+    if not complete:
+        raise TrainingError("no candidate could be trained: see the failed trials in the study")
+    return max(complete, key=lambda trial: (trial.scores[objective], -expense(trial.cost)[0], -trial.cost.params))

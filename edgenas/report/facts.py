@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from edgenas.architectures.subspace import Round
+from edgenas.binomial import Interval
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name, profiles_of
@@ -27,7 +28,8 @@ from edgenas.records import (
     Study,
     Trial,
 )
-from edgenas.report.front import front, objective_of
+from edgenas.report.front import front
+from edgenas.report.scores import at_chance, best_of_network, interval_of, objective_of, validation_in
 from edgenas.store import Store
 
 
@@ -81,6 +83,11 @@ class Facts:
         return objective_of(self.study)
 
     @property
+    def read(self) -> tuple[Trial, ...]:
+        """Trials that a decision has read, as `edgenas front` counts them."""
+        return tuple(t for t in self.trials if t.number is not None)
+
+    @property
     def complete(self) -> tuple[Trial, ...]:
         """Trained trials that a decision has read, the control apart."""
         return tuple(
@@ -98,8 +105,22 @@ class Facts:
             return self.choice.trial
         return max(self.complete, key=self.score, default=None)
 
+    @property
+    def peak(self) -> Trial | None:
+        """The trial in which the network of `best` scored best: a search may end with a short training of it."""
+        return None if self.best is None else best_of_network(self.best, self.trials, self.objective)
+
+    @property
+    def at_chance(self) -> bool:
+        """Is nothing that was trained better than chance?"""
+        return at_chance(self.read, self.study)
+
     def score(self, trial: Trial) -> float:
         return trial.scores[self.objective]
+
+    def interval(self, trial: Trial) -> Interval | None:
+        """The score's 95 % interval, percent; None where it is not known."""
+        return interval_of(trial.scores, self.objective, validation_in(self.study))
 
     def front(self, profile: str) -> list[Trial]:
         return front(self.complete, self.objective, profile)

@@ -80,9 +80,9 @@ def _front_traces(facts: Facts, profile: str, cost: Callable[[Trial], float], un
     traces.append(
         points("", lowest, "$accent", "circle", 1, mode="lines", line=line, hoverinfo="skip", showlegend=False)
     )
-    if facts.best is not None:
+    if facts.peak is not None:
         name = "chosen" if facts.choice else "best so far"
-        traces.append(points(name, [facts.best], "$ink", "circle-open", 17))
+        traces.append(points(name, [facts.peak], "$ink", "circle-open", 17))
     broken = [t for t in facts.trials if t.status == "infeasible" and profile in t.cost.latencies]
     if broken:
         strip = {

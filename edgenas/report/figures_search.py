@@ -9,6 +9,7 @@ from edgenas.methods import LADDER
 from edgenas.records import Decision
 from edgenas.report.facts import Facts, Noise
 from edgenas.report.figure import Figure, View, level, score_words
+from edgenas.report.scores import decision_words, validation_in
 
 VERDICTS = {  # verdict: (colour, marker)
     "start": ("$accent", "circle"),
@@ -80,7 +81,7 @@ def _decided(facts: Facts, name: str, group: Sequence[Decision], x: list[Any], y
         "x": x,
         "y": y,
         "customdata": [numbers.get(d.key) for d in group],
-        "text": [d.reason for d in group],
+        "text": [decision_words(d, validation_in(facts.study), facts.objective) for d in group],
         "hovertemplate": "trial %{customdata}<br>%{y:.2f}<br>%{text}<extra></extra>",
     }
 
@@ -94,7 +95,7 @@ def micro_figure(facts: Facts, noise: Noise | None) -> Figure | None:
     ]
     if not decided:
         return None
-    labels = [d.reason.rsplit(",", 1)[0].replace(" at layer ", " @ ") for d in decided]
+    labels = [d.reason.split(",", 1)[0].replace(" at layer ", " @ ") for d in decided]
     traces = []
     for verdict in ("accept", "reject"):
         chosen = [i for i, d in enumerate(decided) if d.verdict == verdict]

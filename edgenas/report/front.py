@@ -10,14 +10,10 @@ import msgspec
 from edgenas.methods import CONTROL
 from edgenas.records import Choice, Study, Trial
 from edgenas.report.hypervolume import hypervolumes
+from edgenas.report.scores import at_chance, best_of_network, interval_of, objective_of, validation_in
 
 SERVING_TOLERANCE, SERVING_SLACK = 0.5, 1.1  # points; times the latency of the fastest
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
-
-
-def objective_of(study: Study) -> str:
-    """The score that guided the search."""
-    return "val_tar" if study.task == "faces" else "val_accuracy"
 
 
 def front(trials: Sequence[Trial], objective: str, profile: str) -> list[Trial]:
@@ -69,12 +65,26 @@ def item(trial: Trial, study: Study) -> dict[str, Any]:
         "params": trial.cost.params,
         "macs": trial.cost.macs,
         objective: trial.scores.get(objective),
+        f"{objective}_interval": interval_of(trial.scores, objective, validation_in(study)),
         "latency": {key: first.get(key) for key in ("ms", "origin", "profile")},
         "latencies": latencies,
     }
     if "val_far" in trial.scores:
         described["far"] = trial.scores["val_far"]
     return described
+
+
+def chosen_item(trial: Trial, trials: Sequence[Trial], study: Study) -> dict[str, Any]:
+    """The choice with the best score that its architecture reached, and the trial that reached it: a search may end with a
+    short training of a network that it had trained longer before."""
+    objective = objective_of(study)
+    best = best_of_network(trial, trials, objective)
+    scored = (objective, f"{objective}_interval")
+    return item(trial, study) | {
+        **{key: value for key, value in item(best, study).items() if key in scored},
+        f"{objective}_trial": best.number,
+        f"{objective}_epochs": best.candidate.recipe.epochs,
+    }
 
 
 def summary(
@@ -88,7 +98,8 @@ def summary(
     document: dict[str, Any] = {
         "study": folder,
         "method": study.method,
-        "chosen": item(choice.trial, study) if choice else None,
+        "chosen": chosen_item(choice.trial, trials, study) if choice else None,
+        "at_chance": at_chance(trials, study),
         "macro": choice.macro if choice else {},
         "front": [item(trial, study) for trial in front(searched, objective, study.profiles[0])],
         "fronts": fronts,

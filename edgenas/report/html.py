@@ -18,6 +18,7 @@ from edgenas.report.figures_front import compared_fronts, front_figure, tar_figu
 from edgenas.report.figures_network import network_figure, scatter_figure
 from edgenas.report.figures_search import ladder_figure, micro_figure, rounds_figure, timeline_figure
 from edgenas.report.network import stages_of
+from edgenas.report.scores import validation_in
 
 
 class Figures:
@@ -117,7 +118,9 @@ def _page_data(studies: Sequence[Facts], figures: Figures) -> dict[str, Any]:
         },
         "trials": {
             f"s{index}": {
-                str(trial.number): words.trial_facts(trial) for trial in facts.trials if trial.number is not None
+                str(trial.number): words.trial_facts(trial, validation_in(facts.study))
+                for trial in facts.trials
+                if trial.number is not None
             }
             for index, facts in enumerate(studies, start=1)
         },

@@ -13,6 +13,7 @@ from edgenas.report.facts import Facts
 from edgenas.report.figure import score_words
 from edgenas.report.front import network_words
 from edgenas.report.network import Stage
+from edgenas.report.scores import interval_words, split_words
 from edgenas.report.words import duration
 
 Table = dict[str, Any]
@@ -72,6 +73,7 @@ def side_by_side(studies: Sequence[Facts]) -> Table:
     rows = []
     for facts in studies:
         study, trial = facts.study, facts.best
+        peak = facts.peak
         latency = trial.cost.latencies.get(study.profiles[0]) if trial else None
         rows.append(
             [
@@ -79,7 +81,7 @@ def side_by_side(studies: Sequence[Facts]) -> Table:
                 study.method,
                 study.data,
                 study.profiles[0],
-                f"{facts.score(trial):.2f} %" if trial else "-",
+                f"{facts.score(peak):.2f} %{interval_words(facts.interval(peak))}" if peak else "-",
                 f"{latency.ms:.3f}" if latency else "-",
                 latency.origin if latency else "-",
                 f"{trial.cost.params:,}" if trial else "-",
@@ -133,8 +135,8 @@ def finals_table(facts: Facts) -> Table | None:
             f"{final.params:,}",
             str(final.recipe.epochs),
             str(run.seed),
-            f"{run.test[final.metric]:.2f}",
-            f"{run.val[final.metric]:.2f}",
+            split_words(run.test, final, "test"),
+            split_words(run.val, final, "val"),
             str(run.best_epoch),
             duration(run.seconds),
         ]
@@ -183,7 +185,7 @@ def kernels_table(stages: Sequence[Stage], precision: str) -> Table:
 def _row(facts: Facts, trial: Trial) -> list[str]:
     latencies = [trial.cost.latencies.get(profile) for profile in facts.study.profiles]
     return [
-        f"{trial.number}{' (chosen)' if facts.choice and trial.candidate.key == facts.choice.trial.candidate.key else ''}",
+        f"{trial.number}{' (chosen)' if facts.choice and facts.peak and trial.candidate.key == facts.peak.candidate.key else ''}",
         _score(facts, trial),
         *(f"{latency.ms:.3f} {latency.origin}" if latency else "-" for latency in latencies),
         f"{trial.cost.params:,}",
@@ -195,4 +197,4 @@ def _row(facts: Facts, trial: Trial) -> list[str]:
 
 def _score(facts: Facts, trial: Trial) -> str:
     value = trial.scores.get(facts.objective)
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}{interval_words(facts.interval(trial))}"

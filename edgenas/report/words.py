@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgenas.binomial import Interval, Validation
 from edgenas.hardware.profile import trust
 from edgenas.records import FinalTraining, Latency, Limits, Trial
 from edgenas.report.facts import Compared, Facts
 from edgenas.report.figure import score_words
 from edgenas.report.front import covered, network_words, share_words
 from edgenas.report.network import Stage
+from edgenas.report.scores import chance_words, interval_of, interval_words, split_interval, validation_in
 from edgenas.store import flat
 
 Pairs = list[tuple[str, str]]
@@ -29,6 +31,8 @@ def headline(facts: Facts) -> str:
     if trial is None:
         state = f"{len(facts.rounds)} rounds so far" if facts.rounds else "nothing is trained yet"
         return f"{study.method} on {study.data} for {where}: {state}"
+    if facts.at_chance:
+        return f"{study.method} on {study.data} for {where}: at chance"
     if facts.choice is None:
         return f"{study.method} on {study.data} for {where}: {len(facts.complete)} networks so far"
     return f"A network of {trial.cost.params:,} parameters for {where}, found by {study.method} on {study.data}"
@@ -38,13 +42,23 @@ def lede(facts: Facts) -> str:
     """The network in a few words, and what state the study is in."""
     if facts.best is None:
         return ""
-    words = network_words(msgspec.to_builtins(facts.best.candidate.architecture))
+    validation = validation_in(facts.study)
+    chance = f"At chance: {chance_words(validation)}. " if facts.at_chance and validation is not None else ""
+    return chance + _network_words(facts, facts.best)
+
+
+def _network_words(facts: Facts, best: Trial) -> str:
+    words = network_words(msgspec.to_builtins(best.candidate.architecture))
     if facts.choice is None:
         return (
-            f"The best so far is trial {facts.best.number}: {words}. The search is running or was stopped; "
+            f"The best so far is trial {best.number}: {words}. The search is running or was stopped; "
             "the same edgenas search goes on from here."
         )
-    return " ".join([f"Trial {facts.best.number}: {words}.", *map(final_words, facts.finals)])
+    peak = facts.peak
+    longer = ""
+    if peak is not None and peak.number != best.number:
+        longer = f" The same network scored best in trial {peak.number}, after {peak.candidate.recipe.epochs} epochs."
+    return " ".join([f"Trial {best.number}: {words}.{longer}", *map(final_words, facts.finals)])
 
 
 def final_words(final: FinalTraining) -> str:
@@ -52,8 +66,15 @@ def final_words(final: FinalTraining) -> str:
     name, scores = _tested(final)
     spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
     seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
-    reached = f"{statistics.fmean(scores):.2f}{spread} % {name}"
+    reached = f"{statistics.fmean(scores):.2f}{spread} % {name}{interval_words(test_interval(final))}"
     return f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial} reaches {reached} ({seeds})."
+
+
+def test_interval(final: FinalTraining) -> Interval | None:
+    """Of the mean test accuracy, over the test images; None where their number is not known, and for TAR."""
+    if final.metric != "accuracy":
+        return None
+    return split_interval({final.metric: statistics.fmean(_tested(final)[1])}, final, "test")
 
 
 def _tested(final: FinalTraining) -> tuple[str, list[float]]:
@@ -67,11 +88,15 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     trial = facts.best
     if trial is None:
         return []
-    name, score = f"{score_words(facts).split(',')[0]} after {trial.candidate.recipe.epochs} epochs", facts.score(trial)
+    peak = facts.peak or trial
+    name, score = f"{score_words(facts).split(',')[0]} after {peak.candidate.recipe.epochs} epochs", facts.score(peak)
+    interval = facts.interval(peak)
     for final in facts.finals:  # what the network is worth, once it is known
         if final.trial == trial.number and final.data == facts.study.data:
             tested, scores = _tested(final)
             name, score = f"{tested}, {final.recipe.epochs} epochs", statistics.fmean(scores)
+            interval = test_interval(final)
+    name += "" if interval is None else f", 95 % interval {interval[0]:.1f} to {interval[1]:.1f}"
     figures = [{"name": name, "value": f"{score:.2f}", "unit": "%", "origin": ""}]
     figures += [
         {"name": latency.profile, "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
@@ -115,7 +140,8 @@ def found(facts: Facts) -> Pairs:
         pairs.append(("macro network", ", ".join(f"{name} {value}" for name, value in facts.choice.macro.items())))
     if facts.control:
         best = max(facts.control, key=facts.score)
-        pairs.append(("random control", f"best of {len(facts.control)} at equal budget: {facts.score(best):.2f} %"))
+        reached = f"{facts.score(best):.2f} %{interval_words(facts.interval(best))}"
+        pairs.append(("random control", f"best of {len(facts.control)} at equal budget: {reached}"))
         groups = {"search": facts.complete, "control": facts.control}
         shares = covered(groups, facts.objective, facts.study.profiles[0])
         if shares:
@@ -204,9 +230,11 @@ def _versions(facts: Facts) -> str:
 
 def _score_origin(facts: Facts) -> str:
     data = "people" if facts.study.task == "faces" else "images"
+    validation = validation_in(facts.study)
+    many = "" if validation is None else f"{validation.images} "
     return (
-        f"on validation {data} that no candidate was trained on; last epoch, short trainings of the search. "
-        "The test set is not touched by a search."
+        f"on {many}validation {data} that no candidate was trained on; last epoch, short trainings of the search; 95 % "
+        "intervals. The test set is not touched by a search."
     )
 
 
@@ -216,14 +244,15 @@ def settings(facts: Facts) -> Pairs:
     return [(name, msgspec.json.encode(value).decode()) for name, value in flat(rest).items()]
 
 
-def trial_facts(trial: Trial) -> Pairs:
+def trial_facts(trial: Trial, validation: Validation | None) -> Pairs:
     """One trial, for the panel beside the front."""
     words = network_words(msgspec.to_builtins(trial.candidate.architecture))
     pairs = [("trial", f"{trial.number}, {trial.candidate.phase} phase, {trial.status}"), ("network", words)]
     if trial.error:
         pairs.append(("reason", trial.error))
     for name, value in trial.scores.items():
-        pairs.append((name.replace("_", " "), f"{value:.4g}"))
+        interval = interval_words(interval_of(trial.scores, name, validation)) if name.startswith("val_") else ""
+        pairs.append((name.replace("_", " "), f"{value:.4g}{interval}"))
     pairs += [(f"latency, {latency.profile}", milliseconds(latency)) for latency in trial.cost.latencies.values()]
     pairs += [("parameters", f"{trial.cost.params:,}"), ("MACs", f"{trial.cost.macs:,}")]
     pairs += [("size", f"{trial.cost.size_mb:.4g} MB"), ("peak memory", f"{trial.cost.memory_mb:.4g} MB")]

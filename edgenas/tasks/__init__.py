@@ -42,6 +42,10 @@ class Task(Protocol):
         """The score that guides: "accuracy" or "tar" (percent); trials hold it as val_accuracy, val_tar."""
 
     @property
+    def chance(self) -> float:
+        """What `metric` is on the validation split without any learning, percent."""
+
+    @property
     def head(self) -> Head:
         """What the network ends in."""
 

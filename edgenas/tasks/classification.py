@@ -42,6 +42,11 @@ class Classification:
     default_loss = "cross-entropy"
 
     @property
+    def chance(self) -> float:
+        """What always answering the most frequent class scores: 1 / classes where they are balanced."""
+        return 100 * float(np.bincount(self.val.labels).max()) / len(self.val)
+
+    @property
     def head(self) -> Classes:
         return Classes(len(self.classes))
 

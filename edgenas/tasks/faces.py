@@ -55,6 +55,11 @@ class Faces:
     metric = "tar"
     default_loss = "arcface"
 
+    @property
+    def chance(self) -> float:
+        """TAR equals the FAR where embeddings mean nothing."""
+        return 100 * self.far
+
     def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
         return margin_loss(recipe, len(self.classes), width or self.head.dim)
 

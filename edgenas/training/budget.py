@@ -1,12 +1,15 @@
-"""Minutes -> epoch scale and number of search images: a rehearsal of the search, and a short throughput trial of this machine.
+"""Minutes -> epoch scale, number of search images and of candidates: a rehearsal of the search, and a short throughput trial of
+this machine.
 
-The choice is made once and stored with the study: the search itself never looks at a clock, so it stays repeatable.
+A training that is planned here has LEAST_STEPS steps or more: where the minutes do not reach, there are fewer of them, never
+shorter ones. The choice is made once and stored with the study.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,6 +28,9 @@ ACCEPTED = {"depth": 16, "width": 9}
 PARALLEL = 0.5  # what a second core adds: it shares the memory's bandwidth, and a short ladder leaves it idle at times
 GUESSED = 0.25  # what it adds where every accepted change spoils what was trained ahead
 OVERHEAD = 0.3  # seconds per candidate beside its images
+# Source: searches of this project on small tables, in which trainings of fewer optimiser steps ranked networks by noise.
+LEAST_STEPS = 130
+LEAST_CANDIDATES = 4  # fewer are no search
 LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut before that
 # Fresh images tell more than the same ones again: half of the epochs on as many images as fit; more only where all images fit,
 # fewer only where not even LEAST_IMAGES_PER_CLASS fit.
@@ -40,6 +46,11 @@ class Budget(Record, frozen=True):
     predicted_seconds: float
     images_per_second: dict[str, float]  # of one worker: the fastest and the slowest network that was timed
     candidates: int
+    seconds: float = math.inf  # what was left of the minutes when this was chosen
+    least_epochs: int = 1  # of a training
+    least_steps: int = 1  # of the shortest training
+    most_candidates: int | None = None  # the search ends after so many; None: where its method ends
+    rehearsed: int = 0  # candidates of a search that nothing ends early
 
 
 def rehearse(method: Method, cost: Costs, objective: str) -> tuple[Candidate, ...]:
@@ -101,51 +112,117 @@ class Speed:
         return self.constant + self.per_byte * cost.bytes_moved + self.per_mac * cost.macs
 
 
+def least_epochs(steps: int) -> int:
+    """How many epochs of so many steps are LEAST_STEPS."""
+    return -(-LEAST_STEPS // steps)
+
+
+Plan = Callable[[int | None], tuple[Candidate, ...]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long planned trainings take. `steps`: images -> optimiser steps of an epoch over them."""
+
+    speed: Speed
+    cost: Callable[[Architecture], Cost]
+    steps: Callable[[int], int]
+    evaluated: int  # validation images
+    workers: int
+
+    def epochs(self, candidate: Candidate, images: int, scale: float) -> int:
+        return max(least_epochs(self.steps(images)), int(candidate.recipe.epochs * scale + 0.5))
+
+    def seconds(self, candidates: Sequence[Candidate], images: int, scale: float) -> float:
+        """On all workers."""
+        total = 0.0
+        for candidate in candidates:
+            passes = self.epochs(candidate, images, scale) * images + EVALUATION_SHARE * self.evaluated
+            share = GUESSED if candidate.phase in ("ops", "kernels") else PARALLEL
+            alone = OVERHEAD + passes * self.speed.per_image(self.cost(candidate.architecture))
+            total += alone / (1 + share * (self.workers - 1))
+        return total
+
+
 def fit_budget(
-    seconds: float,
-    candidates: tuple[Candidate, ...],
+    left: Callable[[], float],
+    plan: Plan,
+    steps: Callable[[int], int],
     cost: Callable[[Architecture], Cost],
     task: Task,
     device: str,
     workers: int,
 ) -> Budget:
-    """As many images as the rehearsed search can train in `seconds` on this machine at half of its epochs; then more epochs."""
+    """As many images as the rehearsed search can train in the seconds that are `left` at half of its epochs; then more epochs.
+    `plan(n)` rehearses a search that ends after n candidates (None: where it ends by itself)."""
+    candidates = plan(None)
     speed = Speed.measured(candidates, cost, task, device)
-
-    def predicted(images: int, scale: float) -> float:
-        total = 0.0
-        for candidate in candidates:
-            epochs = max(1, int(candidate.recipe.epochs * scale + 0.5))
-            passes = epochs * images + EVALUATION_SHARE * len(task.val)
-            share = GUESSED if candidate.phase in ("ops", "kernels") else PARALLEL
-            total += (OVERHEAD + passes * speed.per_image(cost(candidate.architecture))) / (1 + share * (workers - 1))
-        return total
-
-    images, scale = _fit(seconds, predicted, len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
+    schedule = Schedule(speed, cost, steps, len(task.val), workers)
+    seconds = left()  # asked after what loading and timing took
+    fitted = _fit(seconds, schedule, plan, candidates, len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
+    planned, images, scale = fitted
+    shortest = min(schedule.epochs(candidate, images, scale) for candidate in planned)
     return Budget(
         epoch_scale=scale,
         search_images=None if images == len(task.train) else images,
-        predicted_seconds=predicted(images, scale),
+        predicted_seconds=schedule.seconds(planned, images, scale),
         images_per_second={"fastest": 1 / min(speed.probes), "slowest": 1 / max(speed.probes)},
-        candidates=len(candidates),
+        candidates=len(planned),
+        seconds=seconds,
+        least_epochs=least_epochs(steps(images)),
+        least_steps=shortest * steps(images),
+        most_candidates=None if len(planned) == len(candidates) else len(planned),
+        rehearsed=len(candidates),
     )
 
 
-def _fit(seconds: float, predicted: Callable[[int, float], float], everything: int, least: int) -> tuple[int, float]:
-    """(images, epoch scale)."""
+Fitted = tuple[tuple[Candidate, ...], int, float]  # (candidates, images, epoch scale)
+
+
+def _fit(
+    seconds: float, schedule: Schedule, plan: Plan, candidates: tuple[Candidate, ...], everything: int, least: int
+) -> Fitted:
+    """The whole search with more epochs, or with fewer images; then a shorter search."""
     for scale in LONGER:
-        if predicted(everything, scale) <= seconds:
-            return everything, scale
-    least = min(least, everything)
+        if schedule.seconds(candidates, everything, scale) <= seconds:
+            return candidates, everything, scale
+    sizes = _sizes(everything, min(least, everything))
     for scale in SHORTER:
-        if predicted(least, scale) <= seconds:
-            low, high = least, everything + 1  # the most images at this scale, by halving
-            while high - low > max(1, low // 50):
-                middle = (low + high) // 2
-                low, high = (middle, high) if predicted(middle, scale) <= seconds else (low, middle)
-            return low, scale
-    needed = predicted(least, SHORTER[-1]) / 60
-    raise EdgenasError(
-        f"--budget leaves {seconds / 60:.1f} minutes and the shortest search of this space takes about {needed:.1f} on this "
-        "machine: allow more, or narrow the space (--max-depth, --max-width)"
+        for images in sizes:
+            if schedule.seconds(candidates, images, scale) <= seconds:
+                return candidates, images, scale
+    return _fewer(seconds, schedule, plan, len(candidates), sizes)
+
+
+def _fewer(seconds: float, schedule: Schedule, plan: Plan, candidates: int, sizes: tuple[int, ...]) -> Fitted:
+    """The longest search, of LEAST_CANDIDATES or more, that fits at the smallest scale, by halving; then the most images."""
+    scale = SHORTER[-1]
+
+    def shortest(planned: tuple[Candidate, ...]) -> float:
+        return min(schedule.seconds(planned, images, scale) for images in sizes)
+
+    low, high = min(LEAST_CANDIDATES, candidates), candidates
+    if shortest(plan(low)) > seconds:
+        raise EdgenasError(_too_short(seconds, shortest(plan(low)), low))
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if shortest(plan(middle)) <= seconds else (low, middle)
+    planned = plan(low)
+    return planned, next(n for n in sizes if schedule.seconds(planned, n, scale) <= seconds), scale
+
+
+def _sizes(everything: int, least: int) -> tuple[int, ...]:
+    """Numbers of images, most first, two per cent apart. Costs do not grow steadily with them: batches follow the images."""
+    sizes = [everything]
+    while sizes[-1] > least:
+        sizes.append(max(least, min(sizes[-1] - 1, int(sizes[-1] / 1.02))))
+    return tuple(sizes)
+
+
+def _too_short(seconds: float, needed: float, candidates: int) -> str:
+    more = math.ceil((needed - seconds) / 6) / 10
+    return (
+        f"--budget has {max(0.0, seconds) / 60:.1f} minutes left after loading, and the smallest search of this space "
+        f"({candidates} trainings of {LEAST_STEPS} steps, below which they rank noise) takes about {needed / 60:.1f} on this "
+        f"machine: allow {more:.1f} minutes more, or narrow the space (--max-depth, --max-width, --image-size)"
     )

@@ -6,6 +6,7 @@ The choice is made once and stored with the study: the search itself never looks
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from edgenas.architectures.subspace import RoundPlan
 from edgenas.errors import EdgenasError
 from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
-from edgenas.training.budget import LEAST_IMAGES_PER_CLASS, PARALLEL
+from edgenas.training.budget import LEAST_IMAGES_PER_CLASS, LEAST_STEPS, PARALLEL
 from edgenas.training.evolution import recalibrate
 from edgenas.training.loop import pinned_threads
 from edgenas.training.supernet import draw_path
@@ -24,7 +25,7 @@ from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 ROUNDS_SHARE = 0.65  # of the minutes; the rest is for the final networks and their control
 SAFETY = 0.9
 WARMUP_STEPS, TIMED_STEPS = 2, 8
-LEAST_ROUNDS, MOST_EPOCHS, MOST_FINAL_EPOCHS = 2, 100, 60
+LEAST_ROUNDS, LEAST_FINALS, MOST_EPOCHS, MOST_FINAL_EPOCHS = 2, 2, 100, 60
 
 
 class EvolutionBudget(Record, frozen=True):
@@ -34,6 +35,7 @@ class EvolutionBudget(Record, frozen=True):
     supernet_epochs: int
     search_images: int | None  # None: all
     final_epochs: int
+    finals: int  # networks trained from scratch at the end, the control's with them
     predicted_seconds: float
     images_per_second: dict[str, float]  # of the supernet's training, of its scoring, of one final network
 
@@ -73,9 +75,10 @@ def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Re
 
 def fit_evolution(
     seconds: float, speeds: Speeds, rounds: int, scored: int, finals: int, task: Task, rules: SupernetRules,
-    workers: int,
+    steps: Callable[[int], int], workers: int,
 ) -> EvolutionBudget:  # fmt: skip
-    """The most images at the preset's epochs, then more epochs; fewer rounds where not even a small subsample fits."""
+    """The most images at the preset's epochs, then more epochs; fewer rounds where not even a small subsample fits, and fewer
+    final networks where they would be trained for less than LEAST_STEPS. `steps`: images -> steps of an epoch of those."""
     everything, least = len(task.train), min(len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
     calibration = rules.calibration_batches * rules.recipe.batch_size
 
@@ -90,14 +93,24 @@ def fit_evolution(
         images = next(n for n in range(everything, 0, -max(1, everything // 200)) if round_seconds(n, epochs) <= share)
         while images == everything and epochs < MOST_EPOCHS and round_seconds(images, epochs + 1) <= share:
             epochs += 1
-        per_epoch = finals * (images + EVALUATION_SHARE * len(task.val)) * speeds.final / (1 + PARALLEL * (workers - 1))
-        left = SAFETY * seconds - count * round_seconds(images, epochs)
-        final_epochs = max(1, min(MOST_FINAL_EPOCHS, int(left / per_epoch)))
-        predicted = count * round_seconds(images, epochs) + final_epochs * per_epoch
+        spent = count * round_seconds(images, epochs)
+        alone = (images + EVALUATION_SHARE * len(task.val)) * speeds.final / (1 + PARALLEL * (workers - 1))
+        few, final_epochs = _finals(SAFETY * seconds - spent, alone, finals, -(-LEAST_STEPS // steps(images)))
+        if few < min(LEAST_FINALS, finals):
+            continue
+        predicted = spent + few * final_epochs * alone
         speed = {"supernet": 1 / speeds.training, "scoring": 1 / speeds.scoring, "final": 1 / speeds.final}
-        return EvolutionBudget(count, epochs, None if images == everything else images, final_epochs, predicted, speed)
+        everyone = None if images == everything else images
+        return EvolutionBudget(count, epochs, everyone, final_epochs, few, predicted, speed)
     needed = LEAST_ROUNDS * round_seconds(least, rules.recipe.epochs) / (SAFETY * ROUNDS_SHARE) / 60
     raise EdgenasError(
         f"--budget leaves {seconds / 60:.1f} minutes and the shortest evolution of this space takes about {needed:.1f} on this "
         "machine: allow more, or set fewer channels, networks or supernet_epochs under [rules]"
     )
+
+
+def _finals(seconds: float, per_epoch: float, finals: int, least_epochs: int) -> tuple[int, int]:
+    """(networks, epochs of each) that fit: all of them, or as many as can be trained for `least_epochs`."""
+    few = min(finals, int(seconds / (per_epoch * least_epochs)))
+    epochs = int(seconds / (per_epoch * few)) if few > 0 else 0
+    return few, max(least_epochs, min(MOST_FINAL_EPOCHS, epochs))

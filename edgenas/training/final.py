@@ -135,13 +135,21 @@ def final_runs(
 
 
 def epochs_within(seconds: float, job: Job, per_image: float, waves: int) -> int:
-    """How many epochs fit, validation looks and the test at the end included; at least one."""
+    """How many epochs fit, validation looks and the test at the end included; 0 where not even one does."""
     task = job.task
     ending = per_image * EVALUATION_SHARE * (2 + task.flip) * len(task.test)
     left = seconds / waves - ending
     epoch, look = per_image * len(task.train), per_image * EVALUATION_SHARE * len(task.val)
     epochs = int(left / (epoch + look))
-    return max(1, epochs if epochs <= EPOCH_LOOKS else int((left - EPOCH_LOOKS * look) / epoch))
+    return max(0, epochs if epochs <= EPOCH_LOOKS else int((left - EPOCH_LOOKS * look) / epoch))
+
+
+def seconds_of(epochs: int, job: Job, per_image: float, waves: int) -> float:
+    """What that many epochs take, looks and test included."""
+    task = job.task
+    ending = (2 + task.flip) * len(task.test)
+    looks = min(epochs, EPOCH_LOOKS) * len(task.val)
+    return waves * per_image * (epochs * len(task.train) + EVALUATION_SHARE * (looks + ending))
 
 
 def run_job(job: Job, device: str) -> FinalRun:

@@ -56,22 +56,27 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
-def recipe_from_name(name: str, task: Task, device: str, epochs: int | None = None) -> Recipe:
-    """A named recipe or FILE.toml, made absolute for this task's images and number, and for "cpu" or "cuda"."""
+def recipe_from_name(
+    name: str, task: Task, device: str, epochs: int | None = None, images: int | None = None
+) -> Recipe:
+    """A named recipe or FILE.toml, made absolute for this task's images and their number (or for `images` of them), and for
+    "cpu" or "cuda"."""
     path = FOLDER / f"{name}.toml" if name in recipe_names() else Path(name)
     specific = FOLDER / f"{name}-{task.name}.toml"  # such as fast-faces
     path = specific if name in recipe_names() and specific.is_file() else path
     if not path.is_file():
         raise EdgenasError(f"recipe {name!r} is unknown: {', '.join(recipe_names())}, or a FILE.toml")
-    return recipe_from_file(read_toml(path, RecipeFile), path.stem, task, device, epochs)
+    return recipe_from_file(read_toml(path, RecipeFile), path.stem, task, device, epochs, images)
 
 
-def recipe_from_file(file: RecipeFile, name: str, task: Task, device: str, epochs: int | None = None) -> Recipe:
+def recipe_from_file(
+    file: RecipeFile, name: str, task: Task, device: str, epochs: int | None = None, images: int | None = None
+) -> Recipe:
     """The absolute recipe: pixels instead of shares, one batch size, one learning rate."""
     _check(file, name)
     here = file.cpu if file.cpu and device == "cpu" else OnCpu(file.batch_size, file.precision, file.threads)
     # The papers' batch stays what it is; batches that were chosen for speed give way where a set is small.
-    batch_size = fitting_batch(here.batch_size, len(task.train)) if file.cpu else here.batch_size
+    batch_size = fitting_batch(here.batch_size, images or len(task.train)) if file.cpu else here.batch_size
     side = task.preprocessing.input_size
     return Recipe(
         name=name,
@@ -102,6 +107,11 @@ def with_free_cores(recipe: Recipe, device: str, processes: int = 1) -> Recipe:
     if device != "cpu":
         return recipe
     return msgspec.structs.replace(recipe, threads=max(recipe.threads, len(local_devices(device)) // processes))
+
+
+def steps_an_epoch(recipe: Recipe, images: int) -> int:
+    """Optimiser steps of one epoch over so many images."""
+    return max(1, images // min(recipe.batch_size, images))
 
 
 def fitting_batch(largest: int, images: int) -> int:

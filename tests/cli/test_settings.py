@@ -142,3 +142,14 @@ def test_an_export_refuses_classes_that_moved(tmp_path: Path) -> None:
             trained_from_store(store, None, "jetson")
         with pytest.raises(StudyError, match="was not trained on mnist"):
             trained_from_store(store, None, "jetson", "mnist")
+
+
+def test_a_flag_goes_before_the_project_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "project.toml"
+    file.write_text('target = "jetson-nano"\nseed = 3\nmax-depth = 6\nconfirm_seeds = 2\n')
+    flags = {"target": ["raspberry-pi-5"], "seed": 0, "max_depth": None, "data": None}
+    settings = settings_from(file, flags)
+    assert (settings.target, settings.seed) == (("raspberry-pi-5",), 0)  # 0 was said: it counts
+    assert (settings.max_depth, settings.confirm_seeds) == (6, 2)
+    assert settings.data == "digits"
+    assert settings_from(file, {}).seed == 3

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from edgenas.binomial import wilson
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
 from edgenas.networks.weights import load_weights
@@ -93,3 +94,25 @@ def test_other_data_goes_on_from_the_trained_weights(study: Path) -> None:
     onward = train(str(study), "--seeds", "1", "--epochs", "1", "--data", "digits", "--from-trained")
     # a fresh network reaches about 20 % in one epoch
     assert onward["test_accuracy"]["mean"] >= first["test_accuracy"]["mean"] - 10  # type: ignore[index, operator]
+
+
+def test_every_accuracy_has_its_interval_over_the_images_of_its_split(study: Path) -> None:
+    document = train(str(study), "--seeds", "1", "--epochs", "1")
+    task = digits_whole()
+    mean = document["test_accuracy"]["mean"]  # type: ignore[index]
+    assert document["test_accuracy_interval"] == pytest.approx(wilson(mean, len(task.test)))
+    assert document["val_accuracy_interval"] == pytest.approx(wilson(document["val_accuracy"], len(task.val)))  # type: ignore[arg-type]
+    best = document["best_epoch"]
+    assert best["test_accuracy_interval"] == pytest.approx(wilson(best["test_accuracy"], len(task.test)))  # type: ignore[index]
+    assert best["val_accuracy_interval"] == pytest.approx(wilson(best["val_accuracy"], len(task.val)))  # type: ignore[index]
+
+
+def test_a_budget_that_leaves_fewer_than_130_steps_is_refused_with_figures(study: Path) -> None:
+    with pytest.raises(EdgenasError) as caught:
+        train(str(study), "--seeds", "1", "--budget", "0.05")
+    line = str(caught.value)
+    # 1,293 images in batches of 32 are 40 steps an epoch
+    assert "1 seeds of 4 epochs (160 steps), the least that tells anything, need" in line
+    assert "more on this machine: allow them, or fewer --seeds" in line
+    with Store.read(study) as store:
+        assert store.all("final", FinalTraining) == {}

@@ -3,6 +3,7 @@
 import pytest
 
 from edgenas.architectures.chain import chain
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.predictor import latency_from_workload
@@ -53,3 +54,18 @@ def test_what_breaks_a_limit_already_is_not_measured() -> None:
 def test_a_target_without_figures_says_that_it_must_be_measured() -> None:
     with pytest.raises(EdgenasError, match="host-cpu has no peak and bandwidth"):
         CostModel([profile_from_name("host-cpu")], None, Limits())(SMALL)
+
+
+def test_sizes_are_those_at_the_widest_precision_of_all_targets() -> None:
+    half, single = profile_from_name("jetson"), profile_from_name("raspberry-pi-5")
+    assert (half.precision, single.precision) == ("fp16", "fp32")
+    params = workload_from_architecture(SMALL).params
+    assert CostModel([half], None, Limits())(SMALL).size_mb == pytest.approx(2 * params / 1e6)
+    for targets in ([half, single], [single, half]):
+        cost = CostModel(targets, None, Limits())(SMALL)
+        assert cost.size_mb == pytest.approx(4 * params / 1e6)
+        assert cost.memory_mb == CostModel([single], None, Limits())(SMALL).memory_mb
+    # a limit between the two sizes: the network fits the one target, not both
+    limits = Limits(size_mb=3 * params / 1e6)
+    assert not limits.broken(CostModel([half], None, limits)(SMALL))
+    assert limits.broken(CostModel([half, single], None, limits)(SMALL))

@@ -227,3 +227,17 @@ def test_a_micro_candidate_is_narrowed_until_the_latency_holds_also_where_its_si
     dense = [t for t in trials if t.candidate.phase == "ops" and any(chain_of(t).ops)]
     assert [chain_of(t).width for t in dense] == [15] * 4
     assert {t.status for t in dense} == {"complete"}
+
+
+@pytest.mark.parametrize(("gain", "depth"), [(0.82, 5), (0.81, 4)])
+def test_confirming_seeds_accept_a_mean_gain_above_its_standard_error_and_none_below(gain: float, depth: int) -> None:
+    spread = {0: 0.0, 1: 1.0, 2: -1.0}  # of three seeds: variance 1, so an error of sqrt((1 + 1) / 3) = 0.8165 points
+
+    def scores(c: Candidate) -> float:
+        if c.phase != "depth" or net_of(c).depth > 5:
+            return 0.0
+        return 80.0 + (gain if net_of(c).depth == 5 else 0.0) + spread[c.repeat]
+
+    method = gnas(SPACE, GnasRules(), TRAINING, cost_without_device, confirm_seeds=2)
+    choice, _, _ = play(method, scores, cost_without_device)
+    assert choice.macro["depth"] == depth

@@ -189,3 +189,14 @@ def test_every_network_that_a_round_scores_keeps_limits_that_its_target_does_not
     play(nse(SPACE, RULES, free, RECIPE, cost))
     unlimited = [cost(SPACE.member(n.ops)).params for played in free.rounds.values() for n in played.networks]
     assert max(params) <= 6000 < max(unlimited)
+
+
+def test_finals_keep_a_limit_that_their_target_does_not_know_of() -> None:
+    rules = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, target_mmacs=0.25)
+    free, _ = play(nse(SPACE, rules, KnownWorth(), RECIPE, cost))
+    most = max(cost(candidate.architecture).params for candidate in free[-1].needed)
+    for limit in (most - 1, round(0.9 * most)):
+        asks, choice = play(nse(SPACE, rules, KnownWorth(), RECIPE, cost, Limits(params=limit)))
+        assert asks[-1].needed
+        assert all(cost(candidate.architecture).params <= limit for candidate in asks[-1].needed)
+        assert choice.trial.cost.params <= limit

@@ -15,7 +15,7 @@ SPEEDS = Speeds(training=0.002, scoring=0.0005, final=0.001)
 
 
 def fit(task: Task, seconds: float, workers: int = 2) -> EvolutionBudget:
-    return fit_evolution(seconds, SPEEDS, 4, 70, 8, task, PRESET, workers)
+    return fit_evolution(seconds, SPEEDS, 4, 70, 8, task, PRESET, lambda images: images // 32, workers)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,22 @@ def test_rounds_are_given_up_before_the_search_is(all_digits: Task) -> None:
     assert fit(all_digits, 50).rounds < 4
     with pytest.raises(EdgenasError, match="the shortest evolution of this space takes about"):
         fit(all_digits, 5)
+
+
+def test_a_final_network_is_never_trained_for_less_than_130_steps(all_digits: Task) -> None:
+    fewer = 0
+    for seconds in range(40, 400, 5):
+        try:
+            budget = fit(all_digits, seconds)
+        except EdgenasError:
+            continue
+        images = budget.search_images or len(all_digits.train)
+        assert budget.final_epochs * (images // 32) >= 130
+        assert budget.predicted_seconds <= seconds
+        fewer += budget.finals < 8
+        assert budget.finals >= 2
+    assert fewer > 0  # fewer networks, not shorter trainings
+    assert fit(all_digits, 900).finals == 8
 
 
 def test_speeds_are_measured_on_a_real_supernet(digits: Task) -> None:

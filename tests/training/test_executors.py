@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from edgenas.records import Ask, Candidate, Limits, Study, Trial
+from edgenas.records import Ask, Candidate, Cost, Limits, Study, Trial
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.evaluator import Evaluator
@@ -107,3 +108,26 @@ def test_the_asked_number_of_workers_is_started(digits: Task, workers: int) -> N
     assert isinstance(executor, LocalExecutor)
     with executor:
         assert len(executor.workers) == workers
+
+
+@dataclass(frozen=True)
+class DiesOnce(Evaluator):
+    """Writes down what it is asked to train, and takes its process with it the first time."""
+
+    log: Path = Path()
+
+    def __call__(self, candidate: Candidate, cost: Cost) -> Trial:
+        first = not self.log.exists()
+        with self.log.open("a") as log:
+            log.write(f"{candidate.architecture.width}\n")  # type: ignore[union-attr]
+        if first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(candidate, cost)
+
+
+def test_a_dead_workers_candidate_is_trained_before_those_that_wait(tmp_path: Path, digits: Task) -> None:
+    evaluator, log = DiesOnce(digits, 0, log=tmp_path / "log"), tmp_path / "log"
+    with fresh_store(tmp_path) as store, LocalExecutor(evaluator, ParameterCost(), ("cpu",)) as executor:
+        trials = executor.answer(Ask((candidate(4), candidate(6), candidate(8))), store)
+    assert log.read_text().split() == ["4", "4", "6", "8"]
+    assert {trial.status for trial in trials} == {"complete"}

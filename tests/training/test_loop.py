@@ -121,3 +121,21 @@ def test_a_seed_follows_the_candidate_and_not_its_place() -> None:
     assert seed_of(0, one) == seed_of(0, copy.deepcopy(one))
     others = (candidate(6), candidate(epochs=2), candidate(phase="width"), msgspec.structs.replace(one, repeat=1))
     assert len({seed_of(0, c) for c in (one, *others)} | {seed_of(1, one)}) == 6
+
+
+@pytest.mark.parametrize(("clip", "clipped"), [(1e-3, True), (1e3, False), (None, False)])
+def test_the_gradient_of_all_parameters_together_is_clipped_where_the_recipe_says_so(
+    digits: Task, clip: float | None, clipped: bool
+) -> None:
+    recipe = Recipe("test", 1, 32, 1.0, momentum=0.0, weight_decay=0.0, clip_norm=clip)
+    step = Step(fresh_network(tiny(), 0, CPU), digits.loss(recipe), recipe, CPU)
+    before = [p.detach().clone() for p in step.parameters]
+    step(torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(32) % 10, 1.0)
+    moves = [p.detach() - b for p, b in zip(step.parameters, before, strict=True)]
+    moved = math.sqrt(
+        sum(float(move.square().sum()) for move in moves)
+    )  # at a rate of 1 without momentum: the gradient
+    if clipped:
+        assert moved == pytest.approx(1e-3, rel=1e-2)
+    else:
+        assert moved > 0.1

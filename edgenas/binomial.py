@@ -1,0 +1,56 @@
+"""What a share of so many images can tell: its interval, whether it is chance, and whether a difference is noise.
+
+All shares are percent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from edgenas.records import Record
+
+NORMAL_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+CHANCE_ERRORS = 2.0  # standard errors above chance, up to which a score is chance
+
+Interval = tuple[float, float]
+
+
+def wilson(percent: float, images: int) -> Interval:
+    """The 95 % score interval of a share (Wilson 1927); unlike the normal one it stays within 0..100 and is never empty."""
+    p, n, z = percent / 100, images, NORMAL_95
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return 100 * max(0.0, min(p, middle - half)), 100 * min(1.0, max(p, middle + half))
+
+
+def standard_error(percent: float, images: int) -> float:
+    """Points, of a share over so many images."""
+    return 100 * math.sqrt(percent / 100 * (1 - percent / 100) / images)
+
+
+def noise_of_difference(one: float, other: float, images: int) -> float:
+    """How many points two shares over `images` must differ by to exclude 0 from their difference's 95 % interval.
+
+    Newcombe 1998, method 10. It takes the two for independent; on the same images they are not quite, so that this is on the
+    safe side.
+    """
+    below, above = sorted((one, other))
+    return math.hypot(wilson(below, images)[1] - below, above - wilson(above, images)[0])
+
+
+class Validation(Record, frozen=True):
+    """What the validation split of a study can tell. `chance`: the score that takes no learning, percent."""
+
+    images: int
+    chance: float
+
+    @property
+    def above_chance(self) -> float:
+        """A score up to here is chance, percent."""
+        return self.chance + CHANCE_ERRORS * standard_error(self.chance, self.images)
+
+    def is_chance(self, scores: Mapping[str, float], objective: str) -> bool:
+        """Is a trial's score no better than chance? One that comes with an interval: does it reach down to chance?"""
+        low = scores.get(f"{objective}_low")
+        return scores[objective] <= self.above_chance if low is None else low <= self.chance

@@ -1,0 +1,78 @@
+"""Reasons to end a search before its method does: results that are no better than chance, and a budget that is spent.
+
+Both wrap a method and are methods themselves: they read answers only, so that a search that was killed ends where it would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from edgenas.binomial import Validation
+from edgenas.methods import CONTROL, Method
+from edgenas.methods.ladder import most_accurate
+from edgenas.records import Candidate, Choice, Decision, Trial
+
+IN_A_ROW = 3  # results at chance that end a search
+# (what was trained so far, what is asked for next) -> why the search ends here; "" = it goes on
+Spent = Callable[[tuple[Trial, ...], tuple[Candidate, ...]], str]
+
+
+def ended_at_chance(method: Method, validation: Validation, objective: str) -> Method:
+    """`method`, until IN_A_ROW complete results in a row are within two standard errors of chance; then its best so far."""
+    seen: dict[str, Trial] = {}
+    row = 0
+    ask = next(method)
+    while True:
+        answers = yield ask
+        stop = False
+        for trial in answers:
+            counts = trial.status == "complete" and trial.candidate.phase != CONTROL
+            if counts and trial.candidate.key not in seen:
+                row = row + 1 if validation.is_chance(trial.scores, objective) else 0
+                stop = stop or row == IN_A_ROW
+            seen[trial.candidate.key] = trial
+        try:
+            ask = method.send(answers)
+        except StopIteration as end:
+            choice: Choice = end.value
+            return choice
+        if stop:
+            method.close()
+            return _best_so_far(seen.values(), objective, ask.decisions, _at_chance(validation))
+
+
+def ended_when(method: Method, spent: Spent, objective: str) -> Method:
+    """`method`, until `spent` gives a reason to end before the next trainings; then its best so far. Something is always
+    trained first."""
+    seen: dict[str, Trial] = {}
+    ask = next(method)
+    while True:
+        asked = tuple(candidate for candidate in ask.needed if candidate.key not in seen)
+        trained = tuple(trial for trial in seen.values() if trial.status != "infeasible")
+        if asked and any(trial.status == "complete" for trial in trained):
+            reason = spent(trained, asked)
+            if reason:
+                method.close()
+                return _best_so_far(trained, objective, ask.decisions, reason)
+        answers = yield ask
+        seen.update((trial.candidate.key, trial) for trial in answers)
+        try:
+            ask = method.send(answers)
+        except StopIteration as end:
+            choice: Choice = end.value
+            return choice
+
+
+def _best_so_far(trials: Iterable[Trial], objective: str, told: tuple[Decision, ...], reason: str) -> Choice:
+    """The choice of a search that ends early, for this reason."""
+    seen = tuple(trial for trial in trials if trial.candidate.phase != CONTROL)
+    last = Decision(seen[-1].candidate.phase, "stop", reason)
+    return Choice(most_accurate(seen, objective), {}, (*told, last))
+
+
+def _at_chance(validation: Validation) -> str:
+    return (
+        f"three results in a row are within two standard errors of chance ({validation.chance:.2f} %, so up to "
+        f"{validation.above_chance:.2f} % on {validation.images} validation images): such trainings decide nothing, and the "
+        "search ends with its best so far. Train longer (--budget, --epoch-scale), on more images, or with another --recipe"
+    )

@@ -1,0 +1,138 @@
+"""`--budget` and short trainings through the command line: refused with figures, obeyed with one warning, ended in time."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgenas.cli.budgets import spent_of, warned
+from edgenas.methods import Method
+from edgenas.methods.ladder import Training
+from edgenas.records import Ask, Candidate, Choice, Limits, Recipe, Study, Trial
+from edgenas.store import Store
+from edgenas.tasks import Task, TaskSettings, load_task
+from edgenas.training.budget import Budget
+from tests.cli.edgenas import refusal
+from tests.training.conftest import ParameterCost, candidate
+
+COST = ParameterCost()
+
+
+@pytest.fixture(scope="module")
+def digits() -> Task:
+    """320 images: 9 steps an epoch at 32 a batch."""
+    return load_task(TaskSettings("digits", search_images=320))
+
+
+def trained(number: int, epochs: int = 10) -> Trial:
+    c = candidate(4 + number, epochs=epochs)
+    return Trial(c, "complete", COST(c.architecture), 0, {"val_accuracy": 50.0})
+
+
+def study(folder: Path, **budget: float) -> Store:
+    plan = Budget(1.0, None, 60.0, {}, 10, **budget)  # type: ignore[arg-type]
+    settings = {"asked": {"control": None, "budget": 2.0}, "budget": msgspec.to_builtins(plan)}
+    return Store.create(folder, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings))
+
+
+def test_a_budget_that_fits_no_search_is_refused_with_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = refusal("search", "--budget", "0.2", "--target", "raspberry-pi-5")
+    assert (
+        "--budget has 0.0 minutes left after loading, and the smallest search of this space (4 trainings of 130 steps"
+        in line
+    )
+    assert "minutes more, or narrow the space" in line
+    assert not (tmp_path / "studies").exists()
+
+
+def test_a_budget_and_what_it_chooses_are_not_given_together() -> None:
+    for flag in ("--epoch-scale", "--search-images"):
+        assert "give those two, or the budget" in refusal("search", "--budget", "4", flag, "1")
+
+
+def test_the_floor_of_a_plan_holds_for_every_candidate() -> None:
+    cost = COST(candidate().architecture)
+    training = Training(Recipe("r", 1, 32, 0.1), epoch_scale=0.25, least_epochs=6)
+    assert [training.recipe_for(epochs, cost).epochs for epochs in (4, 24, 40)] == [6, 6, 10]
+
+
+def test_a_search_ends_after_as_many_trainings_as_were_planned(tmp_path: Path) -> None:
+    with study(tmp_path, seconds=1e9, most_candidates=2) as store:
+        spent = spent_of(store, COST)  # type: ignore[arg-type]
+        assert spent is not None
+        assert spent((trained(1),), (candidate(),)) == ""
+        assert (
+            spent((trained(1), trained(2)), (candidate(),)) == "the 2 trainings that the budget has room for are done"
+        )
+
+
+def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_there_again(tmp_path: Path) -> None:
+    done = (trained(1), trained(2))
+    work = [t.candidate.recipe.epochs * t.cost.bytes_moved for t in done]
+    with study(tmp_path, seconds=100.0) as store:
+        store.put("clock", "wall", 80.0)  # two trainings have taken 80 seconds; 20 are left
+        spent = spent_of(store, COST)  # type: ignore[arg-type]
+        assert spent is not None
+        pace = 80.0 / sum(work)
+        epochs = next(e for e in itertools.count(1) if e * COST(candidate(9).architecture).bytes_moved * pace > 20)
+        assert epochs > 1
+        assert spent(done, (candidate(9, epochs=epochs - 1),)) == ""
+        assert spent(done, (candidate(9, epochs=epochs),)) == "the minutes of --budget are spent after 2 trainings"
+        store.put("clock", "wall", 0.0)  # whatever the clock says later: a stored end is kept
+        again = spent_of(store, COST)  # type: ignore[arg-type]
+        assert again is not None
+        assert again(done[:1], (candidate(9),)) == ""
+        assert again(done, (candidate(9),)) == "the minutes of --budget are spent after 2 trainings"
+
+
+def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path) -> None:
+    with study(tmp_path, seconds=100.0) as store:
+        settings = {**store.study.settings, "asked": {"control": "random", "budget": 2.0}}
+        both = msgspec.structs.replace(store.study, settings=settings)
+    for folder, wall, ends in (("a", 30.0, False), ("b", 40.0, True)):
+        with Store.create(tmp_path / folder, both) as store:
+            store.put("clock", "wall", wall)
+            spent = spent_of(store, COST)  # type: ignore[arg-type]
+            assert spent is not None
+            # one training took all of it so far: the next one, of half the epochs, takes half as long again
+            assert bool(spent((trained(1),), (candidate(5, epochs=5),))) is ends
+
+
+def test_without_a_budget_nothing_ends_a_search_early(tmp_path: Path) -> None:
+    settings = {"asked": {"control": None}}
+    with Store.create(tmp_path, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)) as store:
+        assert spent_of(store, COST) is None  # type: ignore[arg-type]
+
+
+def lines_of(task: Task, *epochs: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    def method() -> Method:
+        trials: tuple[Trial, ...] = ()
+        for number, e in enumerate(epochs):
+            trials = yield Ask((Candidate(candidate(4 + number).architecture, candidate(epochs=e).recipe, "depth"),))
+        return Choice(trials[0])
+
+    watched = warned(method(), task)
+    ask = next(watched)
+    try:
+        while True:
+            trial = Trial(ask.needed[0], "complete", COST(ask.needed[0].architecture), 0, {"val_accuracy": 50.0})
+            ask = watched.send((trial,))
+    except StopIteration:  # the method's own end
+        pass
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_training_under_130_steps_is_obeyed_with_one_warning(
+    digits: Task, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(digits.train) // 32 == 9
+    assert lines_of(digits, 15, 15, capsys=capsys) == []  # 135 steps
+    (line,) = lines_of(digits, 15, 14, 3, capsys=capsys)  # 126
+    images = len(digits.train)
+    assert line.startswith(
+        f"warning: 14 epochs of {images} images are 126 steps: trainings under about 130 steps rank noise"
+    )

@@ -1,0 +1,69 @@
+"""What is said of limits before anything is trained."""
+
+import pytest
+
+from edgenas.cli.limits import loose_limits
+from edgenas.cli.settings import PRESETS, SearchSettings, space_from
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.profile import profile_from_name
+from edgenas.records import Classes
+
+
+def said(**settings: object) -> list[str]:
+    asked = SearchSettings(**{"target": ("jetson",), **settings})  # type: ignore[arg-type]
+    space = space_from(asked, PRESETS["tiny"], Classes(10), 3, 96)
+    profiles = [profile_from_name(name) for name in asked.target]
+    return list(loose_limits(asked, space, CostModel(profiles, None, asked.limits)))
+
+
+def largest(**settings: object) -> float:
+    """The ms of the tiny preset's largest separable network at 96 px, on the first target."""
+    asked = SearchSettings(**{"target": ("jetson",), **settings})  # type: ignore[arg-type]
+    space = space_from(asked, PRESETS["tiny"], Classes(10), 3, 96)
+    cost = CostModel([profile_from_name(name) for name in asked.target], None, asked.limits)
+    return max(latency.ms for latency in cost(space.chain(space.max_depth, space.max_width)).latencies.values())
+
+
+def test_a_limit_that_the_largest_network_keeps_is_said_with_what_reaches_it() -> None:
+    (line,) = said(max_latency_ms=1.0)
+    assert line.startswith("--max-latency-ms 1 cannot bind: the largest network that gnas can reach here has ")
+    assert f"has {largest():.3g} ms on jetson-orin-nano-8gb-super" in line
+    assert "--preset t reaches" in line
+    assert "--max-width" in line
+
+
+def test_what_is_said_to_reach_the_limit_does() -> None:
+    (line,) = said(max_latency_ms=1.0)
+    width = int(line.split("--max-width ")[1].split()[0])
+    assert said(max_latency_ms=1.0, max_width=width) == []
+    assert said(max_latency_ms=1.0, max_width=width - PRESETS["tiny"].width_step) != []
+
+
+@pytest.mark.parametrize("method", ["gnas", "random"])
+def test_both_sides_of_the_largest_network(method: str) -> None:
+    ms = largest()
+    assert said(max_latency_ms=ms * 1.001, method=method) != []
+    assert said(max_latency_ms=ms * 0.999, method=method) == []
+
+
+def test_one_slow_target_is_enough_for_a_limit_to_bind() -> None:
+    slow = largest(target=("raspberry-pi-5",))
+    assert slow > 2 * largest()
+    assert said(max_latency_ms=slow / 2) != []
+    assert said(max_latency_ms=slow / 2, target=("jetson", "raspberry-pi-5")) == []
+
+
+def test_every_limit_that_is_known_before_training_is_looked_at() -> None:
+    lines = said(max_params=10**9, max_size_mb=1e6, max_memory_mb=1e6, max_latency_ms=0.1)
+    assert [line.split()[0] for line in lines] == ["--max-params", "--max-size-mb", "--max-memory-mb"]
+    assert all("reaches it: leave it out" in line for line in lines)
+
+
+def test_without_a_limit_nothing_is_said() -> None:
+    assert said() == []
+
+
+def test_a_preset_that_does_not_go_with_the_given_bounds_is_not_proposed() -> None:
+    (line,) = said(max_latency_ms=1.0, max_depth=6)  # t, m and trg begin at ten layers
+    assert "--preset" not in line
+    assert "--max-width" in line

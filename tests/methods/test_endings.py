@@ -1,0 +1,120 @@
+"""Searches end at chance and where a budget is spent, whatever their method; with their best so far."""
+
+from collections.abc import Callable
+
+import pytest
+
+from edgenas.binomial import Validation
+from edgenas.methods import Method
+from edgenas.methods.endings import ended_at_chance, ended_when
+from edgenas.methods.replay import cost_without_device
+from edgenas.records import Ask, Candidate, Choice, Decision, Limits, Trial
+from tests.contracts.test_methods import METHODS, score
+from tests.methods.answers import SPACE, TRAINING, play
+
+VALIDATION = Validation(images=150, chance=10.0)  # up to 14.9 % is chance
+METHODS_ALONE = {name: make for name, make in METHODS.items() if "control" not in name}
+every_method = pytest.mark.parametrize("name", METHODS_ALONE)
+
+
+def asking(count: int) -> Method:
+    """A method that asks for one network after another and chooses the last."""
+    trial = None
+    for depth in range(count):
+        net = SPACE.chain(4 + depth % 9, 8 + 2 * (depth // 9))
+        (trial,) = yield Ask(
+            (Candidate(net, TRAINING.recipe, "depth"),), (), (Decision("depth", "neutral", str(depth)),)
+        )
+    assert trial is not None
+    return Choice(trial, {"depth": 1})
+
+
+def scoring(*scores: float) -> Callable[[Candidate], float]:
+    left = list(scores)
+    return lambda _: left.pop(0)
+
+
+def ended(*scores: float) -> tuple[Choice, list[Trial], list[Decision]]:
+    method = ended_at_chance(asking(len(scores)), VALIDATION, "val_accuracy")
+    return play(method, scoring(*scores), cost_without_device)
+
+
+def test_three_results_in_a_row_at_chance_end_the_search_with_its_best_so_far() -> None:
+    choice, trials, decisions = ended(60.0, 14.8, 10.0, 9.0, 80.0)
+    assert [t.scores["val_accuracy"] for t in trials] == [60.0, 14.8, 10.0, 9.0]
+    assert choice.trial == trials[0]
+    assert [d.verdict for d in decisions] == ["neutral"] * 5 + ["stop"]  # the method was told of the third
+    words = "three results in a row are within two standard errors of chance (10.00 %, so up to 14.90 % on 150"
+    assert words in decisions[-1].reason
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [(10.0, 10.0, 15.0, 10.0, 10.0, 15.0), (10.0, 10.0, 60.0, 10.0, 10.0), (15.0,) * 5],
+    ids=["one in three is above", "the third is far above", "all are just above"],
+)
+def test_fewer_than_three_in_a_row_or_just_above_chance_change_nothing(scores: tuple[float, ...]) -> None:
+    assert ended(*scores) == play(asking(len(scores)), scoring(*scores), cost_without_device)
+
+
+def test_a_network_that_broke_a_limit_or_failed_is_no_result() -> None:
+    statuses = ["complete", "infeasible", "complete", "failed", "complete", "complete"]
+
+    def answered(ask: Ask) -> tuple[Trial, ...]:
+        (candidate,), status = ask.needed, statuses.pop(0)
+        scores = {"val_accuracy": 10.0} if status == "complete" else {}
+        return (Trial(candidate, status, cost_without_device(candidate.architecture), 0, scores),)  # type: ignore[arg-type]
+
+    method = ended_at_chance(asking(9), VALIDATION, "val_accuracy")
+    answers = None
+    try:
+        while True:
+            answers = answered(next(method) if answers is None else method.send(answers))
+    except StopIteration as end:
+        choice: Choice = end.value
+    assert statuses == ["complete"]  # ended after the third complete result
+    assert choice.trial.status == "complete"
+
+
+@every_method
+def test_every_method_ends_where_all_is_at_chance_and_a_replay_ends_there_too(name: str) -> None:
+    def at_chance() -> Method:
+        return ended_at_chance(METHODS_ALONE[name](Limits()), VALIDATION, "val_accuracy")
+
+    choice, trials, decisions = play(at_chance(), lambda _: 10.0, cost_without_device)
+    assert len(trials) <= 9  # three, or those of one generation of NSGA-II or TPE and what was asked with them
+    assert decisions[-1].verdict == "stop"
+    assert choice.trial in trials
+    assert play(at_chance(), lambda _: 10.0, cost_without_device) == (choice, trials, decisions)
+
+
+@every_method
+def test_a_search_above_chance_is_what_it_was(name: str) -> None:
+    plain = play(METHODS_ALONE[name](Limits()), score, cost_without_device)
+    watched = ended_at_chance(METHODS_ALONE[name](Limits()), VALIDATION, "val_accuracy")
+    assert play(watched, score, cost_without_device) == plain
+
+
+@every_method
+@pytest.mark.parametrize("most", [1, 4])
+def test_a_spent_budget_ends_every_method_before_its_next_training(name: str, most: int) -> None:
+    def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
+        assert asked
+        return "spent" if len(trained) >= most else ""
+
+    choice, trials, decisions = play(
+        ended_when(METHODS_ALONE[name](Limits()), spent, "val_accuracy"), score, cost_without_device
+    )
+    whole = play(METHODS_ALONE[name](Limits()), score, cost_without_device)[1]
+    assert most <= len(trials) <= max(most, 8)  # NSGA-II and TPE ask for eight at once
+    assert trials == whole[: len(trials)]
+    assert choice.trial.scores["val_accuracy"] == max(t.scores["val_accuracy"] for t in trials)
+    assert (decisions[-1].verdict, decisions[-1].reason) == ("stop", "spent")
+
+
+def test_something_is_trained_before_a_budget_is_spent() -> None:
+    choice, trials, _ = play(
+        ended_when(asking(3), lambda _, __: "spent", "val_accuracy"), scoring(50.0), cost_without_device
+    )
+    assert len(trials) == 1
+    assert choice.trial == trials[0]

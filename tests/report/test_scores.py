@@ -1,0 +1,112 @@
+"""Scores with what they can tell: intervals, noise, chance, and the best score of the chosen network."""
+
+import msgspec
+import pytest
+
+from edgenas.binomial import Validation, noise_of_difference, wilson
+from edgenas.methods import CONTROL
+from edgenas.records import Choice, Decision, Study, Trial
+from edgenas.report.front import summary
+from edgenas.report.scores import at_chance, decision_words, interval_of, with_intervals
+from tests.report.studies import study_record
+from tests.report.test_front import trial
+
+VALIDATION = Validation(images=120, chance=10.0)  # up to 15.48 % is chance
+
+
+def study(**changes: object) -> Study:
+    return study_record(profiles=("board",), settings={"validation": msgspec.to_builtins(VALIDATION)}, **changes)
+
+
+def numbered(number: int, width: int, score: float, phase: str = "depth") -> Trial:
+    made = trial(width, score, 1.0, None)
+    candidate = msgspec.structs.replace(made.candidate, phase=phase)
+    return msgspec.structs.replace(made, candidate=candidate, number=number)
+
+
+def test_the_choice_is_shown_with_the_best_score_that_its_network_reached() -> None:
+    macro, other, last = numbered(1, 8, 40.0), numbered(2, 9, 30.0), numbered(3, 8, 34.0, "ops")
+    document = summary(study(), "s", (macro, other, last), Choice(last), 1.0)
+    chosen = document["chosen"]
+    assert (chosen["trial"], chosen["phase"]) == (3, "ops")
+    assert (chosen["val_accuracy"], chosen["val_accuracy_trial"]) == (40.0, 1)
+    assert chosen["val_accuracy_interval"] == pytest.approx(wilson(40.0, 120))
+    assert document["at_chance"] is False
+
+
+def test_on_a_tie_the_choice_keeps_its_own_trial() -> None:
+    first, last = numbered(1, 8, 40.0), numbered(2, 8, 40.0, "ops")
+    assert summary(study(), "s", (first, last), Choice(last), 1.0)["chosen"]["val_accuracy_trial"] == 2
+
+
+def test_what_no_decision_has_read_is_not_shown() -> None:
+    ahead = msgspec.structs.replace(numbered(1, 8, 90.0), number=None)
+    last = numbered(1, 8, 34.0, "ops")
+    assert summary(study(), "s", (last, ahead), Choice(last), 1.0)["chosen"]["val_accuracy"] == 34.0
+
+
+def test_every_network_of_the_document_has_its_interval() -> None:
+    trials = (numbered(1, 8, 40.0), numbered(2, 9, 30.0, CONTROL))
+    document = summary(study(), "s", trials, Choice(trials[0]), 1.0)
+    for item in (*document["front"], *document["control"], document["chosen"]):
+        assert item["val_accuracy_interval"] == pytest.approx(wilson(item["val_accuracy"], 120))
+
+
+def test_without_knowing_the_validation_split_an_interval_is_none_and_nothing_is_called_chance() -> None:
+    old = study_record(profiles=("board",))
+    document = summary(old, "s", (numbered(1, 8, 10.0),), Choice(numbered(1, 8, 10.0)), 1.0)
+    assert document["chosen"]["val_accuracy_interval"] is None
+    assert document["at_chance"] is False
+
+
+def test_tar_keeps_its_own_interval_over_identities() -> None:
+    scores = {"val_tar": 50.0, "val_tar_low": 44.0, "val_tar_high": 57.0}
+    assert interval_of(scores, "val_tar", VALIDATION) == (44.0, 57.0)
+    assert interval_of({"val_tar": 50.0}, "val_tar", VALIDATION) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [((10.0, 15.4), True), ((10.0, 15.5), False), ((), False)],
+    ids=["all within two errors", "one just above", "nothing trained"],
+)
+def test_a_study_is_at_chance_where_that_is_all_there_is(scores: tuple[float, ...], expected: bool) -> None:
+    trials = tuple(numbered(i, 8 + i, score) for i, score in enumerate(scores, start=1))
+    assert at_chance(trials, study()) is expected
+
+
+def test_a_control_above_chance_does_not_speak_for_the_search() -> None:
+    assert at_chance((numbered(1, 8, 10.0), numbered(2, 9, 90.0, CONTROL)), study())
+
+
+def test_a_difference_inside_the_noise_is_called_noise_and_one_beyond_it_is_not() -> None:
+    noise = noise_of_difference(80.4, 80.0, 143)
+    inside = Decision("depth", "accept", "+0.40 points", score=80.4, best=80.0)
+    validation = Validation(143, 10.0)
+    assert decision_words(inside, validation, "val_accuracy") == f"+0.40 points, inside the noise of +- {noise:.1f}"
+    # Wilson: 80 % is 72.70 to 85.73, 88.4 % is 82.12 to 92.67: hypot(85.73 - 80, 88.4 - 82.12) = 8.50 > 8.4; at 88.6 8.48 < 8.6
+    for score, called in ((88.4, True), (88.6, False)):
+        words = decision_words(Decision("depth", "accept", "", score=score, best=80.0), validation, "val_accuracy")
+        assert ("inside the noise" in words) is called
+
+
+def test_decisions_without_two_scores_and_those_on_tar_are_left_as_they_are() -> None:
+    start = Decision("depth", "start", "the shallowest", score=80.0)
+    assert decision_words(start, VALIDATION, "val_accuracy") == "the shallowest"
+    tie = Decision("depth", "reject", "a tie, and slower", score=80.0, best=80.0)
+    assert decision_words(tie, VALIDATION, "val_tar") == "a tie, and slower"
+
+
+def test_every_accuracy_of_a_document_gets_an_interval_of_its_own_split() -> None:
+    document = {
+        "val_accuracy": 90.0,
+        "test_accuracy": {"mean": 80.0},
+        "test_accuracy_mirrored": {"mean": 81.0},
+        "seeds": 2,
+    }
+    told = with_intervals(document, {"val": 100, "test": 400})
+    assert told["val_accuracy_interval"] == list(wilson(90.0, 100))
+    assert told["test_accuracy_interval"] == list(wilson(80.0, 400))
+    assert told["test_accuracy_mirrored_interval"] == list(wilson(81.0, 400))
+    assert {name: told[name] for name in document} == document
+    assert with_intervals(document, {}) == document
