@@ -196,8 +196,7 @@ class ResidualReduction(nn.Module):
 
 
 class Darts(nn.Module):
-    """3 n + 2 cells, each reading the two before it; `drop_path` is the chance that an edge's operation is left out of an
-    image's pass while training (skips never are)."""
+    """3 n + 2 cells, each reading the two before it."""
 
     def __init__(self, cell: DartsCell, architecture: CellArchitecture) -> None:
         super().__init__()
