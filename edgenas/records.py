@@ -398,6 +398,8 @@ class Recipe(Record, frozen=True):
     threads: int = 1
     loss: str = "cross-entropy"
     settings: dict[str, float] = {}  # of the loss or the task: margin, scale, ...
+    flips: Literal["alternating", "independent"] = "alternating"  # sides every epoch, or a coin every time
+    partial_batch: bool = False  # is the last, smaller batch of an epoch trained on
 
     @property
     def fingerprint(self) -> str:

@@ -32,7 +32,7 @@ from edgenas.database import (
 )
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.files import read_bytes
-from edgenas.identity import IDENTITY
+from edgenas.identity import IDENTITY, READABLE
 from edgenas.records import Choice, Study, Trial
 
 if sys.version_info >= (3, 11):
@@ -141,6 +141,11 @@ class Store:
         return self._meta("study", Study)
 
     @property
+    def identity(self) -> int:
+        """The version of what keys mean (identity.py) that the study was begun under."""
+        return self._meta("identity", int, 1)
+
+    @property
     def choice(self) -> Choice | None:
         """What the search ended with; None while it goes on."""
         return self.get("choice", "choice", Choice)
@@ -211,8 +216,8 @@ class Store:
             )
         for table in ("meta", "records"):
             self._rows(table)
-        study, named = self.study, self._meta("identity", int, 1)
-        if named != IDENTITY:
+        study, named = self.study, self.identity
+        if named not in READABLE:
             raise StudyError(
                 f"{self.folder}/study.db names its networks by identity {named}, this edgenas by {IDENTITY}: open it "
                 f"with edgenas {study.versions.get('edgenas', 'of another version')}, which wrote it"

@@ -23,7 +23,7 @@ from edgenas.methods.baselines import BaselineRules
 from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Training
 from edgenas.methods.nal import CellSpace, NalRules
-from edgenas.methods.nse import NseRules
+from edgenas.methods.nse_rules import NseRules
 from edgenas.methods.trgnas import TrgnasRules
 from edgenas.records import (
     BranchCell,

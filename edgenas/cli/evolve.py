@@ -17,7 +17,8 @@ from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
-from edgenas.methods.nse import NseRules, Start, first_plan, nse, rounds_of
+from edgenas.methods.nse import Start, first_plan, nse, rounds_of
+from edgenas.methods.nse_rules import NseRules
 from edgenas.records import Head, Recipe, Record
 from edgenas.report.scores import objective_of
 from edgenas.store import Store

@@ -14,7 +14,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import HOST_CPU
 from edgenas.methods.ladder import refuse_impossible_limit
-from edgenas.methods.nse import refuse_impossible_space
+from edgenas.methods.nse_rules import refuse_impossible_space
 from edgenas.records import Cost, HardwareProfile, Limits
 
 WIDEST = 1024  # channels, up to which a width that reaches a limit is looked for

@@ -30,7 +30,7 @@ from edgenas.cli.settings import (
     space_from,
     study_record,
 )
-from edgenas.cli.studies import begin_session, study_to_write
+from edgenas.cli.studies import begin_session, refuse_other_meaning, study_to_write
 from edgenas.cli.study_data import searched_task
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
@@ -195,7 +195,9 @@ def _existing(folder: Path, asked: Study) -> Study | None:
         return None
     with Store.read(folder) as store:
         there = store.study
-    refuse_differences(folder, differences(there, asked))
+        refuse_differences(folder, differences(there, asked))
+        if store.choice is None:
+            refuse_other_meaning(store)
     return there
 
 

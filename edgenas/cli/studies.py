@@ -61,6 +61,23 @@ def study_to_write(name: str | None, asked: Study) -> Path:
     return folder
 
 
+def refuse_other_meaning(store: Store) -> None:
+    """Raise StudyError for an unfinished search whose rules or schedule meant something else when it began (identity 1)."""
+    study = store.study
+    schedule = study.settings.get("training", {}).get("recipe", {}).get("schedule")
+    changed = {
+        "the schedule cosine-epoch": schedule == "cosine-epoch",
+        "when TRG-NAS stops": study.method == "trgnas",
+        "what NSE aims at under a latency limit": study.method == "nse" and study.limits.latency_ms is not None,
+    }
+    other = [what for what, concerned in changed.items() if concerned]
+    if store.identity == 1 and other:
+        raise StudyError(
+            f"{store.folder} was begun before {' and '.join(other)} was mended: go on with the edgenas that began it, or search "
+            "again under another --study NAME"
+        )
+
+
 def begin_session(store: Store, command: str) -> None:
     """Put on record what this process writes the study with; say so where that is not what wrote it before."""
     known = list(store.all("session", Session).values())

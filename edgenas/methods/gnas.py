@@ -69,10 +69,9 @@ def grow_depth(ladder: Ladder, rules: GnasRules) -> Found:
         if best is None:
             best = ladder.require_complete(trial)
             ladder.decide(trial, "start", "the shallowest", None)
-            continue
-        gain = ladder.gain(trial, best)
-        accepted = gain >= rules.depth_accept - TOLERANCE and (yield from ladder.confirm(trial, best))
-        if accepted:
+        elif (gain := ladder.gain(trial, best)) >= rules.depth_accept - TOLERANCE and (
+            yield from ladder.confirm(trial, best)
+        ):
             ladder.decide(trial, "accept", f"{gain:+.2f} points", best)
             best, fails = trial, 0
         elif gain >= rules.depth_neutral - TOLERANCE:
@@ -80,9 +79,7 @@ def grow_depth(ladder: Ladder, rules: GnasRules) -> Found:
         else:
             fails += 1
             ladder.decide(trial, "reject", f"{gain:+.2f} points, {fails} of {rules.depth_fails}", best)
-        learned_all = best.scores.get("train_accuracy", 0.0) >= 100.0 - TOLERANCE
-        reached = ladder.score(best) >= rules.target_score - rules.target_margin - TOLERANCE
-        if fails >= rules.depth_fails or learned_all or reached:
+        if fails >= rules.depth_fails or ladder.learned_enough(best, rules.target_score - rules.target_margin):
             break
     if best is None:
         raise ladder.nothing_fits()

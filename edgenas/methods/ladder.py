@@ -182,6 +182,11 @@ class Ladder:
         untold, self.untold = tuple(self.untold), []
         return untold
 
+    def learned_enough(self, best: Trial, target: float) -> bool:
+        """Does the best network so far reach the target, or know all its training images?"""
+        reached = self.score(best) >= target - TOLERANCE
+        return reached or best.scores.get("train_accuracy", 0.0) >= 100.0 - TOLERANCE
+
     def require_complete(self, trial: Trial) -> Trial:
         """The trial; a search whose first candidate cannot be trained cannot go on."""
         if trial.status != "complete":

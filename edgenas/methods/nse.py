@@ -25,8 +25,8 @@ from edgenas.architectures.subspace import (
 )
 from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
+from edgenas.methods.nse_rules import Economy, NseRules, fitted, target_of, whole_pool
 from edgenas.records import (
-    Architecture,
     Ask,
     Candidate,
     Choice,
@@ -37,29 +37,6 @@ from edgenas.records import (
     Record,
     Trial,
 )
-
-WIDEST, NARROWEST, FACTORS = 1.5, 0.25, 81  # channel factors that are tried to meet the target
-
-
-class NseRules(Record, frozen=True):
-    """The published numbers, unless a preset says otherwise. Bands are shares of the target.
-
-    target_mmacs, target_ms: the cost that the search aims at; see `target_of` for what it is without them.
-    """
-
-    operations: int = 5  # K, per cell
-    rounds: int | None = None  # None: as many as the pool needs, (size - 1) // (K - 1)
-    target_mmacs: float | None = None
-    target_ms: float | None = None
-    band_low: float = 0.9
-    band_high: float = 1.05
-    cheap_low: float = 0.6  # the cheaper band ends where the band begins
-    networks: int = 2000
-    cheap_networks: int = 100
-    finals: int = 4  # of the last round, trained from scratch
-    control: int = 0  # random members of the whole space, trained from scratch beside them
-    channel_step: int = 8
-    limit_share: float = 0.95  # of a latency limit, as the target
 
 
 class Start(Record, frozen=True):
@@ -86,30 +63,6 @@ class Supernets(Protocol):
         ...
 
     def remember(self, played: Round) -> None: ...
-
-
-class Economy:
-    """Cost of a network: ms where the rules or a limit speak of latency, M MACs otherwise; and whether it keeps the limits."""
-
-    def __init__(self, cost: CostOf, limits: Limits, rules: NseRules) -> None:
-        self.cost, self.limits = cost, limits
-        timed = rules.target_ms is not None or (rules.target_mmacs is None and limits.latency_ms is not None)
-        self.unit: Literal["M MACs", "ms"] = "ms" if timed else "M MACs"
-
-    def expense(self, architecture: Architecture) -> float:
-        """M MACs, or the slowest target's ms."""
-        cost = self.cost(architecture)
-        if self.unit == "M MACs":
-            return cost.macs / 1e6
-        if not cost.latencies:
-            broken = ", ".join(self.limits.broken(cost))
-            raise LimitError(
-                f"a network that has to be timed breaks a limit ({broken}): raise it, or lower the channels"
-            )
-        return max(latency.ms for latency in cost.latencies.values())
-
-    def fits(self, architecture: Architecture) -> bool:
-        return not self.limits.broken(self.cost(architecture))
 
 
 def nse(
@@ -143,35 +96,10 @@ def nse(
         raise EdgenasError(
             f"pool {space.pool} holds nothing that the other study has not tried: choose a larger --pool"
         )
-    trials = yield from _train_finals(last, rules, recipe, economy)
+    trials = yield from _train_finals(last, target, rules, recipe, economy)
     if rules.control:
-        yield from _train_control(last.plan, rules, recipe, economy)
+        yield from _train_control(last.plan, target, rules, recipe, economy)
     return _choice(trials, objective, last.plan.number)
-
-
-def target_of(space: MultiBranchSpace, rules: NseRules, economy: Economy) -> float:
-    """The rules' target. Without one: what a network with one average operation of the pool in every cell costs; for latency
-    under a limit most of that limit, but never more than where every round starts, half of K operations in every cell."""
-    for asked in (rules.target_ms, rules.target_mmacs):
-        if asked is not None:
-            return asked
-    whole = additive_cost(space, _whole_pool(space), economy.expense)
-    one_each = sum(float(np.mean(shares)) for shares in whole.operations)
-    limit = economy.limits.latency_ms
-    if economy.unit == "M MACs" or limit is None:
-        return whole.base + one_each
-    return min(rules.limit_share * limit, whole.base + one_each * rules.operations / 2)
-
-
-def refuse_impossible_space(space: MultiBranchSpace, cost: CostOf, limits: Limits) -> None:
-    """Raise LimitError where not even the cheapest operation of the pool in every cell that needs one keeps the limits."""
-    smallest = space.member(tuple((0,) if kind != "N" else () for kind in space.kinds))
-    broken = limits.broken(cost(smallest))
-    if broken:
-        raise LimitError(
-            f"no network of this space meets the limit: its smallest member, one small operation in every cell that changes the "
-            f"channels, has {', '.join(broken)}: raise the limit, or set fewer channels under [rules]"
-        )
 
 
 def _beginning(space: MultiBranchSpace, start: Start | None, seed: int) -> tuple[CellOps, tuple[Scored, ...], CellOps]:
@@ -198,7 +126,8 @@ def _plan(
     number: int, seed: int, space: MultiBranchSpace, subspace: CellOps, kept: CellOps, target: float, economy: Economy
 ) -> RoundPlan:
     shares = additive_cost(space, subspace, economy.expense)
-    return RoundPlan(number, seed, space, subspace, kept, shares, target, economy.unit)
+    aim = economy.within_reach(target, shares.of(subspace, subspace))
+    return RoundPlan(number, seed, space, subspace, kept, shares, aim, economy.unit)
 
 
 def rounds_of(space: MultiBranchSpace, rules: NseRules) -> int:
@@ -266,17 +195,21 @@ def _nothing_in_band(plan: RoundPlan, band: tuple[float, float], economy: Econom
     )
 
 
-def _train_finals(last: Round, rules: NseRules, recipe: Recipe, economy: Economy) -> Asking[tuple[Trial, ...]]:
+def _train_finals(
+    last: Round, target: float, rules: NseRules, recipe: Recipe, economy: Economy
+) -> Asking[tuple[Trial, ...]]:
     """The front first, by error, then the best of the rest around the target; channels scaled to the target."""
     rest = [network for network in last.networks if network.band != "cheap" and network not in last.survivors]
     ranked = [*sorted(last.survivors, key=_by_error), *sorted(rest, key=_by_error)][: rules.finals]
-    networks = [fitted(last.plan, network.ops, rules, economy) for network in ranked]
+    networks = [fitted(last.plan.space, network.ops, target, rules, economy) for network in ranked]
     return (yield from _ask(networks, recipe, "final"))
 
 
-def _train_control(plan: RoundPlan, rules: NseRules, recipe: Recipe, economy: Economy) -> Asking[tuple[Trial, ...]]:
+def _train_control(
+    plan: RoundPlan, target: float, rules: NseRules, recipe: Recipe, economy: Economy
+) -> Asking[tuple[Trial, ...]]:
     """Random members of the whole space in the same band, scaled and trained in the same way."""
-    whole = _whole_pool(plan.space)
+    whole = whole_pool(plan.space)
     everything = RoundPlan(
         0, plan.seed, plan.space, whole, (), additive_cost(plan.space, whole, economy.expense), plan.target, plan.unit
     )
@@ -286,30 +219,11 @@ def _train_control(plan: RoundPlan, rules: NseRules, recipe: Recipe, economy: Ec
     members = draw_networks(
         everything, even, band, rules.control, lambda ops: economy.fits(plan.space.member(ops)), rng
     )
-    return (yield from _ask([fitted(plan, ops, rules, economy) for ops in members], recipe, CONTROL))
+    return (yield from _ask([fitted(plan.space, ops, target, rules, economy) for ops in members], recipe, CONTROL))
 
 
 def _ask(networks: list[MultiBranchArchitecture], recipe: Recipe, phase: str) -> Asking[tuple[Trial, ...]]:
     return (yield Ask(tuple(Candidate(network, recipe, phase) for network in dict.fromkeys(networks))))
-
-
-def fitted(plan: RoundPlan, ops: CellOps, rules: NseRules, economy: Economy) -> MultiBranchArchitecture:
-    """The network with its channels scaled by one factor to the most that the target and the limits allow."""
-    factors = np.linspace(NARROWEST, WIDEST, FACTORS)
-    widths = list(dict.fromkeys(_scaled(plan.space.channels, factor, rules.channel_step) for factor in factors))
-    low, high = 0, len(widths)  # cost rises with the factor: the first that is too dear, by bisection
-    while low < high:
-        middle = (low + high) // 2
-        network = plan.space.member(ops, widths[middle])
-        if economy.fits(network) and economy.expense(network) <= plan.target:
-            low = middle + 1
-        else:
-            high = middle
-    return plan.space.member(ops, widths[max(0, low - 1)])
-
-
-def _scaled(channels: tuple[int, ...], factor: float, step: int) -> tuple[int, ...]:
-    return tuple(max(step, round(channel * factor / step) * step) for channel in channels)
 
 
 def _choice(trials: tuple[Trial, ...], objective: str, rounds: int) -> Choice:
@@ -346,7 +260,3 @@ def _decision(played: Round) -> Decision:
 
 def _by_error(network: Scored) -> tuple[float, float]:
     return network.error, network.cost
-
-
-def _whole_pool(space: MultiBranchSpace) -> CellOps:
-    return tuple(tuple(range(space.pool)) for _ in space.kinds)

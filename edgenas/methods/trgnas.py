@@ -6,6 +6,10 @@ tried with other operations and kernels.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import Asking, CostOf, Method
 from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
@@ -20,6 +24,11 @@ class TrgnasRules(Record, frozen=True):
     depth_go_on: float = -0.15
     width_loss: float = 0.5  # below the depth phase's best
     micro_accept: float = 0.10
+    target_score: float = 99.0
+    target_margin: float = 0.5
+    layer_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = (
+        2 / 3
+    )  # of the layers, from the first on, in the micro phases
 
 
 def trgnas(
@@ -41,7 +50,8 @@ def trgnas(
 
 
 def grow_depth(ladder: Ladder, rules: TrgnasRules) -> Asking[Trial]:
-    """TRG-NAS, depth phase: accept from +0.25 on, look further down to -0.15, otherwise stop."""
+    """TRG-NAS, depth phase: accept from +0.25 on, look further down to -0.15, otherwise stop; also stop at the target and
+    where the best network knows all its training images."""
     best: Trial | None = None
     for depth in range(ladder.space.min_depth, ladder.space.max_depth + 1):
         width = ladder.widest(depth)
@@ -54,15 +64,17 @@ def grow_depth(ladder: Ladder, rules: TrgnasRules) -> Asking[Trial]:
         if best is None:
             best = ladder.require_complete(trial)
             ladder.decide(trial, "start", "the shallowest", None)
-            continue
-        gain = ladder.gain(trial, best)
-        if gain >= rules.depth_accept - TOLERANCE and (yield from ladder.confirm(trial, best)):
+        elif (gain := ladder.gain(trial, best)) >= rules.depth_accept - TOLERANCE and (
+            yield from ladder.confirm(trial, best)
+        ):
             ladder.decide(trial, "accept", f"{gain:+.2f} points", best)
             best = trial
         elif gain >= rules.depth_go_on - TOLERANCE:
             ladder.decide(trial, "neutral", f"{gain:+.2f} points", best)
         else:
             ladder.decide(trial, "reject", f"{gain:+.2f} points", best)
+            break
+        if ladder.learned_enough(best, rules.target_score - rules.target_margin):
             break
     if best is None:
         raise ladder.nothing_fits()
@@ -87,10 +99,10 @@ def shrink_width(ladder: Ladder, rules: TrgnasRules, tall: Trial) -> Asking[Tria
 
 
 def choose_operations_and_kernels(ladder: Ladder, rules: TrgnasRules, slim: Trial) -> Asking[Trial]:
-    """TRG-NAS, micro phases: dense operations, then kernels 5 and 7, in the first floor(2L/3) layers; a change is kept if it
-    gains more than 0.10 points over the best so far."""
+    """TRG-NAS, micro phases: dense operations, then kernels 5 and 7, in the first two thirds of the layers (rounded down); a
+    change is kept if it gains more than 0.10 points over the best so far."""
     net = chain_of(slim)
-    layers = range(2 * net.depth // 3)
+    layers = range(int(rules.layer_share * net.depth + TOLERANCE))
     changes = [("ops", layer, DENSE) for layer in layers]
     changes += [("kernels", layer, kernel) for layer in layers for kernel in ladder.space.kernels[1:]]
 

@@ -41,7 +41,8 @@ class Augmentation:
         self.device = data.framed.device
         self.arange = torch.arange(data.side, device=self.device)
         # Alternating flip (cifar10-airbench): a coin per image once, then every image changes side every epoch.
-        self.coins = self._integers(2, len(data)) if recipe.flip else None
+        alternating = recipe.flip and recipe.flips == "alternating"
+        self.coins = self._integers(2, len(data)) if alternating else None
 
     def order(self) -> Tensor:
         """A fresh permutation of all images, (N,)."""
@@ -50,8 +51,9 @@ class Augmentation:
     def batch(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """((B, C, H, W) float32 input, (B,) labels) of these images, drawn anew."""
         rows, columns = self._window(len(indices))  # (B, H), (B, W)
-        if self.coins is not None:
-            mirrored = (self.coins[indices] + epoch) % 2 == 1
+        if self.recipe.flip:
+            coins = self._integers(2, len(indices)) if self.coins is None else (self.coins[indices] + epoch) % 2
+            mirrored = coins == 1
             columns = torch.where(mirrored[:, None], columns.flip(1), columns)
         pixels = self.data.framed[indices[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
         x = self.data.input(pixels)  # (B, C, H, W)

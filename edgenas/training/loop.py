@@ -47,24 +47,31 @@ def train(
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
         batch_size = min(recipe.batch_size, len(data))
-        steps = len(data) // batch_size  # the last partial batch is dropped: shapes stay fixed
-        rates = learning_rates(recipe, steps)
+        seen = images_an_epoch(len(data), batch_size, recipe)
+        rates = learning_rates(recipe, steps := -(-seen // batch_size))
         step = Step(network, task.loss(recipe, output_width(network)), recipe, device)
         accuracy = loss = 0.0
         for epoch in range(recipe.epochs):
             network.train()
             step.totals.zero_()
-            batches = augmentation.order()[: steps * batch_size].view(steps, batch_size)
+            order = augmentation.order()[:seen]
             for index in range(steps):
-                x, labels = augmentation.batch(batches[index], epoch)
+                x, labels = augmentation.batch(order[index * batch_size : (index + 1) * batch_size], epoch)
                 step(x, labels, rates[epoch * steps + index])
             loss, correct = step.totals.tolist()  # the epoch's one synchronisation
-            loss, accuracy = loss / steps, 100 * correct / (steps * batch_size)
+            loss, accuracy = loss / steps, 100 * correct / seen
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss is {loss} after epoch {epoch + 1} of {recipe.epochs}")
             if on_epoch is not None:
                 on_epoch(epoch + 1, step.averaged)
         return Trained(step.averaged, accuracy, loss)
+
+
+def images_an_epoch(images: int, batch_size: int, recipe: Recipe) -> int:
+    """How many images an epoch trains on: whole batches, so that shapes stay fixed; where the recipe keeps the last batch all,
+    but for a single image that is left over, of which batch norm has no statistics."""
+    left_over = images % batch_size
+    return images if recipe.partial_batch and left_over != 1 else images - left_over
 
 
 def fresh_network(architecture: Architecture, seed: int, device: torch.device) -> nn.Module:

@@ -48,6 +48,8 @@ class RecipeFile(Record, frozen=True):
     threads: int = 1
     loss: str | None = None  # the task's own where it is left out
     settings: dict[str, float] = {}
+    flips: Literal["alternating", "independent"] = "alternating"
+    partial_batch: bool = False
     cpu: OnCpu | None = None
 
 
@@ -99,6 +101,8 @@ def recipe_from_file(
         threads=here.threads,
         loss=file.loss or task.default_loss,
         settings=file.settings,
+        flips=file.flips,
+        partial_batch=file.partial_batch,
     )
 
 

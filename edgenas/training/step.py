@@ -41,7 +41,10 @@ class Step:
         """x (B, C, H, W), labels (B,); returns without waiting for the device."""
         if self.device.type == "cuda":
             self.rate.fill_(rate)
-            self._replay(x, labels)
+            if self.static is not None and x.shape != self.static[0].shape:  # a partial batch
+                self._compute(x, labels)
+            else:
+                self._replay(x, labels)
         else:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate

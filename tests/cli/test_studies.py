@@ -11,7 +11,8 @@ import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.cli.settings import SearchSettings, default_folder, study_record, versions
-from edgenas.cli.studies import begin_session, study_to_write
+from edgenas.cli.studies import begin_session, refuse_other_meaning, study_to_write
+from edgenas.errors import StudyError
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.replay import cost_without_device
 from edgenas.records import Candidate, Choice, Classes, Recipe, Study, Trial
@@ -19,6 +20,7 @@ from edgenas.report.facts import read_facts
 from edgenas.report.words import obtained
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
+from tests.test_database import as_schema_1
 
 IMPOSSIBLE = ("search", "--target", "raspberry-pi-5", "--max-latency-ms", "0.0001")  # ends before anything is trained
 
@@ -130,3 +132,36 @@ def test_a_study_goes_on_where_its_data_lie_elsewhere_if_they_are_the_same(tmp_p
     assert [(session["command"], session["trials"]) for session in sessions] == [("search", 0), ("search", 2)]
     assert sessions[0]["versions"] == sessions[1]["versions"] == versions()
     assert edgenas_json(*search, folder=tmp_path)["chosen"] == first["chosen"]  # finished: it needs no data
+
+
+COSINE = {"training": {"recipe": {"schedule": "cosine-epoch"}}}
+FAST = {"training": {"recipe": {"schedule": "linear"}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "decided", "words"),
+    [
+        ({}, FAST, None),
+        ({}, COSINE, "the schedule cosine-epoch was mended"),
+        ({"method": "trgnas"}, FAST, "when TRG-NAS stops was mended"),
+        ({"method": "trgnas"}, COSINE, "the schedule cosine-epoch and when TRG-NAS stops was mended"),
+        ({"method": "nse"}, FAST, "what NSE aims at under a latency limit was mended"),
+    ],
+)
+def test_an_unfinished_study_from_before_its_rules_were_mended_is_not_mixed(
+    settings: dict[str, object], decided: dict[str, object], words: str | None, tmp_path: Path
+) -> None:
+    begun = study_of(**settings)
+    begun = msgspec.structs.replace(begun, settings={**begun.settings, **decided})
+    with Store.create(tmp_path / "new", begun) as store:
+        refuse_other_meaning(store)  # of this identity: nothing to refuse
+    as_schema_1(tmp_path / "new")
+    with Store.read(tmp_path / "new") as store:
+        assert store.identity == 1
+        if words is None:
+            refuse_other_meaning(store)
+            return
+        with pytest.raises(StudyError, match=words):
+            refuse_other_meaning(store)
+    method = ("--method", begun.method)
+    assert words in refusal(*IMPOSSIBLE, *method, "--study", str(tmp_path / "new"))

@@ -81,6 +81,18 @@ def test_depth_stops_at_the_target() -> None:
     assert [chain_of(t).depth for t in trials if t.candidate.phase == "depth"] == [4, 5]
 
 
+def test_the_first_network_may_be_the_last() -> None:
+    for score, train, ends in ((99.90, 50.0, True), (99.89, 50.0, False), (80.0, 100.0, True), (80.0, 99.99, False)):
+        first = {"val_accuracy": score, "train_accuracy": train}
+        _, trials, _ = play(
+            gnas(SPACE, GnasRules(), TRAINING, cost_without_device),
+            lambda c, first=first: first if net_of(c).depth == 4 else {"val_accuracy": 0.0},
+            cost_without_device,
+        )
+        depth = [chain_of(t).depth for t in trials if t.candidate.phase == "depth"]
+        assert depth == ([4] if ends else [4, 5, 6, 7])
+
+
 def test_micro_candidates_have_at_most_ten_thousand_parameters_more_than_the_macro_network() -> None:
     _, trials, _ = play(gnas(SPACE, GnasRules(), TRAINING, cost_without_device), lambda _: 50.0, cost_without_device)
     baseline = next(t for t in trials if t.candidate.phase == "ops")

@@ -11,7 +11,8 @@ from edgenas.architectures.subspace import Fitness, Round, RoundPlan, Scored
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods import Method
-from edgenas.methods.nse import NseRules, Start, nse, surviving
+from edgenas.methods.nse import Start, nse, surviving
+from edgenas.methods.nse_rules import NseRules
 from edgenas.records import (
     Architecture,
     Ask,
@@ -125,6 +126,35 @@ def test_a_latency_limit_binds_every_network_and_sets_the_target() -> None:
     assert choice.trial.cost.latencies["board"].ms <= 0.2
     assert all(plan.unit == "ms" and plan.target == pytest.approx(0.19) for plan in supernets.trained)
     assert all(network.cost <= 0.2 for played in supernets.rounds.values() for network in played.networks)
+
+
+@pytest.mark.parametrize("limit", [0.08, 0.15, 0.3, 0.35])
+def test_the_target_is_95_percent_of_any_limit_that_networks_can_come_near(limit: float) -> None:
+    supernets = KnownWorth()
+    asks, _ = play(nse(SPACE, RULES, supernets, RECIPE, cost, Limits(latency_ms=limit)))
+    assert {plan.target for plan in supernets.trained} == {0.95 * limit}
+    finals = [cost(candidate.architecture).latencies["board"].ms for candidate in asks[-1].needed]
+    assert all(0.8 * limit < ms <= 0.95 * limit for ms in finals)
+
+
+def test_under_a_loose_limit_a_round_aims_at_what_its_networks_can_cost_and_the_finals_grow_towards_the_limit() -> None:
+    dearest, widest = {}, {}
+    for limit in (0.6, 1.0, 100.0):
+        supernets = KnownWorth()
+        asks, _ = play(nse(SPACE, RULES, supernets, RECIPE, cost, Limits(latency_ms=limit)))
+        for plan in supernets.trained:
+            whole = plan.cost.of(plan.subspace, plan.subspace)
+            assert plan.target == pytest.approx(0.95 * min(limit, whole))
+        dearest[limit] = max(cost(candidate.architecture).latencies["board"].ms for candidate in asks[-1].needed)
+        widest[limit] = max(c.architecture.cells[0].out_channels for c in asks[-1].needed)  # type: ignore[union-attr]
+    assert dearest[0.6] <= 0.57 < dearest[1.0] <= 0.95 < dearest[100.0]
+    assert widest[100.0] == 1.5 * SPACE.channels[0]  # as wide as they become
+
+
+def test_a_target_that_was_asked_for_is_not_changed() -> None:
+    rules = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, target_ms=5.0)
+    with pytest.raises(LimitError, match=r"no network of round 1 costs 4.5..5.25 ms within the limits"):
+        play(nse(SPACE, rules, KnownWorth(), RECIPE, cost, Limits(latency_ms=100.0)))
 
 
 def test_an_impossible_limit_names_what_networks_cost() -> None:

@@ -85,3 +85,36 @@ def test_everything_is_drawn_from_the_generator() -> None:
     everything = recipe(crop_padding=2, flip=True, cutout=3)
     assert np.array_equal(batch(split(), everything, seed=3), batch(split(), everything, seed=3))
     assert not np.array_equal(batch(split(), everything, seed=3), batch(split(), everything, seed=4))
+
+
+def mirrored(data: Split, recipe: Recipe, epoch: int, augmentation: Augmentation) -> np.ndarray:
+    """(N,) which images of a batch of all are their mirror image."""
+    x, _ = augmentation.batch(torch.arange(len(data)), epoch)
+    seen = np.round(x[:, 0].numpy() * 255).astype(np.uint8)
+    plain = (seen == data.images[..., 0]).all((1, 2))
+    assert (plain | (seen == data.images[:, :, ::-1, 0]).all((1, 2))).all()
+    return ~plain
+
+
+def test_alternating_mirrors_change_every_epoch_and_independent_ones_by_a_coin_each() -> None:
+    data = split(count=2000)
+    sides = {}
+    for flips in ("alternating", "independent"):
+        augmentation = Augmentation(
+            DeviceImages(data, PLAIN, CPU), recipe(flip=True, flips=flips), torch.Generator().manual_seed(0)
+        )
+        sides[flips] = [mirrored(data, recipe(), epoch, augmentation) for epoch in range(3)]
+    first, second, third = sides["alternating"]
+    assert (first != second).all()
+    assert (first == third).all()
+    for one in sides["independent"]:
+        assert 0.45 < one.mean() < 0.55
+    first, second, third = sides["independent"]
+    assert 0.45 < (first == second).mean() < 0.55
+    assert 0.45 < (first == third).mean() < 0.55
+
+
+def test_without_mirroring_no_coin_is_tossed() -> None:
+    data, plain = split(), recipe(flips="independent")
+    augmentation = Augmentation(DeviceImages(data, PLAIN, CPU), plain, torch.Generator().manual_seed(0))
+    assert not mirrored(data, plain, 0, augmentation).any()

@@ -13,9 +13,9 @@ import torch
 
 from edgenas.errors import TrainingError
 from edgenas.records import Recipe
-from edgenas.tasks import Task
+from edgenas.tasks import Split, Task
 from edgenas.training.evaluator import Evaluator, seed_of
-from edgenas.training.loop import fresh_network, scores_of, train
+from edgenas.training.loop import fresh_network, images_an_epoch, scores_of, train
 from edgenas.training.step import Average, Step
 from tests.training.conftest import ParameterCost, candidate, tiny
 
@@ -72,6 +72,23 @@ def test_a_set_smaller_than_the_batch_is_one_batch(digits: Task) -> None:
     recipe = msgspec.structs.replace(RECIPE, batch_size=1000, epochs=1)
     result = train(fresh_network(tiny(), 0, CPU), digits, recipe, 0, CPU)
     assert math.isfinite(result.train_loss)
+
+
+@pytest.mark.parametrize(("images", "kept"), [(64, 64), (65, 64), (66, 66), (95, 95), (20, 20)])
+def test_a_recipe_that_keeps_the_partial_batch_trains_on_every_image_but_one_left_alone(
+    images: int, kept: int, digits: Task
+) -> None:
+    recipe = msgspec.structs.replace(RECIPE, partial_batch=True)
+    assert images_an_epoch(images, min(32, images), recipe) == kept
+    some = dataclasses.replace(digits, train=Split(digits.train.images[:images], digits.train.labels[:images]))
+    result = train(fresh_network(tiny(), 0, CPU), some, recipe, 0, CPU)
+    right = result.train_accuracy * kept / 100
+    assert right == pytest.approx(round(right), abs=1e-3)  # a share of exactly these images
+    dropped = train(fresh_network(tiny(), 0, CPU), some, RECIPE, 0, CPU)
+    same = all(
+        torch.equal(a, b) for a, b in zip(result.network.parameters(), dropped.network.parameters(), strict=True)
+    )
+    assert same == (kept in (64, 20))
 
 
 def test_rehearsal_before_a_cuda_graph_leaves_no_trace(digits: Task) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, TrainingError
 from edgenas.records import Recipe
 from edgenas.tasks import Task
 from edgenas.training.recipes import fitting_batch, recipe_from_name, recipe_names
@@ -19,7 +20,7 @@ def test_the_papers_recipe_is_the_published_one(digits: Task) -> None:
     recipe = recipe_from_name("paper", digits, "cpu", epochs=10)
     assert recipe == Recipe(
         "paper", 10, 64, 0.025, momentum=0.9, weight_decay=3e-4, schedule="cosine-epoch", clip_norm=5.0,
-        crop_padding=1, cutout=4, flip=False,
+        crop_padding=1, cutout=4, flip=False, flips="independent", partial_batch=True,
     )  # fmt: skip
 
 
@@ -64,10 +65,44 @@ def test_an_unknown_recipe_names_the_known_ones(digits: Task) -> None:
         recipe_from_name("fats", digits, "cpu")
 
 
-def test_the_papers_cosine_is_stepped_once_an_epoch() -> None:
-    rates = learning_rates(Recipe("r", 4, 8, 0.025, schedule="cosine-epoch"), steps_per_epoch=2)
-    expected = [0.025 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in (0, 0, 1, 1, 2, 2, 3, 3)]
-    assert rates == pytest.approx(expected)
+def cosine_epoch(epochs: int, steps: int = 1, lr: float = 0.025) -> list[float]:
+    return learning_rates(Recipe("r", epochs, 8, lr, schedule="cosine-epoch"), steps)
+
+
+def test_the_papers_cosine_is_stepped_before_every_epoch() -> None:
+    by_hand = [0.02439, 0.02261, 0.01985, 0.01636, 0.01250, 0.00864, 0.00515, 0.00239, 0.00061, 0.0]
+    assert cosine_epoch(10) == pytest.approx(by_hand, abs=5e-6)
+    assert cosine_epoch(2, steps=3) == pytest.approx([0.0125] * 3 + [0.0] * 3, abs=1e-18)
+
+
+@pytest.mark.parametrize("epochs", [2, 7, 10, 600])
+def test_the_papers_cosine_is_torchs_scheduler_as_the_authors_step_it(epochs: int) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.025)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, float(epochs))
+    rates, printed = [], []
+    for _ in range(epochs):
+        optimizer.step()
+        scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            printed.append(f"{scheduler.get_lr()[0]:e}")
+    assert cosine_epoch(epochs) == pytest.approx(rates, abs=1e-12)
+    if epochs == 10:  # what the authors' logs show: get_lr(), a step ahead of the rate that is trained with
+        assert printed[:2] == ["2.379138e-02", "2.096648e-02"]
+
+
+def test_one_epoch_at_rate_zero_is_refused() -> None:
+    with pytest.raises(TrainingError, match="give it two epochs or more"):
+        cosine_epoch(1)
+
+
+def test_only_the_papers_recipe_keeps_partial_batches_and_tosses_a_coin_for_every_mirror_image(digits: Task) -> None:
+    different = {name for name in recipe_names() if recipe_from_name(name, digits, "cpu").partial_batch}
+    assert different == {"paper"}
+    assert different == {
+        name for name in recipe_names() if recipe_from_name(name, digits, "cpu").flips == "independent"
+    }
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
