@@ -48,3 +48,18 @@ def test_no_text_carries_an_address_of_a_package_index_or_a_path_of_a_machine() 
             and name != "tests/test_house.py"
         ):
             assert not pattern.search((ROOT / name).read_text()), name
+
+
+def test_the_command_line_of_a_device_needs_nothing_that_a_device_does_not_get() -> None:
+    """What is imported before a command is chosen, and to serve, is in the list that a device's image installs."""
+    text = (ROOT / "deploy" / "requirements-device.txt").read_text()
+    given = {name.lower().replace("-", "_") for name in re.findall(r"^([A-Za-z0-9_.-]+)==", text, re.MULTILINE)}
+    given |= {"pil", "google", "prometheus_client", "_distutils_hack"}  # pillow, protobuf as they are imported
+    code = (
+        "import sys, edgenas.cli.main, edgenas.serve.server, edgenas.serve.app, edgenas.remote.agent, edgenas.runtimes.onnx\n"
+        "from importlib.metadata import packages_distributions\n"
+        "foreign = {name.split('.')[0] for name in sys.modules} & set(packages_distributions())\n"
+        "print(*sorted(foreign))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name.lower() for name in done.stdout.split()} - given - {"edgenas"} == set()

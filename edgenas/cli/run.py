@@ -21,6 +21,7 @@ from edgenas.cli.method import ended_early, method_of
 from edgenas.cli.nal_search import decide_designs
 from edgenas.cli.output import say
 from edgenas.cli.progress import SearchView
+from edgenas.cli.sessions import begin_session, refuse_other_meaning, study_to_write
 from edgenas.cli.settings import (
     PRESETS,
     SearchSettings,
@@ -30,7 +31,6 @@ from edgenas.cli.settings import (
     space_from,
     study_record,
 )
-from edgenas.cli.studies import begin_session, refuse_other_meaning, study_to_write
 from edgenas.cli.study_data import searched_task
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel

@@ -15,7 +15,7 @@ import typer
 from edgenas.binomial import wilson
 from edgenas.cli.data import say_data
 from edgenas.cli.output import emit, say
-from edgenas.cli.studies import begin_session, study_folder
+from edgenas.cli.studies import study_folder
 from edgenas.errors import DataError, EdgenasError, StudyError
 from edgenas.identity import digest
 from edgenas.records import (
@@ -89,6 +89,7 @@ def train(
     width: Any = final_width
     asked = Asked(trial, seeds, epochs, recipe, budget, width, data, data_dir, from_trained, workers, time.monotonic())
     from edgenas.cli.progress import interruptible
+    from edgenas.cli.sessions import begin_session
     from edgenas.store import Store
 
     folder = study_folder(study)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgenas.architectures.chain import chain
+from edgenas.cli.sessions import begin_session, refuse_other_meaning, study_to_write
 from edgenas.cli.settings import SearchSettings, default_folder, study_record, versions
-from edgenas.cli.studies import begin_session, refuse_other_meaning, study_to_write
 from edgenas.errors import StudyError
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.replay import cost_without_device
