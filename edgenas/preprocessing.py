@@ -16,6 +16,14 @@ Pixels = NDArray[np.uint8]
 
 # What an image file may be. Pillow is never left to choose by content: a PostScript file named x.png would start Ghostscript.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF")
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "avif", "bmp", "dib", "gif", "tif", "tiff"),
+        *("ppm", "pgm", "pbm", "pnm"),
+    )
+)
+OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)  # what Pillow raises on damaged files
 GROUND = 128  # grey under what is transparent: neither black nor white drawings vanish in it
 WIDEST = 8  # times its other side: of a longer picture only the middle is scaled
@@ -26,6 +34,11 @@ def formats_here(wanted: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
     """Those of the formats that this Pillow can read."""
     Image.init()
     return tuple(name for name in wanted if name in Image.OPEN)
+
+
+def is_hidden(name: str) -> bool:
+    """Is a file or folder of this name the system's, and none of the user's?"""
+    return name.startswith(".") or name.casefold() in OF_SYSTEMS
 
 
 def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixels:

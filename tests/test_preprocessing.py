@@ -48,18 +48,26 @@ def test_up_to_eight_times_as_long_as_wide_the_whole_is_scaled_and_then_cut(side
 
 THIN = """
 import resource, sys
+import numpy as np
 from PIL import Image
 from edgenas.faces.images import resized
-from edgenas.preprocessing import pixels_from_image
+from edgenas.preprocessing import fit, pixels_from_image
 from edgenas.records import Preprocessing
-import numpy as np
 size = tuple(map(int, sys.argv[1:3]))
-image = Image.new("L", size, 128)
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 120_000_000, -1))
-for fit in ("crop", "stretch"):
-    pixels = pixels_from_image(image, Preprocessing(3, 224, (0.,) * 3, (1.,) * 3, fit=fit))
-    assert pixels.shape == (224, 224, 3) and (pixels == 128).all()
+image, clear = Image.new("L", size, 128), Image.new("LA", size)
+
+def allow(megabytes):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 1_000_000, -1))
+
+def seen(image, how):
+    return pixels_from_image(image, Preprocessing(3, 224, (0.,) * 3, (1.,) * 3, fit=how))
+
+allow(30)
+assert (seen(clear, "crop") == 128).all()
+assert (np.asarray(fit(image, 224, "crop")) == 128).all()
+allow(120)
+assert (seen(image, "stretch") == 128).all()
 assert (resized(np.full((size[1], size[0], 3), 128, np.uint8)) == 128).all()
 """
 

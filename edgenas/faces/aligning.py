@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgenas.errors import DataError
 from edgenas.faces.detectors import Detector
-from edgenas.faces.images import SUFFIXES, image_from_file
+from edgenas.faces.images import folders_in, image_files, image_from_file
 from edgenas.faces.quality import QualityError, QualityRules, face_from_image
 from edgenas.records import Record
 
@@ -28,7 +28,7 @@ class Aligned(Record, frozen=True):
 def align_folders(root: Path, out: Path, detector: Detector, rules: QualityRules) -> Aligned:
     """One aligned PNG for every image of every person under `root`, under the same names (1.jpg.png and 1.png.png where a
     folder has 1.jpg and 1.png); images that are refused or cannot be decoded are told, never written."""
-    files = sorted(file for file in root.glob("*/*") if file.suffix.lower() in SUFFIXES)
+    files = [file for folder in folders_in(root) for file in image_files(folder)]
     if not files:
         raise DataError(f"{root} holds no images in folders: one folder of images per person is needed")
     if out.exists() and not out.is_dir():

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.errors import DataError
-from edgenas.preprocessing import DAMAGED, eight_bits, fit, formats_here, upright
+from edgenas.preprocessing import DAMAGED, SUFFIXES, eight_bits, fit, formats_here, is_hidden, upright
 
 Rgb = NDArray[np.uint8]
 
 SIDE = 112  # of an aligned face, the field's convention
 MAX_BYTES = 16 * 1024 * 1024
 MAX_PIXELS = 40_000_000
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 def image_from_bytes(
@@ -44,6 +43,17 @@ def image_from_bytes(
 def rgb_from_image(image: Image.Image) -> Rgb:
     """(H, W, 3) RGB: upright, at 8 bits, alpha over the ground that classification has, too."""
     return np.asarray(eight_bits(upright(image), 3))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Those right in a folder, sorted; not what a system left there."""
+    found = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not is_hidden(file.name))
+    return sorted(file for file in found if file.is_file())
+
+
+def folders_in(root: Path) -> list[Path]:
+    """One for each person, sorted; not what a system left there."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
 
 
 def image_from_file(path: Path) -> Rgb:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
-from edgenas.faces.images import SUFFIXES, Rgb, image_from_bytes, image_from_file, resized
+from edgenas.faces.images import Rgb, folders_in, image_files, image_from_bytes, image_from_file, resized
 from edgenas.records import Record
 
 Prepare = Callable[[Rgb], Rgb]  # any image -> (112, 112, 3)
@@ -50,14 +50,14 @@ def faces_from_path(path: Path, prepare: Prepare = resized) -> FaceImages:
 
 def faces_from_folders(root: Path, prepare: Prepare = resized) -> FaceImages:
     """One folder of images per person, any names (LFW's `lfw/Name/Name_0001.jpg` is this layout, one level down or not)."""
-    nested = [folder for folder in root.iterdir() if folder.is_dir() and folder.name.startswith("lfw")]
-    if len(nested) == 1 and not any(p.is_dir() and p not in nested for p in root.iterdir()):
-        root = nested[0]  # torchvision's layout: ROOT/lfw-deepfunneled/Name/...
+    folders = folders_in(root)
+    if len(folders) == 1 and folders[0].name.startswith("lfw"):
+        folders = folders_in(folders[0])  # torchvision's layout: ROOT/lfw-deepfunneled/Name/...
     images: list[Rgb] = []
     labels: list[int] = []
     names: list[str] = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    for folder in folders:
+        files = image_files(folder)
         if not files:
             continue
         images += [prepare(image_from_file(file)) for file in files]

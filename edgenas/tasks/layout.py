@@ -11,17 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from edgenas.errors import DataError
-from edgenas.preprocessing import DAMAGED, formats_here
+from edgenas.preprocessing import DAMAGED, SUFFIXES, formats_here, is_hidden
 
 Files = dict[str, list[Path]]  # class -> its images
 
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "avif", "bmp", "dib", "gif", "tif", "tiff"),
-        *("ppm", "pgm", "pbm", "pnm"),
-    )
-)
 READ = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, AVIF"
 NOT_READ = frozenset(
     f".{name}"
@@ -39,7 +32,6 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
-OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
 HIDDEN, LINKS, BROKEN, SPECIAL = (
     "hidden and system files",
     "links to folders that are read already",
@@ -221,7 +213,7 @@ def _entries(folder: Path, ignored: Counter[str]) -> tuple[list[Path], list[Path
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = Path(entry.path)
-            if entry.name.startswith(".") or entry.name.casefold() in OF_SYSTEMS:
+            if is_hidden(entry.name):
                 ignored[HIDDEN] += _count(path)
             elif path.is_dir() if entry.is_symlink() else entry.is_dir():
                 folders.append(path)

@@ -148,6 +148,19 @@ def test_sixteen_bit_grey_palette_and_alpha_become_rgb() -> None:
     assert image_from_bytes(encoded(Image.new("P", (4, 4)))).shape == (4, 4, 3)
 
 
+def test_what_systems_leave_in_folders_is_no_face(tmp_path: Path) -> None:
+    for name in ("ada", "bob", "__MACOSX/ada", ".cache"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("ada/1.png", "ada/2.jfif", "bob/1.png"):
+        Image.new("RGB", (112, 112), (len(name), 0, 0)).save(tmp_path / name, format="PNG")
+    for name in ("ada/._1.png", "bob/notes.txt", "__MACOSX/ada/._1.png", ".cache/1.png", "ada/gone.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "ada" / "gone.png").unlink()
+    (tmp_path / "ada" / "gone.png").symlink_to("/nowhere/x.png")
+    faces = faces_from_path(tmp_path)
+    assert (faces.names, faces.labels.tolist()) == (("ada", "bob"), [0, 0, 1])
+
+
 def test_faces_written_as_folders_are_read_back_unchanged(tmp_path: Path) -> None:
     rec = tmp_path / "rec"
     rec.mkdir()

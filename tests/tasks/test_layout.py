@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from edgenas.errors import DataError
 from edgenas.tasks import TaskSettings
@@ -51,6 +52,25 @@ def test_what_a_folder_lacks_is_cut_from_its_training_images(
     for number, name in enumerate(folders):
         fill(tmp_path / name, each=3 if number else 10, first=1000 * number)
     assert counts(load(tmp_path)) == expected
+
+
+def test_copies_of_an_image_are_never_trained_on_and_judged_by(tmp_path: Path) -> None:
+    for place, label in enumerate(("cat", "dog")):
+        (tmp_path / label).mkdir()
+        for index in range(40):  # five pictures, each there eight times
+            picture(5 * place + index % 5).save(tmp_path / label / f"{index}.png")
+    task = load(tmp_path)
+    assert counts(task) == (48, 16, 16)
+    assert task.facts.duplicates == {"within": 70, "across_splits": 0, "two_labels": 0}
+
+
+def test_mean_and_deviation_are_those_of_the_training_images(tmp_path: Path) -> None:
+    for name, value in (("train", 51), ("val", 255), ("test", 102)):
+        for place, label in enumerate(("cat", "dog")):
+            (tmp_path / name / label).mkdir(parents=True)
+            Image.new("L", (8, 8), value * place).save(tmp_path / name / label / "0.png")
+    preprocessing = load(tmp_path).preprocessing
+    assert (preprocessing.mean, preprocessing.std) == ((0.1,), (0.1,))  # of 0 and 51 / 255
 
 
 def test_own_splits_need_one_image_of_each_class_only(tmp_path: Path) -> None:

@@ -81,6 +81,11 @@ def test_cutout_is_one_square_that_may_hang_over_the_edge() -> None:
         assert 2 <= width <= 4
 
 
+def test_each_image_is_cut_out_at_a_place_of_its_own() -> None:
+    masks = {(seen == 0).tobytes() for seen in batch(split(), recipe(cutout=4))}
+    assert len(masks) > 18  # 36 pixels may be the centre; if rows or columns were shared, 6 could be seen
+
+
 def test_everything_is_drawn_from_the_generator() -> None:
     everything = recipe(crop_padding=2, flip=True, cutout=3)
     assert np.array_equal(batch(split(), everything, seed=3), batch(split(), everything, seed=3))
