@@ -439,7 +439,7 @@ class Decision(Record, frozen=True):
     """What a method made of one trial."""
 
     phase: str
-    verdict: str  # accept | neutral | reject | infeasible | start
+    verdict: str  # accept | neutral | reject | infeasible | start; stop: the search ends here, early
     reason: str
     depth: int | None = None
     width: int | None = None

@@ -27,7 +27,7 @@ from edgenas.records import (
     Recipe,
     Trial,
 )
-from edgenas.report.scores import interval_of, interval_words, with_intervals
+from edgenas.report.scores import at_chance, interval_of, interval_words, with_intervals
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -115,6 +115,8 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
     params = workload_from_architecture(architecture).params
     images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
     say(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {images['train']} training images")
+    if at_chance(store.ledger(), store.study):
+        say("warning: nothing in this search was better than chance: another network would do as well as this one")
     device = store.study.settings.get("device", "cpu")
     with FinalPool(asked.workers or asked.seeds, device) as pool:
         jobs = jobs_for(store, asked, trial, architecture, task, device, pool)

@@ -134,6 +134,7 @@ def found(facts: Facts) -> Pairs:
     infeasible = f"{counts['infeasible']} broke a limit and were not trained" if counts["infeasible"] else "none"
     pairs += [("infeasible", infeasible), ("failed", str(counts["failed"] or "none"))]
     pairs += [("time", duration(facts.seconds))]
+    pairs += [("ended early", decision.reason) for decision in facts.decisions if decision.verdict == "stop"]
     if facts.study.profiles and facts.complete:
         pairs.append(("on the front", f"{len(facts.front(facts.study.profiles[0]))} networks"))
     if facts.choice is not None and "depth" in facts.choice.macro:

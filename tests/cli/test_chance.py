@@ -86,3 +86,10 @@ def test_front_and_report_say_it_too(told: tuple[str, dict[str, Any]], grey: Pat
     page = (grey / "report.html").read_text()
     assert "at chance" in page
     assert "At chance: no network is better than chance (20.00 %" in page
+    assert "ended early" in page
+
+
+def test_a_final_training_of_such_a_choice_is_warned_of(told: tuple[str, dict[str, Any]], grey: Path) -> None:
+    done = edgenas("train", "s", "--seeds", "1", "--epochs", "1", folder=grey)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: nothing in this search was better than chance") == 1
