@@ -12,7 +12,7 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods import Method
 from edgenas.methods.nse import Start, nse, surviving
-from edgenas.methods.nse_rules import NseRules
+from edgenas.methods.nse_rules import Economy, NseRules, fitted
 from edgenas.records import (
     Architecture,
     Ask,
@@ -221,12 +221,13 @@ def test_every_network_that_a_round_scores_keeps_limits_that_its_target_does_not
     assert max(params) <= 6000 < max(unlimited)
 
 
-def test_finals_keep_a_limit_that_their_target_does_not_know_of() -> None:
-    rules = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, target_mmacs=0.25)
-    free, _ = play(nse(SPACE, rules, KnownWorth(), RECIPE, cost))
-    most = max(cost(candidate.architecture).params for candidate in free[-1].needed)
-    for limit in (most - 1, round(0.9 * most)):
-        asks, choice = play(nse(SPACE, rules, KnownWorth(), RECIPE, cost, Limits(params=limit)))
-        assert asks[-1].needed
-        assert all(cost(candidate.architecture).params <= limit for candidate in asks[-1].needed)
-        assert choice.trial.cost.params <= limit
+def test_finals_are_widened_up_to_a_limit_that_their_target_does_not_know_of() -> None:
+    ops = ((17,), (17, 18), (17,))
+
+    def params(limits: Limits) -> int:
+        return cost(fitted(SPACE, ops, 1e9, RULES, Economy(cost, limits, RULES))).params
+
+    widest = params(Limits())  # no target and no limit in the way
+    assert params(Limits(params=widest)) == widest
+    assert params(Limits(params=widest - 1)) < widest
+    assert 0.4 * widest < params(Limits(params=widest // 2)) <= widest // 2
