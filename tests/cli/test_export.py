@@ -13,9 +13,12 @@ from torch import nn
 from typer.testing import CliRunner
 
 from edgenas.bundle import read_bundle
+from edgenas.cli.export import trained_from_store
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.networks.weights import load_weights, save_weights
+from edgenas.records import FinalTraining
+from edgenas.store import Store
 from tests.trained_digits import trained_digits
 from tests.trained_study import WEIGHTS, trained_study
 
@@ -153,6 +156,18 @@ def test_other_weights_than_those_that_were_trained_are_refused(good: Path, tmp_
     shuffled(study)
     refused(run(study, tmp_path / "out"), EdgenasError, "SHA-256 differs", WEIGHTS)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_seed_that_did_best_on_validation_is_exported(tmp_path: Path) -> None:
+    study = trained_study(tmp_path / "study")
+    with Store.write(study) as store:
+        ((key, final),) = store.all("final", FinalTraining).items()
+        (best,) = final.runs
+        worse = msgspec.structs.replace(
+            best, seed=1, val={"accuracy": best.val["accuracy"] - 1}, weights="weights/none"
+        )
+        store.put("final", key, msgspec.structs.replace(final, runs=(worse, best, worse)))
+        assert trained_from_store(store, None, None).score == best.val["accuracy"]
 
 
 def test_a_study_without_hashes_is_exported_with_a_line_about_it(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 import functools
 import re
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+import torch
+from onnx import helper, numpy_helper
+from torch import nn
 
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.onnx import onnx_from_network
 from edgenas.export.parity import BARS, Bar, Case, check_parity, cosines, first_diverging_layer, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input, zero_points
 from edgenas.preprocessing import input_from_pixels
+from edgenas.records import Precision, Preprocessing
 from tests.trained_digits import digits, trained_digits
 
 
@@ -114,6 +118,92 @@ def test_cosines_by_hand():
     a = np.array([[1, 0], [1, 1], [0, 0], [0, 0]], np.float32)
     b = np.array([[0, 2], [2, 0], [0, 0], [1, 0]], np.float32)
     np.testing.assert_allclose(cosines(a, b), [0, np.sqrt(0.5), 1, 0], atol=1e-6)
+
+
+# ---------------------------------------------------------------- both sides of every bar
+
+SMALL = Preprocessing(1, 2, (0.0,), (1.0,))
+
+
+def linear(weight: Any, bias: Any) -> tuple[nn.Module, onnx.ModelProto]:
+    """x (N, 1, 2, 2) -> W x + b (N, n) in torch, and the same as a file."""
+    w, b = np.asarray(weight, np.float32), np.asarray(bias, np.float32)
+    layer = nn.Linear(4, len(w))
+    layer.load_state_dict({"weight": torch.from_numpy(w), "bias": torch.from_numpy(b)})
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w", "b"], ["logits"], "Gemm_0", transB=1),
+    ]
+    ends = (("image", ["batch", 1, 2, 2]), ("logits", ["batch", len(w)]))
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in ends]
+    constants = [numpy_helper.from_array(value, name) for name, value in (("w", w), ("b", b))]
+    graph = helper.make_graph(nodes, "linear", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return nn.Sequential(nn.Flatten(), layer).eval(), model
+
+
+def passes(network: nn.Module, model: onnx.ModelProto, precision: Precision, images: Any, complaint: str) -> bool:
+    """Does the gate let it through? ParityError with another complaint is an error of the test."""
+    case = Case("images", np.asarray(images, np.float32).reshape(-1, 1, 2, 2), real=True)
+    try:
+        check_parity(network, model, precision, [case], SMALL)
+    except ParityError as error:
+        if complaint not in str(error):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("off", "taken"), [(1.9e-4, True), (2.1e-4, False), (-1.9e-4, True), (-2.1e-4, False)])
+def test_fp32_may_be_off_by_1e_4_and_1e_4_of_its_size(off: float, taken: bool) -> None:
+    """The output is 1, so 2e-4 are allowed."""
+    network, _ = linear(np.zeros((2, 4)), [1, 1])
+    _, model = linear(np.zeros((2, 4)), [1 + off, 1])
+    assert passes(network, model, "fp32", np.zeros((3, 4)), "is allowed") is taken
+
+
+@pytest.mark.parametrize(("off", "taken"), [(0.0545, True), (0.0555, False)])
+def test_fp16_may_be_off_by_5e_3_and_5e_3_of_the_largest_of_its_row(off: float, taken: bool) -> None:
+    """The largest is 10, so .055 are allowed everywhere, at the output 0 too."""
+    network, _ = linear(np.zeros((3, 4)), [10, 0, 1])
+    _, model = linear(np.zeros((3, 4)), [10, off, 1])
+    assert passes(network, model, "fp16", np.zeros((3, 4)), "is allowed") is taken
+
+
+@pytest.mark.parametrize(("cosine", "taken"), [(0.9902, True), (0.9898, False)])
+def test_int8_keeps_a_cosine_of_99_hundredths(cosine: float, taken: bool) -> None:
+    """Outputs turned by an angle have its cosine to what they were."""
+    sine = np.sqrt(1 - cosine**2)
+    plain = np.array([[1, 0, 0, 0], [0, 1, 0, 0]])
+    network, _ = linear(plain, [0, 0])
+    _, model = linear(np.array([[cosine, -sine], [sine, cosine]]) @ plain, [0, 0])
+    images = np.random.default_rng(0).standard_normal((20, 4))
+    assert passes(network, model, "int8", images, f"cosine {cosine:.4f}, at least 0.99 is needed") is taken
+
+
+@pytest.mark.parametrize(("changed", "taken"), [(1, True), (2, False)])
+def test_fp16_may_rank_one_image_of_a_hundred_otherwise(changed: int, taken: bool) -> None:
+    """Class 0 leads by 1, or by .001 on images that are to change; the file gives class 1 .002 more, well within the tolerance."""
+    images = np.zeros((100, 4))
+    images[:, 0] = 1
+    images[:changed, 0] = 0.001
+    weight = np.array([[1, 0, 0, 0], [0, 0, 0, 0]])
+    network, _ = linear(weight, [0, 0])
+    _, model = linear(weight, [0, 0.002])
+    complaint = f"ranks classes differently on {changed:.1f} % of the inputs (allowed: 1 %)"
+    assert passes(network, model, "fp16", images, complaint) is taken
+
+
+@pytest.mark.parametrize(
+    ("precision", "lead", "taken"), [("fp32", 1e-4, True), ("fp32", 1e-3, False), ("fp16", 0.1, False)]
+)
+def test_a_class_that_leads_by_more_than_twice_the_tolerance_keeps_its_place(
+    precision: Precision, lead: float, taken: bool
+) -> None:
+    """The file gives half the lead, and a little more, to class 1 and takes it from class 0: it wins. A near tie may turn so."""
+    network, _ = linear(np.zeros((2, 4)), [1 + lead, 1])
+    _, model = linear(np.zeros((2, 4)), [1 + 0.49 * lead, 1 + 0.51 * lead])
+    assert passes(network, model, precision, np.zeros((3, 4)), "is allowed") is taken
 
 
 # ---------------------------------------------------------------- INT8

@@ -3,12 +3,15 @@ import dataclasses
 import re
 
 import msgspec
+import onnx
 import pytest
 
 from edgenas.bundle import Score
 from edgenas.errors import BundleError, EdgenasError, ParityError
-from edgenas.export.release import Wishes, bundle_from_trained, check_recorded
+from edgenas.export.precision import int8_from_onnx
+from edgenas.export.release import Wishes, bundle_from_trained, calibration_indices, check_recorded
 from edgenas.hardware.measure import SEARCH
+from edgenas.preprocessing import input_from_pixels
 from tests.digits_bundle import digits_bundle, trained
 
 
@@ -74,3 +77,18 @@ def test_a_destination_that_holds_something_else_is_refused_before_any_work(tmp_
     assert nothing.onnx_opset == 99
     with pytest.raises(BundleError, match="not empty"):
         bundle_from_trained(tmp_path, trained(), Wishes())
+
+
+def test_the_scales_of_int8_come_from_512_training_images_drawn_at_random():
+    task, plain = trained().task, onnx.load_model(digits_bundle().path("fp32"))
+    rows = calibration_indices(len(task.train))
+    assert (len(rows), len(set(rows)), max(rows) < len(task.train)) == (512, 512, True)
+    assert list(rows) != list(range(512))
+    wanted = int8_from_onnx(plain, input_from_pixels(task.train.images[rows], task.preprocessing), stored=True)
+    assert scales(onnx.load_model(digits_bundle().path("int8"))) == scales(wanted)
+
+
+def scales(model: onnx.ModelProto) -> dict[str, list[float]]:
+    return {
+        t.name: onnx.numpy_helper.to_array(t).ravel().tolist() for t in model.graph.initializer if "_scale" in t.name
+    }
