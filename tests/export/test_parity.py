@@ -183,7 +183,7 @@ def test_int8_keeps_a_cosine_of_99_hundredths(cosine: float, taken: bool) -> Non
 
 @pytest.mark.parametrize(("changed", "taken"), [(1, True), (2, False)])
 def test_fp16_may_rank_one_image_of_a_hundred_otherwise(changed: int, taken: bool) -> None:
-    """Class 0 leads by 1, or by .001 on images that are to change; the file gives class 1 .002 more, well within the tolerance."""
+    """Class 0 leads by 1, or by .001 on images that are to change; the file gives class 1 .002 more, within the tolerance."""
     images = np.zeros((100, 4))
     images[:, 0] = 1
     images[:changed, 0] = 0.001
