@@ -1,7 +1,8 @@
 """Networks of the papers by name, as they were finally trained; their parameter and MAC counts are in the tests.
 
 NSE: the cell lists of the authors' published configurations. GNAS, TRG-NAS: the searched operations and kernels at the width
-of the final training (the macro width).
+of the final training (the macro width), as the logs of the authors' final trainings name them
+(github.com/siddikui/Efficient-Macro-Micro-NAS).
 """
 
 from __future__ import annotations
@@ -33,8 +34,13 @@ PUBLISHED: dict[str, Architecture] = {
     "gnas-cifar10-t": _chain(26, 46, 10, dense=(0, 2), kernel5=(13, 17)),
     "gnas-cifar10-m": _chain(21, 102, 10, dense=(0, 1, 5, 8, 13), kernel5=()),
     "gnas-cifar100-t": _chain(21, 56, 100, dense=(), kernel5=(3,)),
+    "gnas-cifar100-m": _chain(21, 118, 100, dense=(1, 12), kernel5=(7,)),
     "gnas-emnist-t": _chain(17, 50, 47, dense=(1, 4, 5), kernel5=(11, 13), in_channels=1),
+    "gnas-emnist-m": _chain(21, 106, 47, dense=(0, 3, 10), kernel5=(), in_channels=1),
+    "gnas-fashion-t": _chain(18, 54, 10, dense=(1, 5, 9), kernel5=(8,), in_channels=1),
+    "gnas-fashion-m": _chain(16, 120, 10, dense=(1, 2, 4, 8, 11, 15), kernel5=(6, 12), in_channels=1),
     "gnas-kmnist-t": _chain(18, 50, 10, dense=(2, 10), kernel5=(17,), in_channels=1),
+    "gnas-kmnist-m": _chain(24, 120, 10, dense=(0, 1), kernel5=(), in_channels=1),
     "trgnas-cifar10": _chain(16, 56, 10, dense=(0, 2), kernel5=()),
     "nsenet-27": _multibranch(
         27, cell_kinds("NER", [1, 2, 2, 2, 2, 3]), (16, 24, 40, 80, 96, 200, 336),

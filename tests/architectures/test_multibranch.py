@@ -26,6 +26,11 @@ def test_published_multibranch_networks_have_their_published_counts(name: str, p
         ("gnas-cifar10-t", 466_312),
         ("gnas-cifar10-m", 2_490_340),
         ("gnas-cifar100-t", 488_588),
+        ("gnas-cifar100-m", 2_592_796),
+        ("gnas-emnist-m", 2_252_547),
+        ("gnas-fashion-t", 508_258),
+        ("gnas-fashion-m", 6_159_850),
+        ("gnas-kmnist-m", 2_711_170),
         ("trgnas-cifar10", 453_498),
     ],
 )

@@ -122,3 +122,11 @@ def test_bench_measures_weights_beside_the_file_and_names_the_users_file(tmp_pat
     line = refusal("bench", "odd.onnx")
     assert "odd.onnx" in line
     assert "/tmp" not in line
+
+
+@pytest.mark.parametrize(("name", "params"), [("gnas-fashion-m", 6_159_850), ("gnas-emnist-m", 2_252_547)])
+def test_published_networks_are_described_by_name(name: str, params: int, capsys) -> None:
+    document, _ = answer(capsys, "describe", name)
+    assert document["params"] == params
+    assert document["architecture"]["in_channels"] == 1
+    assert name in refusal("describe", "gnas-fashion-x")
