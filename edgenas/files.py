@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import stat
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
+
+# What zipfile and NumPy's reader raise for damaged archives.
+DAMAGED = (
+    EOFError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
@@ -16,15 +31,52 @@ def read_bytes(path: Path, largest: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError) as error:
         raise EdgenasError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        kind = "Is a directory" if stat.S_ISDIR(found.st_mode) else "it is a pipe or a device, not a file"
+        raise EdgenasError(f"{path} cannot be read: {kind}")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            raise EdgenasError(f"{path} cannot be read: Is a directory")
-        if not stat.S_ISREG(found.st_mode):
-            raise EdgenasError(f"{path} cannot be read: it is a pipe or a device, not a file")
         content = b"" if found.st_size > largest else file.read(largest + 1)
     if found.st_size > largest or len(content) > largest:
         raise EdgenasError(
             f"{path} cannot be read: it has more than {largest / 1e6:g} MB, too many for what it should be"
         )
     return content
+
+
+def read_npz(path: Path, largest: int) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file of at most `largest` bytes, unpacked. Raises EdgenasError, in one line, for anything else.
+
+    Sizes are looked at before memory is taken: an archive may promise more than it holds, or hold more than it weighs.
+    """
+    content = read_bytes(path, largest)
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > largest:
+                raise EdgenasError(f"{path} cannot be read: unpacked it has more than {largest / 1e6:g} MB")
+            for member in members:
+                with archive.open(member) as file:
+                    arrays[member.filename.removesuffix(".npy")] = _array(file, member.file_size)
+    except EdgenasError:
+        raise
+    except DAMAGED as error:
+        raise EdgenasError(
+            f"{path} cannot be read as an .npz file ({error}): it is damaged, or something else"
+        ) from error
+    return arrays
+
+
+def _array(file: Any, size: int) -> NDArray[Any]:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of NumPy's format")
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = reader(file)
+    wanted = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or min(shape, default=0) < 0 or wanted > size:
+        raise ValueError(f"an array of shape {shape} and type {dtype} does not fit into {size} bytes")
+    content = file.read(wanted)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")

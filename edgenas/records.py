@@ -6,11 +6,31 @@ is taken of says identity.py.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from edgenas.identity import canonical_json, digest
+from edgenas.ranges import (
+    BatchSize,
+    Channels,
+    ClassCount,
+    Correlation,
+    Count,
+    Depth,
+    Error,
+    Factor,
+    GigabytesPerSecond,
+    Megabytes,
+    Microseconds,
+    Share,
+    Side,
+    Stride,
+    Tera,
+    Threads,
+    Watts,
+    Window,
+)
 
 Origin = Literal["measured", "predicted", "datasheet"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -31,13 +51,13 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Classes(Record, frozen=True, tag="classes", tag_field="kind"):
     """Global average pool, then a linear layer with bias to `count` logits."""
 
-    count: int
+    count: ClassCount
 
 
 class Embedding(Record, frozen=True, tag="embedding", tag_field="kind"):
     """Global pool (average, or a depthwise convolution over the whole map), BN, linear to `dim`, BN."""
 
-    dim: int
+    dim: Channels
     pool: Literal["average", "depthwise"] = "average"
 
 
@@ -51,15 +71,15 @@ class ChainArchitecture(Record, frozen=True, tag="chain", tag_field="type"):
     images, () for none. `stage_strides`: strides of the first layers of stages two and three.
     """
 
-    width: int
-    depth: int
+    width: Channels
+    depth: Depth
     ops: tuple[int, ...]
-    kernels: tuple[int, ...]
+    kernels: tuple[Window, ...]
     head: Head
-    in_channels: int = 3
-    image_size: int = 32
-    stem_strides: tuple[int, ...] = ()
-    stage_strides: tuple[int, int] = (2, 2)
+    in_channels: Channels = 3
+    image_size: Side = 32
+    stem_strides: tuple[Stride, ...] = ()
+    stage_strides: tuple[Stride, Stride] = (2, 2)
 
     @property
     def fingerprint(self) -> str:
@@ -70,7 +90,7 @@ class BranchCell(Record, frozen=True):
     """One NSE cell: kind N (same channels), E (next channels) or R (next channels, stride 2), and its operations' indices."""
 
     kind: Literal["N", "E", "R"]
-    out_channels: int
+    out_channels: Channels
     ops: tuple[int, ...]
 
 
@@ -80,11 +100,11 @@ class MultiBranchArchitecture(Record, frozen=True, tag="multibranch", tag_field=
     pool: Literal[19, 27, 72]
     cells: tuple[BranchCell, ...]
     head: Head
-    stem_channels: int = 16
-    stem_stride: int = 2
-    tail_channels: int = 1024
-    in_channels: int = 3
-    image_size: int = 224
+    stem_channels: Channels = 16
+    stem_stride: Stride = 2
+    tail_channels: Channels = 1024
+    in_channels: Channels = 3
+    image_size: Side = 224
 
     @property
     def fingerprint(self) -> str:
@@ -116,10 +136,10 @@ class CellArchitecture(Record, frozen=True, tag="cell", tag_field="type"):
 
     cell: Nasbench101Cell | Nasbench201Cell | DartsCell
     head: Head
-    channels: int
-    cells_per_stage: int
-    in_channels: int = 3
-    image_size: int = 32
+    channels: Channels
+    cells_per_stage: Depth
+    in_channels: Channels = 3
+    image_size: Side = 32
 
     @property
     def fingerprint(self) -> str:
@@ -132,7 +152,7 @@ class FbnetArchitecture(Record, frozen=True, tag="fbnet", tag_field="type"):
     ops: tuple[int, ...]
     head: Head
     image_size: Literal[32, 224] = 32
-    in_channels: int = 3
+    in_channels: Channels = 3
 
     @property
     def fingerprint(self) -> str:
@@ -256,14 +276,14 @@ class Calibration(Record, frozen=True):
 
     model: str  # the spaces with a predictor of their own among the parameters, or "kernels"
     parameters: dict[str, Any]
-    n: int
-    held_out: int
-    spearman: float | None  # None where too few rows were held out
-    kendall: float | None
-    mape: float | None
-    within_5: float | None
-    within_10: float | None
-    worst_under: float | None  # largest (measured - predicted) / measured
+    n: Count
+    held_out: Count
+    spearman: Correlation | None  # None where too few rows were held out
+    kendall: Correlation | None
+    mape: Error | None
+    within_5: Share | None
+    within_10: Share | None
+    worst_under: Error | None  # largest (measured - predicted) / measured
     source: str
     date: str
 
@@ -284,7 +304,7 @@ class PowerMode(Record, frozen=True):
     """A power mode by its own name, such as "15W" or "MAXN_SUPER"."""
 
     name: str
-    watts: float | None = None
+    watts: Watts | None = None
     clocks: str = ""
 
 
@@ -300,21 +320,21 @@ class HardwareProfile(Record, frozen=True):
     aliases: tuple[str, ...] = ()
     vendor: str = ""
     soc: str = ""
-    compute_capability: str = ""
+    compute_capability: Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,2}\.[0-9])?$")] = ""
     precisions: tuple[Precision, ...] = ("fp32",)
-    batch_size: int = 1
-    threads: int = 1
+    batch_size: BatchSize = 1
+    threads: Threads = 1
     power_mode: str = ""
     power_modes: tuple[PowerMode, ...] = ()
-    peaks: dict[str, float] = {}
-    bandwidth_gb_s: float | None = None
-    memory_mb: float | None = None
-    usable_memory_mb: float | None = None
-    launch_overhead_us: float | None = None
+    peaks: dict[str, Tera] = {}
+    bandwidth_gb_s: GigabytesPerSecond | None = None
+    memory_mb: Megabytes | None = None
+    usable_memory_mb: Megabytes | None = None
+    launch_overhead_us: Microseconds | None = None
     carried_from: str = ""  # the measured profile whose efficiencies the datasheet latencies use
-    error_band: float | None = None  # of uncalibrated latencies: measured ones lie within a factor of 1 + error_band
-    onnx_opset: int = 18
-    onnx_ir: int = 10
+    error_band: Factor | None = None  # of uncalibrated latencies: measured ones lie within a factor of 1 + error_band
+    onnx_opset: Annotated[int, msgspec.Meta(ge=7, le=99)] = 18
+    onnx_ir: Annotated[int, msgspec.Meta(ge=3, le=99)] = 10
     container_base: str = ""
     calibration: Calibration | None = None
     sources: dict[str, str] = {}

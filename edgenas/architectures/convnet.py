@@ -12,8 +12,8 @@ from edgenas.errors import EdgenasError
 from edgenas.records import Workload
 
 NAME = re.compile(
-    r"convnet_L(?P<layers>\d+)_F(?P<filters>\d+)_K(?P<a>\d+)x(?P=a)(?:_(?P<na>\d+)_K(?P<b>\d+)x(?P=b)_(?P<nb>\d+))?"
-    r"_W(?P<side>\d+)(?P<separable>_DWS)?"
+    r"convnet_L(?P<layers>\d{1,9})_F(?P<filters>\d{1,9})_K(?P<a>\d{1,9})x(?P=a)"
+    r"(?:_(?P<na>\d{1,4})_K(?P<b>\d{1,9})x(?P=b)_(?P<nb>\d{1,4}))?_W(?P<side>\d{1,9})(?P<separable>_DWS)?"
 )
 
 
@@ -23,7 +23,11 @@ def workload_from_convnet(name: str) -> Workload:
     if match is None:
         raise EdgenasError(f"{name!r} is not of the form convnet_L2_F64_K3x3_W32, ..._K3x3_1_K5x5_1_W32 or ..._W32_DWS")
     layers, filters, side = (int(match[key]) for key in ("layers", "filters", "side"))
+    if layers > 1000:
+        raise EdgenasError(f"{name!r}: at most 1000 layers can be meant")
     kernels = _kernels(match, layers)
+    if filters > 65_536 or side > 16_384 or max(kernels) > 99:
+        raise EdgenasError(f"{name!r}: at most 65536 filters, 99-pixel kernels and 16384 pixels can be meant")
     if min(layers, filters, side, *kernels) < 1:
         raise EdgenasError(f"{name!r} has a zero in it: layers, filters, kernels and input side are at least 1")
     trace = Tracer(3, side, side)

@@ -11,6 +11,7 @@ from edgenas.architectures.onnx_batch import at_one_image
 from edgenas.architectures.onnx_file import Shape, checked_model, model_from_file
 from edgenas.architectures.onnx_kernels import KernelReader
 from edgenas.architectures.onnx_weights import precision_of_graph
+from edgenas.architectures.workload import refuse_impossible
 from edgenas.records import Precision, Record, Workload
 
 
@@ -43,7 +44,7 @@ def network_from_onnx(model: onnx.ModelProto | str | Path, shapes: Mapping[str, 
         name, folder, loaded = str(model), Path(model).parent, model_from_file(Path(model))
     one = at_one_image(loaded, shapes or {}, folder, name)
     reader = KernelReader(one.graph, name, one.built_in)
-    workload = Workload(reader.read())
+    workload = refuse_impossible(Workload(reader.read()), name)
     params = tuple(reader.weights.of_kernel.get(index, 0) for index in range(len(workload.kernels)))
     return OnnxNetwork(workload, params, precision_of_graph(one.graph), one.shapes, one.fixed_batch)
 

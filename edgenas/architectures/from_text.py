@@ -9,6 +9,7 @@ import msgspec
 from edgenas.architectures.convnet import workload_from_convnet
 from edgenas.architectures.fbnet import PREFIX, fbnet_from_text
 from edgenas.architectures.nasbench201 import nasbench201_from_text
+from edgenas.architectures.workload import refuse_impossible, workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Workload
 
@@ -22,7 +23,9 @@ def network_from_text(text: str) -> Architecture | Workload:
     text = text.strip()
     if text.startswith("{"):
         try:
-            return cast("Architecture", msgspec.json.decode(text, type=Architecture))
+            architecture = cast("Architecture", msgspec.json.decode(text, type=Architecture))
+            refuse_impossible(workload_from_architecture(architecture), "an architecture")
+            return architecture
         except (msgspec.DecodeError, RecursionError) as error:
             raise EdgenasError(f"not an architecture: {error}") from error
     if text.startswith("|"):
@@ -31,5 +34,5 @@ def network_from_text(text: str) -> Architecture | Workload:
     if start.startswith(PREFIX):
         return fbnet_from_text(PREFIX + text[len(PREFIX) :])
     if start == "convnet_":
-        return workload_from_convnet(start + text[8:])
+        return refuse_impossible(workload_from_convnet(start + text[8:]), text)
     raise EdgenasError(f"{text[:80]!r} is not a network: write {FORMS}")

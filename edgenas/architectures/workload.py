@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgenas.errors import EdgenasError
 from edgenas.records import (
     Architecture,
     CellArchitecture,
@@ -19,6 +20,11 @@ from edgenas.records import (
     MultiBranchArchitecture,
     Workload,
 )
+
+LARGEST_PARAMS, LARGEST_MACS = (
+    10**11,
+    10**15,
+)  # of a network for one image; GPT-3 has 1.75e11, the largest vision models 2e10
 
 
 class Tracer:
@@ -176,6 +182,16 @@ def workload_from_architecture(architecture: Architecture) -> Workload:
 
         return workload_from_fbnet(architecture)
     raise TypeError(type(architecture).__name__)
+
+
+def refuse_impossible(workload: Workload, name: str) -> Workload:
+    """The workload, if a network for one image can be that large. Raises EdgenasError otherwise."""
+    if workload.params > LARGEST_PARAMS or workload.macs > LARGEST_MACS:
+        raise EdgenasError(
+            f"{name} has {workload.params:,} parameters and {workload.macs:,} MACs: at most {LARGEST_PARAMS:.0e} and "
+            f"{LARGEST_MACS:.0e} can be meant"
+        )
+    return workload
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -50,9 +50,9 @@ def describe(
 
 
 def _of_architecture(architecture: Architecture) -> dict[str, Any]:
-    from edgenas.architectures.workload import workload_from_architecture
+    from edgenas.architectures.workload import refuse_impossible, workload_from_architecture
 
-    workload = workload_from_architecture(architecture)
+    workload = refuse_impossible(workload_from_architecture(architecture), "this architecture")
     return {
         "architecture": msgspec.to_builtins(architecture),
         "params": workload.params,

@@ -20,14 +20,15 @@ from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Policy
 from edgenas.methods.nal import NalRules
 from edgenas.methods.trgnas import TrgnasRules
+from edgenas.ranges import Channels, Depth, Factor
 from edgenas.records import HardwareProfile, Head, Limits, Precision, Record, Study
 from edgenas.store import different_settings, flat, read_toml
 
 MethodName = Literal["gnas", "trgnas", "nse", "nal", "random", "nsga2", "tpe"]
 PresetName = Literal["tiny", "t", "m", "trg"]
 Rules = GnasRules | TrgnasRules | BaselineRules | NalRules
-Whole = Annotated[int, msgspec.Meta(ge=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Whole = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 CHAINS = ("gnas", "trgnas", "random", "nsga2", "tpe")
 BOUNDS = ("min_depth", "max_depth", "min_width", "max_width", "width_step")
 METHODS_OF = {  # settings that only some methods heed
@@ -48,13 +49,13 @@ class SearchSettings(Record, frozen=True):
     task: Literal["classification", "faces"] = "classification"
     method: MethodName = "gnas"
     preset: PresetName | None = None
-    min_depth: Whole | None = None
-    max_depth: Whole | None = None
-    min_width: Whole | None = None
-    max_width: Whole | None = None
-    width_step: Whole | None = None
+    min_depth: Depth | None = None
+    max_depth: Depth | None = None
+    min_width: Channels | None = None
+    max_width: Channels | None = None
+    width_step: Channels | None = None
     recipe: str = "fast"
-    epoch_scale: Positive | None = None
+    epoch_scale: Factor | None = None
     search_images: Whole | None = None
     budget: Positive | None = None
     max_latency_ms: Positive | None = None
@@ -63,7 +64,7 @@ class SearchSettings(Record, frozen=True):
     max_memory_mb: Positive | None = None
     max_energy_mj: Positive | None = None
     policy: Policy = "gnas"
-    confirm_seeds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    confirm_seeds: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     control: Literal["random"] | None = None
     image_size: Annotated[int, msgspec.Meta(ge=8, le=512)] | None = None
     flip: bool | None = None
@@ -71,7 +72,7 @@ class SearchSettings(Record, frozen=True):
     precision: Precision | None = None
     final_width: Literal["matched", "macro"] = "matched"
     pool: Literal[19, 27, 72] | None = None
-    rounds: Whole | None = None
+    rounds: Depth | None = None
     from_study: str | None = None
     space: Literal["nasbench101", "nasbench201", "darts"] | None = None
     far: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None

@@ -36,6 +36,11 @@ class CellModel(Record, frozen=True):
 
     readings: dict[str, Reading]
 
+    def __post_init__(self) -> None:
+        for name, reading in self.readings.items():
+            if name not in READINGS or len(reading.prices) != len(_counted(name, (SKIP,) * 6)):
+                raise ValueError(f"the reading {name!r} is not known, or has not its number of prices")
+
     def predict(self, cells: Sequence[Nasbench201Cell]) -> Array:
         """Milliseconds of each cell's network."""
         total = np.zeros(len(cells))

@@ -15,6 +15,7 @@ from scipy.optimize import least_squares
 
 from edgenas.hardware.kernels import COLUMN, PRICES, Tiles, quantities
 from edgenas.hardware.least_squares import Array
+from edgenas.ranges import Amount, Count, Factor, Price
 from edgenas.records import Precision, Record, Workload
 
 NOISE = 0.05  # log error of a good prediction
@@ -32,17 +33,25 @@ CLIP = 0.4  # residuals beyond that are outliers
 class Residual(Record, frozen=True):
     """Log correction: a linear function of random Fourier features (frequencies drawn from `seed` at `length`)."""
 
-    length: float
-    seed: int
+    length: Factor
+    seed: Count
     weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != FOURIER:
+            raise ValueError(f"a residual has {FOURIER} weights, not {len(self.weights)}")
 
 
 class KernelModel(Record, frozen=True):
     """Prices in ms by name, the calibrated range of every quantity, and what physics leaves over."""
 
-    prices: dict[str, float]
-    largest: dict[str, float]  # of any calibrated network, by price
+    prices: dict[str, Price]
+    largest: dict[str, Amount]  # of any calibrated network, by price
     residual: Residual | None = None
+
+    def __post_init__(self) -> None:
+        if not set(self.prices) == set(self.largest) == set(PRICES):
+            raise ValueError(f"prices and largest need exactly {', '.join(PRICES)}")
 
     def predict(self, loads: Sequence[Array]) -> Array:
         """Milliseconds of each network, given its kernels' quantities."""

@@ -210,7 +210,12 @@ def models_of(calibration: Calibration) -> Models:
 
 @functools.lru_cache(maxsize=64)
 def _models(parameters: bytes) -> Models:
-    return msgspec.json.decode(parameters, type=Models)
+    try:
+        return msgspec.json.decode(parameters, type=Models)
+    except msgspec.ValidationError as error:
+        raise EdgenasError(
+            f"the calibration in the profile is damaged: parameters: {error}: calibrate again"
+        ) from error
 
 
 def carried_prices(profile: HardwareProfile, precision: Precision) -> dict[str, float]:

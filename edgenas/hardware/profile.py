@@ -66,13 +66,13 @@ def profile_from_file(path: Path) -> HardwareProfile:
     values = toml_values(path)
     if isinstance(card := values.get("calibration"), dict):  # TOML has no null: what was not judged is not written
         values["calibration"] = {**dict.fromkeys(JUDGED), **card}
+    numbers = {key: values.get(key) for key in ("bandwidth_gb_s", "memory_mb")}
+    for key, value in {**numbers, **(values["peaks"] if isinstance(values.get("peaks"), dict) else {})}.items():
+        if isinstance(value, int | float) and not value > 0:
+            raise EdgenasError(f"{path}: {key} is {value}, it must be positive")
     profile = record_from_values(path, values, HardwareProfile)
     if profile.precision not in profile.precisions:
         raise EdgenasError(f"{path}: precision {profile.precision!r} is not one of its precisions {profile.precisions}")
-    numbers = {**profile.peaks, "bandwidth_gb_s": profile.bandwidth_gb_s, "memory_mb": profile.memory_mb}
-    for key, value in numbers.items():
-        if value is not None and not value > 0:
-            raise EdgenasError(f"{path}: {key} is {value}, it must be positive")
     return profile
 
 

@@ -14,6 +14,7 @@ from edgenas.architectures.chain import ChainSpace
 from edgenas.errors import LimitError, MissingExtraError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.methods.ladder import Training, expense, most_accurate, with_reference
+from edgenas.ranges import Epochs, Networks
 from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Decision, Limits, Record, Trial
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ PROPOSALS = 20  # of a sampler for each network that may be trained: many break 
 class BaselineRules(Record, frozen=True):
     """What a baseline may spend: `trials` trained, or `budget` (epochs x bytes moved) where that is set, whichever ends first."""
 
-    trials: int = 24
-    epochs: int = 10
-    population: int = 8
+    trials: Networks = 24
+    epochs: Epochs = 10
+    population: Networks = 8
     budget: float | None = None
 
 

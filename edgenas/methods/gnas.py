@@ -13,23 +13,24 @@ import msgspec
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import Asking, CostOf, Method
 from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
+from edgenas.ranges import Channels, Count, Epochs, Networks, Points, Tries
 from edgenas.records import Candidate, Choice, Embedding, Limits, Record, Trial
 
 
 class GnasRules(Record, frozen=True):
     """The published rules; thresholds in percentage points, epochs before any scaling."""
 
-    first_epochs: int = 10  # of the shallowest network; one more per layer
-    depth_accept: float = 0.10
-    depth_neutral: float = -0.05
-    depth_fails: int = 3
-    width_fails: int = 3
-    width_epochs: int = 2  # more epochs per step
-    micro_epochs: int = 2
-    micro_slack: int = 10_000  # parameters above the macro network that a matched candidate may have
-    target_score: float = 100.0
-    target_margin: float = 0.10
-    dims: tuple[int, ...] = (64, 128, 256, 512)  # sizes of an embedding
+    first_epochs: Epochs = 10  # of the shallowest network; one more per layer
+    depth_accept: Points = 0.10
+    depth_neutral: Points = -0.05
+    depth_fails: Networks = 3
+    width_fails: Networks = 3
+    width_epochs: Tries = 2  # more epochs per step
+    micro_epochs: Epochs = 2
+    micro_slack: Count = 10_000  # parameters above the macro network that a matched candidate may have
+    target_score: Points = 100.0
+    target_margin: Points = 0.10
+    dims: tuple[Channels, ...] = (64, 128, 256, 512)  # sizes of an embedding
 
 
 Found = Asking[tuple[Trial, int]]

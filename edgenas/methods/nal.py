@@ -19,6 +19,7 @@ from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training
 from edgenas.methods.nal_model import LinkPredictor, load_predictor, write_graphs
+from edgenas.ranges import Channels, Depth, Epochs, Networks
 from edgenas.records import (
     Ask,
     Candidate,
@@ -170,10 +171,10 @@ class NalRules(Record, frozen=True):
     space: str = "nasbench101"
     weights: str = ""  # a file of `edgenas nal fit`; empty: the shipped predictor
     weights_sha256: str = ""
-    channels: int | None = None
-    cells_per_stage: int | None = None
-    designs: int = 4
-    epochs: int = 10
+    channels: Channels | None = None
+    cells_per_stage: Depth | None = None
+    designs: Networks = 4
+    epochs: Epochs = 10
 
 
 class CellSpace(Record, frozen=True):

@@ -10,14 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.architectures.cell import INPUT, NASBENCH101_OPS, OUTPUT, canonical_cell, live_edges, space_of
+from edgenas.architectures.cell import (
+    INPUT,
+    NASBENCH101_OPS,
+    NASBENCH201_OPS,
+    OUTPUT,
+    canonical_cell,
+    live_edges,
+    space_of,
+)
 from edgenas.architectures.cell_graph import GraphCell
 from edgenas.errors import EdgenasError
+from edgenas.files import read_npz
 from edgenas.identity import digest
 from edgenas.records import CellArchitecture, DartsCell, Nasbench101Cell, Nasbench201Cell, Trial
 
 DEFAULT_COLUMN = {"nasbench101": "val_acc_108ep", "nasbench201": "acc12_val_cifar10"}
 LEVELS = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)
+LARGEST = 10**9  # bytes of a table, unpacked; NAS-Bench-101's 423,624 cells take 30 MB
 LEAST_CELLS = 8  # below, a ranking says nothing
 
 
@@ -44,15 +54,11 @@ class Lesson:
 
 def table_from_npz(path: Path, column: str | None = None) -> CellTable:
     """A table laid out like nb101_20000.npz (adj, ops, n_vertices) or nb201.npz (ops, op_names)."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise EdgenasError(f"{path} cannot be read as an .npz table of cells ({error})") from error
+    arrays = read_npz(path, LARGEST)
     if {"adj", "ops", "n_vertices"} <= set(arrays):
-        space, cells = "nasbench101", _nasbench101_rows(arrays)
+        space, cells = "nasbench101", _rows(path, _nasbench101_rows, arrays)
     elif {"ops", "op_names"} <= set(arrays):
-        space, cells = "nasbench201", _nasbench201_rows(arrays)
+        space, cells = "nasbench201", _rows(path, _nasbench201_rows, arrays)
     else:
         raise EdgenasError(
             f"{path} is no table of cells: it needs adj, ops, n_vertices (NAS-Bench-101) or ops, op_names (201)"
@@ -61,7 +67,19 @@ def table_from_npz(path: Path, column: str | None = None) -> CellTable:
     columns = sorted(name for name, values in arrays.items() if "acc" in name and values.shape == (len(cells),))
     if column not in columns:
         raise EdgenasError(f"{path} has no accuracies {column!r}: it has {', '.join(columns) or 'none'}")
-    return _table(space, path.name, column, cells, arrays[column])
+    accuracy = arrays[column]
+    if accuracy.dtype.kind not in "fiu" or not np.isfinite(accuracy).all():
+        raise EdgenasError(f"{path}: accuracies {column!r} hold something that is no number")
+    return _table(space, path.name, column, cells, accuracy)
+
+
+def _rows(
+    path: Path, read: Callable[[dict[str, NDArray[Any]]], list[GraphCell]], arrays: dict[str, NDArray[Any]]
+) -> list[GraphCell]:
+    try:
+        return read(arrays)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise EdgenasError(f"{path}: its rows are no cells ({type(error).__name__}: {error})") from error
 
 
 def table_from_trials(name: str, trials: tuple[Trial, ...], objective: str) -> CellTable:
@@ -130,6 +148,8 @@ def _table(
 
 def _nasbench101_rows(arrays: dict[str, NDArray[Any]]) -> list[GraphCell]:
     names = {-1: INPUT, -2: OUTPUT, **dict(enumerate(NASBENCH101_OPS))}
+    if not np.isin(arrays["n_vertices"], range(2, 8)).all():
+        raise ValueError("n_vertices must be 2 to 7")
     pairs = np.triu_indices(7, 1)
     bits = arrays["adj"][:, None] >> np.arange(21) & 1
     matrices = np.zeros((len(bits), 7, 7), np.int64)
@@ -143,6 +163,8 @@ def _nasbench101_rows(arrays: dict[str, NDArray[Any]]) -> list[GraphCell]:
 
 def _nasbench201_rows(arrays: dict[str, NDArray[Any]]) -> list[GraphCell]:
     names = [str(name) for name in arrays["op_names"]]
+    if not set(names) <= set(NASBENCH201_OPS) or not np.isin(arrays["ops"], range(len(names))).all():
+        raise ValueError(f"op_names must be of {', '.join(NASBENCH201_OPS)}, ops numbers below {len(names)}")
     cells: list[GraphCell] = []
     for row in arrays["ops"].tolist():
         a, b, c, d, e, f = (names[code] for code in row)

@@ -10,6 +10,7 @@ from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
 from edgenas.architectures.subspace import additive_cost
 from edgenas.errors import LimitError
 from edgenas.methods import CostOf
+from edgenas.ranges import Channels, Depth, Factor, Megabytes, Milliseconds, Networks, Tries
 from edgenas.records import Architecture, Limits, MultiBranchArchitecture, Record
 
 WIDEST, NARROWEST, FACTORS = 1.5, 0.25, 81  # channel factors that are tried to meet the target
@@ -21,19 +22,19 @@ class NseRules(Record, frozen=True):
     target_mmacs, target_ms: the cost that the search aims at; see `target_of` for what it is without them.
     """
 
-    operations: int = 5  # K, per cell
-    rounds: int | None = None  # None: as many as the pool needs, (size - 1) // (K - 1)
-    target_mmacs: float | None = None
-    target_ms: float | None = None
-    band_low: float = 0.9
-    band_high: float = 1.05
-    cheap_low: float = 0.6  # the cheaper band ends where the band begins
-    networks: int = 2000
-    cheap_networks: int = 100
-    finals: int = 4  # of the last round, trained from scratch
-    control: int = 0  # random members of the whole space, trained from scratch beside them
-    channel_step: int = 8
-    limit_share: float = 0.95  # of a latency limit, as the target
+    operations: Networks = 5  # K, per cell
+    rounds: Depth | None = None  # None: as many as the pool needs, (size - 1) // (K - 1)
+    target_mmacs: Megabytes | None = None
+    target_ms: Milliseconds | None = None
+    band_low: Factor = 0.9
+    band_high: Factor = 1.05
+    cheap_low: Factor = 0.6  # the cheaper band ends where the band begins
+    networks: Networks = 2000
+    cheap_networks: Networks = 100
+    finals: Networks = 4  # of the last round, trained from scratch
+    control: Tries = 0  # random members of the whole space, trained from scratch beside them
+    channel_step: Channels = 8
+    limit_share: Factor = 0.95  # of a latency limit, as the target
 
 
 class Economy:

@@ -13,6 +13,7 @@ from edgenas.errors import EdgenasError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training, chain_of
 from edgenas.methods.trgnas import TrgnasRules, trgnas
+from edgenas.ranges import Channels, ClassCount, Depth, Epochs, Percent, Side, Window
 from edgenas.records import (
     Architecture,
     Ask,
@@ -29,28 +30,28 @@ from edgenas.records import (
 class TraceSpace(msgspec.Struct, frozen=True):
     """The bounds that the recorded search ran in."""
 
-    in_channels: int
-    num_outputs: int
-    image_size: int
-    max_width: int
-    min_depth: int
-    max_depth: int
-    min_width: int
-    width_step: int
-    kernels: tuple[int, ...]
+    in_channels: Channels
+    num_outputs: ClassCount
+    image_size: Side
+    max_width: Channels
+    min_depth: Depth
+    max_depth: Depth
+    min_width: Channels
+    width_step: Channels
+    kernels: tuple[Window, ...]
 
 
 class TraceRow(msgspec.Struct, frozen=True):
     """One recorded training; accuracies in percent, ops and kernels as digit strings."""
 
     phase: str
-    depth: int
-    width: int
+    depth: Depth
+    width: Channels
     ops: str
     kernels: str
-    epochs: int
-    train: float
-    val: float
+    epochs: Epochs
+    train: Percent
+    val: Percent
 
 
 class Trace(msgspec.Struct, frozen=True):

@@ -6,29 +6,24 @@ tried with other operations and kernels.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import Asking, CostOf, Method
 from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
+from edgenas.ranges import Epochs, Points, Share
 from edgenas.records import Candidate, ChainArchitecture, Choice, Limits, Record, Trial
 
 
 class TrgnasRules(Record, frozen=True):
     """The published rules; thresholds in percentage points."""
 
-    epochs: int = 600
-    depth_accept: float = 0.25
-    depth_go_on: float = -0.15
-    width_loss: float = 0.5  # below the depth phase's best
-    micro_accept: float = 0.10
-    target_score: float = 99.0
-    target_margin: float = 0.5
-    layer_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = (
-        2 / 3
-    )  # of the layers, from the first on, in the micro phases
+    epochs: Epochs = 600
+    depth_accept: Points = 0.25
+    depth_go_on: Points = -0.15
+    width_loss: Points = 0.5  # below the depth phase's best
+    micro_accept: Points = 0.10
+    target_score: Points = 99.0
+    target_margin: Points = 0.5
+    layer_share: Share = 2 / 3  # of the layers, from the first on, in the micro phases
 
 
 def trgnas(

@@ -16,6 +16,11 @@ from edgenas.training.executors import local_devices
 FOLDER = Path(__file__).parent / "recipes"
 LEAST_STEPS = 32  # per epoch: small sets get a smaller batch rather than fewer steps
 LEAST_BATCH = 32
+RANGES: dict[str, tuple[float, float, str]] = {  # of a recipe's numbers: from, to, and which ends are left out
+    "epochs": (1, 100_000, ""), "batch_size": (1, 2**20, ""), "threads": (1, 4096, ""), "lr": (0, 1000, "("),
+    "momentum": (0, 1, ")"), "weight_decay": (0, 10, ""), "warmup_epochs": (0, 100_000, ""), "clip_norm": (0, 1e6, "("),
+    "label_smoothing": (0, 1, ")"), "crop": (0, 1, ")"), "cutout": (0, 1, ")"), "ema": (0, 1, "()"),
+}  # fmt: skip
 
 
 class OnCpu(Record, frozen=True):
@@ -127,18 +132,18 @@ def fitting_batch(largest: int, images: int) -> int:
 
 
 def _check(file: RecipeFile, name: str) -> None:
-    bounds = {
-        "epochs": file.epochs >= 1,
-        "batch_size": file.batch_size >= 1,
-        "lr": file.lr > 0,
-        "threads": file.threads >= 1,
-        "crop": 0 <= file.crop < 1,
-        "cutout": 0 <= file.cutout < 1,
-        "label_smoothing": 0 <= file.label_smoothing < 1,
-        "ema": file.ema is None or 0 < file.ema < 1,
-        "warmup_epochs": file.warmup_epochs >= 0,
-    }
-    wrong = [key for key, fine in bounds.items() if not fine]
-    if wrong:
-        values = ", ".join(f"{key} = {getattr(file, key)}" for key in wrong)
-        raise EdgenasError(f"recipe {name}: {values}: out of range")
+    """Raise EdgenasError, naming the key and its range, for numbers that no training can have."""
+    numbers = msgspec.to_builtins(file)
+    numbers |= {f"cpu.{key}": value for key, value in (numbers["cpu"] or {}).items()}
+    numbers |= {f"settings.{key}": value for key, value in file.settings.items()}
+    for key, value in numbers.items():
+        low, high, open_ends = RANGES.get(key.removeprefix("cpu."), (-1e6, 1e6, ""))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            fits = (
+                low <= value <= high
+                and not (value == low and "(" in open_ends)
+                and not (value == high and ")" in open_ends)
+            )
+            if not fits:
+                words = f"{'above' if '(' in open_ends else 'from'} {low:g} {'and below' if ')' in open_ends else 'to'} {high:g}"
+                raise EdgenasError(f"recipe {name}: {key} = {value}: out of range: it must be {words}")

@@ -1,0 +1,40 @@
+"""The ranges of numbers that come in from outside, in architectures, profiles, recipes and project files.
+
+Wide enough for everything that exists, narrow enough that nonsense is refused where it is read, with its place in the file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Channels = Annotated[int, Meta(ge=1, le=65_536)]
+Side = Annotated[int, Meta(ge=1, le=16_384)]  # pixels
+Window = Annotated[int, Meta(ge=1, le=99)]  # side of a kernel
+Stride = Annotated[int, Meta(ge=1, le=8)]
+Depth = Annotated[int, Meta(ge=1, le=1_000)]  # layers or cells
+ClassCount = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+Epochs = Annotated[int, Meta(ge=1, le=100_000)]
+Networks = Annotated[int, Meta(ge=1, le=1_000_000)]
+Tries = Annotated[int, Meta(ge=0, le=1_000_000)]
+Threads = Annotated[int, Meta(ge=1, le=4_096)]
+BatchSize = Annotated[int, Meta(ge=1, le=1_048_576)]
+Points = Annotated[float, Meta(ge=-100, le=100)]  # percentage points
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+Milliseconds = Annotated[float, Meta(gt=0, le=1e9)]
+Megabytes = Annotated[float, Meta(gt=0, le=1e9)]
+Tera = Annotated[float, Meta(gt=0, le=1e6)]  # operations per second
+GigabytesPerSecond = Annotated[float, Meta(gt=0, le=1e6)]
+Microseconds = Annotated[float, Meta(gt=0, le=1e6)]
+Watts = Annotated[float, Meta(gt=0, le=1e5)]
+Millijoules = Annotated[float, Meta(gt=0, le=1e12)]
+Factor = Annotated[float, Meta(gt=0, le=1e4)]
+Error = Annotated[float, Meta(ge=0, le=1e9)]  # relative
+Correlation = Annotated[float, Meta(ge=-1.000001, le=1.000001)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Price = Annotated[float, Meta(ge=0, le=1e6)]  # ms per launch, multiplication or byte
+Amount = Annotated[float, Meta(ge=0, le=1e18)]  # of launches, multiplications, bytes
