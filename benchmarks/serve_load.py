@@ -119,7 +119,7 @@ def start(bundle: Path, queue: int) -> tuple[subprocess.Popen[bytes], int]:
         time.sleep(0.1)
         try:
             with socket.create_connection((HOST, port), 1) as probe:
-                probe.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+                probe.sendall(b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 if b" 200 " in probe.recv(64):
                     return server, port
         except OSError:

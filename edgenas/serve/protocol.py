@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgenas.runtimes import LARGEST_BATCH
 from edgenas.serve.errors import Refused
-from edgenas.serve.tensors import array_from_bytes, array_from_json, bytes_from_texts, classes_from_values
+from edgenas.serve.tensors import array_from_bytes, array_from_json, bytes_from_texts, classes_from_values, count_of
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -83,6 +83,7 @@ class Request:
 def request_from_bytes(body: bytes, json_length: str | None, taken: Port, given: Port) -> Request:
     """The request with its one input. Refused with 400 and a reason for anything that does not fit exactly."""
     head, tail = _split(body, json_length)
+    _refuse_endless(head, taken)
     document = _decoded(head, _Document, "the request")
     try:
         (raw,) = msgspec.json.decode(document.inputs, type=tuple[msgspec.Raw])
@@ -117,6 +118,14 @@ def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
             400, f"{HEADER} is 0: requests of a tensor's bytes alone are not taken, send the JSON before them"
         )
     return body[:size], body[size:]
+
+
+def _refuse_endless(head: bytes, taken: Port) -> None:
+    """Counted before anything is decoded: decoding holds up every thread of the process."""
+    rows, values = LARGEST_BATCH * math.prod(taken.shape[:-1]), LARGEST_BATCH * math.prod(taken.shape)
+    for byte, most in ((b"[", 2 * rows), (b"{", 0), (b'"', 0), (b",", values)):
+        if len(head) > SMALL and (found := count_of(head, byte)) > most + 1000:
+            raise Refused(400, f"the request has {found} times {byte.decode()!r}: more than the largest batch can have")
 
 
 def integer(digits: str) -> int | None:

@@ -16,6 +16,7 @@ from edgenas.serve.errors import Refused
 
 Array = NDArray[Any]
 SLICE = 1 << 16  # bytes of JSON that are decoded at once: the event loop gets its turn in between
+STEP = 1 << 20  # bytes that are looked through at once
 _STRUCTURE = b"[],"
 _REST = bytes(set(range(256)) - set(_STRUCTURE))
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
@@ -30,14 +31,14 @@ def array_from_json(name: str, data: bytes, shape: tuple[int, ...], dtype: np.dt
     `data` is valid JSON of any size. It is counted before anything is made of it, so that a long list of what is not
     numbers costs nothing.
     """
-    size, count = math.prod(shape), data.count(b",") + 1
+    size, count = math.prod(shape), count_of(data, b",") + 1
     if count != size:
         raise Refused(400, f"data of {name!r} has {count} values, shape {list(shape)} {size}")
-    structure = data.translate(None, _REST)
+    structure = _without(data, _REST)
     if structure not in (_brackets((size,)), _brackets(shape)):
         raise Refused(400, f"data of {name!r} is nested otherwise than shape {list(shape)}; flat lists are taken too")
     decoder, array = _DECODERS[dtype.kind], np.empty(size, dtype)
-    numbers, start, filled = data.translate(None, b"[]"), 0, 0
+    numbers, start, filled = _without(data, b"[]"), 0, 0
     while start < len(numbers):
         end = numbers.find(b",", start + SLICE)
         end = len(numbers) if end < 0 else end
@@ -52,6 +53,15 @@ def array_from_json(name: str, data: bytes, shape: tuple[int, ...], dtype: np.dt
     if filled != size:
         raise Refused(400, f"data of {name!r} has {filled} values, shape {list(shape)} {size}")
     return array.reshape(shape)
+
+
+def count_of(data: bytes, byte: bytes) -> int:
+    """How often a byte is in `data`, without keeping other threads waiting for long."""
+    return sum(data.count(byte, start, start + STEP) for start in range(0, len(data), STEP))
+
+
+def _without(data: bytes, dropped: bytes) -> bytes:
+    return b"".join(data[start : start + STEP].translate(None, dropped) for start in range(0, len(data), STEP))
 
 
 def _brackets(shape: Sequence[int]) -> bytes:

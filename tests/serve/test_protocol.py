@@ -96,6 +96,17 @@ def test_long_data_is_decoded_in_slices_to_the_same_values(server: Hosted) -> No
     np.testing.assert_allclose(data_of(server, body), wanted.ravel(), atol=1e-5)
 
 
+def test_the_largest_batch_nested_and_indented_is_taken(server: Hosted) -> None:
+    """4,096 numbers in 641 lists and 200 kB: less than what is counted as endless."""
+    inputs = np.random.default_rng(0).standard_normal((64, 1, 8, 8)).astype(np.float32)
+    body = json.dumps(json.loads(request(inputs, {"data": inputs.tolist()})), indent=8).encode()
+    assert len(body) > 200_000
+    assert len(data_of(server, body)) == 640
+    more = body.replace(b'"data"', b'"more": [%s], "data"' % b",".join([b"0"] * 1500))
+    status, answer = server.json("POST", INFER, more)
+    assert (status, "more than the largest batch can have" in answer["error"]) == (400, True)
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", " Gzip ", "x-gzip"])
 def test_content_codings_have_no_case(server: Hosted, golden, encoding: str) -> None:
     inputs, wanted = golden

@@ -1,0 +1,126 @@
+"""Options of `edgenas serve` that cannot be: one line, exit code 1, and nothing is listened on."""
+
+import shutil
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgenas.bundle import Threshold, read_bundle, rewrite_manifest
+from edgenas.cli.main import main
+from edgenas.errors import EdgenasError
+from tests.digits_bundle import digits_bundle
+from tests.export.test_faces import shared_face_bundle
+from tests.serve.test_tls import certificate
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Refused]:
+    """`refused(bundle, options...)`: the one line. Where the command is not refused, its port is taken: that is another line."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        def ask(bundle: Path, *options: str) -> str:
+            monkeypatch.setattr(sys, "argv", ["edgenas", "serve", str(bundle), "--port", port, *options])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            said = capsys.readouterr()
+            assert (ended.value.code, said.out) == (1, "")
+            line = said.err.strip().splitlines()[-1]
+            assert line.startswith("edgenas: ")
+            return line
+
+        yield ask
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "range_"),
+    [
+        ("--port", "65536", "0 to 65535"),
+        ("--port", "-1", "0 to 65535"),
+        ("--queue", "0", "1 to 10000"),
+        ("--queue", "-1", "1 to 10000"),
+        ("--queue", "10001", "1 to 10000"),
+        ("--deadline-s", "nan", "0.001 to 3600"),
+        ("--deadline-s", "0", "0.001 to 3600"),
+        ("--deadline-s", "-1", "0.001 to 3600"),
+        ("--deadline-s", "inf", "0.001 to 3600"),
+        ("--body-mb", "nan", "0.001 to 1000"),
+        ("--body-mb", "inf", "0.001 to 1000"),
+        ("--body-mb", "-1", "0.001 to 1000"),
+        ("--body-mb", "1001", "0.001 to 1000"),
+        ("--precision", "fp8", "fp32, fp16, int8"),
+        ("--runtime", "tpu", "onnxruntime, cuda, tensorrt"),
+    ],
+)
+def test_a_number_outside_its_range_is_refused_with_the_range(
+    refused: Refused, option: str, value: str, range_: str
+) -> None:
+    line = refused(digits_bundle().folder, option, value)
+    assert option in line
+    assert line.endswith(f"possible: {range_}")
+
+
+@pytest.mark.parametrize("value", ["-2", "-0.01", "0", "1.0001", "nan", "inf", "-inf"])
+def test_a_threshold_that_is_no_cosine_of_one_person_is_refused(refused: Refused, value: str) -> None:
+    assert "--threshold is " in refused(shared_face_bundle().folder, "--threshold", value)
+
+
+def test_certificate_and_key_belong_together(refused: Refused, tmp_path: Path) -> None:
+    crt, key = certificate(tmp_path)
+    _, other = certificate(tmp_path, "other")
+    _, locked = certificate(tmp_path, "locked", b"secret")
+    bundle = digits_bundle().folder
+    assert "belong together" in refused(bundle, "--tls-cert", str(crt))
+    assert "belong together" in refused(bundle, "--tls-key", str(key))
+    for files in ((crt, other), (crt, locked), (key, crt), (tmp_path / "none", key), (crt, tmp_path)):
+        line = refused(bundle, "--tls-cert", str(files[0]), "--tls-key", str(files[1]))
+        assert "PEM files without a password" in line
+
+
+def test_another_programs_database_is_refused_and_left_as_it_is(refused: Refused, tmp_path: Path) -> None:
+    other = tmp_path / "study.db"
+    with sqlite3.connect(other) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE trials (id INTEGER)")
+    database.close()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    line = refused(shared_face_bundle().folder, "--gallery", str(other), "--threshold", "0.9")
+    assert "is another program's SQLite file" in line
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_port_that_is_taken_is_one_line(refused: Refused) -> None:
+    assert "cannot listen on 127.0.0.1" in refused(digits_bundle().folder)
+
+
+def test_a_threshold_at_the_edge_and_options_at_theirs_are_taken(refused: Refused) -> None:
+    for options in (("--threshold", "1"), ("--threshold", "0.0001")):
+        assert "cannot listen" in refused(shared_face_bundle().folder, *options)
+    edges = ("--queue", "1", "--deadline-s", "3600", "--body-mb", "1000")
+    assert "cannot listen" in refused(digits_bundle().folder, *edges)
+    assert "cannot listen" in refused(
+        digits_bundle().folder, "--queue", "10000", "--deadline-s", "0.001", "--body-mb", "0.001"
+    )
+
+
+@pytest.mark.parametrize("value", [-5.0, 0.0, 1.5])
+def test_a_threshold_in_a_manifest_has_the_same_range(refused: Refused, tmp_path: Path, value: float) -> None:
+    """Written as `faces calibrate` writes it, so that only its value is wrong."""
+    shutil.copytree(shared_face_bundle().folder, tmp_path / "door")
+    bundle = read_bundle(tmp_path / "door")
+    stored = Threshold(value, 1e-3, None, 1000, "people")
+    line = ""
+    try:
+        rewrite_manifest(bundle, msgspec.structs.replace(bundle.manifest, threshold=stored))
+    except EdgenasError as error:
+        line = str(error)
+    assert "threshold" in (line or refused(tmp_path / "door"))

@@ -1,0 +1,160 @@
+"""A bundle that cannot be proved on this device is never served: the process ends, with one line that says why."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgenas.bundle import golden_file, read_bundle, write_bundle
+from edgenas.errors import BundleError, EdgenasError
+from edgenas.serve.app import Service, create_app, ports_from_graph
+from edgenas.serve.model import Model, check_golden
+from edgenas.serve.server import Address, Server, run_server
+from tests.digits_bundle import digits_bundle
+
+Golden = dict[str, np.ndarray]
+
+
+def ended(folder: Path) -> str:
+    """The one line with which `edgenas serve` ends."""
+    command = [sys.executable, "-m", "edgenas", "serve", str(folder), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def changed(golden: Golden, **arrays: np.ndarray) -> Golden:
+    return {**golden, **arrays}
+
+
+def with_nan(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[3, 4] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: changed(g, fp32=with_nan(g["fp32"])),
+        lambda g: changed(g, fp32=np.full_like(g["fp32"], np.nan)),
+        lambda g: changed(g, fp32=g["fp32"] + 1),
+        lambda g: changed(g, fp32=np.full_like(g["fp32"], np.inf)),
+        lambda g: changed(g, inputs=np.full_like(g["inputs"], 3e38)),
+        lambda g: {name: array[:0] for name, array in g.items()},
+        lambda g: changed(g, inputs=g["inputs"][:, :, :4]),
+        lambda g: changed(g, inputs=g["inputs"].astype(np.float64)),
+        lambda g: changed(g, fp32=g["fp32"][:, :3]),
+    ],
+    ids=["one NaN", "all NaN", "off by one", "inf", "overflow", "no rows", "cut", "double", "narrow"],
+)
+def test_golden_values_that_prove_nothing_end_the_process(tmp_path: Path, change: Callable[[Golden], Golden]) -> None:
+    folder = tmp_path / "digits"
+    shutil.copytree(digits_bundle().folder, folder)
+    bundle = read_bundle(folder)
+    files = {name: (folder / name).read_bytes() for name in bundle.manifest.files}
+    golden = golden_file(change(dict(bundle.golden())))
+    try:
+        write_bundle(folder, bundle.manifest, {**files, "golden.npz": golden})
+    except BundleError:  # not even written
+        return
+    assert ended(folder).startswith("edgenas: ")
+
+
+class Failing(Model):
+    """A model whose loading fails as that of a file, a driver or the memory may fail."""
+
+    error: BaseException
+
+    def _load(self) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "the model could not be loaded: MemoryError"),
+        (OSError(5, "Input/output error"), "the model could not be loaded: OSError: [Errno 5] Input/output error"),
+        (ValueError("two\nlines"), "the model could not be loaded: ValueError: two lines"),
+        (KeyError("fp32"), "the model could not be loaded: KeyError: 'fp32'"),
+        (BundleError("golden self-test: no"), "golden self-test: no"),
+    ],
+)
+def test_whatever_goes_wrong_while_loading_ends_the_server(error: BaseException, line: str) -> None:
+    model = Failing(digits_bundle(), None, "onnxruntime", queue=1, deadline_s=1)
+    model.error = error
+    servers: list[Server] = []
+    app = create_app(Service(model, print))
+    with pytest.raises(EdgenasError) as caught:
+        run_server(app, model, Address("127.0.0.1", 0), servers, lambda _: None)
+    assert str(caught.value) == line
+    assert not model.ready
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ([[1.0, np.nan]], [[1.0, 2.0]]),
+        ([[1.0, 2.0]], [[1.0, np.nan]]),
+        ([[1.0, 2.0]], [[1.0, 2.001]]),
+        ([[np.inf, 2.0]], [[np.inf, 2.0]]),
+        ([[1.0, 2.0]], [[1.0, 2.0, 3.0]]),
+        (np.zeros((0, 2)), np.zeros((0, 2))),
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_every_comparison_is_one_that_nan_fails(wanted: list, got: list, precision: str) -> None:
+    wanted, got = np.asarray(wanted), np.asarray(got)
+    if (
+        precision == "int8"
+        and wanted.shape == got.shape
+        and np.isfinite(wanted).all()
+        and np.isfinite(got).all()
+        and wanted.size
+    ):
+        check_golden(wanted, got, precision)  # INT8 is judged by its cosine: .001 is nothing
+        return
+    with pytest.raises(BundleError, match="golden self-test"):
+        check_golden(wanted, got, precision)
+
+
+def test_what_is_right_passes_and_what_is_just_beyond_the_tolerance_does_not() -> None:
+    """FP32: 1e-4 of one plus the row's largest value, here .0003."""
+    wanted = np.asarray([[1.0, 2.0]])
+    check_golden(wanted, wanted + 0.00029, "fp32")
+    with pytest.raises(BundleError, match="are off by"):
+        check_golden(wanted, wanted + 0.00031, "fp32")
+    check_golden(np.asarray([[1.0, 0.0]]), np.asarray([[0.991, np.sqrt(1 - 0.991**2)]]), "int8")
+    with pytest.raises(BundleError, match=r"cosine 0\.9890"):
+        check_golden(np.asarray([[1.0, 0.0]]), np.asarray([[0.989, np.sqrt(1 - 0.989**2)]]), "int8")
+
+
+def graph(inputs: int, shape: tuple[object, ...], kind: int = TensorProto.FLOAT) -> onnx.GraphProto:
+    ports = [helper.make_tensor_value_info(f"in{i}", kind, shape) for i in range(inputs)]
+    out = helper.make_tensor_value_info("out", kind, shape)
+    return helper.make_graph([helper.make_node("Identity", ["in0"], ["out"])], "g", ports, [out])
+
+
+def test_a_model_is_served_with_one_input_of_fixed_sizes_and_weights_are_none() -> None:
+    right = graph(1, ("n", 3, 8, 8))
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
+    right.initializer.append(weight)
+    right.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [1]))
+    taken, given = ports_from_graph(right)
+    assert (taken.name, taken.shape, given.datatype) == ("in0", (3, 8, 8), "FP32")
+    for wrong in (
+        graph(2, ("n", 3)),
+        graph(1, ("n", "m")),
+        graph(1, ("n",)),
+        graph(1, ("n", 3), TensorProto.FLOAT16),
+        graph(1, ("n", 0)),
+    ):
+        with pytest.raises(BundleError, match="export it again"):
+            ports_from_graph(wrong)
