@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from edgenas.training.budget import Budget
 
 START_SECONDS = 10.0  # worker processes: their imports, and the data they get
+END_SECONDS = 2.0  # workers end, the front is written
+LOADS = 2  # of the data, between the plan and the first training
 
 
 def refuse_double_plan(settings: SearchSettings) -> None:
@@ -52,8 +54,10 @@ def within_budget(
 
     assert settings.budget is not None
     known = tuple(profile for profile in profiles if not boards and profile.name != HOST_CPU)
+    began = time.monotonic()
     task, device = load_task(decided["task"]), decided["device"]
-    left = functools.partial(_left, settings.budget, started)
+    loading = LOADS * (time.monotonic() - began)
+    left = functools.partial(_left, settings.budget, started, loading)
     if settings.method == "nse":
         limits = settings.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
         return evolution_within_budget(settings, decided, CostModel(known, settings.precision, limits), left, workers)
@@ -65,8 +69,8 @@ def within_budget(
     return {**decided, **_as_planned(settings, decided, task, budget)}
 
 
-def _left(minutes: float, started: float) -> float:
-    return 60 * minutes - (time.monotonic() - started) - START_SECONDS
+def _left(minutes: float, started: float, loading: float) -> float:
+    return 60 * minutes - (time.monotonic() - started) - loading - START_SECONDS - END_SECONDS
 
 
 def _fitted(
@@ -124,17 +128,19 @@ def ended_after(most: int) -> Spent:
     return spent
 
 
-def spent_of(store: Store, cost: CostModel) -> Spent | None:
+def spent_of(store: Store, cost: CostModel, started: float) -> Spent | None:
     """When a search with a budget ends early: after as many trainings as were planned, or where the next one would not end
-    within the minutes. Where that was is stored, so that the same command ends there again."""
+    within the minutes since `started` (monotonic seconds). Where that was is stored: the same command ends there again."""
     from edgenas.training.budget import Budget
 
-    budget = msgspec.convert(store.study.settings.get("budget"), type=Budget | None) if _has_chains(store) else None
-    if budget is None:
+    minutes = store.study.settings["asked"]["budget"]
+    if minutes is None:
         return None
+    budget = msgspec.convert(store.study.settings["budget"], type=Budget)
     planned = ended_after(budget.most_candidates) if budget.most_candidates is not None else None
     share = 0.5 if store.study.settings["asked"]["control"] else 1.0  # the control spends as much again
     before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
+    seconds = share * (60 * minutes - (began - started) - END_SECONDS)
 
     def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
         if planned is not None and (reason := planned(trained, asked)):
@@ -144,17 +150,13 @@ def spent_of(store: Store, cost: CostModel) -> Spent | None:
             elapsed = before + time.monotonic() - began
             pace = elapsed / max(1.0, sum(map(work, trained)))
             more = sum(c.recipe.epochs * cost(c.architecture).bytes_moved for c in asked)
-            if elapsed + pace * more <= share * budget.seconds:
+            if elapsed + pace * more <= seconds:
                 return ""
             end = len(trained)
             store.put("budget", "end", end)
         return f"the minutes of --budget are spent after {end} trainings" if len(trained) >= end else ""
 
     return spent
-
-
-def _has_chains(store: Store) -> bool:
-    return store.study.method != "nse"
 
 
 def warned(method: Method, task: Task) -> Method:

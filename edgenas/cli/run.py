@@ -85,7 +85,7 @@ def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     say(f"study {folder}")
     with Store.create(folder, study) as store:
         begin_session(store, "search")
-        return _search(store, profiles, where, settings.data_dir)
+        return _search(store, profiles, where, settings.data_dir, started)
 
 
 def decide(settings: SearchSettings) -> dict[str, Any]:
@@ -132,7 +132,10 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
     return decided | {"space": space, "rules": rules}
 
 
-def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where, data_dir: str | None) -> dict[str, Any]:
+def _search(
+    store: Store, profiles: tuple[HardwareProfile, ...], where: Where, data_dir: str | None, started: float
+) -> dict[str, Any]:
+    """Go on with the study; `started`: when this command did, monotonic seconds."""
     study = store.study
     decided = study.settings
     training = msgspec.convert(decided["training"], type=Training)
@@ -146,7 +149,7 @@ def _search(store: Store, profiles: tuple[HardwareProfile, ...], where: Where, d
         if nse:
             method = ended_early(evolution_method(store, task, training, cost), study)
         else:
-            method = method_of(study, training, cost, spent_of(store, cost))
+            method = method_of(study, training, cost, spent_of(store, cost, started))
         executor = stack.enter_context(executor_of(study, task, cost, where))
         budget = decided["asked"]["budget"]
         view = stack.enter_context(SearchView(study, objective_of(study), 60 * budget if budget else None))

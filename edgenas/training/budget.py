@@ -46,7 +46,6 @@ class Budget(Record, frozen=True):
     predicted_seconds: float
     images_per_second: dict[str, float]  # of one worker: the fastest and the slowest network that was timed
     candidates: int
-    seconds: float = math.inf  # what was left of the minutes when this was chosen
     least_epochs: int = 1  # of a training
     least_steps: int = 1  # of the shortest training
     most_candidates: int | None = None  # the search ends after so many; None: where its method ends
@@ -168,7 +167,6 @@ def fit_budget(
         predicted_seconds=schedule.seconds(planned, images, scale),
         images_per_second={"fastest": 1 / min(speed.probes), "slowest": 1 / max(speed.probes)},
         candidates=len(planned),
-        seconds=seconds,
         least_epochs=least_epochs(steps(images)),
         least_steps=shortest * steps(images),
         most_candidates=None if len(planned) == len(candidates) else len(planned),

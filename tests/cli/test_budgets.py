@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from edgenas.cli.budgets import spent_of, warned
+from edgenas.cli.budgets import END_SECONDS, spent_of, warned
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
 from edgenas.records import Ask, Candidate, Choice, Limits, Recipe, Study, Trial
@@ -32,9 +33,12 @@ def trained(number: int, epochs: int = 10) -> Trial:
     return Trial(c, "complete", COST(c.architecture), 0, {"val_accuracy": 50.0})
 
 
-def study(folder: Path, **budget: float) -> Store:
-    plan = Budget(1.0, None, 60.0, {}, 10, **budget)  # type: ignore[arg-type]
-    settings = {"asked": {"control": None, "budget": 2.0}, "budget": msgspec.to_builtins(plan)}
+MINUTES = (100 + END_SECONDS) / 60  # 100 seconds are left for trainings, if nothing else took time
+
+
+def study(folder: Path, control: str | None = None, **budget: int) -> Store:
+    plan = Budget(1.0, None, 60.0, {}, 10, **budget)
+    settings = {"asked": {"control": control, "budget": MINUTES}, "budget": msgspec.to_builtins(plan)}
     return Store.create(folder, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings))
 
 
@@ -61,8 +65,8 @@ def test_the_floor_of_a_plan_holds_for_every_candidate() -> None:
 
 
 def test_a_search_ends_after_as_many_trainings_as_were_planned(tmp_path: Path) -> None:
-    with study(tmp_path, seconds=1e9, most_candidates=2) as store:
-        spent = spent_of(store, COST)  # type: ignore[arg-type]
+    with study(tmp_path, most_candidates=2) as store:
+        spent = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
         assert spent is not None
         assert spent((trained(1),), (candidate(),)) == ""
         assert (
@@ -73,9 +77,9 @@ def test_a_search_ends_after_as_many_trainings_as_were_planned(tmp_path: Path) -
 def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_there_again(tmp_path: Path) -> None:
     done = (trained(1), trained(2))
     work = [t.candidate.recipe.epochs * t.cost.bytes_moved for t in done]
-    with study(tmp_path, seconds=100.0) as store:
+    with study(tmp_path) as store:
         store.put("clock", "wall", 80.0)  # two trainings have taken 80 seconds; 20 are left
-        spent = spent_of(store, COST)  # type: ignore[arg-type]
+        spent = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
         assert spent is not None
         pace = 80.0 / sum(work)
         epochs = next(e for e in itertools.count(1) if e * COST(candidate(9).architecture).bytes_moved * pace > 20)
@@ -83,29 +87,35 @@ def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_t
         assert spent(done, (candidate(9, epochs=epochs - 1),)) == ""
         assert spent(done, (candidate(9, epochs=epochs),)) == "the minutes of --budget are spent after 2 trainings"
         store.put("clock", "wall", 0.0)  # whatever the clock says later: a stored end is kept
-        again = spent_of(store, COST)  # type: ignore[arg-type]
+        again = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
         assert again is not None
         assert again(done[:1], (candidate(9),)) == ""
         assert again(done, (candidate(9),)) == "the minutes of --budget are spent after 2 trainings"
 
 
-def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path) -> None:
-    with study(tmp_path, seconds=100.0) as store:
-        settings = {**store.study.settings, "asked": {"control": "random", "budget": 2.0}}
-        both = msgspec.structs.replace(store.study, settings=settings)
-    for folder, wall, ends in (("a", 30.0, False), ("b", 40.0, True)):
-        with Store.create(tmp_path / folder, both) as store:
-            store.put("clock", "wall", wall)
-            spent = spent_of(store, COST)  # type: ignore[arg-type]
-            assert spent is not None
-            # one training took all of it so far: the next one, of half the epochs, takes half as long again
-            assert bool(spent((trained(1),), (candidate(5, epochs=5),))) is ends
+@pytest.mark.parametrize(("wall", "ends"), [(30.0, False), (40.0, True)])
+def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path, wall: float, ends: bool) -> None:
+    with study(tmp_path, control="random") as store:
+        store.put("clock", "wall", wall)
+        spent = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
+        assert spent is not None
+        # one training took all of that; the next one, of half the epochs, takes half as long: 45 of 50 seconds, or 60
+        assert bool(spent((trained(1),), (candidate(5, epochs=5),))) is ends
+
+
+@pytest.mark.parametrize(("loaded", "ends"), [(20.0, False), (30.0, True)])
+def test_what_loading_took_is_no_time_for_trainings(tmp_path: Path, loaded: float, ends: bool) -> None:
+    with study(tmp_path) as store:
+        store.put("clock", "wall", 50.0)
+        spent = spent_of(store, COST, time.monotonic() - loaded)  # type: ignore[arg-type]
+        assert spent is not None
+        assert bool(spent((trained(1),), (candidate(5, epochs=5),))) is ends  # 75 seconds of 80, or of 70
 
 
 def test_without_a_budget_nothing_ends_a_search_early(tmp_path: Path) -> None:
-    settings = {"asked": {"control": None}}
+    settings = {"asked": {"control": None, "budget": None}}
     with Store.create(tmp_path, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)) as store:
-        assert spent_of(store, COST) is None  # type: ignore[arg-type]
+        assert spent_of(store, COST, time.monotonic()) is None  # type: ignore[arg-type]
 
 
 def lines_of(task: Task, *epochs: int, capsys: pytest.CaptureFixture[str]) -> list[str]:

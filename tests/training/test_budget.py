@@ -87,7 +87,6 @@ def test_many_minutes_choose_all_images_and_more_epochs_after_loading_and_timing
 
     rich = fit_budget(left, told, steps, COST, digits, "cpu", workers=2)
     assert asked == ["rehearsed", "left"]  # the clock is read last
-    assert rich.seconds == 36_000
     assert (rich.search_images, rich.epoch_scale, rich.most_candidates) == (None, 2.0, None)
     assert rich.candidates == rich.rehearsed == len(plan())
     assert len(digits.train) // 32 == 9  # of 320 images a stratified subsample leaves out a few
