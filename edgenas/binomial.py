@@ -50,6 +50,12 @@ class Validation(Record, frozen=True):
         """A score up to here is chance, percent."""
         return self.chance + CHANCE_ERRORS * standard_error(self.chance, self.images)
 
+    def chance_words(self, objective: str) -> str:
+        """The figures behind `is_chance`."""
+        if not objective.endswith("accuracy"):
+            return f"{self.chance:.2f} %, which is inside their 95 % intervals"
+        return f"{self.chance:.2f} %, so up to {self.above_chance:.2f} % on {self.images} validation images"
+
     def is_chance(self, scores: Mapping[str, float], objective: str) -> bool:
         """Is a trial's score no better than chance? One that comes with an interval: does it reach down to chance?"""
         low = scores.get(f"{objective}_low")

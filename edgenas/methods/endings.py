@@ -38,7 +38,7 @@ def ended_at_chance(method: Method, validation: Validation, objective: str) -> M
             return choice
         if stop:
             method.close()
-            return _best_so_far(seen.values(), objective, ask.decisions, _at_chance(validation))
+            return _best_so_far(seen.values(), objective, ask.decisions, _at_chance(validation, objective))
 
 
 def ended_when(method: Method, spent: Spent, objective: str) -> Method:
@@ -70,9 +70,9 @@ def _best_so_far(trials: Iterable[Trial], objective: str, told: tuple[Decision, 
     return Choice(most_accurate(seen, objective), {}, (*told, last))
 
 
-def _at_chance(validation: Validation) -> str:
+def _at_chance(validation: Validation, objective: str) -> str:
     return (
-        f"three results in a row are within two standard errors of chance ({validation.chance:.2f} %, so up to "
-        f"{validation.above_chance:.2f} % on {validation.images} validation images): such trainings decide nothing, and the "
-        "search ends with its best so far. Train longer (--budget, --epoch-scale), on more images, or with another --recipe"
+        f"three results in a row are within two standard errors of chance ({validation.chance_words(objective)}): such trainings "
+        "decide nothing, and the search ends with its best so far. Train longer (--budget, --epoch-scale), on more images, or "
+        "with another --recipe"
     )

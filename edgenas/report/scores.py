@@ -33,7 +33,7 @@ def interval_of(scores: Mapping[str, float], objective: str, validation: Validat
 
 
 def interval_words(interval: Interval | None) -> str:
-    """ " (23.2 to 39.6)" behind a score; nothing where its interval is not known."""
+    """What stands behind a score, such as (23.2 to 39.6); nothing where its interval is not known."""
     return "" if interval is None else f" ({interval[0]:.1f} to {interval[1]:.1f})"
 
 
@@ -89,18 +89,15 @@ def validation_words(validation: Validation, metric: str) -> str:
     return f"90 % there means {low:.1f} to {high:.1f} %, and differences under {noise:.1f} points are noise"
 
 
-def chance_words(validation: Validation) -> str:
+def chance_words(validation: Validation, objective: str) -> str:
     """What a study at chance says of itself."""
-    return (
-        f"no network is better than chance ({validation.chance:.2f} %; up to {validation.above_chance:.2f} % is within two "
-        f"standard errors on {validation.images} validation images): nothing was decided here"
-    )
+    known = validation.chance_words(objective)
+    return f"no network is better than chance by two standard errors ({known}): nothing was decided here"
 
 
 def decision_words(decision: Decision, validation: Validation | None, objective: str) -> str:
     """The reason of a decision; a difference that the validation split cannot tell from none is called noise."""
-    known = validation is not None and objective.endswith("accuracy")
-    if not known or decision.score is None or decision.best is None or validation is None:
+    if validation is None or decision.score is None or decision.best is None or not objective.endswith("accuracy"):
         return decision.reason
     noise = noise_of_difference(decision.score, decision.best, validation.images)
     inside = abs(decision.score - decision.best) <= noise

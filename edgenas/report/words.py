@@ -43,7 +43,11 @@ def lede(facts: Facts) -> str:
     if facts.best is None:
         return ""
     validation = validation_in(facts.study)
-    chance = f"At chance: {chance_words(validation)}. " if facts.at_chance and validation is not None else ""
+    chance = (
+        f"At chance: {chance_words(validation, facts.objective)}. "
+        if facts.at_chance and validation is not None
+        else ""
+    )
     return chance + _network_words(facts, facts.best)
 
 

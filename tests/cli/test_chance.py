@@ -85,7 +85,7 @@ def test_front_and_report_say_it_too(told: tuple[str, dict[str, Any]], grey: Pat
     assert document["studies"][0]["at_chance"] is True
     page = (grey / "report.html").read_text()
     assert "at chance" in page
-    assert "At chance: no network is better than chance (20.00 %" in page
+    assert "At chance: no network is better than chance by two standard errors (20.00 %" in page
     assert "ended early" in page
 
 

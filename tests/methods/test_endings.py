@@ -118,3 +118,16 @@ def test_something_is_trained_before_a_budget_is_spent() -> None:
     )
     assert len(trials) == 1
     assert choice.trial == trials[0]
+
+
+def test_recognisers_at_the_far_they_are_judged_at_are_at_chance() -> None:
+    def scores(c: Candidate) -> dict[str, float]:
+        deep = c.architecture.depth > 5  # type: ignore[union-attr]
+        return {"val_tar": 3.0, "val_tar_low": 0.5 if deep else 1.5, "val_tar_high": 6.0}
+
+    far = Validation(images=960, chance=1.0)
+    method = ended_at_chance(asking(9), far, "val_tar")
+    choice, trials, decisions = play(method, scores, cost_without_device)
+    assert len(trials) == 2 + 3  # depths 4 and 5 are above chance
+    assert choice.trial in trials
+    assert "chance (1.00 %, which is inside their 95 % intervals)" in decisions[-1].reason
