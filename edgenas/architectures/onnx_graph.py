@@ -268,8 +268,10 @@ class _Walk:
             fact = fact_from_tensor(stored, self.name)
             roots = frozenset(node.output) if may_be_weight(fact.dtype) else frozenset[str]()
             return {node.output[0]: replace(fact, roots=roots)}
-        made_of = facts[:1] if node.op_type == "DequantizeLinear" else facts
-        roots = frozenset[str]().union(*(fact.roots for fact in made_of))
+        quantised = node.op_type == "DequantizeLinear" and bool(facts)
+        roots = frozenset[str]().union(*(fact.roots for fact in (facts[:1] if quantised else facts)))
+        if quantised and not roots:
+            roots = frozenset(node.input[:1])  # a bias of 32-bit whole numbers
         values = evaluated(node, self.graph.facts, scope.opsets, results)
         named = {}
         for tensor, fact in results.items():

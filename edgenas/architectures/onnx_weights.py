@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import onnx
 from onnx import TensorProto
@@ -38,6 +39,8 @@ class Weights:
             fact = self._facts.get(tensor)
             if fact is None or not fact.constant or place in NOT_TRAINED.get(node.op_type, ()):
                 continue
+            if node.op_type == "QLinearConv" and place == 8:  # its bias has 32-bit whole numbers
+                fact = replace(fact, roots=frozenset([tensor]))
             self.of_kernel[kernel] = self.of_kernel.get(kernel, 0) + self._elements(fact, one=node.op_type == "PRelu")
 
     def _elements(self, fact: Fact, *, one: bool) -> int:

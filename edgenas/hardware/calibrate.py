@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edgenas.architectures.onnx_file import model_from_file
 from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel, fit_blocks
 from edgenas.hardware.cell_model import CellModel, fit_cells
@@ -79,7 +80,9 @@ def rows_from_csv(path: Path, *, measured: bool, shapes: Mapping[str, tuple[int,
     measurements of one network are averaged; their relative standard deviation is the row's `noise`.
     """
     wanted = ("architecture", "latency_ms") if measured else ("architecture",)
-    rows = [(line.number, _row(path, line, measured, shapes or {})) for line in lines_from_csv(path, wanted)]
+    lines, shapes = lines_from_csv(path, wanted), shapes or {}
+    rows = [(line.number, _row(path, line, measured, shapes)) for line in lines]
+    _refuse_unused(path, lines, shapes)
     if not rows:
         raise EdgenasError(f"{path} has no rows: write one network per line below {','.join(wanted)}")
     if not measured:
@@ -94,7 +97,9 @@ def _row(path: Path, line: Line, measured: bool, shapes: Mapping[str, tuple[int,
     text = line.fields["architecture"]
     try:
         if text.endswith(".onnx"):
-            row = msgspec.structs.replace(row_from_onnx(path.parent / text, shapes), name=text)
+            has = _inputs(path.parent / text) if shapes else frozenset()
+            mine = {name: shape for name, shape in shapes.items() if name in has}
+            row = msgspec.structs.replace(row_from_onnx(path.parent / text, mine), name=text)
         else:
             row = row_from_text(text)
     except EdgenasError as error:
@@ -108,6 +113,18 @@ def _row(path: Path, line: Line, measured: bool, shapes: Mapping[str, tuple[int,
         return msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))
     except ValueError as error:
         raise EdgenasError(f"{path}, line {line.number}: latency_ms is {latency[:80]!r}: {error}") from error
+
+
+def _inputs(path: Path) -> frozenset[str]:
+    return frozenset(value.name for value in model_from_file(path).graph.input)
+
+
+def _refuse_unused(path: Path, lines: Sequence[Line], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    files = [line.fields["architecture"] for line in lines if line.fields["architecture"].endswith(".onnx")]
+    known = frozenset[str]().union(*(_inputs(path.parent / file) for file in files if shapes))
+    unused = [name for name in shapes if name not in known]
+    if unused:
+        raise EdgenasError(f"--shape {unused[0]}: no network in {path} has such an input")
 
 
 def _average(path: Path, group: list[tuple[int, Row]]) -> Row:

@@ -1,6 +1,8 @@
 """ONNX files become the kernels that a runtime launches; torchvision's networks count what is published."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.architectures.chain import chain
-from edgenas.architectures.from_onnx import workload_from_onnx
+from edgenas.architectures.from_onnx import network_from_onnx, workload_from_onnx
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
@@ -95,6 +97,85 @@ def test_a_file_that_is_not_onnx_is_one_line(tmp_path: Path, content: bytes) -> 
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(EdgenasError, match="not an ONNX file"):
         workload_from_onnx(tmp_path / "m.onnx")
+
+
+EXPORTERS: dict[str, dict[str, Any]] = {
+    "TorchScript, opset 11, free batch": {
+        "dynamo": False,
+        "opset_version": 11,
+        "dynamic_axes": {"image": {0: "batch"}},
+    },
+    "TorchScript, opset 11, nothing folded": {"dynamo": False, "opset_version": 11, "do_constant_folding": False},
+    "TorchScript, opset 17, free batch": {
+        "dynamo": False,
+        "opset_version": 17,
+        "dynamic_axes": {"image": {0: "batch"}},
+    },
+    "as PyTorch's documentation shows it": {},
+}
+
+
+def exported(network: Any, side: int, path: Path, exporter: str) -> Path:
+    import torch
+
+    image = (torch.zeros(1, 3, side, side),)
+    torch.onnx.export(network, image, str(path), input_names=["image"], verbose=False, **EXPORTERS[exporter])
+    return path
+
+
+def multiplications(network: Any, side: int) -> int:
+    """Of every convolution and linear layer, counted while PyTorch runs them: weights x what each of them gives."""
+    import torch
+
+    counted = []
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(
+                lambda layer, _inputs, output: counted.append(layer.weight.numel() * output.numel() // output.shape[1])
+            )
+    with torch.no_grad():
+        network(torch.zeros(1, 3, side, side))
+    return sum(counted)
+
+
+@pytest.mark.parametrize("exporter", [name for name in EXPORTERS if "opset" in name])
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_ways_to_flatten_are_read_from_torchs_older_exporter(tmp_path: Path, exporter: str) -> None:
+    import torch
+
+    ways: dict[str, Callable[[Any], Any]] = {
+        "view": lambda x: x.view(x.size(0), -1),
+        "sizes": lambda x: x.view(x.size(0), x.size(1) * x.size(2) * x.size(3)),
+        "shuffle": lambda x: x.view(x.size(0), 2, 4, 8, 8).transpose(1, 2).contiguous().view(x.size(0), 512),
+        "resize": lambda x: torch.nn.functional.interpolate(x, size=(x.size(2), x.size(3))).flatten(1),
+    }
+
+    class Net(torch.nn.Module):
+        def __init__(self, way: Callable[[Any], Any]) -> None:
+            super().__init__()
+            self.conv, self.way, self.last = torch.nn.Conv2d(3, 8, 3, 2, 1), way, torch.nn.Linear(512, 10)
+
+        def forward(self, x: Any) -> Any:
+            return self.last(self.way(torch.relu(self.conv(x))))
+
+    for name, way in ways.items():
+        network = network_from_onnx(exported(Net(way).eval(), 16, tmp_path / f"{name}.onnx", exporter))
+        assert network.workload.macs == 8 * 3 * 9 * 64 + 512 * 10
+        assert network.params == 8 * 27 + 8 + 512 * 10 + 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_0", "regnet_y_400mf", "googlenet"]
+)
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_torchvision_networks_have_the_macs_that_pytorch_runs(tmp_path: Path, name: str, exporter: str) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    more = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    network = torchvision.models.get_model(name, weights=None, **more).eval()
+    read = network_from_onnx(exported(network, 224, tmp_path / "m.onnx", exporter))
+    assert read.workload.macs == multiplications(network, 224)
 
 
 @pytest.mark.slow

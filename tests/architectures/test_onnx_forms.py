@@ -154,22 +154,24 @@ def test_weights_that_come_in_with_the_image_are_multiplied_but_are_no_parameter
 
 
 def test_quantised_files_say_so_in_both_of_onnx_formats() -> None:
-    scale = {"s": np.array(0.1, np.float32), "z": np.array(0, np.int8), "q": np.ones((8, 3, 3, 3), np.int8)}
+    scale = {"s": np.array(0.1, np.float32), "z": np.array(0, np.int8), "q": np.ones((8, 3, 3, 3), np.int8),
+             "b": np.ones(8, np.int32), "z32": np.array(0, np.int32)}  # fmt: skip
     pairs = [
         node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
         node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
         node("DequantizeLinear", ["q", "s", "z"], ["w"]),
-        conv("xd"),
+        node("DequantizeLinear", ["b", "s", "z32"], ["bias"]),
+        node("Conv", ["xd", "w", "bias"], ["c"], pads=[1] * 4),
         pooled(),
     ]
     fused = [
         node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
-        node("QLinearConv", ["xq", "s", "z", "q", "s", "z", "s", "z"], ["cq"], pads=[1] * 4),
+        node("QLinearConv", ["xq", "s", "z", "q", "s", "z", "s", "z", "b"], ["cq"], pads=[1] * 4),
         node("DequantizeLinear", ["cq", "s", "z"], ["y"]),
     ]
     for nodes in (pairs, fused):
         network = network_from_onnx(graph(nodes, scale))
-        assert (network.precision, network.workload.macs, network.params) == ("int8", CONV, 216)
+        assert (network.precision, network.workload.macs, network.params) == ("int8", CONV, 216 + 8)
 
 
 def test_a_half_precision_file_says_so() -> None:

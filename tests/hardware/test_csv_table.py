@@ -128,18 +128,15 @@ def test_repetitions_that_differ_by_more_than_twice_are_a_mistake(tmp_path: Path
 def test_a_network_may_be_an_onnx_file_beside_the_table(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     onnx.save(graph([conv(), pooled()], W), str(tmp_path / "models" / "a.onnx"))
-    onnx.save(
-        graph([conv(), pooled()], W, inputs=[value("x", ("N", 3, "H", "W"))]), str(tmp_path / "models" / "b.onnx")
-    )
+    free = graph([conv("pixels"), pooled()], W, inputs=[value("pixels", ("N", 3, "H", "W"))])
+    onnx.save(free, str(tmp_path / "models" / "b.onnx"))
     (tmp_path / "t.csv").write_text("architecture,latency_ms\nmodels/a.onnx,1\nmodels/b.onnx,2\n")
     with pytest.raises(EdgenasError, match=r"line 3: .*no fixed size"):
         rows_from_csv(tmp_path / "t.csv", measured=True)
-    onnx.save(
-        graph([conv(), pooled()], W, inputs=[value("x", ("N", 3, "H", "W"))]), str(tmp_path / "models" / "a.onnx")
-    )
-    (tmp_path / "t.csv").write_text("architecture,latency_ms\nmodels/a.onnx,1\n")
-    rows = rows_from_csv(tmp_path / "t.csv", measured=True, shapes={"x": (1, 3, 32, 32)})
-    assert (rows[0].name, rows[0].workload.macs) == ("models/a.onnx", 4 * CONV)
+    rows = rows_from_csv(tmp_path / "t.csv", measured=True, shapes={"pixels": (1, 3, 32, 32)})
+    assert [(row.name, row.workload.macs) for row in rows] == [("models/a.onnx", CONV), ("models/b.onnx", 4 * CONV)]
+    with pytest.raises(EdgenasError, match=r"--shape image: no network in .* has such an input"):
+        rows_from_csv(tmp_path / "t.csv", measured=True, shapes={"pixels": (1, 3, 32, 32), "image": (1, 3, 32, 32)})
 
 
 # -------- can these be milliseconds?
