@@ -23,13 +23,15 @@ INPUT = -1
 LINEAR = ("conv", "depthwise", "linear", "convtranspose")
 VIEWS = {
     "Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "QuantizeLinear", "DequantizeLinear",
-    "DynamicQuantizeLinear",
+    "DynamicQuantizeLinear", "CastLike",
 }  # fmt: skip
 POINTWISE = {
     "Abs", "And", "Ceil", "Celu", "Clip", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual",
     "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Min", "Mish", "Mul", "Neg", "Not", "Or",
     "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Sub", "Sum",
-    "Swish", "Tanh", "ThresholdedRelu", "Where", "Add", "Mean",
+    "Swish", "Tanh", "ThresholdedRelu", "Where", "Add", "Mean", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitShift",
+    "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cos", "Cosh", "IsInf", "IsNaN", "Mod", "Shrink", "Sin", "Sinh",
+    "Tan", "Trilu", "Xor",
 }  # fmt: skip
 SIMPLE: dict[str, KernelKind] = {
     "Softmax": "softmax", "LogSoftmax": "softmax", "LayerNormalization": "normalization", "RMSNormalization": "normalization",
@@ -39,7 +41,9 @@ SIMPLE: dict[str, KernelKind] = {
     "Tile": "resize", "Resize": "resize", "Upsample": "resize", "ReduceMax": "reduce", "ReduceMin": "reduce",
     "ReduceSum": "reduce", "ReduceL1": "reduce", "ReduceL2": "reduce", "ReduceProd": "reduce", "ReduceMean": "reduce",
     "ReduceSumSquare": "reduce", "ReduceLogSumExp": "reduce", "ArgMax": "reduce", "ArgMin": "reduce", "TopK": "reduce",
-    "CumSum": "reduce",
+    "CumSum": "reduce", "ReduceLogSum": "reduce", "Hardmax": "softmax", "MeanVarianceNormalization": "normalization",
+    "Scatter": "shuffle", "ScatterElements": "shuffle", "ScatterND": "shuffle", "ReverseSequence": "shuffle",
+    "CenterCropPad": "shuffle", "OneHot": "resize", "GridSample": "resize", "RoiAlign": "resize", "MaxRoiPool": "resize",
 }  # fmt: skip
 NO_SHAPE = (
     "the shape of {!r} depends on values that are not in the file, or on the image: export the model with a fixed input size "
@@ -67,7 +71,8 @@ class KernelReader:
             "Conv": convolution, "ConvInteger": convolution, "QLinearConv": convolution, "ConvTranspose": convolution,
             "Gemm": product, "MatMul": product, "MatMulInteger": product, "QLinearMatMul": product, "Einsum": self._einsum,
             "BatchNormalization": self._norm, "MaxPool": self._pool, "AveragePool": self._pool, "LpPool": self._pool,
-            "GlobalAveragePool": self._global, "GlobalMaxPool": self._global, "Concat": self._concat,
+            "GlobalAveragePool": self._global, "GlobalMaxPool": self._global,
+            "GlobalLpPool": self._global, "Concat": self._concat,
         }  # fmt: skip
 
     def read(self) -> tuple[Kernel, ...]:

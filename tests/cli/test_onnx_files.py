@@ -52,6 +52,13 @@ def test_describe_shows_a_file_kernel_by_kernel_with_the_weights_in_it(tmp_path:
     assert "ms on jetson-nano-4gb in fp32 (predicted)" in text
 
 
+def test_describe_counts_a_tensor_that_two_layers_share_where_it_is_read_first(tmp_path: Path, capsys) -> None:
+    nodes = [conv(), node("Relu", ["c"], ["r"]), conv("r", "d", "u"), conv("d", "e", "u"), pooled("e")]
+    document, _ = answer(capsys, "describe", saved(tmp_path, graph(nodes, {**W, "u": (8, 8, 3, 3)})))
+    assert [kernel["params"] for kernel in document["kernels"]] == [216, 576, 0, 0]
+    assert document["params"] == 216 + 576
+
+
 def test_predict_names_profile_precision_and_origin(tmp_path: Path, capsys) -> None:
     file = saved(tmp_path, graph([conv(), pooled()], W))
     (row,), _ = answer(capsys, "predict", file, "--target", "jetson")
