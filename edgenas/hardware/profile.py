@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from edgenas.errors import EdgenasError
+from edgenas.files import replace_file
 from edgenas.records import BYTES, HardwareProfile, Precision, Study
 from edgenas.store import record_from_values, toml_values
 
@@ -105,10 +106,7 @@ def trust(profile: HardwareProfile) -> str:
 
 def write_profile(profile: HardwareProfile, path: Path) -> None:
     """Write a profile as TOML that `profile_from_file` reads back to the same record."""
-    try:
-        path.write_text(toml_from_profile(profile))
-    except OSError as error:
-        raise EdgenasError(f"cannot write {path}: {error.strerror}") from error
+    replace_file(path, toml_from_profile(profile).encode())
 
 
 def toml_from_profile(profile: HardwareProfile) -> str:
