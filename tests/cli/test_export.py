@@ -12,6 +12,7 @@ from click.testing import Result
 from torch import nn
 from typer.testing import CliRunner
 
+from edgenas.binomial import wilson
 from edgenas.bundle import read_bundle
 from edgenas.cli.export import trained_from_store
 from edgenas.cli.main import app
@@ -71,6 +72,9 @@ def test_all_precisions_that_pass_are_written_and_the_exit_is_0(good: Path, tmp_
     assert set(found["files"]) == {"fp32", "fp16", "int8"}
     assert found["failed"] == {}
     assert [found["files"][p]["weight_bits"] for p in ("fp32", "fp16", "int8")] == [None, None, 8]
+    for file in found["files"].values():
+        (score,) = file["scores"]
+        assert score["interval"] == pytest.approx(wilson(score["value"], score["n"]))
 
 
 def test_a_precision_that_fails_is_named_and_the_others_are_written(hard: Path, tmp_path: Path) -> None:
