@@ -34,7 +34,7 @@ class PlainFormatter(logging.Formatter):
 
 
 def log_config() -> dict[str, Any]:
-    """For logging.config: warnings and errors of the server and of the event loop."""
+    """For logging.config: errors alone, of server and event loop. What clients do wrong is told to them and could fill a disk."""
     handler = {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
     names = ("uvicorn", "uvicorn.error", "asyncio", "edgenas.serve")
     return {
@@ -42,5 +42,5 @@ def log_config() -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"plain": {"()": PlainFormatter}},
         "handlers": {"stderr": handler},
-        "loggers": {name: {"handlers": ["stderr"], "level": "WARNING", "propagate": False} for name in names},
+        "loggers": {name: {"handlers": ["stderr"], "level": "ERROR", "propagate": False} for name in names},
     }

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.routing import Route
+
 from edgenas.bundle import read_bundle
 from edgenas.serve.app import Service, create_app
 from edgenas.serve.guard import Bounds
@@ -25,6 +27,7 @@ class Hosted(Running):
     service: Service = None
     loop: asyncio.AbstractEventLoop = None
     server: Server = None
+    routes: list[Route] = None
 
 
 @contextlib.contextmanager
@@ -33,8 +36,9 @@ def hosted(folder: Path, *, queue_length: int = 64, bounds: Bounds = Bounds()) -
     model = Model(read_bundle(folder), None, "onnxruntime", queue=queue_length, deadline_s=30)
     service = Service(model, lambda reason: running.server.fail(f"the device is lost: {reason}"))
     ports: queue.Queue[int] = queue.Queue()
-    config = server_config(create_app(service, bounds=bounds), Address("127.0.0.1", 0))
-    running = Hosted(0, None, None, None, service, None, Server(config, model, ports.put))
+    app = create_app(service, bounds=bounds)
+    config = server_config(app, Address("127.0.0.1", 0))
+    running = Hosted(0, None, None, None, service, None, Server(config, model, ports.put), app.app.routes)
 
     async def main() -> None:
         running.loop = asyncio.get_running_loop()

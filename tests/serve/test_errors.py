@@ -137,6 +137,20 @@ def test_a_sixteen_bit_picture_is_a_400(tmp_path: Path) -> None:
     assert status == 200 or "8 bits" in answer["error"]
 
 
+def test_every_route_answers_nonsense_as_json_and_never_with_a_500() -> None:
+    with hosted(digits_bundle().folder) as server:
+        for route in server.routes:
+            path = route.path.replace("{model}", "digits").replace("{version}", "1")
+            for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+                for body in (None, b"\0\xff", b"{", b"null", b"[1]"):
+                    status, headers, content = server.ask(method, path, body)
+                    assert status < 500, (method, path, body)
+                    if status >= 400:
+                        assert headers["content-type"] == "application/json", (method, path)
+                        assert json.loads(content)["error"]
+        assert {route.path for route in server.routes} >= {"/classify", "/metrics", "/v2", "/v2/models/{model}/infer"}
+
+
 class Dead:
     """A runtime whose device has fallen off the bus."""
 
