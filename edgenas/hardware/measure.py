@@ -6,15 +6,13 @@ that whatever disturbs the machine disturbs them alike; the reference says wheth
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +23,7 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttled
+from edgenas.hardware.lock import device_lock
 from edgenas.hardware.worker import Burst, Load, Loaded, Refusal, Samples
 from edgenas.records import Classes, Latency, Measurement, Record
 from edgenas.runtimes.child import child_environment
@@ -232,34 +231,6 @@ def reference_model() -> bytes:
     return bytes(onnx_from_workload(workload_from_architecture(architecture), None, 13, 7).SerializeToString())
 
 
-@contextmanager
-def device_lock(say: Say = no_one, patience_s: float = 900) -> Iterator[None]:
-    """Nobody else times anything on this machine meanwhile."""
-    path = Path(tempfile.gettempdir()) / "edgenas-device.lock"
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise EdgenasError(f"the device lock {path} cannot be opened: {error.strerror}; remove it") from error
-    try:
-        deadline, told = time.monotonic() + patience_s, False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise EdgenasError(
-                        f"another measurement has held {path} for {patience_s:.0f} s: wait for it or stop it"
-                    ) from None
-                if not told:
-                    say("waiting for another measurement on this machine to end")
-                    told = True
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(lock)
-
-
 class _Timer:
     """A worker process with one model, opened and closed."""
 
@@ -268,7 +239,7 @@ class _Timer:
         self._load = msgspec.structs.replace(load, model=str(path))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgenas.hardware.worker"],
+            [sys.executable, "-m", "edgenas.hardware.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -1,7 +1,8 @@
 """The process that a model is timed in: one model, one process, so that no model sees another's threads or memory.
 
-`python -m edgenas.hardware.worker`, spoken to in lines of JSON: first a `Load`, answered by a `Loaded`; then any number of
-`Burst`s, each answered by a `Samples`. A `Refusal` in place of either says what went wrong. It ends with its input.
+`python -m edgenas.hardware.worker PARENT`, which dies with the process of that number, is spoken to in lines of JSON: first a
+`Load`, answered by a `Loaded`; then any number of `Burst`s, each answered by a `Samples`. A `Refusal` in place of either says
+what went wrong. It ends with its input.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from edgenas.errors import EdgenasError
 from edgenas.records import Record
 from edgenas.runtimes import Port, Runtime
+from edgenas.runtimes.child import die_with
 from edgenas.runtimes.onnx import Provider, open_runtime
 
 KEPT_PER_BURST = 20_000  # raw samples that travel back; of more, evenly spaced ones
@@ -134,6 +136,7 @@ def status_of(error: BaseException) -> str:
 
 def main() -> None:
     """Speak the protocol above on stdin and stdout."""
+    die_with(int(sys.argv[1]))
     try:
         load = _read(Load)
         if load.core is not None:

@@ -7,13 +7,13 @@ the file, under limits on memory, time and file size, and times it in workers th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Literal
@@ -24,14 +24,13 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.measure import MeasureError, Timing, measure
 from edgenas.hardware.worker import Load
 from edgenas.records import Measurement, Record
-from edgenas.runtimes.child import child_environment
+from edgenas.runtimes.child import child_environment, die_with
 
 Status = Literal[
     "queued", "running", "ok", "unstable", "throttled", "oom", "unsupported_op", "timeout", "mismatch", "invalid"
 ]
 NEVER_CACHED = ("unstable", "throttled")  # a calmer moment may say something else
 MAX_DEADLINE_S = 1800.0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Job(Record, frozen=True):
@@ -96,17 +95,23 @@ class _Task(Record, frozen=True):
     path: str
     load: Load
     bounds: Bounds
+    parent: int  # process
 
 
 def run(path: Path, job: Job, load: Load, bounds: Bounds, cancel: threading.Event | None = None) -> Answer:
-    """Measure the file at `path` in a child process; it and all it started are gone when this returns."""
+    """Measure the file at `path` in a child process; it, all it started and all they wrote are gone when this returns."""
+    with tempfile.TemporaryDirectory(prefix="job-", dir=path.parent, ignore_cleanup_errors=True) as scratch:
+        return _run(path, job, load, bounds, cancel, scratch)
+
+
+def _run(path: Path, job: Job, load: Load, bounds: Bounds, cancel: threading.Event | None, scratch: str) -> Answer:
     child = subprocess.Popen(
         [sys.executable, "-m", "edgenas.remote.job"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=path.parent,
-        env=_environment(),
+        cwd=scratch,
+        env={**_environment(), "TMPDIR": scratch},
         start_new_session=True,
     )
     overdue = threading.Event()
@@ -116,7 +121,7 @@ def run(path: Path, job: Job, load: Load, bounds: Bounds, cancel: threading.Even
     if watcher:
         watcher.start()
     try:
-        task = _Task(job, str(path), load, bounds)
+        task = _Task(job, str(path.absolute()), load, bounds, os.getpid())
         output, errors = child.communicate(msgspec.json.encode(task))
     finally:
         timer.cancel()
@@ -152,7 +157,7 @@ def _kill_on(cancel: threading.Event, child: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     """Nothing that the child does not need: no tokens."""
-    names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "PYTHONPATH", "SYSTEMROOT", "ORT_DISABLE_TELEMETRY")
+    names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "SYSTEMROOT", "ORT_DISABLE_TELEMETRY")
     return child_environment({name: os.environ[name] for name in names if name in os.environ})
 
 
@@ -171,8 +176,7 @@ def main() -> None:
 
 
 def _limit(task: _Task) -> None:
-    if sys.platform == "linux":  # an agent that is killed takes this process along
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with(task.parent)  # an agent that is killed takes this process along
     memory = task.bounds.memory_mb * 1_000_000
     # CUDA reserves far more address space than it uses
     on_cpu = task.load.runtime == "onnxruntime" and task.load.provider == "cpu"

@@ -1,6 +1,10 @@
 """Timing: verdicts by hand-made samples, a fake clock, and real networks compared with each other only."""
 
+import contextlib
 import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -12,10 +16,10 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.candidates import measuring_here, model_from_architecture
 from edgenas.hardware.cost import CostModel
+from edgenas.hardware.lock import device_lock
 from edgenas.hardware.measure import (
     MeasureError,
     Timing,
-    device_lock,
     latency_from_measurement,
     measure,
     percentiles,
@@ -28,7 +32,9 @@ from edgenas.hardware.worker import Load, burst, inputs_for, status_of
 from edgenas.records import ChainArchitecture, Classes, Limits, Measurement, Study
 from edgenas.runtimes import Port
 from edgenas.store import Store
+from tests.cli.edgenas import ENVIRONMENT
 from tests.hardware.boards import NANO, lay_out
+from tests.remote.models import endless
 
 QUICK = Timing(runs=20, seconds=0.05, rounds=5, warmup_runs=2, warmup_seconds=0.0)
 HOST = profile_from_name("host-cpu")
@@ -156,6 +162,34 @@ def test_failures_have_a_status(message: str, status: str) -> None:
 def test_one_measurement_at_a_time_on_a_machine() -> None:
     with device_lock(), pytest.raises(EdgenasError, match="another measurement has held"), device_lock(patience_s=0.0):
         pass
+
+
+def workers_of(pid: int) -> list[str]:
+    """The processes that time something for process `pid`."""
+    wanted = f"edgenas.hardware.worker\0{pid}\0".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if wanted in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+def test_no_process_outlives_a_bench_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(endless())
+    command = [sys.executable, "-m", "edgenas", "bench", "model.onnx", "--target", "host-cpu"]
+    bench = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not workers_of(bench.pid):
+        assert time.monotonic() < deadline
+        assert bench.poll() is None
+        time.sleep(0.05)
+    time.sleep(1.0)  # it loads, or runs for ever: the end of its input it would not see
+    assert workers_of(bench.pid)
+    bench.kill()
+    bench.wait()
+    time.sleep(0.5)
+    assert workers_of(bench.pid) == []
 
 
 def test_a_search_on_this_machine_measures_once_and_resumes_with_the_same_numbers(tmp_path: Path) -> None:

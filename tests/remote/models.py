@@ -76,8 +76,8 @@ def bomb_by_nodes(count: int) -> bytes:
             return b"\x08\x0a\x3a" + prefix + nodes
 
 
-def endless(layers: int = 400) -> bytes:
-    """A small file whose one inference takes minutes."""
+def endless(layers: int = 400, padding: int = 0) -> bytes:
+    """A file whose one inference takes minutes; small, but for `padding` bytes of a tensor that nothing reads."""
     weight = numpy_helper.from_array(np.full((32, 32, 3, 3), 0.003, np.float32), "w")
     nodes = [
         helper.make_node(
@@ -85,7 +85,8 @@ def endless(layers: int = 400) -> bytes:
         )
         for i in range(layers)
     ]
-    return built(nodes, [1, 32, 512, 512], (weight,))
+    unread = (numpy_helper.from_array(np.arange(padding, dtype=np.uint8), "unread"),) if padding else ()
+    return built(nodes, [1, 32, 512, 512], (weight, *unread))
 
 
 def job_line(model: bytes) -> bytes:
