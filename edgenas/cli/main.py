@@ -24,7 +24,7 @@ from edgenas.cli.faces import faces
 from edgenas.cli.front import front
 from edgenas.cli.init import init
 from edgenas.cli.nal import app as nal
-from edgenas.cli.output import one_line, say, write_result
+from edgenas.cli.output import say, write_result
 from edgenas.cli.predict import predict
 from edgenas.cli.replay import replay
 from edgenas.cli.report import report
@@ -34,7 +34,7 @@ from edgenas.cli.space import space
 from edgenas.cli.targets import targets
 from edgenas.cli.train import train
 from edgenas.cli.verify import verify
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -13,7 +13,6 @@ import msgspec
 from edgenas.errors import EdgenasError
 
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and bytes that were not UTF-8
 
 
 def emit(document: Any, *, as_json: bool, text: str) -> None:
@@ -50,11 +49,6 @@ def say(message: str) -> None:
     """Tell the person at the terminal; never part of the result."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
-
-
-def one_line(message: str) -> str:
-    """With control characters and what is not UTF-8 escaped: names of files may hold anything."""
-    return NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], message)
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

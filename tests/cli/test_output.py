@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
 from tests.cli.edgenas import ENVIRONMENT
-from tests.image_folders import fill
+from tests.image_folders import fill, picture
 
 ONE_LINE = "the result cannot be written to standard output: No space left on device"
 CLOSED = "standard output is closed, so the result cannot be shown"
@@ -110,8 +111,13 @@ def test_arguments_that_can_name_nothing_are_one_line(tmp_path: Path, arguments:
     assert done.stderr == expected
 
 
-def test_a_file_name_with_a_line_break_stays_in_its_line(tmp_path: Path) -> None:
+def test_file_names_with_line_breaks_colours_and_broken_characters_stay_in_their_line(tmp_path: Path) -> None:
     fill(tmp_path / "pics")
+    for name in ("a\nb.b\x1b[31m", os.fsdecode(b"caf\xe9.caf\xe9"), os.fsdecode(b"caf\xe9.png")):
+        picture(99).save(tmp_path / "pics" / "cat" / name, format="PNG")
+    code, out, _ = shell("data pics --json", tmp_path)
+    assert code == 0
+    assert json.loads(out)["ignored"] == {r".b\x1b[31m files": 1, r".caf\udce9 files": 1}
     (tmp_path / "pics" / "cat" / "a\nb\x1b[31m.png").write_bytes(b"x")
     code, _, said = shell("data pics", tmp_path)
     assert code == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgenas.errors import DataError
-from edgenas.tasks import TaskSettings, load_task
+from edgenas.tasks import TaskSettings, load_task, searched
 from edgenas.tasks.datasets import load_dataset, read_idx
 from tests.shared_data import shared_data
 
@@ -170,6 +170,7 @@ def test_a_subsample_keeps_the_proportions_and_the_validation_set() -> None:
     assert np.bincount(part.train.labels).min() >= 18
     assert np.array_equal(part.val.images, whole.val.images)
     assert part.preprocessing == whole.preprocessing
+    assert np.array_equal(part.train.images, searched(whole.train, TaskSettings("digits", search_images=200)).images)
     with pytest.raises(DataError, match="ask for at least 20"):
         load_task(TaskSettings("digits", search_images=5))
 

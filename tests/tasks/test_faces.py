@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,7 @@ from PIL import Image
 from edgenas.errors import DataError
 from edgenas.faces.verification import normalised
 from edgenas.records import Embedding, Recipe
-from edgenas.tasks import TaskSettings, load_task
+from edgenas.tasks import TaskSettings, load_task, searched
 from edgenas.tasks.faces import network_pixels
 
 SMALL = {"people": 20.0, "each": 3.0}
@@ -82,6 +83,8 @@ def test_fewer_search_images_keep_every_person(tmp_path: Path) -> None:
     task = load_task(settings)
     assert len(task.train) == 40
     assert len(np.unique(task.train.labels)) == 20
+    whole = load_task(msgspec.structs.replace(settings, search_images=None))
+    assert np.array_equal(searched(whole.train, settings).images, task.train.images)
 
 
 def test_pixels_are_averaged_as_the_exported_graph_does() -> None:

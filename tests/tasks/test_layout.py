@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from edgenas.errors import DataError
+from edgenas.preprocessing import formats_here
 from edgenas.tasks import TaskSettings
 from edgenas.tasks.classification import Classification, load_classification
 from tests.image_folders import fill, picture
@@ -109,6 +110,8 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_images_are_known_by_a_list_of_suffixes_and_without_one_by_content(
     tmp_path: Path, name: str, form: str
 ) -> None:
+    if form not in formats_here():
+        pytest.skip(f"this Pillow has no {form}")
     fill(tmp_path)
     picture(50).save(tmp_path / "cat" / name, format=form)
     task = load(tmp_path)
