@@ -67,6 +67,8 @@ def front_text(document: dict[str, Any]) -> str:
         )
     counts = f"{document['trials']} trained, {document['infeasible']} infeasible, {document['failed']} failed"
     text += f"\n\n{document['study']}: {counts}"
+    if document["ended_early"]:
+        text += f"\nended early: {document['ended_early']}"
     if document["at_chance"]:
         text += f"\n{AT_CHANCE}"
     if chosen is None:

@@ -100,6 +100,7 @@ def summary(
         "method": study.method,
         "chosen": chosen_item(choice.trial, trials, study) if choice else None,
         "at_chance": at_chance(trials, study),
+        "ended_early": next((d.reason for d in choice.decisions if d.verdict == "stop"), None) if choice else None,
         "macro": choice.macro if choice else {},
         "front": [item(trial, study) for trial in front(searched, objective, study.profiles[0])],
         "fronts": fronts,

@@ -55,6 +55,7 @@ def told(grey: Path) -> tuple[str, dict[str, Any]]:
 def test_it_stops_after_three_results_at_chance_with_a_sentence(told: tuple[str, dict[str, Any]], grey: Path) -> None:
     lines, document = told
     assert (document["at_chance"], document["trials"]) == (True, 3)
+    assert document["ended_early"].startswith("three results in a row are within two standard errors of chance")
     # always the same answer is right for one class in five
     assert lines.count("stop: three results in a row are within two standard errors of chance (20.00 %") == 1
     with Store.read(grey / "studies/s") as store:
@@ -80,7 +81,9 @@ def test_a_short_training_and_a_limit_that_cannot_bind_are_warned_of_once_each(
 
 def test_front_and_report_say_it_too(told: tuple[str, dict[str, Any]], grey: Path) -> None:
     assert edgenas_json("front", "s", folder=grey)["at_chance"] is True
-    assert "AT CHANCE" in edgenas("front", "s", folder=grey).stdout
+    text = edgenas("front", "s", folder=grey).stdout
+    assert "AT CHANCE" in text
+    assert "ended early: three results in a row" in text
     document = edgenas_json("report", "s", folder=grey)
     assert document["studies"][0]["at_chance"] is True
     page = (grey / "report.html").read_text()
