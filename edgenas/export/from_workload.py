@@ -4,49 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
-from edgenas.export.layers import NORMS, Layer, executed_layers
-from edgenas.records import Architecture, Workload
+from edgenas.export.layers import NORMS
+from edgenas.networks import Network
 from edgenas.runtimes.graph import KernelWeights, onnx_from_workload
 
 
-def onnx_from_trained_workload(
-    network: nn.Module, architecture: Architecture, opset: int, ir: int, names: tuple[str, str]
-) -> onnx.ModelProto:
+def onnx_from_trained_workload(network: nn.Module, opset: int, ir: int, names: tuple[str, str]) -> onnx.ModelProto:
     """The workload's own graph with the network's weights in it, batch norms folded."""
-    workload = workload_from_architecture(architecture)
-    weights = weights_from_network(network, architecture, workload)
-    return onnx_from_workload(workload, weights, opset, ir, names=names)
-
-
-def weights_from_network(
-    network: nn.Module, architecture: Architecture, workload: Workload
-) -> dict[int, KernelWeights]:
-    """Weights by kernel index: the i-th executed layer is the i-th kernel that has weights (or a batch norm of its own)."""
-    side = architecture.image_size
-    layers = executed_layers(network, torch.zeros(1, architecture.in_channels, side, side))
-    indices = [i for i, kernel in enumerate(workload.kernels) if kernel.weights or kernel.norm]
-    if len(layers) != len(indices):
+    if not isinstance(network, Network):
         raise EdgenasError(
-            f"the network executes {len(layers)} layers with weights, its workload has {len(indices)}: "
-            "export it at opset 16 or later, or mend the workload"
+            f"opset {opset} is written from a network's workload, which a {type(network).__name__} does not have: "
+            "ask for opset 16 or later"
         )
-    return {index: _folded(layer) for index, layer in zip(indices, layers, strict=True)}
+    return onnx_from_workload(network.workload, weights_from_network(network), opset, ir, names=names)
 
 
-def _folded(layer: Layer) -> KernelWeights:
-    """w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta; a lone batch norm is its scale and shift."""
-    lone = isinstance(layer.module, NORMS)
-    norm = layer.module if lone else layer.norm
-    state = {name: value.detach().double().numpy() for name, value in layer.module.state_dict().items()}
-    weight, bias = (np.ones(len(state["weight"])), None) if lone else (state["weight"], state.get("bias"))
+def weights_from_network(network: Network) -> dict[int, KernelWeights]:
+    """Weights by kernel index, batch norms folded."""
+    folded = {index: _folded(module) for index, module in enumerate(network.kernels)}
+    return {index: weights for index, weights in folded.items() if weights is not None}
+
+
+def _folded(kernel: nn.Module) -> KernelWeights | None:
+    """w' = w g / sqrt(v + e), b' = (b - m) g / sqrt(v + e) + beta; a lone batch norm is its scale and shift; None: no weights."""
+    parts = dict(kernel.named_children())
+    norm = parts.pop("norm", None)
+    layer = next(iter(parts.values()), None)
+    state = {} if layer is None else _arrays(layer)
+    weight, bias = state.get("weight"), state.get("bias")
     if isinstance(norm, NORMS):
-        values = {name: value.detach().double().numpy() for name, value in norm.state_dict().items()}
+        values = _arrays(norm)
         scale = values["weight"] / np.sqrt(values["running_var"] + norm.eps)
-        weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
         bias = ((0 if bias is None else bias) - values["running_mean"]) * scale + values["bias"]
+        weight = scale if weight is None else weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    if weight is None:
+        return None
     return KernelWeights(weight.astype(np.float32), None if bias is None else bias.astype(np.float32))
+
+
+def _arrays(module: nn.Module) -> dict[str, NDArray[np.float64]]:
+    return {name: value.detach().cpu().double().numpy() for name, value in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""A network's layers in the order in which they run: what files for old opsets are built from, and what diverges is named by."""
+"""A network's layers in the order in which they run: what diverges is named by them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 @dataclass
 class Layer:
-    """A convolution, linear layer or batch norm as it was executed, with the batch norm that directly follows it."""
+    """A convolution, linear layer or batch norm as it was executed."""
 
     name: str
     module: nn.Module
-    output: Tensor  # after that batch norm; a copy from before any in-place ReLU
-    norm: nn.Module | None = None
+    output: Tensor  # after the batch norm that directly follows it; a copy from before any in-place ReLU
 
 
 def executed_layers(network: nn.Module, inputs: Tensor) -> list[Layer]:
@@ -29,8 +28,8 @@ def executed_layers(network: nn.Module, inputs: Tensor) -> list[Layer]:
 
     def note(name: str, module: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
         nonlocal latest
-        if isinstance(module, NORMS) and given[0] is latest and layers[-1].norm is None:
-            layers[-1].norm, layers[-1].output = module, result.clone()
+        if isinstance(module, NORMS) and given[0] is latest:
+            layers[-1].output = result.clone()
         else:
             layers.append(Layer(name, module, result.clone()))
         latest = result

@@ -50,7 +50,7 @@ def onnx_from_network(
             raise EdgenasError(
                 f"a network that takes {shape} cannot be written at opset {opset}: ask for opset {OLDEST_CONVERTED} or later"
             )
-        model = onnx_from_trained_workload(network, architecture, opset, ir, (INPUT, output_name(architecture)))
+        model = onnx_from_trained_workload(network, opset, ir, (INPUT, output_name(architecture)))
     else:
         model = _traced(network, shape, output_name(architecture), max(opset, EXPORTER_OPSETS[0]))
         if opset < EXPORTER_OPSETS[0]:

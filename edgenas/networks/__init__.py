@@ -1,24 +1,21 @@
-"""Networks as torch modules. The i-th convolution or linear layer that runs is the i-th weighted kernel of the workload."""
+"""Networks as torch modules, built from workloads."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from edgenas.records import Architecture, CellArchitecture, ChainArchitecture, MultiBranchArchitecture
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.networks.from_workload import Network, network_from_workload
+from edgenas.records import Architecture
+
+__all__ = ["Network", "network_from_architecture", "network_from_workload", "output_width"]
 
 
-def network_from_architecture(architecture: Architecture) -> nn.Module:
+def network_from_architecture(architecture: Architecture) -> Network:
     """A freshly initialised network (global generator of torch): (N, C, H, W) float -> (N, classes or dim)."""
-    if isinstance(architecture, ChainArchitecture):
-        from edgenas.networks.chain import Chain
+    return network_from_workload(workload_from_architecture(architecture))
 
-        return Chain(architecture)
-    if isinstance(architecture, MultiBranchArchitecture):
-        from edgenas.networks.multibranch import MultiBranch
 
-        return MultiBranch(architecture)
-    if isinstance(architecture, CellArchitecture):
-        from edgenas.networks.cell import network_from_cell
-
-        return network_from_cell(architecture)
-    raise TypeError(type(architecture).__name__)
+def output_width(network: nn.Module) -> int:
+    """Numbers that a network puts out: of classes, or its embedding's size. The last linear layer's."""
+    return next(m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)).out_features

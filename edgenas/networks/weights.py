@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError
 from edgenas.networks import network_from_architecture
@@ -39,10 +39,50 @@ def load_weights(architecture: Architecture, path: Path, sha256: str = "") -> nn
             raise EdgenasError(
                 f"{path} is not the file that was trained (its SHA-256 differs): restore it, or run `edgenas train` again"
             )
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(_under_todays_names(load_file(path), network))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise EdgenasError(
             f"{path} does not hold this network's weights ({reason}): run `edgenas train` again"
         ) from error
     return network.eval()
+
+
+# ---------------------------------------------------------------- files from before networks were built from workloads
+
+RANKS = {
+    "stem": 0, "second_stem": 1, "layers": 2, "cells": 2, "tail": 3, "head": 4,
+    "depthwise": 0, "pointwise": 1, "conv": 0, "pool": 0, "norm": 2, "linear": 3, "embedding_norm": 4,
+    "branches": 0, "even": 0, "odd": 1, "body": 0, "shortcut": 1,
+}  # fmt: skip
+
+
+def _under_todays_names(tensors: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Layers in the order in which they run have today's names; older files named them by their place in cells and branches."""
+    if any(name.startswith("kernels.") for name in tensors):
+        return tensors
+    old = sorted({name.rpartition(".")[0] for name in tensors}, key=_place)
+    new = list(dict.fromkeys(name.rpartition(".")[0] for name in network.state_dict()))
+    names = dict(zip(old, new, strict=False))  # where a layer is missing, loading says so
+    split = {name: name.rpartition(".") for name in tensors}
+    return {f"{names.get(layer, layer)}.{leaf}": tensors[name] for name, (layer, _, leaf) in split.items()}
+
+
+def _place(layer: str) -> tuple[int, ...]:
+    """Sorts the old names of layers by when they run."""
+    words = iter(layer.split("."))
+    place: list[int] = []
+    for word in words:
+        if word in (
+            "projections",
+            "ops",
+        ):  # NAS-Bench-101: vertex after vertex, a projection first; DARTS: ops after inputs
+            place += [int(next(words)), int(word == "ops")]
+        elif word == "inputs":
+            place += [-1, int(next(words))]
+        elif word == "edges":  # NAS-Bench-201: "source-node"
+            source, node = next(words).split("-")
+            place += [int(node), int(source)]
+        else:
+            place.append(RANKS[word] if word in RANKS else int(word))
+    return tuple(place)

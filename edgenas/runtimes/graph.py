@@ -192,7 +192,7 @@ class _Graph:
             name,
             kernel_shape=kernel.kernel,
             strides=kernel.stride,
-            pads=_pads(kernel),
+            pads=pads(kernel),
             dilations=kernel.dilation,
             group=kernel.groups,
         )
@@ -210,7 +210,7 @@ class _Graph:
             name,
             kernel_shape=kernel.kernel,
             strides=kernel.stride,
-            pads=_pads(kernel),
+            pads=pads(kernel),
         )
 
     def _global_pool(self, name: str, _: int, kernel: Kernel) -> str:
@@ -324,7 +324,7 @@ _ONE_NODE: dict[str, tuple[str, dict[str, Any]]] = {
 _GATED = {"hardswish": "hardsigmoid", "silu": "sigmoid"}  # x * gate(x): HardSwish is an operator only from opset 14
 
 
-def _pads(kernel: Kernel) -> list[int]:
+def pads(kernel: Kernel) -> list[int]:
     """Explicit pads (top, left, bottom, right): symmetric where that gives the output's size, else what is missing at the end."""
     ends = []
     for axis, (inside, outside) in enumerate([(kernel.in_height, kernel.height), (kernel.in_width, kernel.width)]):

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.errors import TrainingError
-from edgenas.networks import network_from_architecture
-from edgenas.networks.heads import output_width
+from edgenas.networks import network_from_architecture, output_width
 from edgenas.records import Architecture, Preprocessing, Recipe
 from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgenas.architectures.multibranch import CellOps, Convolution, pool_operations
+from edgenas.architectures.multibranch import CellOps, Convolution, Operation, branch_convolutions, pool_operations
 from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan, probability
-from edgenas.networks.heads import head_module
-from edgenas.networks.multibranch import ConvNorm, branch, mean
+from edgenas.architectures.workload import Tracer
+from edgenas.networks import network_from_workload
 
 REDRAWS = 1000
 
@@ -27,6 +27,44 @@ class Fork(NamedTuple):
     first: tuple[int, ...]
     second: tuple[int, ...]
     weight: Tensor  # scalar, a function of the cell's fitness
+
+
+class ConvNorm(nn.Module):
+    """Convolution, batch norm, and ReLU where the record says so."""
+
+    def __init__(self, conv: Convolution) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(conv.out_channels)
+        self.relu = conv.activation == "relu"
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return F.relu(y, inplace=True) if self.relu else y
+
+
+def branch(op: Operation, in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """One operation: expand, middle, project. (N, in, H, W) -> (N, out, H/stride, W/stride)."""
+    return nn.Sequential(*(ConvNorm(conv) for conv in branch_convolutions(op, in_channels, out_channels, stride)))
+
+
+def mean(members: Sequence[Tensor]) -> Tensor:
+    """Arithmetic mean of maps of one shape, computed as a network that is built from its workload does."""
+    if len(members) == 1:
+        return members[0]
+    total = members[0]
+    for member in members[1:]:
+        total = total + member
+    return total * (1.0 / len(members))
 
 
 class SuperCell(nn.Module):
@@ -73,7 +111,9 @@ class Supernet(nn.Module):
             self.cells.append(SuperCell(ops, space.pool, channels, cell.out_channels, cell.kind))
             channels, side = cell.out_channels, -(-side // 2) if cell.kind == "R" else side
         self.tail = nn.Conv2d(channels, space.tail_channels, 1, bias=False)
-        self.head = head_module(space.head, space.tail_channels, side)
+        head = Tracer(space.tail_channels, side, side)
+        head.head(-1, space.head)
+        self.head = network_from_workload(head.workload())
 
     def forward(self, x: Tensor, paths: Sequence[tuple[int, ...] | Fork]) -> Tensor:
         x = self.stem(x)  # (N, in, S, S) -> (N, C, S', S')

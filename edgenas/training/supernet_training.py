@@ -24,6 +24,8 @@ from edgenas.training.schedule import learning_rates
 from edgenas.training.step import sgd
 from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, expected_cost
 
+NAMES = 2  # version of the names that a checkpoint's weights have
+
 
 class SupernetRules(Record, frozen=True):
     """How a supernet is trained; the published numbers but for the recipe, whose epochs are those of one round."""
@@ -73,8 +75,8 @@ class SupernetTraining:
 
     @property
     def name(self) -> str:
-        """Of exactly this training: a checkpoint of another one is not used."""
-        return digest(self.plan, self.rules)
+        """Of exactly this training: a checkpoint of another one is not used, nor one whose weights have other names."""
+        return digest(self.plan, self.rules, NAMES)
 
     def fitness(self) -> Fitness:
         return tuple(cell.values() for cell in self.cells)

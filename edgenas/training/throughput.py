@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from edgenas.networks.heads import output_width
+from edgenas.networks import output_width
 from edgenas.records import Architecture, Recipe
 from edgenas.tasks import Task
 from edgenas.training.augmentation import Augmentation, DeviceImages

@@ -43,7 +43,7 @@ def refused(result: Result, kind: type[EdgenasError], *words: str) -> str:
 
 def hard_for_int8(network: nn.Module) -> None:
     """The same function with one channel a thousand times as large: a scale per tensor leaves nothing to the others."""
-    norm, after = network.layers[1].norm, network.layers[2].depthwise  # type: ignore[index, union-attr]
+    norm, after = network.kernels[3].norm, network.kernels[4].conv  # type: ignore[index, union-attr]
     norm.weight[0] *= 1000
     norm.bias[0] *= 1000
     after.weight[0] /= 1000
@@ -51,8 +51,8 @@ def hard_for_int8(network: nn.Module) -> None:
 
 def hopeless(network: nn.Module) -> None:
     """Finite weights of which the products are not."""
-    network.layers[1].norm.weight *= 1e38  # type: ignore[index, union-attr]
-    network.layers[2].depthwise.weight *= 1e38  # type: ignore[index, union-attr]
+    network.kernels[3].norm.weight *= 1e38  # type: ignore[index, union-attr]
+    network.kernels[4].conv.weight *= 1e38  # type: ignore[index, union-attr]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_a_precision_that_fails_is_named_and_the_others_are_written(hard: Path, 
     assert found["chosen_precision"] == "fp16"  # the first that was asked for and passed
     assert set(found["failed"]) == {"int8"}
     assert "int8 export differs from the network on images: cosine" in found["failed"]["int8"]
-    assert "first diverging: layer layers.2.depthwise" in found["failed"]["int8"]
+    assert "first diverging: layer kernels.4.conv" in found["failed"]["int8"]
     assert "error: int8 is not in the bundle: int8 export differs" in result.stderr
     assert f"{out} holds fp16, fp32" in result.stderr
     bundle = read_bundle(out)

@@ -56,7 +56,7 @@ def test_torchs_exporter_keeps_the_mean_as_a_sum_and_one_multiplication() -> Non
 
 def test_the_workloads_own_graph_computes_the_same() -> None:
     network = trained(SMALL)
-    model = onnx_from_trained_workload(network, SMALL, 13, 7, ("image", "logits"))
+    model = onnx_from_trained_workload(network, 13, 7, ("image", "logits"))
     compare(SMALL, model.SerializeToString(), network, 16)
 
 

@@ -94,13 +94,13 @@ def test_a_spoilt_weight_is_refused_and_its_layer_is_named():
     network, _, task = trained_digits()
     spoilt = onnx.ModelProto()
     spoilt.CopyFrom(plain())
-    # layers.1 is one dense convolution, after stem and layers.0
+    # Kernel 3 is a dense convolution, after the stem and the two of a separable layer.
     node = [n for n in spoilt.graph.node if n.op_type == "Conv"][3]
     weight = next(t for t in spoilt.graph.initializer if t.name == node.input[1])
     values = numpy_helper.to_array(weight).copy()
     values.flat[0] += 1
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    with pytest.raises(ParityError, match=r"seeded noise 0.*first diverging: layer layers\.1\.conv \(Conv_\d+\)"):
+    with pytest.raises(ParityError, match=r"seeded noise 0.*first diverging: layer kernels\.3\.conv \(Conv_\d+\)"):
         check_parity(network, spoilt, "fp32", cases(), task.preprocessing)
 
 
@@ -226,7 +226,7 @@ def scale_behind(model: onnx.ModelProto, layer: int) -> str:
     return node.input[1]
 
 
-@pytest.mark.parametrize(("layer", "named"), [(2, r"layers\.0\.pointwise"), (-1, r"head\.linear")])
+@pytest.mark.parametrize(("layer", "named"), [(2, r"kernels\.2\.conv"), (-1, r"kernels\.12\.linear")])
 def test_a_scale_that_cuts_a_layers_outputs_is_found_at_that_layer(layer, named):
     """The last one too: nothing follows it but its own quantisation."""
     network, _, task = trained_digits()
@@ -244,7 +244,7 @@ def test_where_no_layer_falls_below_the_bar_the_costliest_is_named_with_its_loss
     low = Bar(None, 0.1, None)
     place = first_diverging_layer(network, spoilt, images, task.preprocessing, low)
     found = re.fullmatch(
-        r"none by itself; layer layers\.0\.pointwise \(Conv_\d+\) costs most \(cosine (.*) before, (.*) after\)", place
+        r"none by itself; layer kernels\.2\.conv \(Conv_\d+\) costs most \(cosine (.*) before, (.*) after\)", place
     )
     assert found, place
     assert float(found[1]) > 0.99 > float(found[2]) > 0.1

@@ -1,24 +1,70 @@
-"""Chain networks against their workloads, which count what the papers publish."""
+"""Chains against their definition (GNAS, arXiv 2502.03553) in plain torch, and their published sizes."""
 
 import pytest
+import torch.nn.functional as F
+from torch import Tensor
 
 from edgenas.architectures.chain import chain
 from edgenas.networks import network_from_architecture
-from edgenas.records import ChainArchitecture, Classes, Embedding
-from tests.networks.agreement import check_agreement
+from edgenas.records import Classes, Embedding
+from tests.networks.reference import Reference, check_equal
 
-ARCHITECTURES = [
-    chain(8, 5, (0, 1, 0, 1, 0), (3, 5, 3, 3, 5), Classes(10), 1, 28),
-    chain(6, 4, (0, 0, 0, 1), (3, 7, 3, 3), Classes(3), 3, 8),
-    chain(4, 6, (0,) * 6, (3,) * 6, Classes(2), 3, 224),
-    chain(8, 4, (1, 0, 0, 0), (3,) * 4, Embedding(32), 1, 56),
-    chain(8, 4, (0,) * 4, (5,) * 4, Embedding(16, "depthwise"), 3, 112),
-]
+Layer = tuple[str, int, int, int]  # operation, kernel, channels, stride
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: f"{type(a.head).__name__}-{a.image_size}px")
-def test_network_has_the_parameters_and_shapes_of_its_workload(architecture: ChainArchitecture) -> None:
-    check_agreement(architecture)
+def layers(net: Reference, x: Tensor, *wanted: Layer) -> Tensor:
+    for op, kernel, out, stride in wanted:
+        x = F.relu(x)
+        if op == "dense":
+            x = net.norm(net.conv(x, out, kernel, stride))
+        else:
+            x = net.norm(net.conv(net.conv(x, x.shape[1], kernel, stride, groups=x.shape[1]), out))
+    return x
+
+
+def test_a_layer_is_relu_separable_or_dense_convolution_and_batch_norm() -> None:
+    def reference(net: Reference, x: Tensor) -> Tensor:
+        x = net.norm(net.conv(x, 16, 3))
+        x = layers(
+            net,
+            x,
+            ("separable", 3, 8, 1),
+            ("dense", 5, 16, 2),
+            ("separable", 3, 16, 1),
+            ("dense", 3, 32, 2),
+            ("separable", 5, 32, 1),
+        )
+        return net.classes(x, 10)
+
+    check_equal(chain(8, 5, (0, 1, 0, 1, 0), (3, 5, 3, 3, 5), Classes(10), 1, 28), reference)
+
+
+def test_large_images_are_first_halved_and_small_ones_keep_their_last_stage() -> None:
+    def large(net: Reference, x: Tensor) -> Tensor:
+        x = F.relu(net.norm(net.conv(x, 8, 3, 2)))
+        x = net.norm(net.conv(x, 8, 3))
+        return net.classes(layers(net, x, ("separable", 3, 4, 1), ("separable", 3, 8, 2), ("separable", 3, 16, 2)), 2)
+
+    def small(net: Reference, x: Tensor) -> Tensor:
+        x = net.norm(net.conv(x, 8, 3))
+        return net.classes(layers(net, x, ("separable", 3, 4, 1), ("separable", 3, 8, 2), ("separable", 3, 16, 1)), 2)
+
+    check_equal(chain(4, 3, (0,) * 3, (3,) * 3, Classes(2), 3, 64), large)
+    check_equal(chain(4, 3, (0,) * 3, (3,) * 3, Classes(2), 3, 8), small)
+
+
+@pytest.mark.parametrize("pool", ["average", "depthwise"])
+def test_an_embedding_is_pooled_normalised_projected_and_normalised(pool: str) -> None:
+    def reference(net: Reference, x: Tensor) -> Tensor:
+        x = F.relu(net.norm(net.conv(x, 16, 3, 2)))
+        x = net.norm(net.conv(x, 16, 3))
+        x = layers(
+            net, x, ("dense", 3, 8, 1), ("separable", 3, 16, 2), ("separable", 3, 32, 2), ("separable", 3, 32, 1)
+        )
+        x = F.adaptive_avg_pool2d(x, 1) if pool == "average" else net.conv(x, 32, 7, padding=0, groups=32)
+        return net.norm(net.linear(net.norm(x).flatten(1), 32, bias=False))
+
+    check_equal(chain(8, 4, (1, 0, 0, 0), (3,) * 4, Embedding(32, pool), 1, 56), reference)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

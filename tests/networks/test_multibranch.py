@@ -1,55 +1,73 @@
+"""Networks of branches against their definition (NSE, arXiv 2011.10904) in plain torch, and their published sizes."""
+
 import pytest
-import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from edgenas.architectures.published import published_architecture
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.networks import network_from_architecture
-from edgenas.networks.multibranch import MultiBranch, mean
-from edgenas.records import Architecture, BranchCell, Classes, Embedding, MultiBranchArchitecture
+from edgenas.records import BranchCell, Classes, Embedding, MultiBranchArchitecture
+from tests.networks.reference import Reference, check_equal
 
 
-def small(pool: int, ops: tuple[tuple[int, ...], ...], embedding: bool = False) -> MultiBranchArchitecture:
-    cells = (BranchCell("N", 4, ops[0]), BranchCell("R", 6, ops[1]), BranchCell("E", 8, ops[2]))
-    head = Embedding(5, "depthwise") if embedding else Classes(10)
-    return MultiBranchArchitecture(pool, cells, head, 4, 2, 16, in_channels=1, image_size=15)  # type: ignore[arg-type]
+def mobile(net: Reference, x: Tensor, out: int, kernel: int, expand: int, stride: int = 1, dilation: int = 1) -> Tensor:
+    middle, pad = x.shape[1] * expand, dilation * (kernel - 1) // 2
+    x = F.relu(net.norm(net.conv(x, middle)))
+    x = F.relu(net.norm(net.conv(x, middle, kernel, stride, pad, dilation, groups=middle)))
+    return net.norm(net.conv(x, out))
 
 
-SMALL = [
-    small(27, ((), (22,), (0, 5))),
-    small(72, ((28, 71, 24), (40, 3), (26,))),
-    small(19, ((9, 10), (11, 12, 13), (18, 8)), embedding=True),
-]
+def rectangle(net: Reference, x: Tensor, out: int, kernel: int, expand: int, stride: int = 1) -> Tensor:
+    middle = x.shape[1] * expand
+    x = F.relu(net.norm(net.conv(x, middle)))
+    x = F.relu(net.norm(net.conv(x, middle, (1, kernel), (1, stride))))
+    x = F.relu(net.norm(net.conv(x, middle, (kernel, 1), (stride, 1))))
+    return net.norm(net.conv(x, out))
 
 
-@pytest.mark.parametrize("architecture", SMALL)
-def test_layers_run_in_the_workloads_order_with_its_shapes(architecture: Architecture) -> None:
-    network = network_from_architecture(architecture).eval()
-    ran: list[tuple[int, tuple[int, ...]]] = []
-    for layer in network.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            layer.register_forward_hook(lambda m, _, y: ran.append((m.weight.numel(), tuple(y.shape[2:]) or (1, 1))))
-    network(torch.zeros(2, 1, 15, 15))
-    kernels = workload_from_architecture(architecture).kernels
-    assert ran == [(k.weights, (k.height, k.width)) for k in kernels if k.weights]
+def branches(net: Reference, x: Tensor) -> Tensor:
+    """N, R and E cells of pool 27: operations 3, 22 | 4, 10, 26 | none | 0, 21."""
+    x = F.relu(net.norm(net.conv(x, 4, 3, 2)))
+    x = (x + mobile(net, x, 4, 3, 3) + rectangle(net, x, 4, 5, 2)) * (1 / 3)
+    x = (mobile(net, x, 6, 3, 3, 2, 2) + mobile(net, x, 6, 5, 3, 2) + rectangle(net, x, 6, 7, 4, 2)) * (1 / 3)
+    x = (mobile(net, x, 8, 3, 1) + rectangle(net, x, 8, 5, 1)) * (1 / 2)
+    return F.relu(net.conv(x, 16))
 
 
-@pytest.mark.parametrize("architecture", [*SMALL, published_architecture("nsenet-27")])
-def test_a_network_has_the_parameters_of_its_workload(architecture: Architecture) -> None:
+CELLS = (
+    BranchCell("N", 4, (3, 22)),
+    BranchCell("R", 6, (4, 10, 26)),
+    BranchCell("N", 6, ()),
+    BranchCell("E", 8, (0, 21)),
+)
+
+
+def test_a_cell_is_the_mean_of_its_branches_and_where_it_keeps_the_shape_of_its_input() -> None:
+    network = MultiBranchArchitecture(27, CELLS, Classes(10), 4, 2, 16, in_channels=1, image_size=15)
+    check_equal(network, lambda net, x: net.classes(branches(net, x), 10))
+
+
+def test_an_embedding_is_pooled_by_a_depthwise_convolution_and_normalised_before_and_after_its_layer() -> None:
+    network = MultiBranchArchitecture(27, CELLS, Embedding(5, "depthwise"), 4, 2, 16, in_channels=3, image_size=16)
+
+    def embedding(net: Reference, x: Tensor) -> Tensor:
+        x = branches(net, x)
+        x = net.norm(net.conv(x, 16, 4, padding=0, groups=16)).flatten(1)
+        return net.norm(net.linear(x, 5, bias=False))
+
+    check_equal(network, embedding)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        MultiBranchArchitecture(72, (BranchCell("N", 4, (28, 71, 24)), BranchCell("R", 6, (40, 3))), Classes(3), 4, 1, 8, 1, 16),
+        MultiBranchArchitecture(19, (BranchCell("N", 4, (9, 10)), BranchCell("R", 6, (11, 12, 18))), Classes(3), 4, 1, 8, 1, 16),
+        published_architecture("nsenet-27"),
+    ],
+    ids=["grouped", "dense", "nsenet-27"],
+)  # fmt: skip
+def test_a_network_has_the_parameters_of_its_workload(architecture: MultiBranchArchitecture) -> None:
     network = network_from_architecture(architecture)
     assert sum(p.numel() for p in network.parameters()) == workload_from_architecture(architecture).params
-
-
-def test_a_cell_is_the_exact_mean_of_its_branches_and_its_input() -> None:
-    torch.manual_seed(0)
-    network = network_from_architecture(small(27, ((3, 21), (0,), (0,)))).eval().double()
-    assert isinstance(network, MultiBranch)
-    cell = network.cells[0]
-    x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
-    a, b = (one(x) for one in cell.branches)  # type: ignore[union-attr,operator]
-    torch.testing.assert_close(cell(x), (x + a + b) / 3, rtol=1e-14, atol=1e-14)
-
-
-def test_a_mean_of_one_is_that_one() -> None:
-    x = torch.ones(1)
-    assert mean([x]) is x

@@ -3,12 +3,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
 from edgenas.architectures.subspace import AdditiveCost, RoundPlan, probability
 from edgenas.networks import network_from_architecture
-from edgenas.networks.multibranch import MultiBranch
 from edgenas.records import Classes
 from edgenas.training.supernet import (
     FitnessOfCell,
@@ -35,14 +34,12 @@ def test_a_path_computes_what_the_network_with_its_weights_computes() -> None:
     chosen: CellOps = ((3, 26), (22,), (2, 5))
     whole = supernet().eval()
     network = network_from_architecture(SPACE.member(chosen)).double().eval()
-    assert isinstance(network, MultiBranch)
-    network.stem.load_state_dict(whole.stem.state_dict())
-    network.tail.load_state_dict(whole.tail.state_dict())
-    network.head.load_state_dict(whole.head.state_dict())
-    for cell, shared, ops in zip(network.cells, whole.cells, chosen, strict=True):
+    parts: list[nn.Module] = [whole.stem]
+    for shared, ops in zip(whole.cells, chosen, strict=True):
         assert isinstance(shared, SuperCell)
-        for mine, op in zip(cell.branches, ops, strict=True):  # type: ignore[arg-type,union-attr]
-            mine.load_state_dict(shared.branches[str(op)].state_dict())
+        parts += [shared.branches[str(op)] for op in ops]
+    tensors = [tensor for part in (*parts, whole.tail, whole.head) for tensor in part.state_dict().values()]
+    network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(whole(x, chosen), network(x))
 
