@@ -8,6 +8,7 @@ from typing import Any
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, error_words, origins, score_words
+from edgenas.report.scores import interval_words
 
 
 def front_figure(facts: Facts) -> Figure:
@@ -44,6 +45,8 @@ def _front_caption(facts: Facts) -> str:
         "Networks of the front (filled) are beaten by no other in error, latency and parameters at once; the line joins "
         "those that are best in the cost shown. "
     )
+    if any(facts.interval(trial) for trial in facts.complete):
+        text += "Bars: 95 % intervals; two networks whose bars overlap may well be equals. "
     if any(trial.status == "infeasible" for trial in facts.trials):
         text += "Crosses in the strip broke a limit and were never trained. "
     epochs = {trial.candidate.recipe.epochs for trial in facts.complete}
@@ -65,7 +68,8 @@ def _front_traces(facts: Facts, profile: str, cost: Callable[[Trial], float], un
             "y": [_error(facts, trial) for trial in trials],
             "customdata": [trial.number for trial in trials],
             "marker": {"color": colour, "symbol": symbol, "size": size, "line": {"width": 1.5, "color": colour}},
-            "hovertemplate": f"trial %{{customdata}}<br>%{{x:.4~g}}{unit}<br>error %{{y:.2f}} %<extra>{name}</extra>",
+            "text": [_error_interval(facts, trial) for trial in trials],
+            "hovertemplate": f"trial %{{customdata}}<br>%{{x:.4~g}}{unit}<br>error %{{y:.2f}} %%{{text}}<extra>{name}</extra>",
         } | more
 
     on_front = {trial.candidate.key for trial in facts.front(profile)}
@@ -75,7 +79,7 @@ def _front_traces(facts: Facts, profile: str, cost: Callable[[Trial], float], un
     if facts.control:
         traces.append(points("random control", facts.control, "$third", "diamond-open", 8))
     line = {"color": "$accent", "width": 1.5, "shape": "hv"}
-    traces.append(points("front", best, "$accent", "circle", 9, mode="markers"))
+    traces.append(points("front", best, "$accent", "circle", 9, mode="markers", error_y=_error_bars(facts, best)))
     lowest = [t for i, t in enumerate(best) if all(facts.score(t) > facts.score(other) for other in best[:i])]
     traces.append(
         points("", lowest, "$accent", "circle", 1, mode="lines", line=line, hoverinfo="skip", showlegend=False)
@@ -118,6 +122,22 @@ def _latency_on(profile: str) -> Callable[[Trial], float]:
 
 def _error(facts: Facts, trial: Trial) -> float | None:
     return round(100 - facts.score(trial), 4) if trial.status == "complete" else None
+
+
+def _error_interval(facts: Facts, trial: Trial) -> str:
+    """The 95 % interval of a point's error, behind it; empty where it is not known."""
+    interval = facts.interval(trial)
+    return "" if interval is None else interval_words((100 - interval[1], 100 - interval[0]))
+
+
+def _error_bars(facts: Facts, trials: Sequence[Trial]) -> dict[str, Any]:
+    """95 % intervals of the errors, as bars; none where they are not known."""
+    intervals = [facts.interval(trial) for trial in trials]
+    bars = {"type": "data", "symmetric": False, "color": "$accent", "thickness": 1, "width": 3}
+    return bars | {
+        "array": [i and round(facts.score(t) - i[0], 4) for i, t in zip(intervals, trials, strict=True)],
+        "arrayminus": [i and round(i[1] - facts.score(t), 4) for i, t in zip(intervals, trials, strict=True)],
+    }
 
 
 def compared_fronts(studies: Sequence[Facts]) -> Figure:

@@ -5,9 +5,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from edgenas.binomial import wilson
 from edgenas.records import FinalRun, FinalTraining, Preprocessing, Trial
 from edgenas.report.facts import Facts, read_facts
+from edgenas.report.figures_front import front_figure
 from edgenas.report.html import html_from_studies
 from edgenas.report.words import merit
 from edgenas.store import Store
@@ -154,3 +157,18 @@ def test_the_chosen_network_is_drawn_with_the_latency_of_its_profile(tmp_path: P
     figure = page_data(html_from_studies([facts]))["figures"]["s1-network"]["views"][0]  # type: ignore[index]
     microseconds = sum(sum(trace["y"]) for trace in figure["data"] if trace["yaxis"] == "y2")
     assert abs(microseconds / 1e3 - facts.best.cost.latencies[TARGET].ms) < 1e-9
+
+
+def test_points_of_the_front_carry_their_95_percent_intervals_as_bars(tmp_path: Path) -> None:
+    settings = {"asked": {"recipe": "paper"}, "validation": {"images": 5000, "chance": 10.0}}
+    facts = read_facts(published_study(tmp_path / "known", settings=settings))
+    front = next(t for t in front_figure(facts).views[0].data if t["name"] == "front")
+    bars = front["error_y"]
+    for y, up, down, text in zip(front["y"], bars["array"], bars["arrayminus"], front["text"], strict=True):
+        low, high = wilson(100 - y, 5000)  # of the accuracy; the chart shows the error
+        assert (y + up, y - down) == pytest.approx((100 - low, 100 - high), abs=1e-3)
+        assert text == f" ({100 - high:.1f} to {100 - low:.1f})"
+    old = read_facts(published_study(tmp_path / "unknown"))
+    front = next(t for t in front_figure(old).views[0].data if t["name"] == "front")
+    assert set(front["error_y"]["array"]) == {None}
+    assert set(front["text"]) == {""}
