@@ -308,7 +308,11 @@ def serving(bundle: Path, file: Path) -> Iterator[Any]:
         buffer = io.BytesIO()
         if image is not None:
             Image.fromarray(image).save(buffer, "PNG")
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", buffer.getvalue() or None, method=method)
+        token = file.with_name(file.name + ".token")  # made by the server
+        headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{path}", buffer.getvalue() or None, headers, method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer)

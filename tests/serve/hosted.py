@@ -17,7 +17,7 @@ from edgenas.serve.app import Service, create_app
 from edgenas.serve.guard import Bounds
 from edgenas.serve.model import Model
 from edgenas.serve.server import Address, Server, server_config
-from tests.serve.running import Running
+from tests.serve.running import Running, eventually
 
 
 @dataclass
@@ -48,8 +48,7 @@ def hosted(folder: Path, *, queue_length: int = 64, bounds: Bounds = Bounds()) -
     thread.start()
     try:
         running.port = ports.get(timeout=30)
-        while not running.ready():
-            assert not running.server.failure, running.server.failure
+        eventually(running.ready)
         yield running
     finally:
         running.server.should_exit = True

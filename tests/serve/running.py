@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -55,6 +55,14 @@ class Running:
         with contextlib.suppress(OSError):
             return self.ask("GET", "/v2/health/ready")[0] == 200
         return False
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits for what comes by itself; fails where it does not."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from edgenas.serve.connection import CONNECTIONS
 from edgenas.serve.guard import Bounds
 from tests.digits_bundle import digits_bundle
 from tests.serve.hosted import Hosted, hosted
-from tests.serve.running import HOST, TOKEN, Running, serving, token_file
+from tests.serve.running import HOST, TOKEN, Running, eventually, serving, token_file
 
 INFER = "/v2/models/digits/infer"
 
@@ -92,8 +92,7 @@ def test_all_bodies_in_flight_have_one_budget(server: Hosted) -> None:
         connection = socket.create_connection((HOST, server.port))
         connection.sendall(head(99_500) + b" " * 99_000)
         waiting.append(connection)
-    while server.ask("POST", INFER, b" " * 99_000)[0] != 503:  # until all four have arrived
-        pass
+    eventually(lambda: server.ask("POST", INFER, b" " * 99_000)[0] == 503)  # all four have arrived
     status, headers, body = server.ask("POST", INFER, b" " * 99_000)
     assert (status, headers["retry-after"], "being held already" in json.loads(body)["error"]) == (503, "1", True)
     assert server.json("POST", INFER, good())[0] == 200  # small ones fit
@@ -112,11 +111,8 @@ def test_what_is_inflated_counts_too(server: Hosted) -> None:
             connection.sendall(head(99_500) + b" " * 99_000)
         with c, socket.create_connection((HOST, server.port)) as d:
             d.sendall(head(99_500) + b" " * 99_000)
-            while server.ask("POST", INFER, small, Content_Encoding="gzip")[0] != 503:
-                pass
-    while server.ask("POST", INFER, small, Content_Encoding="gzip")[0] == 503:  # until the four are seen to be gone
-        pass
-    assert server.ask("POST", INFER, small, Content_Encoding="gzip")[0] == 400
+            eventually(lambda: server.ask("POST", INFER, small, Content_Encoding="gzip")[0] == 503)
+    eventually(lambda: server.ask("POST", INFER, small, Content_Encoding="gzip")[0] == 400)  # the four are gone
 
 
 def test_a_bomb_stops_at_the_limit_of_one_body(server: Hosted) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.export.test_faces import shared_face_bundle
-from tests.serve.running import HOST, TOKEN, Running, serving, started, token_file
+from tests.serve.running import HOST, TOKEN, Running, eventually, serving, started, token_file
 from tests.serve.test_errors import picture
 
 
@@ -118,8 +118,7 @@ def test_a_gallery_always_asks_for_a_token_and_makes_one(tmp_path: Path) -> None
             ("POST", "/identify"),
         ):
             assert status_of(running, method, path) == 401
-        while not running.ready():
-            assert running.process.poll() is None
+        eventually(running.ready)
         running.token = token
         assert running.json("POST", "/enroll?name=A", picture(1))[0] == 200
     with started(shared_face_bundle().folder, "--gallery", str(gallery)) as running:
