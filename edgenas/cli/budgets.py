@@ -98,9 +98,11 @@ def _as_planned(settings: SearchSettings, decided: dict[str, Any], task: Task, b
 
     images = budget.search_images or len(task.train)
     fewer = "" if budget.most_candidates is None else f", fewer than the {budget.rehearsed} that the search would like"
+    scaled = f"epochs x {budget.epoch_scale:g} ({budget.least_epochs} or more: {budget.least_steps} steps)"
+    if budget.epoch_scale == 0:
+        scaled = f"{budget.least_epochs} epochs each ({budget.least_steps} steps)"
     say(
-        f"budget {settings.budget:g} min: {images} images, epochs x {budget.epoch_scale:g} ({budget.least_epochs} or more: "
-        f"{budget.least_steps} steps), for up to {budget.candidates} candidates{fewer}, in about "
+        f"budget {settings.budget:g} min: {images} images, {scaled}, for up to {budget.candidates} candidates{fewer}, in about "
         f"{budget.predicted_seconds:.0f} s ({budget.images_per_second['slowest']:.0f} to "
         f"{budget.images_per_second['fastest']:.0f} images/s a worker)"
     )

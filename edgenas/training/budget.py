@@ -35,6 +35,12 @@ LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut b
 # Fresh images tell more than the same ones again: half of the epochs on as many images as fit; more only where all images fit,
 # fewer only where not even LEAST_IMAGES_PER_CLASS fit.
 LONGER, SHORTER = (2.0, 1.5, 1.0, 0.75, 0.5), (0.5, 0.35, 0.25)
+LEAST_SCALES = (
+    0.25,
+    0.1,
+    0.05,
+    0.0,
+)  # of a search that is cut short; 0: every training is as short as LEAST_STEPS allows
 Method: TypeAlias = Generator[Ask, tuple[Trial, ...], Choice]  # as in methods, which training does not know
 
 
@@ -193,20 +199,22 @@ def _fit(
 
 
 def _fewer(seconds: float, schedule: Schedule, plan: Plan, candidates: int, sizes: tuple[int, ...]) -> Fitted:
-    """The longest search, of LEAST_CANDIDATES or more, that fits at the smallest scale, by halving; then the most images."""
-    scale = SHORTER[-1]
+    """The longest search of LEAST_CANDIDATES or more that fits, by halving, at the largest scale at which one does; then the
+    most images."""
+    fewest = min(LEAST_CANDIDATES, candidates)
+    for scale in LEAST_SCALES:
 
-    def shortest(planned: tuple[Candidate, ...]) -> float:
-        return min(schedule.seconds(planned, images, scale) for images in sizes)
+        def shortest(planned: tuple[Candidate, ...], scale: float = scale) -> float:
+            return min(schedule.seconds(planned, images, scale) for images in sizes)
 
-    low, high = min(LEAST_CANDIDATES, candidates), candidates
-    if shortest(plan(low)) > seconds:
-        raise EdgenasError(_too_short(seconds, shortest(plan(low)), low))
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if shortest(plan(middle)) <= seconds else (low, middle)
-    planned = plan(low)
-    return planned, next(n for n in sizes if schedule.seconds(planned, n, scale) <= seconds), scale
+        if shortest(plan(fewest)) <= seconds:
+            low, high = fewest, candidates
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if shortest(plan(middle)) <= seconds else (low, middle)
+            planned = plan(low)
+            return planned, next(n for n in sizes if schedule.seconds(planned, n, scale) <= seconds), scale
+    raise EdgenasError(_too_short(seconds, shortest(plan(fewest)), fewest))
 
 
 def _sizes(everything: int, least: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from edgenas.errors import EdgenasError
 from edgenas.methods.endings import ended_when
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
+from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import Candidate, Classes, Recipe
 from edgenas.tasks import Task
 from edgenas.training.budget import (
@@ -112,6 +113,23 @@ def test_what_is_planned_fits_and_no_training_is_shorter_than_130_steps(share: f
     planned, images, scale = _fit(seconds, schedule(), plan, plan(), 2000, 500)
     assert schedule().seconds(planned, images, scale) <= seconds
     assert all(schedule().epochs(c, images, scale) * steps(images) >= LEAST_STEPS for c in planned)
+
+
+def test_long_schedules_are_cut_to_the_floor_before_a_search_is_refused() -> None:
+    space = ChainSpace(Classes(10), 1, 8, min_depth=4, max_depth=6, min_width=4, max_width=8, width_step=2)
+    training = Training(Recipe("test", 1, 32, 0.05))
+
+    def long_plan(most: int | None = None) -> tuple[Candidate, ...]:  # TRG-NAS trains everything for 600 epochs
+        method = trgnas(space, TrgnasRules(), training, ParameterCost())
+        if most is not None:
+            method = ended_when(method, ended_after(most), "val_accuracy")
+        return rehearse(method, ParameterCost(), "val_accuracy")
+
+    quarter = schedule().seconds(long_plan(LEAST_CANDIDATES), 500, 0.25)
+    planned, images, scale = _fit(quarter / 15, schedule(), long_plan, long_plan(), 500, 500)
+    assert scale == 0.0
+    assert len(planned) >= LEAST_CANDIDATES
+    assert {schedule().epochs(c, images, scale) * steps(images) for c in planned} == {9 * 15}  # 15 steps an epoch
 
 
 def test_where_not_even_four_trainings_fit_the_refusal_says_what_is_needed() -> None:
