@@ -24,7 +24,10 @@ SUFFIXES = frozenset(
     )
 )
 OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
-DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)  # what Pillow raises on damaged files
+DAMAGED = (  # what Pillow and its decoders raise on damaged files
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error),
+    *(RuntimeError, LookupError, TypeError, ArithmeticError),
+)
 GROUND = 128  # grey under what is transparent: neither black nor white drawings vanish in it
 WIDEST = 8  # times its other side: of a longer picture only the middle is scaled
 ORIENTATION = 0x0112  # EXIF

@@ -47,7 +47,7 @@ def copies_of(splits: Sequence[Split]) -> list[NDArray[np.int64]]:
     known: dict[bytes, int] = {}
 
     def number(image: NDArray[np.uint8]) -> int:
-        return known.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), len(known))
+        return known.setdefault(hashlib.blake2b(image.data, digest_size=16).digest(), len(known))
 
     return [np.array([number(image) for image in split.images], dtype=np.int64) for split in splits]
 

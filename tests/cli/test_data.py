@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 from edgenas.architectures.chain import chain
 from edgenas.cli.main import app
+from edgenas.cli.run import decide
+from edgenas.cli.settings import settings_from, study_record
 from edgenas.cli.study_data import searched_task
-from edgenas.errors import StudyError
+from edgenas.hardware.profile import profile_from_name
 from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Recipe, Study
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
@@ -172,13 +174,16 @@ def test_a_folder_that_is_nowhere_any_more_is_refused(copy: Path) -> None:
     assert "began with the images in /gone/pics, and there is no such folder now" in refusal("train", "first")
 
 
-def test_images_that_changed_are_not_searched_on(tmp_path: Path) -> None:
-    pets = fill(tmp_path / "pets")
-    settings = {"task": msgspec.to_builtins(TaskSettings(str(pets)))}
-    study = Study("gnas", "classification", str(pets), (), "fp32", Limits(), 0, settings)
+def test_a_search_that_goes_on_refuses_images_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "pets")
+    flags = {"data": "pets", "target": ["raspberry-pi-5"], "method": "random"}
+    settings = settings_from(None, flags)
+    profiles = (profile_from_name("raspberry-pi-5"),)
+    study = study_record(settings, profiles, boards=False, decided=decide(settings))
     with Store.create(tmp_path / "s", study) as store:
         searched_task(store)
-        searched_task(store)
-        picture(99).save(pets / "cat/010.png")
-        with pytest.raises(StudyError, match="began with other images or labels"):
-            searched_task(store)
+        searched_task(store)  # the same images: nothing is refused
+    picture(99).save(tmp_path / "pets" / "cat" / "000.png")
+    again = ("search", "--data", "pets", "--target", "raspberry-pi-5", "--method", "random", "--study", "./s")
+    assert "s began with other images or labels in pets: restore them" in refusal(*again)
