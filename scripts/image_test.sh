@@ -87,6 +87,11 @@ for place in ("/", "/opt/edgenas", "/bundle", "/etc"):
         raise SystemExit(place + " can be written")
 print("uid", os.getuid(), "capabilities", status["CapBnd"].strip(), "no_new_privs", status["NoNewPrivs"])'
 inside edgenas --version
+inside python3 -c '
+import json
+parts = json.load(open("/opt/edgenas/sbom.cdx.json"))["components"]
+assert {"edgenas", "numpy", "onnxruntime"} <= {part["name"] for part in parts}
+print("bill of materials:", len(parts), "components")'
 unshare --mount --pid --fork --kill-child sh "$WORK/inside.sh" edgenas serve /bundle --port "$PORT" &
 SERVER=$!
 "$PYTHON" -m scripts.image_client "127.0.0.1:$PORT" "$BUNDLE"

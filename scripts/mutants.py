@@ -84,7 +84,8 @@ def fails(folder: Path, tests: Sequence[str]) -> tuple[bool, str]:
         return True, f"not done after {PATIENCE_S} s"
     if done.returncode not in (0, 1, 2):  # 2: a mutant may break the import of a test
         raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
-    return done.returncode != 0, (done.stdout.strip().splitlines() or [""])[-1]
+    lines = done.stdout.strip().splitlines()
+    return done.returncode != 0, " ".join(line for line in lines if line.startswith(("FAILED", "ERROR"))) + lines[-1]
 
 
 def tried(folder: Path, mutant: Mutant) -> tuple[bool, str]:

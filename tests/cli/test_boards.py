@@ -53,7 +53,7 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert "no token" in refusal("bench", "model.onnx", "--target", "http://127.0.0.1:9", "--token-file", "missing")
     assert "provider 'tpu'" in refusal("agent", "--provider", "tpu")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    assert "loading" in refusal("bench", "bad.onnx")
+    assert refusal("bench", "bad.onnx") == "bad.onnx is not an ONNX file"
 
 
 def test_agent_once_answers_a_job_from_a_file(tmp_path: Path) -> None:
