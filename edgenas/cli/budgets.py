@@ -50,7 +50,6 @@ def within_budget(
     """The same decisions with the epoch scale and the search images (nse: rounds, epochs, images) that fit what is left of the
     minutes since `started` (monotonic seconds). Raises EdgenasError with figures where not even the smallest search fits."""
     from edgenas.tasks import load_task
-    from edgenas.training.executors import local_devices
 
     assert settings.budget is not None
     known = tuple(profile for profile in profiles if not boards and profile.name != HOST_CPU)
@@ -60,13 +59,21 @@ def within_budget(
     left = functools.partial(_left, settings.budget, started, loading)
     if settings.method == "nse":
         limits = settings.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
-        return evolution_within_budget(settings, decided, CostModel(known, settings.precision, limits), left, workers)
+        cost = CostModel(known, settings.precision, limits)
+        return evolution_within_budget(settings, decided, cost, left, processes(workers, device))
     # What is measured is not known yet: the limits on it are left out of the rehearsal, which then is the longer one.
     cost = CostModel(known if len(known) == len(profiles) else (), settings.precision, settings.limits)
     # The rehearsal's scores are made up: they know nothing of chance.
     study = study_with({name: value for name, value in decided.items() if name != "validation"})
-    budget = _fitted(settings, decided, study, cost, task, left, workers or len(local_devices(device)))
+    budget = _fitted(settings, decided, study, cost, task, left, processes(workers, device))
     return {**decided, **_as_planned(settings, decided, task, budget)}
+
+
+def processes(workers: int | None, device: str) -> int:
+    """How many train at once here: those asked for (0: this process alone), or one per core or GPU."""
+    from edgenas.training.executors import local_devices
+
+    return len(local_devices(device)) if workers is None else max(1, workers)
 
 
 def _left(minutes: float, started: float, loading: float) -> float:
@@ -130,10 +137,10 @@ def ended_after(most: int) -> Spent:
     return spent
 
 
-def spent_of(store: Store, cost: CostModel, started: float) -> Spent | None:
+def spent_of(store: Store, cost: CostModel, started: float, workers: int | None) -> Spent | None:
     """When a search with a budget ends early: after as many trainings as were planned, or where the next one would not end
     within the minutes since `started` (monotonic seconds). Where that was is stored: the same command ends there again."""
-    from edgenas.training.budget import Budget
+    from edgenas.training.budget import PARALLEL, Budget
 
     minutes = store.study.settings["asked"]["budget"]
     if minutes is None:
@@ -142,6 +149,7 @@ def spent_of(store: Store, cost: CostModel, started: float) -> Spent | None:
     planned = ended_after(budget.most_candidates) if budget.most_candidates is not None else None
     share = 0.5 if store.study.settings["asked"]["control"] else 1.0  # the control spends as much again
     before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
+    faster = 1 + PARALLEL * (processes(workers, store.study.settings["device"]) - 1)
     seconds = share * (60 * minutes - (began - started) - END_SECONDS)
 
     def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
@@ -150,9 +158,10 @@ def spent_of(store: Store, cost: CostModel, started: float) -> Spent | None:
         end = store.get("budget", "end", int)
         if end is None:
             elapsed = before + time.monotonic() - began
-            pace = elapsed / max(1.0, sum(map(work, trained)))
-            more = sum(c.recipe.epochs * cost(c.architecture).bytes_moved for c in asked)
-            if elapsed + pace * more <= seconds:
+            complete = [trial for trial in trained if trial.status == "complete"]
+            pace = sum(trial.seconds for trial in complete) / max(1.0, sum(map(work, complete)))
+            each = [pace * c.recipe.epochs * cost(c.architecture).bytes_moved for c in asked]
+            if elapsed + max(max(each), sum(each) / faster) <= seconds:
                 return ""
             end = len(trained)
             store.put("budget", "end", end)

@@ -191,12 +191,11 @@ def evolution_within_budget(
     decided: dict[str, Any],
     cost: CostModel,
     left: Callable[[], float],
-    workers: int | None,
+    workers: int,
 ) -> dict[str, Any]:
     """The same decisions with the rounds, epochs and images that fit the seconds that are `left` on this machine."""
     from edgenas.tasks import load_task
     from edgenas.training.evolution_budget import fit_evolution, measure_speeds
-    from edgenas.training.executors import local_devices
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
     space, rules, supernet = decided["space"], decided["rules"], decided["supernet"]
@@ -216,7 +215,7 @@ def evolution_within_budget(
         task,
         supernet,
         functools.cache(steps),
-        workers or len(local_devices(device)),
+        workers,
     )
     say(
         f"budget {settings.budget:g} min: {budget.search_images or len(task.train)} images, {budget.rounds} rounds of "

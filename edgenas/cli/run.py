@@ -149,7 +149,7 @@ def _search(
         if nse:
             method = ended_early(evolution_method(store, task, training, cost), study)
         else:
-            method = method_of(study, training, cost, spent_of(store, cost, started))
+            method = method_of(study, training, cost, spent_of(store, cost, started, where.workers))
         executor = stack.enter_context(executor_of(study, task, cost, where))
         budget = decided["asked"]["budget"]
         view = stack.enter_context(SearchView(study, objective_of(study), 60 * budget if budget else None))

@@ -15,7 +15,7 @@ from edgenas.architectures.subspace import RoundPlan
 from edgenas.errors import EdgenasError
 from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
-from edgenas.training.budget import LEAST_IMAGES_PER_CLASS, LEAST_STEPS, PARALLEL
+from edgenas.training.budget import LEAST_IMAGES_PER_CLASS, PARALLEL, least_epochs
 from edgenas.training.evolution import recalibrate
 from edgenas.training.loop import pinned_threads
 from edgenas.training.supernet import draw_path
@@ -86,6 +86,10 @@ def fit_evolution(
         network = calibration + images * rules.held_out / 2
         return epochs * images * (1 - rules.held_out) * speeds.training + scored * network * speeds.scoring
 
+    def final_seconds(images: int) -> float:
+        """Of one epoch of one network."""
+        return (images + EVALUATION_SHARE * len(task.val)) * speeds.final / (1 + PARALLEL * (workers - 1))
+
     for count in range(rounds, min(LEAST_ROUNDS, rounds) - 1, -1):
         share, epochs = SAFETY * ROUNDS_SHARE * seconds / count, rules.recipe.epochs
         if round_seconds(least, epochs) > share:
@@ -94,23 +98,25 @@ def fit_evolution(
         while images == everything and epochs < MOST_EPOCHS and round_seconds(images, epochs + 1) <= share:
             epochs += 1
         spent = count * round_seconds(images, epochs)
-        alone = (images + EVALUATION_SHARE * len(task.val)) * speeds.final / (1 + PARALLEL * (workers - 1))
-        few, final_epochs = _finals(SAFETY * seconds - spent, alone, finals, -(-LEAST_STEPS // steps(images)))
+        alone = final_seconds(images)
+        few, final_epochs = _finals(SAFETY * seconds - spent, alone, finals, least_epochs(steps(images)))
         if few < min(LEAST_FINALS, finals):
             continue
         predicted = spent + few * final_epochs * alone
         speed = {"supernet": 1 / speeds.training, "scoring": 1 / speeds.scoring, "final": 1 / speeds.final}
         everyone = None if images == everything else images
         return EvolutionBudget(count, epochs, everyone, final_epochs, few, predicted, speed)
-    needed = LEAST_ROUNDS * round_seconds(least, rules.recipe.epochs) / (SAFETY * ROUNDS_SHARE) / 60
+    evolving = min(LEAST_ROUNDS, rounds) * round_seconds(least, rules.recipe.epochs)
+    training = min(LEAST_FINALS, finals) * least_epochs(steps(least)) * final_seconds(least)
+    needed = max(evolving / ROUNDS_SHARE, evolving + training) / SAFETY / 60
     raise EdgenasError(
         f"--budget leaves {seconds / 60:.1f} minutes and the shortest evolution of this space takes about {needed:.1f} on this "
         "machine: allow more, or set fewer channels, networks or supernet_epochs under [rules]"
     )
 
 
-def _finals(seconds: float, per_epoch: float, finals: int, least_epochs: int) -> tuple[int, int]:
-    """(networks, epochs of each) that fit: all of them, or as many as can be trained for `least_epochs`."""
-    few = min(finals, int(seconds / (per_epoch * least_epochs)))
+def _finals(seconds: float, per_epoch: float, finals: int, least: int) -> tuple[int, int]:
+    """(networks, epochs of each) that fit: all of them, or as many as can be trained for the least of epochs."""
+    few = min(finals, int(seconds / (per_epoch * least)))
     epochs = int(seconds / (per_epoch * few)) if few > 0 else 0
-    return few, max(least_epochs, min(MOST_FINAL_EPOCHS, epochs))
+    return few, max(least, min(MOST_FINAL_EPOCHS, epochs))

@@ -28,9 +28,9 @@ def digits() -> Task:
     return load_task(TaskSettings("digits", search_images=320))
 
 
-def trained(number: int, epochs: int = 10) -> Trial:
+def trained(number: int, epochs: int = 10, seconds: float = 40.0) -> Trial:
     c = candidate(4 + number, epochs=epochs)
-    return Trial(c, "complete", COST(c.architecture), 0, {"val_accuracy": 50.0})
+    return Trial(c, "complete", COST(c.architecture), 0, {"val_accuracy": 50.0}, seconds)
 
 
 MINUTES = (100 + END_SECONDS) / 60  # 100 seconds are left for trainings, if nothing else took time
@@ -38,7 +38,7 @@ MINUTES = (100 + END_SECONDS) / 60  # 100 seconds are left for trainings, if not
 
 def study(folder: Path, control: str | None = None, **budget: int) -> Store:
     plan = Budget(1.0, None, 60.0, {}, 10, **budget)
-    settings = {"asked": {"control": control, "budget": MINUTES}, "budget": msgspec.to_builtins(plan)}
+    settings = {"asked": {"control": control, "budget": MINUTES}, "device": "cpu", "budget": msgspec.to_builtins(plan)}
     return Store.create(folder, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings))
 
 
@@ -66,7 +66,7 @@ def test_the_floor_of_a_plan_holds_for_every_candidate() -> None:
 
 def test_a_search_ends_after_as_many_trainings_as_were_planned(tmp_path: Path) -> None:
     with study(tmp_path, most_candidates=2) as store:
-        spent = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
+        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
         assert spent((trained(1),), (candidate(),)) == ""
         assert (
@@ -78,8 +78,8 @@ def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_t
     done = (trained(1), trained(2))
     work = [t.candidate.recipe.epochs * t.cost.bytes_moved for t in done]
     with study(tmp_path) as store:
-        store.put("clock", "wall", 80.0)  # two trainings have taken 80 seconds; 20 are left
-        spent = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
+        store.put("clock", "wall", 80.0)  # two trainings of 40 seconds each; 20 are left
+        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
         pace = 80.0 / sum(work)
         epochs = next(e for e in itertools.count(1) if e * COST(candidate(9).architecture).bytes_moved * pace > 20)
@@ -87,7 +87,7 @@ def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_t
         assert spent(done, (candidate(9, epochs=epochs - 1),)) == ""
         assert spent(done, (candidate(9, epochs=epochs),)) == "the minutes of --budget are spent after 2 trainings"
         store.put("clock", "wall", 0.0)  # whatever the clock says later: a stored end is kept
-        again = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
+        again = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert again is not None
         assert again(done[:1], (candidate(9),)) == ""
         assert again(done, (candidate(9),)) == "the minutes of --budget are spent after 2 trainings"
@@ -97,25 +97,45 @@ def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_t
 def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path, wall: float, ends: bool) -> None:
     with study(tmp_path, control="random") as store:
         store.put("clock", "wall", wall)
-        spent = spent_of(store, COST, time.monotonic())  # type: ignore[arg-type]
+        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
         # one training took all of that; the next one, of half the epochs, takes half as long: 45 of 50 seconds, or 60
-        assert bool(spent((trained(1),), (candidate(5, epochs=5),))) is ends
+        assert bool(spent((trained(1, seconds=wall),), (candidate(5, epochs=5),))) is ends
 
 
 @pytest.mark.parametrize(("loaded", "ends"), [(20.0, False), (30.0, True)])
 def test_what_loading_took_is_no_time_for_trainings(tmp_path: Path, loaded: float, ends: bool) -> None:
     with study(tmp_path) as store:
         store.put("clock", "wall", 50.0)
-        spent = spent_of(store, COST, time.monotonic() - loaded)  # type: ignore[arg-type]
+        spent = spent_of(store, COST, time.monotonic() - loaded, 1)  # type: ignore[arg-type]
         assert spent is not None
-        assert bool(spent((trained(1),), (candidate(5, epochs=5),))) is ends  # 75 seconds of 80, or of 70
+        # a training of 50 seconds is done, one of half the epochs takes 25: 75 of 80 seconds, or of 70
+        assert bool(spent((trained(1, seconds=50.0),), (candidate(5, epochs=5),))) is ends
+
+
+@pytest.mark.parametrize(("workers", "ends"), [(1, True), (2, False)])
+def test_what_is_trained_at_once_takes_less_time(tmp_path: Path, workers: int, ends: bool) -> None:
+    with study(tmp_path) as store:
+        store.put("clock", "wall", 70.0)
+        spent = spent_of(store, COST, time.monotonic(), workers)  # type: ignore[arg-type]
+        assert spent is not None
+        # two of 20 seconds in the 30 that are left: 40 one after the other, 26.7 by two processes, of which the second adds half
+        pair = (candidate(5, epochs=5), candidate(5, epochs=5, lr=0.1))
+        assert bool(spent((trained(1),), pair)) is ends
+
+
+def test_the_start_of_the_workers_is_no_part_of_a_trainings_time(tmp_path: Path) -> None:
+    with study(tmp_path) as store:
+        store.put("clock", "wall", 50.0)  # of which the one training took a second
+        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        assert spent is not None
+        assert spent((trained(1, seconds=1.0),), (candidate(5),)) == ""
 
 
 def test_without_a_budget_nothing_ends_a_search_early(tmp_path: Path) -> None:
     settings = {"asked": {"control": None, "budget": None}}
     with Store.create(tmp_path, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)) as store:
-        assert spent_of(store, COST, time.monotonic()) is None  # type: ignore[arg-type]
+        assert spent_of(store, COST, time.monotonic(), None) is None  # type: ignore[arg-type]
 
 
 def lines_of(task: Task, *epochs: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
