@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ def inferred(
         return None
     known = {tensor: facts[tensor] for tensor in node.input if tensor}
     if not all(fact.dtype for fact in known.values()):
-        return results  # no tensors, or made by an operator that ONNX does not describe
+        cause = next((fact.problem for fact in known.values() if fact.problem), "")
+        return {tensor: Fact(0, None, problem=cause) for tensor in results}  # no tensors, or of an unknown operator
     types = {tensor: _type(fact) for tensor, fact in known.items()}
     data = {
         tensor: numpy_helper.from_array(fact.value)
@@ -106,6 +107,10 @@ def inferred(
         problem = f"{label(node)} does not fit its inputs: {_reason(error)}"
         return {tensor: Fact(0, None, problem=problem) for tensor in results}
     results |= {tensor: _fact(tensor, kind, name) for tensor, kind in found.items()}
+    cause = next((fact.problem for fact in known.values() if fact.problem), "")
+    results = {
+        tensor: fact if fact.shape is not None else replace(fact, problem=cause) for tensor, fact in results.items()
+    }
     if node.op_type == "Reshape" and node.domain in ONNX:
         before, after = (math.prod(one.shape) if one.shape is not None else None
                          for one in (known[node.input[0]], results[node.output[0]]))  # fmt: skip

@@ -305,6 +305,8 @@ def test_bytes_as_pixels_last_are_read() -> None:
     [
         ([node("LSTM", ["x", "w", "r"], ["", "y"], hidden_size=16)], {"w": (1, 64, 8), "r": (1, 64, 16)}, "not known here: LSTM"),
         ([node("Einsum", ["x", "m"], ["y"], equation="bchw,cd->bd")], {"m": (3, 2, 2)}, "does not fit its inputs"),
+        ([node("Concat", ["r", "rr"], ["to"], axis=0), node("Resize", ["x", "", "", "to"], ["z"]), conv("z"), pooled()],
+         {**W, "r": numbers(1, 3), "rr": np.ones((1, 2), np.int64)}, "a Concat does not fit its inputs"),
         ([node("Conv", ["x", "w"], ["y"], pads="none")], W, "damaged attribute 'pads'|does not fit"),
         ([node("Magic", ["x"], ["y"], domain="org.me")], {}, r"not known here: org\.me\.Magic"),
         ([conv(), node("NonZero", ["c"], ["y"])], W, "NonZero .the size of what NonZero gives depends on the image"),
