@@ -50,6 +50,14 @@ def read_bytes(path: Path, largest: int) -> bytes:
     return content
 
 
+def read_text(path: Path, largest: int) -> str:
+    """The whole content of a UTF-8 file, its line ends as \\n. Errors as those of `read_bytes`."""
+    try:
+        return read_bytes(path, largest).decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise EdgenasError(f"{path} cannot be read: not a text file") from error
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Put `content` at `path`, whole or not at all: a kill or a full disk leaves what was there, also after a power cut.
 

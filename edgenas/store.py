@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import sys
 import threading
@@ -31,7 +32,7 @@ from edgenas.database import (
     upgrade,
 )
 from edgenas.errors import EdgenasError, StudyError
-from edgenas.files import read_bytes
+from edgenas.files import read_text
 from edgenas.identity import IDENTITY, READABLE
 from edgenas.records import Choice, Study, Trial
 
@@ -42,6 +43,7 @@ else:
 
 T = TypeVar("T")
 LARGEST_TOML, LARGEST_JSON = 10**6, 64 * 10**6  # bytes; the largest shipped profile has 15 kB, a published trace 200 kB
+MOST_DOTS = 200  # between two commas, brackets or line ends
 TOO_DEEP = "its brackets nest too deeply"
 
 
@@ -307,8 +309,13 @@ def read_toml(path: Path, record: type[T]) -> T:
 
 def toml_values(path: Path) -> dict[str, Any]:
     """What a TOML file says, not yet looked at."""
+    text = read_text(path, LARGEST_TOML)
+    if any(
+        part.count(".") > MOST_DOTS for part in re.split(r"[,={}\[\]\n]", text)
+    ):  # tomllib's time is quadratic in them
+        raise EdgenasError(f"{path} is not valid TOML: a name or text has more than {MOST_DOTS} dots")
     try:
-        return tomllib.loads(_text(path, LARGEST_TOML))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise EdgenasError(f"{path} is not valid TOML: {error}") from error
     except ValueError as error:  # Python's own bound on the digits of a number
@@ -330,17 +337,10 @@ def record_from_values(path: Path, values: Any, record: type[T]) -> T:
 def read_json(path: Path, record: type[T]) -> T:
     """A strictly decoded JSON file."""
     try:
-        return msgspec.json.decode(_text(path, LARGEST_JSON), type=record)
+        return msgspec.json.decode(read_text(path, LARGEST_JSON), type=record)
     except msgspec.ValidationError as error:
         raise EdgenasError(f"{path}: {error}") from error
     except msgspec.DecodeError as error:
         raise EdgenasError(f"{path} is not valid JSON: {error}") from error
     except RecursionError as error:
         raise EdgenasError(f"{path} is not valid JSON: {TOO_DEEP}") from error
-
-
-def _text(path: Path, largest: int) -> str:
-    try:
-        return read_bytes(path, largest).decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise EdgenasError(f"{path} cannot be read: not a text file") from error

@@ -26,6 +26,7 @@ HOSTILE = {
     "2,000 nested lists": "a = " + "[" * 2000 + "]" * 2000 + "\n",
     "2,000 nested tables": "a = " + "{a = " * 2000 + "1" + "}" * 2000 + "\n",
     "more than a megabyte of comment": "#" * 1_000_001,
+    "a name of 300,000 dots": "a" + ".b" * 300_000 + " = 1\n",
     "no text": "\0\x01",
     "an unclosed string": 'a = "',
 }
@@ -81,6 +82,14 @@ def test_a_file_at_the_bound_is_read_and_one_byte_more_is_not(tmp_path: Path) ->
 
 
 # -------- our own files are replaced whole
+
+
+def test_a_file_is_replaced_by_another_one_never_written_into(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_bytes(b"old")
+    (tmp_path / "reader").hardlink_to(tmp_path / "p.toml")  # what was opened before stays what it was
+    replace_file(tmp_path / "p.toml", b"new")
+    assert (tmp_path / "reader").read_bytes() == b"old"
+    assert (tmp_path / "p.toml").read_bytes() == b"new"
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path) -> None:

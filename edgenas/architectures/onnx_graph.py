@@ -30,7 +30,7 @@ from edgenas.architectures.onnx_facts import (
 )
 from edgenas.errors import EdgenasError
 
-LARGEST_GRAPH = 20_000  # nodes, all functions and loops written out
+LARGEST_GRAPH = 20_000  # nodes that functions and loops may add to those in the file
 
 
 @dataclass
@@ -80,6 +80,7 @@ class _Walk:
 
     def __init__(self, model: onnx.ModelProto, name: str) -> None:
         self.name, self.ir_version, self.graph, self.count = name, model.ir_version, Graph(), 0
+        self.most = len(model.graph.node) + LARGEST_GRAPH
         self.functions = {(f.domain, f.name, f.overload): f for f in model.functions}
 
     def nodes(self, nodes: Iterable[onnx.NodeProto], scope: _Scope) -> None:
@@ -105,7 +106,7 @@ class _Walk:
 
     def _count(self) -> None:
         self.count += 1
-        if self.count > LARGEST_GRAPH:
+        if self.count > self.most:
             raise EdgenasError(
                 f"{self.name}: its functions and loops make more than {LARGEST_GRAPH:,} operators: export it without them"
             )

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgenas.architectures import onnx_graph
 from edgenas.architectures.from_onnx import network_from_onnx, workload_from_onnx
 from edgenas.errors import EdgenasError
 from tests.architectures.graphs import CONV, W, conv, graph, node, pooled, value
@@ -173,3 +174,11 @@ def test_ten_doublings_are_within_the_bound() -> None:
     assert (
         len(workload_from_onnx(calling("F0", [*others, last])).kernels) == 2
     )  # one chain of additions, and the pooling
+
+
+def test_nodes_that_stand_in_the_file_itself_do_not_count_against_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_graph, "LARGEST_GRAPH", 10)
+    chain = [node("Relu", [f"r{i}" if i else "x"], [f"r{i + 1}"]) for i in range(50)]
+    assert len(workload_from_onnx(graph([*chain, node("Identity", ["r50"], ["y"])], {})).kernels) == 1
+    with pytest.raises(EdgenasError, match="make more than 10 operators"):
+        workload_from_onnx(loop(9))
