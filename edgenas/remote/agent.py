@@ -29,9 +29,11 @@ from edgenas.hardware.device import probe
 from edgenas.hardware.measure import reference_model
 from edgenas.hardware.worker import Load
 from edgenas.remote.desk import Desk, Quota, Refused
+from edgenas.remote.heard import printable
 from edgenas.remote.job import Bounds, Job
 
 JOB_HEADER = "X-Edgenas-Job"
+SHOW_TOKEN_S = 0.5  # after which a client without one gives way where all connections are taken
 CHUNK = 65536
 
 
@@ -46,6 +48,9 @@ class AgentServer(ThreadingMixIn, HTTPServer):
         self.desk, self.token, self.log = desk, token, log
         self.uploads = threading.BoundedSemaphore(desk.quota.uploads)
         self._open: dict[socket.socket, float] = {}
+        self._strangers: dict[
+            socket.socket, float
+        ] = {}  # of those the ones that have not shown the token, oldest first
         self._guard = threading.Lock()
         try:
             super().__init__(address, Handler)
@@ -56,9 +61,11 @@ class AgentServer(ThreadingMixIn, HTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._guard:
+            if len(self._open) >= self.desk.quota.connections:
+                self._end_oldest_stranger()
             full = len(self._open) >= self.desk.quota.connections
             if not full:
-                self._open[request] = time.monotonic()
+                self._open[request] = self._strangers[request] = time.monotonic()
         if full:
             with contextlib.suppress(OSError):
                 request.settimeout(1)
@@ -67,15 +74,31 @@ class AgentServer(ThreadingMixIn, HTTPServer):
         else:
             super().process_request(request, client_address)
 
+    def _end_oldest_stranger(self) -> None:
+        """Make room: who has the token shows it at once, and may not be kept out by those who hold connections without one."""
+        oldest, since = next(iter(self._strangers.items()), (None, 0.0))
+        if oldest is not None and time.monotonic() - since > SHOW_TOKEN_S:
+            del self._open[oldest], self._strangers[oldest]
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+
+    def trust(self, request: socket.socket) -> None:
+        """The client of this connection has shown the token."""
+        with self._guard:
+            self._strangers.pop(request, None)
+
     def shutdown_request(self, request: Any) -> None:
         with self._guard:
             self._open.pop(request, None)
+            self._strangers.pop(request, None)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
         """Between polls: end connections that drip."""
         with self._guard:
-            overdue = [s for s, since in self._open.items() if time.monotonic() - since > self.desk.quota.request_s]
+            now, quota = time.monotonic(), self.desk.quota
+            overdue = [s for s, since in self._open.items() if now - since > quota.request_s]
+            overdue += [s for s, since in self._strangers.items() if now - since > quota.stranger_s]
         for connection in overdue:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -84,7 +107,7 @@ class AgentServer(ThreadingMixIn, HTTPServer):
         """Clients that hang up are no news; anything else is logged, in one line."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
-            self.log(f"{client_address[0]}: {type(error).__name__}: {error}")
+            self.log(f"{client_address[0]}: {type(error).__name__}: {printable(str(error))}")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -95,7 +118,8 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def setup(self) -> None:
-        self.request.settimeout(self.server.desk.quota.idle_s)
+        quota = self.server.desk.quota
+        self.request.settimeout(min(quota.idle_s, quota.stranger_s))
         super().setup()
 
     def do_GET(self) -> None:
@@ -233,11 +257,13 @@ class Handler(BaseHTTPRequestHandler):
         right = hmac.compare_digest(given.strip().encode("latin-1", "replace"), self.server.token.encode())
         if scheme.lower() != "bearer" or not right:
             raise Refused(401, "a bearer token is needed", **{"WWW-Authenticate": "Bearer"})
+        self.server.trust(self.request)
+        self.request.settimeout(self.server.desk.quota.idle_s)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Everything but hosts that look whether their job is done."""
         if not (self.command == "GET" and args[1:2] == ("200",)):
-            self.server.log(f"{self.address_string()} {format % args}")
+            self.server.log(f"{self.address_string()} {printable(format % args)}")
 
 
 def about(load: Load, bounds: Bounds) -> dict[str, Any]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
+import threading
 import time
-from collections.abc import Iterator
 from typing import Any, Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
 from edgenas.errors import EdgenasError
-from edgenas.hardware.measure import MeasureError
 from edgenas.records import Measurement
 from edgenas.remote.agent import JOB_HEADER
+from edgenas.remote.heard import answer_from, info_from, measurement_of, printable
 from edgenas.remote.job import Answer, Job
 
-CONNECT_S = 10.0
+CONNECT_S = 10.0  # and for every silence
+REQUEST_S = 90.0  # for a whole request: the agent's own bound, and a slow line's
+BUSY_S = 60.0  # how long a board may be too busy to say what it is
+LONGEST_PAUSE_S = 10.0  # whatever its Retry-After says
+LARGEST_ANSWER = 64_000_000  # bytes
 RETRIES = 3
 
 
@@ -43,15 +48,15 @@ class HttpBoard:
     """An agent at http://host:port."""
 
     def __init__(self, url: str, token: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.username:
+        parts, host, port = address_of(url)
+        if parts.scheme != "http" or not host or parts.path not in ("", "/") or parts.username:
             raise EdgenasError(f"board {url!r}: an agent is given as http://HOST:PORT")
         self.url = url
-        self._address = (parts.hostname, port_of(parts, url) or 8765)
+        self._address = (host, 8765 if port is None else port)
         self._token = token
 
     def info(self) -> dict[str, Any]:
-        return info_from(self._request("GET", "/v1/info")[1], self.url)
+        return info_from(self._request("GET", "/v1/info", time.monotonic() + BUSY_S)[1], self.url)
 
     def measure(self, model: bytes, job: Job) -> Measurement:
         deadline = time.monotonic() + 2 * job.deadline_s + 60
@@ -63,99 +68,97 @@ class HttpBoard:
                     raise BoardAway(f"board {self.url}: job {answer.id} is {answer.status} for too long")
                 time.sleep(pause)
                 pause = min(2 * pause, 0.4)
-                answer = self._get(answer.id)
+                answer = self._get(job.id, deadline)
             if answer is not None:
-                return measurement_of(answer, self.url)
+                return measurement_of(answer, job, self.url)
         raise BoardAway(f"board {self.url}: the agent lost the job {RETRIES} times")
 
     def _post(self, model: bytes, job: Job, deadline: float) -> Answer:
-        while True:
-            code, body = self._request("POST", "/v1/jobs", model, {JOB_HEADER: job.canonical_json().decode()})
-            if code != 503:
-                return answer_from(body, self.url)
-            if time.monotonic() > deadline:
-                raise BoardAway(f"board {self.url}: too many other jobs are waiting there")
-            time.sleep(1)
+        headers = {JOB_HEADER: job.canonical_json().decode()}
+        return answer_from(self._request("POST", "/v1/jobs", deadline, model, headers)[1], self.url)
 
-    def _get(self, job_id: str) -> Answer | None:
+    def _get(self, job_id: str, deadline: float) -> Answer | None:
         """None where the agent does not know the job any more."""
-        code, body = self._request("GET", f"/v1/jobs/{job_id}")
+        code, body = self._request("GET", f"/v1/jobs/{job_id}", deadline)
         return None if code == 404 else answer_from(body, self.url)
 
     def _request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self, method: str, path: str, deadline: float, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status (2xx, 404 or 503) and body; other statuses are raised as what they say."""
-        connection = http.client.HTTPConnection(*self._address, timeout=CONNECT_S)
-        try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **(headers or {})})
-            response = connection.getresponse()
-            content = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise BoardAway(f"board {self.url} does not answer: {error or type(error).__name__}") from error
-        finally:
-            connection.close()
+        """Status (2xx or 404) and body; a board that is too busy (503) is asked again until `deadline`; other statuses are
+        raised as what they say."""
+        while True:
+            response, content = self._once(method, path, body, headers or {})
+            if response.status != 503:
+                break
+            asked = response.headers.get("Retry-After", "1")
+            pause = min(float(asked) if asked.isascii() and asked.isdigit() else 1.0, LONGEST_PAUSE_S)
+            if time.monotonic() + pause > deadline:
+                raise BoardAway(f"board {self.url} is too busy: {_said(content) or 'too many others are connected'}")
+            time.sleep(pause)
         if response.status == 401:
             raise EdgenasError(
                 f"board {self.url} refuses the token: give the agent's with --token-file or EDGENAS_AGENT_TOKEN"
             )
-        if response.status >= 400 and response.status not in (404, 503):
+        if response.status >= 400 and response.status != 404:
             raise EdgenasError(f"board {self.url} refuses ({response.status}): {_said(content)}")
         return response.status, content
 
+    def _once(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """One request, done within REQUEST_S however slowly its answer drips."""
+        connection = http.client.HTTPConnection(*self._address, timeout=CONNECT_S)
+        overdue = threading.Event()
+        watch: threading.Timer | None = None
+        try:
+            connection.connect()
+            watch = threading.Timer(REQUEST_S, _hang_up, (connection.sock, overdue))
+            watch.daemon = True
+            watch.start()
+            connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **headers})
+            response = connection.getresponse()
+            content = response.read(LARGEST_ANSWER + 1)
+            if overdue.is_set() or (response.length and len(content) <= LARGEST_ANSWER):
+                raise http.client.IncompleteRead(content, response.length)
+        except (OSError, http.client.HTTPException) as error:
+            reason = f"its answer was not there after {REQUEST_S:.0f} s" if overdue.is_set() else printable(str(error))
+            raise BoardAway(f"board {self.url} does not answer: {reason or type(error).__name__}") from error
+        finally:
+            if watch is not None:
+                watch.cancel()
+            connection.close()
+        if len(content) > LARGEST_ANSWER:
+            raise EdgenasError(
+                f"board {self.url} answers with more than {LARGEST_ANSWER / 1e6:.0f} MB: this is no agent"
+            )
+        return response, content
 
-class Info(msgspec.Struct, frozen=True):
-    """What an agent says about itself, as far as it is relied on."""
 
-    device: dict[str, Any]
-    runtime: str
-    runtime_version: str
-    load: dict[str, Any]
+def _hang_up(connection: socket.socket, overdue: threading.Event) -> None:
+    overdue.set()
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
-def port_of(parts: SplitResult, url: str) -> int | None:
-    """The port in a board's address; None where there is none."""
+def address_of(url: str) -> tuple[SplitResult, str, int | None]:
+    """The parts of a board's address, its host as it was written (a name in ssh's configuration may have capitals), and its
+    port, None where there is none."""
     try:
-        return parts.port
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError as error:
         raise EdgenasError(f"board {url!r}: {error}") from error
-
-
-def info_from(body: bytes, url: str) -> dict[str, Any]:
-    """What an agent said about itself; EdgenasError where something else answered."""
-    with _an_agent(url):
-        info = msgspec.json.decode(body, type=dict[str, Any])
-        msgspec.convert(info, type=Info)
-    return info
-
-
-def answer_from(body: bytes, url: str) -> Answer:
-    """An agent's answer to a job; EdgenasError where something else answered."""
-    with _an_agent(url):
-        return msgspec.json.decode(body, type=Answer)
-
-
-@contextlib.contextmanager
-def _an_agent(url: str) -> Iterator[None]:
-    """One line where what was read is not what an agent says."""
-    try:
-        yield
-    except msgspec.MsgspecError as error:
-        raise EdgenasError(
-            f"board {url}: what answers there is no edgenas agent of this version ({error}): check the address, and install the "
-            "same edgenas on both sides"
-        ) from error
-
-
-def measurement_of(answer: Answer, url: str) -> Measurement:
-    """The measurement in an answer, or what went wrong as a MeasureError."""
-    if answer.measurement is None:
-        raise MeasureError(answer.status, f"board {url}: {answer.status}: {answer.error}")
-    return answer.measurement
+    if port == 0:
+        raise EdgenasError(f"board {url!r}: port 0 is none: give the one that the board listens on")
+    place = parts.netloc.rpartition("@")[2]
+    host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+    return parts, unquote(host), port
 
 
 def _said(content: bytes) -> str:
     try:
-        return str(msgspec.json.decode(content)["error"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return content[:200].decode(errors="replace")
+        said = str(msgspec.json.decode(content)["error"])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        said = content.decode(errors="replace")
+    return str(printable(said[:500]))

@@ -22,6 +22,7 @@ class Quota(Record, frozen=True):
     remembered: int = 256
     request_s: float = 60.0
     idle_s: float = 10.0
+    stranger_s: float = 5.0  # for a client to show its token
 
 
 class Refused(Exception):  # noqa: N818 (an answer, not an error of ours)

@@ -9,11 +9,12 @@ import os
 import shlex
 import subprocess
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Measurement
-from edgenas.remote.client import BoardAway, answer_from, info_from, measurement_of, port_of
+from edgenas.remote.client import BoardAway, address_of
+from edgenas.remote.heard import answer_from, info_from, measurement_of, printable
 from edgenas.remote.job import Job
 
 CONFIG_VARIABLE = "EDGENAS_SSH_CONFIG"
@@ -26,10 +27,10 @@ class SshBoard:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "ssh" or not parts.hostname or parts.password or parts.query or parts.fragment:
+        parts, host, port = address_of(url)
+        if parts.scheme != "ssh" or not host or parts.password or parts.query or parts.fragment:
             raise EdgenasError(f"board {url!r}: give ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS]")
-        for name in (parts.hostname, parts.username or ""):
+        for name in (host, parts.username or ""):
             if name.startswith("-") or any(character.isspace() for character in name):
                 raise EdgenasError(f"board {url!r}: {name!r} is no host or user name")
         self.url = url
@@ -38,18 +39,18 @@ class SshBoard:
         self._ssh += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
         if config := os.environ.get(CONFIG_VARIABLE):
             self._ssh += ["-F", config]
-        if port := port_of(parts, url):
+        if port is not None:
             self._ssh += ["-p", str(port)]
         if parts.username:
             self._ssh += ["-l", parts.username]
-        self._ssh += ["--", parts.hostname]
+        self._ssh += ["--", host]
 
     def info(self) -> dict[str, Any]:
         return info_from(self._run(["agent", "--info"], b"", 60), self.url)
 
     def measure(self, model: bytes, job: Job) -> Measurement:
         output = self._run(["agent", "--once"], job.canonical_json() + b"\n" + model, job.deadline_s + 60)
-        return measurement_of(answer_from(output, self.url), self.url)
+        return measurement_of(answer_from(output, self.url), job, self.url)
 
     def _run(self, arguments: list[str], data: bytes, timeout_s: float) -> bytes:
         remote = shlex.join([self._command, *arguments])  # the board's shell splits it again
@@ -62,7 +63,7 @@ class SshBoard:
         if done.returncode == 0:
             return done.stdout
         words = done.stderr.decode(errors="replace").strip().splitlines()
-        last = words[-1] if words else f"exit code {done.returncode}"
+        last = printable(words[-1]) if words else f"exit code {done.returncode}"
         if done.returncode == 127:
             raise EdgenasError(f"board {self.url}: {last}; give the path of edgenas there: ssh://HOST/PATH/TO/EDGENAS")
         if done.returncode != 255:  # 255 is ssh's own

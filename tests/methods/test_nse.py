@@ -151,6 +151,16 @@ def test_under_a_loose_limit_a_round_aims_at_what_its_networks_can_cost_and_the_
     assert widest[100.0] == 1.5 * SPACE.channels[0]  # as wide as they become
 
 
+def test_final_networks_are_no_wider_than_the_limits_allow() -> None:
+    most = 35_000  # a round's networks have 32,474 at most, before they are widened
+    params = []
+    for limits in (Limits(latency_ms=100.0), Limits(latency_ms=100.0, params=most)):
+        supernets = KnownWorth()
+        asks, _ = play(nse(SPACE, RULES, supernets, RECIPE, cost, limits))
+        params.append(max(cost(candidate.architecture).params for candidate in asks[-1].needed))
+    assert params[1] <= most < params[0]
+
+
 def test_a_target_that_was_asked_for_is_not_changed() -> None:
     rules = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, target_ms=5.0)
     with pytest.raises(LimitError, match=r"no network of round 1 costs 4.5..5.25 ms within the limits"):

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,10 +35,14 @@ class Running:
 
 @contextmanager
 def listening(
-    quota: Quota = Quota(), bounds: Bounds = Bounds(1024, 4), port: int = 0, token: str = ""
+    quota: Quota = Quota(),
+    bounds: Bounds = Bounds(1024, 4),
+    port: int = 0,
+    token: str = "",
+    log: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Running]:
     token = token or secrets.token_hex(32)
-    with agent("127.0.0.1", port, token, load=Load(""), bounds=bounds, quota=quota) as server:
+    with agent("127.0.0.1", port, token, load=Load(""), bounds=bounds, quota=quota, log=log) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

@@ -1,0 +1,308 @@
+"""Boards that lie, drip, cut off or are too busy; agents that strangers press upon."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgenas.errors import EdgenasError
+from edgenas.hardware.measure import MeasureError
+from edgenas.remote import client
+from edgenas.remote.client import BoardAway, HttpBoard
+from edgenas.remote.desk import Quota
+from edgenas.remote.job import Job, job_for
+from edgenas.remote.ssh import SshBoard
+from edgenas.remote.token import VARIABLE
+from tests.cli.edgenas import refusal
+from tests.remote.conftest import Running, listening
+from tests.remote.models import QUICK, honest
+
+TOKEN = "t" * 64
+DEVICE = {"model": "Board", "kernel": "", "l4t": "", "power_mode": "", "clocks_mhz": {}, "temperatures_c": {}, "power_mw": {},
+          "throttle_events": {}, "throttling": []}  # fmt: skip
+DETAIL = {"runs": 20, "reference_ms": [1.0, 1.1], "settings": {"provider": "cpu", "threads": 1}, "energy_mj": None,
+          "device": {"before": DEVICE, "after": DEVICE}}  # fmt: skip
+MEASURED = {"profile": "host-cpu", "host": "Board", "runtime": "onnxruntime 1", "precision": "fp32", "warmup": 1,
+            "samples_ms": [1.0, 2.0, 3.0], "stable": True, "status": "ok", "detail": DETAIL}  # fmt: skip
+INFO = {"device": DEVICE, "runtime": "onnxruntime", "runtime_version": "1", "load": {"provider": "cpu"}}
+
+Speak = Callable[[socket.socket, int], None]  # a connection whose request was read, and its number
+
+
+@contextmanager
+def board_that(speaks: Speak) -> Iterator[str]:
+    """The address of something that answers each connection in this way, once a request's header has arrived."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.1)
+    end = threading.Event()
+
+    def one(connection: socket.socket, number: int) -> None:
+        with connection:
+            connection.settimeout(20)
+            try:
+                read = b""
+                while b"\r\n\r\n" not in read:
+                    read += connection.recv(65536)
+                speaks(connection, number)
+            except OSError:
+                pass
+
+    def serve() -> None:
+        number = 0
+        while not end.is_set():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            threading.Thread(target=one, args=(connection, number), daemon=True).start()
+            number += 1
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        end.set()
+        thread.join()
+        listener.close()
+
+
+def answer(code: int, body: bytes, extra: str = "") -> bytes:
+    return f"HTTP/1.0 {code} X\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def saying(body: Any) -> Speak:
+    return lambda connection, _: connection.sendall(answer(200, msgspec.json.encode(body)))
+
+
+def job() -> Job:
+    return job_for(b"model", "host-cpu", QUICK)
+
+
+def heard(**changes: Any) -> Any:
+    """What a client makes of the answer in which these parts of the measurement were changed."""
+    told = {**MEASURED, **changes}
+    with board_that(saying({"id": job().id, "status": told["status"], "measurement": told})) as url:
+        return HttpBoard(url, TOKEN).measure(b"model", job())
+
+
+def test_an_honest_answer_is_believed() -> None:
+    assert heard().samples_ms == (1.0, 2.0, 3.0)
+    assert heard(detail={**DETAIL, "energy_mj": 3.5}).detail["energy_mj"] == 3.5
+    assert heard(status="throttled").status == "throttled"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"samples_ms": [-5.0]},
+        {"samples_ms": [1.0, 0.0]},
+        {"samples_ms": [1e308]},
+        {"samples_ms": []},
+        {"status": "splendid"},
+        {"status": "timeout"},
+        {"profile": "jetson-nano"},
+        {"detail": {}},
+        *({"detail": {**DETAIL, **lie}} for lie in (
+            {"reference_ms": []}, {"reference_ms": [0.0]}, {"reference_ms": [-1.0]}, {"reference_ms": [1e300]}, {"runs": 0},
+            {"settings": {}}, {"device": {}}, {"device": {"before": {}, "after": {}}}, {"energy_mj": -1.0}, {"energy_mj": 1e300},
+        )),
+    ],
+)  # fmt: skip
+def test_a_measurement_that_cannot_be_is_refused_in_one_line(lie: dict[str, Any]) -> None:
+    with pytest.raises(
+        EdgenasError, match=r"^board http\S+: what answers there is no edgenas agent of this version"
+    ) as caught:
+        heard(**lie)
+    assert not isinstance(caught.value, BoardAway | MeasureError)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_to_another_job_is_refused() -> None:
+    lie = {"id": "f" * 32, "status": "ok", "measurement": MEASURED}
+    with board_that(saying(lie)) as url, pytest.raises(EdgenasError, match="another job than was asked: ffff"):
+        HttpBoard(url, TOKEN).measure(b"model", job())
+
+
+def test_bench_refuses_a_lie_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.onnx").write_bytes(honest())
+    monkeypatch.setenv(VARIABLE, TOKEN)
+    with board_that(saying({**INFO, "device": {}})) as url:
+        assert "no edgenas agent of this version" in refusal("bench", str(tmp_path / "model.onnx"), "--target", url)
+
+
+@pytest.mark.parametrize("gap", [{"device": {}}, {"load": {}}, {"runtime": 3}, {"device": None}])
+def test_info_that_lacks_what_a_search_reads_is_refused(gap: dict[str, Any]) -> None:
+    with (
+        board_that(saying({**INFO, **gap})) as url,
+        pytest.raises(EdgenasError, match="no edgenas agent of this version"),
+    ):
+        HttpBoard(url, TOKEN).info()
+
+
+def test_a_boards_words_cannot_steer_a_terminal() -> None:
+    escape = "\x1b]0;owned\x07"
+    with board_that(saying({**INFO, "device": {**DEVICE, "model": f"Nano{escape}"}})) as url:
+        assert HttpBoard(url, TOKEN).info()["device"]["model"] == r"Nano\x1b]0;owned\x07"
+    assert heard(host=f"Nano{escape}").host == r"Nano\x1b]0;owned\x07"
+    for body in (
+        {"id": job().id, "status": "invalid", "error": escape},
+        {"id": escape, "status": "invalid"},
+        {"no": escape},
+    ):
+        with board_that(saying(body)) as url, pytest.raises(EdgenasError) as caught:
+            HttpBoard(url, TOKEN).measure(b"model", job())
+        assert str(caught.value).isprintable()
+    with board_that(lambda c, _: c.sendall(answer(400, escape.encode()))) as url, pytest.raises(EdgenasError) as caught:
+        HttpBoard(url, TOKEN).info()
+    assert str(caught.value).isprintable()
+
+
+# ---------------------------------------------------------------- busy, slow, endless
+
+
+def test_an_empty_503_is_waited_for_in_every_request() -> None:
+    queued = msgspec.json.encode({"id": job().id, "status": "queued"})
+    done = msgspec.json.encode({"id": job().id, "status": "ok", "measurement": MEASURED})
+    busy = [answer(503, b"", f"Retry-After: {after}\r\n") for after in ("0", "1", "soon")]
+    info = answer(200, msgspec.json.encode(INFO))
+    script = [busy[0], answer(202, queued), busy[1], answer(503, b""), answer(200, done), busy[2], info]
+    with board_that(lambda connection, number: connection.sendall(script[number])) as url:
+        assert HttpBoard(url, TOKEN).measure(b"model", job()).status == "ok"
+        assert HttpBoard(url, TOKEN).info()["runtime"] == "onnxruntime"
+
+
+def test_a_board_that_stays_busy_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "BUSY_S", 2.5)
+    asked: list[int] = []
+
+    def busy(connection: socket.socket, number: int) -> None:
+        asked.append(number)
+        connection.sendall(answer(503, b"", "Retry-After: 1\r\n"))
+
+    with board_that(busy) as url, pytest.raises(BoardAway, match="is too busy: too many others are connected"):
+        HttpBoard(url, TOKEN).info()
+    assert len(asked) == 3  # at once, after one second, after two
+
+
+def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "REQUEST_S", 1.5)
+
+    def drip(connection: socket.socket, number: int) -> None:
+        head = b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n" if number else b"HTTP/1.0 200 OK\r\nX: "
+        for byte in head + b" " * 1000:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1 if byte == 32 else 0.0)
+
+    with board_that(drip) as url:
+        for _ in range(2):  # in the header, then in the body
+            begun = time.monotonic()
+            with pytest.raises(BoardAway, match="its answer was not there after"):
+                HttpBoard(url, TOKEN).info()
+            assert 1 < time.monotonic() - begun < 8
+
+
+def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LARGEST_ANSWER", 1_000_000)
+
+    def endlessly(connection: socket.socket, _: int) -> None:
+        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 65536)
+
+    with board_that(endlessly) as url, pytest.raises(EdgenasError, match="answers with more than 1 MB") as caught:
+        HttpBoard(url, TOKEN).info()
+    assert not isinstance(caught.value, BoardAway)
+
+
+def test_an_answer_that_is_cut_off_is_an_absence() -> None:
+    whole = answer(200, msgspec.json.encode(INFO))
+    with board_that(lambda connection, _: connection.sendall(whole[:-5])) as url, pytest.raises(BoardAway):
+        HttpBoard(url, TOKEN).info()
+
+
+# ---------------------------------------------------------------- strangers at an agent
+
+
+def strangers(running: Running, count: int) -> list[socket.socket]:
+    return [socket.create_connection(running.address, timeout=20) for _ in range(count)]
+
+
+def test_those_without_a_token_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "BUSY_S", 20)
+    with listening(Quota(connections=8, stranger_s=30.0, request_s=60.0, idle_s=30.0)) as running:
+        held = strangers(running, 8)
+        time.sleep(0.7)
+        for _ in range(5):
+            assert running.board.info()["runtime"] == "onnxruntime"
+        for connection in held:
+            connection.close()
+
+
+def test_who_does_not_show_a_token_is_ended_sooner_than_who_does() -> None:
+    with listening(Quota(stranger_s=1.0, request_s=20.0, idle_s=10.0)) as running:
+        (stranger,) = strangers(running, 1)
+        model = honest()
+        known = socket.create_connection(running.address, timeout=20)
+        head = (
+            f"POST /v1/jobs HTTP/1.0\r\nAuthorization: Bearer {running.token}\r\nContent-Length: {len(model)}\r\n"
+            f"X-Edgenas-Job: {job_for(model, 'host-cpu', QUICK).canonical_json().decode()}\r\n\r\n"
+        )
+        known.sendall(head.encode() + model[:100])
+        begun = time.monotonic()
+        assert stranger.recv(100) == b""
+        assert 0.5 < time.monotonic() - begun < 8
+        time.sleep(1.5)
+        known.sendall(model[100:])
+        assert known.recv(100).startswith(b"HTTP/1.0 202")
+        stranger.close()
+        known.close()
+
+
+def test_a_strangers_request_cannot_write_to_the_agents_terminal() -> None:
+    said: list[str] = []
+    with listening(log=said.append) as running:
+        (stranger,) = strangers(running, 1)
+        stranger.sendall(b"GET /\x1b]0;owned\x07\xc2\x9b31m HTTP/1.0\r\n\r\n")
+        assert b" 401 " in stranger.recv(1000)
+        stranger.close()
+    assert any(r"\x1b]0;owned\x07" in line for line in said)
+    assert all(line.isprintable() for line in said)
+
+
+# ---------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://[::1", "ssh://[::1", "http://nano:0", "ssh://nano:0", "http://", "ssh://@", "http://[]", "ssh://[]:22"],
+)
+def test_an_address_that_is_none_is_one_line(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, TOKEN)
+    (tmp_path / "model.onnx").write_bytes(honest())
+    line = refusal("bench", str(tmp_path / "model.onnx"), "--target", url)
+    assert line.startswith(f"board {url!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("ssh://MyBoard", "MyBoard"),
+        ("ssh://pi@MyBoard:2222/opt/edgenas", "MyBoard"),
+        ("ssh://[fe80::1%25eth0]:22", "fe80::1%eth0"),
+        ("ssh://[::1]", "::1"),
+    ],
+)
+def test_a_host_is_called_as_it_was_written(url: str, host: str) -> None:
+    assert SshBoard(url)._ssh[-1] == host
+
+
+def test_an_agent_is_reached_at_an_address_of_six_bytes_too() -> None:
+    assert HttpBoard("http://[fe80::1%25eth0]", TOKEN)._address == ("fe80::1%eth0", 8765)
+    assert HttpBoard("http://Nano:80/", TOKEN)._address == ("Nano", 80)
