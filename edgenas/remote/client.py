@@ -117,8 +117,8 @@ class HttpBoard:
             watch.daemon = True
             watch.start()
             connection.request(method, path, body, {"Authorization": f"Bearer {self._token}", **headers})
-            response = connection.getresponse()
-            content = response.read(LARGEST_ANSWER + 1)
+            with connection.getresponse() as response:
+                content = response.read(LARGEST_ANSWER + 1)
             if overdue.is_set() or (response.length and len(content) <= LARGEST_ANSWER):
                 raise http.client.IncompleteRead(content, response.length)
         except (OSError, http.client.HTTPException) as error:

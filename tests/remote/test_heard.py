@@ -247,7 +247,7 @@ def test_those_without_a_token_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) 
 
 def test_who_does_not_show_a_token_is_ended_sooner_than_who_does() -> None:
     with listening(Quota(stranger_s=1.0, request_s=20.0, idle_s=10.0)) as running:
-        (stranger,) = strangers(running, 1)
+        stranger, drips = strangers(running, 2)
         model = honest()
         known = socket.create_connection(running.address, timeout=20)
         head = (
@@ -256,13 +256,19 @@ def test_who_does_not_show_a_token_is_ended_sooner_than_who_does() -> None:
         )
         known.sendall(head.encode() + model[:100])
         begun = time.monotonic()
+        drips.sendall(b"GET /v1/info HTTP/1.0\r\nX: ")
+        drips.settimeout(0.1)
+        with pytest.raises(OSError, match="reset|pipe|closed"):  # noqa: PT012  it is ended while it goes on
+            while time.monotonic() - begun < 8:
+                drips.sendall(b"x")
+                time.sleep(0.1)
         assert stranger.recv(100) == b""
-        assert 0.5 < time.monotonic() - begun < 8
+        assert 0.9 < time.monotonic() - begun < 8
         time.sleep(1.5)
         known.sendall(model[100:])
         assert known.recv(100).startswith(b"HTTP/1.0 202")
-        stranger.close()
-        known.close()
+        for connection in (stranger, drips, known):
+            connection.close()
 
 
 def test_a_strangers_request_cannot_write_to_the_agents_terminal() -> None:
