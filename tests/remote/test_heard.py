@@ -258,7 +258,7 @@ def test_who_does_not_show_a_token_is_ended_sooner_than_who_does() -> None:
         begun = time.monotonic()
         drips.sendall(b"GET /v1/info HTTP/1.0\r\nX: ")
         drips.settimeout(0.1)
-        with pytest.raises(OSError, match="reset|pipe|closed"):  # noqa: PT012  it is ended while it goes on
+        with pytest.raises(OSError, match=r"reset|pipe|closed"):  # noqa: PT012  it is ended while it goes on
             while time.monotonic() - begun < 8:
                 drips.sendall(b"x")
                 time.sleep(0.1)
