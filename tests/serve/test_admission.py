@@ -1,6 +1,7 @@
 """What is held of requests before, and while, they are answered: bodies, connections, threads."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import socket
@@ -87,31 +88,28 @@ def test_only_post_has_a_body(server: Hosted, method: str) -> None:
 
 def test_all_bodies_in_flight_have_one_budget(server: Hosted) -> None:
     """Four of 99,000 bytes fit into 400,000; a fifth does not, until one of them is gone."""
-    waiting = []
-    for _ in range(4):
-        connection = socket.create_connection((HOST, server.port))
-        connection.sendall(head(99_500) + b" " * 99_000)
-        waiting.append(connection)
-    eventually(lambda: server.ask("POST", INFER, b" " * 99_000)[0] == 503)  # all four have arrived
-    status, headers, body = server.ask("POST", INFER, b" " * 99_000)
-    assert (status, headers["retry-after"], "being held already" in json.loads(body)["error"]) == (503, "1", True)
-    assert server.json("POST", INFER, good())[0] == 200  # small ones fit
-    assert server.ready()
-    for connection in waiting:
-        connection.sendall(b" " * 500)
-        assert connection.recv(12) == b"HTTP/1.1 400"  # spaces are no request
-        connection.close()
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(socket.create_connection((HOST, server.port))) for _ in range(4)]
+        for connection in waiting:
+            connection.sendall(head(99_500) + b" " * 99_000)
+        eventually(lambda: server.ask("POST", INFER, b" " * 99_000)[0] == 503)  # all four have arrived
+        status, headers, body = server.ask("POST", INFER, b" " * 99_000)
+        assert (status, headers["retry-after"], "being held already" in json.loads(body)["error"]) == (503, "1", True)
+        assert server.json("POST", INFER, good())[0] == 200  # small ones fit
+        assert server.ready()
+        for connection in waiting:
+            connection.sendall(b" " * 500)
+            assert connection.recv(12) == b"HTTP/1.1 400"  # spaces are no request
     assert server.ask("POST", INFER, b" " * 99_000)[0] == 400
 
 
 def test_what_is_inflated_counts_too(server: Hosted) -> None:
     small = gzip.compress(b" " * 99_000)
-    with socket.create_connection((HOST, server.port)) as a, socket.create_connection((HOST, server.port)) as b:
-        for connection in (a, b, c := socket.create_connection((HOST, server.port))):
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(socket.create_connection((HOST, server.port)))
             connection.sendall(head(99_500) + b" " * 99_000)
-        with c, socket.create_connection((HOST, server.port)) as d:
-            d.sendall(head(99_500) + b" " * 99_000)
-            eventually(lambda: server.ask("POST", INFER, small, Content_Encoding="gzip")[0] == 503)
+        eventually(lambda: server.ask("POST", INFER, small, Content_Encoding="gzip")[0] == 503)
     eventually(lambda: server.ask("POST", INFER, small, Content_Encoding="gzip")[0] == 400)  # the four are gone
 
 
@@ -133,12 +131,14 @@ def test_json_and_gzip_are_read_beside_the_event_loop(server: Hosted, encoding: 
         target=lambda: found.append(server.ask("POST", INFER, body, Content_Encoding=encoding)[0])
     )
     asking.start()
-    for path in ("/v2/health/live", "/v2/health/ready", "/metrics", "/v2/models/digits"):
-        for _ in range(20):
-            assert server.ask("GET", path)[0] == 200
-    assert found == []
-    go.set()
-    asking.join()
+    try:
+        for path in ("/v2/health/live", "/v2/health/ready", "/metrics", "/v2/models/digits"):
+            for _ in range(20):
+                assert server.ask("GET", path)[0] == 200
+        assert found == []
+    finally:
+        go.set()
+        asking.join()
     assert found == [200]
 
 
