@@ -94,7 +94,10 @@ class Service:
         self._named(request)
         self.model.check_free()
         body, length = await request.body(), request.headers.get(protocol.HEADER)
-        asked = await self.reader.run(lambda: protocol.request_from_bytes(body, length, self.input, self.output))
+        read = functools.partial(protocol.request_from_bytes, body, length, self.input, self.output)
+        asked = (
+            read() if len(body) <= protocol.SMALL else await self.reader.run(read)
+        )  # small ones take less than the way there
         values = await self.model.infer(asked.inputs)
         labels = self.model.bundle.manifest.labels
         content, headers = protocol.response_bytes(self.model.name, asked, self.output, values, labels)
