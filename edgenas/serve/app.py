@@ -95,9 +95,8 @@ class Service:
         self.model.check_free()
         body, length = await request.body(), request.headers.get(protocol.HEADER)
         read = functools.partial(protocol.request_from_bytes, body, length, self.input, self.output)
-        asked = (
-            read() if len(body) <= protocol.SMALL else await self.reader.run(read)
-        )  # small ones take less than the way there
+        small = len(body) <= protocol.SMALL  # read sooner than handed over
+        asked = read() if small else await self.reader.run(read)
         values = await self.model.infer(asked.inputs)
         labels = self.model.bundle.manifest.labels
         content, headers = protocol.response_bytes(self.model.name, asked, self.output, values, labels)
