@@ -34,13 +34,14 @@ class Fact:
     problem: str = ""  # why there is no shape, where ONNX says
 
 
-def fact_from_tensor(tensor: TensorProto, name: str, *, with_value: bool = True) -> Fact:
-    """What a stored tensor of the file `name` says: its shape always, its value where it is small and `with_value`."""
+def fact_from_tensor(tensor: TensorProto, name: str) -> Fact:
+    """What a stored tensor of the file `name` says: its shape always, its value where it is small and in the file."""
     shape = tuple(tensor.dims)
     try:
         if min(shape, default=0) < 0 or math.prod(shape) > LARGEST_TENSOR or not isinstance(tensor.name, str):
             raise ValueError(f"its shape is {shape}")
-        value = numpy_helper.to_array(tensor) if with_value and math.prod(shape) <= SMALL else None
+        outside = tensor.data_location == TensorProto.EXTERNAL  # NumPy's helper would go and read that file
+        value = numpy_helper.to_array(tensor) if not outside and math.prod(shape) <= SMALL else None
     except (LookupError, TypeError, ValueError) as error:
         raise EdgenasError(f"{name}: its tensor {tensor.name!r} is damaged: {_reason(error)}") from error
     roots = {tensor.name} if tensor.name and may_be_weight(tensor.data_type) else ()

@@ -49,20 +49,28 @@ def facts_from_weights(model: onnx.ModelProto, folder: Path | None, name: str) -
     for tensor in model.graph.initializer:
         outside = tensor.data_location == TensorProto.EXTERNAL
         if outside and folder is not None and math.prod(tensor.dims) <= SMALL:
-            outside = not _loaded(tensor, folder)
-        facts[tensor.name] = fact_from_tensor(tensor, name, with_value=not outside)
+            _load(tensor, folder)
+        facts[tensor.name] = fact_from_tensor(tensor, name)
     for sparse in model.graph.sparse_initializer:
         kind = sparse.values.data_type
         facts[sparse.values.name] = Fact(kind, tuple(sparse.dims), constant=True, roots=frozenset([sparse.values.name]))
     return facts
 
 
-def _loaded(tensor: TensorProto, folder: Path) -> bool:
+def _load(tensor: TensorProto, folder: Path) -> None:
+    """Read a small tensor from beside the file, if it is there (ONNX's reader refuses paths that leave the folder)."""
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    length = said.get("length", "")
+    if not re.fullmatch("[0-9]{1,6}", length, re.ASCII) or int(length) > 16 * SMALL:
+        return
     try:
+        if not (folder / said.get("location", "")).is_file():
+            return
         external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError):
-        return False
-    return True
+    except (OSError, TypeError, ValueError, RuntimeError, onnx.checker.ValidationError):
+        return
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def input_sides(model: onnx.ModelProto, given: Mapping[str, Shape], name: str) -> dict[str, Sides]:

@@ -55,6 +55,26 @@ def test_weights_beside_the_file_are_not_needed_but_small_ones_that_shapes_depen
         assert "values that are not in the file" in refused(path)
 
 
+@pytest.mark.parametrize("location", ["../secret.bin", "{folder}/secret.bin", "link.bin"])
+def test_no_file_elsewhere_is_read_for_a_shape(tmp_path: Path, location: str) -> None:
+    nodes = [conv(), node("Reshape", ["c", "to"], ["f"]), node("Gemm", ["f", "v", "b"], ["y"], transB=1)]
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (tmp_path / "secret.bin").write_bytes(numbers(1, 2048).tobytes())
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    model = graph(nodes, {**WVB, "to": numbers(1, 2048)})
+    tensor = model.graph.initializer[-1]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, text in (("location", location.format(folder=tmp_path)), ("length", "16")):
+        tensor.external_data.add(key=key, value=text)
+    onnx.save(model, str(folder / "m.onnx"))
+    assert "values that are not in the file" in refused(folder / "m.onnx")
+    constant = [node("Constant", [], ["to"], value=tensor), *nodes]
+    onnx.save(graph(constant, WVB), str(folder / "n.onnx"))
+    assert "values that are not in the file" in refused(folder / "n.onnx")
+
+
 def test_a_file_to_send_carries_its_weights_and_its_size(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     model = graph([conv(), pooled()], W, inputs=[value("x", ("N", 3, "H", "W"))])
