@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -168,11 +169,7 @@ def shapes_from_text(given: list[str]) -> dict[str, Shape]:
     for text in given:
         key, equals, sizes = text.rpartition("=")
         parts = sizes.lower().split("x")
-        if (
-            not key
-            or not equals
-            or not all(part.isdecimal() and len(part) < 12 and 0 < int(part) <= LARGEST_INPUT for part in parts)
-        ):
+        if not key or not equals or not all(re.fullmatch("0*[1-9][0-9]{0,8}", part, re.ASCII) for part in parts):
             raise EdgenasError(f"--shape {text!r}: write NAME=1x3x320x320, an input's name and positive whole numbers")
         if key in shapes:
             raise EdgenasError(f"--shape {key} was given twice")
