@@ -35,12 +35,8 @@ LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut b
 # Fresh images tell more than the same ones again: half of the epochs on as many images as fit; more only where all images fit,
 # fewer only where not even LEAST_IMAGES_PER_CLASS fit.
 LONGER, SHORTER = (2.0, 1.5, 1.0, 0.75, 0.5), (0.5, 0.35, 0.25)
-LEAST_SCALES = (
-    0.25,
-    0.1,
-    0.05,
-    0.0,
-)  # of a search that is cut short; 0: every training is as short as LEAST_STEPS allows
+# Of a search that is cut short; 0: every training is as short as LEAST_STEPS allows.
+LEAST_SCALES = (0.25, 0.1, 0.05, 0.0)
 Method: TypeAlias = Generator[Ask, tuple[Trial, ...], Choice]  # as in methods, which training does not know
 
 
