@@ -75,10 +75,15 @@ def _shortfall(card: Calibration) -> str:
     """What the fit lacks to be trusted."""
     from edgenas.hardware.calibrate import MIN_HELD_OUT, MIN_SPEARMAN
 
+    said = []
     if card.held_out < MIN_HELD_OUT:
-        return f"{card.held_out} networks were held out to judge it, {MIN_HELD_OUT} are needed: measure more networks"
-    found = "none can be computed" if card.spearman is None else f"{card.spearman:.2f}"
-    return (
-        f"that takes a held-out Spearman correlation of {MIN_SPEARMAN}, and here it is {found}: the latencies do not follow the "
-        "networks; check the table, or measure more networks"
-    )
+        said.append(
+            f"{card.held_out} networks were held out to judge it, {MIN_HELD_OUT} are needed: measure more networks"
+        )
+    if card.held_out > 1 and (card.spearman is None or card.spearman < MIN_SPEARMAN):
+        found = "none can be computed" if card.spearman is None else f"{card.spearman:.2f}"
+        said.append(
+            f"that takes a held-out Spearman correlation of {MIN_SPEARMAN}, and here it is {found}: the latencies do not follow "
+            "the networks; check the table, or measure more networks"
+        )
+    return "; ".join(said)

@@ -207,6 +207,10 @@ def test_latencies_that_follow_no_network_end_as_an_estimate_that_says_so(
     content = table(rows=[(name, one) for (name, _), one in zip(rows, made, strict=True)])
     card, said = run(tmp_path, content, capsys, "--samples", "12")
     assert card["confidence"] == "estimate"
+    if kind != "constant":
+        _, few = run(tmp_path, content, capsys)  # 19 fitted, 5 judge
+        assert "5 networks were held out to judge it, 8 are needed" in few
+        assert "the latencies do not follow the networks" in few
     assert "the latencies do not follow the networks" in said
     assert profile_from_name(str(tmp_path / "o.toml")).confidence == "estimate"
     assert ("every latency is the same" in said) is (kind == "constant")
