@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +20,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from edgenas.errors import BundleError
+from edgenas.bundle_contents import Shape, check_golden, check_name, check_ports, check_preprocessing, check_sizes
+from edgenas.durable import folder_beside, put_in_place, recover, replace_file, stood_aside, write_files
+from edgenas.errors import BundleError, EdgenasError
+from edgenas.files import read_bytes, read_npz
 from edgenas.identity import canonical_json
 from edgenas.records import (
     Architecture,
@@ -38,7 +38,8 @@ from edgenas.runtimes.operators import check_safe
 SCHEMA = 1
 MANIFEST, GOLDEN, PARITY = "manifest.json", "golden.npz", "parity.json"
 MODEL_FILES: dict[Precision, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
-LARGEST_MANIFEST = 16_000_000  # bytes
+OTHERS = ("faces.json",)  # files that a bundle may hold besides
+LARGEST_MANIFEST, LARGEST_GOLDEN, LARGEST_FILE = 16_000_000, 256_000_000, 2**31  # bytes
 
 
 class Parity(Record, frozen=True):
@@ -138,29 +139,32 @@ class Bundle:
 
     def golden(self) -> dict[str, NDArray[Any]]:
         """`inputs` and, under each precision's name, the outputs that ONNX Runtime gave when the bundle was written."""
-        with np.load(self.folder / GOLDEN, allow_pickle=False) as saved:
-            return {name: saved[name] for name in saved.files}
+        return read_npz(self.folder / GOLDEN, LARGEST_GOLDEN)
 
 
 # ---------------------------------------------------------------- writing
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-    """Write everything beside `folder`, read it back, and only then put it in place (of an older bundle, if there is one)."""
-    check_destination(folder)
+    """Write everything beside `folder`, read it back, and only then put it in place (of an older bundle, if there is one).
+
+    At every moment, a kill or a power cut included, `folder` is the whole older bundle or the whole new one.
+    """
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    with _beside(folder) as partial:
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        _write_manifest(partial, msgspec.structs.replace(manifest, files=hashes))
-        read_bundle(partial)
-        _swap(partial, folder)
+    with _says_what_to_do(folder):
+        recover(folder, {MANIFEST, f"{MANIFEST}.new", GOLDEN, PARITY, *MODEL_FILES.values(), *OTHERS})
+        check_destination(folder)
+        with folder_beside(folder) as partial:
+            text = sealed(msgspec.structs.replace(manifest, files=hashes))
+            write_files(partial, {**files, MANIFEST: text})
+            read_bundle(partial)
+            put_in_place(partial, folder)
     return read_bundle(folder)
 
 
 def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
     """The same files under another manifest, such as one with a threshold."""
-    _write_manifest(bundle.folder, manifest)
+    replace_file(bundle.folder / MANIFEST, sealed(manifest))
     return read_bundle(bundle.folder)
 
 
@@ -190,39 +194,14 @@ def golden_file(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    new = folder / f"{MANIFEST}.new"
-    new.write_bytes(sealed(manifest))
-    new.replace(folder / MANIFEST)
-
-
 @contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """An empty folder on the same file system; nothing of it is left if what follows fails."""
+def _says_what_to_do(folder: Path) -> Iterator[None]:
     try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
-    except OSError as error:
-        raise BundleError(f"{folder}: {error.strerror}: choose a place that can be written") from error
-    try:
-        partial.chmod(0o755)
-        yield partial
+        yield
     except OSError as error:
         raise BundleError(
             f"{folder}: {error.strerror}: nothing was written; make room or choose another --out"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _swap(partial: Path, folder: Path) -> None:
-    if not folder.is_dir():
-        partial.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.absolute().parent))
-    folder.rename(old)  # an empty folder is replaced by a rename
-    partial.rename(folder)
-    shutil.rmtree(old)
 
 
 # ---------------------------------------------------------------- reading
@@ -248,12 +227,13 @@ def read_bundle(folder: Path) -> Bundle:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
+        old = stood_aside(folder)
+        if old.is_dir() and not folder.exists():
+            raise BundleError(f"{folder} was being replaced when its writer was killed: rename {old} to {folder}")
         raise BundleError(
             f"{folder} holds no bundle (no {MANIFEST}): give the folder that `edgenas export --out` wrote"
         )
-    if path.stat().st_size > LARGEST_MANIFEST:
-        raise BundleError(f"{path} is larger than {LARGEST_MANIFEST / 1e6:.0f} MB: this is no manifest")
-    content = _read(folder, MANIFEST)
+    content = _read(folder, MANIFEST, LARGEST_MANIFEST)
     try:
         fields = msgspec.json.decode(content, type=dict[str, Any])
         found = fields.get("schema")
@@ -262,14 +242,14 @@ def _read_manifest(folder: Path) -> Manifest:
                 f"{path} has schema {found!r}, this edgenas reads {SCHEMA}: use the edgenas that wrote it"
             )
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path} is damaged: {error}") from error
     if _sealed(fields) != content:  # of the text, not of the record: a field that came later is not in an older bundle
         raise BundleError(f"{path} was changed after it was written (its own SHA-256 differs): export the bundle again")
     return manifest
 
 
-def _read(folder: Path, name: str) -> bytes:
+def _read(folder: Path, name: str, largest: int = LARGEST_FILE) -> bytes:
     """A file of the bundle, which must really lie in the folder."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or not pure.parts:
@@ -278,9 +258,12 @@ def _read(folder: Path, name: str) -> bytes:
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise BundleError(f"{folder}: {name!r} points outside the bundle: do not use it")
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{folder}/{name} cannot be read ({error.strerror}): export it again") from error
+    except (OSError, RuntimeError) as error:  # a link to itself; Python 3.13 calls it an OSError
+        raise BundleError(f"{folder}: {name!r} cannot be followed ({error}): export it again") from error
+    try:
+        return read_bytes(path, largest)
+    except EdgenasError as error:
+        raise BundleError(f"{error}: export it again") from error
 
 
 def _decoded(folder: Path, manifest: Manifest, name: str, type_: Any) -> Any:
@@ -288,7 +271,7 @@ def _decoded(folder: Path, manifest: Manifest, name: str, type_: Any) -> Any:
         raise BundleError(f"{folder} has no {name}: export it again")
     try:
         return msgspec.json.decode(_read(folder, name), type=type_)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{folder}/{name} is damaged: {error}") from error
 
 
@@ -304,6 +287,8 @@ def _check_model(folder: Path, manifest: Manifest, model: Model) -> None:
     except (DecodeError, onnx.checker.ValidationError, UnicodeDecodeError) as error:
         raise BundleError(f"{name} is no valid ONNX file: {' '.join(str(error).split())[:200]}") from error
     check_safe(graph, name, BundleError)
+    check_ports(graph.graph, manifest.input, name)
+    check_sizes(graph, name)
     if artifact_from_onnx(graph, artifact) != artifact:
         raise BundleError(f"{name} has another opset, input or output than the manifest says: export it again")
 
@@ -312,7 +297,7 @@ def artifact_from_onnx(model: onnx.ModelProto, known: Artifact) -> Artifact:
     """`known` with what the model itself says in place of opset, inputs and outputs."""
     return msgspec.structs.replace(
         known,
-        opset=next(entry.version for entry in model.opset_import if entry.domain == ""),
+        opset=next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0),
         inputs={value.name: _shape(value) for value in model.graph.input},
         outputs={value.name: _shape(value) for value in model.graph.output},
     )
@@ -323,16 +308,25 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
 
 
 def _check_contents(bundle: Bundle) -> None:
-    """Golden values, labels and the chosen precision fit the models."""
-    manifest = bundle.manifest
+    """Name, preprocessing, golden values, labels and the chosen precision fit the models."""
+    manifest, folder = bundle.manifest, str(bundle.folder)
+    check_name(manifest.name, folder)
+    bundle.path(manifest.chosen_precision)
+    shapes: dict[str, tuple[Shape, Shape]] = {name: _ends(model.artifact) for name, model in manifest.models.items()}
+    for given, _ in shapes.values():
+        check_preprocessing(manifest.preprocessing, manifest.input, given, folder)
     try:
         golden = bundle.golden()
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{bundle.folder}/{GOLDEN} cannot be read as plain arrays: {error}") from error
-    if "inputs" not in golden or not set(manifest.models) <= set(golden):
-        raise BundleError(f"{bundle.folder}/{GOLDEN} lacks the inputs or outputs of a model: export it again")
-    bundle.path(manifest.chosen_precision)
+    except EdgenasError as error:
+        raise BundleError(f"{error}: export it again") from error
+    check_golden(golden, manifest.input, shapes, f"{folder}/{GOLDEN}")
     if manifest.task == "classification":
-        width = golden[manifest.chosen_precision].shape[1]
+        width = shapes[manifest.chosen_precision][1][1]
         if len(manifest.labels) != width:
-            raise BundleError(f"{bundle.folder}: {len(manifest.labels)} labels for {width} outputs: export it again")
+            raise BundleError(f"{folder}: {len(manifest.labels)} labels for {width} outputs: export it again")
+
+
+def _ends(artifact: Artifact) -> tuple[Shape, Shape]:
+    """Shapes of the model's input and output, of which it has one each."""
+    (given,), (made,) = artifact.inputs.values(), artifact.outputs.values()
+    return given, made

@@ -1,15 +1,11 @@
-"""Files: those from outside are regular and of a size that was thought of; ours are replaced whole or not at all."""
+"""Reading files that come from outside: regular ones, of a size that was thought of."""
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import io
 import math
 import os
 import stat
-import tempfile
-import time
 import tokenize
 import zipfile
 import zlib
@@ -21,7 +17,6 @@ from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
 
-PARTIAL, ABANDONED_S = ".partial", 3600.0
 # What zipfile and NumPy's reader raise for damaged archives.
 DAMAGED = (
     EOFError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
@@ -56,48 +51,6 @@ def read_text(path: Path, largest: int) -> str:
         return read_bytes(path, largest).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise EdgenasError(f"{path} cannot be read: not a text file") from error
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole or not at all: a kill or a full disk leaves what was there, also after a power cut.
-
-    Raises EdgenasError, in one line, where it cannot be written.
-    """
-    try:
-        _sweep(path)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
-    except OSError as error:
-        raise EdgenasError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, 0o666 & ~_umask())
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except OSError as error:
-        raise EdgenasError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name, too
-    finally:
-        os.close(folder)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what writers of this file left that were killed; one that still writes is younger."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - partial.stat().st_mtime > ABANDONED_S:
-                partial.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def read_npz(path: Path, largest: int) -> dict[str, NDArray[Any]]:

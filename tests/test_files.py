@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -14,11 +12,11 @@ import pytest
 
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
-from edgenas.files import read_bytes, read_npz, replace_file
+from edgenas.files import read_bytes, read_npz
 from edgenas.hardware.profile import profile_from_name, toml_from_profile
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.recipes import recipe_from_name
-from tests.cli.edgenas import ENVIRONMENT, refusal
+from tests.cli.edgenas import refusal
 
 DIGITS = "9" * 5000
 HOSTILE = {
@@ -79,70 +77,6 @@ def test_a_file_at_the_bound_is_read_and_one_byte_more_is_not(tmp_path: Path) ->
     assert read_bytes(path, 1000) == b"1" * 1000
     with pytest.raises(EdgenasError, match=r"more than 0\.000999 MB"):
         read_bytes(path, 999)
-
-
-# -------- our own files are replaced whole
-
-
-def test_a_file_is_replaced_by_another_one_never_written_into(tmp_path: Path) -> None:
-    (tmp_path / "p.toml").write_bytes(b"old")
-    (tmp_path / "reader").hardlink_to(tmp_path / "p.toml")  # what was opened before stays what it was
-    replace_file(tmp_path / "p.toml", b"new")
-    assert (tmp_path / "reader").read_bytes() == b"old"
-    assert (tmp_path / "p.toml").read_bytes() == b"new"
-
-
-def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path) -> None:
-    path = tmp_path / "p.toml"
-    path.write_text("old")
-    script = (
-        "import resource, signal, sys; from pathlib import Path; from edgenas.files import replace_file\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        f"replace_file(Path({str(path)!r}), b'x' * 1001)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert f"cannot write {path}: File too large" in done.stderr
-    assert path.read_text() == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["p.toml"]
-
-
-def test_a_process_killed_while_it_writes_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "p.toml"
-    whole = {b"a" * 3_000_000, b"b" * 3_000_000}
-    path.write_bytes(b"a" * 3_000_000)
-    script = (
-        "import itertools; from pathlib import Path; from edgenas.files import replace_file; print('on', flush=True)\n"
-        f"for letter in itertools.cycle((b'a', b'b')): replace_file(Path({str(path)!r}), letter * 3_000_000)"
-    )
-    for wait in (0.0, 0.01, 0.03, 0.07):
-        writer = subprocess.Popen([sys.executable, "-c", script], env=ENVIRONMENT, stdout=subprocess.PIPE)
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(wait)
-        writer.kill()
-        writer.wait()
-        writer.stdout.close()
-        assert path.read_bytes() in whole
-
-
-def test_what_a_killed_writer_left_is_swept_after_an_hour(tmp_path: Path) -> None:
-    for name, age_s in (
-        (".p.toml.abcdefgh.partial", 3700),
-        (".p.toml.ijklmnop.partial", 3500),
-        ("p.toml.partial", 3700),
-    ):
-        (tmp_path / name).write_bytes(b"half")
-        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
-    replace_file(tmp_path / "p.toml", b"whole")
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".p.toml.ijklmnop.partial", "p.toml", "p.toml.partial"]
-
-
-def test_a_written_file_can_be_read_by_those_who_could_read_any_other(tmp_path: Path) -> None:
-    (tmp_path / "usual").write_bytes(b"")
-    replace_file(tmp_path / "ours", b"content")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
-    with pytest.raises(EdgenasError, match=r"cannot write .*none/ours: No such file"):
-        replace_file(tmp_path / "none" / "ours", b"")
 
 
 # -------- tables of arrays

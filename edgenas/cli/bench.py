@@ -42,6 +42,7 @@ def bench(
     """
     import msgspec
 
+    from edgenas.durable import replace_file
     from edgenas.hardware.measure import BENCH, MLPERF, MeasureError, percentiles, reference_ratio, spread
 
     content, name = _content(model, shape)
@@ -51,10 +52,7 @@ def bench(
     except MeasureError as error:  # the file that was opened is a copy: say whose it is
         raise MeasureError(error.status, re.sub(r"\S*/0\.onnx", lambda _: name, str(error))) from error
     if out is not None:
-        try:
-            out.write_bytes(msgspec.json.encode(measurement))
-        except OSError as error:
-            raise EdgenasError(f"{out} cannot be written: {error.strerror}") from error
+        replace_file(out, msgspec.json.encode(measurement))
     document = {
         "model": name,
         "ms": percentiles(measurement),

@@ -23,17 +23,14 @@ def report(
     Example: edgenas report studies/digits --out digits.html
     """
     from edgenas.cli.studies import study_folder
-    from edgenas.errors import EdgenasError
+    from edgenas.durable import replace_file
     from edgenas.report.facts import read_facts
     from edgenas.report.front import summary
     from edgenas.report.html import html_from_studies
 
     facts = [read_facts(study_folder(name)) for name in (studies or (None,))]
     page = html_from_studies(facts)
-    try:
-        out.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise EdgenasError(f"{out} cannot be written: {error.strerror}: choose another --out") from error
+    replace_file(out, page.encode())
     document = {
         "report": str(out),
         "size_mb": round(out.stat().st_size / 1e6, 3),

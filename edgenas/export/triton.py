@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import onnx
 
 from edgenas.bundle import Bundle
+from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
 from edgenas.runtimes import LARGEST_BATCH
 
@@ -36,11 +36,14 @@ def write_triton(bundle: Bundle, repository: Path) -> Path:
     config = CONFIG.format(
         name=json.dumps(manifest.name), batch=LARGEST_BATCH, input=_port(model.graph.input[0]), output=output
     )
-    (folder / "1").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, folder / "1" / "model.onnx")
+    try:
+        (folder / "1").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgenasError(f"{folder} cannot be written: {error.strerror}: choose another --triton folder") from error
+    replace_file(folder / "1" / "model.onnx", source.read_bytes())
     if labels:
-        (folder / "labels.txt").write_text("\n".join(manifest.labels) + "\n", encoding="utf-8")
-    (folder / "config.pbtxt").write_text(config, encoding="utf-8")
+        replace_file(folder / "labels.txt", ("\n".join(manifest.labels) + "\n").encode())
+    replace_file(folder / "config.pbtxt", config.encode())
     return folder
 
 

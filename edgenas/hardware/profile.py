@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import msgspec
 
+from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
-from edgenas.files import replace_file
 from edgenas.records import BYTES, HardwareProfile, Precision, Study
 from edgenas.store import record_from_values, toml_values
 

@@ -24,6 +24,7 @@ from edgenas.architectures.cell_graph import (
     prefixes,
 )
 from edgenas.database import one_line
+from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
 from edgenas.records import Record
 
@@ -226,7 +227,7 @@ def save_predictor(predictor: LinkPredictor, path: Path) -> None:
     arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in predictor.weights.items()}
     with one_line(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(save(arrays, {"card": predictor.card.canonical_json().decode()}))
+        replace_file(path, save(arrays, {"card": predictor.card.canonical_json().decode()}))
 
 
 def load_predictor(path: Path) -> LinkPredictor:

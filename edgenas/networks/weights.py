@@ -6,21 +6,20 @@ import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
 from edgenas.networks import network_from_architecture
 from edgenas.records import Architecture
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write all weights and statistics; the file appears whole or not at all."""
+    """Write all weights and statistics; the file appears whole, and on the disk, or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    save_file(tensors, part)
-    part.replace(path)
+    replace_file(path, save(tensors))
 
 
 def weights_sha256(path: Path) -> str:

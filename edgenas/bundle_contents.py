@@ -1,0 +1,126 @@
+"""Do the parts of a bundle fit each other? What does not would be found by the first picture that is sent to a server."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from edgenas.errors import BundleError
+from edgenas.records import Preprocessing
+
+LARGEST_SIDE = 8192  # px of an input
+LARGEST_TENSOR = 2**31  # bytes of one inner tensor of one image
+# What makes a tensor of a size that stands in another tensor.
+SIZED = frozenset(["ConstantOfShape", "Expand", "Pad", "Range", "Resize"])
+INPUTS = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
+
+Shape = tuple[int | str, ...]
+
+
+def check_name(name: str, where: str) -> None:
+    """The name is part of the server's addresses and is printed: letters, digits, . _ - only."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", name) or set(name) == {"."}:
+        raise BundleError(
+            f"{where}: its name {name[:60]!r} cannot be served: 1 to 200 letters, digits, '.', '_' and '-' can"
+        )
+
+
+def check_preprocessing(
+    preprocessing: Preprocessing, kind: Literal["float32", "uint8"], shape: Shape, where: str
+) -> None:
+    """What the preprocessing makes of an image is what the model takes."""
+    p = preprocessing
+    sound = (
+        p.channels in (1, 3)
+        and len(p.mean) == len(p.std) == p.channels
+        and all(math.isfinite(value) for value in (*p.mean, *p.std))
+        and all(value > 0 for value in p.std)
+        and p.size > 0
+        and p.padding >= 0
+        and p.input_size <= LARGEST_SIDE
+    )
+    if not sound:
+        raise BundleError(
+            f"{where}: its preprocessing makes no image: 1 or 3 channels, a mean and a std above 0 for each, "
+            f"1 to {LARGEST_SIDE} px are possible: export it again"
+        )
+    side = p.input_size
+    made = (p.channels, side, side) if kind == "float32" else (side, side, p.channels)
+    if len(shape) != 4 or shape[1:] != made:
+        raise BundleError(
+            f"{where}: its preprocessing makes images of {_text(made)}, the model takes {_text(shape[1:])}: export it again"
+        )
+
+
+def check_ports(graph: onnx.GraphProto, kind: Literal["float32", "uint8"], where: str) -> None:
+    """One input of the manifest's type, one float32 output (batch, n)."""
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in stored]
+    if len(inputs) != 1 or len(graph.input) != 1 or len(graph.output) != 1:
+        raise BundleError(f"{where} has {len(inputs)} inputs and {len(graph.output)} outputs, one of each is served")
+    given, made = inputs[0].type.tensor_type, graph.output[0].type.tensor_type
+    if given.elem_type != INPUTS[kind] or made.elem_type != TensorProto.FLOAT or len(made.shape.dim) != 2:
+        names = [TensorProto.DataType.Name(port.elem_type).lower() for port in (given, made)]
+        raise BundleError(
+            f"{where} takes {names[0]} and gives {names[1]} of {len(made.shape.dim)} dimensions, {kind} and float of 2 are served"
+        )
+
+
+def check_sizes(model: onnx.ModelProto, where: str) -> None:
+    """No inner tensor of one image is larger than any network's; sizes that only a run would tell are refused."""
+    one = onnx.ModelProto()
+    one.CopyFrom(model)
+    for value in (*one.graph.input, *one.graph.output):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    del one.graph.value_info[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(one, strict_mode=True, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise BundleError(f"{where} is no sound network: {' '.join(str(error).split())[:200]}") from error
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*inferred.value_info, *inferred.output)}
+    for node in inferred.node:
+        for name in node.output:
+            sides = [d.dim_value if d.HasField("dim_value") else None for d in shapes.get(name, ())]
+            if name not in shapes or None in sides:
+                if node.op_type in SIZED:
+                    raise BundleError(f"{where}: how large {name!r} ({node.op_type}) gets is not known before it runs")
+                continue
+            if 4 * math.prod(side for side in sides if side is not None) > LARGEST_TENSOR:
+                raise BundleError(
+                    f"{where}: {name!r} ({node.op_type}) has {_text(tuple(map(str, sides)))} numbers: too many"
+                )
+
+
+def check_golden(
+    golden: Mapping[str, NDArray[Any]], kind: str, shapes: Mapping[str, tuple[Shape, Shape]], where: str
+) -> None:
+    """Golden inputs fit every model's input, its outputs are as many rows, and all of them are numbers.
+
+    `shapes`: input and output of each precision's model.
+    """
+    if "inputs" not in golden or not set(shapes) <= set(golden):
+        raise BundleError(f"{where} lacks the inputs or outputs of a model: export it again")
+    inputs = golden["inputs"]
+    for precision, (given, made) in shapes.items():
+        outputs = golden[precision]
+        fits = inputs.ndim == len(given) and inputs.shape[1:] == given[1:] and len(inputs) > 0 and inputs.dtype == kind
+        fits = fits and outputs.dtype == np.float32 and outputs.shape == (len(inputs), *made[1:])
+        if not fits:
+            raise BundleError(
+                f"{where}: {inputs.dtype} {inputs.shape} and {outputs.dtype} {outputs.shape} are no inputs and outputs of the "
+                f"{precision} model, which takes {_text(given)} and gives {_text(made)}: export it again"
+            )
+        if not (np.isfinite(inputs).all() and np.isfinite(outputs).all()):
+            raise BundleError(f"{where} holds NaN or infinity for {precision}, which proves nothing: export it again")
+
+
+def _text(shape: tuple[int | str, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,191 @@
+"""Writing so that a name holds all of the old or all of the new, whenever the process is killed or the power fails.
+
+Everything is written beside its place, brought to the disk, and then put in place by one rename. What killed processes left
+beside a place is removed when it is written next; what is being written is locked, and left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from edgenas.errors import EdgenasError
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+NOT_HERE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}  # the kernel or the file system has no exchange
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file. EdgenasError, in one line, where that is not possible, and then an older file is as it was.
+
+    Links are followed, the older file's mode is kept. What is no file (a pipe, /dev/stdout) is written to as it is.
+    """
+    try:
+        _replace_file(path, content)
+    except OSError as error:
+        raise EdgenasError(f"cannot write {path}: {error.strerror}: choose another place, or make room") from error
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    _sweep_files(path)
+    part = _beside(path)
+    try:
+        write_synced(part, content, path.stat().st_mode if path.exists() else None)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a new file and bring it to the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)  # less the umask
+    with os.fdopen(descriptor, "wb") as file:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if mode is not None:
+            os.fchmod(descriptor, stat.S_IMODE(mode))
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ---------------------------------------------------------------- folders
+
+
+@contextlib.contextmanager
+def folder_beside(folder: Path) -> Iterator[Path]:
+    """An empty folder on the same file system; nothing of it stays behind."""
+    partial = _beside(folder)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial.mkdir()
+    held = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        os.close(held)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """New files in a folder, and the folder's own names, brought to the disk."""
+    for name, content in files.items():
+        write_synced(folder / name, content)
+    sync_folder(folder)
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """`partial` becomes `folder`; what was there before, if anything, is removed.
+
+    Where names cannot be exchanged, the older folder stands aside as `.NAME.old` for a moment; `recover` gives it its name back
+    if this process dies in it.
+    """
+    folder = folder.absolute()
+    if not folder.is_dir():
+        partial.rename(folder)
+    elif exchanged(partial, folder):
+        sync_folder(folder.parent)  # before the older one is destroyed
+        shutil.rmtree(partial)
+    else:
+        old = stood_aside(folder)
+        folder.rename(old)
+        partial.rename(folder)
+        sync_folder(folder.parent)
+        shutil.rmtree(old)
+    sync_folder(folder.parent)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Give each the other's name in one step; False where this system cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in NOT_HERE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def stood_aside(folder: Path) -> Path:
+    """Where an older folder waits while a new one takes its place."""
+    folder = folder.absolute()
+    return folder.parent / f".{folder.name}.old"
+
+
+def recover(folder: Path, known: set[str]) -> None:
+    """Tidy up behind killed writers of `folder`, among folders that hold nothing but `known` names.
+
+    An older folder that stood aside gets its name back, or goes where the new one is there; partial ones go.
+    """
+    folder = folder.absolute()
+    old = stood_aside(folder)
+    if old.is_dir() and _names(old) <= known:
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(folder)
+    for left in _left_behind(folder, "a-z0-9_"):  # as the first version named them
+        if left.is_dir() and _names(left) <= known and not _held(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+# ---------------------------------------------------------------- what is beside
+
+
+def _beside(path: Path) -> Path:
+    path = path.absolute()
+    return path.parent / f".{path.name[:100]}.{secrets.token_hex(4)}"
+
+
+def _left_behind(path: Path, letters: str = "0-9a-f") -> list[Path]:
+    """What has a name as `_beside` gives them."""
+    path = path.absolute()
+    pattern = re.compile(rf"\.{re.escape(path.name[:100])}\.[{letters}]{{8}}")
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return [left for left in beside if pattern.fullmatch(left.name) and not left.is_symlink()]
+
+
+def _sweep_files(path: Path) -> None:
+    for left in _left_behind(path):
+        if left.is_file() and not _held(left):
+            left.unlink(missing_ok=True)
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+def _held(path: Path) -> bool:
+    """Is another process writing it?"""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,219 @@
+"""A name holds all of the old or all of the new, whatever happens."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edgenas import durable
+from edgenas.durable import exchanged, folder_beside, put_in_place, recover, replace_file, stood_aside, write_files
+from edgenas.errors import EdgenasError
+
+NAMES = {"a", "b"}
+
+
+def names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+def full(folder: Path, word: str) -> Path:
+    """A folder with both files of one writer."""
+    folder.mkdir()
+    write_files(folder, {name: word.encode() for name in NAMES})
+    return folder
+
+
+def word_of(folder: Path) -> str:
+    """Whose files these are; a mixture is none."""
+    words = {(folder / name).read_text() for name in NAMES}
+    assert len(words) == 1
+    return words.pop()
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_file_is_written_and_written_again_with_the_mode_that_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    replace_file(path, b"one")
+    assert path.read_bytes() == b"one"
+    path.chmod(0o640)
+    replace_file(path, b"two")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"two", 0o640)
+    assert names(tmp_path) == {"page.html"}
+
+
+def test_a_file_is_replaced_by_another_one_never_written_into(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_bytes(b"old")
+    (tmp_path / "reader").hardlink_to(tmp_path / "p.toml")  # what was opened before stays what it was
+    replace_file(tmp_path / "p.toml", b"new")
+    assert (tmp_path / "reader").read_bytes() == b"old"
+    assert (tmp_path / "p.toml").read_bytes() == b"new"
+
+
+def test_a_new_file_has_the_mode_of_any_other_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    replace_file(tmp_path / "whole", b"")
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_link_stays_a_link_and_what_it_points_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"one")
+    (tmp_path / "link").symlink_to("real")
+    replace_file(tmp_path / "link", b"two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"two"
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard: list[bytes] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
+    reader.start()
+    replace_file(pipe, b"spoken")
+    reader.join(5)
+    assert heard == [b"spoken"]
+    assert pipe.is_fifo()
+
+
+def test_where_the_disk_is_full_the_older_file_is_as_it_was(tmp_path: Path) -> None:
+    """By a limit on the size of files, as `ulimit -f` sets it."""
+    path = tmp_path / "page.html"
+    path.write_bytes(b"good" * 10)
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from edgenas.durable import replace_file\n"
+        "from edgenas.errors import EdgenasError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: replace_file(Path(sys.argv[1]), b'x' * 5000)\n"
+        "except EdgenasError as error: sys.exit(str(error))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "File too large" in done.stderr
+    assert path.read_bytes() == b"good" * 10
+    assert names(tmp_path) == {"page.html"}
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    left, busy, other = (
+        tmp_path / name for name in (".page.html.0123abcd", ".page.html.ffffffff", ".page.html.backup00")
+    )
+    for path in (left, busy, other):
+        path.write_bytes(b"part")
+    with busy.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        replace_file(tmp_path / "page.html", b"whole")
+    assert names(tmp_path) == {"page.html", busy.name, other.name}
+
+
+def test_a_process_killed_while_it_writes_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    whole = {b"a" * 3_000_000, b"b" * 3_000_000}
+    path.write_bytes(b"a" * 3_000_000)
+    script = (
+        "import itertools; from pathlib import Path; from edgenas.durable import replace_file; print('on', flush=True)\n"
+        f"for letter in itertools.cycle((b'a', b'b')): replace_file(Path({str(path)!r}), letter * 3_000_000)"
+    )
+    for wait in (0.0, 0.01, 0.03, 0.07):
+        writer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(wait)
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+        assert path.read_bytes() in whole
+
+
+def test_a_place_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(EdgenasError, match=r"cannot write .*none/ours: No such file") as caught:
+        replace_file(tmp_path / "none" / "ours", b"")
+    assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- folders
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_folder_takes_the_place_of_an_older_one(
+    tmp_path: Path, can_exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the file system cannot exchange names, as NFS and macOS cannot."""
+    if not can_exchange:
+        monkeypatch.setattr(durable, "exchanged", lambda *_: False)
+    out = full(tmp_path / "out", "old")
+    with folder_beside(out) as partial:
+        write_files(partial, dict.fromkeys(NAMES, b"new"))
+        put_in_place(partial, out)
+    assert word_of(out) == "new"
+    assert names(tmp_path) == {"out"}
+
+
+def test_this_system_exchanges_names_in_one_step(tmp_path: Path) -> None:
+    one, other = full(tmp_path / "one", "1"), full(tmp_path / "other", "2")
+    if not exchanged(one, other):
+        pytest.skip("no renameat2 with RENAME_EXCHANGE here")
+    assert (word_of(one), word_of(other)) == ("2", "1")
+
+
+def test_an_older_folder_that_stood_aside_gets_its_name_back(tmp_path: Path) -> None:
+    """As a kill between the two renames leaves it where names cannot be exchanged."""
+    out = tmp_path / "out"
+    full(stood_aside(out), "old")
+    recover(out, NAMES)
+    assert word_of(out) == "old"
+    full(stood_aside(out), "older")
+    recover(out, NAMES)
+    assert word_of(out) == "old"
+    assert names(tmp_path) == {"out"}
+
+
+def test_folders_of_killed_writers_go_and_those_of_anybody_else_stay(tmp_path: Path) -> None:
+    out = full(tmp_path / "out", "good")
+    full(tmp_path / ".out.0a1b2c3d", "partial")
+    full(tmp_path / ".out.ajesbxd_", "partial of the first version")
+    (full(tmp_path / ".out.mybackup", "mine") / "thesis.txt").write_text("years")
+    (full(tmp_path / ".out.old", "mine") / "thesis.txt").write_text("years")
+    with folder_beside(out) as busy:
+        recover(out, NAMES)
+        assert busy.is_dir()
+    assert names(tmp_path) == {"out", ".out.mybackup", ".out.old"}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from edgenas.durable import folder_beside, put_in_place, recover, write_files
+out, turn = Path(sys.argv[1]), 0
+while True:
+    turn += 1
+    recover(out, {"a", "b"})
+    with folder_beside(out) as partial:
+        write_files(partial, dict.fromkeys("ab", str(turn).encode() * 1000))
+        put_in_place(partial, out)
+    print(turn, flush=True)
+"""
+
+
+@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_writer_killed_at_any_moment_leaves_a_whole_folder_and_no_trace(tmp_path: Path, kills: int) -> None:
+    out = full(tmp_path / "out", "0")
+    for kill in range(kills):
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(out)], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()  # it writes now
+        time.sleep(0.0007 * (kill % 29))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        word_of(out)
+    recover(out, NAMES)
+    assert names(tmp_path) == {"out"}
