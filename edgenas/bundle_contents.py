@@ -61,11 +61,11 @@ def check_preprocessing(
 
 def check_ports(graph: onnx.GraphProto, kind: Literal["float32", "uint8"], where: str) -> None:
     """One input of the manifest's type, one float32 output (batch, n)."""
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in stored]
-    if len(inputs) != 1 or len(graph.input) != 1 or len(graph.output) != 1:
-        raise BundleError(f"{where} has {len(inputs)} inputs and {len(graph.output)} outputs, one of each is served")
-    given, made = inputs[0].type.tensor_type, graph.output[0].type.tensor_type
+    if len(graph.input) != 1 or len(graph.output) != 1:
+        raise BundleError(
+            f"{where} has {len(graph.input)} inputs and {len(graph.output)} outputs, one of each is served"
+        )
+    given, made = graph.input[0].type.tensor_type, graph.output[0].type.tensor_type
     if given.elem_type != INPUTS[kind] or made.elem_type != TensorProto.FLOAT or len(made.shape.dim) != 2:
         names = [TensorProto.DataType.Name(port.elem_type).lower() for port in (given, made)]
         raise BundleError(

@@ -213,6 +213,12 @@ def second_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["batch", 1]))
 
 
+def stored_input(model: onnx.ModelProto) -> None:
+    """As files of IR 3 list their weights."""
+    tensor = model.graph.initializer[0]
+    model.graph.input.append(helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims))
+
+
 def second_output(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Identity", ["logits"], ["more"]))
     model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["batch", 10]))
@@ -230,7 +236,12 @@ def half_input(model: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(second_input, "has 2 inputs"), (second_output, "and 2 outputs"), (half_input, "takes float16")],
+    [
+        (second_input, "has 2 inputs"),
+        (stored_input, "has 2 inputs"),
+        (second_output, "and 2 outputs"),
+        (half_input, "takes float16"),
+    ],
 )
 def test_models_that_cannot_be_served_are_refused(folder: Path, change: Change, words: str) -> None:
     remodel(folder, change)
