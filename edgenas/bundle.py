@@ -288,9 +288,9 @@ def _check_model(folder: Path, manifest: Manifest, model: Model) -> None:
         raise BundleError(f"{name} is no valid ONNX file: {' '.join(str(error).split())[:200]}") from error
     check_safe(graph, name, BundleError)
     check_ports(graph.graph, manifest.input, name)
-    check_sizes(graph, name)
     if artifact_from_onnx(graph, artifact) != artifact:
         raise BundleError(f"{name} has another opset, input or output than the manifest says: export it again")
+    check_sizes(graph, _ends(artifact)[0], name)
 
 
 def artifact_from_onnx(model: onnx.ModelProto, known: Artifact) -> Artifact:

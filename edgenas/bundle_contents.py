@@ -12,13 +12,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from edgenas.errors import BundleError
+from edgenas.architectures.onnx_file import facts_from_weights
+from edgenas.architectures.onnx_graph import graph_from_model
+from edgenas.errors import BundleError, EdgenasError
 from edgenas.records import Preprocessing
 
 LARGEST_SIDE = 8192  # px of an input
 LARGEST_TENSOR = 2**31  # bytes of one inner tensor of one image
-# What makes a tensor of a size that stands in another tensor.
-SIZED = frozenset(["ConstantOfShape", "Expand", "Pad", "Range", "Resize"])
 INPUTS = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 
 Shape = tuple[int | str, ...]
@@ -73,30 +73,25 @@ def check_ports(graph: onnx.GraphProto, kind: Literal["float32", "uint8"], where
         )
 
 
-def check_sizes(model: onnx.ModelProto, where: str) -> None:
-    """No inner tensor of one image is larger than any network's; sizes that only a run would tell are refused."""
-    one = onnx.ModelProto()
-    one.CopyFrom(model)
-    for value in (*one.graph.input, *one.graph.output):
-        if value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_value = 1
-    del one.graph.value_info[:]
+def check_sizes(model: onnx.ModelProto, shape: Shape, where: str) -> None:
+    """No inner tensor of one image is larger than any network's; sizes that only a run would tell are refused.
+
+    `shape`: of the model's one input, the batch first.
+    """
+    one = (1, *(side for side in shape[1:] if isinstance(side, int)))
     try:
-        inferred = onnx.shape_inference.infer_shapes(one, strict_mode=True, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise BundleError(f"{where} is no sound network: {' '.join(str(error).split())[:200]}") from error
-    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*inferred.value_info, *inferred.output)}
-    for node in inferred.node:
-        for name in node.output:
-            sides = [d.dim_value if d.HasField("dim_value") else None for d in shapes.get(name, ())]
-            if name not in shapes or None in sides:
-                if node.op_type in SIZED:
-                    raise BundleError(f"{where}: how large {name!r} ({node.op_type}) gets is not known before it runs")
-                continue
-            if 4 * math.prod(side for side in sides if side is not None) > LARGEST_TENSOR:
-                raise BundleError(
-                    f"{where}: {name!r} ({node.op_type}) has {_text(tuple(map(str, sides)))} numbers: too many"
-                )
+        graph = graph_from_model(model, {model.graph.input[0].name: one}, where, facts_from_weights(model, None, where))
+    except EdgenasError as error:
+        raise BundleError(str(error)) from error
+    for name, fact in graph.facts.items():
+        if fact.problem:
+            raise BundleError(f"{where}: {fact.problem}")
+        if fact.shape is None:
+            raise BundleError(
+                f"{where}: how large {name!r} gets is not known before it runs: such files are not served"
+            )
+        if 4 * math.prod(fact.shape) > LARGEST_TENSOR:
+            raise BundleError(f"{where}: {name!r} would be {_text(fact.shape)} numbers for one image: too many")
 
 
 def check_golden(

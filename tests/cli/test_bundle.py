@@ -294,8 +294,8 @@ def grown(kind: str, *sides: int) -> Change:
 @pytest.mark.parametrize(
     ("kind", "sides", "words"),
     [
-        ("ConstantOfShape", (60_000, 60_000), "60000 x 60000 numbers: too many"),  # 14 GB
-        ("Expand", (90_000, 90_000), "90000 x 90000 numbers: too many"),  # 32 GB
+        ("ConstantOfShape", (60_000, 60_000), "60000 x 60000 numbers for one image: too many"),  # 14 GB
+        ("Expand", (90_000, 90_000), "90000 x 90000 numbers for one image: too many"),  # 32 GB
         ("Range", (), "is not known before it runs"),
         ("ConstantOfShape", (23_171, 23_171), "too many"),  # a little above 2 GiB
         ("ConstantOfShape", (23_170, 23_170), ""),  # a little below

@@ -7,9 +7,10 @@ from onnx import numpy_helper
 from torch import nn
 
 from edgenas.architectures.chain import chain
+from edgenas.bundle_contents import check_sizes
 from edgenas.errors import ParityError
 from edgenas.export.onnx import onnx_from_network
-from edgenas.export.parity import check_parity, network_outputs, parity_cases
+from edgenas.export.parity import Case, check_parity, network_outputs, parity_cases
 from edgenas.networks import network_from_architecture
 from edgenas.records import (
     Architecture,
@@ -37,8 +38,12 @@ FAMILIES: dict[str, Architecture] = {
     "NAS-Bench-101": CellArchitecture(BEST_101, Classes(7), 8, 1, 3, SIDE),
     "NAS-Bench-201": CellArchitecture(EVERY_EDGE, Classes(7), 4, 1, 3, SIDE),
     "DARTS": CellArchitecture(DARTS_V2, Classes(7), 4, 1, 3, SIDE),
+    "FBNet": FbnetArchitecture((0, 8, 3, 8) * 5 + (1, 5), Classes(7), 32),
 }  # fmt: skip
-PREPROCESSING = Preprocessing(3, SIDE, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+
+
+def preprocessing(architecture: Architecture) -> Preprocessing:
+    return Preprocessing(3, architecture.image_size, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
 
 def trained(architecture: Architecture) -> nn.Module:
@@ -52,12 +57,15 @@ def trained(architecture: Architecture) -> nn.Module:
         norm.momentum = 0.5
     with torch.no_grad():
         for _ in range(8):
-            network.train()(torch.randn(16, 3, 1, 1) + 0.5 * torch.randn(16, 3, SIDE, SIDE))
+            side = architecture.image_size
+            network.train()(torch.randn(16, 3, 1, 1) + 0.5 * torch.randn(16, 3, side, side))
     return network.eval()
 
 
-def images() -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 256, (20, SIDE, SIDE, 3), dtype=np.uint8)
+def cases_of(architecture: Architecture) -> list[Case]:
+    side = architecture.image_size
+    pixels = np.random.default_rng(1).integers(0, 256, (20, side, side, 3), dtype=np.uint8)
+    return parity_cases(preprocessing(architecture), pixels)
 
 
 @pytest.mark.parametrize("opset", [18, 13])
@@ -68,8 +76,9 @@ def test_a_network_of_every_family_passes_the_gate(family: str, opset: int) -> N
     network = trained(architecture)
     model = onnx_from_network(network, architecture, opset=opset, ir={18: 10, 13: 7}[opset])
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
-    cases = parity_cases(PREPROCESSING, images())
-    figures = check_parity(network, model, "fp32", cases, PREPROCESSING)
+    check_sizes(model, (1, 3, architecture.image_size, architecture.image_size), family)
+    cases = cases_of(architecture)
+    figures = check_parity(network, model, "fp32", cases, preprocessing(architecture))
     assert figures.passed
     black, white = (network_outputs(network, case.inputs) for case in cases if case.name.startswith("pixels of"))
     assert np.abs(black - white).max() > 0.05  # outputs that follow the image: the gate saw something
@@ -85,9 +94,4 @@ def test_a_spoilt_last_layer_passes_no_familys_gate(family: str) -> None:
     values = numpy_helper.to_array(weight)
     weight.CopyFrom(numpy_helper.from_array((values * 1.01).astype(np.float32), weight.name))
     with pytest.raises(ParityError, match="fp32 export differs"):
-        check_parity(network, model, "fp32", parity_cases(PREPROCESSING, images()), PREPROCESSING)
-
-
-def test_fbnet_is_predicted_but_not_trained_so_there_is_nothing_to_export() -> None:
-    with pytest.raises(TypeError, match="FbnetArchitecture"):
-        network_from_architecture(FbnetArchitecture((0,) * 22, Classes(10)))
+        check_parity(network, model, "fp32", cases_of(architecture), preprocessing(architecture))
