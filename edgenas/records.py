@@ -176,6 +176,7 @@ class Kernel(Record, frozen=True):
     `height`, `width`: of the *output*; `in_height`, `in_width`: of (each) input, in pixels. `inputs`: indices of the kernels
     in the workload whose outputs this one reads, -1 = the network's input. `norm`: a folded batch norm (2 x out_channels
     trained parameters). `residual`: index of a kernel whose output is added in the same launch (one more read).
+    `begin`: first channel of a slice. `counts_padding`: does an average pool divide by padded pixels as well?
     """
 
     kind: KernelKind
@@ -195,6 +196,8 @@ class Kernel(Record, frozen=True):
     bias: bool = False
     activation: str = ""
     residual: int | None = None
+    begin: int = 0
+    counts_padding: bool = False
 
     @property
     def weights(self) -> int:

@@ -1,14 +1,15 @@
-"""Networks as torch modules, built from workloads."""
+"""Networks as torch modules, built from workloads: those of the spaces, and those that ONNX files hold."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from edgenas.architectures.workload import workload_from_architecture
+from edgenas.networks.from_onnx import network_from_onnx
 from edgenas.networks.from_workload import Network, network_from_workload
 from edgenas.records import Architecture
 
-__all__ = ["Network", "network_from_architecture", "network_from_workload", "output_width"]
+__all__ = ["Network", "network_from_architecture", "network_from_onnx", "network_from_workload", "output_width"]
 
 
 def network_from_architecture(architecture: Architecture) -> Network:

@@ -73,6 +73,8 @@ class KernelModule(nn.Module):
         self.kernel, self.flat = kernel, flat
         top, left, bottom, right = pads(kernel)
         even = (top, left) == (bottom, right)
+        if kernel.kind in ("maxpool", "avgpool"):  # torch's pools pad by half a kernel at most
+            even = even and 2 * top <= kernel.kernel[0] and 2 * left <= kernel.kernel[1]
         self.padding = (top, left) if even else (0, 0)
         self.extra = None if even else (left, right, top, bottom)  # as F.pad takes it
         if kernel.kind in ("conv", "depthwise"):
@@ -120,10 +122,11 @@ class KernelModule(nn.Module):
         return y
 
     def _average(self, x: Tensor) -> Tensor:
-        """Over the pixels that are there: padding is not counted."""
+        """Over the pixels that are there, unless padding counts."""
         kernel = self.kernel
         if self.extra is None:
-            return F.avg_pool2d(x, kernel.kernel, kernel.stride, self.padding, count_include_pad=False)
+            counted = kernel.counts_padding
+            return F.avg_pool2d(x, kernel.kernel, kernel.stride, self.padding, count_include_pad=counted)
         there = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), self.extra), kernel.kernel, kernel.stride)
         return F.avg_pool2d(F.pad(x, self.extra), kernel.kernel, kernel.stride) / there
 
@@ -160,9 +163,9 @@ def _mean(_: Kernel, inputs: list[Tensor]) -> Tensor:
 
 
 def _slice(kernel: Kernel, inputs: list[Tensor]) -> Tensor:
-    """The first channels, the last rows and columns."""
+    """Some channels, the last rows and columns."""
     rows, columns = kernel.in_height - kernel.height, kernel.in_width - kernel.width
-    return inputs[0][:, : kernel.out_channels, rows:, columns:]
+    return inputs[0][:, kernel.begin : kernel.begin + kernel.out_channels, rows:, columns:]
 
 
 def _shuffle(kernel: Kernel, inputs: list[Tensor]) -> Tensor:

@@ -204,6 +204,7 @@ class _Graph:
 
     def _pool(self, name: str, _: int, kernel: Kernel) -> str:
         op = "MaxPool" if kernel.kind == "maxpool" else "AveragePool"
+        counted = {"count_include_pad": 1} if kernel.counts_padding else {}
         return self._node(
             op,
             [self._map(kernel.inputs[0])],
@@ -211,6 +212,7 @@ class _Graph:
             kernel_shape=kernel.kernel,
             strides=kernel.stride,
             pads=pads(kernel),
+            **counted,
         )
 
     def _global_pool(self, name: str, _: int, kernel: Kernel) -> str:
@@ -233,12 +235,11 @@ class _Graph:
         return self._node("Concat", [self._map(source) for source in kernel.inputs], name, axis=1)
 
     def _slice(self, name: str, _: int, kernel: Kernel) -> str:
-        """The first channels, the last rows and columns."""
+        """Some channels, the last rows and columns."""
         rows, columns = kernel.in_height - kernel.height, kernel.in_width - kernel.width
-        begins = self._constant(f"{name}_begin", np.array([0, rows, columns], np.int64))
-        ends = self._constant(
-            f"{name}_end", np.array([kernel.out_channels, kernel.in_height, kernel.in_width], np.int64)
-        )
+        begins = self._constant(f"{name}_begin", np.array([kernel.begin, rows, columns], np.int64))
+        end = kernel.begin + kernel.out_channels
+        ends = self._constant(f"{name}_end", np.array([end, kernel.in_height, kernel.in_width], np.int64))
         axes = self._constant("slice_axes", np.array([1, 2, 3], np.int64))
         return self._node("Slice", [self._map(kernel.inputs[0]), begins, ends, axes], name)
 
@@ -331,7 +332,7 @@ def pads(kernel: Kernel) -> list[int]:
         begin, stride = kernel.padding[axis], kernel.stride[axis]
         span = kernel.dilation[axis] * (kernel.kernel[axis] - 1) + 1
         symmetric = (inside + 2 * begin - span) // stride + 1
-        ends.append(begin if symmetric == outside else (outside - 1) * stride + span - inside - begin)
+        ends.append(begin if symmetric == outside else max((outside - 1) * stride + span - inside - begin, 0))
     return [*kernel.padding, *ends]
 
 

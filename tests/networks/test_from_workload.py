@@ -65,6 +65,17 @@ def test_padding_at_the_end_alone_follows_from_the_sizes(kind: str, expected: fl
     assert value[0, 0].tolist() == [[full, full, full, expected]] * 3 + [[expected, expected, expected, corner]]
 
 
+def test_slices_may_begin_anywhere_and_average_pools_may_count_padding() -> None:
+    sliced = Kernel("slice", 4, 2, 3, 2, 3, 3, (-1,), begin=1)
+    pooled = Kernel("avgpool", 2, 2, 3, 2, 3, 2, (0,), kernel=(3, 3), padding=(1, 1), counts_padding=True)
+    network = network_from_workload(Workload((sliced, pooled)))
+    x = np.arange(36, dtype=np.float32).reshape(1, 4, 3, 3)
+    value = network(torch.from_numpy(x)).numpy()
+    # The pool over rows 0..1 and columns 1..2 of channel 1: (10 + 11 + 13 + 14) / 9.
+    assert value[0, 0, 0, 0] == pytest.approx(48 / 9)
+    np.testing.assert_allclose(value, answer(network, x), rtol=1e-6)
+
+
 def test_a_tensor_that_others_read_is_not_changed_in_place() -> None:
     trace = Tracer(1, 2, 2)
     active = trace.elementwise("activation", [-1], activation="relu")
