@@ -79,6 +79,15 @@ def test_rows_changed_from_outside_are_noticed(tmp_path: Path, statements: tuple
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("attack", ["names swapped", "ids swapped", "samples swapped", "one sample moved"])
+def test_what_is_sealed_opens_for_its_own_person_alone(tmp_path: Path, attack: str) -> None:
+    """Before the rows are counted: each value is bound to its kind and its person."""
+    people(tmp_path / "door.db", Vault(KEY))
+    edit(tmp_path / "door.db", *ATTACKS[attack])
+    with pytest.raises(DataError, match="does not open this gallery"):
+        Gallery(tmp_path / "door.db", MODEL, DIM, Vault(KEY))
+
+
 @pytest.mark.parametrize("key", [KEY, None], ids=["sealed", "plain"])
 def test_an_embedding_of_somebody_deleted_cannot_be_put_back_as_somebody_new(tmp_path: Path, key: bytes | None) -> None:
     path, vault = tmp_path / "door.db", Vault(key) if key else None

@@ -31,9 +31,9 @@ class Hosted(Running):
 
 
 @contextlib.contextmanager
-def hosted(folder: Path, *, queue_length: int = 64, bounds: Bounds = Bounds()) -> Iterator[Hosted]:
+def hosted(folder: Path, *, deadline_s: float = 30, bounds: Bounds = Bounds()) -> Iterator[Hosted]:
     """Ready; stopped at the end."""
-    model = Model(read_bundle(folder), None, "onnxruntime", queue=queue_length, deadline_s=30)
+    model = Model(read_bundle(folder), None, "onnxruntime", queue=64, deadline_s=deadline_s)
     service = Service(model, lambda reason: running.server.fail(f"the device is lost: {reason}"))
     ports: queue.Queue[int] = queue.Queue()
     app = create_app(service, bounds=bounds)

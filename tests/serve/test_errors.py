@@ -1,8 +1,12 @@
 """What a client and an operator see when something below an endpoint fails: over HTTP, through the whole application."""
 
+import asyncio
+import functools
+import gc
 import io
 import json
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +15,12 @@ import pytest
 from PIL import Image
 
 from edgenas.errors import DeviceError
+from edgenas.serve.errors import Refused
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
 from tests.serve import hooks
 from tests.serve.hosted import hosted
-from tests.serve.running import TOKEN, Running, serving, token_file
+from tests.serve.running import TOKEN, Running, eventually, serving, token_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,6 +131,23 @@ def test_a_full_queue_answers_503_with_retry_after(tmp_path: Path, monkeypatch: 
         first.join()
         assert (status, headers["retry-after"], slow) == (503, "1", [200])
         assert "1 requests are waiting already" in json.loads(body)["error"]
+
+
+def test_a_request_that_was_given_up_is_held_no_longer() -> None:
+    """It holds its body, and it may stand behind others for long after its client was told."""
+    with hosted(digits_bundle().folder, deadline_s=0.2) as server:
+        model, go = server.service.model, threading.Event()
+        asyncio.run_coroutine_threadsafe(model.compute(go.wait), server.loop)
+        work = functools.partial(bytes, 10)
+        held = weakref.ref(work)
+        with pytest.raises(Refused, match="no result within"):
+            asyncio.run_coroutine_threadsafe(model.compute(work), server.loop).result(20)
+        del work
+        try:
+            eventually(lambda: gc.collect() >= 0 and held() is None)
+            assert model.waiting == 2
+        finally:
+            go.set()
 
 
 def test_a_sixteen_bit_picture_is_a_400(tmp_path: Path) -> None:
