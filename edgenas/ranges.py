@@ -27,8 +27,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 Milliseconds = Annotated[float, Meta(gt=0, le=1e9)]
 Megabytes = Annotated[float, Meta(gt=0, le=1e9)]
-Tera = Annotated[float, Meta(gt=0, le=1e6)]  # operations per second
-GigabytesPerSecond = Annotated[float, Meta(gt=0, le=1e6)]
+Tera = Annotated[float, Meta(ge=1e-6, le=1e6)]  # operations per second
+GigabytesPerSecond = Annotated[float, Meta(ge=1e-3, le=1e6)]
 Microseconds = Annotated[float, Meta(gt=0, le=1e6)]
 Watts = Annotated[float, Meta(gt=0, le=1e5)]
 Millijoules = Annotated[float, Meta(gt=0, le=1e12)]
@@ -37,4 +37,6 @@ Error = Annotated[float, Meta(ge=0, le=1e9)]  # relative
 Correlation = Annotated[float, Meta(ge=-1.000001, le=1.000001)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Price = Annotated[float, Meta(ge=0, le=1e6)]  # ms per launch, multiplication or byte
+Weight = Annotated[float, Meta(ge=-10, le=10)]  # of a fitted correction
+AnyPrice = Annotated[float, Meta(ge=-1e6, le=1e6)]  # of a fit whose prices may lie below zero
 Amount = Annotated[float, Meta(ge=0, le=1e18)]  # of launches, multiplications, bytes

@@ -228,6 +228,7 @@ PROFILE = toml_from_profile(profile_from_name("jetson"))
         ("threads", "1", "0"),
         ("bandwidth_gb_s", "1e6", "1e308"),
         ("bandwidth_gb_s", "0.001", "nan"),
+        ("bandwidth_gb_s", "0.001", "1e-300"),
         ("memory_mb", "1", "-inf"),
         ("launch_overhead_us", "1e6", "1e7"),
         ("error_band", "0.1", "-0.1"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgenas.hardware.least_squares import Array, fit_prices
+from edgenas.ranges import AnyPrice
 from edgenas.records import Record, Workload
 
 RIDGE = 1e-6
@@ -16,7 +17,7 @@ OWN_SHARE, MIXTURE_RIDGE = 0.5, 1e-2  # where other devices help
 class BlockModel(Record, frozen=True):
     """ms, ms per launch, per dense MAC, per depthwise MAC, per activation element, per weight."""
 
-    prices: tuple[float, float, float, float, float, float]
+    prices: tuple[AnyPrice, AnyPrice, AnyPrice, AnyPrice, AnyPrice, AnyPrice]
 
     def predict(self, workloads: Sequence[Workload]) -> Array:
         return np.asarray(quantities(workloads) @ np.array(self.prices))

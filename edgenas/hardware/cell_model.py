@@ -14,6 +14,7 @@ import numpy as np
 from edgenas.architectures.cell import NASBENCH201_EDGES as EDGES
 from edgenas.architectures.cell import edges_reaching_output, live_edges
 from edgenas.hardware.least_squares import Array, cross_validated_error, fit_prices
+from edgenas.ranges import AnyPrice
 from edgenas.records import Nasbench201Cell, Record
 
 SKIP, CONV1, CONV3, POOL, NONE = "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "none"
@@ -27,8 +28,8 @@ CHAIN_LENGTH = {SKIP: 0.0, CONV1: 0.5, CONV3: 1.0, POOL: 0.5}  # of an operation
 class Reading(Record, frozen=True):
     """The prices of one reading and its share in the average."""
 
-    weight: float
-    prices: tuple[float, ...]
+    weight: AnyPrice
+    prices: tuple[AnyPrice, ...]
 
 
 class CellModel(Record, frozen=True):

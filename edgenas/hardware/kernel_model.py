@@ -15,7 +15,7 @@ from scipy.optimize import least_squares
 
 from edgenas.hardware.kernels import COLUMN, PRICES, Tiles, quantities
 from edgenas.hardware.least_squares import Array
-from edgenas.ranges import Amount, Count, Factor, Price
+from edgenas.ranges import Amount, Count, Factor, Price, Weight
 from edgenas.records import Precision, Record, Workload
 
 NOISE = 0.05  # log error of a good prediction
@@ -35,7 +35,7 @@ class Residual(Record, frozen=True):
 
     length: Factor
     seed: Count
-    weights: tuple[float, ...]
+    weights: tuple[Weight, ...]
 
     def __post_init__(self) -> None:
         if len(self.weights) != FOURIER:

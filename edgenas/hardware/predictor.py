@@ -44,6 +44,12 @@ class Models(Record, frozen=True):
     cells: dict[str, CellModel] = {}
     blocks: dict[str, BlockModel] = {}
 
+    def __post_init__(self) -> None:
+        others = [name for name in self.cells if not name.startswith(f"{CELLS} ")]
+        others += [name for name in self.blocks if not name.startswith(f"{BLOCKS} ")]
+        if others:
+            raise ValueError(f"{others[0]!r} is no space with a predictor of that kind")
+
 
 class Row(Record, frozen=True):
     """One network and what it takes.
