@@ -25,20 +25,22 @@ SMALL = 65_536  # bytes of JSON for everything that is not a tensor's data
 NOTHING = msgspec.Raw(b"null")
 
 
-class _Document(msgspec.Struct):
-    """The JSON part of POST /v2/models/{m}/infer; parts stay undecoded until their size is known."""
-
-    inputs: msgspec.Raw
-    id: msgspec.Raw = NOTHING
-    outputs: msgspec.Raw = NOTHING
-    parameters: msgspec.Raw = NOTHING
-
-
 class _Tensor(msgspec.Struct):
+    """Parts stay undecoded until their size is known."""
+
     name: msgspec.Raw
     shape: msgspec.Raw
     datatype: msgspec.Raw
     data: msgspec.Raw = NOTHING
+    parameters: msgspec.Raw = NOTHING
+
+
+class _Document(msgspec.Struct):
+    """The JSON part of POST /v2/models/{m}/infer."""
+
+    inputs: tuple[_Tensor]
+    id: msgspec.Raw = NOTHING
+    outputs: msgspec.Raw = NOTHING
     parameters: msgspec.Raw = NOTHING
 
 
@@ -84,15 +86,11 @@ def request_from_bytes(body: bytes, json_length: str | None, taken: Port, given:
     """The request with its one input. Refused with 400 and a reason for anything that does not fit exactly."""
     head, tail = _split(body, json_length)
     _refuse_endless(head, taken)
-    document = _decoded(head, _Document, "the request")
-    try:
-        (raw,) = msgspec.json.decode(document.inputs, type=tuple[msgspec.Raw])
-    except msgspec.MsgspecError as error:
-        raise Refused(400, f"inputs: the model takes one, {taken.name!r}, in a list") from error
+    document = _decoded(head, _Document, f"the request for the one input {taken.name!r}")
     binary = bool(_parameters(document.parameters, "parameters", binary_data_output=bool).get("binary_data_output"))
     binary, classes = _wanted_output(document.outputs, given, binary)
     return Request(
-        _input(_decoded(raw, _Tensor, "inputs[0]"), tail, taken),
+        _input(document.inputs[0], tail, taken),
         _small(document.id, "id", str),
         binary,
         classes,
