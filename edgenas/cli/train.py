@@ -193,6 +193,7 @@ def jobs_for(
     store: Store, asked: Asked, trial: Trial, architecture: Architecture, task: Task, device: str, pool: FinalPool
 ) -> list[Job]:
     """One job per seed; where minutes were given, with as many epochs as fit them."""
+    from edgenas.networks.weights import check_weights
     from edgenas.training.final import Job
 
     recipe = recipe_for(asked, asked.recipe or "final", task, device)
@@ -202,6 +203,8 @@ def jobs_for(
         if before is None:
             raise StudyError("--from-trained: there are no trained weights yet: run `edgenas train` without it first")
         files = [(store.folder / run.weights, run.weights_sha256) for run in before.runs]
+        for path, sha256 in files:
+            check_weights(path, sha256)  # before a process is started
         start = [(before.architecture, *files[i % len(files)]) for i in range(asked.seeds)]
 
     def job(index: int) -> Job:

@@ -27,6 +27,14 @@ def weights_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def check_weights(path: Path, sha256: str) -> None:
+    """EdgenasError where the file is not the one that was saved; nothing where its hash was not kept ("")."""
+    if sha256 and weights_sha256(path) != sha256:
+        raise EdgenasError(
+            f"{path} is not the file that was trained (its SHA-256 differs): restore it, or run `edgenas train` again"
+        )
+
+
 def load_weights(architecture: Architecture, path: Path, sha256: str = "") -> nn.Module:
     """The network of `architecture` with the weights in `path`, in evaluation mode; EdgenasError where these are others.
 
@@ -34,10 +42,7 @@ def load_weights(architecture: Architecture, path: Path, sha256: str = "") -> nn
     """
     network = network_from_architecture(architecture)
     try:
-        if sha256 and weights_sha256(path) != sha256:
-            raise EdgenasError(
-                f"{path} is not the file that was trained (its SHA-256 differs): restore it, or run `edgenas train` again"
-            )
+        check_weights(path, sha256)
         network.load_state_dict(_under_todays_names(load_file(path), network))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

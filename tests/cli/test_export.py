@@ -162,6 +162,13 @@ def test_other_weights_than_those_that_were_trained_are_refused(good: Path, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_training_does_not_go_on_from_other_weights(good: Path, tmp_path: Path) -> None:
+    study = shutil.copytree(good, tmp_path / "study")
+    shuffled(study)
+    result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--data", "digits", "--from-trained"])
+    refused(result, EdgenasError, "SHA-256 differs", WEIGHTS)
+
+
 def test_the_seed_that_did_best_on_validation_is_exported(tmp_path: Path) -> None:
     study = trained_study(tmp_path / "study")
     with Store.write(study) as store:
