@@ -29,7 +29,11 @@ def weights_sha256(path: Path) -> str:
 
 def check_weights(path: Path, sha256: str) -> None:
     """EdgenasError where the file is not the one that was saved; nothing where its hash was not kept ("")."""
-    if sha256 and weights_sha256(path) != sha256:
+    try:
+        other = sha256 and weights_sha256(path) != sha256
+    except OSError as error:
+        raise EdgenasError(f"{path} cannot be read ({error.strerror}): run `edgenas train` again") from error
+    if other:
         raise EdgenasError(
             f"{path} is not the file that was trained (its SHA-256 differs): restore it, or run `edgenas train` again"
         )

@@ -167,6 +167,9 @@ def test_training_does_not_go_on_from_other_weights(good: Path, tmp_path: Path) 
     shuffled(study)
     result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--data", "digits", "--from-trained"])
     refused(result, EdgenasError, "SHA-256 differs", WEIGHTS)
+    (study / WEIGHTS).unlink()
+    result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--data", "digits", "--from-trained"])
+    refused(result, EdgenasError, "cannot be read (No such file or directory)", WEIGHTS)
 
 
 def test_the_seed_that_did_best_on_validation_is_exported(tmp_path: Path) -> None:
