@@ -18,12 +18,13 @@ with open_runtime(sys.argv[1]):
     pass
 """
 JOB = """
-import sys
+import os, sys
 from pathlib import Path
 from edgenas.hardware.measure import Load
 from edgenas.remote.job import Bounds, job_for, run
 from tests.remote.models import QUICK
 path = Path(sys.argv[1])
+os.environ["HOME"] = os.environ["TMPDIR"] = sys.argv[2]  # of the child alone
 answer = run(path, job_for(path.read_bytes(), "host-cpu", QUICK), Load(""), Bounds(2048, 64))
 assert answer.status in ("ok", "unstable", "throttled"), answer
 """
@@ -40,7 +41,7 @@ def traces(code: str, tmp_path: Path, **more: str) -> list[str]:
     """What the program leaves in an empty HOME and TMPDIR: the telemetry's own files, if it has any."""
     model = tmp_path / "model.onnx"
     model.write_bytes(honest())
-    folders = {name: tmp_path / name for name in ("HOME", "TMPDIR")}
+    folders = {name: tmp_path / name for name in ("HOME", "TMPDIR", "CHILD")}
     for folder in folders.values():
         folder.mkdir()
     environment = {
@@ -50,7 +51,7 @@ def traces(code: str, tmp_path: Path, **more: str) -> list[str]:
         **more,
     }
     done = subprocess.run(
-        [sys.executable, "-c", code, str(model)],
+        [sys.executable, "-c", code, str(model), str(folders["CHILD"])],
         env=environment,
         capture_output=True,
         text=True,
@@ -59,7 +60,7 @@ def traces(code: str, tmp_path: Path, **more: str) -> list[str]:
     )
     assert done.returncode == 0, done.stderr
     return sorted(
-        path.name
+        f"{folder.name}/{path.name}"
         for folder in folders.values()
         for path in folder.rglob("*")
         if path.name in ("deviceid", "onnxruntime.db", ".ses")
@@ -80,7 +81,7 @@ def test_who_wants_it_may_have_it_in_the_agents_children_too(tmp_path: Path) -> 
     (tmp_path / "plain").mkdir()
     if not traces(PLAIN, tmp_path / "plain"):
         pytest.skip("this ONNX Runtime has no telemetry")
-    assert traces(JOB, tmp_path, ORT_DISABLE_TELEMETRY="0") != []
+    assert "CHILD/deviceid" in traces(JOB, tmp_path, ORT_DISABLE_TELEMETRY="0")
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "deploy/Dockerfile"])
