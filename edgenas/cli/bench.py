@@ -39,6 +39,8 @@ def bench(
     """Measure the latency of a model here or on a board, beside a reference network, and say whether it can be trusted.
 
     Example: edgenas bench model.onnx --target host-cpu
+
+    Example: edgenas bench yolo.onnx --shape images=1x3x320x320
     """
     import msgspec
 

@@ -30,6 +30,7 @@ def describe(
     """Show one network layer by layer: kernels as the runtime launches them, parameters, MACs, bytes.
 
     Example: edgenas describe gnas-cifar10-t --target jetson-nano
+
     Example: edgenas describe yolo.onnx --shape images=1x3x320x320
     """
     from edgenas.architectures.onnx_file import shapes_from_text

@@ -29,6 +29,7 @@ def predict(
     """Predict the latency of networks on a device that is not here, batch 1.
 
     Example: edgenas predict --target jetson-nano resnet50.onnx
+
     Example: edgenas predict --target jetson yolo.onnx --shape images=1x3x320x320
     """
     import csv
