@@ -170,7 +170,9 @@ def shapes_from_text(given: list[str]) -> dict[str, Shape]:
         key, equals, sizes = text.rpartition("=")
         parts = sizes.lower().split("x")
         if not key or not equals or not all(re.fullmatch("0*[1-9][0-9]{0,8}", part, re.ASCII) for part in parts):
-            raise EdgenasError(f"--shape {text[:80]!r}: write NAME=1x3x320x320, an input's name and positive whole numbers")
+            raise EdgenasError(
+                f"--shape {text[:80]!r}: write NAME=1x3x320x320, an input's name and positive whole numbers"
+            )
         if key in shapes:
             raise EdgenasError(f"--shape {key} was given twice")
         shapes[key] = tuple(int(part) for part in parts)
