@@ -159,6 +159,13 @@ def test_a_batch_norm_before_its_convolution_is_a_kernel_of_its_own(tmp_path: Pa
     assert [kernel.kind for kernel in network.workload.kernels] == ["conv", "activation", "add"]
 
 
+def test_a_batch_norm_behind_a_constant_of_the_file_can_be_trained_and_the_constant_cannot(tmp_path: Path) -> None:
+    nodes = [node("Mul", "x k", "c"), node("BatchNormalization", "c s b m v")]
+    network = check(graph(nodes, {"k": floats(1), **norm_weights()}, (4, 4, 4)), tmp_path / "m.onnx", (4, 4, 4))
+    trained = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert trained == {"kernels.1.norm.weight", "kernels.1.norm.bias"}
+
+
 @pytest.mark.parametrize(
     ("nodes", "weights"),
     [
@@ -173,6 +180,16 @@ def test_a_batch_norm_before_its_convolution_is_a_kernel_of_its_own(tmp_path: Pa
         (
             [node("Pad", "x p low", "q"), node("MaxPool", "q", kernel_shape=[3, 3], strides=[2, 2])],
             {"p": np.array([0, 0, 0, 0, 0, 0, 1, 1]), "low": np.float32(-np.inf)},
+        ),
+        (
+            [node("Pad", "x p", "q"), node("Conv", "q w", pads=[1, 0, 0, 2], strides=[2, 2])],
+            {"p": np.array([0, 0, 1, 1, 0, 0, 0, 0]), "w": floats(2, 4, 3, 3)},
+        ),
+        ([node("Conv", "x w b", "c"), node("Add", "c k")], {"w": floats(2, 4, 1, 1), "b": floats(2), "k": floats(2, 1, 1)}),
+        (
+            [node("BatchNormalization", "x s b m v", "d"), node("Conv", "d w", "c"), node("BatchNormalization", "c s b m v", "e"),
+             node("BatchNormalization", "e s b m v")],
+            {"w": floats(4, 4, 1, 1), **norm_weights()},
         ),
         ([node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], {}),
         ([node("MaxPool", "x", kernel_shape=[2, 2], pads=[1, 1, 1, 1])], {}),

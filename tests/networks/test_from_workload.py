@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgenas.architectures.cell_workload import CellTracer
 from edgenas.architectures.workload import Tracer
 from edgenas.errors import EdgenasError
 from edgenas.export.from_workload import onnx_from_trained_workload, weights_from_network
@@ -124,6 +125,24 @@ def test_evaluation_keeps_no_map_longer_than_it_is_read() -> None:
     with torch.no_grad():
         network(torch.zeros(1, 3, 8, 8))
     assert max(alive) == 2  # what a kernel reads and what it makes
+
+
+def test_the_two_halves_of_a_factorised_reduction_keep_one_activated_map_for_their_gradients() -> None:
+    trace = CellTracer(4, 8, 8)
+    active = trace.relu(-1)
+    halves = [trace.conv(active, 2, 1, stride=2), trace.conv(trace.shifted(active), 2, 1, stride=2)]
+    trace.concat(halves)
+    x = torch.randn(1, 4, 8, 8, requires_grad=True)
+    kept: set[int] = set()
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().nbytes() == x.nbytes:
+            kept.add(tensor.untyped_storage().data_ptr())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        network_from_workload(trace.workload())(x)
+    assert len(kept) == 1
 
 
 def test_weights_without_layers_or_norms_are_not_asked_for() -> None:

@@ -11,8 +11,16 @@ from edgenas.architectures.chain import chain
 from edgenas.errors import EdgenasError
 from edgenas.networks import network_from_architecture
 from edgenas.networks.weights import load_weights, save_weights
-from edgenas.records import Architecture, BranchCell, Classes, DartsCell, Embedding, MultiBranchArchitecture
-from tests.networks.test_cell import BRANCHY_101, FULL_201
+from edgenas.records import (
+    Architecture,
+    BranchCell,
+    Classes,
+    DartsCell,
+    Embedding,
+    MultiBranchArchitecture,
+    Nasbench201Cell,
+)
+from tests.networks.test_cell import BRANCHY_101
 
 CHAIN = chain(4, 3, (0, 1, 0), (3,) * 3, Classes(3), 3, 64)
 # Where older files named the layers, in the order in which they run.
@@ -48,7 +56,7 @@ OLD: list[tuple[Architecture, str]] = [
         + " 6.linear",
     ),
     (
-        cell_network(FULL_201, Classes(2), channels=4, cells_per_stage=1, image_size=8),
+        cell_network(Nasbench201Cell(("nor_conv_3x3",) * 6), Classes(2), channels=4, cells_per_stage=1, image_size=8),
         "0.0 0.1 "
         + " ".join(
             f"{cell}.edges.{edge}.{layer}"
@@ -58,7 +66,7 @@ OLD: list[tuple[Architecture, str]] = [
                 else ""
             )
             for cell in (1, 3, 5)
-            for edge in ("0-1", "0-3", "1-3", "2-3")
+            for edge in ("0-1", "0-2", "1-2", "0-3", "1-3", "2-3")
             for layer in (1, 2)
         )
         + " 6 8.linear",
