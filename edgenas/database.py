@@ -66,7 +66,7 @@ def one_line(folder: Path) -> Iterator[None]:
         name = getattr(error, "sqlite_errorname", "") or next((NAMES[words] for words in NAMES if words in text), "")
         advice = next((ADVICE[start] for start in ADVICE if name.startswith(start)), DAMAGED)
         raise StudyError(f"{folder}/study.db: {text}: {advice}") from error
-    except DamageError as error:
+    except (DamageError, UnicodeDecodeError) as error:  # SQLite's own messages quote damaged bytes
         raise StudyError(f"{folder}/study.db: {error}: {DAMAGED}") from error
     except OSError as error:
         raise StudyError(f"{folder}: {error.strerror}: choose a folder that can be written") from error

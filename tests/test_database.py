@@ -112,6 +112,21 @@ def test_a_row_that_was_changed_moved_or_taken_is_refused_in_one_line(statement:
         Store.create(tmp_path / "s", STUDY)
 
 
+def test_a_table_that_sqlite_cannot_read_out_is_refused_in_one_line(tmp_path: Path) -> None:
+    """What SQLite says of it quotes the damaged bytes, which are no text."""
+    fill(tmp_path / "s")
+    connection = sqlite3.connect(tmp_path / "s/study.db")
+    with connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = CAST(x'435245415445ff' AS TEXT) WHERE name = 'trials'")
+    connection.close()
+    assert "damaged" in damaged(tmp_path / "s")
+    with pytest.raises(StudyError):
+        Store.write(tmp_path / "s")
+    with pytest.raises(StudyError):
+        Store.create(tmp_path / "s", STUDY)
+
+
 def test_a_row_of_another_version_is_whole_and_says_so(tmp_path: Path) -> None:
     folder = fill(tmp_path / "s")
     key = trial(4).candidate.key

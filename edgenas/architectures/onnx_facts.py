@@ -89,6 +89,11 @@ def inferred(
         schema = defs.get_schema(node.op_type, opsets.get(domain, 1), domain)
     except defs.SchemaError:
         return None
+    if len(node.input) < schema.min_input or len(node.output) < schema.min_output:
+        raise EdgenasError(
+            f"{name}: {label(node)} has {len(node.input)} inputs and {len(node.output)} outputs, and needs "
+            f"{schema.min_input} and {schema.min_output}: the file is damaged"
+        )
     known = {tensor: facts[tensor] for tensor in node.input if tensor}
     if not all(fact.dtype for fact in known.values()):
         cause = next((fact.problem for fact in known.values() if fact.problem), "")

@@ -12,13 +12,24 @@ import sqlite3
 import threading
 import time
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError, EdgenasError
-from edgenas.faces.gallery_file import FORMAT, compact, create, format_of, kind_of_file, open_file, transaction
+from edgenas.faces.gallery_file import (
+    FORMAT,
+    UNREADABLE,
+    compact,
+    create,
+    format_of,
+    kind_of_file,
+    open_file,
+    transaction,
+)
 from edgenas.faces.search import EXACT_LIMIT, Vectors
 from edgenas.faces.tally import Lock, Tally, embedding_of, name_of
 from edgenas.faces.vault import Vault
@@ -27,10 +38,10 @@ from edgenas.identity import canonical_json
 from edgenas.records import Record
 
 LONGEST_NAME = 200
-PEOPLE = "SELECT id, CAST(name AS BLOB), CAST(created AS REAL) FROM people ORDER BY id"
-SAMPLES_OF = "SELECT id, CAST(embedding AS BLOB) FROM samples WHERE person = ?"
+PEOPLE = "SELECT CAST(id AS INTEGER), CAST(name AS BLOB), CAST(created AS REAL) FROM people ORDER BY id"
+SAMPLES_OF = "SELECT CAST(id AS INTEGER), CAST(embedding AS BLOB) FROM samples WHERE person = ?"
 PERSON = "SELECT CAST(name AS BLOB), CAST(created AS REAL) FROM people WHERE id = ?"
-SAMPLES = "SELECT id, CAST(person AS INTEGER), CAST(embedding AS BLOB) FROM samples ORDER BY id"
+SAMPLES = "SELECT CAST(id AS INTEGER), CAST(person AS INTEGER), CAST(embedding AS BLOB) FROM samples ORDER BY id"
 
 
 class Person(Record, frozen=True):
@@ -82,13 +93,13 @@ class Gallery:
         kind = kind_of_file(path)
         try:
             self._database = open_file(path, kind)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise _unopened(path, error) from error
         try:
             self.rewritten = format_of(self._database) != FORMAT
             self._agree(contract, vault)
             self._load(contract)
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             self._database.close()
             raise _unopened(path, error) from error
         except BaseException:
@@ -140,23 +151,30 @@ class Gallery:
         if self.rewritten:
             self._rewrite()
         tally = Tally()
-        for person, sealed, created in self._database.execute(PEOPLE):
+        for person, sealed, created in self._rows(PEOPLE):
             tally = tally.plus(self._lock.person_mac(person, sealed, created))
             name = self._text(self._lock.open(sealed, name_of(person)))
             self._ids[name] = person
             self._people[person] = Person(name, 0, created)
-        for sample, person, blob in self._database.execute(SAMPLES):
+        for sample, person, blob in self._rows(SAMPLES):
             tally = tally.plus(self._lock.sample_mac(sample, person, blob))
             if person not in self._people:
                 raise self._damaged(f"sample {sample} is nobody's")
             self._remember(person, self._vector(self._lock.open(blob, embedding_of(person)))[None])
         stored = self._database.execute("SELECT CAST(value AS BLOB) FROM meta WHERE key = 'table'").fetchone()
-        if stored is None or self._lock.open(stored[0], self._seal_name()) != tally.to_bytes():
+        if stored is None or stored[0] is None or self._lock.open(stored[0], self._seal_name()) != tally.to_bytes():
             raise self._damaged("rows were changed, put back or taken away")
         self._tally = tally
 
     def _seal_name(self) -> str:
         return f"rows, contract {self._contract}, dim {self.dim}"
+
+    def _rows(self, query: str, *values: int) -> Iterator[Any]:
+        """Rows whose types are those that the query casts to; DataError for one that has lost a value."""
+        for row in self._database.execute(query, values):
+            if None in row:
+                raise self._damaged("a row has lost a value")
+            yield row
 
     def _text(self, name: bytes) -> str:
         try:
@@ -177,11 +195,11 @@ class Gallery:
     def _rewrite(self) -> None:
         """From the first format, in one transaction; people whose names differ by spelling alone become one."""
         vault, people = self._lock.vault, {}
-        for person, sealed, created in self._database.execute(PEOPLE):
+        for person, sealed, created in self._rows(PEOPLE):
             name = self._text(vault.open(sealed, b"name") if vault else sealed)
             people[person] = (name, created)
         vectors: dict[str, list[NDArray[np.float32]]] = {name: [] for name, _ in people.values()}
-        for sample, person, blob in self._database.execute(SAMPLES):
+        for sample, person, blob in self._rows(SAMPLES):
             if person not in people:
                 raise self._damaged(f"sample {sample} is nobody's")
             plain = vault.open(blob, f"person {person}".encode()) if vault else blob
@@ -264,9 +282,9 @@ class Gallery:
                 return False
             tally = self._tally
             with transaction(self._database) as database:
-                for sample, blob in database.execute(SAMPLES_OF, (person,)):
+                for sample, blob in self._rows(SAMPLES_OF, person):
                     tally = tally.minus(self._lock.sample_mac(sample, person, blob))
-                for sealed, created in database.execute(PERSON, (person,)):
+                for sealed, created in self._rows(PERSON, person):
                     tally = tally.minus(self._lock.person_mac(person, sealed, created))
                 database.execute("DELETE FROM samples WHERE person = ?", (person,))
                 database.execute("DELETE FROM people WHERE id = ?", (person,))
@@ -300,7 +318,7 @@ class Gallery:
         return probe
 
 
-def _unopened(path: Path, error: sqlite3.Error) -> DataError:
+def _unopened(path: Path, error: Exception) -> DataError:
     if isinstance(error, sqlite3.OperationalError):
         reason = f"({error}): is another server using it, or is it read-only?"
         return DataError(f"gallery {path} cannot be opened {reason}")

@@ -29,6 +29,7 @@ SCHEMA = (
     f"PRAGMA user_version = {FORMAT}",
 )
 COLUMNS = {"meta": ["key", "value"], "people": ["id", "name", "created"], "samples": ["id", "person", "embedding"]}
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # the latter where SQLite's own message quotes damaged bytes
 Kind = Literal["new", "gallery", "old"]
 
 
@@ -81,7 +82,7 @@ def _tables(path: Path) -> dict[str, list[str]]:
                 database.execute("SELECT count(*) FROM sqlite_master").fetchall()
                 database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             return _columns(copy)
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return {}
     except OSError as error:
         raise DataError(

@@ -44,8 +44,10 @@ class _Around(msgspec.Struct, frozen=True):
 class _Detail(msgspec.Struct, frozen=True):
     runs: Annotated[int, msgspec.Meta(ge=1)]
     reference_ms: Annotated[tuple[Milliseconds, ...], msgspec.Meta(min_length=1)]
+    round_ms: Annotated[tuple[Milliseconds, ...], msgspec.Meta(min_length=1)]
     settings: _Load
     device: _Around
+    warnings: tuple[str, ...]
     energy_mj: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
 
 
@@ -77,7 +79,9 @@ def measurement_of(answer: Answer, job: Job, url: str) -> Measurement:
         raise MeasureError(answer.status, f"board {url}: {answer.status}: {printable(answer.error)}")
     with _an_agent(url):
         plain = printable(msgspec.to_builtins(answer.measurement))
-        msgspec.convert(plain, type=_Timed)
+        detail = msgspec.convert(plain, type=_Timed).detail
+        if len(detail.round_ms) != len(detail.reference_ms):
+            raise msgspec.ValidationError("it timed the network in other rounds than the reference")
         if (plain["profile"], plain["status"]) != (job.profile, answer.status):
             raise msgspec.ValidationError(f"it says {plain['status']} on {plain['profile']} here, and otherwise there")
         return msgspec.convert(plain, type=Measurement)

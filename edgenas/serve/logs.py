@@ -36,7 +36,7 @@ class PlainFormatter(logging.Formatter):
 def log_config() -> dict[str, Any]:
     """For logging.config: errors alone, of server and event loop. What clients do wrong is told to them and could fill a disk."""
     handler = {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
-    names = ("uvicorn", "uvicorn.error", "asyncio", "edgenas.serve")
+    names = ("uvicorn", "uvicorn.error", "asyncio", "edgenas.serve", "py.warnings")
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import signal
 import socket
 import ssl
@@ -165,6 +166,9 @@ def run_server(
     EdgenasError where the port is taken, the self-test fails or the device is lost.
     """
     server = Server(server_config(app, address), model, announce)
+    logging.captureWarnings(
+        True
+    )  # libraries warn of what clients send, such as pictures that are refused for their size
     on_lost.append(server)
     try:
         asyncio.run(server.serve_model())

@@ -99,6 +99,23 @@ def test_a_file_that_is_not_onnx_is_one_line(tmp_path: Path, content: bytes) -> 
         workload_from_onnx(tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize(
+    "operator", ["Conv", "MatMul", "Gemm", "BatchNormalization", "Reshape", "Gather", "QLinearConv"]
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_node_without_what_it_needs_is_named(operator: str, constant: bool) -> None:
+    nodes = [helper.make_node(operator, ["w" if constant else "x"], ["a"]), helper.make_node("Add", ["x", "a"], ["y"])]
+    with pytest.raises(
+        EdgenasError, match=rf"{operator} has 1 inputs and 1 outputs, and needs \d and 1: the file is damaged"
+    ):
+        workload_from_onnx(model(nodes, {"w": (8, 8, 3, 3)}))
+
+
+def test_a_node_that_gives_nothing_is_no_part_of_the_network_and_no_error() -> None:
+    nodes = [helper.make_node("Relu", ["x"], []), helper.make_node("Relu", ["x"], ["y"])]
+    assert [kernel.kind for kernel in workload_from_onnx(model(nodes, {})).kernels] == ["activation"]
+
+
 EXPORTERS: dict[str, dict[str, Any]] = {
     "TorchScript, opset 11, free batch": {
         "dynamo": False,

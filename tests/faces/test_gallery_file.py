@@ -79,6 +79,39 @@ def test_rows_changed_from_outside_are_noticed(tmp_path: Path, statements: tuple
     assert "\n" not in str(caught.value)
 
 
+LOST = {
+    "a name": "UPDATE people SET name = NULL WHERE id = 2",
+    "a date": "UPDATE people SET created = NULL WHERE id = 2",
+    "a sample's person": "UPDATE samples SET person = NULL WHERE id = 3",
+    "an embedding": "UPDATE samples SET embedding = NULL WHERE id = 3",
+    "the seal": "UPDATE meta SET value = NULL WHERE key = 'table'",
+    "the dimension": "UPDATE meta SET value = NULL WHERE key = 'dim'",
+    "the gallery's own number": "UPDATE meta SET value = NULL WHERE key = 'id'",
+}
+
+
+@pytest.mark.parametrize("statement", LOST.values(), ids=LOST.keys())
+@pytest.mark.parametrize("key", [KEY, None], ids=["sealed", "plain"])
+def test_a_value_that_is_lost_is_refused_in_one_line(tmp_path: Path, statement: str, key: bytes | None) -> None:
+    path, vault = tmp_path / "door.db", Vault(key) if key else None
+    people(path, vault)
+    edit(path, "PRAGMA writable_schema = ON", "UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '')")
+    edit(path, statement)
+    with pytest.raises(DataError) as caught:
+        Gallery(path, MODEL, DIM, vault)
+    assert str(caught.value).startswith(f"gallery {path}") or "does not open this gallery" in str(caught.value)
+
+
+def test_a_table_that_sqlite_cannot_read_out_is_refused_in_one_line(tmp_path: Path) -> None:
+    """What SQLite says of it quotes the damaged bytes, which are no text."""
+    path = tmp_path / "door.db"
+    people(path, None)
+    change = "UPDATE sqlite_master SET sql = CAST(x'435245415445ff' AS TEXT) WHERE name = 'people'"
+    edit(path, "PRAGMA writable_schema = ON", change)
+    with pytest.raises(DataError, match=r"^gallery .* is damaged"):
+        Gallery(path, MODEL, DIM)
+
+
 @pytest.mark.parametrize("attack", ["names swapped", "ids swapped", "samples swapped", "one sample moved"])
 def test_what_is_sealed_opens_for_its_own_person_alone(tmp_path: Path, attack: str) -> None:
     """Before the rows are counted: each value is bound to its kind and its person."""

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
-from edgenas.hardware.measure import MeasureError
+from edgenas.hardware.measure import BENCH, MeasureError
 from edgenas.remote import client
 from edgenas.remote.client import BoardAway, HttpBoard
 from edgenas.remote.desk import Quota
@@ -26,7 +28,8 @@ from tests.remote.models import QUICK, honest
 TOKEN = "t" * 64
 DEVICE = {"model": "Board", "kernel": "", "l4t": "", "power_mode": "", "clocks_mhz": {}, "temperatures_c": {}, "power_mw": {},
           "throttle_events": {}, "throttling": []}  # fmt: skip
-DETAIL = {"runs": 20, "reference_ms": [1.0, 1.1], "settings": {"provider": "cpu", "threads": 1}, "energy_mj": None,
+DETAIL = {"runs": 20, "reference_ms": [1.0, 1.1], "round_ms": [2.0, 2.3], "warnings": [], "energy_mj": None,
+          "settings": {"provider": "cpu", "threads": 1},
           "device": {"before": DEVICE, "after": DEVICE}}  # fmt: skip
 MEASURED = {"profile": "host-cpu", "host": "Board", "runtime": "onnxruntime 1", "precision": "fp32", "warmup": 1,
             "samples_ms": [1.0, 2.0, 3.0], "stable": True, "status": "ok", "detail": DETAIL}  # fmt: skip
@@ -111,6 +114,8 @@ def test_an_honest_answer_is_believed() -> None:
         {"detail": {}},
         *({"detail": {**DETAIL, **lie}} for lie in (
             {"reference_ms": []}, {"reference_ms": [0.0]}, {"reference_ms": [-1.0]}, {"reference_ms": [1e300]}, {"runs": 0},
+            {"round_ms": []}, {"round_ms": [2.0]}, {"round_ms": [2.0, 0.0]}, {"round_ms": "ab"}, {"warnings": None},
+            {"warnings": [3]},
             {"settings": {}}, {"device": {}}, {"device": {"before": {}, "after": {}}}, {"energy_mj": -1.0}, {"energy_mj": 1e300},
         )),
     ],
@@ -122,6 +127,34 @@ def test_a_measurement_that_cannot_be_is_refused_in_one_line(lie: dict[str, Any]
         heard(**lie)
     assert not isinstance(caught.value, BoardAway | MeasureError)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", DETAIL)
+def test_a_measurement_that_lacks_what_is_read_of_it_is_refused(part: str) -> None:
+    detail = {name: value for name, value in DETAIL.items() if name != part}
+    if part == "energy_mj":  # which few boards can measure
+        assert heard(detail=detail).detail == detail
+    else:
+        with pytest.raises(EdgenasError, match=part):
+            heard(detail=detail)
+
+
+def test_bench_shows_all_of_an_honest_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part that the command reads is one that was checked."""
+    (tmp_path / "model.onnx").write_bytes(honest())
+    monkeypatch.setenv(VARIABLE, TOKEN)
+
+    def speak(connection: socket.socket, number: int) -> None:
+        asked = job_for(honest(), "Board", BENCH)
+        told = {"id": asked.id, "status": "ok", "measurement": {**MEASURED, "profile": "Board"}}
+        connection.sendall(answer(200, msgspec.json.encode(told if number else INFO)))
+
+    with board_that(speak) as url:
+        done = CliRunner().invoke(app, ["bench", str(tmp_path / "model.onnx"), "--target", url, "--json"])
+    assert done.exception is None, done.exception
+    document = msgspec.json.decode(done.stdout)
+    assert (document["ms"]["median"], document["n"], document["warnings"]) == (2.0, 20, [])
+    assert document["reference_ratio"] == pytest.approx((2.0 / 1.0 + 2.3 / 1.1) / 2)
 
 
 def test_an_answer_to_another_job_is_refused() -> None:

@@ -19,6 +19,7 @@ from edgenas.serve.errors import Refused
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
 from tests.serve import hooks
+from tests.serve.bad_requests import bad_request
 from tests.serve.hosted import hosted
 from tests.serve.running import TOKEN, Running, eventually, serving, token_file
 
@@ -157,6 +158,15 @@ def test_a_sixteen_bit_picture_is_a_400(tmp_path: Path) -> None:
         status, answer = server.json("POST", "/classify", buffer.getvalue())
     assert status in (200, 400)  # whichever it is, it is an answer (what the pixels mean is preprocessing's)
     assert status == 200 or "8 bits" in answer["error"]
+
+
+def test_what_libraries_warn_of_is_not_written_on_stderr(tmp_path: Path) -> None:
+    """Pillow warns of a picture of 100 million pixels, where the server refuses it."""
+    request = bad_request("hundred megapixels", np.random.default_rng(0))
+    with serving(digits_bundle().folder) as running:
+        before = running.text()
+        assert running.json("POST", request.path, request.body)[0] == 413
+        assert running.text() == before
 
 
 def test_every_route_answers_nonsense_as_json_and_never_with_a_500() -> None:
