@@ -6,4 +6,4 @@ import os
 for _name, _value in (("ORT_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABLED", "0")):
     os.environ.setdefault(_name, _value)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
