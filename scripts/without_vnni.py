@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -45,7 +46,16 @@ def main(arguments: list[str]) -> int:
         lowered = {} if "--keep-avx512" in options else {**LOWERED, "NPY_DISABLE_CPU_FEATURES": numpy_features()}
         environment = {**os.environ, **lowered, "PYTHONPATH": path, INSIDE: "1"}
         _check(environment)
-        return subprocess.run(command, env=environment, check=False).returncode
+        return _run(command, environment)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """The command's status; a signal that ends this process is handed on to it, so that the copy outlives it."""
+    child = subprocess.Popen(command, env=environment)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: child.send_signal(received))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal has told the command, too
+    return child.wait()
 
 
 def _check(environment: dict[str, str]) -> None:
