@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-without-vnni lint docs bench bench-gpu pins image-test clean
+.PHONY: demo test test-all test-without-vnni mutants fuzz lint docs bench bench-gpu pins image-test clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ test-without-vnni: $(STAMP)
 
 mutants: $(STAMP)
 	$(BIN)/python scripts/mutants.py
+
+# five minutes of inputs that are nearly right; FUZZ="--minutes 60 --seed 7 bundle" for more, again, or one target
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
