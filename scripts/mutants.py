@@ -85,7 +85,9 @@ def fails(folder: Path, tests: Sequence[str]) -> tuple[bool, str]:
     if done.returncode not in (0, 1, 2):  # 2: a mutant may break the import of a test
         raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
     lines = done.stdout.strip().splitlines()
-    return done.returncode != 0, " ".join(line for line in lines if line.startswith(("FAILED", "ERROR"))) + lines[-1]
+    return done.returncode != 0, " ".join(
+        [*(line for line in lines if line.startswith(("FAILED", "ERROR"))), lines[-1]]
+    )
 
 
 def tried(folder: Path, mutant: Mutant) -> tuple[bool, str]:

@@ -46,6 +46,24 @@ def test_depth_ends_where_the_best_network_knows_all_its_training_images(learned
     assert depths(looked_further, {6: 100.0}) == [4, 5, 6, 7, 8, 9, 10, 11, 12]
 
 
+def widths(loss: float) -> list[int]:
+    """The widths that are tried where the first narrower network loses so much of the depth phase's best, and the next all."""
+
+    def scores(candidate: Candidate) -> dict[str, float]:
+        assert isinstance(candidate.architecture, ChainArchitecture)
+        narrower = {16: 0.0, 14: loss}
+        value = 90.0 - narrower.get(candidate.architecture.width, 50.0)
+        return {"val_accuracy": value, "train_accuracy": 50.0}
+
+    _, trials, _ = play(trgnas(SPACE, TrgnasRules(), TRAINING, cost_without_device), scores, cost_without_device)
+    return [chain_of(t).width for t in trials if t.candidate.phase == "width"]
+
+
+def test_width_goes_down_within_half_a_point_of_the_depth_phases_best_and_the_first_failure_ends_it() -> None:
+    assert widths(loss=0.5) == [14, 12]
+    assert widths(loss=0.51) == [14]
+
+
 def micro_layers(share: float | None = None) -> set[int]:
     """Layers that are tried dense in the network of depth 12."""
     rules = TrgnasRules() if share is None else TrgnasRules(layer_share=share)
