@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +64,17 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
                 raise EdgenasError(f"{label(node)} has a damaged attribute {name!r}")
             return value
     return default
+
+
+@contextlib.contextmanager
+def fitting(node: onnx.NodeProto, name: str) -> Iterator[None]:
+    """One line where the inputs and attributes of a node of the file `name` are not those of its operator."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise EdgenasError(
+            f"{name}: {label(node)} has inputs or attributes that do not fit it ({type(error).__name__}: {_reason(error)})"
+        ) from error
 
 
 def operator(node: onnx.NodeProto) -> str:
@@ -147,7 +160,8 @@ def evaluated(
     if large or any(value is None for value in feeds.values()):
         return {}
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of operators that got other types than theirs
             found = ReferenceEvaluator(_alone(node, opsets)).run(None, feeds)
     except UNREADABLE:
         return {}  # its shape is known all the same, and what needs its value says so

@@ -22,6 +22,7 @@ from edgenas.architectures.onnx_facts import (
     attribute,
     evaluated,
     fact_from_tensor,
+    fitting,
     inferred,
     label,
     may_be_weight,
@@ -93,16 +94,20 @@ class _Walk:
                 isinstance(text, str) for text in (node.op_type, node.domain, *node.input, *node.output, *names)
             ):
                 raise EdgenasError(f"{self.name} is damaged: it holds names that are no text")
-            called = self.functions.get((node.domain, node.op_type, node.overload))
-            renamed = self._renamed(node, scope)
-            if called is not None:
-                self._call(renamed, called, scope)
-            elif node.op_type == "If" and node.domain in ONNX:
-                self._if(renamed, scope)
-            elif node.op_type == "Loop" and node.domain in ONNX:
-                self._loop(renamed, scope)
-            else:
-                self._plain(renamed, scope)
+            with fitting(node, self.name):
+                self._node(node, scope)
+
+    def _node(self, node: onnx.NodeProto, scope: _Scope) -> None:
+        called = self.functions.get((node.domain, node.op_type, node.overload))
+        renamed = self._renamed(node, scope)
+        if called is not None:
+            self._call(renamed, called, scope)
+        elif node.op_type == "If" and node.domain in ONNX:
+            self._if(renamed, scope)
+        elif node.op_type == "Loop" and node.domain in ONNX:
+            self._loop(renamed, scope)
+        else:
+            self._plain(renamed, scope)
 
     def _count(self) -> None:
         self.count += 1

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import onnx
 
-from edgenas.architectures.onnx_facts import ONNX, Fact, attribute, label, operator
+from edgenas.architectures.onnx_facts import ONNX, Fact, attribute, fitting, label, operator
 from edgenas.architectures.onnx_graph import Graph
 from edgenas.architectures.onnx_weights import Weights
 from edgenas.errors import EdgenasError
@@ -78,7 +78,8 @@ class KernelReader:
     def read(self) -> tuple[Kernel, ...]:
         """All kernels. Raises EdgenasError naming every operator that is not known."""
         for node in self.graph.nodes:
-            self._read(node)
+            with fitting(node, self.name):
+                self._read(node)
         if self.unknown:
             sized = sorted(self.unknown & DATA_SIZED)
             why = (
@@ -230,9 +231,9 @@ class KernelReader:
         out_channels, out_height, out_width = self._image(node.output[0])
         transposed = (
             node.op_type == "ConvTranspose"
-        )  # its weights are (in, out / groups, kh, kw), those of Conv (out, in / groups, ...)
-        inside = weight[0] if transposed else groups * weight[1]
-        if groups < 1 or inside != channels or channels % groups or out_channels % groups or len(weight) not in (3, 4):
+        )  # weights (in, out / groups, kh, kw); of Conv (out, in / groups, ...)
+        inside = 0 if len(weight) not in (3, 4) else weight[0] if transposed else groups * weight[1]
+        if groups < 1 or inside != channels or channels % groups or out_channels % groups:
             raise EdgenasError(
                 f"{self.name}: {label(node)} has {groups} groups and weights {'x'.join(map(str, weight))}, which do not fit "
                 f"{channels} channels in and {out_channels} out"

@@ -21,6 +21,31 @@ def refused(model: onnx.ModelProto | Path, **shapes: tuple[int, ...]) -> str:
     return str(caught.value)
 
 
+# -------- parts that do not fit each other
+
+
+@pytest.mark.parametrize("weights", [(8,), (8, 3), (8, 3, 3, 3, 3)])
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+def test_convolutions_with_weights_of_another_rank_are_refused(operator: str, weights: tuple[int, ...]) -> None:
+    convolution = node(operator, ["x", "w"], ["c"], kernel_shape=[3, 3], pads=[1] * 4)
+    line = refused(graph([convolution, pooled()], {"w": weights}))
+    assert operator in line
+
+
+@pytest.mark.parametrize("attributes", [{"transB": 1}, {}])
+def test_products_of_constants_to_which_the_image_is_only_added_are_refused_by_name(attributes: dict[str, int]) -> None:
+    rows = [node("Flatten", ["x"], ["f"]), node("Gemm", ["a", "b", "f"], ["y"], name="odd", **attributes)]
+    line = refused(graph(rows, {"a": (1, 768), "b": (768, 768)}, inputs=[value("x", (1, 3, 16, 16))]))
+    assert "Gemm 'odd' has inputs or attributes that do not fit it (KeyError: " in line
+
+
+def test_what_numpy_warns_of_while_a_constant_is_computed_is_no_news() -> None:
+    """Warnings are errors here: an index of complex numbers has none of them as its result."""
+    index = np.array([0j, 1j], np.complex64)
+    nodes = [node("Gather", ["sizes", "index"], ["s"]), node("Reshape", ["x", "s"], ["y"])]
+    assert "computes nothing" in refused(graph(nodes, {"sizes": numbers(1, -1), "index": index}))
+
+
 # -------- where weights are
 
 
