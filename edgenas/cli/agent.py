@@ -14,6 +14,7 @@ from edgenas.errors import EdgenasError
 if TYPE_CHECKING:
     from edgenas.hardware.worker import Load
     from edgenas.remote.job import Bounds
+    from edgenas.remote.tls import Tls
 
 
 def agent(
@@ -26,6 +27,8 @@ def agent(
         None,
         help="Bearer token, mode 0600; made if missing [default: $EDGENAS_AGENT_TOKEN or ~/.config/edgenas/agent-token]",
     ),
+    tls_cert: Path | None = typer.Option(None, help="Certificate with its chain, PEM: speak HTTPS."),
+    tls_key: Path | None = typer.Option(None, help="Key of --tls-cert, PEM without a password."),
     once: bool = typer.Option(
         False, "--once", help="Read one job (a line of JSON, then the model), print the answer, end."
     ),
@@ -40,10 +43,13 @@ def agent(
     """Measure the models that hosts send: over HTTP, or one job from stdin (which is what ssh:// boards use).
 
     Example: edgenas agent --port 8765 --token-file token
+
+    Example: edgenas agent --host 0.0.0.0 --token-file token --tls-cert board.crt --tls-key board.key
     """
     from edgenas.hardware.worker import Load
     from edgenas.remote.agent import about
     from edgenas.remote.job import Bounds
+    from edgenas.remote.tls import tls_from_options
 
     if provider not in ("cpu", "cuda", "tensorrt"):
         raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda, tensorrt")
@@ -57,7 +63,7 @@ def agent(
     elif once:
         emit(_once(_job_bytes(job, bounds), load, bounds), as_json=True, text="")
     else:
-        _listen(host, port, token_file, load, bounds, json)
+        _listen(host, port, token_file, tls_from_options(tls_cert, tls_key), load, bounds, json)
 
 
 def _job_bytes(path: Path | None, bounds: Bounds) -> bytes:
@@ -90,22 +96,29 @@ def _once(data: bytes, load: Load, bounds: Bounds) -> Any:
         return msgspec.to_builtins(run(path, job, load, bounds))
 
 
-def _listen(host: str, port: int, token_file: Path | None, load: Load, bounds: Bounds, json: bool) -> None:
+def _listen(
+    host: str, port: int, token_file: Path | None, tls: Tls | None, load: Load, bounds: Bounds, json: bool
+) -> None:
     import signal
 
     from edgenas.remote.agent import agent as open_agent
+    from edgenas.remote.tls import is_loopback, server_context
     from edgenas.remote.token import read_or_make_token
 
+    context = server_context(tls) if tls else None
     token, file = read_or_make_token(token_file)
-    if host not in ("127.0.0.1", "::1", "localhost"):
-        say(f"listening on {host}: the token and the models travel unencrypted; an ssh:// board needs no open port")
+    if context is None and not is_loopback(host):
+        say(
+            f"warning: {host} is reached over plain HTTP, and whoever listens in reads the token and the models: give "
+            "--tls-cert and --tls-key, or use an ssh:// board, which needs no open port"
+        )
 
     def stop(*_: object) -> None:
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, stop)
-    with open_agent(host, port, token, load=load, bounds=bounds, log=say) as server:
-        url = f"http://{host}:{server.server_address[1]}"
+    with open_agent(host, port, token, load=load, bounds=bounds, log=say, tls=context) as server:
+        url = f"{'https' if tls else 'http'}://{host}:{server.server_address[1]}"
         where = f", token in {file}" if file else ""
         emit({"url": url, "token_file": str(file) if file else None}, as_json=json, text=f"agent at {url}{where}")
         try:

@@ -21,7 +21,7 @@ def bench(
         None, help="MODEL.onnx, or a study whose choice is measured; default: the newest study."
     ),
     target: str = typer.Option(
-        "host-cpu", help="host-cpu, ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS] or http://HOST:PORT."
+        "host-cpu", help="host-cpu, ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS], https://HOST:PORT or http://HOST:PORT."
     ),
     mlperf: bool = typer.Option(
         False, "--mlperf", help="At least 1,024 runs and 600 s, as MLPerf's single stream; see p90."
@@ -33,12 +33,17 @@ def bench(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
     ),
     token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
+    ca: Path | None = typer.Option(
+        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+    ),
     out: Path | None = typer.Option(None, help="Keep the whole measurement with its raw samples in this JSON file."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Measure the latency of a model here or on a board, beside a reference network, and say whether it can be trusted.
 
     Example: edgenas bench model.onnx --target host-cpu
+
+    Example: edgenas bench model.onnx --target https://board:8765 --token-file token --ca ca.pem
 
     Example: edgenas bench yolo.onnx --shape images=1x3x320x320
     """
@@ -50,7 +55,7 @@ def bench(
     content, name = _content(model, shape)
     timing = MLPERF if mlperf else BENCH
     try:
-        measurement = _measure(content, target, timing, provider, threads, batch, token_file)
+        measurement = _measure(content, target, timing, provider, threads, batch, token_file, ca)
     except MeasureError as error:  # the file that was opened is a copy: say whose it is
         raise MeasureError(error.status, re.sub(r"\S*/0\.onnx", lambda _: name, str(error))) from error
     if out is not None:
@@ -100,25 +105,34 @@ def _content(model: str | None, shape: list[str]) -> tuple[bytes, str]:
 
 
 def _measure(
-    content: bytes, target: str, timing: Timing, provider: str, threads: int, batch: int, token_file: Path | None
+    content: bytes,
+    target: str,
+    timing: Timing,
+    provider: str,
+    threads: int,
+    batch: int,
+    token_file: Path | None,
+    ca: Path | None,
 ) -> Measurement:
     from edgenas.hardware.measure import measure
     from edgenas.hardware.profile import HOST_CPU
     from edgenas.hardware.worker import Load
 
     if target == HOST_CPU:
+        if ca is not None:
+            raise EdgenasError("--ca was given, and host-cpu has no certificate to check: leave it out")
         if provider not in ("cpu", "cuda"):
             raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda")
         load = Load("", provider=provider, threads=threads, batch_size=batch)  # type: ignore[arg-type]
         return measure([content], load, timing, HOST_CPU if provider == "cpu" else "host-cuda", say=say)[0]
-    if not target.startswith(("http://", "ssh://")):
+    if not target.startswith(("https://", "http://", "ssh://")):
         raise EdgenasError(
-            f"target {target!r}: measured are host-cpu, ssh://.. and http://..; `edgenas predict` knows others"
+            f"target {target!r}: measured are host-cpu, ssh://.., https://.. and http://..; `edgenas predict` knows others"
         )
     from edgenas.remote.boards import open_board
     from edgenas.remote.job import job_for
 
-    board = open_board(target, token_file)
+    board = open_board(target, token_file, ca, say)
     described = board.info()
     say(f"board {target}: {described['device']['model']}")
     return board.measure(content, job_for(content, described["device"]["model"], timing, batch_size=batch))

@@ -57,6 +57,7 @@ class Where:
     ray: str | None = None
     boards: tuple[str, ...] = ()
     token_file: Path | None = None
+    ca: Path | None = None
 
 
 def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def _search(
     task = searched_task(store, data_dir)
     with ExitStack() as stack:
         precision = decided["asked"]["precision"]
-        hook = measuring(where.boards, where.token_file, profiles, precision, store, say)
+        hook = measuring(where.boards, where.token_file, profiles, precision, store, say, ca=where.ca)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
         nse = study.method == "nse"  # trains its supernets in this process

@@ -9,7 +9,8 @@ import typer
 
 from edgenas.cli.output import emit
 
-NOT_SETTINGS = {"file", "study", "workers", "ray", "board", "token_file", "as_json"}  # what does not decide the result
+# what does not decide the result
+NOT_SETTINGS = {"file", "study", "workers", "ray", "board", "token_file", "ca", "as_json"}
 
 
 def search(
@@ -66,8 +67,11 @@ def search(
         None, min=0, help="Processes; 0: train in this one. Default: one per core, or one per GPU."
     ),
     ray: str | None = typer.Option(None, help="A Ray cluster's address, or auto."),
-    board: list[str] | None = typer.Option(None, help="http://.. or ssh://..: measure there; repeatable."),
+    board: list[str] | None = typer.Option(None, help="https://.., http://.. or ssh://..: measure there; repeatable."),
     token_file: Path | None = typer.Option(None, help="The boards' token (also: EDGENAS_AGENT_TOKEN)."),
+    ca: Path | None = typer.Option(
+        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Find networks for a device: macro-micro search with every candidate's latency known before it is trained.
@@ -82,7 +86,7 @@ def search(
     from edgenas.cli.run import Where, run_search
     from edgenas.cli.settings import settings_from
 
-    where = Where(study, workers, ray, tuple(board or ()), token_file)
+    where = Where(study, workers, ray, tuple(board or ()), token_file, ca)
     with interruptible():
         document: dict[str, Any] = run_search(settings_from(file, given), where)
     emit(document, as_json=as_json, text=front_text(document))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from edgenas.serve.app import Service
-    from edgenas.serve.server import Tls
 
 RUNTIMES = ("onnxruntime", "cuda", "tensorrt")
 RANGES = {"port": (0, 65535), "queue": (1, 10_000), "deadline_s": (0.001, 3600), "body_mb": (0.001, 1000)}
@@ -57,6 +56,7 @@ def serve(
     """
     from edgenas.bundle import read_bundle
     from edgenas.errors import MissingExtraError
+    from edgenas.remote.tls import tls_from_options
 
     try:
         from edgenas.serve.app import Service, create_app
@@ -67,7 +67,7 @@ def serve(
         raise MissingExtraError(f"serving needs {error.name}: pip install 'edgenas[serve]'") from error
 
     _check_options(precision, runtime, port=port, queue=queue, deadline_s=deadline_s, body_mb=body_mb)
-    address = Address(host, port, _tls(tls_cert, tls_key))
+    address = Address(host, port, tls_from_options(tls_cert, tls_key))
     model = Model(read_bundle(bundle), precision, runtime, queue=queue, deadline_s=deadline_s)  # type: ignore[arg-type]  # checked
     servers: list[Server] = []
     service = Service(model, lambda reason: servers[0].fail(f"the device is lost: {reason}"))
@@ -94,17 +94,6 @@ def _check_options(precision: str | None, runtime: str, **numbers: float) -> Non
         low, high = RANGES[name]
         if not low <= value <= high:
             raise EdgenasError(f"--{name.replace('_', '-')} {value:g} was asked for; possible: {low:g} to {high:g}")
-
-
-def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
-    from edgenas.errors import EdgenasError
-    from edgenas.serve.server import Tls
-
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise EdgenasError("--tls-cert and --tls-key belong together: give both")
-    return Tls(certificate, key)
 
 
 def _token(file: Path | None, gallery: Path | None) -> str | None:

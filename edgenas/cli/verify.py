@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 def verify(
     study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
     board: str = typer.Option(
-        ..., help="http://HOST:PORT (edgenas agent) or ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS]."
+        ...,
+        help="https://HOST:PORT or http://HOST:PORT (edgenas agent), or ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS].",
     ),
     trial: list[int] | None = typer.Option(
         None, help="Measure this trial; repeatable. Default: the choice and the front."
     ),
     token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
+    ca: Path | None = typer.Option(
+        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Measure a study's finalists on a board. Exit code 3 where one breaks the study's latency or energy limit there.
 
     Example: edgenas verify studies/digits --board http://127.0.0.1:8765
+
+    Example: edgenas verify studies/digits --board https://board:8765 --token-file token --ca ca.pem
     """
     from edgenas.cli.studies import study_folder
     from edgenas.hardware.profile import profiles_of
@@ -40,7 +46,7 @@ def verify(
     with Store.read(folder) as store:
         limits, precision, profile = store.study.limits, store.study.precision, profiles_of(store.study)[0]
         finalists = _finalists(store, trial)
-    there = open_board(board, token_file)
+    there = open_board(board, token_file, ca, say)
     info = there.info()
     say(f"board {board}: {info['device']['model']}, {info['runtime']} {info['runtime_version']}, {MEASURED}")
     if (info["runtime"], MEASURED) != (profile.runtime, precision):

@@ -10,104 +10,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import socket
-import sys
+import ssl
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import Any
 
 import msgspec
 
 from edgenas import __version__
-from edgenas.errors import EdgenasError
 from edgenas.hardware.device import probe
 from edgenas.hardware.measure import reference_model
 from edgenas.hardware.worker import Load
 from edgenas.remote.desk import Desk, Quota, Refused
 from edgenas.remote.heard import printable
 from edgenas.remote.job import Bounds, Job
+from edgenas.remote.listener import CHUNK, AgentServer, linger
 
 JOB_HEADER = "X-Edgenas-Job"
-SHOW_TOKEN_S = 0.5  # after which a client without one gives way where all connections are taken
-CHUNK = 65536
-
-
-class AgentServer(ThreadingMixIn, HTTPServer):
-    """A bounded number of connections, each for a bounded time."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], desk: Desk, token: str, log: Callable[[str], None]) -> None:
-        self.desk, self.token, self.log = desk, token, log
-        self.uploads = threading.BoundedSemaphore(desk.quota.uploads)
-        self._open: dict[socket.socket, float] = {}
-        self._strangers: dict[
-            socket.socket, float
-        ] = {}  # of those the ones that have not shown the token, oldest first
-        self._guard = threading.Lock()
-        try:
-            super().__init__(address, Handler)
-        except OSError as error:
-            raise EdgenasError(
-                f"cannot listen on {address[0]}:{address[1]}: {error.strerror}; choose another --port"
-            ) from error
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._guard:
-            if len(self._open) >= self.desk.quota.connections:
-                self._end_oldest_stranger()
-            full = len(self._open) >= self.desk.quota.connections
-            if not full:
-                self._open[request] = self._strangers[request] = time.monotonic()
-        if full:
-            with contextlib.suppress(OSError):
-                request.settimeout(1)
-                request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
-            super().shutdown_request(request)
-        else:
-            super().process_request(request, client_address)
-
-    def _end_oldest_stranger(self) -> None:
-        """Make room: who has the token shows it at once, and may not be kept out by those who hold connections without one."""
-        oldest, since = next(iter(self._strangers.items()), (None, 0.0))
-        if oldest is not None and time.monotonic() - since > SHOW_TOKEN_S:
-            del self._open[oldest], self._strangers[oldest]
-            with contextlib.suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)
-
-    def trust(self, request: socket.socket) -> None:
-        """The client of this connection has shown the token."""
-        with self._guard:
-            self._strangers.pop(request, None)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._guard:
-            self._open.pop(request, None)
-            self._strangers.pop(request, None)
-        super().shutdown_request(request)
-
-    def service_actions(self) -> None:
-        """Between polls: end connections that drip."""
-        with self._guard:
-            now, quota = time.monotonic(), self.desk.quota
-            overdue = [s for s, since in self._open.items() if now - since > quota.request_s]
-            overdue += [s for s, since in self._strangers.items() if now - since > quota.stranger_s]
-        for connection in overdue:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (socketserver's signature)
-        """Clients that hang up are no news; anything else is logged, in one line."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            self.log(f"{client_address[0]}: {type(error).__name__}: {printable(str(error))}")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -241,16 +163,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         if code >= 400 and self.command == "POST":
-            self._linger()
-
-    def _linger(self) -> None:
-        """Read some of what a refused client still sends: closing at once would take the answer away from it."""
-        self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(0.2)
-        deadline = time.monotonic() + 2
-        with contextlib.suppress(OSError):
-            while time.monotonic() < deadline and self.rfile.read1(CHUNK):
-                pass
+            linger(self.connection)
 
     def _authorize(self) -> None:
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
@@ -297,12 +210,13 @@ def agent(
     bounds: Bounds = Bounds(),
     quota: Quota = Quota(),
     log: Callable[[str], None] = lambda _: None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[AgentServer]:
     """A listening agent; the caller lets it `serve_forever`. Closing it kills what it measures and removes its files."""
     with tempfile.TemporaryDirectory(prefix="edgenas-agent-") as folder:
         desk = Desk(load, bounds, quota, Path(folder))
         try:
-            with AgentServer((host, port), desk, token, log) as server:
+            with AgentServer((host, port), Handler, desk, token, log, tls) as server:
                 yield server
         finally:
             desk.close()

@@ -40,13 +40,26 @@ LATE_S = 60.0  # at the end of a search, for what could not be measured before
 Task = tuple[bytes, "Future[Measurement]"]
 
 
-def open_board(url: str, token_file: Path | None = None) -> Board:
-    """The board at http://... or ssh://...; nothing is contacted yet."""
-    if url.startswith("http://"):
-        return HttpBoard(url, read_token(token_file))
+def open_board(url: str, token_file: Path | None = None, ca: Path | None = None, say: Say = no_one) -> Board:
+    """The board at https://..., http://... or ssh://...; nothing is contacted yet."""
+    return open_boards([url], token_file, ca, say)[0]
+
+
+def open_boards(urls: Sequence[str], token_file: Path | None, ca: Path | None, say: Say) -> list[Board]:
+    """All of them; `ca` is the file of CAs for those at https://..., of which there is one at least where it is given."""
+    if ca is not None and not any(url.startswith("https://") for url in urls):
+        raise EdgenasError("--ca was given, and no board has a certificate to check: ask for https://HOST:PORT")
+    return [_opened(url, token_file, ca, say) for url in urls]
+
+
+def _opened(url: str, token_file: Path | None, ca: Path | None, say: Say) -> Board:
+    if url.startswith(("http://", "https://")):
+        return HttpBoard(url, read_token(token_file), ca, say)
     if url.startswith("ssh://"):
         return SshBoard(url)
-    raise EdgenasError(f"board {url!r}: possible are http://HOST:PORT (edgenas agent) and ssh://[USER@]HOST[:PORT]")
+    raise EdgenasError(
+        f"board {url!r}: possible are https://HOST:PORT, http://HOST:PORT (edgenas agent) and ssh://[USER@]HOST[:PORT]"
+    )
 
 
 @contextmanager
@@ -60,6 +73,7 @@ def measuring(
     *,
     timing: Timing = SEARCH,
     patience_s: float = PATIENCE_S,
+    ca: Path | None = None,
 ) -> Iterator[tuple[Measure | None, str | None]]:
     """The `measure` and `measured` of a search's CostModel: on boards where some are given, on this machine for the target
     host-cpu, (None, None) where everything is predicted."""
@@ -69,6 +83,8 @@ def measuring(
         )
     here = [profile for profile in profiles if profile.name == HOST_CPU]
     if not urls:
+        if ca is not None:
+            raise EdgenasError("--ca was given without --board https://HOST:PORT: leave it out")
         hook = measuring_here(store, here[0], precision, timing=timing, say=say) if here else None
         yield hook, here[0].name if here else None
         return
@@ -79,7 +95,7 @@ def measuring(
         raise EdgenasError(
             f"boards measure candidates as {MEASURED}, not {precision}: leave out --precision or --board"
         )
-    hook = Boards([open_board(url, token_file) for url in urls], profiles[0], store, timing, patience_s, say)
+    hook = Boards(open_boards(urls, token_file, ca, say), profiles[0], store, timing, patience_s, say)
     hook.greet()
     try:
         yield hook, profiles[0].name

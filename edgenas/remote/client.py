@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
 from edgenas.errors import EdgenasError
+from edgenas.hardware.measure import Say, no_one
 from edgenas.records import Measurement
 from edgenas.remote.agent import JOB_HEADER
 from edgenas.remote.heard import answer_from, info_from, measurement_of, printable
 from edgenas.remote.job import Answer, Job
+from edgenas.remote.listener import end
+from edgenas.remote.tls import client_context, distrust, is_loopback
 
 CONNECT_S = 10.0  # and for every silence
 REQUEST_S = 90.0  # for a whole request: the agent's own bound, and a slow line's
@@ -45,15 +49,18 @@ class Board(Protocol):
 
 
 class HttpBoard:
-    """An agent at http://host:port."""
+    """An agent at http://host:port or https://host:port, whose certificate is checked by the CAs in the file `ca`,
+    $EDGENAS_AGENT_CA or the system. `say` is told once that the token is about to travel in the clear."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, ca: Path | None = None, say: Say = no_one) -> None:
         parts, host, port = address_of(url)
-        if parts.scheme != "http" or not host or parts.path not in ("", "/") or parts.username:
-            raise EdgenasError(f"board {url!r}: an agent is given as http://HOST:PORT")
+        if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/") or parts.username:
+            raise EdgenasError(f"board {url!r}: an agent is given as http://HOST:PORT or https://HOST:PORT")
         self.url = url
         self._address = (host, 8765 if port is None else port)
         self._token = token
+        self._tls = client_context(ca) if parts.scheme == "https" else None
+        self._say, self._warned = say, False
 
     def info(self) -> dict[str, Any]:
         return info_from(self._request("GET", "/v1/info", time.monotonic() + BUSY_S)[1], self.url)
@@ -108,11 +115,11 @@ class HttpBoard:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """One request, done within REQUEST_S however slowly its answer drips."""
-        connection = http.client.HTTPConnection(*self._address, timeout=CONNECT_S)
+        connection = self._connection()
         overdue = threading.Event()
         watch: threading.Timer | None = None
         try:
-            connection.connect()
+            self._connect(connection)
             watch = threading.Timer(REQUEST_S, _hang_up, (connection.sock, overdue))
             watch.daemon = True
             watch.start()
@@ -123,6 +130,8 @@ class HttpBoard:
                 raise http.client.IncompleteRead(content, response.length)
         except (OSError, http.client.HTTPException) as error:
             reason = f"its answer was not there after {REQUEST_S:.0f} s" if overdue.is_set() else printable(str(error))
+            if self._tls is None and isinstance(error, http.client.BadStatusLine | ConnectionResetError):
+                reason += " (an agent with a certificate is asked as https://)"
             raise BoardAway(f"board {self.url} does not answer: {reason or type(error).__name__}") from error
         finally:
             if watch is not None:
@@ -134,11 +143,32 @@ class HttpBoard:
             )
         return response, content
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(*self._address, timeout=CONNECT_S)
+        return http.client.HTTPSConnection(*self._address, timeout=CONNECT_S, context=self._tls)
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        """Up to where the token is sent; EdgenasError where waiting would not help."""
+        try:
+            connection.connect()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            raise  # hung up while shaking hands: away, as without TLS
+        except ssl.SSLError as error:
+            raise distrust(error, self.url, self._address[0]) from error
+        except UnicodeError as error:
+            raise EdgenasError(f"board {self.url}: {self._address[0]!r} is no name of a host") from error
+        if self._tls is None and not self._warned and not is_loopback(connection.sock.getpeername()[0]):
+            self._warned = True
+            self._say(
+                f"warning: board {self.url} is asked over plain HTTP, and whoever listens in reads the token and the models: "
+                "start the agent with --tls-cert and --tls-key and ask for https://, or use an ssh:// board"
+            )
+
 
 def _hang_up(connection: socket.socket, overdue: threading.Event) -> None:
     overdue.set()
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+    end(connection)
 
 
 def address_of(url: str) -> tuple[SplitResult, str, int | None]:

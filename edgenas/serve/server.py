@@ -8,11 +8,9 @@ import functools
 import logging
 import signal
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from edgenas.errors import EdgenasError
+from edgenas.remote.tls import Tls, server_context
 from edgenas.serve.connection import HEADER_S, PatientProtocol
 from edgenas.serve.logs import log_config
 from edgenas.serve.model import Model
@@ -102,13 +101,6 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-class Tls(NamedTuple):
-    """A certificate with its chain and its key, PEM files."""
-
-    certificate: Path
-    key: Path
-
-
 class Address(NamedTuple):
     """Where to listen; port 0 is any free one."""
 
@@ -124,7 +116,7 @@ class Address(NamedTuple):
 def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
     """How uvicorn is set up; EdgenasError where certificate and key cannot be used."""
     if address.tls is not None:
-        _check_tls(address.tls)
+        server_context(address.tls)
     return uvicorn.Config(
         app,
         host=address.host,
@@ -143,19 +135,6 @@ def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
         h11_max_incomplete_event_size=16_384,
         limit_concurrency=None,
     )
-
-
-def _check_tls(tls: Tls) -> None:
-    """Read both files once, without asking anybody for a password."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-        raise EdgenasError(
-            f"--tls-cert {tls.certificate} and --tls-key {tls.key} cannot be used ({reason}): give a certificate and "
-            "the key that belongs to it, PEM files without a password"
-        ) from error
 
 
 def run_server(

@@ -47,7 +47,9 @@ def test_bench_measures_a_model_here_and_keeps_its_samples(tmp_path: Path) -> No
 def test_what_cannot_be_measured_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.onnx").write_bytes(honest())
-    assert "measured are host-cpu, ssh://.. and http://.." in refusal("bench", "model.onnx", "--target", "jetson")
+    assert "measured are host-cpu, ssh://.., https://.. and http://.." in refusal(
+        "bench", "model.onnx", "--target", "jetson"
+    )
     assert "missing.onnx cannot be read" in refusal("bench", "missing.onnx")
     assert "no study" in refusal("bench", "nothing")
     assert "no token" in refusal("bench", "model.onnx", "--target", "http://127.0.0.1:9", "--token-file", "missing")

@@ -13,9 +13,9 @@ import pytest
 from edgenas.bundle import Threshold, read_bundle, rewrite_manifest
 from edgenas.cli.main import main
 from edgenas.errors import EdgenasError
+from tests.certificates import certificate
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
-from tests.serve.test_tls import certificate
 
 Refused = Callable[..., str]
 
@@ -77,7 +77,7 @@ def test_a_threshold_that_is_no_cosine_of_one_person_is_refused(refused: Refused
 def test_certificate_and_key_belong_together(refused: Refused, tmp_path: Path) -> None:
     crt, key = certificate(tmp_path)
     _, other = certificate(tmp_path, "other")
-    _, locked = certificate(tmp_path, "locked", b"secret")
+    _, locked = certificate(tmp_path, "locked", password=b"secret")
     bundle = digits_bundle().folder
     assert "belong together" in refused(bundle, "--tls-cert", str(crt))
     assert "belong together" in refused(bundle, "--tls-key", str(key))

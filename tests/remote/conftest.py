@@ -9,16 +9,19 @@ from dataclasses import dataclass
 import pytest
 
 from edgenas.hardware.worker import Load
-from edgenas.remote.agent import AgentServer, agent
+from edgenas.remote.agent import agent
 from edgenas.remote.client import HttpBoard
 from edgenas.remote.desk import Quota
 from edgenas.remote.job import Bounds
+from edgenas.remote.listener import AgentServer
+from edgenas.remote.tls import Tls, server_context
 
 
 @dataclass(frozen=True)
 class Running:
     server: AgentServer
     token: str
+    scheme: str = "http"
 
     @property
     def address(self) -> tuple[str, int]:
@@ -26,7 +29,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.address[1]}"
 
     @property
     def board(self) -> HttpBoard:
@@ -40,13 +43,16 @@ def listening(
     port: int = 0,
     token: str = "",
     log: Callable[[str], None] = lambda _: None,
+    tls: Tls | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[Running]:
     token = token or secrets.token_hex(32)
-    with agent("127.0.0.1", port, token, load=Load(""), bounds=bounds, quota=quota, log=log) as server:
+    context = server_context(tls) if tls else None
+    with agent(host, port, token, load=Load(""), bounds=bounds, quota=quota, log=log, tls=context) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield Running(server, token)
+            yield Running(server, token, "https" if tls else "http")
         finally:
             server.shutdown()
             thread.join()

@@ -113,7 +113,7 @@ def test_boards_that_never_answer_or_cannot_be_are_one_line(store: Store, token:
         measuring(["http://127.0.0.1:9"], None, [HOST, JETSON], None, store).__enter__()
     with pytest.raises(EdgenasError, match="as fp32, not int8"):
         measuring(["http://127.0.0.1:9"], None, [HOST], "int8", store).__enter__()
-    with pytest.raises(EdgenasError, match="possible are http://HOST:PORT"):
+    with pytest.raises(EdgenasError, match="possible are https://HOST:PORT, http://HOST:PORT"):
         open_board("ftp://x")
 
 

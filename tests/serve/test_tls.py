@@ -1,40 +1,14 @@
 """HTTPS with a certificate made here, and what is said where a token would travel in the clear."""
 
-import datetime
 import http.client
-import ipaddress
 import ssl
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import certificate
 from tests.digits_bundle import digits_bundle
 from tests.serve.running import TOKEN, started, token_file
-
-x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")
-from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402  # after the skip
-from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
-
-
-def certificate(folder: Path, name: str = "tls", password: bytes | None = None) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "door")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-    builder = (
-        builder.serial_number(1)
-        .not_valid_before(now - datetime.timedelta(1))
-        .not_valid_after(now + datetime.timedelta(1))
-    )
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = builder.add_extension(names, False).sign(key, hashes.SHA256())
-    cipher = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, cipher)
-    paths = folder / f"{name}.crt", folder / f"{name}.key"
-    paths[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(pem)
-    return paths
 
 
 def test_https_is_served_with_the_certificate_and_nothing_else(tmp_path: Path) -> None:
