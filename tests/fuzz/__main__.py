@@ -63,7 +63,8 @@ def _all(chosen: list[str], seconds: float, seed: int, work: Path, keep: Path) -
     for name in chosen:
         tally = fuzz(TARGETS[name], seconds, seed, work, keep)
         tallies.append(tally)
-        print(f"{name}: {tally.inputs} inputs, {len(tally.faults)} at fault", file=sys.stderr, flush=True)
+        note = f"; {tally.note}" if tally.note else ""
+        print(f"{name}: {tally.inputs} inputs, {len(tally.faults)} at fault{note}", file=sys.stderr, flush=True)
         for path, words in tally.faults:
             print(f"  {path or '(after all inputs)'}: {words}", file=sys.stderr, flush=True)
     rows = [HEADER, *(tally.row() for tally in tallies)]

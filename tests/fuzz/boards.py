@@ -26,6 +26,7 @@ from tests.fuzz.child import edgenas
 from tests.fuzz.engine import SilentChangeError, Target, Verdict
 from tests.fuzz.files import Made, file_target
 from tests.fuzz.mutation import RANDOMS, changed_documents, mutated
+from tests.fuzz.server import resident_mb
 from tests.fuzz.wire import ODD_HEADERS, exchange, replies, request
 from tests.remote.models import (
     QUICK,
@@ -143,6 +144,10 @@ class AgentDoor:
     def ended(self) -> Sequence[Verdict]:
         return [fault] if (fault := self._logged() or self._health()) else []
 
+    @property
+    def note(self) -> str:
+        return f"{self._warm_mb:.0f} MB after {WARM} inputs, {resident_mb(self._process.pid):.0f} at the end"
+
     def _verdict(self, content: bytes) -> Verdict:
         # Of two words alone, as HTTP/0.9 had it: there are no headers in its answer.
         old = not re.match(rb"\s*\S+\s+\S+\s+HTTP/1\.[0-9]+\s", content)
@@ -181,8 +186,7 @@ class AgentDoor:
             return Verdict("crash", f"the agent answers no more: {error}")
         if reply.status != 200:
             return Verdict("crash", f"the right request was answered with {reply.status}")
-        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self._process.pid}/status").read_text())
-        mb = int(found[1]) / 1e3 if found else 0.0
+        mb = resident_mb(self._process.pid)
         if self._count >= WARM and not self._warm_mb:
             self._warm_mb = mb
         if self._warm_mb and mb > self._warm_mb + GROWTH_MB:

@@ -48,6 +48,11 @@ class Door(Protocol):
         """What only shows after many inputs: memory, the log, the answer to a right request."""
         ...
 
+    @property
+    def note(self) -> str:
+        """A figure to print beside the table; "" where there is none."""
+        ...
+
 
 @dataclass(frozen=True)
 class Target:
@@ -66,6 +71,7 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
+    note: str = ""
 
     @property
     def inputs(self) -> int:
@@ -92,7 +98,7 @@ def fuzz(target: Target, seconds: float, seed: int, work: Path, saved: Path) -> 
             _note(tally, door.tried(content), content, saved)
         for verdict in door.ended():
             _note(tally, verdict, None, saved)
-        tally.seconds = time.monotonic() - began
+        tally.seconds, tally.note = time.monotonic() - began, door.note
     return tally
 
 

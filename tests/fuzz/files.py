@@ -38,6 +38,10 @@ class FileDoor:
     def ended(self) -> Sequence[Verdict]:
         return ()
 
+    @property
+    def note(self) -> str:
+        return ""
+
 
 def file_target(name: str, make: Callable[[Path], Made], *, door: str = "", least: int = 0, **limits: float) -> Target:
     """Inputs are made by `make`, which is given the folder that the door gets, to lay its `base` into."""

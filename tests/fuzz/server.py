@@ -81,7 +81,7 @@ class ServerDoor:
             return Verdict(
                 "silent change", f"the right request was answered {self._answer[:200]!r}, now {answer[:200]!r}"
             )
-        mb = _resident_mb(self.running.process.pid)
+        mb = resident_mb(self.running.process.pid)
         if self._count >= WARM and not self._warm_mb:
             self._warm_mb = mb
         if self._warm_mb and mb > self._warm_mb + GROWTH_MB:
@@ -96,8 +96,8 @@ class ServerDoor:
         return Verdict("traceback", f"on stderr: {lines[:3]}") if lines else None
 
     @property
-    def memory(self) -> str:
-        return f"{self._warm_mb:.0f} MB after {WARM} inputs, {_resident_mb(self.running.process.pid):.0f} at the end"
+    def note(self) -> str:
+        return f"{self._warm_mb:.0f} MB after {WARM} inputs, {resident_mb(self.running.process.pid):.0f} at the end"
 
 
 def _undeclared(reply: Reply) -> str:
@@ -112,7 +112,7 @@ def _undeclared(reply: Reply) -> str:
     return ""
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1e3
@@ -224,7 +224,12 @@ def _classifier(folder: Path) -> Iterator[ServerDoor]:
     )
     paths = (*paths, "/v2/repository/models/digits/load", "/v2/health/ready", "/v2", "/nope")
     right = request("POST", INFER, json.dumps(WHOLE).encode(), SIGNED)
-    drawn = requests(paths, _bodies(), [SIGNED]) | requests(["/classify"], pictures.pictures(), [SIGNED])
+    bodies, sent = _bodies(), pictures.pictures()
+    drawn = (
+        requests([INFER], bodies, [SIGNED])
+        | requests(paths, bodies, [SIGNED])
+        | requests(["/classify"], sent, [SIGNED])
+    )
     with serving(bundle, *options, token=TOKEN) as running:
         door = ServerDoor(running, right, [right, *_seeds()], drawn)
         door.judge = _judge(bundle)

@@ -240,7 +240,7 @@ def _odd_arrays(base: dict[str, Any], rng: Random) -> bytes:
     for _ in range(rng.randint(1, 2)):
         name = rng.choice([*arrays])
         old = np.asarray(arrays[name])
-        numeric = old if old.dtype.kind in "fiu" else np.zeros(old.shape)
+        numeric = np.atleast_1d(old if old.dtype.kind in "fiu" else np.zeros(old.shape))
         changes = (
             lambda a: a[:-3], lambda a: a.astype(np.float32), lambda a: a.reshape(-1), lambda a: a[..., None],
             lambda a: a * 0 - 7,

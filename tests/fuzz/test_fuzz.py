@@ -96,6 +96,8 @@ class Asked:
     def ended(self) -> list[Verdict]:
         return [Verdict("crash", "the process has grown")]
 
+    note = "7 MB"
+
 
 def asked(tmp_path: Path, name: str, seed: int) -> tuple[list[bytes], Tally]:
     door = Asked()
@@ -116,6 +118,7 @@ def test_the_same_seed_asks_the_same_and_known_inputs_come_first(tmp_path: Path)
 def test_what_shows_only_at_the_end_is_a_fault_too(tmp_path: Path) -> None:
     _, tally = asked(tmp_path, "a", 1)
     assert tally.faults == [("", "crash: the process has grown")]
+    assert tally.note == "7 MB"
 
 
 def test_digits_become_other_digits() -> None:
