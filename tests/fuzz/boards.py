@@ -346,4 +346,4 @@ def _speak(connection: socket.socket, left: dict[bytes, list[bytes]]) -> None:
         connection.sendall(answer)
 
 
-TARGETS = (Target("agent", _agent), file_target("board", _boards, door="tests.fuzz.boards:lying_board"))
+TARGETS = (Target("agent", _agent, least=150), file_target("board", _boards, door="tests.fuzz.boards:lying_board"))

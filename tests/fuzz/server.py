@@ -295,4 +295,4 @@ def _faces(folder: Path) -> Iterator[ServerDoor]:
         yield ServerDoor(running, right, seeds, drawn)
 
 
-TARGETS = (Target("requests", _classifier), Target("requests_faces", _faces))
+TARGETS = (Target("requests", _classifier, least=1000), Target("requests_faces", _faces, least=1000))
