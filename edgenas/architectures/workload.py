@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from edgenas.errors import EdgenasError
@@ -25,6 +26,9 @@ LARGEST_PARAMS, LARGEST_MACS = (
     10**11,
     10**15,
 )  # of a network for one image; GPT-3 has 1.75e11, the largest vision models 2e10
+
+
+TRACES = 256  # workloads that are remembered; a deep chain takes about 0.1 MB
 
 
 class Tracer:
@@ -164,7 +168,13 @@ class Tracer:
 
 
 def workload_from_architecture(architecture: Architecture) -> Workload:
-    """The kernels of any architecture at batch 1 (dispatch by record type)."""
+    """The kernels of any architecture at batch 1; those of the last `TRACES` architectures are not traced again."""
+    return _traced(architecture)
+
+
+@functools.lru_cache(TRACES)
+def _traced(architecture: Architecture) -> Workload:
+    """Dispatch by record type."""
     if isinstance(architecture, ChainArchitecture):
         from edgenas.architectures.chain import workload_from_chain
 

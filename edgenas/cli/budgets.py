@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 10.0  # worker processes: their imports, and the data they get
 END_SECONDS = 2.0  # workers end, the front is written
-LOADS = 2  # of the data, between the plan and the first training
 
 
 def refuse_double_plan(settings: SearchSettings) -> None:
@@ -40,6 +39,7 @@ def refuse_double_plan(settings: SearchSettings) -> None:
 
 def within_budget(
     settings: SearchSettings,
+    whole: Task,
     profiles: tuple[HardwareProfile, ...],
     boards: bool,
     workers: int | None,
@@ -48,25 +48,22 @@ def within_budget(
     started: float,
 ) -> dict[str, Any]:
     """The same decisions with the epoch scale and the search images (nse: rounds, epochs, images) that fit what is left of the
-    minutes since `started` (monotonic seconds). Raises EdgenasError with figures where not even the smallest search fits."""
-    from edgenas.tasks import load_task
-
+    minutes since `started` (monotonic seconds), in which `whole`, the data, was read. Raises EdgenasError with figures where
+    not even the smallest search fits."""
     assert settings.budget is not None
     known = tuple(profile for profile in profiles if not boards and profile.name != HOST_CPU)
-    began = time.monotonic()
-    task, device = load_task(decided["task"]), decided["device"]
-    loading = LOADS * (time.monotonic() - began)
-    left = functools.partial(_left, settings.budget, started, loading)
+    device = decided["device"]
+    left = functools.partial(_left, settings.budget, started)
     if settings.method == "nse":
         limits = settings.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
         cost = CostModel(known, settings.precision, limits)
-        return evolution_within_budget(settings, decided, cost, left, processes(workers, device))
+        return evolution_within_budget(settings, whole, decided, cost, left, processes(workers, device))
     # What is measured is not known yet: the limits on it are left out of the rehearsal, which then is the longer one.
     cost = CostModel(known if len(known) == len(profiles) else (), settings.precision, settings.limits)
     # The rehearsal's scores are made up: they know nothing of chance.
     study = study_with({name: value for name, value in decided.items() if name != "validation"})
-    budget = _fitted(settings, decided, study, cost, task, left, processes(workers, device))
-    return {**decided, **_as_planned(settings, decided, task, budget)}
+    budget = _fitted(settings, decided, study, cost, whole, left, processes(workers, device))
+    return {**decided, **_as_planned(settings, decided, whole, budget)}
 
 
 def processes(workers: int | None, device: str) -> int:
@@ -76,8 +73,8 @@ def processes(workers: int | None, device: str) -> int:
     return len(local_devices(device)) if workers is None else max(1, workers)
 
 
-def _left(minutes: float, started: float, loading: float) -> float:
-    return 60 * minutes - (time.monotonic() - started) - loading - START_SECONDS - END_SECONDS
+def _left(minutes: float, started: float) -> float:
+    return 60 * minutes - (time.monotonic() - started) - START_SECONDS - END_SECONDS
 
 
 def _fitted(
@@ -97,13 +94,13 @@ def _fitted(
     return fit_budget(left, plan, functools.cache(steps), cost, task, decided["device"], workers)
 
 
-def _as_planned(settings: SearchSettings, decided: dict[str, Any], task: Task, budget: Budget) -> dict[str, Any]:
+def _as_planned(settings: SearchSettings, decided: dict[str, Any], whole: Task, budget: Budget) -> dict[str, Any]:
     """What of the study the budget decides; said in one line."""
-    from edgenas.tasks import load_task
+    from edgenas.tasks import as_searched
     from edgenas.training.budget import least_epochs
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
-    images = budget.search_images or len(task.train)
+    images = budget.search_images or len(whole.train)
     fewer = "" if budget.most_candidates is None else f", fewer than the {budget.rehearsed} that the search would like"
     scaled = f"epochs x {budget.epoch_scale:g} ({budget.least_epochs} or more: {budget.least_steps} steps)"
     if budget.epoch_scale == 0:
@@ -114,7 +111,7 @@ def _as_planned(settings: SearchSettings, decided: dict[str, Any], task: Task, b
         f"{budget.images_per_second['fastest']:.0f} images/s a worker)"
     )
     wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
-    fewer_images = load_task(wanted)
+    fewer_images = as_searched(whole, wanted)
     recipe = recipe_from_name(settings.recipe, fewer_images, decided["device"])
     # A stratified subsample has about as many images as were asked for: a few less can be a step less.
     least = max(budget.least_epochs, least_epochs(steps_an_epoch(recipe, len(fewer_images.train))))

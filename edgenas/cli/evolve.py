@@ -188,18 +188,19 @@ def start_from(name: str, space: MultiBranchSpace) -> Start:
 
 def evolution_within_budget(
     settings: SearchSettings,
+    task: Task,
     decided: dict[str, Any],
     cost: CostModel,
     left: Callable[[], float],
     workers: int,
 ) -> dict[str, Any]:
-    """The same decisions with the rounds, epochs and images that fit the seconds that are `left` on this machine."""
-    from edgenas.tasks import load_task
+    """The same decisions with the rounds, epochs and images of `task` that fit the seconds that are `left` on this machine."""
+    from edgenas.tasks import as_searched
     from edgenas.training.evolution_budget import fit_evolution, measure_speeds
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
     space, rules, supernet = decided["space"], decided["rules"], decided["supernet"]
-    task, device = load_task(decided["task"]), decided["device"]
+    device = decided["device"]
     plan = first_plan(space, rules, cost, cost.limits, settings.seed, decided["start"])
     speeds = measure_speeds(plan, task, supernet, decided["training"].recipe, device)
 
@@ -223,7 +224,7 @@ def evolution_within_budget(
         f"{budget.predicted_seconds:.0f} s (supernet {budget.images_per_second['supernet']:.0f} images/s)"
     )
     wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
-    fewer = load_task(wanted)
+    fewer = as_searched(task, wanted)
     recipe = recipe_from_name(settings.recipe, fewer, device, budget.final_epochs)
     of_supernet = _supernet_recipe(fewer, device, budget.supernet_epochs)
     return {

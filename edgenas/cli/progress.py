@@ -25,12 +25,13 @@ INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C ends the command with a sentence that says how to go on."""
+def interruptible(other: str = "") -> Iterator[None]:
+    """Ctrl-C ends the command with a sentence that says how to go on: the same command, or the `other` one."""
     try:
         yield
     except KeyboardInterrupt:
-        say("stopped: everything finished so far is kept, and the same command goes on from here")
+        command = f"the same command, or `{other}`," if other else "the same command"
+        say(f"stopped: everything finished so far is kept, and {command} goes on from here")
         raise typer.Exit(INTERRUPTED) from None
 
 

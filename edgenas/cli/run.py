@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack
@@ -20,8 +21,8 @@ from edgenas.cli.limits import check_limits
 from edgenas.cli.method import ended_early, method_of
 from edgenas.cli.nal_search import decide_designs
 from edgenas.cli.output import say
-from edgenas.cli.progress import SearchView
-from edgenas.cli.sessions import begin_session, refuse_other_meaning, study_to_write
+from edgenas.cli.progress import SearchView, interruptible
+from edgenas.cli.sessions import begin_session, refuse_other_meaning, refuse_unresumable, study_to_write
 from edgenas.cli.settings import (
     PRESETS,
     SearchSettings,
@@ -31,6 +32,7 @@ from edgenas.cli.settings import (
     space_from,
     study_record,
 )
+from edgenas.cli.studies import study_folder
 from edgenas.cli.study_data import searched_task
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.cost import CostModel
@@ -45,7 +47,7 @@ from edgenas.store import Store, refuse_differences
 from edgenas.study import Executor, run
 
 if TYPE_CHECKING:
-    from edgenas.tasks import Task
+    from edgenas.tasks import Task, TaskSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,45 +61,73 @@ class Where:
     token_file: Path | None = None
     ca: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.ray is not None and self.workers is not None:
+            raise EdgenasError("--workers counts processes here, --ray takes a cluster's slots: give one of them")
+
 
 def run_search(settings: SearchSettings, where: Where) -> dict[str, Any]:
     """Start, continue or just read a search; returns the document of cli.md."""
-    if where.ray is not None and where.workers is not None:
-        raise EdgenasError("--workers counts processes here, --ray takes a cluster's slots: give one of them")
     started = time.monotonic()
     profiles = tuple(profile_from_name(name) for name in settings.target)
     for name, profile in zip(settings.target, profiles, strict=True):
         say(resolved(name, profile))
     asked = study_record(settings, profiles, bool(where.boards), {})
     folder = study_to_write(where.study, asked)
-    study = _existing(folder, asked)
+    study, whole = _existing(folder, asked), None
     if study is not None and (document := _finished(folder)) is not None:
         return document
     if study is None:
-        refuse_double_plan(settings)
-        decided = decide(settings)
-        check_limits(settings, profiles, bool(where.boards), decided)
-        study_with = functools.partial(study_record, settings, profiles, bool(where.boards))
-        if settings.budget is not None:
-            boards, workers = bool(where.boards), where.workers
-            decided = within_budget(settings, profiles, boards, workers, decided, study_with, started)
-        study = study_with(decided)
-    profiles = profiles_of(study)
+        study, whole = _planned(settings, profiles, where, started)
     say(f"study {folder}")
-    with Store.create(folder, study) as store:
+    with interruptible(_resuming(folder)), Store.create(folder, study) as store:
         begin_session(store, "search")
-        return _search(store, profiles, where, settings.data_dir, started)
+        task = searched_task(store, settings.data_dir, whole)
+        whole = None  # where the search takes a part of the images, the others need no memory any more
+        return _search(store, task, where, started)
 
 
-def decide(settings: SearchSettings) -> dict[str, Any]:
-    """Everything that follows from the settings, the data and this machine: written into the study once."""
-    import torch
+def resume_search(name: str, where: Where, data_dir: str | None) -> dict[str, Any]:
+    """Continue the study of this name or folder with the settings that it holds, or just read it where it is finished."""
+    started = time.monotonic()
+    folder = study_folder(name)
+    if (document := _finished(folder)) is not None:
+        return document
+    with Store.read(folder) as store:
+        refuse_unresumable(store, bool(where.boards))
+        refuse_other_meaning(store)
+    say(f"study {folder}")
+    with interruptible(_resuming(folder)), Store.write(folder) as store:
+        begin_session(store, "search")
+        return _search(store, searched_task(store, data_dir), where, started)
 
-    from edgenas.tasks import TaskSettings, load_task
-    from edgenas.training.recipes import recipe_from_name
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    wanted = TaskSettings(
+def _resuming(folder: Path) -> str:
+    return f"edgenas search --resume {shlex.quote(str(folder))}"
+
+
+def _planned(
+    settings: SearchSettings, profiles: tuple[HardwareProfile, ...], where: Where, started: float
+) -> tuple[Study, Task]:
+    """A new study, and its data with all training images: read once, for the plan and for the search."""
+    from edgenas.tasks import load_task
+
+    refuse_double_plan(settings)
+    boards, workers = bool(where.boards), where.workers
+    whole = load_task(msgspec.structs.replace(data_asked(settings), search_images=None))
+    decided = decide(settings, whole)
+    check_limits(settings, profiles, boards, decided)
+    study_with = functools.partial(study_record, settings, profiles, boards)
+    if settings.budget is not None:
+        decided = within_budget(settings, whole, profiles, boards, workers, decided, study_with, started)
+    return study_with(decided), whole
+
+
+def data_asked(settings: SearchSettings) -> TaskSettings:
+    """Which arrays a search with these settings learns from."""
+    from edgenas.tasks import TaskSettings
+
+    return TaskSettings(
         settings.data,
         settings.task,
         settings.data_dir,
@@ -107,7 +137,19 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
         settings.search_images,
         {} if settings.far is None else {"far": settings.far},
     )
-    task = load_task(wanted)
+
+
+def decide(settings: SearchSettings, whole: Task) -> dict[str, Any]:
+    """Everything that follows from the settings, the data (all training images) and this machine: written into the study
+    once."""
+    import torch
+
+    from edgenas.tasks import as_searched
+    from edgenas.training.recipes import recipe_from_name
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    wanted = data_asked(settings)
+    task = as_searched(whole, wanted)
     say_data(settings.data, task)
     name = preset_of(settings, device == "cuda")
     validation = Validation(len(task.val), task.chance)
@@ -133,14 +175,11 @@ def decide(settings: SearchSettings) -> dict[str, Any]:
     return decided | {"space": space, "rules": rules}
 
 
-def _search(
-    store: Store, profiles: tuple[HardwareProfile, ...], where: Where, data_dir: str | None, started: float
-) -> dict[str, Any]:
+def _search(store: Store, task: Task, where: Where, started: float) -> dict[str, Any]:
     """Go on with the study; `started`: when this command did, monotonic seconds."""
     study = store.study
-    decided = study.settings
+    profiles, decided = profiles_of(study), study.settings
     training = msgspec.convert(decided["training"], type=Training)
-    task = searched_task(store, data_dir)
     with ExitStack() as stack:
         precision = decided["asked"]["precision"]
         hook = measuring(where.boards, where.token_file, profiles, precision, store, say, ca=where.ca)

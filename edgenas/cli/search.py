@@ -8,9 +8,10 @@ from typing import Any
 import typer
 
 from edgenas.cli.output import emit
+from edgenas.errors import EdgenasError
 
 # what does not decide the result
-NOT_SETTINGS = {"file", "study", "workers", "ray", "board", "token_file", "ca", "as_json"}
+NOT_SETTINGS = {"file", "study", "resume", "workers", "ray", "board", "token_file", "ca", "as_json"}
 
 
 def search(
@@ -63,6 +64,9 @@ def search(
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."
     ),
+    resume: str | None = typer.Option(
+        None, metavar="STUDY", help="Go on with this study, name or folder, with the settings that it holds."
+    ),
     workers: int | None = typer.Option(
         None, min=0, help="Processes; 0: train in this one. Default: one per core, or one per GPU."
     ),
@@ -76,17 +80,38 @@ def search(
 ) -> None:
     """Find networks for a device: macro-micro search with every candidate's latency known before it is trained.
 
-    Running the same command again goes on where it stopped, and prints a finished search at once.
+    Running the same command again goes on where it stopped, and prints a finished search at once. So does
+    --resume STUDY, without the settings: only --workers, --ray, --board, --token-file, --ca and --data-dir may stand beside it.
 
     Example: edgenas search --target jetson --data fashion-mnist --max-latency-ms 1.5 --budget 4
+
+    Example: edgenas search --resume digits-night --workers 4
     """
     given = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
     from edgenas.cli.front import front_text
     from edgenas.cli.progress import interruptible
-    from edgenas.cli.run import Where, run_search
+    from edgenas.cli.run import Where, resume_search, run_search
     from edgenas.cli.settings import settings_from
 
     where = Where(study, workers, ray, tuple(board or ()), token_file, ca)
     with interruptible():
-        document: dict[str, Any] = run_search(settings_from(file, given), where)
+        document: dict[str, Any]
+        if resume is None:
+            document = run_search(settings_from(file, given), where)
+        else:
+            _refuse_settings(resume, {"file": file, **given, "study": study})
+            document = resume_search(resume, where, data_dir)
     emit(document, as_json=as_json, text=front_text(document))
+
+
+def _refuse_settings(study: str, given: dict[str, Any]) -> None:
+    """Raise EdgenasError for what was given beside --resume and is in the study already."""
+    from edgenas.cli.settings import flag_of
+
+    names = [name for name, value in given.items() if value is not None and name != "data_dir"]
+    flags = ["a project file" if name == "file" else flag_of(name) for name in names]
+    if flags:
+        raise EdgenasError(
+            f"--resume {study} takes every setting from that study: leave out {', '.join(flags)} (possible beside it: --workers, "
+            "--ray, --board, --token-file, --ca, --data-dir)"
+        )

@@ -6,15 +6,18 @@ import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
 from edgenas.cli.output import say
-from edgenas.cli.settings import SearchSettings, default_folder, differences, versions
+from edgenas.cli.settings import MethodName, SearchSettings, default_folder, differences, versions
 from edgenas.cli.studies import ROOT
 from edgenas.errors import StudyError
 from edgenas.records import Session, Study
 from edgenas.store import Store
+
+DECIDED = ("asked", "device", "task", "training", "space", "rules")  # what every search writes down before it begins
 
 
 def study_to_write(name: str | None, asked: Study) -> Path:
@@ -40,6 +43,27 @@ def study_to_write(name: str | None, asked: Study) -> Path:
                 f"`--method {there.method}` goes on with it; this one begins with {asked.method}"
             )
     return folder
+
+
+def refuse_unresumable(store: Store, boards: bool) -> None:
+    """Raise StudyError where an unfinished study does not say how to go on, or where its latencies come from elsewhere than
+    `boards` (is one given?)."""
+    study, folder = store.study, store.folder
+    if study.method not in get_args(MethodName):
+        raise StudyError(
+            f"{folder} is a search by method {study.method!r}, this edgenas has {', '.join(get_args(MethodName))}: go on with "
+            f"edgenas {study.versions.get('edgenas', 'of another version')}, which began it"
+        )
+    missing = [name for name in DECIDED if name not in study.settings]
+    if missing:
+        raise StudyError(
+            f"{folder} does not say its {', '.join(missing)}, so that it cannot go on: it is no study of `edgenas search`"
+        )
+    measured = study.settings["asked"].get("boards", False)
+    if measured and not boards:
+        raise StudyError(f"{folder} measures its candidates on a board: give its --board URL")
+    if boards and not measured:
+        raise StudyError(f"{folder} was begun without a board: leave --board out, or search again under --study NAME")
 
 
 def refuse_other_meaning(store: Store) -> None:

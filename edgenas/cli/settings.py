@@ -138,13 +138,19 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
     return settings
 
 
+def flag_of(name: str) -> str:
+    """The flag of `edgenas search` that gives this setting."""
+    return "--from" if name == "from_study" else f"--{name.replace('_', '-')}"
+
+
 def refuse_unheeded(settings: SearchSettings) -> None:
     """Raise EdgenasError for a setting that the method would ignore."""
     usual = SearchSettings()
     for name, methods in METHODS_OF.items():
         if settings.method not in methods and getattr(settings, name) != getattr(usual, name):
-            flag = "from" if name == "from_study" else name.replace("_", "-")
-            raise EdgenasError(f"--{flag} is for --method {', '.join(methods)}: leave it out with {settings.method}")
+            raise EdgenasError(
+                f"{flag_of(name)} is for --method {', '.join(methods)}: leave it out with {settings.method}"
+            )
     if settings.far is not None and settings.task != "faces":
         raise EdgenasError("--far is for --task faces: leave it out")
 

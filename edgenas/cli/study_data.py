@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,26 +17,24 @@ if TYPE_CHECKING:
 KIND = "data"  # of the store's rows: sha256 (what is searched on), whole (all images), folder (absolute)
 
 
-def searched_task(store: Store, data_dir: str | None = None) -> Task:
-    """What the search learns from. Remembered the first time; StudyError where any image or label is another now."""
-    from edgenas.tasks import searched
+def searched_task(store: Store, data_dir: str | None = None, whole: Task | None = None) -> Task:
+    """What the search learns from, out of `whole` where this command has already read it. Remembered the first time;
+    StudyError where any image or label is another now."""
+    from edgenas.tasks import as_searched
 
     settings = settings_now(store, data_dir)
-    whole = _checked(store, settings, remember=True)
-    parts: Any = whole  # a dataclass, which no protocol can say
-    task: Task = dataclasses.replace(parts, train=searched(whole.train, settings))
-    return task
+    return as_searched(_checked(store, settings, whole, remember=True), settings)
 
 
 def whole_task(store: Store, data_dir: str | None = None) -> Task:
     """The same with all its training images."""
-    return _checked(store, settings_now(store, data_dir), remember=False)
+    return _checked(store, settings_now(store, data_dir), None, remember=False)
 
 
-def _checked(store: Store, settings: TaskSettings, *, remember: bool) -> Task:
+def _checked(store: Store, settings: TaskSettings, whole: Task | None, *, remember: bool) -> Task:
     from edgenas.tasks import fingerprint, load_task, searched
 
-    task = load_task(msgspec.structs.replace(settings, search_images=None))
+    task = whole or load_task(msgspec.structs.replace(settings, search_images=None))
     found = {
         "sha256": fingerprint(searched(task.train, settings), task.val),
         "whole": fingerprint(task.train, task.val, task.test),

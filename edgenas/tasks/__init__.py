@@ -6,7 +6,7 @@ A `Task` is all that the evaluator and the final training know: arrays of pixels
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -119,6 +119,14 @@ def searched(train: Split, settings: TaskSettings) -> Split:
     from edgenas.tasks.splits import subsample
 
     return subsample(train, settings.search_images, [settings.seed, SUBSAMPLE])
+
+
+def as_searched(whole: Task, settings: TaskSettings) -> Task:
+    """Of a task with all its training images, what a search with these settings learns from: the arrays that
+    `load_task(settings)` reads, without reading them again."""
+    parts: Any = whole  # a dataclass, which no protocol can say
+    task: Task = replace(parts, train=searched(whole.train, settings))
+    return task
 
 
 def load_task(settings: TaskSettings) -> Task:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from edgenas.architectures.chain import chain
 from edgenas.cli.main import app
-from edgenas.cli.run import decide
+from edgenas.cli.run import data_asked, decide
 from edgenas.cli.settings import settings_from, study_record
 from edgenas.cli.study_data import searched_task
 from edgenas.hardware.profile import profile_from_name
@@ -180,7 +180,7 @@ def test_a_search_that_goes_on_refuses_images_that_changed(tmp_path: Path, monke
     flags = {"data": "pets", "target": ["raspberry-pi-5"], "method": "random"}
     settings = settings_from(None, flags)
     profiles = (profile_from_name("raspberry-pi-5"),)
-    study = study_record(settings, profiles, boards=False, decided=decide(settings))
+    study = study_record(settings, profiles, boards=False, decided=decide(settings, load_task(data_asked(settings))))
     with Store.create(tmp_path / "s", study) as store:
         searched_task(store)
         searched_task(store)  # the same images: nothing is refused

@@ -114,7 +114,8 @@ def test_ctrl_c_leaves_a_sentence_that_says_how_to_go_on(tmp_path: Path) -> None
     out, rest = process.communicate(timeout=60)
     assert process.returncode == 130
     assert (
-        rest.splitlines()[-1] == "stopped: everything finished so far is kept, and the same command goes on from here"
+        rest.splitlines()[-1] == "stopped: everything finished so far is kept, and the same command, or "
+        "`edgenas search --resume studies/stopped`, goes on from here"
     )
     assert "Traceback" not in rest
     assert out == ""

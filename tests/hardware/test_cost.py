@@ -1,14 +1,16 @@
 """Costs are known before training, and remembered."""
 
+import msgspec
 import pytest
 
+from edgenas.architectures import chain as chains
 from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import all_profiles, profile_from_name
-from edgenas.records import Classes, Latency, Limits
+from edgenas.records import ChainArchitecture, Classes, Latency, Limits
 
 SMALL = chain(8, 4, (0,) * 4, (3,) * 4, Classes(10))
 LARGE = chain(64, 12, (1,) * 12, (5,) * 12, Classes(10))
@@ -27,6 +29,21 @@ def test_a_cost_has_one_latency_for_each_target_and_says_where_it_comes_from() -
     assert list(cost.latencies) == ["jetson-orin-nano-8gb-super", "raspberry-pi-5"]
     assert {latency.origin for latency in cost.latencies.values()} == {"datasheet"}
     assert "fp16, batch 1, MAXN_SUPER" in cost.latencies["jetson-orin-nano-8gb-super"].detail
+
+
+def test_a_network_is_traced_once_for_any_number_of_targets_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+    trace = chains.workload_from_chain
+    monkeypatch.setattr(chains, "workload_from_chain", lambda network: traced.append(network) or trace(network))
+    new = [chain(9, depth, (0,) * depth, (3,) * depth, Classes(11)) for depth in (4, 5, 6)]
+    targets = [profile_from_name("jetson"), profile_from_name("raspberry-pi-5")]
+    for _ in range(2):
+        model = CostModel(targets, None, Limits())
+        assert [model(network).params for network in new] == [workload_from_architecture(n).params for n in new]
+    assert traced == new
+    equal = msgspec.json.decode(msgspec.json.encode(new[0]), type=ChainArchitecture)
+    assert workload_from_architecture(equal) == trace(equal)
+    assert traced == new
 
 
 def test_measuring_replaces_the_prediction_and_happens_once() -> None:
