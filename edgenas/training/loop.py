@@ -48,7 +48,7 @@ def train(
         batch_size = min(recipe.batch_size, len(data))
         seen = images_an_epoch(len(data), batch_size, recipe)
         rates = learning_rates(recipe, steps := -(-seen // batch_size))
-        step = Step(network, task.loss(recipe, output_width(network)), recipe, device)
+        step = Step(network, _loss(task, recipe, output_width(network), seed), recipe, device)
         accuracy = loss = 0.0
         for epoch in range(recipe.epochs):
             network.train()
@@ -64,6 +64,13 @@ def train(
             if on_epoch is not None:
                 on_epoch(epoch + 1, step.averaged)
         return Trained(step.averaged, accuracy, loss)
+
+
+def _loss(task: Task, recipe: Recipe, width: int, seed: int) -> nn.Module:
+    """The task's loss; what it learns along (a margin's centres) is drawn from `seed`, as the network's weights are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return task.loss(recipe, width)
 
 
 def images_an_epoch(images: int, batch_size: int, recipe: Recipe) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,10 +14,11 @@ import torch
 
 from edgenas.errors import TrainingError
 from edgenas.records import Recipe
-from edgenas.tasks import Split, Task
+from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator, seed_of
 from edgenas.training.loop import fresh_network, images_an_epoch, scores_of, train
 from edgenas.training.step import Average, Step
+from tests.tasks.test_faces import write_people
 from tests.training.conftest import ParameterCost, candidate, tiny
 
 CPU = torch.device("cpu")
@@ -38,6 +40,24 @@ def test_the_global_generator_is_left_alone(digits: Task) -> None:
     before = torch.random.get_rng_state()
     trained_weights(digits, 1)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_face_training_follows_its_seed_alone(tmp_path: Path) -> None:
+    people = write_people(tmp_path, 12, each=4)
+    faces = load_task(TaskSettings(str(people), "faces", image_size=28, settings={"far": 0.1}))
+    net = msgspec.structs.replace(tiny(), head=faces.head, in_channels=1, image_size=28)
+    recipe = Recipe("faces", 1, 16, 0.05, loss="arcface")
+
+    def trained(seed: int, drawn_before: int) -> list[torch.Tensor]:
+        torch.rand(drawn_before)
+        state = torch.random.get_rng_state()
+        weights = list(train(fresh_network(net, seed, CPU), faces, recipe, seed, CPU).network.state_dict().values())
+        assert torch.equal(torch.random.get_rng_state(), state)
+        return weights
+
+    first, again, other = trained(1, 0), trained(1, 5), trained(2, 0)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_ten_epochs_learn_digits(digits: Task) -> None:
