@@ -27,7 +27,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all without one")
     time = parser.add_mutually_exclusive_group()
-    time.add_argument("--minutes", type=float, help="of all targets together (default: 5)")
+    time.add_argument(
+        "--minutes", type=float, help="of all targets together (default: 5; each tries a few inputs even so)"
+    )
     time.add_argument("--seconds", type=float, help="the same in seconds")
     parser.add_argument("--seed", type=int, default=None, help="of the inputs (default: another one every time)")
     parser.add_argument(

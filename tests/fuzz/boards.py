@@ -41,7 +41,7 @@ from tests.remote.test_heard import INFO, MEASURED
 from tests.remote.test_hostile import TOKEN, wire_attacks
 
 GROWTH_MB = 60
-WARM, EVERY = 100, 50
+WARM, EVERY = 50, 25
 JOB_S = 90.0  # within which an accepted job is answered
 SIGNED = f"Authorization: Bearer {TOKEN}"
 WRONG_LINE = re.compile(r"Traceback|^\s+File |^\S+: \w+(Error|Exception|Iteration|Interrupt): ")
@@ -346,4 +346,4 @@ def _speak(connection: socket.socket, left: dict[bytes, list[bytes]]) -> None:
         connection.sendall(answer)
 
 
-TARGETS = (Target("agent", _agent, least=150), file_target("board", _boards, door="tests.fuzz.boards:lying_board"))
+TARGETS = (Target("agent", _agent, least=75), file_target("board", _boards, door="tests.fuzz.boards:lying_board"))
