@@ -1,6 +1,6 @@
 """Every command under strace in a network namespace that has nothing but loopback: which addresses does it speak to?
 
-`unshare --net python -m tests.offline FOLDER` prints a JSON document (root). `served` and `measured` ask a server and an agent there.
+`unshare --net python -m tests.offline FOLDER` prints a JSON document (root).
 """
 
 from __future__ import annotations
