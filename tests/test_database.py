@@ -21,6 +21,7 @@ from edgenas.errors import StudyError
 from edgenas.identity import IDENTITY
 from edgenas.methods.replay import cost_without_device
 from edgenas.records import Candidate, Choice, Classes, Decision, Limits, Recipe, Study, Trial
+from edgenas.runtimes.child import child_environment
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
 
@@ -163,7 +164,7 @@ def test_a_study_of_another_identity_is_refused_naming_the_version_that_reads_it
 def other_user(code: str, *arguments: str) -> str:
     """stdout of Python code that a user without rights runs."""
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", code, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
+    environment = {**child_environment(), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
@@ -216,7 +217,7 @@ def test_what_a_killed_writer_left_in_its_log_is_read_too(open_folder: Path) -> 
 
 
 def mounted(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PY": sys.executable}
+    environment = {**child_environment(), "PY": sys.executable}
     command = ["unshare", "-m", "sh", "-ec", script]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     if "mount" in done.stderr and "denied" in done.stderr:

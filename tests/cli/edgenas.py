@@ -1,7 +1,6 @@
 """Runs the command line as a user does: in a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +10,10 @@ import pytest
 
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
+from edgenas.runtimes.child import child_environment
 
 REPOSITORY = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**child_environment(), "OMP_NUM_THREADS": "1"}
 
 # A whole search in seconds on 300 digits. It ends at chance after three trainings; with --epoch-scale 2 every phase of GNAS.
 BOUNDS = ["--max-depth", "6", "--min-width", "8", "--max-width", "12", "--width-step", "2"]

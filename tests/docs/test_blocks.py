@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT, blocks, name, pages
+from edgenas.runtimes.child import child_environment
+from tests.docs.blocks import blocks, name, pages
 
 PAGES = pages()
 SHELL = [page for page in PAGES if any(block.language == "sh" for block in blocks(page))]
@@ -25,7 +26,7 @@ def test_the_shell_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> 
     work = tmp_path / "work"
     work.mkdir()
     path = f"{tool.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**child_environment(), "PATH": path, "OMP_NUM_THREADS": "1"}
     script = "set -eu\n" + "\n".join(block.text for block in blocks(page) if block.language == "sh")
     done = subprocess.run(["sh", "-c", script], cwd=work, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -35,7 +36,7 @@ def test_the_shell_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> 
 def test_the_python_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
     script.write_text("\n".join(block.text for block in blocks(page) if block.language == "python"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**child_environment(), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         cwd=tmp_path,

@@ -1,19 +1,19 @@
 """The site builds with warnings as errors: links, anchors, navigation, docstrings."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from edgenas.runtimes.child import child_environment
 from tests.docs.blocks import ROOT
 
 pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'edgenas[docs]'")
 
 
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**child_environment(), "NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -22,12 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgenas.runtimes.child import child_environment
 from tests.fuzz.engine import SilentChangeError, Verdict
 
 MEMORY_MB = 3000  # of data; libraries that are only mapped do not count
 CPU_S = 10.0  # of one input
 WALL_S = 60.0  # of one input, however busy the machine is: nothing comes any more
 READY = b"ready\n"
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -74,7 +76,7 @@ class Child:
         return os.pread(self._log.fileno(), 100_000, 0).decode(errors="replace").strip("\0 \n")[-500:]
 
     def _started(self) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        environment = {**child_environment(), "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
             self._command,
             cwd=self._folder,

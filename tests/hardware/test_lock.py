@@ -13,6 +13,7 @@ import pytest
 
 from edgenas.errors import EdgenasError
 from edgenas.hardware.lock import NAME, device_lock
+from edgenas.runtimes.child import child_environment
 
 ROOT = Path(__file__).parents[2]
 needs_root = pytest.mark.skipif(
@@ -38,7 +39,7 @@ def sticky() -> Iterator[Path]:
 
 def locks_as(user: int, folder: Path, patience_s: float = 0) -> str:
     command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", sys.executable, "-c", LOCK]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**child_environment(), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [*command, str(folder), str(patience_s)], env=environment, capture_output=True, text=True, check=True
     )

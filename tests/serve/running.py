@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from edgenas.runtimes.child import child_environment
+
 HOST = "127.0.0.1"
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -69,9 +71,11 @@ def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
 def started(bundle: Path, *options: str, token: str | None = None, path: Path | None = None) -> Iterator[Running]:
     """Listening on a free port, not necessarily ready; stopped by SIGTERM at the end. `path`: where hooks are imported from."""
     command = [sys.executable, "-m", "edgenas", "serve", str(bundle), "--port", "0", *options]
-    paths = os.pathsep.join(str(one) for one in (Path.cwd(), path) if one)
+    environment = child_environment()
+    if path is not None:
+        environment["PYTHONPATH"] += f"{os.pathsep}{path}"
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=log)
+        process = subprocess.Popen(command, env=environment, stderr=log)
         running = Running(0, process, token, log)
         try:
             deadline = time.monotonic() + 60
