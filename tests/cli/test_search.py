@@ -144,14 +144,16 @@ def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
     assert all(latency.n and latency.n >= 50 for latency in latencies)
 
 
-def kill_at(seconds: float, study: str, folder: Path) -> None:
-    """Start the search and end its whole process group with SIGKILL after so long."""
-    command = [sys.executable, "-m", "edgenas", *SMALL, "--study", study, "--workers", "2"]
+def killed_at(seconds: float, arguments: list[str], folder: Path) -> bool:
+    """Start the search and kill it after so long: whether it was still there. Its workers are gone when this returns."""
+    command = [sys.executable, "-m", "edgenas", *arguments]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
+    there = False
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
+        there = True
         os.kill(process.pid, signal.SIGKILL)  # the parent alone: workers must end by themselves
     process.wait()
     deadline = time.monotonic() + 30
@@ -159,24 +161,36 @@ def kill_at(seconds: float, study: str, folder: Path) -> None:
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
-            return
+            return there
         time.sleep(0.1)
     pytest.fail("workers outlived their killed parent")
 
 
-def check_kills(folder: Path, kills: int, study: str) -> None:
-    rng = random.Random(kills)
-    for _ in range(kills):
-        kill_at(rng.uniform(3, 14), study, folder)
-    edgenas_json(*SMALL, "--study", study, "--workers", "2", folder=folder)
-    assert ledger(folder / "studies" / study) == ledger(folder / "studies/one")
+def check_kills(folder: Path, kills: int, *more: str) -> None:
+    """So many kills of searches that were at work; one that ends before its kill is compared, and another one begun."""
+    rng, hits, begun = random.Random(kills), 0, 1
+    started = time.monotonic()
+    edgenas_json(*SMALL, *more, "--study", f"whole-{kills}", "--workers", "1", folder=folder)
+    duration, expected = time.monotonic() - started, ledger(folder / "studies" / f"whole-{kills}")
+    while hits < kills:
+        study = f"killed-{kills}-{begun}"
+        search = [*SMALL, *more, "--study", study, "--workers", "2"]
+        if killed_at(rng.uniform(0.2, 0.8) * duration, search, folder):
+            hits += 1
+        else:
+            assert ledger(folder / "studies" / study) == expected
+            begun += 1
+    edgenas_json(*SMALL, *more, "--study", f"killed-{kills}-{begun}", "--workers", "2", folder=folder)
+    assert ledger(folder / "studies" / f"killed-{kills}-{begun}") == expected
 
 
-def test_two_kills_leave_the_same_ledger(searched: Path) -> None:
-    check_kills(searched, 2, "killed-twice")
+def test_two_kills_leave_the_same_ledger(tmp_path: Path) -> None:
+    check_kills(tmp_path, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_twenty_kills_leave_the_same_ledger(searched: Path) -> None:
-    check_kills(searched, 20, "killed")
+def test_twenty_kills_in_all_phases_leave_the_same_ledger(tmp_path: Path) -> None:
+    """Trained long enough to be better than chance, so that the search goes on through depth, width, operations and kernels."""
+    check_kills(tmp_path, 20, "--epoch-scale", "2")
+    assert {phase for *_, phase in ledger(tmp_path / "studies" / "whole-20")[0]} == {"depth", "width", "ops", "kernels"}
