@@ -4,7 +4,7 @@ set -eu
 started=$(date +%s)
 bundle=bundles/demo-$(date +%Y%m%d-%H%M%S)
 
-edgenas search --target jetson --study demo --max-params 60000
+edgenas search --target jetson --study demo --max-params 40000
 edgenas train demo --seeds 3
 edgenas export demo --out "$bundle"
 edgenas bundle verify "$bundle"
