@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from edgenas.architectures.workload import workload_from_architecture
+from edgenas.cli.main import app
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Recipe, Study, Trial
+from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Measurement, Recipe, Study, Trial
+from edgenas.remote import boards
+from edgenas.remote.job import Job
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas, edgenas_json, refusal
 from tests.remote.conftest import listening
@@ -70,6 +75,30 @@ def test_agent_once_answers_a_job_from_a_file(tmp_path: Path) -> None:
     done = edgenas("agent", "--once", "nonsense", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the first line is not a job" in done.stderr
+
+
+class Board:
+    """A board on which everything takes 2 ms in the median, and 9 now and then."""
+
+    url = "http://board:8765"
+
+    def info(self) -> dict[str, Any]:
+        return {"device": {"model": "a board"}, "runtime": "onnxruntime", "runtime_version": "1"}
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        return Measurement(
+            "host-cpu", "board", "onnxruntime 1", "fp32", 10, (2.0,) * 8 + (9.0,) * 2, detail={"warnings": []}
+        )
+
+
+@pytest.mark.parametrize(("limit_ms", "code"), [(2.0, 0), (1.99, 3)])
+def test_verify_holds_the_median_against_the_limit_and_ends_with_3_where_it_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_ms: float, code: int
+) -> None:
+    monkeypatch.setattr(boards, "open_board", lambda *_: Board())
+    study = finished_study(tmp_path, limit_ms)
+    done = CliRunner().invoke(app, ["verify", str(study), "--trial", "1", "--board", Board.url, "--json"])
+    assert (done.exit_code, [item["holds"] for item in json.loads(done.stdout)]) == (code, [code == 0])
 
 
 @pytest.mark.slow
