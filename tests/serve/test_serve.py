@@ -1,3 +1,4 @@
+import http.client
 import io
 import json
 import signal
@@ -209,3 +210,13 @@ def _png(width: int, height: int) -> bytes:
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+@pytest.mark.parametrize(("size", "status"), [(1_000_000, 400), (1_000_001, 413)])
+def test_a_body_that_does_not_say_its_size_is_taken_up_to_the_limit_and_no_byte_more(server, size, status):
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=30)
+    parts = iter([b" " * 500_000, b" " * (size - 500_000)])
+    headers = {"Authorization": f"Bearer {TOKEN}", "Transfer-Encoding": "chunked"}
+    connection.request("POST", "/v2/models/digits/infer", parts, headers, encode_chunked=True)
+    assert connection.getresponse().status == status  # blanks alone are no JSON
+    connection.close()
