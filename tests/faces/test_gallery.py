@@ -43,6 +43,16 @@ def test_nobody_known_is_an_ordinary_answer(tmp_path: Path) -> None:
         assert gallery.identify(-embeddings(1)[0], threshold=0.3) == ()
 
 
+@pytest.mark.parametrize(("threshold", "known"), [(0.6, True), (0.61, False)])
+def test_a_face_is_known_from_the_threshold_on(tmp_path: Path, threshold: float, known: bool) -> None:
+    with Gallery(tmp_path / "g.db", "c", 16) as gallery:
+        axis, probe = np.zeros(16, np.float32), np.zeros(16, np.float32)
+        axis[0] = 1.0
+        probe[:2] = 0.6, 0.8  # cosine 0.6 to the only sample
+        gallery.enroll("Ada", axis)
+        assert bool(gallery.identify(probe, threshold=threshold - 1e-6)) is known
+
+
 def test_a_person_scores_by_the_best_of_their_samples(tmp_path: Path) -> None:
     first, second, probe = embeddings(3)
     with Gallery(tmp_path / "door.db", MODEL, DIM) as gallery:
