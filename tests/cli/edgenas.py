@@ -1,8 +1,11 @@
 """Runs the command line as a user does: in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +45,29 @@ def refusal(*arguments: str) -> str:
     line = str(caught.value)
     assert "\n" not in line
     return line
+
+
+def killed(folder: Path, after: Callable[[float], bool], *arguments: str) -> bool:
+    """Whether the command was there to be killed when `after`, asked with the seconds since its start, said yes. Its own
+    processes are gone when this returns."""
+    command = [sys.executable, "-m", "edgenas", *arguments]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
+    started = time.monotonic()
+    while process.poll() is None and not after(time.monotonic() - started):
+        time.sleep(0.0005)
+    there = process.poll() is None
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return there
+        time.sleep(0.05)
+    pytest.fail("a process outlived its killed parent")
+
+
+def at(moment: float) -> Callable[[float], bool]:
+    return lambda seconds: seconds > moment

@@ -19,7 +19,7 @@ from edgenas.bundle import read_bundle
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import FinalTraining
 from edgenas.store import Store
-from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json
+from tests.cli.edgenas import ENVIRONMENT, at, edgenas, edgenas_json, killed
 from tests.digits_bundle import digits_bundle
 from tests.report.studies import published_study
 from tests.trained_study import trained_study
@@ -83,32 +83,6 @@ def test_two_hundred_kills_of_a_bundle_s_replacement_never_leave_nothing_at_its_
     subprocess.run([*command[:-3], finishing, *command[-2:]], env=ENVIRONMENT, check=True)
     assert read_bundle(out).manifest != manifest
     assert names(folder) == {"bundle"}
-
-
-def killed(folder: Path, after: Callable[[float], bool], *arguments: str) -> bool:
-    """Whether the command was there to be killed when `after`, asked with the seconds since its start, said yes. Its own
-    processes are gone when this returns."""
-    command = [sys.executable, "-m", "edgenas", *arguments]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
-    started = time.monotonic()
-    while process.poll() is None and not after(time.monotonic() - started):
-        time.sleep(0.0005)
-    there = process.poll() is None
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return there
-        time.sleep(0.05)
-    pytest.fail("a process outlived its killed parent")
-
-
-def at(moment: float) -> Callable[[float], bool]:
-    return lambda seconds: seconds > moment
 
 
 def kill_all(folder: Path, place: str, check: Callable[[], object], *arguments: str) -> int:

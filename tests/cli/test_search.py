@@ -1,10 +1,6 @@
 """Searches on real digits through the command line: the same for any number of workers, under limits, after kill -9."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +9,7 @@ import pytest
 
 from edgenas.records import Decision
 from edgenas.store import Store
-from tests.cli.edgenas import BOUNDS, ENVIRONMENT, SMALL, edgenas, edgenas_json, refusal
+from tests.cli.edgenas import BOUNDS, SMALL, at, edgenas, edgenas_json, killed, refusal
 
 
 @pytest.fixture(scope="module")
@@ -144,28 +140,6 @@ def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
     assert all(latency.n and latency.n >= 50 for latency in latencies)
 
 
-def killed_at(seconds: float, arguments: list[str], folder: Path) -> bool:
-    """Start the search and kill it after so long: whether it was still there. Its workers are gone when this returns."""
-    command = [sys.executable, "-m", "edgenas", *arguments]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
-    there = False
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        there = True
-        os.kill(process.pid, signal.SIGKILL)  # the parent alone: workers must end by themselves
-    process.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return there
-        time.sleep(0.1)
-    pytest.fail("workers outlived their killed parent")
-
-
 def check_kills(folder: Path, kills: int) -> None:
     """So many kills of searches that were at work; one that ends before its kill is compared, and another one begun."""
     rng, hits, begun = random.Random(kills), 0, 1
@@ -175,7 +149,7 @@ def check_kills(folder: Path, kills: int) -> None:
     while hits < kills:
         study = f"killed-{kills}-{begun}"
         search = [*SMALL, "--study", study, "--workers", "2"]
-        if killed_at(rng.uniform(0.2, 0.8) * duration, search, folder):
+        if killed(folder, at(rng.uniform(0.2, 0.8) * duration), *search):
             hits += 1
         else:
             assert ledger(folder / "studies" / study) == expected
