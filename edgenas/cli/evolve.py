@@ -196,7 +196,7 @@ def evolution_within_budget(
 ) -> dict[str, Any]:
     """The same decisions with the rounds, epochs and images of `task` that fit the seconds that are `left` on this machine."""
     from edgenas.tasks import as_searched
-    from edgenas.training.evolution_budget import fit_evolution, measure_speeds
+    from edgenas.training.nse_budget import fit_nse_budget, measure_speeds
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
     space, rules, supernet = decided["space"], decided["rules"], decided["supernet"]
@@ -207,7 +207,7 @@ def evolution_within_budget(
     def steps(images: int) -> int:
         return steps_an_epoch(recipe_from_name(settings.recipe, task, device, images=images), images)
 
-    budget = fit_evolution(
+    budget = fit_nse_budget(
         left(),
         speeds,
         rounds_of(space, rules),
@@ -245,7 +245,7 @@ def _shared(rules: NseRules, networks: int) -> dict[str, int]:
 
 def evolution_method(store: Store, task: Task, training: Training, cost: CostModel) -> Method:
     """The generator of an NSE study, with the supernets that it trains. All finals are trained for the same epochs."""
-    from edgenas.training.evolution import Evolution
+    from edgenas.training.nse import NseSupernets
     from edgenas.training.supernet_training import SupernetRules
 
     study = store.study
@@ -254,7 +254,7 @@ def evolution_method(store: Store, task: Task, training: Training, cost: CostMod
     return nse(
         msgspec.convert(decided["space"], type=MultiBranchSpace),
         msgspec.convert(decided["rules"], type=NseRules),
-        Evolution(task, supernet, store, study.seed, decided["device"], say),
+        NseSupernets(task, supernet, store, study.seed, decided["device"], say),
         msgspec.structs.replace(training.recipe, epochs=max(1, round(training.recipe.epochs * training.epoch_scale))),
         cost,
         study.limits,

@@ -14,7 +14,7 @@ from edgenas.errors import StudyError, TrainingError
 from edgenas.records import Limits, Recipe, Study
 from edgenas.store import Store
 from edgenas.tasks import Task
-from edgenas.training.evolution import Evolution, recalibrate
+from edgenas.training.nse import NseSupernets, recalibrate
 from edgenas.training.supernet import Supernet
 from edgenas.training.supernet_training import SupernetRules
 
@@ -46,9 +46,9 @@ def play(
             raise StoppedError
 
     with Store.create(folder, STUDY) as store:
-        evolution = Evolution(task, rules, store, 0, "cpu", tell)
-        fitness = evolution.train(plan(task))
-        return fitness, evolution.errors(plan(task), NETWORKS)
+        supernets = NseSupernets(task, rules, store, 0, "cpu", tell)
+        fitness = supernets.train(plan(task))
+        return fitness, supernets.errors(plan(task), NETWORKS)
 
 
 def test_training_that_is_stopped_after_any_epoch_goes_on_to_the_same_end(tmp_path: Path, digits: Task) -> None:
@@ -88,20 +88,20 @@ def test_unfit_operations_are_dropped_but_protected_ones_stay(tmp_path: Path, di
 
 def test_a_networks_score_does_not_depend_on_what_was_scored_before(tmp_path: Path, digits: Task) -> None:
     with Store.create(tmp_path / "a", STUDY) as store:
-        evolution = Evolution(digits, RULES, store, 0, "cpu")
-        evolution.train(plan(digits))
-        forwards = evolution.errors(plan(digits), NETWORKS)
+        supernets = NseSupernets(digits, RULES, store, 0, "cpu")
+        supernets.train(plan(digits))
+        forwards = supernets.errors(plan(digits), NETWORKS)
     with Store.create(tmp_path / "b", STUDY) as store:
-        evolution = Evolution(digits, RULES, store, 0, "cpu")
-        evolution.train(plan(digits))
-        backwards = evolution.errors(plan(digits), NETWORKS[::-1])
+        supernets = NseSupernets(digits, RULES, store, 0, "cpu")
+        supernets.train(plan(digits))
+        backwards = supernets.errors(plan(digits), NETWORKS[::-1])
     assert forwards == backwards[::-1]
     assert all(0 <= error <= 100 for error in forwards)
 
 
 def test_recalibrated_statistics_are_the_average_over_the_batches(digits: Task, tmp_path: Path) -> None:
     with Store.create(tmp_path, STUDY) as store:
-        data = Evolution(digits, RULES, store, 0, "cpu").data.plain
+        data = NseSupernets(digits, RULES, store, 0, "cpu").data.plain
     torch.manual_seed(0)
     supernet = Supernet(plan(digits))
     with torch.no_grad():

@@ -16,8 +16,8 @@ from edgenas.errors import EdgenasError
 from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
 from edgenas.training.budget import LEAST_IMAGES_PER_CLASS, PARALLEL, least_epochs
-from edgenas.training.evolution import recalibrate
 from edgenas.training.loop import pinned_threads
+from edgenas.training.nse import recalibrate
 from edgenas.training.supernet import draw_path
 from edgenas.training.supernet_training import Data, SupernetRules, SupernetTraining
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
@@ -28,7 +28,7 @@ WARMUP_STEPS, TIMED_STEPS = 2, 8
 LEAST_ROUNDS, LEAST_FINALS, MOST_EPOCHS, MOST_FINAL_EPOCHS = 2, 2, 100, 60
 
 
-class EvolutionBudget(Record, frozen=True):
+class NseBudget(Record, frozen=True):
     """What was chosen, and from what."""
 
     rounds: int
@@ -73,10 +73,10 @@ def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Re
     return Speeds(trained / (training.steps * batch), scored / (batches * batch), final)
 
 
-def fit_evolution(
+def fit_nse_budget(
     seconds: float, speeds: Speeds, rounds: int, scored: int, finals: int, task: Task, rules: SupernetRules,
     steps: Callable[[int], int], workers: int,
-) -> EvolutionBudget:  # fmt: skip
+) -> NseBudget:  # fmt: skip
     """The most images at the preset's epochs, then more epochs; fewer rounds where not even a small subsample fits, and fewer
     final networks where they would be trained for less than LEAST_STEPS. `steps`: images -> steps of an epoch of those."""
     everything, least = len(task.train), min(len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
@@ -105,7 +105,7 @@ def fit_evolution(
         predicted = spent + few * final_epochs * alone
         speed = {"supernet": 1 / speeds.training, "scoring": 1 / speeds.scoring, "final": 1 / speeds.final}
         everyone = None if images == everything else images
-        return EvolutionBudget(count, epochs, everyone, final_epochs, few, predicted, speed)
+        return NseBudget(count, epochs, everyone, final_epochs, few, predicted, speed)
     evolving = min(LEAST_ROUNDS, rounds) * round_seconds(least, rules.recipe.epochs)
     training = min(LEAST_FINALS, finals) * least_epochs(steps(least)) * final_seconds(least)
     needed = max(evolving / ROUNDS_SHARE, evolving + training) / SAFETY / 60

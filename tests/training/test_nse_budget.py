@@ -6,16 +6,16 @@ import pytest
 from edgenas.errors import EdgenasError
 from edgenas.records import Recipe
 from edgenas.tasks import Task, TaskSettings, load_task
-from edgenas.training.evolution_budget import EvolutionBudget, Speeds, fit_evolution, measure_speeds
+from edgenas.training.nse_budget import NseBudget, Speeds, fit_nse_budget, measure_speeds
 from edgenas.training.supernet_training import SupernetRules
-from tests.training.test_evolution import RECIPE, RULES, plan
+from tests.training.test_nse import RECIPE, RULES, plan
 
 PRESET = SupernetRules(Recipe("supernet", 5, 64, 0.1), calibration_batches=2)
 SPEEDS = Speeds(training=0.002, scoring=0.0005, final=0.001)
 
 
-def fit(task: Task, seconds: float, workers: int = 2) -> EvolutionBudget:
-    return fit_evolution(seconds, SPEEDS, 4, 70, 8, task, PRESET, lambda images: images // 32, workers)
+def fit(task: Task, seconds: float, workers: int = 2) -> NseBudget:
+    return fit_nse_budget(seconds, SPEEDS, 4, 70, 8, task, PRESET, lambda images: images // 32, workers)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from edgenas.training.supernet_training import Data, SupernetRules, SupernetTrai
 Tell = Callable[[str], None]
 
 
-class Evolution:
+class NseSupernets:
     """The supernets of one study; see methods/nse.py, Supernets. Rounds are in study.db, checkpoints in STUDY/supernet/."""
 
     def __init__(
