@@ -6,6 +6,7 @@ is taken of says identity.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -61,7 +62,13 @@ class Embedding(Record, frozen=True, tag="embedding", tag_field="kind"):
     pool: Literal["average", "depthwise"] = "average"
 
 
-Head = Classes | Embedding
+class Outputs(Record, frozen=True, tag="outputs", tag_field="kind"):
+    """Global average pool, then a linear layer with bias to `count` numbers that mean what the task says, such as an angle."""
+
+    count: ClassCount
+
+
+Head = Classes | Embedding | Outputs
 
 
 class ChainArchitecture(Record, frozen=True, tag="chain", tag_field="type"):
@@ -370,6 +377,55 @@ class Cost(Record, frozen=True):
 
 
 # ---------------------------------------------------------------- one trial, one study
+
+
+class Metric(Record, frozen=True):
+    """The score that guides a task. Searches maximise its `objective`, people read it as it is.
+
+    `unit`: as it is printed, "%" or "deg" or "". `share`: percent of the images that are right, which is what binomial
+    intervals are about. `max_drop`: how much worse, in the unit, a file of lower precision may score than FP32 where the user
+    does not say it. A threshold of one point in a search's rules is 1 in this unit.
+    """
+
+    name: str
+    unit: str = "%"
+    better: Literal["higher", "lower"] = "higher"
+    share: bool = False
+    max_drop: float = 0.5
+
+    @property
+    def objective(self) -> str:
+        """The score of a trial that searches maximise: "val_accuracy"; of an error its negative, "val_neg_mae"."""
+        return f"val_{self.name}" if self.better == "higher" else f"val_neg_{self.name}"
+
+    def gain(self, value: float) -> float:
+        """The value as something to be maximised: the objective."""
+        return value if self.better == "higher" else -value
+
+    def error(self, value: float) -> float:
+        """The value as something to be minimised: 100 - percent, an error itself, or the negative of another score."""
+        if self.better == "lower":
+            return value
+        return 100 - value if self.unit == "%" else -value
+
+    def words(self, value: float) -> str:
+        """The value with its unit: "97.20 %", "3.142 deg"."""
+        number = f"{value:.2f}" if self.unit == "%" else f"{value:.4g}"
+        return f"{number} {self.unit}".rstrip()
+
+    def trial_scores(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """What a trial keeps of the scores on validation: each as val_<name>; with the objective of a metric that is better
+        lower, and its interval, where these have one."""
+        kept = {f"val_{name}": value for name, value in scores.items()}
+        if self.better == "lower":
+            for name, end in (("", ""), ("_low", "_high"), ("_high", "_low")):
+                if f"{self.name}{end}" in scores:
+                    kept[f"{self.objective}{name}"] = -scores[f"{self.name}{end}"]
+        return kept
+
+
+ACCURACY = Metric("accuracy", share=True)
+TAR = Metric("tar")
 
 
 class Limits(Record, frozen=True):

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from edgenas.records import Cost, Kernel, Latency, Limits, Workload
+from edgenas.records import ACCURACY, TAR, Cost, Kernel, Latency, Limits, Metric, Workload
 
 COST = Cost(
     params=1000,
@@ -68,3 +68,31 @@ def test_peak_memory_holds_a_map_until_its_last_reader_has_run() -> None:
     # now the peak is a + b while b is written, beside it nothing: 40; or d's own step: c and d, 40
     assert Workload(without).memory_mb("int8") == (40 + 8 + 16 + 4 + 16) / 1e6
     assert Workload(without).memory_mb("fp32") == 4 * Workload(without).memory_mb("int8")
+
+
+def test_searches_maximise_a_score_and_the_negative_of_an_error() -> None:
+    error = Metric("mae", unit="deg", better="lower")
+    scores = {"mae": 3.5, "mae_low": 3.0, "mae_high": 4.5, "loss": 0.25}
+    assert error.objective == "val_neg_mae"
+    assert error.trial_scores(scores) == {
+        **{"val_mae": 3.5, "val_mae_low": 3.0, "val_mae_high": 4.5, "val_loss": 0.25},
+        **{"val_neg_mae": -3.5, "val_neg_mae_low": -4.5, "val_neg_mae_high": -3.0},
+    }
+    assert ACCURACY.objective == "val_accuracy"
+    assert ACCURACY.trial_scores({"accuracy": 90.0, "loss": 0.5}) == {"val_accuracy": 90.0, "val_loss": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "gain", "error", "words"),
+    [
+        (ACCURACY, 97.5, 97.5, 2.5, "97.50 %"),
+        (TAR, 90.0, 90.0, 10.0, "90.00 %"),
+        (Metric("mae", unit="deg", better="lower"), 3.14159, -3.14159, 3.14159, "3.142 deg"),
+        (Metric("r2", unit=""), 0.75, 0.75, -0.75, "0.75"),
+        (Metric("error", better="lower"), 2.5, -2.5, 2.5, "2.50 %"),
+    ],
+)
+def test_a_metric_is_said_in_its_unit_and_has_one_direction(
+    metric: Metric, value: float, gain: float, error: float, words: str
+) -> None:
+    assert (metric.gain(value), metric.error(value), metric.words(value)) == (gain, error, words)

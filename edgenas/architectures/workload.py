@@ -19,6 +19,7 @@ from edgenas.records import (
     Kernel,
     KernelKind,
     MultiBranchArchitecture,
+    Outputs,
     Workload,
 )
 
@@ -149,9 +150,9 @@ class Tracer:
         )
 
     def head(self, source: int, head: Head) -> int:
-        """Pooling and the last layer: logits or embedding."""
+        """Pooling and the last layer: logits, numbers or an embedding."""
         channels, height, width = self.shape(source)
-        if isinstance(head, Classes):
+        if isinstance(head, Classes | Outputs):
             return self.linear(self.global_pool(source), head.count)
         if head.pool == "depthwise":
             pooled = self.conv(source, channels, (height, width), padding=0, groups=channels, norm=True)
