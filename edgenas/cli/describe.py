@@ -11,8 +11,8 @@ import typer
 from edgenas.cli.output import emit, say, table
 
 if TYPE_CHECKING:
-    from edgenas.hardware.predictor import Row
-    from edgenas.records import Architecture, Kernel
+    from edgenas.hardware.description import Description
+    from edgenas.records import Architecture
 
 
 def describe(
@@ -34,82 +34,37 @@ def describe(
     Example: edgenas describe yolo.onnx --shape images=1x3x320x320
     """
     from edgenas.architectures.onnx_file import shapes_from_text
-    from edgenas.errors import EdgenasError
-    from edgenas.hardware.predictor import Row
+    from edgenas.hardware.description import description
+    from edgenas.hardware.profile import profile_from_name, resolved
 
-    shapes = shapes_from_text(shape)
-    if what.lower().endswith(".onnx"):
-        document, row = _of_onnx(Path(what), shapes)
-    else:
-        if shapes:
-            raise EdgenasError(f"--shape belongs to ONNX files: the size of {what} is part of its architecture")
-        architecture = _architecture(what, trial)
-        document, row = _of_architecture(architecture), Row(what, architecture)
+    profile = None
     if target is not None:
-        _add_latencies(document, row, target, precision)
+        profile = profile_from_name(target)
+        say(resolved(target, profile))
+    found = description(_architecture_of_study(what, trial) or what, profile, precision, shapes_from_text(shape))
+    for note in found.notes:
+        say(note)
+    document = _document(found)
     emit(document, as_json=as_json, text=_text(document))
 
 
-def _of_architecture(architecture: Architecture) -> dict[str, Any]:
-    from edgenas.architectures.workload import refuse_impossible, workload_from_architecture
-
-    workload = refuse_impossible(workload_from_architecture(architecture), "this architecture")
-    return {
-        "architecture": msgspec.to_builtins(architecture),
-        "params": workload.params,
-        "macs": workload.macs,
-        "bytes_moved": workload.bytes_moved,
-        "memory_mb": workload.memory_mb(),
-        "fingerprint": architecture.fingerprint,
-        "kernels": [_kernel(kernel) for kernel in workload.kernels],
-    }
+def _document(found: Description) -> dict[str, Any]:
+    """The keys that have something to say; the latency with its precision."""
+    document = {key: value for key, value in msgspec.to_builtins(found).items() if value is not None and key != "notes"}
+    if found.latency is not None:
+        document["latency"] = {**document["latency"], "precision": document.pop("latency_precision")}
+    return document
 
 
-def _of_onnx(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, Any], Row]:
-    """The same facts of an ONNX file; its parameters are those that lie in the file, each tensor once."""
-    from edgenas.architectures.from_onnx import network_from_onnx
-    from edgenas.hardware.predictor import row_from_network
-    from edgenas.identity import digest
-
-    network = network_from_onnx(path, shapes)
-    if network.fixed_batch > 1:
-        say(f"{path} is made for batches of {network.fixed_batch}; the figures are those of one image")
-    workload = network.workload
-    kernels = [
-        {**_kernel(kernel), "params": params}
-        for kernel, params in zip(workload.kernels, network.kernel_params, strict=True)
-    ]
-    document = {
-        "params": network.params,
-        "macs": workload.macs,
-        "bytes_moved": workload.bytes_moved,
-        "memory_mb": workload.memory_mb() + 4e-6 * (network.params - workload.params),
-        "fingerprint": digest(workload),
-        "precision": network.precision,
-        "inputs": network.inputs,
-        "fixed_batch": network.fixed_batch,
-        "kernels": kernels,
-    }
-    return document, row_from_network(path.name, network)
-
-
-def _architecture(what: str, trial: int | None) -> Architecture:
-    from edgenas.architectures.published import PUBLISHED, published_architecture
+def _architecture_of_study(what: str, trial: int | None) -> Architecture | None:
+    """Of a study's chosen or named trial; None where `what` is no study."""
     from edgenas.cli.studies import ROOT, study_folder
-    from edgenas.errors import EdgenasError
-    from edgenas.records import Architecture
-    from edgenas.store import read_json
 
-    if what.endswith(".json"):
-        decoded: Architecture = read_json(Path(what), Architecture)  # type: ignore[arg-type]  # a union is a type to msgspec
-        return decoded
-    if what in PUBLISHED:
-        return published_architecture(what)
+    if what.lower().endswith((".onnx", ".json")):
+        return None
     if any((folder / "study.db").is_file() for folder in (Path(what), ROOT / what)):
         return _of_study(study_folder(what), trial)
-    raise EdgenasError(
-        f"{what!r} is no .onnx or .json file, no study and no published network: published are {', '.join(PUBLISHED)}"
-    )
+    return None
 
 
 def _of_study(folder: Path, number: int | None) -> Architecture:
@@ -126,36 +81,6 @@ def _of_study(folder: Path, number: int | None) -> Architecture:
     if choice is None:
         raise StudyError(f"{folder} has no choice yet: finish its search, or name a trial with --trial")
     return choice.trial.candidate.architecture
-
-
-def _kernel(kernel: Kernel) -> dict[str, Any]:
-    """A kernel's JSON; square kernels and strides are single numbers, height and width are the output's."""
-    return {
-        "kind": kernel.kind,
-        "in_channels": kernel.in_channels,
-        "out_channels": kernel.out_channels,
-        "kernel": kernel.kernel[0] if kernel.kernel[0] == kernel.kernel[1] else list(kernel.kernel),
-        "stride": kernel.stride[0] if kernel.stride[0] == kernel.stride[1] else list(kernel.stride),
-        "groups": kernel.groups,
-        "height": kernel.height,
-        "width": kernel.width,
-        "params": kernel.params,
-        "macs": kernel.macs,
-        "bytes_moved": 4 * kernel.elements_moved,
-        "activation": kernel.activation,
-    }
-
-
-def _add_latencies(document: dict[str, Any], row: Row, target: str, precision: str | None) -> None:
-    from edgenas.hardware.predictor import kernel_latencies_ms, latencies, precision_of_row
-    from edgenas.hardware.profile import checked_precision, profile_from_name, resolved
-
-    profile = profile_from_name(target)
-    say(resolved(target, profile))
-    at = precision_of_row(profile, row, checked_precision(precision))
-    document["latency"] = {**msgspec.to_builtins(latencies(profile, [row], at)[0]), "precision": at}
-    for described, ms in zip(document["kernels"], kernel_latencies_ms(profile, row.network, at), strict=True):
-        described["ms"] = ms
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from edgenas.architectures.onnx_file import model_from_file
 from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel, fit_blocks
 from edgenas.hardware.cell_model import CellModel, fit_cells
-from edgenas.hardware.csv_table import Line, lines_from_csv, milliseconds
-from edgenas.hardware.kernel_model import KernelModel, fit_kernels, loads_of
+from edgenas.hardware.kernel_model import KernelModel, fit_kernels
 from edgenas.hardware.kernels import datasheet_prices, tiles_of
 from edgenas.hardware.plausible import doubts
-from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, predict, row_from_onnx, row_from_text, space_of
+from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, loads_of_rows, predict, space_of
 from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name, profiles_folder
-from edgenas.records import Architecture, Calibration, Confidence, HardwareProfile, Record, Workload
+from edgenas.records import Calibration, Confidence, HardwareProfile, Record
 from edgenas.store import read_json
 
 MIN_SAMPLES = 3
 MIN_HELD_OUT = 8
 MIN_SPEARMAN = 0.9
 GPU_BASE_MS = 0.5  # what handing over the input and waiting for a GPU may take; weakly held
-MOST_APART = 2.0  # of repeated measurements: busy boards differ by less
-TOTALS = {"mean", "average", "avg", "total", "sum", "median", "min", "max", "std", "count"}
 FEW = {CELLS: 10, BLOCKS: 5}  # rows from which on other devices do not help
 NOMINAL = HardwareProfile("", "", "", "", "fp32", "estimate", peaks={"fp32": 0.1}, bandwidth_gb_s=10.0)
 
@@ -70,86 +65,15 @@ def known_devices() -> KnownDevices:
     return read_json(profiles_folder() / "known-devices.json", KnownDevices)
 
 
-# ---------------------------------------------------------------- reading
-
-
-def rows_from_csv(path: Path, *, measured: bool, shapes: Mapping[str, tuple[int, ...]] | None = None) -> list[Row]:
-    """Rows of a CSV with the columns `architecture` and, where measured, `latency_ms`.
-
-    An architecture may be an ONNX file, relative to the table's folder (`shapes`: sizes of inputs with free sides). Repeated
-    measurements of one network are averaged; their relative standard deviation is the row's `noise`.
-    """
-    wanted = ("architecture", "latency_ms") if measured else ("architecture",)
-    lines, shapes = lines_from_csv(path, wanted), shapes or {}
-    rows = [(line.number, _row(path, line, measured, shapes)) for line in lines]
-    _refuse_unused(path, lines, shapes)
-    if not rows:
-        raise EdgenasError(f"{path} has no rows: write one network per line below {','.join(wanted)}")
-    if not measured:
-        return [row for _, row in rows]
-    same: dict[Architecture | Workload, list[tuple[int, Row]]] = {}
-    for number, row in rows:
-        same.setdefault(row.network, []).append((number, row))
-    return [_average(path, group) for group in same.values()]
-
-
-def _row(path: Path, line: Line, measured: bool, shapes: Mapping[str, tuple[int, ...]]) -> Row:
-    text = line.fields["architecture"]
-    try:
-        if text.endswith(".onnx"):
-            has = _inputs(path.parent / text) if shapes else frozenset()
-            mine = {name: shape for name, shape in shapes.items() if name in has}
-            row = msgspec.structs.replace(row_from_onnx(path.parent / text, mine), name=text)
-        else:
-            row = row_from_text(text)
-    except EdgenasError as error:
-        total = text.lower() in TOTALS or text.startswith("=")
-        hint = "; take totals and formulas out of the table" if total else ""
-        raise EdgenasError(f"{path}, line {line.number}: {error}{hint}") from error
-    if not measured:
-        return row
-    latency = line.fields["latency_ms"]
-    try:
-        return msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))
-    except ValueError as error:
-        raise EdgenasError(f"{path}, line {line.number}: latency_ms is {latency[:80]!r}: {error}") from error
-
-
-def _inputs(path: Path) -> frozenset[str]:
-    return frozenset(value.name for value in model_from_file(path).graph.input)
-
-
-def _refuse_unused(path: Path, lines: Sequence[Line], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    files = [line.fields["architecture"] for line in lines if line.fields["architecture"].endswith(".onnx")]
-    known = frozenset[str]().union(*(_inputs(path.parent / file) for file in files if shapes))
-    unused = [name for name in shapes if name not in known]
-    if unused:
-        raise EdgenasError(f"--shape {unused[0]}: no network in {path} has such an input")
-
-
-def _average(path: Path, group: list[tuple[int, Row]]) -> Row:
-    """One row for a network that was measured several times."""
-    (first, row), (last, _) = group[0], group[-1]
-    ms = np.array([each.ms for _, each in group])
-    if len(group) == 1:
-        return row
-    if ms.max() > MOST_APART * ms.min():
-        raise EdgenasError(
-            f"{path}: lines {first} to {last} hold the same network with {ms.min():g} and {ms.max():g} ms, which no repetition "
-            "explains: keep the right one"
-        )
-    return msgspec.structs.replace(row, ms=float(ms.mean()), noise=float(ms.std(ddof=1) / ms.mean()))
-
-
 # ---------------------------------------------------------------- fitting
 
 
 def fit(profile: HardwareProfile, rows: Sequence[Row], seed: int, others: KnownDevices | None = None) -> Models:
     """Fit what these rows allow; `others` help in spaces with few rows."""
-    spaces = {space_of(row.network) for row in rows} - {""}
+    spaces = {space_of(row.network) for row in rows if row.batch == 1} - {""}
     cells, blocks = {}, {}
     for space in sorted(spaces):
-        own = [row for row in rows if space_of(row.network) == space]
+        own = [row for row in rows if row.batch == 1 and space_of(row.network) == space]
         if len(own) < MIN_SAMPLES:
             continue
         ms = np.array([row.ms for row in own])
@@ -168,7 +92,7 @@ def fit(profile: HardwareProfile, rows: Sequence[Row], seed: int, others: KnownD
 
 
 def _fit_kernels(profile: HardwareProfile, rows: Sequence[Row], seed: int) -> KernelModel | None:
-    connected = [(row.workload, row.ms) for row in rows if row.connected]
+    connected = [row for row in rows if row.connected]
     if not connected:
         return None
     known = profile.precision in profile.peaks and profile.bandwidth_gb_s is not None
@@ -176,8 +100,8 @@ def _fit_kernels(profile: HardwareProfile, rows: Sequence[Row], seed: int) -> Ke
     if profile.runtime == "tensorrt":
         prior["base"] = GPU_BASE_MS
     tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability, fitted=True)
-    loads = loads_of([workload for workload, _ in connected], tiles, profile.precision)
-    return fit_kernels(loads, np.array([ms for _, ms in connected]), prior, known_device=known, seed=seed)
+    loads = loads_of_rows(connected, tiles, profile.precision)
+    return fit_kernels(loads, np.array([row.ms for row in connected]), prior, known_device=known, seed=seed)
 
 
 # ---------------------------------------------------------------- the report card

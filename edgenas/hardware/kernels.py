@@ -19,6 +19,7 @@ DEPTHWISE = ("depthwise2", "depthwise3", "depthwise4", "depthwise5", "depthwise7
 COMPUTE = ("dense", "dense2", "winograd", "pointwise", "first", *DEPTHWISE, "grouped", "linear")
 TRAFFIC = ("read", "write", "weights")
 PRICES = ("base", "launch", *COMPUTE, *TRAFFIC)
+ONCE_PER_RUN = ("base", "launch", "weights")  # whatever the batch
 COLUMN = {name: index for index, name in enumerate(PRICES)}
 
 
@@ -76,6 +77,12 @@ def quantities(workload: Workload, tiles: Tiles, precision: Precision) -> Array:
         row[COLUMN["write"]] = BYTES[precision] * kernel.output_elements
         row[COLUMN["weights"]] = BYTES[precision] * kernel.weights
     return rows
+
+
+def batched(load: Array, batch: int) -> Array:
+    """The quantities of `batch` images in one run: launches and weights are shared, all else is done for every image."""
+    shared = [name in ONCE_PER_RUN for name in PRICES]
+    return load * np.where(shared, 1, batch)
 
 
 def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:

@@ -17,9 +17,10 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel
 from edgenas.hardware.cell_model import CellModel
 from edgenas.hardware.kernel_model import KernelModel, loads_of
-from edgenas.hardware.kernels import COMPUTE, PRICES, TRAFFIC, datasheet_prices, quantities, tiles_of
+from edgenas.hardware.kernels import COMPUTE, PRICES, TRAFFIC, Tiles, batched, datasheet_prices, quantities, tiles_of
 from edgenas.hardware.least_squares import Array
 from edgenas.hardware.profile import all_profiles, precision_of
+from edgenas.ranges import BatchSize
 from edgenas.records import (
     Architecture,
     Calibration,
@@ -54,8 +55,9 @@ class Models(Record, frozen=True):
 class Row(Record, frozen=True):
     """One network and what it takes.
 
-    Of an ONNX file also: the precision that its nodes compute in, and the batch that it is made for. `noise`: relative
-    standard deviation of repeated measurements, whose mean `ms` is.
+    Of an ONNX file also: the precision that its nodes compute in, the batch that it is made for, and the numbers in its
+    weights. `batch`: images per run, all of which `ms` is for. `noise`: relative standard deviation of repeated measurements,
+    whose mean `ms` is.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Row(Record, frozen=True):
     precision: Precision = "fp32"
     fixed_batch: int = 1
     noise: float | None = None
+    batch: BatchSize = 1
+    params: int | None = None
 
     @property
     def connected(self) -> bool:
@@ -99,7 +103,8 @@ def row_from_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Row:
 
 def row_from_network(name: str, network: OnnxNetwork) -> Row:
     """The row of a network that was read from an ONNX file."""
-    return Row(name, network.workload, precision=network.precision, fixed_batch=network.fixed_batch)
+    return Row(name, network.workload, precision=network.precision, fixed_batch=network.fixed_batch,
+               params=network.params)  # fmt: skip
 
 
 def precision_of_row(profile: HardwareProfile, row: Row, asked: Precision | None) -> Precision:
@@ -136,7 +141,7 @@ def predict(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> tu
     ms, outside = np.zeros(len(rows)), [False] * len(rows)
     places: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        space = space_of(row.network)
+        space = space_of(row.network) if row.batch == 1 else ""  # the spaces' own predictors know single images only
         places.setdefault(space if space in models.cells or space in models.blocks else "", []).append(index)
     for space, indices in places.items():
         if space in models.cells:
@@ -149,11 +154,17 @@ def predict(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> tu
                     f"the calibration of {profile.name} holds no connected network to predict others from"
                 )
             tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability, fitted=True)
-            loads = loads_of([rows[index].workload for index in indices], tiles, profile.precision)
+            loads = loads_of_rows([rows[index] for index in indices], tiles, profile.precision)
             ms[indices] = models.kernels.predict(loads)
             for index, load in zip(indices, loads, strict=True):
                 outside[index] = models.kernels.extrapolates(load)
     return np.maximum(ms, SMALLEST_MS), outside
+
+
+def loads_of_rows(rows: Sequence[Row], tiles: Tiles, precision: Precision) -> list[Array]:
+    """The quantities of every row's kernels, for all images of its batch."""
+    loads = loads_of([row.workload for row in rows], tiles, precision)
+    return [batched(load, row.batch) for load, row in zip(loads, rows, strict=True)]
 
 
 def latency_from_workload(
@@ -170,7 +181,7 @@ def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precisio
     if profile.calibration is None:
         tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=False)
         prices = np.array([carried_prices(profile, precision)[name] for name in PRICES])
-        each = [float(quantities(row.workload, tiles, precision).sum(axis=0) @ prices) for row in rows]
+        each = [float(load.sum(axis=0) @ prices) for load in loads_of_rows(rows, tiles, precision)]
         return [Latency(ms, "datasheet", profile.name, detail=detail) for ms in each]
     models = models_of(profile.calibration)
     ratio = _ratio(profile, rows, precision) if precision != profile.precision else np.ones(len(rows))

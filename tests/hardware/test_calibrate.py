@@ -11,9 +11,10 @@ import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.errors import EdgenasError
-from edgenas.hardware.calibrate import calibrate, confidence_of, fit, known_devices, profile_to_calibrate, rows_from_csv
+from edgenas.hardware.calibrate import calibrate, confidence_of, fit, known_devices, profile_to_calibrate
 from edgenas.hardware.predictor import Row, latencies, latency_from_workload, row_from_text
 from edgenas.hardware.profile import profile_from_name, write_profile
+from edgenas.hardware.rows import rows_from_csv
 from edgenas.records import Classes
 from tests.shared_data import shared_data
 
@@ -224,4 +225,6 @@ def test_calibrate_and_predict_on_the_command_line(tmp_path: Path) -> None:
     predicted = edgenas("predict", "--target", "mine.toml", "t.csv")
     assert isinstance(predicted, list)
     assert len(predicted) == len(rows)
-    assert set(predicted[0]) == {"name", "ms", "origin", "extrapolated", "precision", "profile"}
+    assert set(predicted[0]) == {
+            "name", "ms", "origin", "extrapolated", "precision", "profile", "batch", "params", "macs",
+        }  # fmt: skip

@@ -10,11 +10,12 @@ import pytest
 
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
-from edgenas.hardware.calibrate import calibrate, profile_to_calibrate, rows_from_csv
+from edgenas.hardware.calibrate import calibrate, profile_to_calibrate
 from edgenas.hardware.csv_table import lines_from_csv, milliseconds
 from edgenas.hardware.plausible import doubts
 from edgenas.hardware.predictor import Row
 from edgenas.hardware.profile import profile_from_name
+from edgenas.hardware.rows import rows_from_csv
 from tests.architectures.graphs import CONV, W, conv, graph, pooled, value
 from tests.cli.edgenas import refusal
 

@@ -1,0 +1,89 @@
+"""Measurements -> a calibrated profile and what to say of it: behind `edgenas calibrate` and `edgenas.calibrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgenas.hardware.calibrate import (
+    MIN_HELD_OUT,
+    MIN_SPEARMAN,
+    calibrate,
+    known_devices,
+    profile_to_calibrate,
+)
+from edgenas.hardware.plausible import doubts, outliers
+from edgenas.hardware.predictor import Row
+from edgenas.hardware.rows import rows_from_csv
+from edgenas.records import Calibration, HardwareProfile, Record
+
+
+class Calibrated(Record, frozen=True):
+    """A calibrated profile (its report card is `profile.calibration`), and sentences for the person who measured.
+
+    `shortfall`: what the fit lacks to be trusted, "" where it lacks nothing.
+    """
+
+    profile: HardwareProfile
+    warnings: tuple[str, ...] = ()
+    shortfall: str = ""
+
+    @property
+    def card(self) -> Calibration:
+        """How the fit did on networks that it never saw."""
+        assert self.profile.calibration is not None
+        return self.profile.calibration
+
+
+def calibration(
+    measured: str | Path | Sequence[Row],
+    target: str | None = None,
+    *,
+    new: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    source: str | None = None,
+) -> Calibrated:
+    """Fit the profile of `target` (or of a `new` device with that runtime and precision) on measured networks.
+
+    `measured`: a CSV or rows. `samples` of them, chosen by `seed`, are fitted (None = four in five), all others judge.
+    Raises EdgenasError, in one line, for what cannot be measurements of that device.
+    """
+    profile = profile_to_calibrate(target, new, runtime, precision)
+    if isinstance(measured, str | Path):
+        rows, named = rows_from_csv(Path(measured), measured=True, shapes=shapes), Path(measured).name
+    else:
+        rows, named = list(measured), f"{len(measured)} rows"
+    warnings = [*doubts(profile, rows), *_repeats(rows)]
+    result = calibrate(profile, rows, samples, seed, source or named, known_devices())
+    warnings += outliers(result, rows)
+    assert result.calibration is not None
+    shortfall = _shortfall(result.calibration) if result.confidence == "estimate" else ""
+    return Calibrated(result, tuple(warnings), shortfall)
+
+
+def _repeats(rows: Sequence[Row]) -> list[str]:
+    noise = [row.noise for row in rows if row.noise is not None]
+    if not noise:
+        return []
+    return [
+        f"{len(noise)} networks were measured several times and averaged; they differ by {max(noise):.1%} at most (sd)"
+    ]
+
+
+def _shortfall(card: Calibration) -> str:
+    said = []
+    if card.held_out < MIN_HELD_OUT:
+        said.append(
+            f"{card.held_out} networks were held out to judge it, {MIN_HELD_OUT} are needed: measure more networks"
+        )
+    if card.held_out > 1 and (card.spearman is None or card.spearman < MIN_SPEARMAN):
+        found = "none can be computed" if card.spearman is None else f"{card.spearman:.2f}"
+        said.append(
+            f"that takes a held-out Spearman correlation of {MIN_SPEARMAN}, and here it is {found}: the latencies do not follow "
+            "the networks; check the table, or measure more networks"
+        )
+    return "; ".join(said)

@@ -1,0 +1,105 @@
+"""What networks take on a device that is not here, as records: behind `edgenas predict` and `edgenas.predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgenas.errors import EdgenasError
+from edgenas.hardware.predictor import Row, latencies, precision_of_row, row_from_onnx
+from edgenas.hardware.profile import checked_precision, profile_from_name
+from edgenas.hardware.rows import rows_from_csv
+from edgenas.records import Architecture, HardwareProfile, Latency, Origin, Precision, Record, Workload
+
+LARGEST_BATCH = 1024
+Asked = str | Path | Architecture | Workload
+
+
+class Prediction(Record, frozen=True):
+    """One network's latency on a target: `ms` for one run of `batch` images, and where that number comes from.
+
+    `notes`: what a person should know about how it was read, one sentence each.
+    """
+
+    name: str
+    ms: float
+    precision: Precision
+    profile: str
+    origin: Origin
+    extrapolated: bool
+    batch: int
+    params: int
+    macs: int  # of one image
+    notes: tuple[str, ...] = ()
+
+
+def predictions(
+    asked: Asked | Sequence[Asked],
+    target: str | Path | HardwareProfile,
+    precision: str | None = None,
+    batch: int | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[Prediction, ...]:
+    """The latency of every network that is named: an ONNX file, a CSV with a column `architecture` (all its rows), an
+    architecture or a workload, or several of these.
+
+    `target`: a name, an alias, a profile's file or the profile. `batch`: images per run, left out 1 or what a row of the CSV
+    says. `shapes`: sizes of ONNX inputs with free sides. Raises EdgenasError, in one line, for what cannot be predicted.
+    """
+    if batch is not None and not 1 <= batch <= LARGEST_BATCH:
+        raise EdgenasError(f"a batch of {batch} images was asked for: possible are 1 to {LARGEST_BATCH}")
+    profile = target if isinstance(target, HardwareProfile) else profile_from_name(str(target))
+    several = [asked] if isinstance(asked, str | Path | Workload | Architecture) else list(asked)
+    rows = [row for one in several for row in _rows(one, shapes or {})]
+    if batch is not None:
+        rows = [msgspec.structs.replace(row, batch=batch) for row in rows]
+    return _predicted(profile, rows, checked_precision(precision))
+
+
+def _rows(asked: Asked, shapes: Mapping[str, tuple[int, ...]]) -> list[Row]:
+    if isinstance(asked, Workload):
+        return [Row("the workload", asked)]
+    if isinstance(asked, Architecture):
+        return [Row(asked.fingerprint, asked)]
+    path = Path(asked)
+    if path.suffix.lower() == ".onnx":
+        return [row_from_onnx(path, shapes)]
+    return rows_from_csv(path, measured=False, shapes=shapes)
+
+
+def _predicted(profile: HardwareProfile, rows: Sequence[Row], asked: Precision | None) -> tuple[Prediction, ...]:
+    """Every row at the precision that it runs at; rows of one precision are predicted together."""
+    at = [precision_of_row(profile, row, asked) for row in rows]
+    known: dict[int, Latency] = {}
+    for one in sorted(set(at)):
+        places = [place for place, precision in enumerate(at) if precision == one]
+        known |= dict(zip(places, latencies(profile, [rows[place] for place in places], one), strict=True))
+    return tuple(_prediction(row, at[place], known[place]) for place, row in enumerate(rows))
+
+
+def _prediction(row: Row, precision: Precision, latency: Latency) -> Prediction:
+    return Prediction(
+        name=row.name,
+        ms=latency.ms,
+        precision=precision,
+        profile=latency.profile,
+        origin=latency.origin,
+        extrapolated=latency.extrapolated,
+        batch=row.batch,
+        params=row.params if row.params is not None else row.workload.params if row.connected else 0,
+        macs=row.workload.macs if row.connected else 0,
+        notes=notes_of(row),
+    )
+
+
+def notes_of(row: Row) -> tuple[str, ...]:
+    """What a file's own precision and batch mean for its prediction."""
+    notes = []
+    if row.precision != "fp32":
+        notes.append(f"{row.name} computes in {row.precision}, and is predicted at it")
+    if row.fixed_batch > 1:
+        images = "that of one image" if row.batch == 1 else f"that of {row.batch} images in one run"
+        notes.append(f"{row.name} is made for batches of {row.fixed_batch}; the latency is {images}")
+    return tuple(notes)
