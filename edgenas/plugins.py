@@ -1,55 +1,79 @@
-"""What installed packages add: methods, spaces, tasks and runtimes, by the entry points of their distributions.
+"""Methods, spaces, tasks and runtimes by name: those that come along, and those of other packages.
 
-A package says so in its pyproject.toml:
+Another package adds one by an entry point, and no file here changes:
 
-    [project.entry-points."edgenas.methods"]
-    my-method = "my_package:METHOD"
-
-Names are read without importing anything; the object is imported when its name is asked for.
+    [project.entry-points."edgenas.tasks"]
+    angle = "my_package.angle:load_angle"
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections import Counter
 from collections.abc import Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from edgenas.errors import EdgenasError
 
-T = TypeVar("T")
+# What importing somebody else's module and looking up a name in it may raise.
+BROKEN = (
+    *(ImportError, AttributeError, NameError, SyntaxError, TypeError, ValueError, RuntimeError),
+    *(LookupError, OSError, ArithmeticError, AssertionError),
+)
 
 
-def plugged_names(group: str) -> tuple[str, ...]:
-    """Names that installed packages add in this group, such as `edgenas.methods`; sorted."""
-    return tuple(sorted({entry.name for entry in importlib.metadata.entry_points(group=group)}))
+@dataclass(frozen=True)
+class Registry:
+    """The things of one kind, "task" say. Nothing is imported before it is asked for by its name.
 
-
-def chosen_plugin(group: str, name: str, built_in: Mapping[str, T], kind: type[T], what: str) -> T:
-    """What has this name in the group: one that comes along (`built_in`), or a `kind` of an installed package.
-
-    Raises EdgenasError, with what is possible, where nothing has the name; where two have it; and where the package's object
-    cannot be imported or is no `kind`. `what`: the word for one of them, such as method.
+    `built_in`: name -> "module:attribute". `group`: the entry points that add to them.
     """
-    entries = [entry for entry in importlib.metadata.entry_points(group=group) if entry.name == name]
-    sources = [f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown package'}" for entry in entries]
-    if name in built_in:
-        if entries:
-            raise EdgenasError(f"{what} {name!r} comes with edgenas, and {sources[0]} has the same name: uninstall it")
-        return built_in[name]
-    if not entries:
-        possible = ", ".join([*built_in, *plugged_names(group)])
-        raise EdgenasError(f"{what} {name!r} is unknown: possible are {possible}; packages add more by {group!r}")
-    if len(Counter(entry.value for entry in entries)) > 1:
-        raise EdgenasError(f"{what} {name!r} is there twice ({'; '.join(sources)}): uninstall one of the packages")
-    try:
-        found = entries[0].load()
-    except (ImportError, AttributeError) as error:
-        raise EdgenasError(
-            f"{what} {name!r} ({sources[0]}) cannot be imported: {error}: mend or uninstall it"
-        ) from error
-    if not isinstance(found, kind):
-        raise EdgenasError(
-            f"{what} {name!r} ({sources[0]}) is a {type(found).__name__}, it must be a {kind.__name__}: mend the package"
-        )
-    return found
+
+    kind: str
+    group: str
+    built_in: Mapping[str, str]
+
+    def names(self) -> tuple[str, ...]:
+        """All names, those of edgenas first."""
+        return (*self.built_in, *sorted({point.name for point in entry_points(group=self.group)} - set(self.built_in)))
+
+    def load(self, name: str) -> Any:
+        """What the name stands for. EdgenasError where it is unknown, stands for two things, or cannot be imported."""
+        point = self._point(name)
+        if point.dist is None:
+            return point.load()  # what goes wrong there is our fault, and a bug
+        try:
+            return point.load()
+        except BROKEN as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise EdgenasError(
+                f"{self.kind} {name!r} of {_package(point)} cannot be imported ({reason}): repair or uninstall that package"
+            ) from error
+
+    def _point(self, name: str) -> EntryPoint:
+        points = {(_package(point), point.value): point for point in entry_points(group=self.group, name=name)}
+        if name in self.built_in:
+            if points:
+                raise EdgenasError(
+                    f"{self.kind} {name!r} comes with edgenas, and {_packages(points.values())} names another one so: "
+                    "uninstall that package, or have it choose another name"
+                )
+            return EntryPoint(name, self.built_in[name], self.group)
+        if not points:
+            raise EdgenasError(
+                f"{self.kind} {name!r} is unknown; possible: {', '.join(self.names())}; other packages add theirs as entry "
+                f"points of {self.group}"
+            )
+        if len(points) > 1:
+            raise EdgenasError(
+                f"{self.kind} {name!r} is {len(points)} things, of {_packages(points.values())}: uninstall all but one"
+            )
+        return next(iter(points.values()))
+
+
+def _package(point: EntryPoint) -> str:
+    return f"package {point.dist.name if point.dist is not None else '?'}"
+
+
+def _packages(points: Any) -> str:
+    return " and ".join(sorted({f"{_package(point)} ({point.value})" for point in points}))
