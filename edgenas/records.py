@@ -34,9 +34,11 @@ from edgenas.ranges import (
 )
 
 Origin = Literal["measured", "predicted", "datasheet"]
-Precision = Literal["fp32", "fp16", "int8"]
-Confidence = Literal["measured", "datasheet", "derived", "estimate"]
-BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+# tf32: FP32 whose products a GPU rounds to 10 bits (tensor cores, from compute capability 8.0). TensorRT's own default, and what
+# every public FP32 figure of an Orin is; EdgeNAS's engines have it off. Only latencies are asked at it.
+Precision = Literal["fp32", "fp16", "int8", "tf32"]
+Confidence = Literal["measured", "published", "datasheet", "derived", "estimate"]
+BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "int8": 1, "tf32": 4}
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -352,7 +354,11 @@ class HardwareProfile(Record, frozen=True):
 
 
 class Latency(Record, frozen=True):
-    """One inference at the profile's batch size, with its origin."""
+    """One inference at the profile's batch size, with its origin.
+
+    `low`, `high`: where nine of ten measurements of such networks lie (ms); None for what was measured, and where no network
+    was ever held against a measurement.
+    """
 
     ms: float
     origin: Origin
@@ -363,6 +369,9 @@ class Latency(Record, frozen=True):
     extrapolated: bool = False
     energy_mj: float | None = None
     detail: str = ""  # runtime + version, precision, power mode, what was measured
+    low: float | None = None
+    high: float | None = None
+    precision: Precision | None = None  # None: not said (written by earlier versions)
 
 
 class Cost(Record, frozen=True):
@@ -437,12 +446,17 @@ class Limits(Record, frozen=True):
     memory_mb: float | None = None
     energy_mj: float | None = None
 
-    def broken(self, cost: Cost) -> tuple[str, ...]:
-        """One phrase for every limit that `cost` breaks, such as "latency 5.31 ms > 4 ms on jetson-nano-4gb"."""
+    def broken(self, cost: Cost, *, margin: bool = False) -> tuple[str, ...]:
+        """One phrase for every limit that `cost` breaks, such as "latency 5.31 ms > 4 ms on jetson-nano-4gb".
+
+        `margin`: a latency is judged by the upper end of its interval, where it has one.
+        """
         phrases = []
         for latency in cost.latencies.values():
-            if self.latency_ms is not None and latency.ms > self.latency_ms:
-                phrases.append(f"latency {latency.ms:.4g} ms > {self.latency_ms:g} ms on {latency.profile}")
+            upper = latency.high if margin else None
+            ms, by = (latency.ms, "") if upper is None else (upper, "up to ")
+            if self.latency_ms is not None and ms > self.latency_ms:
+                phrases.append(f"latency {by}{ms:.4g} ms > {self.latency_ms:g} ms on {latency.profile}")
             if self.energy_mj is not None and latency.energy_mj is not None and latency.energy_mj > self.energy_mj:
                 phrases.append(f"energy {latency.energy_mj:.4g} mJ > {self.energy_mj:g} mJ on {latency.profile}")
         if self.params is not None and cost.params > self.params:
@@ -452,6 +466,14 @@ class Limits(Record, frozen=True):
         if self.memory_mb is not None and cost.memory_mb > self.memory_mb:
             phrases.append(f"memory {cost.memory_mb:.4g} MB > {self.memory_mb:g} MB")
         return tuple(phrases)
+
+    def uncertain(self, cost: Cost) -> bool:
+        """Does the latency limit lie inside the interval of a latency, so that a measurement may decide otherwise?"""
+        limit = self.latency_ms
+        known = [(found.low, found.high) for found in cost.latencies.values()]
+        return any(
+            limit is not None and low is not None and high is not None and low <= limit < high for low, high in known
+        )
 
 
 class Recipe(Record, frozen=True):

@@ -96,3 +96,24 @@ def test_a_metric_is_said_in_its_unit_and_has_one_direction(
     metric: Metric, value: float, gain: float, error: float, words: str
 ) -> None:
     assert (metric.gain(value), metric.error(value), metric.words(value)) == (gain, error, words)
+
+
+def test_with_a_margin_a_latency_is_judged_by_the_upper_end_of_its_interval() -> None:
+    def cost(high: float | None) -> Cost:
+        return Cost(
+            1, 1, 1, 1.0, 1.0, {"b": Latency(3.0, "predicted", "b", low=None if high is None else 2.0, high=high)}
+        )
+
+    limits = Limits(latency_ms=4.0)
+    assert limits.broken(cost(4.5)) == ()
+    assert limits.broken(cost(4.5), margin=True) == ("latency up to 4.5 ms > 4 ms on b",)
+    assert limits.broken(cost(4.0), margin=True) == ()
+    assert limits.broken(cost(None), margin=True) == ()  # measured: the figure itself
+    assert Limits(latency_ms=2.5).broken(cost(None), margin=True) == ("latency 3 ms > 2.5 ms on b",)
+
+
+def test_a_limit_inside_a_latency_s_interval_is_uncertain() -> None:
+    cost = Cost(1, 1, 1, 1.0, 1.0, {"b": Latency(3.0, "predicted", "b", low=2.0, high=4.0)})
+    assert [Limits(latency_ms=limit).uncertain(cost) for limit in (1.9, 2.0, 3.9, 4.0)] == [False, True, True, False]
+    assert not Limits().uncertain(cost)
+    assert not Limits(latency_ms=3.0).uncertain(Cost(1, 1, 1, 1.0, 1.0, {"b": Latency(3.0, "measured", "b")}))

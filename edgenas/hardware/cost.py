@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import precision_of
 from edgenas.records import Architecture, Cost, HardwareProfile, Latency, Limits, Precision, Workload
@@ -31,6 +32,11 @@ class CostModel:
     ) -> None:
         self.profiles = tuple(profiles)
         self.limits = limits
+        if precision == "tf32":
+            raise EdgenasError(
+                "candidates are judged at what is deployed, and EdgeNAS's engines have TF32 off: choose --precision fp32, fp16 "
+                "or int8 (predict knows tf32)"
+            )
         self._precisions = {profile.name: precision_of(profile, precision) for profile in profiles}
         self._measure = measure
         self._measured = (measured or profiles[0].name) if measure else None

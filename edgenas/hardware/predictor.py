@@ -182,7 +182,12 @@ def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precisio
         tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=False)
         prices = np.array([carried_prices(profile, precision)[name] for name in PRICES])
         each = [float(load.sum(axis=0) @ prices) for load in loads_of_rows(rows, tiles, precision)]
-        return [Latency(ms, "datasheet", profile.name, detail=detail) for ms in each]
+        band = profile.error_band
+        ends = [(None, None) if band is None else (ms / (1 + band), ms * (1 + band)) for ms in each]
+        return [
+            Latency(ms, "datasheet", profile.name, detail=detail, low=low, high=high, precision=precision)
+            for ms, (low, high) in zip(each, ends, strict=True)
+        ]
     models = models_of(profile.calibration)
     ratio = _ratio(profile, rows, precision) if precision != profile.precision else np.ones(len(rows))
     ms, outside = predict(profile, models, rows)
@@ -194,6 +199,7 @@ def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precisio
             n=profile.calibration.n,
             extrapolated=is_outside or precision != profile.precision,
             detail=detail,
+            precision=precision,
         )
         for value, is_outside in zip(ms * ratio, outside, strict=True)
     ]

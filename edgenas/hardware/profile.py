@@ -141,7 +141,7 @@ def _value(value: Any) -> str:
 
 
 def checked_precision(precision: str | None) -> Precision | None:
-    """A precision as typed by a person. Raises EdgenasError for anything but fp32, fp16 and int8."""
+    """A precision as typed by a person. Raises EdgenasError for anything but fp32, fp16, int8 and tf32."""
     if precision is not None and precision not in BYTES:
         raise EdgenasError(f"precision {precision!r} is not known: choose {', '.join(BYTES)}")
     return cast("Precision | None", precision)

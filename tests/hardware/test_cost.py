@@ -86,3 +86,14 @@ def test_sizes_are_those_at_the_widest_precision_of_all_targets() -> None:
     limits = Limits(size_mb=3 * params / 1e6)
     assert not limits.broken(CostModel([half], None, limits)(SMALL))
     assert limits.broken(CostModel([half, single], None, limits)(SMALL))
+
+
+def test_a_search_is_not_judged_at_tf32_which_no_engine_of_ours_computes_in() -> None:
+    with pytest.raises(EdgenasError, match="TF32 off: choose --precision fp32"):
+        CostModel([profile_from_name("jetson")], "tf32", Limits())
+
+
+def test_a_datasheet_latency_carries_the_interval_of_its_error_band() -> None:
+    latency = latency_from_workload(profile_from_name("l4"), SMALL)
+    band = 1 + (profile_from_name("l4").error_band or 0)
+    assert (latency.low, latency.high, latency.precision) == (latency.ms / band, latency.ms * band, "fp16")

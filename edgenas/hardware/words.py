@@ -1,0 +1,14 @@
+"""A latency in words: the same line wherever one is shown."""
+
+from __future__ import annotations
+
+from edgenas.records import Latency
+
+ORIGINS = {"measured": "measured", "predicted": "predicted", "datasheet": "from the datasheet"}
+
+
+def latency_words(latency: Latency) -> str:
+    """A latency with its interval and its origin, such as "4.2 ms (3.4 to 5.2) predicted"."""
+    sure = "" if latency.low is None or latency.high is None else f" ({latency.low:.3g} to {latency.high:.3g})"
+    beyond = ", extrapolated" if latency.extrapolated else ""
+    return f"{latency.ms:.3g} ms{sure} {ORIGINS[latency.origin]}{beyond}"
