@@ -19,10 +19,11 @@ from edgenas.hardware.block_model import BlockModel, fit_blocks
 from edgenas.hardware.cell_model import CellModel, fit_cells
 from edgenas.hardware.kernel_model import KernelModel, fit_kernels
 from edgenas.hardware.kernels import datasheet_prices, tiles_of
+from edgenas.hardware.least_squares import Array
 from edgenas.hardware.plausible import doubts
-from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, loads_of_rows, predict, space_of
+from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, latencies, loads_of_rows, space_of
 from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name, profiles_folder
-from edgenas.records import Calibration, Confidence, HardwareProfile, Record
+from edgenas.records import Architecture, Calibration, Confidence, HardwareProfile, Precision, Record, Workload
 from edgenas.store import read_json
 
 MIN_SAMPLES = 3
@@ -69,39 +70,90 @@ def known_devices() -> KnownDevices:
 
 
 def fit(profile: HardwareProfile, rows: Sequence[Row], seed: int, others: KnownDevices | None = None) -> Models:
-    """Fit what these rows allow; `others` help in spaces with few rows."""
-    spaces = {space_of(row.network) for row in rows if row.batch == 1} - {""}
+    """Fit what these rows allow, each at the precision that it ran in; `others` help in spaces with few rows."""
+    own = rows_by_precision(profile, rows).get(profile.precision, [])
+    spaces = {space_of(row.network) for row in own if row.batch == 1} - {""}
     cells, blocks = {}, {}
     for space in sorted(spaces):
-        own = [row for row in rows if row.batch == 1 and space_of(row.network) == space]
-        if len(own) < MIN_SAMPLES:
+        there = [row for row in own if row.batch == 1 and space_of(row.network) == space]
+        if len(there) < MIN_SAMPLES:
             continue
-        ms = np.array([row.ms for row in own])
-        few = others if len(own) < FEW[space.split()[0]] else None
+        ms = np.array([row.ms for row in there])
+        few = others if len(there) < FEW[space.split()[0]] else None
         if space.startswith(CELLS):
-            networks = [row.cell for row in own]
+            networks = [row.cell for row in there]
             model = fit_cells(networks, ms)
             known_cells = list(few.cells.get(space, {}).values()) if few else []
             cells[space] = model.helped_by(known_cells, networks, ms) if known_cells else model
         else:
-            workloads = [row.workload for row in own]
+            workloads = [row.workload for row in there]
             block = fit_blocks(workloads, ms)
             known_blocks = list(few.blocks.get(space, {}).values()) if few else []
             blocks[space] = block.helped_by(known_blocks, workloads, ms) if known_blocks else block
-    return Models(_fit_kernels(profile, rows, seed), cells, blocks)
+    kernels = _fit_kernels(profile, profile.precision, _prior(profile), own, seed)
+    return Models(kernels, cells, blocks, _fit_other_precisions(profile, kernels, rows, seed))
 
 
-def _fit_kernels(profile: HardwareProfile, rows: Sequence[Row], seed: int) -> KernelModel | None:
+def precision_that_ran(profile: HardwareProfile, row: Row) -> Precision:
+    """What a measured row ran in: what it says, what its file computes in, or what is being calibrated."""
+    return row.ran_in or (profile.precision if row.precision == "fp32" else row.precision)
+
+
+def rows_by_precision(profile: HardwareProfile, rows: Sequence[Row]) -> dict[Precision, list[Row]]:
+    """The measured rows by what they ran in."""
+    found: dict[Precision, list[Row]] = {}
+    for row in rows:
+        found.setdefault(precision_that_ran(profile, row), []).append(row)
+    return found
+
+
+def _fit_other_precisions(
+    profile: HardwareProfile, kernels: KernelModel | None, rows: Sequence[Row], seed: int
+) -> dict[Precision, KernelModel]:
+    """Prices at every other precision that was measured, from where the own precision's would be by the datasheet."""
+    found: dict[Precision, KernelModel] = {}
+    for precision, there in sorted(rows_by_precision(profile, rows).items()):
+        if precision == profile.precision:
+            continue
+        prior = _prior(profile) if kernels is None else kernels.prices
+        if _has_datasheet(profile, profile.precision) and _has_datasheet(profile, precision):
+            here, then = datasheet_prices(profile, profile.precision), datasheet_prices(profile, precision)
+            prior = {name: price * then[name] / here[name] for name, price in prior.items()}
+        model = _fit_kernels(profile, precision, prior, there, seed, known=kernels is not None)
+        if model is not None:
+            found[precision] = model
+    return found
+
+
+def _has_datasheet(profile: HardwareProfile, precision: Precision) -> bool:
+    return precision in profile.peaks and profile.bandwidth_gb_s is not None
+
+
+def _prior(profile: HardwareProfile) -> dict[str, float]:
+    """Prices before anything was measured."""
+    known = _has_datasheet(profile, profile.precision)
+    prior = datasheet_prices(profile, profile.precision) if known else datasheet_prices(NOMINAL, "fp32")
+    return prior | {"base": GPU_BASE_MS} if profile.runtime == "tensorrt" else prior
+
+
+def _fit_kernels(
+    profile: HardwareProfile,
+    precision: Precision,
+    prior: dict[str, float],
+    rows: Sequence[Row],
+    seed: int,
+    *,
+    known: bool | None = None,
+) -> KernelModel | None:
+    """`known`: the prior is of this very device (None = where its datasheet is known)."""
     connected = [row for row in rows if row.connected]
     if not connected:
         return None
-    known = profile.precision in profile.peaks and profile.bandwidth_gb_s is not None
-    prior = datasheet_prices(profile, profile.precision) if known else datasheet_prices(NOMINAL, "fp32")
-    if profile.runtime == "tensorrt":
-        prior["base"] = GPU_BASE_MS
-    tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability, fitted=True)
-    loads = loads_of_rows(connected, tiles, profile.precision)
-    return fit_kernels(loads, np.array([row.ms for row in connected]), prior, known_device=known, seed=seed)
+    tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=True)
+    loads = loads_of_rows(connected, tiles, precision)
+    ms, noise = np.array([row.ms for row in connected]), np.array([row.noise or 0.0 for row in connected])
+    own = _has_datasheet(profile, precision) if known is None else known
+    return fit_kernels(loads, ms, prior, known_device=own, seed=seed, noise=noise)
 
 
 # ---------------------------------------------------------------- the report card
@@ -122,20 +174,15 @@ def calibrate(
             f"{MIN_HELD_OUT} more to judge the fit: measure more"
         )
     _refuse_other_precisions(profile, rows)
-    doubts(profile, rows)
-    count = samples if samples is not None else max(MIN_SAMPLES, 4 * len(rows) // 5)
-    if not MIN_SAMPLES <= count <= len(rows):
-        raise EdgenasError(
-            f"cannot calibrate on {count} of {len(rows)} rows: choose --samples {MIN_SAMPLES}..{len(rows)}"
-        )
-    order = np.random.default_rng(seed).permutation(len(rows))
-    chosen, held_out = [rows[i] for i in sorted(order[:count])], [rows[i] for i in sorted(order[count:])]
+    for precision, there in rows_by_precision(profile, rows).items():
+        doubts(msgspec.structs.replace(profile, precision=precision), there)
+    chosen, held_out = split_by_network(rows, samples, seed)
     models = fit(profile, chosen, seed, others)
     card = report_card(profile, models, held_out)
     calibration = Calibration(
         model=", ".join((*models.cells, *models.blocks)) or "kernels",
         parameters=msgspec.to_builtins(models),
-        n=count,
+        n=len(chosen),
         held_out=len(held_out),
         source=source,
         date=datetime.date.today().isoformat(),
@@ -145,18 +192,49 @@ def calibrate(
     return msgspec.structs.replace(profile, calibration=calibration, confidence=confidence, error_band=None)
 
 
+def split_by_network(rows: Sequence[Row], samples: int | None, seed: int) -> tuple[list[Row], list[Row]]:
+    """All rows of `samples` random networks (None = four in five), and the rows of all others.
+
+    A network that was measured in several precisions or batches is on one side: the same network is no judge of itself.
+    """
+    places: dict[Architecture | Workload, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.network, []).append(place)
+    groups = list(places.values())
+    count = samples if samples is not None else max(MIN_SAMPLES, 4 * len(groups) // 5)
+    if not MIN_SAMPLES <= count <= len(groups):
+        raise EdgenasError(
+            f"cannot calibrate on {count} of {len(groups)} networks: choose --samples {MIN_SAMPLES}..{len(groups)}"
+        )
+    order = np.random.default_rng(seed).permutation(len(groups))
+    chosen = sorted(place for group in order[:count] for place in groups[group])
+    held_out = sorted(place for group in order[count:] for place in groups[group])
+    return [rows[place] for place in chosen], [rows[place] for place in held_out]
+
+
 def confidence_of(held_out: int, spearman: float | None) -> Confidence:
     """What a fit may be called: `measured` where it ranked enough networks that it never saw well enough."""
     return "measured" if held_out >= MIN_HELD_OUT and (spearman or 0.0) >= MIN_SPEARMAN else "estimate"
 
 
 def _refuse_other_precisions(profile: HardwareProfile, rows: Sequence[Row]) -> None:
+    """Raise EdgenasError for precisions that the device lacks, or where the one to be calibrated was not measured."""
     for row in rows:
-        if row.precision not in ("fp32", profile.precision):
+        ran = precision_that_ran(profile, row)
+        if row.precision not in ("fp32", ran):
             raise EdgenasError(
-                f"{row.name} computes in {row.precision}, and {profile.precision} is being calibrated: say --precision "
-                f"{row.precision}, or leave its row out"
+                f"{row.name} computes in {row.precision} by its own nodes, and is said to have run in {ran}"
             )
+        if ran not in profile.precisions:
+            raise EdgenasError(
+                f"{row.name} ran in {ran}, and {profile.name} has {' and '.join(profile.precisions)} only: leave its row out"
+            )
+    measured = {precision_that_ran(profile, row) for row in rows}
+    if profile.precision not in measured:
+        one = sorted(measured)[0]
+        raise EdgenasError(
+            f"{profile.precision} is being calibrated, and no row ran in it: say --precision {one} to calibrate {one}"
+        )
 
 
 def report_card(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> dict[str, Any]:
@@ -167,7 +245,7 @@ def report_card(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -
     if not rows:
         return nothing
     ms = np.array([row.ms for row in rows])
-    predicted, _ = predict(profile, models, rows)
+    predicted = _predicted(profile, models, rows)
     error = predicted / ms - 1
     ranked = len(rows) > 1 and np.ptp(ms) > 0 and np.ptp(predicted) > 0
     return {
@@ -178,3 +256,19 @@ def report_card(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -
         "within_10": float(np.mean(np.abs(error) <= 0.10)),
         "worst_under": float(max(0.0, -error.min())),
     }
+
+
+def _predicted(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> Array:
+    """Each row at the precision that it ran in; one that was not fitted is predicted as a user's would be, by the datasheet."""
+    whole = msgspec.structs.replace(profile, calibration=_bare(models))
+    ms = np.zeros(len(rows))
+    for precision in {precision_that_ran(profile, row) for row in rows}:
+        places = [place for place, row in enumerate(rows) if precision_that_ran(profile, row) == precision]
+        ms[places] = [latency.ms for latency in latencies(whole, [rows[place] for place in places], precision)]
+    return ms
+
+
+def _bare(models: Models) -> Calibration:
+    """The models as a profile holds them, before they are judged."""
+    unknown = dict.fromkeys(("spearman", "kendall", "mape", "within_5", "within_10", "worst_under"))
+    return Calibration(model="", parameters=msgspec.to_builtins(models), n=0, held_out=0, source="", date="", **unknown)

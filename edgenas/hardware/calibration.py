@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from edgenas.hardware.calibrate import (
     MIN_HELD_OUT,
     MIN_SPEARMAN,
     calibrate,
     known_devices,
+    precision_that_ran,
     profile_to_calibrate,
+    rows_by_precision,
 )
 from edgenas.hardware.plausible import doubts, outliers
 from edgenas.hardware.predictor import Row
 from edgenas.hardware.rows import rows_from_csv
-from edgenas.records import Calibration, HardwareProfile, Record
+from edgenas.records import BYTES, Calibration, HardwareProfile, Precision, Record
 
 
 class Calibrated(Record, frozen=True):
@@ -57,12 +61,20 @@ def calibration(
         rows, named = rows_from_csv(Path(measured), measured=True, shapes=shapes), Path(measured).name
     else:
         rows, named = list(measured), f"{len(measured)} rows"
-    warnings = [*doubts(profile, rows), *_repeats(rows)]
+    if new is not None:
+        ran = {precision_that_ran(profile, row) for row in rows}
+        profile = msgspec.structs.replace(profile, precisions=tuple(p for p in BYTES if p in ran | {profile.precision}))
+    together = rows_by_precision(profile, rows)
+    warnings = [doubt for p, there in together.items() for doubt in doubts(_at(profile, p), there)] + _repeats(rows)
     result = calibrate(profile, rows, samples, seed, source or named, known_devices())
-    warnings += outliers(result, rows)
+    warnings += [outlier for p, there in together.items() for outlier in outliers(result, there, p)]
     assert result.calibration is not None
     shortfall = _shortfall(result.calibration) if result.confidence == "estimate" else ""
     return Calibrated(result, tuple(warnings), shortfall)
+
+
+def _at(profile: HardwareProfile, precision: Precision) -> HardwareProfile:
+    return msgspec.structs.replace(profile, precision=precision)
 
 
 def _repeats(rows: Sequence[Row]) -> list[str]:

@@ -73,36 +73,46 @@ def loads_of(workloads: Sequence[Workload], tiles: Tiles, precision: Precision) 
 
 
 def fit_kernels(
-    loads: Sequence[Array], ms: Array, prior: dict[str, float], *, known_device: bool, seed: int
+    loads: Sequence[Array],
+    ms: Array,
+    prior: dict[str, float],
+    *,
+    known_device: bool,
+    seed: int,
+    noise: Array | None = None,
 ) -> KernelModel:
-    """Prices from `prior` (ms, by name) towards the measurements; `known_device` = the prior is of this very device."""
+    """Prices from `prior` (ms, by name) towards the measurements; `known_device` = the prior is of this very device.
+
+    `noise`: relative standard deviation of each measurement, beside which the model's own error stands; None = 0.
+    """
     totals = np.array([load.sum(axis=0) for load in loads])
     centre = np.log([prior[name] for name in PRICES])
     spread = np.array([SPREAD.get(name, OTHER_SPREAD) for name in PRICES])
     if not known_device:  # a nominal device: keep the proportions, take the level from the measurements
         centre += np.median(np.log(ms) - np.log(totals @ np.exp(centre)))
         spread = np.hypot(spread, 1.0)
-    prices = np.exp(_most_probable(totals, np.log(ms), centre, spread))
+    trust = np.hypot(NOISE, np.zeros(len(ms)) if noise is None else noise)
+    prices = np.exp(_most_probable(totals, np.log(ms), centre, spread, trust))
     largest = dict(zip(PRICES, totals.max(axis=0).tolist(), strict=True))
     residual = _fit_residual(loads, prices, ms, seed) if len(ms) >= RESIDUAL_ROWS else None
     return KernelModel(dict(zip(PRICES, prices.tolist(), strict=True)), largest, residual)
 
 
-def _most_probable(totals: Array, log_ms: Array, centre: Array, spread: Array) -> Array:
-    """Log prices of the highest posterior density."""
+def _most_probable(totals: Array, log_ms: Array, centre: Array, spread: Array, noise: Array) -> Array:
+    """Log prices of the highest posterior density; `noise`: log error to be expected of every row."""
     ties = np.zeros((len(TIES), len(PRICES)))
     for row, (one, other, deviation) in zip(ties, TIES, strict=True):
         row[COLUMN[one]], row[COLUMN[other]] = 1 / deviation, -1 / deviation
 
     def misfit(theta: Array) -> Array:
-        error = (np.log(totals @ np.exp(theta)) - log_ms) / NOISE
+        error = (np.log(totals @ np.exp(theta)) - log_ms) / noise
         return np.concatenate([_soft(error), (theta - centre) / spread, ties @ theta])
 
     def slope(theta: Array) -> Array:
         parts = totals * np.exp(theta)
         ms = parts.sum(axis=1)
-        gain = _soft_slope((np.log(ms) - log_ms) / NOISE)
-        return np.vstack([parts * (gain / ms / NOISE)[:, None], np.diag(1 / spread), ties])
+        gain = _soft_slope((np.log(ms) - log_ms) / noise)
+        return np.vstack([parts * (gain / ms / noise)[:, None], np.diag(1 / spread), ties])
 
     return np.asarray(least_squares(misfit, centre, jac=slope, max_nfev=200).x)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import Row, latencies
-from edgenas.records import HardwareProfile
+from edgenas.records import HardwareProfile, Precision
 
 SLOWEST_MACS = {"tensorrt": 2e8, "onnxruntime": 2e8}  # per second, of the fastest row
 SLOWEST_OTHER = 1e6
@@ -36,7 +36,7 @@ def doubts(profile: HardwareProfile, rows: Sequence[Row]) -> list[str]:
     networks = [row for row in rows if row.connected]
     if not networks:
         return []
-    macs = np.array([row.workload.macs for row in networks], float)
+    macs = np.array([row.workload.macs * row.batch for row in networks], float)
     ms = np.array([row.ms for row in networks])
     best = float((macs / ms).max()) * 1e3
     said = ["every latency is the same: nothing can be learned from them"] if len(ms) > 1 and np.ptp(ms) == 0 else []
@@ -78,9 +78,9 @@ def _relative(ratio: float, profile: HardwareProfile) -> list[str]:
     ]
 
 
-def outliers(profile: HardwareProfile, rows: Sequence[Row]) -> list[str]:
+def outliers(profile: HardwareProfile, rows: Sequence[Row], precision: Precision | None = None) -> list[str]:
     """A sentence per row that the calibrated profile's own fit misses by far: a slip of the pen, most likely."""
-    found = latencies(profile, list(rows), profile.precision)
+    found = latencies(profile, list(rows), precision or profile.precision)
     return [
         f"{row.name[:80]} was measured at {row.ms:g} ms, and the fit says {latency.ms:.4g}: check its row"
         for row, latency in zip(rows, found, strict=True)

@@ -39,11 +39,15 @@ SMALLEST_MS = 1e-6
 
 
 class Models(Record, frozen=True):
-    """The parameters of a calibration: the kernels' prices, and a predictor for every space that was measured."""
+    """The parameters of a calibration: the kernels' prices, and a predictor for every space that was measured.
+
+    `precisions`: the kernels' prices at those precisions, beside the profile's own, that were measured too.
+    """
 
     kernels: KernelModel | None = None
     cells: dict[str, CellModel] = {}
     blocks: dict[str, BlockModel] = {}
+    precisions: dict[Precision, KernelModel] = {}
 
     def __post_init__(self) -> None:
         others = [name for name in self.cells if not name.startswith(f"{CELLS} ")]
@@ -57,7 +61,7 @@ class Row(Record, frozen=True):
 
     Of an ONNX file also: the precision that its nodes compute in, the batch that it is made for, and the numbers in its
     weights. `batch`: images per run, all of which `ms` is for. `noise`: relative standard deviation of repeated measurements,
-    whose mean `ms` is.
+    whose mean `ms` is. `ran_in`: the precision that it ran in, where that was said.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Row(Record, frozen=True):
     noise: float | None = None
     batch: BatchSize = 1
     params: int | None = None
+    ran_in: Precision | None = None
 
     @property
     def connected(self) -> bool:
@@ -110,8 +115,14 @@ def row_from_network(name: str, network: OnnxNetwork) -> Row:
 def precision_of_row(profile: HardwareProfile, row: Row, asked: Precision | None) -> Precision:
     """The precision that a network runs at: a quantised or half-precision file's own, else what is asked.
 
-    Raises EdgenasError where the file and what is asked differ, or where the device cannot do it.
+    Raises EdgenasError where the file (or the row) and what is asked differ, or where the device cannot do it.
     """
+    if row.ran_in is not None:
+        if asked not in (None, row.ran_in):
+            raise EdgenasError(
+                f"{row.name} is said to run in {row.ran_in}, and {asked} was asked for: leave --precision out"
+            )
+        asked = row.ran_in
     if row.precision == "fp32":
         return precision_of(profile, asked)
     if asked not in (None, row.precision):
@@ -136,8 +147,14 @@ def space_of(network: Architecture | Workload) -> str:
     return ""
 
 
-def predict(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> tuple[Array, list[bool]]:
-    """Milliseconds of each row, and whether it lies outside of what was calibrated."""
+def predict(
+    profile: HardwareProfile, models: Models, rows: Sequence[Row], precision: Precision | None = None
+) -> tuple[Array, list[bool]]:
+    """Milliseconds of each row at a precision that was measured (None = the profile's own), and whether it lies outside of
+    what was calibrated."""
+    precision = precision or profile.precision
+    if precision != profile.precision:
+        return _by_kernels(profile, models.precisions[precision], rows, precision)
     ms, outside = np.zeros(len(rows)), [False] * len(rows)
     places: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
@@ -153,12 +170,18 @@ def predict(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> tu
                 raise EdgenasError(
                     f"the calibration of {profile.name} holds no connected network to predict others from"
                 )
-            tiles = tiles_of(profile.runtime, profile.precision, profile.compute_capability, fitted=True)
-            loads = loads_of_rows([rows[index] for index in indices], tiles, profile.precision)
-            ms[indices] = models.kernels.predict(loads)
-            for index, load in zip(indices, loads, strict=True):
-                outside[index] = models.kernels.extrapolates(load)
+            ms[indices], far = _by_kernels(profile, models.kernels, [rows[index] for index in indices], precision)
+            for index, is_far in zip(indices, far, strict=True):
+                outside[index] = is_far
     return np.maximum(ms, SMALLEST_MS), outside
+
+
+def _by_kernels(
+    profile: HardwareProfile, kernels: KernelModel, rows: Sequence[Row], precision: Precision
+) -> tuple[Array, list[bool]]:
+    tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=True)
+    loads = loads_of_rows(rows, tiles, precision)
+    return np.maximum(kernels.predict(loads), SMALLEST_MS), [kernels.extrapolates(load) for load in loads]
 
 
 def loads_of_rows(rows: Sequence[Row], tiles: Tiles, precision: Precision) -> list[Array]:
@@ -189,15 +212,16 @@ def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precisio
             for ms, (low, high) in zip(each, ends, strict=True)
         ]
     models = models_of(profile.calibration)
-    ratio = _ratio(profile, rows, precision) if precision != profile.precision else np.ones(len(rows))
-    ms, outside = predict(profile, models, rows)
+    measured = precision == profile.precision or precision in models.precisions
+    ms, outside = predict(profile, models, rows, precision if measured else None)
+    ratio = np.ones(len(rows)) if measured else _ratio(profile, rows, precision)
     return [
         Latency(
             float(value),
             "predicted",
             profile.name,
             n=profile.calibration.n,
-            extrapolated=is_outside or precision != profile.precision,
+            extrapolated=is_outside or not measured,
             detail=detail,
             precision=precision,
         )
@@ -211,7 +235,8 @@ def kernel_latencies_ms(
     """What each kernel contributes to the network's latency, ms, in execution order."""
     precision = precision_of(profile, precision)
     row = Row("the network", network)
-    kernels = models_of(profile.calibration).kernels if profile.calibration else None
+    models = models_of(profile.calibration) if profile.calibration else Models()
+    kernels = models.precisions.get(precision, models.kernels)
     prices = kernels.prices if kernels else carried_prices(profile, precision)
     tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=kernels is not None)
     each = quantities(row.workload, tiles, precision) @ np.array([prices[name] for name in PRICES])

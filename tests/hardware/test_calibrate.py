@@ -11,11 +11,19 @@ import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.errors import EdgenasError
-from edgenas.hardware.calibrate import calibrate, confidence_of, fit, known_devices, profile_to_calibrate
-from edgenas.hardware.predictor import Row, latencies, latency_from_workload, row_from_text
+from edgenas.hardware.calibrate import (
+    calibrate,
+    confidence_of,
+    fit,
+    known_devices,
+    profile_to_calibrate,
+    split_by_network,
+)
+from edgenas.hardware.kernels import tiles_of
+from edgenas.hardware.predictor import Row, latencies, latency_from_workload, loads_of_rows, row_from_text
 from edgenas.hardware.profile import profile_from_name, write_profile
 from edgenas.hardware.rows import rows_from_csv
-from edgenas.records import Classes
+from edgenas.records import Classes, HardwareProfile
 from tests.shared_data import shared_data
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_1x1~2|"
@@ -228,3 +236,64 @@ def test_calibrate_and_predict_on_the_command_line(tmp_path: Path) -> None:
     assert set(predicted[0]) == {
             "name", "ms", "origin", "extrapolated", "precision", "profile", "batch", "params", "macs",
         }  # fmt: skip
+
+
+def convnets(scale: dict[str, float]) -> list[Row]:
+    """The same networks in several precisions, each `scale` times its latency by the datasheet of a TX2 at FP32."""
+    sides = (1, 3, 5)
+    names = [
+        f"convnet_L{2 + i % 9}_F{32 * (1 + i % 4)}_K{sides[i % 3]}x{sides[i % 3]}_W{32 + 16 * (i % 5)}"
+        for i in range(30)
+    ]
+    networks = [row_from_text(name) for name in names]
+    bare = msgspec.structs.replace(profile_from_name("jetson-tx2"), calibration=None)
+    ms = [latency.ms for latency in latencies(bare, networks, "fp32")]
+    return [
+        msgspec.structs.replace(row, ms=one * factor, ran_in=precision)
+        for precision, factor in scale.items()
+        for row, one in zip(networks, ms, strict=True)
+    ]
+
+
+def tx2(precision: str) -> HardwareProfile:
+    return profile_to_calibrate("jetson-tx2", None, None, precision)
+
+
+def test_several_precisions_of_a_board_are_fitted_together_and_each_is_predicted_as_measured() -> None:
+    rows = convnets({"fp32": 2.0, "fp16": 0.5})
+    profile = calibrate(tx2("fp32"), rows, 24, 0, "table")
+    single, half = (latencies(profile, rows[:30], precision) for precision in ("fp32", "fp16"))
+    ratio = np.median([one.ms / other.ms for one, other in zip(single, half, strict=True)])
+    assert ratio == pytest.approx(4, rel=0.1)
+    assert not any(latency.extrapolated for latency in half)
+    only = calibrate(tx2("fp32"), rows[:30], 24, 0, "table")
+    assert all(latency.extrapolated for latency in latencies(only, rows[:30], "fp16"))
+
+
+def test_a_network_in_two_precisions_is_fitted_or_judges_but_not_both() -> None:
+    rows = convnets({"fp32": 2.0, "fp16": 0.5})
+    chosen, held_out = split_by_network(rows, 20, 3)
+    assert (len(chosen), len(held_out)) == (40, 20)
+    assert not {row.name for row in chosen} & {row.name for row in held_out}
+
+
+def test_a_precision_that_the_board_lacks_or_that_is_not_calibrated_is_refused() -> None:
+    rows = convnets({"fp16": 0.5})
+    with pytest.raises(EdgenasError, match="no row ran in it: say --precision fp16 to calibrate fp16"):
+        calibrate(tx2("fp32"), rows, 24, 0, "table")
+    assert calibrate(tx2("fp16"), rows, 24, 0, "table").precision == "fp16"
+    quick = [msgspec.structs.replace(row, ran_in="int8") for row in rows]
+    with pytest.raises(EdgenasError, match="ran in int8, and jetson-tx2 has fp32 and fp16 only: leave its row out"):
+        calibrate(tx2("fp16"), rows + quick, 24, 0, "table")
+
+
+def test_a_noisy_row_counts_less_than_a_steady_one() -> None:
+    rows = convnets({"fp32": 1.0})
+    wrong = [msgspec.structs.replace(row, ms=row.ms * 1.5) for row in rows[:12]]
+    noisy = [msgspec.structs.replace(row, noise=0.8) for row in wrong]
+    trusting, doubting = (fit(tx2("fp32"), each + rows[12:], 0).kernels for each in (wrong, noisy))
+    assert trusting is not None
+    assert doubting is not None
+    loads = loads_of_rows(rows[12:], tiles_of("tensorrt", "fp32", "6.2", fitted=True), "fp32")
+    error = [np.abs(model.predict(loads) / [row.ms for row in rows[12:]] - 1).mean() for model in (trusting, doubting)]
+    assert error[1] < 0.6 * error[0]
