@@ -168,9 +168,6 @@ class FbnetArchitecture(Record, frozen=True, tag="fbnet", tag_field="type"):
         return digest(self)
 
 
-Architecture = ChainArchitecture | MultiBranchArchitecture | CellArchitecture | FbnetArchitecture
-
-
 # ---------------------------------------------------------------- workloads: what a device executes
 
 KernelKind = Literal[
@@ -278,6 +275,32 @@ class Workload(Record, frozen=True):
             peak = max(peak, sum(live.values()))
             live = {source: size for source, size in live.items() if last_read.get(source, -1) > index}
         return (peak + self.params) * BYTES[precision] / 1e6
+
+
+class OwnArchitecture(Record, frozen=True, tag="own", tag_field="type"):
+    """A network of a space that is not part of the library. It holds all that is needed to build, export and verify it where that
+    space's code is not installed; see architectures/own.py.
+
+    `choices`: what was chosen in `space`, by name. `body`: its kernels without the head, which follows the last of them; they
+    read an input of (in_channels, image_size, image_size).
+    """
+
+    space: str
+    choices: dict[str, int | float | str | bool]
+    body: Workload
+    head: Head
+    in_channels: Channels
+    image_size: Side
+
+    def __hash__(self) -> int:
+        return hash((self.space, frozenset(self.choices.items()), self.body, self.head))
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
+Architecture = ChainArchitecture | MultiBranchArchitecture | CellArchitecture | FbnetArchitecture | OwnArchitecture
 
 
 # ---------------------------------------------------------------- devices

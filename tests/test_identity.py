@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.subspace import AdditiveCost, RoundPlan
 from edgenas.cli.settings import SearchSettings, default_folder, study_record
@@ -22,7 +24,7 @@ from edgenas.identity import FIRST, IDENTITY, default_of, digest, identity, late
 from edgenas.methods.baselines import BaselineRules
 from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Training
-from edgenas.methods.nal import CellSpace, NalRules
+from edgenas.methods.nal import NalRules
 from edgenas.methods.nse_rules import NseRules
 from edgenas.methods.trgnas import TrgnasRules
 from edgenas.records import (
@@ -36,14 +38,17 @@ from edgenas.records import (
     Embedding,
     FbnetArchitecture,
     HardwareProfile,
+    Kernel,
     Limits,
     MultiBranchArchitecture,
     Nasbench101Cell,
     Nasbench201Cell,
     Outputs,
+    OwnArchitecture,
     PowerMode,
     Recipe,
     Record,
+    Workload,
 )
 from edgenas.runtimes.tensorrt import Gpu, Sidecar
 from edgenas.store import Store
@@ -56,6 +61,7 @@ PACKAGE = Path(__file__).parents[1] / "edgenas"
 CHAIN = ChainArchitecture(12, 2, (0, 1), (3, 5), Classes(10), 1, 8, (2,), (1, 2))
 CELLS = (BranchCell("N", 16, (3, 1)), BranchCell("R", 24, (0,)))
 SPACE = MultiBranchSpace(19, "NR", (8, 16), Classes(10), 3, 32, 1, 64)
+KERNEL = Kernel("conv", 3, 16, 8, 8, 8, 8, (-1,), kernel=(3, 3), padding=(1, 1), norm=True, activation="relu")
 RECIPE = Recipe("mine", 3, 64, 0.1, crop_padding=1, cutout=4, settings={"scale": 64.0, "margin": 0.5})
 PROFILE = HardwareProfile("board", "Board", "onnxruntime", "1.20", "fp32", "measured", peaks={"int8": 2.0, "fp32": 1.0})
 PLAN = RoundPlan(1, 7, SPACE, ((0, 1), (2,)), ((), ()), AdditiveCost(1.5, ((0.5, 0.25), (1.0,))), 3.0, "M MACs")
@@ -72,6 +78,9 @@ HASHED: dict[str, Record] = {
     "DartsCell": DartsCell((("skip_connect", 0),), (("skip_connect", 1),)),
     "CellArchitecture": CellArchitecture(Nasbench201Cell(("none",) * 6), Embedding(64, "depthwise"), 16, 5),
     "FbnetArchitecture": FbnetArchitecture((0,) * 22, Classes(1000), 224),
+    "Kernel": KERNEL,
+    "Workload": Workload((KERNEL,)),
+    "OwnArchitecture": OwnArchitecture("mine", {"wide": True, "a": 2}, Workload((KERNEL,)), Classes(10), 3, 8),
     "Recipe": RECIPE,
     "Candidate": Candidate(CHAIN, RECIPE, "depth"),
     "PowerMode": PowerMode("15W", 15.0),
@@ -92,7 +101,7 @@ MEANT: dict[str, type[Record]] = {
         record.__name__: record
         for record in (
             *(GnasRules, TrgnasRules, NseRules, NalRules, BaselineRules),
-            *(ChainSpace, CellSpace, Training, TaskSettings, Limits),
+            *(ChainSpace, CellSpace, FbnetSpace, Training, TaskSettings, Limits),
         )
     },
 }

@@ -79,7 +79,7 @@ def check_cell_network(architecture: CellArchitecture) -> None:
     if side < step or side % step:
         near = max(step, round(side / step) * step)
         raise EdgenasError(
-            f"a {space_of(architecture.cell)} network halves {side}-px images to a fraction of a pixel; "
+            f"a {family_of(architecture.cell)} network halves {side}-px images to a fraction of a pixel; "
             f"sides must be multiples of {step}: use --image-size {near}"
         )
 
@@ -100,7 +100,7 @@ def check_cell(cell: Cell) -> None:
         _check_genotype("reduce", cell.reduce)
 
 
-def space_of(cell: Cell) -> str:
+def family_of(cell: Cell) -> str:
     """nasbench101, nasbench201 or darts."""
     if isinstance(cell, Nasbench101Cell):
         return "nasbench101"

@@ -6,6 +6,8 @@ convolution before them.
 
 from __future__ import annotations
 
+import functools
+
 from edgenas.architectures.cell import (
     CIFAR_SIDE,
     NASBENCH201_EDGES,
@@ -14,10 +16,11 @@ from edgenas.architectures.cell import (
     stem_reductions,
     vertex_channels,
 )
-from edgenas.architectures.workload import Tracer
+from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.records import CellArchitecture, DartsCell, Kernel, Nasbench101Cell, Nasbench201Cell, Workload
 
 
+@functools.lru_cache(TRACES)
 def workload_from_cell(architecture: CellArchitecture) -> Workload:
     """The kernels of a cell network at batch 1."""
     check_cell_network(architecture)

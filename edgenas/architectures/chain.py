@@ -5,17 +5,21 @@ Stem convolution, `depth` layers in three stages of doubling width, one global p
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from typing import ClassVar, Literal
 
-from edgenas.architectures.workload import Tracer
+from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking
+from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.errors import EdgenasError
-from edgenas.records import ChainArchitecture, Embedding, Head, Record, Workload
+from edgenas.records import Architecture, ChainArchitecture, Embedding, Head, Record, Workload
 
 SEPARABLE, DENSE = 0, 1
 
 
-class ChainSpace(Record, frozen=True):
+class ChainSpace(Record, NamedChoices, frozen=True):
     """Bounds of the macro search and the operations of the micro search."""
+
+    name: ClassVar[str] = "chain"
 
     head: Head
     in_channels: int
@@ -48,6 +52,48 @@ class ChainSpace(Record, frozen=True):
             in_channels=self.in_channels,
             image_size=self.image_size,
         )
+
+    def choices(self) -> dict[str, Values]:
+        """depth, width, and per layer its operation (op_0, ..) and kernel (kernel_0, ..)."""
+        layers = range(self.max_depth)
+        return {
+            "depth": range(self.min_depth, self.max_depth + 1),
+            "width": range(self.min_width, self.max_width + 1, self.width_step),
+            **{f"op_{layer}": range(2) for layer in layers},
+            **{f"kernel_{layer}": self.kernels for layer in layers},
+        }
+
+    def choose(self, answer: Answer) -> ChainArchitecture:
+        ask = asking(self.choices(), answer)
+        depth, width = int(ask("depth")), int(ask("width"))
+        ops = tuple(int(ask(f"op_{layer}")) for layer in range(depth))
+        return self.chain(depth, width, ops, tuple(int(ask(f"kernel_{layer}")) for layer in range(depth)))
+
+    def choices_of(self, network: Architecture) -> dict[str, Value]:
+        if not isinstance(network, ChainArchitecture):
+            raise EdgenasError("this network is no chain")
+        return {
+            "depth": network.depth,
+            "width": network.width,
+            **{f"op_{layer}": op for layer, op in enumerate(network.ops)},
+            **{f"kernel_{layer}": kernel for layer, kernel in enumerate(network.kernels)},
+        }
+
+    def workload(self, network: Architecture) -> Workload:
+        assert isinstance(network, ChainArchitecture)
+        return workload_from_chain(network)
+
+    def smallest(self) -> ChainArchitecture:
+        """The shallowest and narrowest, of separable layers with the smallest kernel."""
+        return self.chain(self.min_depth, self.min_width, kernels=(min(self.kernels),) * self.min_depth)
+
+    def reference(self) -> ChainArchitecture:
+        """The deepest and widest, all separable 3x3."""
+        return self.chain(self.max_depth, self.max_width)
+
+    def words(self, network: Architecture) -> str:
+        held = self.choices_of(network)
+        return f"L{held['depth']} W{held['width']}"
 
 
 def chain(
@@ -105,6 +151,7 @@ def check_chain(architecture: ChainArchitecture) -> None:
         raise EdgenasError("chain kernels are odd: 3, 5, 7, ...")
 
 
+@functools.lru_cache(TRACES)
 def workload_from_chain(architecture: ChainArchitecture) -> Workload:
     """Kernels as a runtime launches them: every ReLU rides on the convolution before it.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from edgenas.architectures.workload import Tracer
+from edgenas.architectures.tracer import Tracer
 from edgenas.errors import EdgenasError
 from edgenas.records import Workload
 

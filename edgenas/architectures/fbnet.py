@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from typing import ClassVar, Literal
 
-from edgenas.architectures.workload import Tracer
+from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking
+from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.errors import EdgenasError
-from edgenas.records import Classes, FbnetArchitecture, Record, Workload
+from edgenas.ranges import Channels
+from edgenas.records import Architecture, Classes, FbnetArchitecture, Head, Record, Workload
 
 
 class Block(Record, frozen=True):
@@ -29,6 +32,50 @@ STEM_STRIDE = {32: 1, 224: 2}
 HEAD_CHANNELS = {32: 1504, 224: 1984}
 CLASSES = {32: 100, 224: 1000}
 PREFIX = "fbnet:"
+OPERATIONS = (  # as choices are called: kernel, expansion, groups
+    "k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip",
+)  # fmt: skip
+
+
+class FbnetSpace(Record, NamedChoices, frozen=True):
+    """All 9^22 networks for images of 32 or 224 px."""
+
+    name: ClassVar[str] = "fbnet"
+
+    head: Head
+    in_channels: Channels = 3
+    image_size: Literal[32, 224] = 32
+
+    def choices(self) -> dict[str, Values]:
+        """block_0 to block_21: an operation each."""
+        return {f"block_{layer}": OPERATIONS for layer in range(sum(LAYERS))}
+
+    def choose(self, answer: Answer) -> FbnetArchitecture:
+        choices = self.choices()
+        ask = asking(choices, answer)
+        ops = tuple(OPERATIONS.index(str(ask(name))) for name in choices)
+        return FbnetArchitecture(ops, self.head, self.image_size, self.in_channels)
+
+    def choices_of(self, network: Architecture) -> dict[str, Value]:
+        if not isinstance(network, FbnetArchitecture):
+            raise EdgenasError("this network is none of FBNet's")
+        check_fbnet(network)
+        return {f"block_{layer}": OPERATIONS[op] for layer, op in enumerate(network.ops)}
+
+    def workload(self, network: Architecture) -> Workload:
+        assert isinstance(network, FbnetArchitecture)
+        return workload_from_fbnet(network)
+
+    def words(self, network: Architecture) -> str:
+        """Its 22 digits, as they are written behind `fbnet:`."""
+        return "".join(str(OPERATIONS.index(str(op))) for op in self.choices_of(network).values())
+
+
+def fbnet_space(head: Head, in_channels: int, image_size: int) -> FbnetSpace:
+    """FBNet for these data. Raises EdgenasError for images that are not of 32 or 224 px."""
+    if image_size not in STRIDES:
+        raise EdgenasError(f"space fbnet is for images of 32 or 224 px, not {image_size}: set --image-size")
+    return FbnetSpace(head, in_channels, 32 if image_size == 32 else 224)
 
 
 def fbnet_from_text(text: str, image_size: Literal[32, 224] = 32) -> FbnetArchitecture:
@@ -39,11 +86,17 @@ def fbnet_from_text(text: str, image_size: Literal[32, 224] = 32) -> FbnetArchit
     return FbnetArchitecture(tuple(map(int, digits)), Classes(CLASSES[image_size]), image_size)
 
 
-def workload_from_fbnet(architecture: FbnetArchitecture) -> Workload:
-    """Kernels in order; a skipped layer is nothing where the shape stays, a 1x1 convolution where it changes."""
-    size = architecture.image_size
+def check_fbnet(architecture: FbnetArchitecture) -> None:
+    """Raise EdgenasError where there are not 22 operations 0..8."""
     if len(architecture.ops) != sum(LAYERS) or not all(0 <= op <= SKIP for op in architecture.ops):
         raise EdgenasError(f"an FBNet architecture has {sum(LAYERS)} ops 0..8, not {architecture.ops}")
+
+
+@functools.lru_cache(TRACES)
+def workload_from_fbnet(architecture: FbnetArchitecture) -> Workload:
+    """Kernels in order; a skipped layer is nothing where the shape stays, a 1x1 convolution where it changes."""
+    check_fbnet(architecture)
+    size = architecture.image_size
     trace = Tracer(architecture.in_channels, size, size)
     here = trace.conv(-1, 16, 3, stride=STEM_STRIDE[size], norm=True, activation="relu")
     ops = iter(architecture.ops)

@@ -11,7 +11,7 @@ from edgenas.architectures.onnx_batch import at_one_image
 from edgenas.architectures.onnx_file import Shape, checked_model, model_from_file
 from edgenas.architectures.onnx_kernels import KernelReader
 from edgenas.architectures.onnx_weights import precision_of_graph
-from edgenas.architectures.workload import refuse_impossible
+from edgenas.architectures.tracer import refuse_impossible
 from edgenas.records import Precision, Record, Workload
 
 

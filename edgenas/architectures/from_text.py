@@ -9,7 +9,8 @@ import msgspec
 from edgenas.architectures.convnet import workload_from_convnet
 from edgenas.architectures.fbnet import PREFIX, fbnet_from_text
 from edgenas.architectures.nasbench201 import nasbench201_from_text
-from edgenas.architectures.workload import refuse_impossible, workload_from_architecture
+from edgenas.architectures.tracer import refuse_impossible
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Workload
 

@@ -6,15 +6,21 @@ branches; where it keeps the shape (kind N), its input is one more member of the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from itertools import product
-from typing import Literal, TypeAlias
+from itertools import combinations, product
+from typing import ClassVar, Literal, TypeAlias
 
-from edgenas.architectures.workload import Tracer
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking, sizes
+from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.errors import EdgenasError
-from edgenas.records import BranchCell, Head, MultiBranchArchitecture, Record, Workload
+from edgenas.records import Architecture, BranchCell, Head, MultiBranchArchitecture, Record, Workload
 
 POOLS = (19, 27, 72)
+BRANCHES = 2  # at most so many in a cell of a network that is drawn; NSE itself takes any number
 CellOps: TypeAlias = tuple[tuple[int, ...], ...]  # operations' indices, cell by cell
 
 
@@ -74,8 +80,10 @@ def pool_operations(pool: int) -> tuple[Operation, ...]:
     return (*base, *(Mobile(kernel, expand, groups=groups) for kernel, expand, groups in grouped))
 
 
-class MultiBranchSpace(Record, frozen=True):
+class MultiBranchSpace(Record, NamedChoices, frozen=True):
     """All networks of one string of cells; `channels`: of the stem, then of what each E or R cell leads to."""
+
+    name: ClassVar[str] = "multibranch"
 
     pool: Literal[19, 27, 72]
     kinds: str
@@ -99,6 +107,73 @@ class MultiBranchSpace(Record, frozen=True):
             self.in_channels,
             self.image_size,
         )
+
+    def choices(self) -> dict[str, Values]:
+        """cell_0, ..: the indices of one operation or of two, such as "3+17"; "" leaves an N cell out."""
+        one = tuple(_written(ops) for count in range(1, BRANCHES + 1) for ops in combinations(range(self.pool), count))
+        return {f"cell_{index}": ("", *one) if kind == "N" else one for index, kind in enumerate(self.kinds)}
+
+    def choose(self, answer: Answer) -> MultiBranchArchitecture:
+        choices = self.choices()
+        ask = asking(choices, answer)
+        network = self.member(tuple(_read(str(ask(name))) for name in choices))
+        check_multibranch(network)
+        return network
+
+    def choices_of(self, network: Architecture) -> dict[str, Value]:
+        if not isinstance(network, MultiBranchArchitecture):
+            raise EdgenasError("this network has no multi-branch cells")
+        return {f"cell_{index}": _written(cell.ops) for index, cell in enumerate(network.cells)}
+
+    def workload(self, network: Architecture) -> Workload:
+        assert isinstance(network, MultiBranchArchitecture)
+        return workload_from_multibranch(network)
+
+    def smallest(self) -> MultiBranchArchitecture:
+        """Every cell that may be left out is; each other one has the operation of the fewest parameters."""
+        ops: list[tuple[int, ...]] = [() if kind == "N" else (0,) for kind in self.kinds]
+        for cell in range(len(ops)):
+            if ops[cell]:
+                each = [[*ops[:cell], (op,), *ops[cell + 1 :]] for op in range(self.pool)]
+                ops = min(each, key=lambda chosen: workload_from_multibranch(self.member(tuple(chosen))).params)
+        return self.member(tuple(ops))
+
+    def reference(self) -> MultiBranchArchitecture:
+        """The one operation in every cell that moves the most bytes."""
+        each = [self.member(((op,),) * len(self.kinds)) for op in range(self.pool)]
+        return max(each, key=lambda network: workload_from_multibranch(network).bytes_moved)
+
+    def features(self, networks: Sequence[Architecture]) -> NDArray[np.float64]:
+        """(n, cells * pool + 4): per cell and operation 1 where it is there, then sizes as `NamedChoices.features` has them."""
+        rows = np.zeros((len(networks), len(self.kinds) * self.pool + 4))
+        for row, network in zip(rows, networks, strict=True):
+            for cell, ops in enumerate(self.choices_of(network).values()):
+                row[[cell * self.pool + op for op in _read(str(ops))]] = 1
+            row[-4:] = sizes(self.workload(network))
+        return rows
+
+    def contains(self, network: Architecture) -> bool:
+        """With any number of branches in a cell."""
+        if not isinstance(network, MultiBranchArchitecture) or len(network.cells) != len(self.kinds):
+            return False
+        try:
+            check_multibranch(network)
+        except EdgenasError:
+            return False
+        return self.member(tuple(cell.ops for cell in network.cells)) == network
+
+    def words(self, network: Architecture) -> str:
+        """How many branches there are in how many cells."""
+        filled = [ops for ops in map(str, self.choices_of(network).values()) if ops]
+        return f"{sum(len(_read(ops)) for ops in filled)} branches in {len(filled)} cells"
+
+
+def _written(ops: Sequence[int]) -> str:
+    return "+".join(map(str, ops))
+
+
+def _read(written: str) -> tuple[int, ...]:
+    return tuple(map(int, written.split("+"))) if written else ()
 
 
 def branch_convolutions(op: Operation, in_channels: int, out_channels: int, stride: int) -> tuple[Convolution, ...]:
@@ -181,6 +256,7 @@ def check_multibranch(architecture: MultiBranchArchitecture) -> None:
         channels = cell.out_channels
 
 
+@functools.lru_cache(TRACES)
 def workload_from_multibranch(architecture: MultiBranchArchitecture) -> Workload:
     """Kernels as a runtime launches them: branch after branch, then the mean; norms and ReLUs ride on their convolutions."""
     check_multibranch(architecture)

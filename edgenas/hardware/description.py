@@ -10,7 +10,8 @@ import msgspec
 
 from edgenas.architectures.from_onnx import network_from_onnx
 from edgenas.architectures.published import PUBLISHED, published_architecture
-from edgenas.architectures.workload import refuse_impossible, workload_from_architecture
+from edgenas.architectures.tracer import refuse_impossible
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import Row, kernel_latencies_ms, latencies, precision_of_row, row_from_network
 from edgenas.hardware.profile import checked_precision, profile_from_name

@@ -1,4 +1,4 @@
-"""What the other searches are compared with: random members of the chain space, and Optuna's NSGA-II and TPE over it.
+"""What the other searches are compared with, on any space: random members, and Optuna's NSGA-II and TPE over its choices.
 
 All stop at an equal budget: the sum of epochs times bytes moved, which is what training these networks costs.
 """
@@ -10,12 +10,12 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from edgenas.architectures.chain import ChainSpace
-from edgenas.errors import LimitError, MissingExtraError
+from edgenas.architectures.space import Space, Value, Values
+from edgenas.errors import EdgenasError, LimitError, MissingExtraError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.methods.ladder import Training, expense, most_accurate, with_reference
 from edgenas.ranges import Epochs, Networks
-from edgenas.records import Ask, Candidate, ChainArchitecture, Choice, Decision, Limits, Record, Trial
+from edgenas.records import Architecture, Ask, Candidate, Choice, Decision, Limits, Record, Trial
 
 if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial
@@ -40,7 +40,7 @@ def work(trial: Trial) -> float:
 
 
 def random_search(
-    space: ChainSpace,
+    space: Space,
     rules: BaselineRules,
     training: Training,
     cost: CostOf,
@@ -48,15 +48,13 @@ def random_search(
     objective: str = "val_accuracy",
     seed: int = 0,
 ) -> Method:
-    """Feasible members drawn uniformly in depth, width, operations and kernels."""
+    """Members within the limits, every choice drawn uniformly."""
     candidates = _random_candidates("random", space, rules, training, cost, limits or Limits(), seed)
     trials = yield from _spend(candidates, rules, cost)
     return _best(trials, objective)
 
 
-def with_control(
-    method: Method, space: ChainSpace, training: Training, cost: CostOf, limits: Limits, seed: int
-) -> Method:
+def with_control(method: Method, space: Space, training: Training, cost: CostOf, limits: Limits, seed: int) -> Method:
     """Run `method`, then spend what it spent on random members of the same space (phase `CONTROL`)."""
     spent, epochs = 0.0, 1
     ask = next(method)
@@ -101,19 +99,19 @@ def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) 
 
 
 def _random_candidates(
-    phase: str, space: ChainSpace, rules: BaselineRules, training: Training, cost: CostOf, limits: Limits, seed: int
+    phase: str, space: Space, rules: BaselineRules, training: Training, cost: CostOf, limits: Limits, seed: int
 ) -> Iterator[Candidate]:
     training = with_reference(training, space, cost)
     for net in _random_members(space, cost, limits, random.Random(seed)):
         yield Candidate(net, training.recipe_for(rules.epochs, cost(net)), phase)
 
 
-def _random_members(space: ChainSpace, cost: CostOf, limits: Limits, rng: random.Random) -> Iterator[ChainArchitecture]:
+def _random_members(space: Space, cost: CostOf, limits: Limits, rng: random.Random) -> Iterator[Architecture]:
     """Distinct members within the limits. Raises LimitError where DRAWS draws in a row hold no new one."""
     seen: set[str] = set()
     draws = 0
     while True:
-        net = _random_member(space, rng)
+        net = space.draw(rng)
         draws += 1
         if net.fingerprint not in seen and not limits.broken(cost(net)):
             seen.add(net.fingerprint)
@@ -125,16 +123,9 @@ def _random_members(space: ChainSpace, cost: CostOf, limits: Limits, rng: random
             )
 
 
-def _random_member(space: ChainSpace, rng: random.Random) -> ChainArchitecture:
-    depth = rng.randint(space.min_depth, space.max_depth)
-    width = rng.randrange(space.min_width, space.max_width + 1, space.width_step)
-    ops = tuple(rng.randint(0, 1) for _ in range(depth))
-    return space.chain(depth, width, ops, tuple(rng.choice(space.kernels) for _ in range(depth)))
-
-
 def optuna_search(
     sampler: Sampler,
-    space: ChainSpace,
+    space: Space,
     rules: BaselineRules,
     training: Training,
     cost: CostOf,
@@ -162,9 +153,19 @@ def optuna_search(
     while _unspent(rules, len(trained), spent) and proposals < PROPOSALS * rules.trials:
         asked = [study.ask() for _ in range(min(rules.population, rules.trials - len(trained)))]
         proposals += len(asked)
-        nets = [_suggested(space, suggestion) for suggestion in asked]
-        answers = yield Ask(tuple(Candidate(n, training.recipe_for(rules.epochs, cost(n)), sampler) for n in nets))
-        for suggestion, trial in zip(asked, answers, strict=True):
+        members: list[tuple[OptunaTrial, Architecture]] = []
+        for suggestion in asked:
+            net = _suggested(space, suggestion)
+            if net is None:
+                study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
+            else:
+                members.append((suggestion, net))
+        if not members:
+            continue
+        answers = yield Ask(
+            tuple(Candidate(n, training.recipe_for(rules.epochs, cost(n)), sampler) for _, n in members)
+        )
+        for (suggestion, _), trial in zip(members, answers, strict=True):
             suggestion.set_constraint("limits", float(len(limits.broken(trial.cost))))
             latency, params = expense(trial.cost)
             error = 100.0 - trial.scores[objective] if trial.status == "complete" else 100.0
@@ -179,12 +180,20 @@ def _unspent(rules: BaselineRules, trials: int, spent: float) -> bool:
     return trials < rules.trials and (rules.budget is None or spent < rules.budget)
 
 
-def _suggested(space: ChainSpace, suggestion: OptunaTrial) -> ChainArchitecture:
-    depth = suggestion.suggest_int("depth", space.min_depth, space.max_depth)
-    width = suggestion.suggest_int("width", space.min_width, space.max_width, step=space.width_step)
-    ops = tuple(suggestion.suggest_int(f"op_{layer}", 0, 1) for layer in range(depth))
-    kernels = tuple(suggestion.suggest_categorical(f"kernel_{layer}", space.kernels) for layer in range(depth))
-    return space.chain(depth, width, ops, kernels)
+def _suggested(space: Space, suggestion: OptunaTrial) -> Architecture | None:
+    """The member that Optuna proposes; None where its choices make no network."""
+
+    def answer(name: str, values: Values) -> Value:
+        if isinstance(values, range):
+            return suggestion.suggest_int(name, values[0], values[-1], step=values.step)
+        chosen = suggestion.suggest_categorical(name, values)
+        assert chosen is not None  # no choice has such a value
+        return chosen
+
+    try:
+        return space.choose(answer)
+    except EdgenasError:
+        return None
 
 
 def _best(trials: list[Trial], objective: str) -> Choice:

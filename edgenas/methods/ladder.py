@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.space import Space
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import LimitError, TrainingError
 from edgenas.methods import Asking, CostOf
@@ -56,12 +57,11 @@ class Training(Record, frozen=True):
         )
 
 
-def with_reference(training: Training, space: ChainSpace, cost: CostOf) -> Training:
-    """What the policy `gpu-seconds` refers to: the largest network of the space, whose cost no other policy asks for."""
+def with_reference(training: Training, space: Space, cost: CostOf) -> Training:
+    """What the policy `gpu-seconds` refers to: a large network of the space, whose cost no other policy asks for."""
     if training.policy != "gpu-seconds":
         return training
-    largest = cost(space.chain(space.max_depth, space.max_width))
-    return msgspec.structs.replace(training, reference_bytes=largest.bytes_moved)
+    return msgspec.structs.replace(training, reference_bytes=cost(space.reference()).bytes_moved)
 
 
 class Ladder:
@@ -196,7 +196,7 @@ class Ladder:
 
 def refuse_impossible_limit(space: ChainSpace, cost: CostOf, limits: Limits) -> None:
     """Raise LimitError, with its figure, where not even the smallest member of the space meets the limits."""
-    smallest = space.chain(space.min_depth, space.min_width)
+    smallest = space.smallest()
     broken = limits.broken(cost(smallest))
     if broken:
         raise LimitError(

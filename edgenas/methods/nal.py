@@ -10,11 +10,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.architectures.cell import Cell, canonical_cell, cell_network, check_cell, sorted_genotype
+from edgenas.architectures.cell import Cell, canonical_cell, check_cell, sorted_genotype
 from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, cells_from_graphs, graphs_from_cells, link_features
+from edgenas.architectures.cell_space import FAMILIES
+from edgenas.architectures.cell_space import CellSpace as CellSpace  # until everybody takes it from there
 from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training
@@ -27,13 +30,11 @@ from edgenas.records import (
     Choice,
     DartsCell,
     Decision,
-    Head,
     Limits,
     Record,
     Trial,
 )
 
-SPACES = ("nasbench101", "nasbench201", "darts")
 PATIENCE = 8  # draws per cell wanted; where these do not give enough distinct ones, that is an error
 BATCH = 4096  # graphs written at once: keeps memory small
 BORING, BOLDER = 0.25, 1.4  # where fewer than a quarter of a batch is new, the temperature rises
@@ -52,8 +53,8 @@ class Designs:
 
 def shipped_predictor(space: str) -> LinkPredictor:
     """The predictor that comes along for a space; DARTS uses that of NAS-Bench-101."""
-    if space not in SPACES:
-        raise EdgenasError(f"space {space!r} is unknown: {', '.join(SPACES)}")
+    if space not in FAMILIES:
+        raise EdgenasError(f"space {space!r} is unknown: {', '.join(FAMILIES)}")
     known = "nasbench101" if space == "darts" else space
     return load_predictor(Path(__file__).parent / "weights" / f"{known}.safetensors")
 
@@ -177,14 +178,6 @@ class NalRules(Record, frozen=True):
     epochs: Epochs = 10
 
 
-class CellSpace(Record, frozen=True):
-    """What surrounds the cells of a study: the head that its data asks for, and its images."""
-
-    head: Head
-    in_channels: int
-    image_size: int
-
-
 def nal(
     predictor: LinkPredictor,
     space: CellSpace,
@@ -212,14 +205,7 @@ def nal(
 
 def network_of(cell: Cell, space: CellSpace, rules: NalRules) -> CellArchitecture:
     """The network around a cell. Raises EdgenasError where the images do not fit it."""
-    return cell_network(
-        cell,
-        space.head,
-        channels=rules.channels,
-        cells_per_stage=rules.cells_per_stage,
-        in_channels=space.in_channels,
-        image_size=space.image_size,
-    )
+    return msgspec.structs.replace(space, channels=rules.channels, cells_per_stage=rules.cells_per_stage).network(cell)
 
 
 def _within_limits(

@@ -16,8 +16,8 @@ from edgenas.architectures.cell import (
     NASBENCH201_OPS,
     OUTPUT,
     canonical_cell,
+    family_of,
     live_edges,
-    space_of,
 )
 from edgenas.architectures.cell_graph import GraphCell
 from edgenas.errors import EdgenasError
@@ -94,7 +94,7 @@ def table_from_trials(name: str, trials: tuple[Trial, ...], objective: str) -> C
             scored.append((network.cell, trial.scores[objective]))
         else:
             others.add("DARTS" if isinstance(network, CellArchitecture) else type(network).__name__)
-    spaces = {space_of(cell) for cell, _ in scored}
+    spaces = {family_of(cell) for cell, _ in scored}
     found = f"{len(scored)} trained NAS-Bench cells" + (
         f"; its others are {', '.join(sorted(others))}" if others else ""
     )

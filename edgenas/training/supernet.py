@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgenas.architectures.multibranch import CellOps, Convolution, Operation, branch_convolutions, pool_operations
 from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan, probability
-from edgenas.architectures.workload import Tracer
+from edgenas.architectures.tracer import Tracer
 from edgenas.networks import network_from_workload
 
 REDRAWS = 1000

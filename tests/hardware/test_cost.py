@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from edgenas.architectures import chain as chains
-from edgenas.architectures.chain import chain
+from edgenas.architectures.chain import chain, workload_from_chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.cost import CostModel
@@ -31,19 +30,17 @@ def test_a_cost_has_one_latency_for_each_target_and_says_where_it_comes_from() -
     assert "fp16, batch 1, MAXN_SUPER" in cost.latencies["jetson-orin-nano-8gb-super"].detail
 
 
-def test_a_network_is_traced_once_for_any_number_of_targets_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    traced = []
-    trace = chains.workload_from_chain
-    monkeypatch.setattr(chains, "workload_from_chain", lambda network: traced.append(network) or trace(network))
+def test_a_network_is_traced_once_for_any_number_of_targets_and_models() -> None:
     new = [chain(9, depth, (0,) * depth, (3,) * depth, Classes(11)) for depth in (4, 5, 6)]
     targets = [profile_from_name("jetson"), profile_from_name("raspberry-pi-5")]
+    before = workload_from_chain.cache_info().misses
     for _ in range(2):
         model = CostModel(targets, None, Limits())
         assert [model(network).params for network in new] == [workload_from_architecture(n).params for n in new]
-    assert traced == new
+    assert workload_from_chain.cache_info().misses == before + len(new)
     equal = msgspec.json.decode(msgspec.json.encode(new[0]), type=ChainArchitecture)
-    assert workload_from_architecture(equal) == trace(equal)
-    assert traced == new
+    assert workload_from_architecture(equal) == workload_from_chain.__wrapped__(equal)
+    assert workload_from_chain.cache_info().misses == before + len(new)
 
 
 def test_measuring_replaces_the_prediction_and_happens_once() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from edgenas.architectures.cell import canonical_cell, cell_network, check_cell, pruned, space_of
+from edgenas.architectures.cell import canonical_cell, cell_network, check_cell, family_of, pruned
 from edgenas.architectures.cell_graph import attention_masks, cells_from_graphs, graphs_from_cells, link_features
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods.nal import CellSpace, NalRules, design, draw_darts, nal, shipped_predictor
@@ -140,7 +140,7 @@ def test_darts_transfer_gives_valid_genotypes_of_the_mapped_operations() -> None
     operations = set()
     for cell, likelihood in drawn:
         check_cell(cell)
-        assert space_of(cell) == "darts"
+        assert family_of(cell) == "darts"
         assert likelihood < 0
         operations |= {op for op, _ in (*cell.normal, *cell.reduce)}  # type: ignore[union-attr]
     assert operations == {"sep_conv_3x3", "max_pool_3x3", "skip_connect"}

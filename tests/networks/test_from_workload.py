@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edgenas.architectures.cell_workload import CellTracer
-from edgenas.architectures.workload import Tracer
+from edgenas.architectures.tracer import Tracer
 from edgenas.errors import EdgenasError
 from edgenas.export.from_workload import onnx_from_trained_workload, weights_from_network
 from edgenas.networks import Network, network_from_workload

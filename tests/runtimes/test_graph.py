@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from edgenas.architectures.chain import chain
-from edgenas.architectures.workload import Tracer, workload_from_architecture
+from edgenas.architectures.tracer import Tracer
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes, Embedding, Kernel, Workload
 from edgenas.runtimes.graph import OPSETS, KernelWeights, onnx_from_workload, random_weights
