@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from edgenas.cli.output import emit, say
@@ -13,7 +11,9 @@ SHAPE = "Size of an ONNX input with free sides, such as images=1x3x320x320; repe
 
 
 def predict(
-    file: Path = typer.Argument(..., help="CSV with a column architecture, or an ONNX model."),
+    file: str = typer.Argument(
+        ..., help="CSV with a column architecture, an ONNX model, torchvision:NAME or timm:NAME."
+    ),
     target: str = typer.Option(..., help="A target's name or alias, or a profile file."),
     precision: str | None = typer.Option(
         None, help="fp32, fp16 or int8; left out, that of a quantised or half-precision file, else the target's own."
@@ -27,6 +27,8 @@ def predict(
     Example: edgenas predict --target jetson-nano resnet50.onnx
 
     Example: edgenas predict --target jetson yolo.onnx --shape images=1x3x320x320
+
+    Example: edgenas predict --target raspberry-pi-5 torchvision:mobilenet_v3_small --batch 4
     """
     import csv
     import io
@@ -34,12 +36,13 @@ def predict(
     import msgspec
 
     from edgenas.architectures.onnx_file import shapes_from_text
+    from edgenas.cli.zoo import zoo
     from edgenas.hardware.prediction import predictions
     from edgenas.hardware.profile import profile_from_name, resolved
 
     profile = profile_from_name(target)
     say(resolved(target, profile))
-    found = predictions(file, profile, precision, batch, shapes_from_text(shape))
+    found = predictions(file, profile, precision, batch, shapes_from_text(shape), zoo)
     for note in (note for one in found for note in one.notes):
         say(note)
     document = [{key: value for key, value in msgspec.to_builtins(one).items() if key != "notes"} for one in found]

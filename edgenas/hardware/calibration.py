@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgenas.architectures.onnx_file import Shape
 from edgenas.hardware.calibrate import (
     MIN_HELD_OUT,
     MIN_SPEARMAN,
@@ -18,8 +19,10 @@ from edgenas.hardware.calibrate import (
 )
 from edgenas.hardware.plausible import doubts, outliers
 from edgenas.hardware.predictor import Row
-from edgenas.hardware.rows import rows_from_csv
+from edgenas.hardware.rows import Zoo, no_zoo, rows_from_files
 from edgenas.records import BYTES, Calibration, HardwareProfile, Precision, Record
+
+Measured = str | Path
 
 
 class Calibrated(Record, frozen=True):
@@ -40,7 +43,7 @@ class Calibrated(Record, frozen=True):
 
 
 def calibration(
-    measured: str | Path | Sequence[Row],
+    measured: Measured | Sequence[str | Path] | Sequence[Row],
     target: str | None = None,
     *,
     new: str | None = None,
@@ -48,19 +51,21 @@ def calibration(
     precision: str | None = None,
     samples: int | None = None,
     seed: int = 0,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Mapping[str, Shape] | None = None,
     source: str | None = None,
+    zoo: Zoo = no_zoo,
 ) -> Calibrated:
     """Fit the profile of `target` (or of a `new` device with that runtime and precision) on measured networks.
 
-    `measured`: a CSV or rows. `samples` of them, chosen by `seed`, are fitted (None = four in five), all others judge.
-    Raises EdgenasError, in one line, for what cannot be measurements of that device.
+    `measured`: CSVs, logs that name their ONNX file (trtexec's), or rows. `samples` of their networks, chosen by `seed`, are
+    fitted (None = four in five), all others judge. `zoo` builds `torchvision:NAME` and `timm:NAME`
+    (edgenas.networks.zoo.row_from_zoo). Raises EdgenasError, in one line, for what cannot be measurements of that device.
     """
     profile = profile_to_calibrate(target, new, runtime, precision)
-    if isinstance(measured, str | Path):
-        rows, named = rows_from_csv(Path(measured), measured=True, shapes=shapes), Path(measured).name
-    else:
-        rows, named = list(measured), f"{len(measured)} rows"
+    several = [measured] if isinstance(measured, str | Path) else list(measured)
+    files = [Path(one) for one in several if isinstance(one, str | Path)]
+    rows = [one for one in several if isinstance(one, Row)] + rows_from_files(files, shapes, zoo)
+    named = ", ".join(file.name for file in files) or f"{len(rows)} rows"
     if new is not None:
         ran = {precision_that_ran(profile, row) for row in rows}
         profile = msgspec.structs.replace(profile, precisions=tuple(p for p in BYTES if p in ran | {profile.precision}))

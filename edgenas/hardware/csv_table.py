@@ -17,6 +17,7 @@ from edgenas.records import Record
 
 LARGEST = 64 * 10**6  # bytes
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+ALSO = {"network": "architecture", "ms": "latency_ms"}  # columns by other names, where the usual one is not there
 
 
 class Line(Record, frozen=True):
@@ -28,10 +29,13 @@ class Line(Record, frozen=True):
 
 
 def lines_from_csv(path: Path, columns: Sequence[str]) -> list[Line]:
-    """The rows under a header with these columns, in any order and beside others. Raises EdgenasError, naming the line."""
+    """The rows under a header with these columns, in any order and beside others; "a|b" is a column of one of two names.
+
+    Raises EdgenasError, naming the line.
+    """
     numbered = [(number, line) for number, line in enumerate(_text(path).split("\n"), start=1) if _counts(line)]
     if not numbered:
-        raise EdgenasError(f"{path} has no column {columns[0]!r}: the first line must be {','.join(columns)}")
+        raise EdgenasError(f"{path} has no column {columns[0]!r}: the first line must be {_said(columns)}")
     (first, header), body = numbered[0], numbered[1:]
     separator, names = _header(path, first, header, columns)
     lines = []
@@ -67,12 +71,22 @@ def _header(path: Path, number: int, line: str, columns: Sequence[str]) -> tuple
     best: list[str] = []
     for separator in SEPARATORS:
         names = [_name(value) for value in next(csv.reader([line], delimiter=separator))]
-        if all(names.count(column) == 1 for column in columns):
+        names = [ALSO[name] if name in ALSO and ALSO[name] not in names else name for name in names]
+        if all(sum(names.count(name) == 1 for name in column.split("|")) for column in columns):
             return separator, names
-        best = max(best, names, key=lambda found: sum(column in found for column in columns))
-    missing = [column for column in columns if column not in best]
-    problem = f"has no column {missing[0]!r}" if missing else f"has the column {columns[0]!r} twice"
-    raise EdgenasError(f"{path} {problem}: line {number} is {_shown(line)}, the first line must be {','.join(columns)}")
+        best = max(best, names, key=lambda found: sum(_has(found, column) for column in columns))
+    missing = [column for column in columns if not _has(best, column)]
+    problem = f"has no column {_said(missing[:1])!r}" if missing else f"has the column {columns[0]!r} twice"
+    raise EdgenasError(f"{path} {problem}: line {number} is {_shown(line)}, the first line must be {_said(columns)}")
+
+
+def _has(names: Sequence[str], column: str) -> bool:
+    return any(name in names for name in column.split("|"))
+
+
+def _said(columns: Sequence[str]) -> str:
+    """A header to copy: of two names the first."""
+    return ",".join(column.split("|")[0] for column in columns)
 
 
 def _name(value: str) -> str:

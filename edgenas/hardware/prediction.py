@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from edgenas.architectures.onnx_file import Shape
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import Row, latencies, precision_of_row, row_from_onnx
 from edgenas.hardware.profile import checked_precision, profile_from_name
-from edgenas.hardware.rows import rows_from_csv
+from edgenas.hardware.rows import ZOO, Zoo, no_zoo, rows_from_csv
 from edgenas.records import Architecture, HardwareProfile, Latency, Origin, Precision, Record, Workload
 
 LARGEST_BATCH = 1024
@@ -40,33 +41,37 @@ def predictions(
     target: str | Path | HardwareProfile,
     precision: str | None = None,
     batch: int | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Mapping[str, Shape] | None = None,
+    zoo: Zoo = no_zoo,
 ) -> tuple[Prediction, ...]:
     """The latency of every network that is named: an ONNX file, a CSV with a column `architecture` (all its rows), an
-    architecture or a workload, or several of these.
+    architecture or a workload, a name that `zoo` knows (`torchvision:resnet18`), or several of these.
 
     `target`: a name, an alias, a profile's file or the profile. `batch`: images per run, left out 1 or what a row of the CSV
-    says. `shapes`: sizes of ONNX inputs with free sides. Raises EdgenasError, in one line, for what cannot be predicted.
+    says. `shapes`: sizes of ONNX inputs with free sides. `zoo`: edgenas.networks.zoo.row_from_zoo where torch is there.
+    Raises EdgenasError, in one line, for what cannot be predicted.
     """
     if batch is not None and not 1 <= batch <= LARGEST_BATCH:
         raise EdgenasError(f"a batch of {batch} images was asked for: possible are 1 to {LARGEST_BATCH}")
     profile = target if isinstance(target, HardwareProfile) else profile_from_name(str(target))
     several = [asked] if isinstance(asked, str | Path | Workload | Architecture) else list(asked)
-    rows = [row for one in several for row in _rows(one, shapes or {})]
+    rows = [row for one in several for row in _rows(one, shapes or {}, zoo)]
     if batch is not None:
         rows = [msgspec.structs.replace(row, batch=batch) for row in rows]
     return _predicted(profile, rows, checked_precision(precision))
 
 
-def _rows(asked: Asked, shapes: Mapping[str, tuple[int, ...]]) -> list[Row]:
+def _rows(asked: Asked, shapes: Mapping[str, Shape], zoo: Zoo) -> list[Row]:
     if isinstance(asked, Workload):
         return [Row("the workload", asked)]
     if isinstance(asked, Architecture):
         return [Row(asked.fingerprint, asked)]
+    if str(asked).startswith(ZOO):
+        return [zoo(str(asked), None)]
     path = Path(asked)
     if path.suffix.lower() == ".onnx":
         return [row_from_onnx(path, shapes)]
-    return rows_from_csv(path, measured=False, shapes=shapes)
+    return rows_from_csv(path, measured=False, shapes=shapes, zoo=zoo)
 
 
 def _predicted(profile: HardwareProfile, rows: Sequence[Row], asked: Precision | None) -> tuple[Prediction, ...]:

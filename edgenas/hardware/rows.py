@@ -2,85 +2,238 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from edgenas.architectures.onnx_file import model_from_file
+from edgenas.architectures.onnx_file import Shape, input_sides, model_from_file, text_from_sides
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.csv_table import Line, lines_from_csv, milliseconds
+from edgenas.hardware.logs import Timed, is_log, timed_from_log
 from edgenas.hardware.predictor import Row, row_from_onnx, row_from_text
-from edgenas.records import Architecture, Workload
+from edgenas.hardware.profile import checked_precision
+from edgenas.records import Architecture, Precision, Workload
 
 MOST_APART = 2.0  # of repeated measurements: busy boards differ by less
+LARGEST_BATCH = 1024
+LARGEST_PX = 8192
 TOTALS = {"mean", "average", "avg", "total", "sum", "median", "min", "max", "std", "count"}
+ZOO = ("torchvision:", "timm:", "torchvision.models.")
+Px = tuple[int, int]  # height, width
+Zoo = Callable[[str, "Px | None"], Row]  # a published network by its name, at a size or its own
 
 
-def rows_from_csv(path: Path, *, measured: bool, shapes: Mapping[str, tuple[int, ...]] | None = None) -> list[Row]:
-    """Rows of a CSV with the columns `architecture` and, where measured, `latency_ms`.
+def no_zoo(name: str, _: Px | None = None) -> Row:
+    """Where there is no torch: published networks by name cannot be built."""
+    raise EdgenasError(f"{name[:80]} is built with torch, which is not used here: give its ONNX file")
 
-    An architecture may be an ONNX file, relative to the table's folder (`shapes`: sizes of inputs with free sides). Repeated
-    measurements of one network are averaged; their relative standard deviation is the row's `noise`.
+
+def rows_from_csv(
+    path: Path, *, measured: bool, shapes: Mapping[str, Shape] | None = None, zoo: Zoo = no_zoo
+) -> list[Row]:
+    """Rows of a CSV with the columns `architecture` and, where measured, `latency_ms` or `log` (a file of trtexec, MLPerf, ...).
+
+    An architecture may be an ONNX file, relative to the table's folder (`shapes`: sizes of inputs with free sides), or a name
+    that `zoo` knows. The columns `batch`, `precision` and `input_px` are read where they are there. Repeated measurements of
+    one network are averaged; their relative standard deviation is the row's `noise`.
     """
-    wanted = ("architecture", "latency_ms") if measured else ("architecture",)
+    wanted = ("architecture", "latency_ms|log") if measured else ("architecture",)
     lines, shapes = lines_from_csv(path, wanted), shapes or {}
-    rows = [(line.number, _row(path, line, measured, shapes)) for line in lines]
+    rows = [(line.number, _row(path, line, measured, shapes, zoo)) for line in lines]
     _refuse_unused(path, lines, shapes)
     if not rows:
-        raise EdgenasError(f"{path} has no rows: write one network per line below {','.join(wanted)}")
-    if not measured:
-        return [row for _, row in rows]
-    same: dict[Architecture | Workload, list[tuple[int, Row]]] = {}
-    for number, row in rows:
-        same.setdefault(row.network, []).append((number, row))
-    return [_average(path, group) for group in same.values()]
+        raise EdgenasError(f"{path} has no rows: write one network per line below architecture,latency_ms")
+    return averaged(path, rows) if measured else [row for _, row in rows]
 
 
-def _row(path: Path, line: Line, measured: bool, shapes: Mapping[str, tuple[int, ...]]) -> Row:
-    text = line.fields["architecture"]
+def rows_from_files(files: Sequence[Path], shapes: Mapping[str, Shape] | None = None, zoo: Zoo = no_zoo) -> list[Row]:
+    """Measured rows of tables, and of logs that name the ONNX file that they ran; averaged over all of them."""
+    shapes = shapes or {}
+    tables = [file for file in files if not is_log(file)]
+    rows = [row for file in tables for row in rows_from_csv(file, measured=True, shapes=shapes, zoo=zoo)]
+    if len(tables) == len(files) == 1:
+        return rows
+    rows += [_row_from_log(file, shapes) for file in files if file not in tables]
+    return averaged("the measurements", list(enumerate(rows, start=1)), "rows")
+
+
+def _row_from_log(file: Path, shapes: Mapping[str, Shape]) -> Row:
+    timed = timed_from_log(file)
+    if timed.network is None:
+        raise EdgenasError(
+            f"{file} does not name its network: write a CSV with the columns architecture,log, and the file in its row"
+        )
+    named = Path(timed.network.replace("\\", "/"))
+    found = next((path for path in (file.parent / named.name, file.parent / named, named) if path.is_file()), None)
+    if found is None:
+        raise EdgenasError(
+            f"{file} is of {timed.network}, which is not here: copy it beside the log, or write a CSV with the columns "
+            "architecture,log"
+        )
+    one = {key: (1, *shape[1:]) for key, shape in timed.shapes.items()}  # the batch is counted apart
+    given = shapes or (one if _has_free_sides(found) else {})
+    row = msgspec.structs.replace(row_from_file(found, found.name, given), batch=timed.batch or 1)
+    return row_as_timed(row, timed, {})
+
+
+def _has_free_sides(file: Path) -> bool:
+    sides = input_sides(model_from_file(file), {}, file.name)
+    return any(isinstance(side, str) for shape in sides.values() for side in shape)
+
+
+def _row(path: Path, line: Line, measured: bool, shapes: Mapping[str, Shape], zoo: Zoo) -> Row:
     try:
-        if text.endswith(".onnx"):
-            has = _inputs(path.parent / text) if shapes else frozenset()
-            mine = {name: shape for name, shape in shapes.items() if name in has}
-            row = msgspec.structs.replace(row_from_onnx(path.parent / text, mine), name=text)
-        else:
-            row = row_from_text(text)
+        row = _network(path, line, shapes, zoo)
+        return _with_latency(path, line, row) if measured else row
     except EdgenasError as error:
+        text = line.fields["architecture"]
         total = text.lower() in TOTALS or text.startswith("=")
         hint = "; take totals and formulas out of the table" if total else ""
         raise EdgenasError(f"{path}, line {line.number}: {error}{hint}") from error
-    if not measured:
-        return row
-    latency = line.fields["latency_ms"]
-    try:
-        return msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))
-    except ValueError as error:
-        raise EdgenasError(f"{path}, line {line.number}: latency_ms is {latency[:80]!r}: {error}") from error
 
 
-def _inputs(path: Path) -> frozenset[str]:
-    return frozenset(value.name for value in model_from_file(path).graph.input)
+def _network(path: Path, line: Line, shapes: Mapping[str, Shape], zoo: Zoo) -> Row:
+    """The network of a line at the size, the batch and the precision that it says."""
+    text, px = line.fields["architecture"], _px(line.fields.get("input_px", ""))
+    batch, precision = _batch(line.fields.get("batch", "")), _precision(line.fields.get("precision", ""))
+    if text.lower().endswith(".onnx"):
+        row = row_from_file(path.parent / text, text, shapes, px)
+    elif text.startswith(ZOO):
+        row = zoo(text, px)
+    else:
+        row = row_from_text(text)
+        _refuse_other_size(text, row, px)
+    if precision is not None and row.precision not in ("fp32", precision):
+        raise EdgenasError(f"{text[:80]} computes in {row.precision} by its own nodes, and its row says {precision}")
+    return msgspec.structs.replace(row, batch=batch or 1, ran_in=precision)
 
 
-def _refuse_unused(path: Path, lines: Sequence[Line], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    files = [line.fields["architecture"] for line in lines if line.fields["architecture"].endswith(".onnx")]
-    known = frozenset[str]().union(*(_inputs(path.parent / file) for file in files if shapes))
-    unused = [name for name in shapes if name not in known]
-    if unused:
-        raise EdgenasError(f"--shape {unused[0]}: no network in {path} has such an input")
+def row_from_file(file: Path, name: str, shapes: Mapping[str, Shape], px: Px | None = None) -> Row:
+    """The network of an ONNX file, its free sides as `shapes` (of those inputs that it has) or `px` say."""
+    given = {}
+    if shapes or px is not None:
+        model = model_from_file(file)
+        given = {key: shape for key, shape in shapes.items() if key in {value.name for value in model.graph.input}}
+        if px is not None and not given:
+            given = _at_px(model_name=name, sides=input_sides(model, {}, name), px=px)
+    return msgspec.structs.replace(row_from_onnx(file, given), name=name)
 
 
-def _average(path: Path, group: list[tuple[int, Row]]) -> Row:
-    """One row for a network that was measured several times."""
+def _at_px(model_name: str, sides: Mapping[str, tuple[int | str, ...]], px: Px) -> dict[str, Shape]:
+    """Shapes of the one image among the inputs at `px`, in the place of free sides; {} where its size is fixed, and is that."""
+    images = {key: shape for key, shape in sides.items() if len(shape) == 4}
+    if len(images) != 1:
+        raise EdgenasError(
+            f"{model_name} has {len(images)} inputs with four sides, so input_px says nothing: use --shape"
+        )
+    ((key, shape),) = images.items()
+    batch, channels = (side if isinstance(side, int) else free for side, free in zip(shape[:2], (1, 3), strict=True))
+    wanted = (batch, channels, *px)
+    if shape[1] not in (1, 3, "") and shape[3] in (1, 3):  # channels last
+        wanted = (batch, *px, int(shape[3]))
+    if any(isinstance(side, int) and side != other for side, other in zip(shape, wanted, strict=True)):
+        raise EdgenasError(
+            f"input_px is {px[0]}x{px[1]}, and the input {key!r} of {model_name} is {text_from_sides(shape)}"
+        )
+    return {} if all(isinstance(side, int) for side in shape) else {key: wanted}
+
+
+def _refuse_other_size(text: str, row: Row, px: Px | None) -> None:
+    if px is None:
+        return
+    workload = row.network if isinstance(row.network, Workload) else workload_from_architecture(row.network)
+    own = (workload.kernels[0].in_height, workload.kernels[0].in_width)
+    if own != px:
+        raise EdgenasError(f"input_px is {px[0]}x{px[1]}, and {text[:80]} is a network for {own[0]}x{own[1]}")
+
+
+def _batch(text: str) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"0*[1-9][0-9]{0,6}", text, re.ASCII) or int(text) > LARGEST_BATCH:
+        raise EdgenasError(f"batch is {text[:80]!r}: it must be a whole number from 1 to {LARGEST_BATCH}")
+    return int(text)
+
+
+def _px(text: str) -> Px | None:
+    """224, or 224x320 (height x width)."""
+    if not text:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(re.fullmatch(r"0*[1-9][0-9]{0,4}", side, re.ASCII) for side in sides):
+        raise EdgenasError(f"input_px is {text[:80]!r}: write 224, or 224x320 for height and width")
+    height, width = int(sides[0]), int(sides[-1])
+    if max(height, width) > LARGEST_PX:
+        raise EdgenasError(f"input_px is {text[:80]!r}: no side is larger than {LARGEST_PX}")
+    return height, width
+
+
+def _precision(text: str) -> Precision | None:
+    plain = {"float32": "fp32", "float": "fp32", "float16": "fp16", "half": "fp16"}.get(text.lower(), text.lower())
+    if plain == "tf32":
+        raise EdgenasError("precision is 'tf32': write fp32 (in one table with TF32 on or off, not both)")
+    return checked_precision(plain or None)
+
+
+# ---------------------------------------------------------------- latencies
+
+
+def _with_latency(path: Path, line: Line, row: Row) -> Row:
+    latency, log = line.fields.get("latency_ms", ""), line.fields.get("log", "")
+    if not latency and log:
+        row = row_as_timed(row, timed_from_log(path.parent / log, line.fields), said=line.fields)
+    else:
+        try:
+            row = msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))
+        except ValueError as error:
+            raise EdgenasError(f"latency_ms is {latency[:80]!r}: {error}") from error
+    if row.fixed_batch > 1:
+        if line.fields.get("batch") and row.batch != row.fixed_batch:
+            raise EdgenasError(f"batch is {row.batch}, and {row.name} can only run batches of {row.fixed_batch}")
+        row = msgspec.structs.replace(row, batch=row.fixed_batch)
+    return row
+
+
+def row_as_timed(row: Row, timed: Timed, said: Mapping[str, str]) -> Row:
+    """The row with what a log says. Raises EdgenasError where the row's own columns say otherwise."""
+    if timed.batch is not None and said.get("batch") and timed.batch != row.batch:
+        raise EdgenasError(f"batch is {row.batch}, and {timed.file} ran batches of {timed.batch}")
+    if timed.precision is not None and row.ran_in not in (None, timed.precision):
+        raise EdgenasError(f"precision is {row.ran_in}, and {timed.file} ran in {timed.precision}")
+    batch = timed.batch if timed.batch is not None else row.batch
+    return msgspec.structs.replace(row, ms=timed.ms, batch=batch, ran_in=row.ran_in or timed.precision)
+
+
+def averaged(path: Path | str, numbered: Sequence[tuple[int, Row]], unit: str = "lines") -> list[Row]:
+    """One row for what was measured several times: the same network, batch and precision. `numbered`: with their lines."""
+    same: dict[tuple[Architecture | Workload, int, Precision | None, Precision], list[tuple[int, Row]]] = {}
+    for number, row in numbered:
+        same.setdefault((row.network, row.batch, row.ran_in, row.precision), []).append((number, row))
+    return [_average(path, group, unit) for group in same.values()]
+
+
+def _average(path: Path | str, group: list[tuple[int, Row]], unit: str) -> Row:
     (first, row), (last, _) = group[0], group[-1]
     ms = np.array([each.ms for _, each in group])
     if len(group) == 1:
         return row
     if ms.max() > MOST_APART * ms.min():
         raise EdgenasError(
-            f"{path}: lines {first} to {last} hold the same network with {ms.min():g} and {ms.max():g} ms, which no repetition "
+            f"{path}: {unit} {first} to {last} hold the same network with {ms.min():g} and {ms.max():g} ms, which no repetition "
             "explains: keep the right one"
         )
     return msgspec.structs.replace(row, ms=float(ms.mean()), noise=float(ms.std(ddof=1) / ms.mean()))
+
+
+def _refuse_unused(path: Path, lines: Sequence[Line], shapes: Mapping[str, Shape]) -> None:
+    files = [line.fields["architecture"] for line in lines if line.fields["architecture"].lower().endswith(".onnx")]
+    known = frozenset[str]().union(
+        *({value.name for value in model_from_file(path.parent / file).graph.input} for file in files if shapes)
+    )
+    unused = [name for name in shapes if name not in known]
+    if unused:
+        raise EdgenasError(f"--shape {unused[0]}: no network in {path} has such an input")

@@ -47,6 +47,7 @@ FORMS = {
     "old line ends": table(end="\r"),
     "capitals": table(header="Architecture,Latency_MS"),
     "spaces": table(header=" architecture , latency ms "),
+    "the names of other tables": table(header="network,ms"),
     "a unit in the header": table(header="architecture,latency (ms)"),
     "a unit in the cells": table(number=lambda ms: f"{ms} ms"),
     "other columns between": "note,latency_ms,board,architecture\n" + "".join(f"a,{ms},pi,{n}\n" for n, ms in NETWORKS),
@@ -70,7 +71,7 @@ def test_every_way_to_keep_a_table_that_has_one_meaning_is_read_alike(tmp_path: 
     ("content", "message"),
     [
         (table(header="model,latency"), r"no column 'architecture': line 1 is 'model,latency', the first line must be"),
-        ("# May\n\n" + table(header="architecture,ms"), r"no column 'latency_ms': line 3 is 'architecture,ms'"),
+        ("# May\n\n" + table(header="architecture,time"), r"no column 'latency_ms': line 3 is 'architecture,time'"),
         (table(header="architecture,latency_ms,latency_ms"), "has the column 'latency_ms' twice|has the column"),
         (table(number=lambda ms: f'"1,{ms:07.3f}"'), r"line 2: latency_ms is '1,004.600': .* without separators of thousands"),
         (table(";", number=lambda ms: f"1.000,{ms:.0f}"), "line 2: .* without separators of thousands"),
