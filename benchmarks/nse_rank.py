@@ -50,7 +50,7 @@ def main() -> None:
         evaluator = Evaluator(task, study.seed, study.settings["device"])
         with local_executor(evaluator, CostModel((), None, Limits()), options.workers) as executor:
             trials = executor.answer(Ask(candidates), store)
-    score = f"val_{task.metric}"
+    score = task.metric.objective
     inherited = [100 - network.error for network in chosen]
     scratch = [trial.scores[score] for trial in trials]
     report = {

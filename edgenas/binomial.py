@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from edgenas.records import Record
+from edgenas.records import Metric, Record
 
 NORMAL_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 CHANCE_ERRORS = 2.0  # standard errors above chance, up to which a score is chance
@@ -40,23 +40,40 @@ def noise_of_difference(one: float, other: float, images: int) -> float:
 
 
 class Validation(Record, frozen=True):
-    """What the validation split of a study can tell. `chance`: the score that takes no learning, percent."""
+    """What the validation split of a study can tell. `chance`: what the metric is without any learning, in its own unit;
+    `metric`: None in studies of before metrics had one, which know percent of images that are right, and TAR."""
 
     images: int
     chance: float
+    metric: Metric | None = None
 
     @property
     def above_chance(self) -> float:
-        """A score up to here is chance, percent."""
-        return self.chance + CHANCE_ERRORS * standard_error(self.chance, self.images)
+        """A score up to here is chance: for a share of the images two standard errors better, in the metric's unit."""
+        if self.metric is None:
+            return self.chance + CHANCE_ERRORS * standard_error(self.chance, self.images)
+        if not self.metric.share:
+            return self.chance
+        return self.chance + self.metric.gain(CHANCE_ERRORS * standard_error(self.chance, self.images))
+
+    def is_share(self, objective: str) -> bool:
+        """Is this score a share of the images, about which the binomial distribution can tell something?"""
+        return objective.endswith("accuracy") if self.metric is None else self.metric.share
 
     def chance_words(self, objective: str) -> str:
         """The figures behind `is_chance`."""
-        if not objective.endswith("accuracy"):
+        if self.metric is not None and self.metric.unit != "%":
+            return self.metric.words(self.chance)
+        if not self.is_share(objective):
             return f"{self.chance:.2f} %, which is inside their 95 % intervals"
-        return f"{self.chance:.2f} %, so up to {self.above_chance:.2f} % on {self.images} validation images"
+        way = "up" if self.above_chance >= self.chance else "down"
+        return f"{self.chance:.2f} %, so {way} to {self.above_chance:.2f} % on {self.images} validation images"
 
     def is_chance(self, scores: Mapping[str, float], objective: str) -> bool:
-        """Is a trial's score no better than chance? One that comes with an interval: does it reach down to chance?"""
+        """Is a trial's score no better than chance? One that comes with an interval: does it reach to chance?
+
+        `objective`: the score's name, which is better the higher it is (Metric.objective).
+        """
+        gain = self.metric.gain if self.metric is not None else float
         low = scores.get(f"{objective}_low")
-        return scores[objective] <= self.above_chance if low is None else low <= self.chance
+        return scores[objective] <= gain(self.above_chance) if low is None else low <= gain(self.chance)

@@ -26,12 +26,16 @@ from edgenas.errors import BundleError, EdgenasError
 from edgenas.files import read_bytes, read_npz
 from edgenas.identity import canonical_json
 from edgenas.records import (
+    ACCURACY,
+    TAR,
     Architecture,
     Artifact,
     Latency,
+    Metric,
     Precision,
     Preprocessing,
     Record,
+    TaskKind,
 )
 from edgenas.runtimes.operators import check_safe
 
@@ -101,7 +105,7 @@ class Manifest(Record, frozen=True):
     """All that is said about a bundle."""
 
     name: str
-    task: Literal["classification", "faces"]
+    task: str
     architecture: Architecture
     fingerprint: str
     input: Literal["float32", "uint8"]  # (N, C, H, W) normalised as in preprocessing, or (N, H, W, C) pixels
@@ -120,6 +124,8 @@ class Manifest(Record, frozen=True):
     schema: int = SCHEMA
     sha256: str = ""
     left_out: dict[Precision, str] = {}  # what was asked for and did not pass, with the reason
+    kind: TaskKind | None = None  # None in a bundle of before there were tasks of other packages: its task's
+    metric: Metric | None = None  # likewise
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,17 @@ class Bundle:
     folder: Path
     manifest: Manifest
     parity: dict[Precision, Parity]
+
+    @property
+    def kind(self) -> TaskKind:
+        """What can be done with the model's outputs; "generic" where nothing more is known than that they are numbers."""
+        kind, task = self.manifest.kind, self.manifest.task
+        return kind or ("faces" if task == "faces" else "classification" if task == "classification" else "generic")
+
+    @property
+    def metric(self) -> Metric:
+        """That of the models' scores."""
+        return self.manifest.metric or (TAR if self.kind == "faces" else ACCURACY)
 
     def path(self, precision: Precision) -> Path:
         """The ONNX file of this precision; BundleError where the bundle has none."""
@@ -320,7 +337,7 @@ def _check_contents(bundle: Bundle) -> None:
     except EdgenasError as error:
         raise BundleError(f"{error}: export it again") from error
     check_golden(golden, manifest.input, shapes, f"{folder}/{GOLDEN}")
-    if manifest.task == "classification":
+    if bundle.kind == "classification":
         width = shapes[manifest.chosen_precision][1][1]
         if len(manifest.labels) != width:
             raise BundleError(f"{folder}: {len(manifest.labels)} labels for {width} outputs: export it again")

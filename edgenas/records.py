@@ -37,6 +37,7 @@ Origin = Literal["measured", "predicted", "datasheet"]
 # tf32: FP32 whose products a GPU rounds to 10 bits (tensor cores, from compute capability 8.0). TensorRT's own default, and what
 # every public FP32 figure of an Orin is; EdgeNAS's engines have it off. Only latencies are asked at it.
 Precision = Literal["fp32", "fp16", "int8", "tf32"]
+TaskKind = Literal["classification", "faces", "generic"]
 Confidence = Literal["measured", "published", "datasheet", "derived", "estimate"]
 BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "int8": 1, "tf32": 4}
 
@@ -435,7 +436,8 @@ class Metric(Record, frozen=True):
         return value if self.better == "higher" else -value
 
     def error(self, value: float) -> float:
-        """The value as something to be minimised: 100 - percent, an error itself, or the negative of another score."""
+        """The value as something to be minimised: 100 - percent, an error itself, or the negative of another score. The same
+        again is the value."""
         if self.better == "lower":
             return value
         return 100 - value if self.unit == "%" else -value

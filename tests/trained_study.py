@@ -34,13 +34,13 @@ def trained_study(
         change(network)
     save_weights(network, folder / WEIGHTS)
     scores = scores_of(network, task, task.val, torch.device("cpu"), 1)
-    noted = {task.metric: scores[task.metric] + recorded}
+    noted = {task.metric.name: scores[task.metric.name] + recorded}
     recipe = Recipe("test", 6, 64, 0.2)
     trial = Trial(Candidate(architecture, recipe, "depth"), "complete", ParameterCost()(architecture), 0, {}, number=1)
     sha256 = weights_sha256(folder / WEIGHTS) if hashed else ""
     run = FinalRun(0, WEIGHTS, noted, noted, 6, noted, noted, 1.0, weights_sha256=sha256)
     final = FinalTraining(
-        1, architecture, recipe, "digits", task.metric, task.classes, task.preprocessing, 1, (run,), 1.0
+        1, architecture, recipe, "digits", task.metric.name, task.classes, task.preprocessing, 1, (run,), 1.0
     )
     settings = {"task": msgspec.to_builtins(TaskSettings("digits"))}
     study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0, settings)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgenas.binomial import Validation
 from edgenas.cli.budgets import refuse_double_plan, spent_of, warned, within_budget
 from edgenas.cli.data import say_data
 from edgenas.cli.evolve import decide_evolution, evolution_method
@@ -144,7 +143,7 @@ def decide(settings: SearchSettings, whole: Task) -> dict[str, Any]:
     once."""
     import torch
 
-    from edgenas.tasks import as_searched
+    from edgenas.tasks import as_searched, validation_of
     from edgenas.training.recipes import recipe_from_name
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -152,11 +151,9 @@ def decide(settings: SearchSettings, whole: Task) -> dict[str, Any]:
     task = as_searched(whole, wanted)
     say_data(settings.data, task)
     name = preset_of(settings, device == "cuda")
-    validation = Validation(len(task.val), task.chance)
-    say(
-        f"preset {name}, on {device}: {len(task.train)} training and {len(task.val)} validation images "
-        f"({validation_words(validation, task.metric)})"
-    )
+    validation = validation_of(task)
+    known = "" if validation is None else f" ({validation_words(validation, task.metric.name)})"
+    say(f"preset {name}, on {device}: {len(task.train)} training and {len(task.val)} validation images{known}")
     preset = PRESETS[name]
     shape = task.preprocessing
     space = space_from(settings, preset, task.head, shape.channels, shape.input_size)

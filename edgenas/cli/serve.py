@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 from edgenas.cli.output import say
-
-if TYPE_CHECKING:
-    from starlette.routing import BaseRoute
-
-    from edgenas.serve.app import Service
 
 RUNTIMES = ("onnxruntime", "cuda", "tensorrt")
 RANGES = {"port": (0, 65535), "queue": (1, 10_000), "deadline_s": (0.001, 3600), "body_mb": (0.001, 1000)}
@@ -61,6 +53,7 @@ def serve(
     try:
         from edgenas.serve.app import Service, create_app
         from edgenas.serve.guard import Bounds
+        from edgenas.serve.kinds import FaceOptions, task_routes
         from edgenas.serve.model import Model
         from edgenas.serve.server import Address, Server, run_server
     except ImportError as error:
@@ -72,7 +65,7 @@ def serve(
     servers: list[Server] = []
     service = Service(model, lambda reason: servers[0].fail(f"the device is lost: {reason}"))
     wanted = FaceOptions(gallery, gallery_key, detector, detector_sha256, several_faces, threshold, liveness)
-    with face_routes(service, wanted) as extra:
+    with task_routes(service, wanted, say) as extra:
         token = _token(token_file, gallery)
         _warn(host, token is not None, address.tls is not None)
         app = create_app(service, bounds=Bounds(int(1e6 * body_mb)), token=token, extra=extra)
@@ -121,63 +114,3 @@ def _warn(host: str, token: bool, tls: bool) -> None:
             f"warning: {host} is reached over plain HTTP, and whoever listens in reads the token and the pictures: give "
             "--tls-cert and --tls-key, or put a TLS proxy in front"
         )
-
-
-class FaceOptions(NamedTuple):
-    """The options that only recognisers have."""
-
-    gallery: Path | None
-    key: Path | None
-    detector: str | None
-    sha256: str | None
-    several: str
-    threshold: float | None
-    liveness: str | None
-
-
-@contextmanager
-def face_routes(service: Service, options: FaceOptions) -> Iterator[list[BaseRoute]]:
-    """The endpoints of a recogniser with its gallery open; none for a classifier, which has no use for these options."""
-    from edgenas.errors import EdgenasError
-
-    if service.model.bundle.manifest.task != "faces":
-        if options != FaceOptions(None, None, None, None, "refuse", None, None):
-            raise EdgenasError(f"{service.model.name} is a classifier: leave out the options for faces")
-        yield []
-        return
-    from edgenas.faces.detectors import detector_from_spec
-    from edgenas.faces.gallery import Gallery, checked_threshold
-    from edgenas.faces.quality import quality_rules
-    from edgenas.faces.vault import vault_from_file
-    from edgenas.serve.faces import FaceService, FaceSettings, gallery_contract, liveness_from_spec
-
-    if options.key is not None and options.gallery is None:
-        raise EdgenasError("--gallery-key was given without --gallery FILE: name the gallery that it opens")
-    stored = service.model.bundle.manifest.threshold
-    if options.threshold is not None:
-        checked_threshold(options.threshold, "--threshold")
-    elif stored is not None:
-        checked_threshold(stored.value, f"the threshold in {service.model.bundle.folder}/manifest.json")
-    detector = detector_from_spec(options.detector, options.sha256) if options.detector else None
-    alive = liveness_from_spec(options.liveness) if options.liveness else None
-    if alive is None:
-        say(
-            "warning: nothing checks whether a face is alive: a photograph of somebody is somebody (--liveness is a hook)"
-        )
-    with ExitStack() as stack:
-        gallery = None
-        if options.gallery is not None:
-            vault = vault_from_file(options.key) if options.key else None
-            agreed = gallery_contract(service, detector is not None)
-            gallery = stack.enter_context(Gallery(options.gallery, agreed, service.output.shape[0], vault))
-            if vault is None:
-                say(
-                    f"warning: names and faces stand unencrypted in {options.gallery} (mode 0600): --gallery-key encrypts them"
-                )
-            if gallery.rewritten:
-                say(
-                    f"{options.gallery} was written by an older edgenas, which did not bind names to people: it is rewritten; "
-                    "check that everybody in it is who the name says"
-                )
-        rules = quality_rules(options.several)
-        yield FaceService(service, FaceSettings(gallery, detector, rules, options.threshold, alive)).routes()

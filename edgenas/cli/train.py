@@ -122,7 +122,7 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
         jobs = jobs_for(store, asked, trial, architecture, task, device, pool)
         say(f"{jobs[0].recipe.epochs} epochs each")
         with RunsView(len(jobs)) as view:
-            runs = final_runs(jobs, pool, store, lambda run: view.show(run_line(run, task.metric, images)))
+            runs = final_runs(jobs, pool, store, lambda run: view.show(run_line(run, task.metric.name, images)))
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
     if before is not None and before.runs == runs:
@@ -134,7 +134,7 @@ def final_training(store: Store, asked: Asked) -> FinalTraining:
         data=asked.data or store.study.data,
         data_dir=asked.data_dir,
         images=images,
-        metric=task.metric,
+        metric=task.metric.name,
         classes=task.classes,
         preprocessing=task.preprocessing,
         params=params,

@@ -14,8 +14,8 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError, ParityError
+from edgenas.export.kinds import Built, BundleKind, Pixels, Wrapped
 from edgenas.export.onnx import INPUT, clean
-from edgenas.export.parity import cosines
 from edgenas.faces.images import LUMA, SIDE
 from edgenas.faces.verification import (
     Floats,
@@ -27,9 +27,15 @@ from edgenas.faces.verification import (
     pairs_from_embeddings,
     roc_from_pairs,
 )
+from edgenas.identity import canonical_json
 from edgenas.records import Architecture, Precision, Preprocessing, Record
+from edgenas.runtimes.compare import cosines
+from edgenas.tasks import Task
+from edgenas.tasks.faces import raw_pixels
 
 RAW = Preprocessing(3, SIDE, (0.0,) * 3, (1 / 255,) * 3, fit="stretch")  # pixels as they are: x * 1 + 0
+FILE = "faces.json"  # in the bundle: what each precision does to verification
+HALF_DROP = 0.2  # points of TAR that a recogniser may lose in float16
 MIDDLE = 127.5
 FRONT = "face_"  # names of what stands before the network
 
@@ -177,3 +183,33 @@ def check_face_parity(parity: FaceParity, max_drop: float) -> None:
             f"{parity.precision} loses {drop:.2f} points of TAR at FAR {parity.far:g} "
             f"({parity.tar_fp32:.2f} -> {parity.tar_fp32 - drop:.2f}), {max_drop:g} are allowed: leave it out or allow more"
         )
+
+
+def _noise(images: Pixels) -> Pixels:
+    """Seeded noise in the place of these images, since a bundle must not carry anybody's face."""
+    return np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
+
+
+def _with_face_input(model: onnx.ModelProto, network: nn.Module, architecture: Architecture) -> Wrapped:
+    return with_face_input(model, architecture), RawFaces(network, architecture)
+
+
+def _compared(task: Task, built: Built, full: Built) -> FaceParity:
+    far: float = getattr(task, "far")  # noqa: B009  (what a face task has beyond the protocol; checked_task asks for it)
+    return face_parity(built.precision, full.outputs, built.outputs, task.val.labels, far)
+
+
+def _check(task: Task, built: Built, full: Built, max_drop: float) -> None:
+    allowed = min(HALF_DROP, max_drop) if built.precision == "fp16" else max_drop
+    check_face_parity(_compared(task, built, full), allowed)
+
+
+FACES = BundleKind(
+    preprocessing=lambda _: RAW,
+    uint8="a recogniser takes float32 RGB as face software feeds it: leave out --input uint8",
+    sent=raw_pixels,
+    shown=_noise,
+    wrapped=_with_face_input,
+    check=_check,
+    files=lambda task, built: {FILE: canonical_json(tuple(_compared(task, each, built[0]) for each in built))},
+)

@@ -11,20 +11,22 @@ from onnx import helper, version_converter
 
 from edgenas import __version__
 from edgenas.errors import EdgenasError
-from edgenas.records import Architecture, Embedding
+from edgenas.records import Architecture, Classes, Embedding, Outputs
 
 if TYPE_CHECKING:
     from torch import nn
 
 INPUT, BATCH = "image", "batch"
+LOGITS, EMBEDDING, OUTPUTS = "logits", "embedding", "outputs"  # of a classifier, a recogniser, anything else
 EXPORTER_OPSETS = (18, 19, 20, 21)  # what torch's exporter writes itself; asked for 17 it writes 18 and says nothing
 OLDEST_CONVERTED = 16  # below, files are built from the workload: the converter cannot be trusted that far down
 OLDEST_IR = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
 def output_name(architecture: Architecture) -> str:
-    """`logits` of a classifier, `embedding` of a recogniser."""
-    return "embedding" if isinstance(architecture.head, Embedding) else "logits"
+    """What the file's output is called."""
+    names = {Classes: LOGITS, Embedding: EMBEDDING, Outputs: OUTPUTS}
+    return names[type(architecture.head)]
 
 
 def onnx_from_network(
@@ -36,7 +38,7 @@ def onnx_from_network(
     input_shape: tuple[int, int, int] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """`image` (batch, C, H, W) float32 -> `logits` or `embedding` (batch, n), in evaluation mode, at exactly this opset and IR.
+    """`image` (batch, C, H, W) float32 -> its output (batch, n), in evaluation mode, at exactly this opset and IR.
 
     `input_shape` (C, H, W) is the architecture's unless the network wraps it in something that takes another.
     """

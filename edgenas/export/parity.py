@@ -17,9 +17,11 @@ from edgenas.bundle import Parity
 from edgenas.errors import ParityError
 from edgenas.export.child import outputs_in_child
 from edgenas.export.layers import NORMS, executed_layers
+from edgenas.export.onnx import LOGITS, OUTPUTS
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Precision, Preprocessing
 from edgenas.runtimes import LARGEST_BATCH
+from edgenas.runtimes.compare import cosines, likeness
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -100,14 +102,14 @@ def check_parity(
     output = model.graph.output[0].name
     wanted = [network_outputs(network, floats_from_case(case, preprocessing)) for case in cases]
     got = [arrays[output] for arrays in outputs_in_child(model, [case.inputs for case in cases])]
-    bar, ranked = BARS[precision], output == "logits"
+    bar, ranked, values = BARS[precision], output == LOGITS, output == OUTPUTS
     for case, want, have in zip(cases, wanted, got, strict=True):
-        if problem := _problem(want, have, bar, case):
+        if problem := _problem(want, have, bar, case, values):
             place = first_diverging_layer(network, model, case, preprocessing, bar)
             raise ParityError(
                 f"{precision} export differs from the network on {case.name}: {problem}; first diverging: {place}"
             )
-    parity = measure_parity(precision, wanted, got, [case.real for case in cases], bar)
+    parity = measure_parity(precision, wanted, got, [case.real for case in cases], bar, values)
     if ranked and bar.top1 is not None and parity.top1_agreement < bar.top1:
         raise ParityError(
             f"{precision} export ranks classes differently on {100 * (1 - parity.top1_agreement):.1f} % of the inputs "
@@ -116,8 +118,8 @@ def check_parity(
     return parity
 
 
-def _problem(want: Floats, have: Array, bar: Bar, case: Case) -> str:
-    """What is wrong with one case, or ""."""
+def _problem(want: Floats, have: Array, bar: Bar, case: Case, values: bool) -> str:
+    """What is wrong with one case, or "". One image alone says nothing of an INT8 file's `values` (see likeness)."""
     if have.shape != want.shape or not np.isfinite(have).all():
         return f"shape {have.shape} instead of {want.shape}" if have.shape != want.shape else "NaN or infinity"
     if bar.tolerance is not None:
@@ -125,13 +127,15 @@ def _problem(want: Floats, have: Array, bar: Bar, case: Case) -> str:
         if (off > allowed).any():
             worst = np.unravel_index((off - allowed).argmax(), off.shape)
             return f"off by {off[worst]:.3g} where {allowed[worst]:.3g} is allowed"
-    elif case.real and (cosine := float(cosines(want, have).mean())) < bar.cosine:
+    elif case.real and len(want) > values and (cosine := likeness(want, have, values)) < bar.cosine:
         return f"cosine {cosine:.4f}, at least {bar.cosine:g} is needed"
     return ""
 
 
-def measure_parity(precision: Precision, wanted: list[Floats], got: list[Array], real: list[bool], bar: Bar) -> Parity:
-    """Figures over all cases; for INT8, which has no meaning on noise, over the real images alone."""
+def measure_parity(
+    precision: Precision, wanted: list[Floats], got: list[Array], real: list[bool], bar: Bar, values: bool = False
+) -> Parity:
+    """Figures over all cases; for INT8, which has no meaning on noise, over the real images alone. `values`: see likeness."""
     chosen = [i for i in range(len(wanted)) if bar.tolerance is not None or real[i]]
     want = np.concatenate([wanted[i] for i in chosen])
     have = np.concatenate([got[i] for i in chosen]).astype(np.float32)
@@ -143,22 +147,13 @@ def measure_parity(precision: Precision, wanted: list[Floats], got: list[Array],
         precision=precision,
         max_abs=float(off.max()),
         max_rel=float((off.max(1) / np.maximum(np.abs(want).max(1), 1e-6)).max()),
-        cosine=float(cosines(want, have).mean()),
+        cosine=likeness(want, have, values),
         top1_agreement=float(same.mean()),
         inputs=len(want),
         images=sum(len(wanted[i]) for i in images),
         tolerance=bar.tolerance,
         passed=True,
     )
-
-
-def cosines(a: Array, b: Array) -> Floats:
-    """Cosine of each row of `a` with the same row of `b`; two zero rows agree."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    both_zero = ~x.any(1) & ~y.any(1)
-    cosine: Floats = np.where(both_zero, 1.0, (x * y).sum(1) / np.maximum(lengths, 1e-30)).astype(np.float32)
-    return cosine
 
 
 # ---------------------------------------------------------------- the network's side

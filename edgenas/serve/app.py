@@ -1,4 +1,4 @@
-"""The endpoints. What a task adds of its own (faces: /embed, /verify, ...) comes in through `extra`."""
+"""The endpoints that every model has. What a kind of task adds of its own comes in through `extra` (see kinds.py)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from edgenas.serve.reading import Reader
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Array = np.typing.NDArray[Any]
-TOP = 5
 LOGGER = logging.getLogger("edgenas.serve")
 
 
@@ -127,20 +126,6 @@ class Service:
 
     # ------------------------------------------------------------ images
 
-    async def classify(self, request: Request) -> Response:
-        body, started = await picture_of(request), time.perf_counter()
-        logits = await self.model.compute(lambda: self.outputs_from_image(body))
-        manifest = self.model.bundle.manifest
-        shifted = np.exp(logits - logits.max())
-        probabilities = shifted / shifted.sum()
-        order = np.argsort(-probabilities, kind="stable")[:TOP]
-        classes = [
-            {"label": manifest.labels[i], "index": int(i), "probability": float(probabilities[i])} for i in order
-        ]
-        best = {"label": classes[0]["label"], "probability": classes[0]["probability"]}
-        ms = 1000 * (time.perf_counter() - started)
-        return JSONResponse({"model": self.model.name, **best, "classes": classes, "ms": round(ms, 3)})
-
     def outputs_from_image(self, body: bytes) -> Array:
         """One encoded image -> the model's output (n,); for the worker thread."""
         image, preprocessing = image_from_bytes(body), self.model.bundle.manifest.preprocessing
@@ -178,8 +163,6 @@ def create_app(
             Route(prefix + "/config", service.config),
             Route(prefix + "/infer", service.infer, methods=["POST"]),
         ]
-    if service.model.bundle.manifest.task == "classification":
-        routes.append(Route("/classify", service.classify, methods=["POST"]))
     app = Starlette(
         routes=routes,
         exception_handlers={

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from edgenas.bundle import Bundle
 from edgenas.errors import BundleError, DeviceError, EdgenasError
-from edgenas.records import Precision
+from edgenas.records import Outputs, Precision
 from edgenas.runtimes import Runtime
+from edgenas.runtimes.compare import likeness
 from edgenas.serve.errors import Refused
 
 T = TypeVar("T")
@@ -68,7 +69,8 @@ class Model:
         golden = self.bundle.golden()
         for _ in range(WARM_UP_RUNS):
             outputs = self._run(golden["inputs"])
-        check_golden(golden[self.precision], outputs, self.precision)
+        values = isinstance(self.bundle.manifest.architecture.head, Outputs)
+        check_golden(golden[self.precision], outputs, self.precision, values=values)
 
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
@@ -138,8 +140,8 @@ def _opened(model: Model) -> AbstractContextManager[Runtime]:
     return open_runtime(model.path, provider="cuda" if model.runtime_name == "cuda" else "cpu")
 
 
-def check_golden(wanted: Array, got: Array, precision: Precision) -> None:
-    """Raise BundleError where this device does not compute what the bundle's maker did.
+def check_golden(wanted: Array, got: Array, precision: Precision, *, values: bool = False) -> None:
+    """Raise BundleError where this device does not compute what the bundle's maker did. `values`: see runtimes.compare.likeness.
 
     Every comparison is one that NaN fails: what cannot be compared is not right.
     """
@@ -155,8 +157,7 @@ def check_golden(wanted: Array, got: Array, precision: Precision) -> None:
         if not (off <= 0).all():
             raise BundleError(f"golden self-test: {precision} outputs are off by {np.abs(got - wanted).max():.3g}")
         return
-    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(wanted, axis=1)
-    cosine = float(((got * wanted).sum(1) / np.maximum(lengths, 1e-30)).mean())
+    cosine = likeness(wanted, got, values)
     if not cosine >= GOLDEN_COSINE:
         raise BundleError(f"golden self-test: {precision} outputs have cosine {cosine:.4f} to the expected ones")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from edgenas.errors import DataError
 from edgenas.preprocessing import fit, pad
-from edgenas.records import Classes, Preprocessing, Recipe
+from edgenas.records import ACCURACY, Classes, Preprocessing, Recipe, TaskKind
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.datasets import NAMES, DataSet, load_dataset
 from edgenas.tasks.facts import SPLITS, DataFacts, Origin, copies_of, facts_of
 from edgenas.tasks.folder import load_folder
-from edgenas.tasks.splits import TEST, VALIDATION, check_labels, part, stratified, subsample
+from edgenas.tasks.splits import TEST, VALIDATION, check_labels, part, stratified
 
-SPLIT_VALIDATION, SPLIT_TEST, SUBSAMPLE = 1, 2, 3  # separate random streams from one seed
+SPLIT_VALIDATION, SPLIT_TEST = 1, 2  # separate random streams from one seed
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Classification:
     facts: DataFacts  # of all images, before any subsample
 
     name = "classification"
-    metric = "accuracy"
+    kind: ClassVar[TaskKind] = "classification"
+    metric = ACCURACY
     default_loss = "cross-entropy"
 
     @property
@@ -84,15 +85,18 @@ class CrossEntropy(nn.Module):
 
 
 def load_classification(settings: TaskSettings) -> Classification:
-    """Read, split (validation by the study's seed, a missing test split by a fixed one), pad and measure mean and deviation."""
-    dataset = _resized(_published(settings), settings.image_size)
+    """The task of a known data set or a folder, with all its training images."""
+    return classification_from_dataset(_published(settings), settings)
+
+
+def classification_from_dataset(dataset: DataSet, settings: TaskSettings) -> Classification:
+    """Split (validation by the study's seed, a missing test split by a fixed one), pad, and measure mean and deviation."""
+    dataset = _resized(dataset, settings.image_size)
     _check(dataset, settings.data)
     (train, val, test), origin, copies = _split(dataset, settings.seed)
     mean, std = mean_and_std(train.images)
     preprocessing = Preprocessing(train.images.shape[-1], dataset.size, mean, std, dataset.padding)
     facts = facts_of(settings.data, dataset.classes, origin, preprocessing, (train, val, test), copies)
-    if settings.search_images is not None:
-        train = subsample(train, settings.search_images, [settings.seed, SUBSAMPLE])
     padded = [replace(split, images=pad(split.images, dataset.padding)) for split in (train, val, test)]
     return Classification(
         train=padded[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,17 +17,16 @@ from edgenas.faces.images import SIDE, grey
 from edgenas.faces.readers import faces_from_path
 from edgenas.faces.report import baselines_from_images, report_from_embeddings
 from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
-from edgenas.records import Embedding, Preprocessing, Recipe
+from edgenas.records import TAR, Embedding, Preprocessing, Recipe, TaskKind
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.margin import margin_loss
-from edgenas.tasks.splits import subsample
 from edgenas.tasks.synthetic_faces import draw_faces
 
 NAMES = ("synthetic",)
 SIZES = (28, 56, 112)  # what the network computes at; the exported graph averages 112 down to it
 DRAWS = 100  # of the bootstrap that decides whether two networks are a tie
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003, 3_000_003
-SPLIT_VALIDATION, SPLIT_TEST, SUBSAMPLE = 11, 12, 13  # separate random streams from one seed
+SPLIT_VALIDATION, SPLIT_TEST = 11, 12  # separate random streams from one seed
 
 
 class _People(NamedTuple):
@@ -52,7 +51,8 @@ class Faces:
     far: float
 
     name = "faces"
-    metric = "tar"
+    kind: ClassVar[TaskKind] = "faces"
+    metric = TAR
     default_loss = "arcface"
 
     @property
@@ -95,8 +95,6 @@ def load_faces(settings: TaskSettings) -> Faces:
         raise DataError(f"faces are computed at {', '.join(map(str, SIZES))} px, not {size}")
     synthetic = settings.data in NAMES
     train, val, test, names = _drawn(settings, size) if synthetic else _read(settings, size)
-    if settings.search_images is not None:
-        train = subsample(train, settings.search_images, [settings.seed, SUBSAMPLE])
     channels = train.images.shape[-1]
     far = settings.settings.get("far", 1e-2)
     for what, split in (("validation", val), ("test", test)):

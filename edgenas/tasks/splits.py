@@ -13,6 +13,9 @@ from edgenas.tasks import Split
 
 VALIDATION = 0.1
 TEST = 0.2  # of data sets that come without a test split
+# The random stream of the images that a search takes; beside the streams of a task's own splits, from the same seed.
+SEARCH_STREAMS = {"faces": 13}
+OTHER_STREAM = 3
 
 
 def stratified(
@@ -65,10 +68,18 @@ def part(split: Split, rows: NDArray[np.int64]) -> Split:
     return Split(split.images[rows], split.labels[rows])
 
 
+def search_stream(task: str) -> int:
+    """The stream of a task's search images."""
+    return SEARCH_STREAMS.get(task, OTHER_STREAM)
+
+
 def subsample(split: Split, count: int, seed: Sequence[int]) -> Split:
-    """About `count` images with the classes' proportions kept; all of them where there are no more."""
+    """About `count` images with the classes' proportions kept; exactly as many where labels are no classes; all of them where
+    there are no more."""
     if count >= len(split):
         return split
+    if split.labels.ndim > 1 or not np.issubdtype(split.labels.dtype, np.integer):
+        return part(split, np.sort(np.random.default_rng(list(seed)).permutation(len(split))[:count]))
     classes = len(np.unique(split.labels))
     if count < 2 * classes:
         raise DataError(f"{count} search images for {classes} classes: ask for at least {2 * classes}")

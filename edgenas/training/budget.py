@@ -32,6 +32,7 @@ OVERHEAD = 0.3  # seconds per candidate beside its images
 LEAST_STEPS = 130
 LEAST_CANDIDATES = 4  # fewer are no search
 LEAST_IMAGES_PER_CLASS = 50  # fewer, and a search ranks noise: epochs are cut before that
+AS_MANY_CLASSES = 10  # that a task without classes is taken to have
 # Fresh images tell more than the same ones again: half of the epochs on as many images as fit; more only where all images fit,
 # fewer only where not even LEAST_IMAGES_PER_CLASS fit.
 LONGER, SHORTER = (2.0, 1.5, 1.0, 0.75, 0.5), (0.5, 0.35, 0.25)
@@ -113,6 +114,11 @@ class Speed:
         return self.constant + self.per_byte * cost.bytes_moved + self.per_mac * cost.macs
 
 
+def least_images(task: Task) -> int:
+    """Training images below which epochs are cut first."""
+    return LEAST_IMAGES_PER_CLASS * (len(task.classes) or AS_MANY_CLASSES)
+
+
 def least_epochs(steps: int) -> int:
     """How many epochs of so many steps are LEAST_STEPS."""
     return -(-LEAST_STEPS // steps)
@@ -160,7 +166,7 @@ def fit_budget(
     speed = Speed.measured(candidates, cost, task, device)
     schedule = Schedule(speed, cost, steps, len(task.val), workers)
     seconds = left()  # asked after what loading and timing took
-    fitted = _fit(seconds, schedule, plan, candidates, len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
+    fitted = _fit(seconds, schedule, plan, candidates, len(task.train), least_images(task))
     planned, images, scale = fitted
     shortest = min(schedule.epochs(candidate, images, scale) for candidate in planned)
     return Budget(

@@ -43,8 +43,5 @@ class Evaluator:
         network = fresh_network(candidate.architecture, seed, device)
         trained = train(network, self.task, candidate.recipe, seed, device)
         scores = scores_of(trained.network, self.task, self.task.val, device, candidate.recipe.threads)
-        return {
-            **{f"val_{name}": value for name, value in scores.items()},
-            "train_accuracy": trained.train_accuracy,
-            "train_loss": trained.train_loss,
-        }
+        accuracy = {} if trained.train_accuracy is None else {"train_accuracy": trained.train_accuracy}
+        return {**self.task.metric.trial_scores(scores), **accuracy, "train_loss": trained.train_loss}

@@ -205,7 +205,9 @@ class Best:
             return
         task = self.job.task
         scores = scores_of(network, task, task.val, self.device, self.job.recipe.threads)
-        if not self.epoch or scores[task.metric] > self.scores[task.metric]:
+        if not self.epoch or task.metric.gain(scores[task.metric.name]) > task.metric.gain(
+            self.scores[task.metric.name]
+        ):
             self.epoch, self.scores, self.network = epoch, scores, copy.deepcopy(network)
 
 

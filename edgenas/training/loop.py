@@ -30,7 +30,7 @@ class Trained:
     """A trained network (the averaged one, where the recipe asks for EMA) and its last epoch on training batches."""
 
     network: nn.Module
-    train_accuracy: float  # percent, of augmented images, as they came
+    train_accuracy: float | None  # percent, of augmented images, as they came; None where nothing is right or wrong
     train_loss: float
 
 
@@ -63,7 +63,7 @@ def train(
                 raise TrainingError(f"the loss is {loss} after epoch {epoch + 1} of {recipe.epochs}")
             if on_epoch is not None:
                 on_epoch(epoch + 1, step.averaged)
-        return Trained(step.averaged, accuracy, loss)
+        return Trained(step.averaged, accuracy if step.counts else None, loss)
 
 
 def _loss(task: Task, recipe: Recipe, width: int, seed: int) -> nn.Module:

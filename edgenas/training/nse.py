@@ -58,7 +58,7 @@ class NseSupernets:
             return training.fitness()
 
     def errors(self, plan: RoundPlan, networks: tuple[CellOps, ...]) -> tuple[float, ...]:
-        """100 - the task's metric on the scoring images, after batch norm was measured anew for each network."""
+        """The error (Metric.error) on the scoring images, after batch norm was measured anew for each network."""
         number, supernet = self._trained
         assert number == plan.number, "scored before it was trained"
         known = self.store.all("inherited", float)
@@ -71,9 +71,9 @@ class NseSupernets:
                     self.store.put("inherited", key, known[key])
                 errors.append(known[key])
                 if (index + 1) % 25 == 0 or index + 1 == len(networks):
-                    self.tell(
-                        f"round {plan.number}: {index + 1} of {len(networks)} networks scored, best {100 - min(errors):.2f} %"
-                    )
+                    metric = self.task.metric
+                    best = metric.words(metric.error(min(errors)))
+                    self.tell(f"round {plan.number}: {index + 1} of {len(networks)} networks scored, best {best}")
         return tuple(errors)
 
     @torch.no_grad()
@@ -82,7 +82,8 @@ class NseSupernets:
         supernet.eval()
         size, data = EVALUATION_BATCH[self.device.type], self.data.scoring
         outputs = [supernet(data.input(data.framed[i : i + size]), ops).float() for i in range(0, len(data), size)]
-        return 100 - self.task.scores(torch.cat(outputs), data.labels)[self.task.metric]
+        metric = self.task.metric
+        return metric.error(self.task.scores(torch.cat(outputs), data.labels)[metric.name])
 
     def _checkpoint(self, number: int) -> Path:
         return self.store.folder / "supernet" / f"round-{number:02d}.safetensors"

@@ -15,7 +15,7 @@ from edgenas.architectures.subspace import RoundPlan
 from edgenas.errors import EdgenasError
 from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
-from edgenas.training.budget import LEAST_IMAGES_PER_CLASS, PARALLEL, least_epochs
+from edgenas.training.budget import PARALLEL, least_epochs, least_images
 from edgenas.training.loop import pinned_threads
 from edgenas.training.nse import recalibrate
 from edgenas.training.supernet import draw_path
@@ -79,7 +79,7 @@ def fit_nse_budget(
 ) -> NseBudget:  # fmt: skip
     """The most images at the preset's epochs, then more epochs; fewer rounds where not even a small subsample fits, and fewer
     final networks where they would be trained for less than LEAST_STEPS. `steps`: images -> steps of an epoch of those."""
-    everything, least = len(task.train), min(len(task.train), LEAST_IMAGES_PER_CLASS * len(task.classes))
+    everything, least = len(task.train), min(len(task.train), least_images(task))
     calibration = rules.calibration_batches * rules.recipe.batch_size
 
     def round_seconds(images: int, epochs: int) -> float:

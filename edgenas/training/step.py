@@ -17,6 +17,7 @@ class Step:
     """Trains `network` (and the loss's own parameters) by one batch per call.
 
     totals: (2,) sums of mean loss and of correct predictions since they were last zeroed, on the device.
+    counts: does the loss say how many predictions were correct? Known after the first batch.
     averaged: the network to evaluate: `network` itself, or its exponential moving average.
     """
 
@@ -29,6 +30,7 @@ class Step:
         self.rate = torch.tensor(recipe.lr, device=device)
         self.optimizer = sgd(self.parameters, recipe, self.rate if device.type == "cuda" else recipe.lr, fused=True)
         self.totals = torch.zeros(2, device=device)
+        self.counts = True
         self.average = Average(network, recipe.ema) if recipe.ema is not None else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.static: tuple[Tensor, Tensor] | None = None  # the graph's input buffers
@@ -38,7 +40,7 @@ class Step:
         return self.average.network if self.average is not None else self.network
 
     def __call__(self, x: Tensor, labels: Tensor, rate: float) -> None:
-        """x (B, C, H, W), labels (B,); returns without waiting for the device."""
+        """x (B, C, H, W), labels (B,) or (B, k); returns without waiting for the device."""
         if self.device.type == "cuda":
             self.rate.fill_(rate)
             if self.static is not None and x.shape != self.static[0].shape:  # a partial batch
@@ -61,7 +63,9 @@ class Step:
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimizer.step()
-        self.totals += torch.stack((loss.detach(), correct.to(loss.dtype)))
+        self.counts = correct is not None
+        counted = correct.to(loss.dtype) if self.counts else torch.zeros_like(loss)
+        self.totals += torch.stack((loss.detach(), counted))
 
     def _replay(self, x: Tensor, labels: Tensor) -> None:
         if self.static is None:

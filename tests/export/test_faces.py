@@ -16,14 +16,14 @@ import torch
 from edgenas.architectures.chain import chain
 from edgenas.bundle import Bundle, read_bundle
 from edgenas.errors import EdgenasError, ParityError
-from edgenas.export.faces import RAW, FaceParity, RawFaces, check_face_parity, face_parity, with_face_input
+from edgenas.export.faces import FILE, RAW, FaceParity, RawFaces, check_face_parity, face_parity, with_face_input
 from edgenas.export.onnx import onnx_from_network
-from edgenas.export.parity import cosines
-from edgenas.export.release import FACES, Trained, Wishes, bundle_from_trained
+from edgenas.export.release import Trained, Wishes, bundle_from_trained
 from edgenas.faces.images import SIDE
 from edgenas.hardware.measure import SEARCH
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Embedding, Precision
+from edgenas.runtimes.compare import cosines
 from edgenas.runtimes.onnx import open_runtime
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.tasks.faces import network_pixels, raw_pixels
@@ -155,14 +155,14 @@ def test_a_recogniser_becomes_a_bundle_that_takes_raw_pixels() -> None:
     assert manifest.task == "faces"
     assert manifest.preprocessing == RAW
     assert manifest.models["fp32"].artifact.inputs == {"image": ("batch", 3, 112, 112)}
-    (row,) = msgspec.json.decode((bundle.folder / FACES).read_bytes(), type=tuple[FaceParity, ...])
+    (row,) = msgspec.json.decode((bundle.folder / FILE).read_bytes(), type=tuple[FaceParity, ...])
     assert row.cosine == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.slow
 def test_what_every_precision_does_to_verification_is_in_the_bundle(tmp_path: Path) -> None:
     bundle = face_bundle(tmp_path / "b", "fp32", "fp16", "int8")
-    rows = msgspec.json.decode((bundle.folder / FACES).read_bytes(), type=tuple[FaceParity, ...])
+    rows = msgspec.json.decode((bundle.folder / FILE).read_bytes(), type=tuple[FaceParity, ...])
     found = {row.precision: row for row in rows}
     assert set(found) == {"fp32", "fp16", "int8"}
     assert found["fp16"].cosine >= 0.999

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.onnx import onnx_from_network
-from edgenas.export.parity import BARS, Bar, Case, check_parity, cosines, first_diverging_layer, parity_cases
+from edgenas.export.parity import BARS, Bar, Case, check_parity, first_diverging_layer, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input, zero_points
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Precision, Preprocessing
@@ -112,12 +112,6 @@ def test_a_model_that_does_not_run_is_one_line():
     with pytest.raises(ParityError, match="cannot run the exported model") as caught:
         check_parity(network, broken, "fp32", cases(), task.preprocessing)
     assert "\n" not in str(caught.value)
-
-
-def test_cosines_by_hand():
-    a = np.array([[1, 0], [1, 1], [0, 0], [0, 0]], np.float32)
-    b = np.array([[0, 2], [2, 0], [0, 0], [1, 0]], np.float32)
-    np.testing.assert_allclose(cosines(a, b), [0, np.sqrt(0.5), 1, 0], atol=1e-6)
 
 
 # ---------------------------------------------------------------- both sides of every bar

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from edgenas.bundle import read_bundle
 from edgenas.serve.app import Service, create_app
+from edgenas.serve.classification import ClassifierService
 from edgenas.serve.guard import Bounds
 from edgenas.serve.model import Model
 from edgenas.serve.server import Address, Server, server_config
@@ -36,7 +37,7 @@ def hosted(folder: Path, *, deadline_s: float = 30, bounds: Bounds = Bounds()) -
     model = Model(read_bundle(folder), None, "onnxruntime", queue=64, deadline_s=deadline_s)
     service = Service(model, lambda reason: running.server.fail(f"the device is lost: {reason}"))
     ports: queue.Queue[int] = queue.Queue()
-    app = create_app(service, bounds=bounds)
+    app = create_app(service, bounds=bounds, extra=ClassifierService(service).routes())
     config = server_config(app, Address("127.0.0.1", 0))
     running = Hosted(0, None, None, None, service, None, Server(config, model, ports.put), app.app.routes)
 

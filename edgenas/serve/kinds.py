@@ -1,0 +1,99 @@
+"""What a server offers beyond the Open Inference Protocol: one function per kind of task; the bundle's manifest says which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from starlette.routing import BaseRoute
+
+from edgenas.errors import EdgenasError
+from edgenas.records import TaskKind
+from edgenas.serve.app import Service
+from edgenas.serve.classification import ClassifierService
+
+Say: TypeAlias = Callable[[str], None]  # tells the operator something
+
+
+class FaceOptions(NamedTuple):
+    """The options that only recognisers have."""
+
+    gallery: Path | None = None
+    key: Path | None = None
+    detector: str | None = None
+    sha256: str | None = None
+    several: str = "refuse"
+    threshold: float | None = None
+    liveness: str | None = None
+
+
+def task_routes(service: Service, options: FaceOptions, say: Say) -> AbstractContextManager[list[BaseRoute]]:
+    """The endpoints of the bundle's kind of task, while what they need is open."""
+    return ROUTES[service.model.bundle.kind](service, options, say)
+
+
+@contextmanager
+def _classification(service: Service, options: FaceOptions, _: Say) -> Iterator[list[BaseRoute]]:
+    _refuse_face_options(service, options, "a classifier")
+    yield ClassifierService(service).routes()
+
+
+@contextmanager
+def _generic(service: Service, options: FaceOptions, _: Say) -> Iterator[list[BaseRoute]]:
+    _refuse_face_options(service, options, f"of task {service.model.bundle.manifest.task!r}")
+    yield []
+
+
+def _refuse_face_options(service: Service, options: FaceOptions, what: str) -> None:
+    if options != FaceOptions():
+        raise EdgenasError(f"{service.model.name} is {what}: leave out the options for faces")
+
+
+@contextmanager
+def _faces(service: Service, options: FaceOptions, say: Say) -> Iterator[list[BaseRoute]]:
+    """Those of a recogniser, with its gallery open."""
+    from edgenas.faces.detectors import detector_from_spec
+    from edgenas.faces.gallery import Gallery, checked_threshold
+    from edgenas.faces.quality import quality_rules
+    from edgenas.faces.vault import vault_from_file
+    from edgenas.serve.faces import FaceService, FaceSettings, gallery_contract, liveness_from_spec
+
+    if options.key is not None and options.gallery is None:
+        raise EdgenasError("--gallery-key was given without --gallery FILE: name the gallery that it opens")
+    stored = service.model.bundle.manifest.threshold
+    if options.threshold is not None:
+        checked_threshold(options.threshold, "--threshold")
+    elif stored is not None:
+        checked_threshold(stored.value, f"the threshold in {service.model.bundle.folder}/manifest.json")
+    detector = detector_from_spec(options.detector, options.sha256) if options.detector else None
+    alive = liveness_from_spec(options.liveness) if options.liveness else None
+    if alive is None:
+        say(
+            "warning: nothing checks whether a face is alive: a photograph of somebody is somebody (--liveness is a hook)"
+        )
+    with ExitStack() as stack:
+        gallery = None
+        if options.gallery is not None:
+            vault = vault_from_file(options.key) if options.key else None
+            agreed = gallery_contract(service, detector is not None)
+            gallery = stack.enter_context(Gallery(options.gallery, agreed, service.output.shape[0], vault))
+            if vault is None:
+                say(
+                    f"warning: names and faces stand unencrypted in {options.gallery} (mode 0600): --gallery-key encrypts them"
+                )
+            if gallery.rewritten:
+                say(
+                    f"{options.gallery} was written by an older edgenas, which did not bind names to people: it is rewritten; "
+                    "check that everybody in it is who the name says"
+                )
+        rules = quality_rules(options.several)
+        yield FaceService(service, FaceSettings(gallery, detector, rules, options.threshold, alive)).routes()
+
+
+ROUTES: dict[TaskKind, Callable[[Service, FaceOptions, Say], AbstractContextManager[list[BaseRoute]]]] = {
+    "classification": _classification,
+    "faces": _faces,
+    "generic": _generic,
+}
