@@ -307,8 +307,37 @@ Architecture = ChainArchitecture | MultiBranchArchitecture | CellArchitecture | 
 # ---------------------------------------------------------------- devices
 
 
+class HeldOut(Record, frozen=True):
+    """How predictions of one kind of network compare with measurements of networks that the fit never saw.
+
+    `factor`: nine of ten measurements lie within prediction / factor .. prediction * factor. `error`: geometric mean of the
+    larger of measurement / prediction and its inverse, less 1. Every network counts once, however many rows it has.
+    """
+
+    networks: Count
+    rows: Count
+    factor: Factor
+    error: Error
+    within_125: Share
+    within_150: Share
+    kendall: Correlation | None = None
+
+
+class Evidence(Record, frozen=True):
+    """One source of the measurements that a calibration rests on: repository:path@commit, and what was measured there."""
+
+    source: str
+    precision: Precision
+    networks: Count
+    rows: Count
+    what: str = ""
+
+
 class Calibration(Record, frozen=True):
-    """Fitted predictor of one profile and its report card on rows that it never saw."""
+    """Fitted predictor of one profile and its report card on rows that it never saw.
+
+    `judged`: by precision and kind of network, such as "fp16 whole"; `evidence`: where measurements of others were published.
+    """
 
     model: str  # the spaces with a predictor of their own among the parameters, or "kernels"
     parameters: dict[str, Any]
@@ -322,6 +351,8 @@ class Calibration(Record, frozen=True):
     worst_under: Error | None  # largest (measured - predicted) / measured
     source: str
     date: str
+    judged: dict[str, HeldOut] = {}
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def in_words(self) -> str:
@@ -375,6 +406,9 @@ class HardwareProfile(Record, frozen=True):
     calibration: Calibration | None = None
     sources: dict[str, str] = {}
     notes: str = ""
+    instruction_set: Literal["", "x86-64", "aarch64"] = (
+        ""  # of a CPU: runtimes have other kernels for each; "" = not said
+    )
 
 
 class Latency(Record, frozen=True):

@@ -17,13 +17,24 @@ import numpy as np
 from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel, fit_blocks
 from edgenas.hardware.cell_model import CellModel, fit_cells
+from edgenas.hardware.intervals import held_out
 from edgenas.hardware.kernel_model import KernelModel, fit_kernels
-from edgenas.hardware.kernels import datasheet_prices, tiles_of
+from edgenas.hardware.kernels import datasheet_prices
 from edgenas.hardware.least_squares import Array
 from edgenas.hardware.plausible import doubts
-from edgenas.hardware.predictor import BLOCKS, CELLS, Models, Row, latencies, loads_of_rows, space_of
+from edgenas.hardware.predictor import (
+    BLOCKS,
+    CELLS,
+    Models,
+    Row,
+    kind_of_row,
+    latencies,
+    loads_of_rows,
+    space_of,
+    tiles_of_profile,
+)
 from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name, profiles_folder
-from edgenas.records import Architecture, Calibration, Confidence, HardwareProfile, Precision, Record, Workload
+from edgenas.records import Architecture, Calibration, Confidence, HardwareProfile, HeldOut, Precision, Record, Workload
 from edgenas.store import read_json
 
 MIN_SAMPLES = 3
@@ -149,7 +160,7 @@ def _fit_kernels(
     connected = [row for row in rows if row.connected]
     if not connected:
         return None
-    tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=True)
+    tiles = tiles_of_profile(profile, precision, fitted=True)
     loads = loads_of_rows(connected, tiles, precision)
     ms, noise = np.array([row.ms for row in connected]), np.array([row.noise or 0.0 for row in connected])
     own = _has_datasheet(profile, precision) if known is None else known
@@ -176,19 +187,20 @@ def calibrate(
     _refuse_other_precisions(profile, rows)
     for precision, there in rows_by_precision(profile, rows).items():
         doubts(msgspec.structs.replace(profile, precision=precision), there)
-    chosen, held_out = split_by_network(rows, samples, seed)
+    chosen, held_out_rows = split_by_network(rows, samples, seed)
     models = fit(profile, chosen, seed, others)
-    card = report_card(profile, models, held_out)
+    card = report_card(profile, models, held_out_rows)
     calibration = Calibration(
         model=", ".join((*models.cells, *models.blocks)) or "kernels",
         parameters=msgspec.to_builtins(models),
         n=len(chosen),
-        held_out=len(held_out),
+        held_out=len(held_out_rows),
         source=source,
         date=datetime.date.today().isoformat(),
+        judged=judged_by_kind(profile, models, held_out_rows),
         **card,
     )
-    confidence = confidence_of(len(held_out), card["spearman"])
+    confidence = confidence_of(len(held_out_rows), card["spearman"])
     return msgspec.structs.replace(profile, calibration=calibration, confidence=confidence, error_band=None)
 
 
@@ -258,6 +270,20 @@ def report_card(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -
     }
 
 
+def judged_by_kind(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> dict[str, HeldOut]:
+    """How the models did on rows that they never saw, by precision and kind of network: what intervals are made of."""
+    if not rows:
+        return {}
+    predicted, ms = _predicted(profile, models, rows), np.array([row.ms for row in rows])
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(f"{precision_that_ran(profile, row)} {kind_of_row(row, models)}", []).append(place)
+    return {
+        name: held_out(predicted[there], ms[there], [rows[place].network for place in there])
+        for name, there in sorted(places.items())
+    }
+
+
 def _predicted(profile: HardwareProfile, models: Models, rows: Sequence[Row]) -> Array:
     """Each row at the precision that it ran in; one that was not fitted is predicted as a user's would be, by the datasheet."""
     whole = msgspec.structs.replace(profile, calibration=_bare(models))
@@ -270,5 +296,5 @@ def _predicted(profile: HardwareProfile, models: Models, rows: Sequence[Row]) ->
 
 def _bare(models: Models) -> Calibration:
     """The models as a profile holds them, before they are judged."""
-    unknown = dict.fromkeys(("spearman", "kendall", "mape", "within_5", "within_10", "worst_under"))
-    return Calibration(model="", parameters=msgspec.to_builtins(models), n=0, held_out=0, source="", date="", **unknown)
+    parameters = msgspec.to_builtins(models)
+    return Calibration("", parameters, 0, 0, None, None, None, None, None, None, source="", date="")

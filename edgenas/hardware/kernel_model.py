@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import least_squares
 
-from edgenas.hardware.kernels import COLUMN, PRICES, Tiles, quantities
+from edgenas.hardware.kernels import COLUMN, PRICES, SURCHARGES, Tiles, quantities
 from edgenas.hardware.least_squares import Array
 from edgenas.ranges import Amount, Count, Factor, Price, Weight
 from edgenas.records import Precision, Record, Workload
@@ -43,19 +43,28 @@ class Residual(Record, frozen=True):
 
 
 class KernelModel(Record, frozen=True):
-    """Prices in ms by name, the calibrated range of every quantity, and what physics leaves over."""
+    """Prices in ms by name, the calibrated range of every quantity, and what physics leaves over.
+
+    Fitted by earlier versions, it has no surcharges: they cost nothing then, and none is beyond its range.
+    """
 
     prices: dict[str, Price]
     largest: dict[str, Amount]  # of any calibrated network, by price
     residual: Residual | None = None
 
     def __post_init__(self) -> None:
-        if not set(self.prices) == set(self.largest) == set(PRICES):
+        known = set(self.prices)
+        if known != set(self.largest) or known not in (set(PRICES), set(PRICES) - set(SURCHARGES)):
             raise ValueError(f"prices and largest need exactly {', '.join(PRICES)}")
+
+    @property
+    def vector(self) -> Array:
+        """The prices in the order of PRICES."""
+        return np.array([self.prices.get(name, 0.0) for name in PRICES])
 
     def predict(self, loads: Sequence[Array]) -> Array:
         """Milliseconds of each network, given its kernels' quantities."""
-        prices = np.array([self.prices[name] for name in PRICES])
+        prices = self.vector
         ms = np.array([load.sum(axis=0) for load in loads]) @ prices
         if self.residual is None:
             return np.asarray(ms)
@@ -64,7 +73,8 @@ class KernelModel(Record, frozen=True):
 
     def extrapolates(self, load: Array) -> bool:
         """Does the network hold more of something than any calibrated one, or something that none had?"""
-        return any(value > 1.25 * self.largest[name] for name, value in zip(PRICES, load.sum(axis=0), strict=True))
+        found = dict(zip(PRICES, load.sum(axis=0).tolist(), strict=True))
+        return any(found[name] > 1.25 * most for name, most in self.largest.items())
 
 
 def loads_of(workloads: Sequence[Workload], tiles: Tiles, precision: Precision) -> list[Array]:
@@ -143,7 +153,8 @@ def _traits(loads: Sequence[Array], prices: Array) -> Array:
         macs = np.maximum(load[:, len(("base", "launch")) : COLUMN["read"]].sum(axis=1), 1)
         weights = np.maximum(load[:, COLUMN["weights"]], 1)
         scales = [np.log(written), np.log(read), np.log(macs / written), np.log(weights)]
-        rows.append([*(4 * times.sum(axis=0) / total), *(kernels @ scale / total for scale in scales), np.log(total)])
+        shares = 4 * times.sum(axis=0)[: -len(SURCHARGES)] / total  # surcharges came later: stored residuals know none
+        rows.append([*shares, *(kernels @ scale / total for scale in scales), np.log(total)])
     return np.array(rows)
 
 

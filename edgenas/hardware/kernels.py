@@ -1,6 +1,7 @@
 """What each kernel of a workload asks of a device: the quantities that a predictor puts a price on.
 
-    t(network) = base + sum over kernels of [launch + price[class] * quantised MACs + price[read, write, weights] * bytes]
+    t(network) = base + sum over kernels of [launch + price[class] * quantised MACs + price[read, write, weights] * bytes
+                                             + surcharge * bytes of maps that are copied, pooled or activated on their own]
 
 A runtime computes whole tiles, so a convolution costs the MACs of its tiles, not its own: `TILES` says how each runtime
 rounds. The prices are physical (ms per launch, MAC, byte): a datasheet predicts them, a few measured networks fit them.
@@ -11,15 +12,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgenas.records import BYTES, HardwareProfile, Kernel, Precision, Record, Workload
+from edgenas.records import BYTES, HardwareProfile, Kernel, KernelKind, Precision, Record, Workload
 
 Array = npt.NDArray[np.float64]
 
 DEPTHWISE = ("depthwise2", "depthwise3", "depthwise4", "depthwise5", "depthwise7")
 COMPUTE = ("dense", "dense2", "winograd", "pointwise", "first", *DEPTHWISE, "grouped", "linear")
 TRAFFIC = ("read", "write", "weights")
-PRICES = ("base", "launch", *COMPUTE, *TRAFFIC)
+# Bytes that cost something on top of being read and written: maps that are copied (concat, slice, resize, shuffle), maps that are
+# pooled, and maps whose activation is a pass of its own (all that is not FUSED). Profiles of before have none: price 0.
+SURCHARGES = ("moved", "pooled", "activated")
+PRICES = ("base", "launch", *COMPUTE, *TRAFFIC, *SURCHARGES)
 ONCE_PER_RUN = ("base", "launch", "weights")  # whatever the batch
+FUSED = ("", "relu", "relu6", "clip", "leakyrelu")  # activations that every runtime computes inside the convolution
+MOVES: tuple[KernelKind, ...] = ("concat", "slice", "resize", "shuffle")
+POOLS: tuple[KernelKind, ...] = ("maxpool", "avgpool")
 COLUMN = {name: index for index, name in enumerate(PRICES)}
 
 
@@ -35,22 +42,27 @@ class Tiles(Record, frozen=True):
 
 
 CUDA_CORES = Tiles(1, 64, 32, 64, winograd=True)  # TensorRT on Maxwell, FP32: fits 8,100 measured networks
-TENSOR_CORES = Tiles(8, 64, 32, 64)  # implicit GEMM on 16-byte channel vectors
+TENSOR_CORES = {  # implicit GEMM on 16-byte channel vectors
+    "tf32": Tiles(4, 64, 32, 64), "fp16": Tiles(8, 64, 32, 64), "int8": Tiles(16, 64, 32, 64),
+}  # fmt: skip
 VECTORS = Tiles(1, 8, 8, 4)  # micro-kernels of ONNX Runtime (MLAS) and TFLite (XNNPACK) on CPUs
-# ONNX Runtime's NCHWc format (MLAS): blocks of 16 channels, if channels come in fours (microsoft/onnxruntime#14392). How much
-# slower its general kernels are (40 times for depthwise ones on AVX-512) has to be measured: not for datasheets.
+# ONNX Runtime's NCHWc format (MLAS on x86): blocks of 16 channels, if channels come in fours (microsoft/onnxruntime#14392).
+# How much slower its general kernels are (40 times for depthwise ones on AVX-512) has to be measured: not for datasheets.
 BLOCKED_VECTORS = Tiles(1, 16, 16, 4, blocks=4)
 
 
-def tiles_of(runtime: str, precision: str, compute_capability: str, *, fitted: bool) -> Tiles:
+def tiles_of(
+    runtime: str, precision: str, compute_capability: str, *, fitted: bool, instruction_set: str = ""
+) -> Tiles:
     """The tiles of a runtime at a precision; GPUs have tensor cores from compute capability 7.0 on.
 
     `fitted`: for prices that come from measurements of this runtime, not from a datasheet.
     """
     if runtime != "tensorrt":
-        return BLOCKED_VECTORS if fitted and runtime == "onnxruntime" else VECTORS
+        blocked = fitted and runtime == "onnxruntime" and instruction_set != "aarch64"
+        return BLOCKED_VECTORS if blocked else VECTORS
     has_tensor_cores = compute_capability != "" and float(compute_capability) >= 7.0
-    return TENSOR_CORES if precision != "fp32" and has_tensor_cores else CUDA_CORES
+    return TENSOR_CORES[precision] if precision != "fp32" and has_tensor_cores else CUDA_CORES
 
 
 def depthwise_class(side: int) -> str:
@@ -76,7 +88,16 @@ def quantities(workload: Workload, tiles: Tiles, precision: Precision) -> Array:
         row[COLUMN["read"]] = BYTES[precision] * (kernel.input_elements + residual)
         row[COLUMN["write"]] = BYTES[precision] * kernel.output_elements
         row[COLUMN["weights"]] = BYTES[precision] * kernel.weights
+        if name := surcharge(kernel):
+            row[COLUMN[name]] = BYTES[precision] * (kernel.input_elements + kernel.output_elements)
+        if kernel.activation not in FUSED:
+            row[COLUMN["activated"]] = BYTES[precision] * 2 * kernel.output_elements
     return rows
+
+
+def surcharge(kernel: Kernel) -> str:
+    """The price of a kernel's bytes beside reading and writing them, "" for none."""
+    return "moved" if kernel.kind in MOVES else "pooled" if kernel.kind in POOLS else ""
 
 
 def batched(load: Array, batch: int) -> Array:
@@ -120,6 +141,9 @@ EFFICIENCY = {  # of the peak; Winograd does 2.25 times fewer multiplications th
     "depthwise4": 0.2, "depthwise5": 0.2, "depthwise7": 0.2, "grouped": 0.3, "linear": 0.2,
 }  # fmt: skip
 BANDWIDTH_EFFICIENCY = 0.55
+# Of a byte's price: GPUs write concatenations in place where they can and fuse activations; CPUs compute exponentials.
+SURCHARGE = {"tensorrt": {"moved": 0.5, "pooled": 0.5, "activated": 0.25}}
+SURCHARGE_OF_CPUS = {"moved": 0.5, "pooled": 1.0, "activated": 2.0}
 
 
 def datasheet_prices(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
@@ -129,4 +153,5 @@ def datasheet_prices(profile: HardwareProfile, precision: Precision) -> dict[str
     launch = (profile.launch_overhead_us or 10.0) / 1e3
     prices = {"base": launch, "launch": launch}
     prices |= {name: 1 / (efficiency * peak) for name, efficiency in EFFICIENCY.items()}
-    return prices | dict.fromkeys(TRAFFIC, byte)
+    surcharges = SURCHARGE.get(profile.runtime, SURCHARGE_OF_CPUS)
+    return prices | dict.fromkeys(TRAFFIC, byte) | {name: byte * share for name, share in surcharges.items()}

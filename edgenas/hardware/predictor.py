@@ -15,9 +15,11 @@ from edgenas.architectures.from_text import network_from_text
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel
+from edgenas.hardware.carried import carried_prices
 from edgenas.hardware.cell_model import CellModel
+from edgenas.hardware.intervals import factor_of, is_judged, kind_of
 from edgenas.hardware.kernel_model import KernelModel, loads_of
-from edgenas.hardware.kernels import COMPUTE, PRICES, TRAFFIC, Tiles, batched, datasheet_prices, quantities, tiles_of
+from edgenas.hardware.kernels import PRICES, Tiles, batched, quantities, tiles_of
 from edgenas.hardware.least_squares import Array
 from edgenas.hardware.profile import all_profiles, precision_of
 from edgenas.ranges import BatchSize
@@ -179,7 +181,7 @@ def predict(
 def _by_kernels(
     profile: HardwareProfile, kernels: KernelModel, rows: Sequence[Row], precision: Precision
 ) -> tuple[Array, list[bool]]:
-    tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=True)
+    tiles = tiles_of_profile(profile, precision, fitted=True)
     loads = loads_of_rows(rows, tiles, precision)
     return np.maximum(kernels.predict(loads), SMALLEST_MS), [kernels.extrapolates(load) for load in loads]
 
@@ -198,35 +200,59 @@ def latency_from_workload(
 
 
 def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precision | None = None) -> list[Latency]:
-    """Latency of every row on the profile's device."""
+    """Latency of every row on the profile's device, with the interval that holds nine of ten measurements of such networks."""
     precision = precision_of(profile, precision)
-    detail = conditions(profile, precision)
     if profile.calibration is None:
-        tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=False)
-        prices = np.array([carried_prices(profile, precision)[name] for name in PRICES])
-        each = [float(load.sum(axis=0) @ prices) for load in loads_of_rows(rows, tiles, precision)]
-        band = profile.error_band
-        ends = [(None, None) if band is None else (ms / (1 + band), ms * (1 + band)) for ms in each]
-        return [
-            Latency(ms, "datasheet", profile.name, detail=detail, low=low, high=high, precision=precision)
-            for ms, (low, high) in zip(each, ends, strict=True)
-        ]
+        return _by_datasheet(profile, rows, precision)
     models = models_of(profile.calibration)
     measured = precision == profile.precision or precision in models.precisions
     ms, outside = predict(profile, models, rows, precision if measured else None)
     ratio = np.ones(len(rows)) if measured else _ratio(profile, rows, precision)
     return [
-        Latency(
-            float(value),
-            "predicted",
-            profile.name,
-            n=profile.calibration.n,
-            extrapolated=is_outside or not measured,
-            detail=detail,
-            precision=precision,
-        )
-        for value, is_outside in zip(ms * ratio, outside, strict=True)
+        _predicted(profile, row, float(value), precision, beyond=beyond, by_ratio=not measured)
+        for row, value, beyond in zip(rows, ms * ratio, outside, strict=True)
     ]
+
+
+def _predicted(
+    profile: HardwareProfile, row: Row, ms: float, precision: Precision, *, beyond: bool, by_ratio: bool
+) -> Latency:
+    assert profile.calibration is not None
+    judged, models = profile.calibration.judged, models_of(profile.calibration)
+    kind = kind_of_row(row, models)
+    factor = factor_of(judged, precision, kind, beyond=beyond, by_ratio=by_ratio)
+    return Latency(
+        ms,
+        "predicted",
+        profile.name,
+        n=profile.calibration.n,
+        extrapolated=beyond or by_ratio or not is_judged(judged, precision, kind),
+        detail=conditions(profile, precision),
+        low=None if factor is None else ms / factor,
+        high=None if factor is None else ms * factor,
+        precision=precision,
+    )
+
+
+def kind_of_row(row: Row, models: Models) -> str:
+    """The kind of network that a row is judged as: of its own space where that has a predictor here."""
+    space = space_of(row.network) if row.batch == 1 else ""
+    own = space in models.cells or space in models.blocks
+    return kind_of(row.workload, space if own else "") if row.connected else "cell"
+
+
+def _by_datasheet(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) -> list[Latency]:
+    tiles = tiles_of_profile(profile, precision, fitted=False)
+    prices = prices_of(profile, precision)
+    vector = np.array([prices[name] for name in PRICES])
+    factor = None if profile.error_band is None else 1 + profile.error_band
+    found = []
+    for load in loads_of_rows(rows, tiles, precision):
+        ms = float(load.sum(axis=0) @ vector)
+        low, high = (None, None) if factor is None else (ms / factor, ms * factor)
+        detail = conditions(profile, precision)
+        found.append(Latency(ms, "datasheet", profile.name, detail=detail, low=low, high=high, precision=precision))
+    return found
 
 
 def kernel_latencies_ms(
@@ -237,9 +263,9 @@ def kernel_latencies_ms(
     row = Row("the network", network)
     models = models_of(profile.calibration) if profile.calibration else Models()
     kernels = models.precisions.get(precision, models.kernels)
-    prices = kernels.prices if kernels else carried_prices(profile, precision)
-    tiles = tiles_of(profile.runtime, precision, profile.compute_capability, fitted=kernels is not None)
-    each = quantities(row.workload, tiles, precision) @ np.array([prices[name] for name in PRICES])
+    tiles = tiles_of_profile(profile, precision, fitted=kernels is not None)
+    prices = kernels.prices if kernels else prices_of(profile, precision)
+    each = quantities(row.workload, tiles, precision) @ np.array([prices.get(name, 0.0) for name in PRICES])
     total = latencies(profile, [row], precision)[0].ms
     return [float(ms) for ms in each * total / each.sum()]
 
@@ -266,25 +292,24 @@ def _models(parameters: bytes) -> Models:
         ) from error
 
 
-def carried_prices(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
-    """Datasheet prices at the efficiencies that the measured device named by `carried_from` reaches.
+def prices_of(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
+    """Prices of a profile without a calibration: its datasheet, at its relative's efficiencies. Raises EdgenasError."""
+    relative = next((known for known in all_profiles() if known.name == profile.carried_from), None)
+    return carried_prices(profile, precision, relative, _fitted)
 
-    Its FP32 prices over its datasheet's, per class, times this device's datasheet. Raises EdgenasError without figures.
-    """
-    if precision not in profile.peaks or profile.bandwidth_gb_s is None:
-        raise EdgenasError(
-            f"{profile.name} has no peak and bandwidth to predict {precision} from: measure on it, or calibrate the profile"
-        )
-    prices = datasheet_prices(profile, precision)
-    measured = next((p for p in all_profiles() if p.name == profile.carried_from), None)
-    if measured is None or measured.calibration is None:
-        return prices
-    kernels = models_of(measured.calibration).kernels
-    if kernels is None:
-        return prices
-    nominal = datasheet_prices(measured, measured.precision)
-    carried = (*COMPUTE, *TRAFFIC)  # launches belong to the host processor and its driver: not carried
-    return prices | {name: prices[name] * kernels.prices[name] / nominal[name] for name in carried}
+
+def _fitted(profile: HardwareProfile, precision: Precision) -> KernelModel | None:
+    if profile.calibration is None:
+        return None
+    models = models_of(profile.calibration)
+    return models.kernels if precision == profile.precision else models.precisions.get(precision)
+
+
+def tiles_of_profile(profile: HardwareProfile, precision: Precision, *, fitted: bool) -> Tiles:
+    """The tiles that a profile's runtime computes in; `fitted`: for prices that come from measurements of it."""
+    return tiles_of(
+        profile.runtime, precision, profile.compute_capability, fitted=fitted, instruction_set=profile.instruction_set
+    )
 
 
 def conditions(profile: HardwareProfile, precision: Precision) -> str:

@@ -1,0 +1,119 @@
+"""Intervals: what was found on held-out networks of a kind, wider outside of it."""
+
+import msgspec
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from edgenas.architectures.chain import chain
+from edgenas.architectures.convnet import workload_from_convnet
+from edgenas.architectures.fbnet import fbnet_from_text
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.hardware.intervals import factor_of, half_width, held_out, kind_of
+from edgenas.hardware.kernels import FUSED, datasheet_prices, tiles_of
+from edgenas.hardware.predictor import Row, latencies
+from edgenas.hardware.profile import profile_from_name
+from edgenas.records import Classes, HeldOut, Workload
+
+SMALL = workload_from_architecture(chain(8, 4, (0,) * 4, (3,) * 4, Classes(10)))
+FBNET_224 = workload_from_architecture(fbnet_from_text("fbnet:" + "3" * 22, 224))
+JUDGED = {"fp16 whole": HeldOut(20, 40, 1.3, 0.1, 0.9, 1.0), "fp16 chain": HeldOut(9, 9, 1.1, 0.05, 1.0, 1.0)}
+
+
+def test_few_networks_have_the_width_of_a_normal_error_of_unknown_size() -> None:
+    errors = np.array([0.1, 0.1, 0.2])  # the first network has two rows: each counts half
+    scale = np.sqrt((0.5 * 0.1**2 + 0.5 * 0.1**2 + 0.2**2) / 2) * np.sqrt(1 + 1 / 2)
+    assert half_width(errors, ["a", "a", "b"]) == pytest.approx(student.ppf(0.95, 2) * scale)
+
+
+def test_many_networks_have_the_width_below_which_nine_of_ten_new_ones_stay() -> None:
+    errors = np.arange(1, 40) / 100  # 39 networks: the 36th of 40 places, the new one included, is nine of ten
+    assert half_width(errors, list(range(39))) == pytest.approx(0.36)
+
+
+def test_intervals_of_held_out_errors_cover_nine_of_ten_new_ones_and_not_all() -> None:
+    rng = np.random.default_rng(0)
+    covered = [
+        abs(new) <= half_width(np.abs(rng.standard_t(4, count)), list(range(count)))
+        for count in (6, 12, 19, 60)
+        for new in rng.standard_t(4, 500)
+    ]
+    assert 0.86 < np.mean(covered) < 0.95
+
+
+def test_a_held_out_card_counts_every_network_once() -> None:
+    card = held_out(np.array([1.0, 1.0, 1.0]), np.array([1.2, 1.2, 1.4]), ["a", "a", "b"])
+    assert (card.networks, card.rows, card.within_125, card.within_150) == (2, 3, 0.5, 1.0)
+    assert card.error == pytest.approx(np.sqrt(1.2 * 1.4) - 1)
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "beyond", "by_ratio", "factor"),
+    [
+        ("fp16", "whole", False, False, 1.3),
+        ("fp16", "whole", True, False, 1.3**2),
+        ("fp16", "small", False, False, 3.0),  # never judged: another kind
+        ("int8", "chain", False, True, 1.1 * 2),
+        ("int8", "cell", False, True, 3.0 * 2),
+    ],
+)
+def test_an_interval_is_wider_outside_of_what_was_judged(
+    precision: str, kind: str, beyond: bool, by_ratio: bool, factor: float
+) -> None:
+    assert factor_of(JUDGED, precision, kind, beyond=beyond, by_ratio=by_ratio) == pytest.approx(factor)
+    assert factor_of({}, precision, kind, beyond=beyond, by_ratio=by_ratio) is None
+
+
+@pytest.mark.parametrize(
+    ("workload", "space", "kind"),
+    [
+        (SMALL, "", "chain"),
+        (workload_from_convnet("convnet_L4_F32_K3x3_W224"), "", "chain"),
+        (FBNET_224, "", "whole"),
+        (FBNET_224, "fbnet 3x224", "block"),
+        (workload_from_architecture(fbnet_from_text("fbnet:" + "3" * 22)), "", "small"),
+        (SMALL, "nasbench201 16x5 3x32", "cell"),
+    ],
+)
+def test_networks_are_judged_among_their_kind(workload: Workload, space: str, kind: str) -> None:
+    assert kind_of(workload, space) == kind
+
+
+def test_a_profile_says_its_interval_and_calls_a_kind_that_it_was_never_judged_on_extrapolated() -> None:
+    nano = profile_from_name("jetson-nano-4gb")
+    assert nano.calibration is not None
+    judged = {"fp32 chain": HeldOut(500, 500, 1.2, 0.04, 1.0, 1.0)}
+    profile = msgspec.structs.replace(nano, calibration=msgspec.structs.replace(nano.calibration, judged=judged))
+    rows = [Row("chain", workload_from_convnet("convnet_L4_F32_K3x3_W32")), Row("whole", FBNET_224)]
+    inside, other = latencies(profile, rows)
+    assert not inside.extrapolated
+    assert (inside.low, inside.high) == (inside.ms / 1.2, inside.ms * 1.2)
+    assert other.extrapolated
+    assert other.high == pytest.approx(other.ms * 3)
+
+
+def test_a_pass_of_its_own_costs_more_than_a_fused_activation_on_every_runtime() -> None:
+    def with_activation(name: str) -> Workload:
+        first = msgspec.structs.replace(FBNET_224.kernels[0], activation=name)
+        return Workload((first, *FBNET_224.kernels[1:]))
+
+    assert "relu" in FUSED
+    assert "sigmoid" not in FUSED
+    for target in ("raspberry-pi-5", "jetson", "t4"):
+        relu, silu = latencies(
+            profile_from_name(target), [Row("relu", with_activation("relu")), Row("silu", with_activation("sigmoid"))]
+        )
+        assert silu.ms > relu.ms, target
+
+
+def test_a_copied_map_costs_more_than_a_map_that_is_added() -> None:
+    for target in ("raspberry-pi-5", "jetson", "l4"):
+        prices = datasheet_prices(profile_from_name(target), profile_from_name(target).precision)
+        assert min(prices[name] for name in ("moved", "pooled", "activated")) > 0, target
+
+
+def test_an_arm_cpu_computes_all_channels_alike_and_an_x86_one_blocks_of_four() -> None:
+    arm, x86 = (
+        tiles_of("onnxruntime", "fp32", "", fitted=True, instruction_set=name) for name in ("aarch64", "x86-64")
+    )
+    assert (arm.blocks, x86.blocks) == (1, 4)
