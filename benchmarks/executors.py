@@ -30,7 +30,7 @@ from edgenas.store import Store
 from edgenas.study import Executor
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.executors import InlineExecutor, LocalExecutor
+from edgenas.training.executors import inline_executor, local_executor
 
 SPACE = ChainSpace(Classes(10), 1, 8, min_depth=3, max_depth=8, min_width=2, max_width=40, width_step=1)
 STUDY = Study("gnas", "classification", "digits", ("raspberry-pi-5",), "fp32", Limits(), 0, {})
@@ -72,7 +72,7 @@ def ray_cluster() -> Iterator[str]:
 
 
 def measure(count: int, rounds: int) -> dict[str, Any]:
-    from edgenas.training.ray_executor import RayExecutor
+    from edgenas.training.ray_executor import ray_executor
 
     cost = CostModel((profile_from_name("raspberry-pi-5"),), None, Limits())
     evaluator = Evaluator(load_task(TaskSettings("digits")), 0)
@@ -80,9 +80,9 @@ def measure(count: int, rounds: int) -> dict[str, Any]:
     samples: dict[str, list[dict[str, float]]] = {"in process": [], "one worker": [], "ray, one slot": []}
     with ExitStack() as stack:
         executors = (
-            stack.enter_context(InlineExecutor(evaluator, cost)),
-            stack.enter_context(LocalExecutor(evaluator, cost, ("cpu",))),
-            stack.enter_context(RayExecutor(evaluator, cost, stack.enter_context(ray_cluster()))),
+            stack.enter_context(inline_executor(evaluator, cost)),
+            stack.enter_context(local_executor(evaluator, cost, workers=1)),
+            stack.enter_context(ray_executor(evaluator, cost, stack.enter_context(ray_cluster()))),
         )
         for _ in range(rounds):
             for name, executor in zip(samples, executors, strict=True):

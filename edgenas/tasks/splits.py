@@ -24,9 +24,12 @@ def stratified(
     """(rest, taken): sorted indices; every class gives `share` of its images, at least one and never all.
 
     `copies` numbers the images, equal ones alike: they stay together, so that nothing is judged on what it learned. Only
-    where all images of a class are equal they are parted.
+    where all images of a class are equal they are parted. Where labels are no classes, any images are taken.
     """
     rng = np.random.default_rng(list(seed))
+    if labels.ndim > 1 or not np.issubdtype(labels.dtype, np.integer):
+        order, count = rng.permutation(len(labels)), round(share * len(labels))
+        return np.sort(order[count:]), np.sort(order[:count])
     chosen = np.zeros(len(labels), dtype=bool)
     decided: dict[int, bool] = {}  # copies -> taken? An image under two labels goes where its first label sent it
     for label in np.unique(labels):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edgenas.preprocessing import scale_and_shift
@@ -12,23 +17,60 @@ from edgenas.tasks import Split
 
 
 class DeviceImages:
-    """A split on the device as uint8, framed in black for random crops."""
+    """A split on the device as uint8. On a CPU nothing is copied: the pixels are those that all processes share."""
 
-    def __init__(self, split: Split, preprocessing: Preprocessing, device: torch.device, crop_padding: int = 0) -> None:
-        images = torch.from_numpy(split.images).to(device)  # (N, H, W, C)
-        p = crop_padding
-        self.framed = F.pad(images, (0, 0, p, p, p, p)) if p else images  # (N, H + 2p, W + 2p, C)
-        self.labels = torch.from_numpy(split.labels).to(device)
-        self.side = images.shape[1]
+    def __init__(
+        self,
+        split: Split,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        crop_padding: int = 0,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        """`crop_padding`: width of the black frame that `window` may reach into. `rows` (M,): only these images."""
+        images = tensor_of(split.images)
+        self.labels = tensor_of(split.labels if rows is None else split.labels[rows]).to(device)  # (M,) or (M, k)
+        self.rows = None if rows is None else torch.from_numpy(rows)
+        self.side, p = images.shape[1], crop_padding
+        self.padding = p
+        self.framed: Tensor | None = None
+        if device.type != "cpu":  # its memory is this process's alone, and one gather a step is the fastest
+            self.framed = self._framed((images if self.rows is None else images[self.rows]).to(device))
+            images, self.rows = self.framed[:, p : p + images.shape[1], p : p + images.shape[2]], None
+        self.images = images  # (N, H, W, C)
         scale, shift = scale_and_shift(preprocessing)
         self.scale, self.shift = torch.from_numpy(scale).to(device), torch.from_numpy(shift).to(device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def pixels(self, chosen: Tensor | slice) -> Tensor:
+        """(B, H, W, C) uint8 of the chosen images."""
+        if self.rows is not None:
+            return self.images[self.rows[chosen]]
+        return self.images[chosen]
+
+    def window(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """(B, H, W, C) uint8: of each chosen image these rows (B, H) and columns (B, W) of its frame."""
+        if self.framed is not None:
+            return self.framed[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+        each = torch.arange(len(chosen))
+        return self._framed(self.pixels(chosen))[each[:, None, None], rows[:, :, None], columns[:, None, :]]
+
     def input(self, pixels: Tensor) -> Tensor:
         """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalised, channels last in memory."""
         return torch.addcmul(self.shift, pixels.float(), self.scale).permute(0, 3, 1, 2)
+
+    def _framed(self, images: Tensor) -> Tensor:
+        p = self.padding
+        return F.pad(images, (0, 0, p, p, p, p)) if p else images  # (B, H + 2p, W + 2p, C)
+
+
+def tensor_of(array: NDArray[Any]) -> Tensor:
+    """The same memory as a tensor that nobody writes to; arrays that several processes share may be read-only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 class Augmentation:
@@ -38,7 +80,7 @@ class Augmentation:
         self.data = data
         self.recipe = recipe
         self.generator = generator
-        self.device = data.framed.device
+        self.device = data.labels.device
         self.arange = torch.arange(data.side, device=self.device)
         # Alternating flip (cifar10-airbench): a coin per image once, then every image changes side every epoch.
         alternating = recipe.flip and recipe.flips == "alternating"
@@ -55,7 +97,7 @@ class Augmentation:
             coins = self._integers(2, len(indices)) if self.coins is None else (self.coins[indices] + epoch) % 2
             mirrored = coins == 1
             columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-        pixels = self.data.framed[indices[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+        pixels = self.data.window(indices, rows, columns)  # (B, H, W, C)
         x = self.data.input(pixels)  # (B, C, H, W)
         if self.recipe.cutout:
             x = x * self._cutout(len(indices))[:, None]

@@ -11,6 +11,7 @@ from edgenas.identity import digest
 from edgenas.records import Candidate, Cost, Trial
 from edgenas.tasks import Task
 from edgenas.training.loop import fresh_network, scores_of, train
+from edgenas.training.work import Workplace
 
 
 def seed_of(study_seed: int, candidate: Candidate) -> int:
@@ -21,7 +22,7 @@ def seed_of(study_seed: int, candidate: Candidate) -> int:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Trains and scores candidates of one task on one device; goes to worker processes by pickling."""
+    """Trains and scores candidates of one task on one device."""
 
     task: Task
     study_seed: int
@@ -45,3 +46,19 @@ class Evaluator:
         scores = scores_of(trained.network, self.task, self.task.val, device, candidate.recipe.threads)
         accuracy = {} if trained.train_accuracy is None else {"train_accuracy": trained.train_accuracy}
         return {**self.task.metric.trial_scores(scores), **accuracy, "train_loss": trained.train_loss}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One candidate to train, as a work item."""
+
+    candidate: Candidate
+    cost: Cost
+    study_seed: int
+
+    @property
+    def key(self) -> str:
+        return self.candidate.key
+
+    def run(self, place: Workplace) -> Trial:
+        return Evaluator(place.task, self.study_seed, str(place.device))(self.candidate, self.cost)

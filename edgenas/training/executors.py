@@ -1,24 +1,22 @@
-"""Executors on this machine: candidates in this process, or in spawned worker processes that also speculate.
+"""What stands between a method that asks and a crew that works: look up, check limits, hand out, store.
 
-Workers only train. This process looks up, checks limits and writes: one writer, and results that cannot depend on the workers.
+A crew only trains. This process looks up, checks limits and writes: one writer, and results that cannot depend on the crew.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
-import torch
-
+from edgenas.errors import TrainingError
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
 from edgenas.store import Store
-from edgenas.training.evaluator import Evaluator, seed_of
-from edgenas.training.workers import Worker, WorkerDiedError, ready
+from edgenas.training.evaluator import Evaluation, Evaluator, seed_of
+from edgenas.training.work import AnyItem, Crew, InlineCrew, Lost, WorkItem
+from edgenas.training.work import local_devices as local_devices  # cli/budgets.py finds it here
+from edgenas.training.workers import LocalCrew
 
-Job = tuple[Candidate, Cost]
-ATTEMPTS = 3  # a candidate whose worker dies is tried this often
+R = TypeVar("R")
 
 
 class Costs(Protocol):
@@ -32,14 +30,57 @@ class Costs(Protocol):
         """These will be asked for soon: boards may measure them ahead."""
 
 
-class Desk:
-    """What every executor does before it trains: look up, check limits, sort out what is left."""
+class CrewExecutor:
+    """Answers a method's questions (study.Executor), and does its other work, with a crew."""
 
-    def __init__(self, cost: Costs, study_seed: int) -> None:
-        self.cost = cost
-        self.study_seed = study_seed
+    def __init__(self, crew: Crew, cost: Costs, study_seed: int) -> None:
+        self.crew, self.cost, self.study_seed = crew, cost, study_seed
 
-    def known(self, candidate: Candidate, store: Store) -> Trial | None:
+    def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
+        """See study.Executor. A crew that has nothing needed to do takes what is likely."""
+        if self.crew.ahead:
+            self.cost.prepare(c.architecture for c in (*ask.needed, *ask.likely) if store.find(c.key) is None)
+        queue = self._missing(ask.needed, store)
+        waiting = set(queue) | (set(self.crew.running) & {candidate.key for candidate in ask.needed})
+        self.crew.start(queue, needed=True)  # before boards are asked about what is only likely
+        likely = self._missing(ask.likely, store) if self.crew.ahead else {}
+        while waiting:
+            self._start(queue, likely)
+            for item, result in self.crew.finished():
+                self._keep(item, result, store)
+                waiting.discard(item.key)
+        self._start(queue, likely)
+        return tuple(_present(self._known(candidate, store)) for candidate in ask.needed)
+
+    def results(self, items: Sequence[WorkItem[R]], store: Store) -> Iterator[tuple[WorkItem[R], R]]:
+        """Each item with its result, as they end. Raises TrainingError where an item takes its processes with it.
+
+        `store` takes the trials that the crew was training ahead meanwhile.
+        """
+        queue: dict[str, AnyItem] = {item.key: item for item in items}
+        waiting = set(queue)
+        while waiting:
+            self.crew.start(queue, needed=True)
+            for item, result in self.crew.finished():
+                if item.key not in waiting:
+                    self._keep(item, result, store)
+                    continue
+                waiting.discard(item.key)
+                if isinstance(result, Lost):
+                    raise TrainingError(f"the search cannot go on: {result.reason}: free memory, and run it again")
+                yield item, result
+
+    def close(self) -> None:
+        """End the crew; what it was training is lost."""
+        self.crew.close()
+
+    def __enter__(self) -> CrewExecutor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _known(self, candidate: Candidate, store: Store) -> Trial | None:
         """The stored trial; a candidate over a limit is stored as infeasible now, without any training time."""
         trial = store.find(candidate.key)
         if trial is not None:
@@ -53,127 +94,39 @@ class Desk:
         store.add(trial)
         return trial
 
-    def missing(self, candidates: Iterable[Candidate], store: Store) -> dict[str, Candidate]:
-        """Those that must be trained, by key, in order."""
-        return {c.key: c for c in candidates if self.known(c, store) is None}
+    def _missing(self, candidates: Iterable[Candidate], store: Store) -> dict[str, AnyItem]:
+        """Those that nobody has begun to train, by key, in order."""
+        missing = {c.key: c for c in candidates if self._known(c, store) is None and c.key not in self.crew.running}
+        return {key: Evaluation(c, self.cost(c.architecture), self.study_seed) for key, c in missing.items()}
 
-    def answers(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
-        """The trials of all needed candidates, once they are there."""
-        return tuple(_present(self.known(candidate, store)) for candidate in ask.needed)
+    def _start(self, queue: dict[str, AnyItem], likely: dict[str, AnyItem]) -> None:
+        self.crew.start(queue, needed=True)
+        if not queue:
+            self.crew.start(likely, needed=False)
 
-    def lost(self, candidate: Candidate, reason: str) -> Trial:
-        """The failed trial of a candidate whose workers died."""
-        cost = self.cost(candidate.architecture)
-        return Trial(candidate, "failed", cost, seed_of(self.study_seed, candidate), error=reason)
+    def _keep(self, item: AnyItem, result: object, store: Store) -> None:
+        """Store a trial: the crew's, or the failed one of a candidate that was lost with its processes."""
+        if isinstance(item, Evaluation):
+            if isinstance(result, Lost):
+                seed = seed_of(self.study_seed, item.candidate)
+                result = Trial(item.candidate, "failed", item.cost, seed, error=result.reason)
+            assert isinstance(result, Trial)
+            store.add(result)
 
 
-class InlineExecutor:
+def inline_executor(evaluator: Evaluator, cost: Costs) -> CrewExecutor:
     """Everything in this process, nothing ahead of time."""
-
-    def __init__(self, evaluator: Evaluator, cost: Costs) -> None:
-        self.evaluator = evaluator
-        self.desk = Desk(cost, evaluator.study_seed)
-
-    def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
-        """See study.Executor."""
-        for candidate in self.desk.missing(ask.needed, store).values():
-            store.add(self.evaluator(candidate, self.desk.cost(candidate.architecture)))
-        return self.desk.answers(ask, store)
-
-    def __enter__(self) -> InlineExecutor:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
+    return CrewExecutor(InlineCrew(evaluator.task, evaluator.device), cost, evaluator.study_seed)
 
 
-class LocalExecutor:
-    """Spawned worker processes on this machine, each with its own copy of the data; `devices[i]` is where worker i trains."""
-
-    def __init__(self, evaluator: Evaluator, cost: Costs, devices: tuple[str, ...]) -> None:
-        self.desk = Desk(cost, evaluator.study_seed)
-        self.workers = [Worker(Evaluation(dataclasses.replace(evaluator, device=device))) for device in devices]
-        self.deaths: dict[str, int] = {}
-
-    def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
-        """See study.Executor. Workers that have nothing needed to do take what is likely."""
-        self.desk.cost.prepare(c.architecture for c in (*ask.needed, *ask.likely) if store.find(c.key) is None)
-        needed = self.desk.missing(ask.needed, store)
-        queue = {key: candidate for key, candidate in needed.items() if key not in self._running()}
-        self._hand_out(queue)  # before boards are asked about what is only likely
-        likely = self.desk.missing(ask.likely, store)
-        queue |= {key: candidate for key, candidate in likely.items() if key not in self._running()}
-        while needed:
-            self._hand_out(queue)
-            for worker in ready(self.workers):
-                trial = self._finished(worker, queue)
-                if trial is not None:
-                    store.add(trial)
-                    needed.pop(trial.candidate.key, None)
-        self._hand_out(queue)
-        return self.desk.answers(ask, store)
-
-    def close(self) -> None:
-        """End the workers; what they were training is lost."""
-        for worker in self.workers:
-            worker.stop()
-
-    def __enter__(self) -> LocalExecutor:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _running(self) -> tuple[str, ...]:
-        return tuple(worker.job[0].key for worker in self.workers if worker.job is not None)
-
-    def _hand_out(self, queue: dict[str, Candidate]) -> None:
-        for worker in self.workers:
-            if worker.job is None and queue:
-                candidate = queue.pop(next(iter(queue)))
-                worker.start((candidate, self.desk.cost(candidate.architecture)))
-
-    def _finished(self, worker: Worker[Job, Trial], queue: dict[str, Candidate]) -> Trial | None:
-        """The trial; None where the worker died and its candidate is back in front of the queue."""
-        assert worker.job is not None
-        candidate = worker.job[0]
-        try:
-            return worker.finish()
-        except WorkerDiedError as error:
-            deaths = self.deaths[candidate.key] = self.deaths.get(candidate.key, 0) + 1
-            if deaths >= ATTEMPTS:
-                return self.desk.lost(candidate, f"its worker process died {deaths} times ({error})")
-            waiting = dict(queue)
-            queue.clear()
-            queue.update({candidate.key: candidate, **waiting})
-            return None
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What a worker process does."""
-
-    evaluator: Evaluator
-
-    def __call__(self, job: Job) -> Trial:
-        return self.evaluator(*job)
-
-
-def local_executor(evaluator: Evaluator, cost: Costs, workers: int | None) -> InlineExecutor | LocalExecutor:
+def local_executor(evaluator: Evaluator, cost: Costs, workers: int | None) -> CrewExecutor:
     """`workers` processes: one per core or per GPU where it is None, none at all (this process trains) where it is 0."""
     if workers == 0:
-        return InlineExecutor(evaluator, cost)
+        return inline_executor(evaluator, cost)
     devices = local_devices(evaluator.device)
     count = workers or len(devices)
-    return LocalExecutor(evaluator, cost, tuple(devices[i % len(devices)] for i in range(count)))
-
-
-def local_devices(device: str) -> tuple[str, ...]:
-    """Where this machine's workers train: one entry per core ("cpu") or per GPU ("cuda")."""
-    if device == "cpu":
-        affinity = getattr(os, "sched_getaffinity", None)  # respects taskset and containers; Linux only
-        return ("cpu",) * (len(affinity(0)) if affinity else os.cpu_count() or 1)
-    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    crew = LocalCrew(evaluator.task, tuple(devices[i % len(devices)] for i in range(count)))
+    return CrewExecutor(crew, cost, evaluator.study_seed)
 
 
 def _present(trial: Trial | None) -> Trial:

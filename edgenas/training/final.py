@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,17 +18,17 @@ from edgenas.networks.weights import load_weights, save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
-from edgenas.training.executors import local_devices
 from edgenas.training.loop import fresh_network, outputs_of, scores_of, train
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
-from edgenas.training.workers import Worker, WorkerDiedError, ready
+from edgenas.training.work import AnyItem, Lost, Workplace, local_devices
+from edgenas.training.workers import LocalCrew
 
 EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
 
 
 @dataclass(frozen=True)
 class Job:
-    """One seed of a final training, as a worker process gets it."""
+    """One seed of a final training."""
 
     task: Task
     architecture: Architecture
@@ -45,26 +45,31 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """A question to a worker: seconds per trained image of this job, while its neighbours are asked the same."""
+class Seed:
+    """One seed of a final training, as a work item: a job without its data, which the workers have."""
 
-    job: Job
+    architecture: Architecture
+    recipe: Recipe
+    seed: int
+    weights: Path
+    start: tuple[Architecture, Path, str] | None
+    key: str
+
+    def run(self, place: Workplace) -> FinalRun:
+        job = Job(place.task, self.architecture, self.recipe, self.seed, self.weights, self.start)
+        return run_job(job, str(place.device))
 
 
 @dataclass(frozen=True)
-class FinalWork:
-    """What a worker process of the final training does."""
+class SpeedTrial:
+    """A work item: seconds per trained image, while the other workers do the same."""
 
-    device: str
+    architecture: Architecture
+    recipe: Recipe
+    key: str
 
-    def __call__(self, job: Job | Timing) -> FinalRun | float:
-        if isinstance(job, Timing):
-            j = job.job
-            return seconds_per_image(j.task, j.architecture, j.recipe, torch.device(self.device), patience=6.0)
-        return run_job(job, self.device)
-
-
-FinalWorker = Worker[Job | Timing, FinalRun | float]
+    def run(self, place: Workplace) -> float:
+        return seconds_per_image(place.task, self.architecture, self.recipe, place.device, patience=6.0)
 
 
 class FinalPool:
@@ -74,53 +79,44 @@ class FinalPool:
         devices = local_devices(device)
         self.size = min(jobs, len(devices) * (2 if device == "cpu" else 1))
         self.devices = tuple(devices[i % len(devices)] for i in range(self.size))
-
-    @functools.cached_property
-    def workers(self) -> list[FinalWorker]:
-        """Started when there is something to do: mistakes and finished trainings cost no process."""
-        return [FinalWorker(FinalWork(device)) for device in self.devices]
+        self._crew: LocalCrew | None = None
 
     def seconds_per_image(self, job: Job) -> float:
         """Of one worker while all are busy: the slowest."""
-        for worker in self.workers:
-            worker.start(Timing(job))
-        waiting, answers = len(self.workers), []
-        while waiting:
-            for worker in ready(self.workers):
-                answers.append(_answer(worker))
-                waiting -= 1
-        return max(answer for answer in answers if isinstance(answer, float))
+        trials: list[AnyItem] = [SpeedTrial(job.architecture, job.recipe, str(i)) for i in range(self.size)]
+        slowest: float = max(seconds for _, seconds in self._results(job.task, trials))
+        return slowest
 
     def runs(self, jobs: list[Job]) -> Iterator[tuple[Job, FinalRun]]:
-        """Each job with its run, as they end."""
-        queue, busy = list(jobs), 0
-        while queue or busy:
-            for worker in self.workers:
-                if worker.job is None and queue:
-                    worker.start(queue.pop(0))
-                    busy += 1
-            for worker in ready(self.workers):
-                job, run = worker.job, _answer(worker)
-                assert isinstance(job, Job)
-                assert isinstance(run, FinalRun)
-                busy -= 1
-                yield job, run
+        """Each job with its run, as they end; all of one task."""
+        by_key = {job.key: job for job in jobs}
+        seeds: list[AnyItem] = [
+            Seed(j.architecture, j.recipe, j.seed, j.weights, j.start, key) for key, j in by_key.items()
+        ]
+        if jobs:
+            yield from ((by_key[seed.key], run) for seed, run in self._results(jobs[0].task, seeds))
+
+    def _results(self, task: Task, items: list[AnyItem]) -> Iterator[tuple[AnyItem, Any]]:
+        """Each item with its result, as they end. Processes are started now: mistakes and finished trainings cost none."""
+        if self._crew is None:
+            self._crew = LocalCrew(task, self.devices, attempts=1)
+        queue, left = {item.key: item for item in items}, len(items)
+        while left:
+            self._crew.start(queue, needed=True)
+            for item, result in self._crew.finished():
+                if isinstance(result, Lost):
+                    raise TrainingError(
+                        f"a final training: {result.reason}: free memory, or train fewer --seeds at once, and run it again"
+                    )
+                left -= 1
+                yield item, result
 
     def __enter__(self) -> FinalPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for worker in self.__dict__.get("workers", ()):  # those that were started
-            worker.stop()
-
-
-def _answer(worker: FinalWorker) -> FinalRun | float:
-    try:
-        return worker.finish()
-    except WorkerDiedError as error:
-        raise TrainingError(
-            f"a final training's process died ({error}): free memory, or train fewer --seeds at once, and run it again"
-        ) from error
+        if self._crew is not None:
+            self._crew.close()
 
 
 def final_runs(

@@ -106,8 +106,8 @@ def outputs_of(
     size = EVALUATION_BATCH[device.type]
     with pinned_threads(threads, device), _memory_errors():
         data = DeviceImages(split, preprocessing, device)
-        pixels = data.framed.flip(2) if mirror else data.framed
-        return torch.cat([network(data.input(pixels[i : i + size])).float() for i in range(0, len(data), size)])
+        batches = (data.pixels(slice(i, i + size)) for i in range(0, len(data), size))
+        return torch.cat([network(data.input(batch.flip(2) if mirror else batch)).float() for batch in batches])
 
 
 def scores_of(network: nn.Module, task: Task, split: Split, device: torch.device, threads: int) -> dict[str, float]:

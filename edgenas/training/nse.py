@@ -81,7 +81,9 @@ class NseSupernets:
         recalibrate(supernet, ops, self.data.plain, self.rules)
         supernet.eval()
         size, data = EVALUATION_BATCH[self.device.type], self.data.scoring
-        outputs = [supernet(data.input(data.framed[i : i + size]), ops).float() for i in range(0, len(data), size)]
+        outputs = [
+            supernet(data.input(data.pixels(slice(i, i + size))), ops).float() for i in range(0, len(data), size)
+        ]
         metric = self.task.metric
         return metric.error(self.task.scores(torch.cat(outputs), data.labels)[metric.name])
 
@@ -98,6 +100,6 @@ def recalibrate(supernet: Supernet, ops: CellOps, data: DeviceImages, rules: Sup
     supernet.train()
     batch_size = min(rules.recipe.batch_size, len(data))
     for batch in range(min(rules.calibration_batches, len(data) // batch_size)):
-        supernet(data.input(data.framed[batch * batch_size : (batch + 1) * batch_size]), ops)
+        supernet(data.input(data.pixels(slice(batch * batch_size, (batch + 1) * batch_size))), ops)
     for norm in norms:
         norm.momentum = 0.1

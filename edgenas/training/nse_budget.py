@@ -65,7 +65,9 @@ def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Re
         with torch.no_grad():
             began = time.perf_counter()
             recalibrate(training.supernet, path, data.plain, rules)
-            training.supernet(data.scoring.input(data.scoring.framed[:1]), path).sum().item()  # wait for the device
+            training.supernet(
+                data.scoring.input(data.scoring.pixels(slice(1))), path
+            ).sum().item()  # wait for the device
             scored = time.perf_counter() - began
     batch = training.batch_size
     batches = max(1, min(rules.calibration_batches, len(data.plain) // batch))

@@ -1,4 +1,4 @@
-"""Candidates as Ray tasks: many machines, the data in the object store once, results back to the one writer of study.db."""
+"""Work items as Ray tasks: many machines, the data in the object store once, results back to the one writer of study.db."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import copy
 import functools
 import logging
 import os
+import pickle
 import socket
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from edgenas.errors import EdgenasError, MissingExtraError
-from edgenas.records import Ask, Candidate, Cost, Trial
-from edgenas.store import Store
+from edgenas.tasks import Task
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.executors import ATTEMPTS, Costs, Desk
+from edgenas.training.executors import Costs, CrewExecutor
 from edgenas.training.memory import keep_freed_memory
+from edgenas.training.shared import not_pickled
+from edgenas.training.work import ATTEMPTS, AnyItem, Lost, Workplace
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -23,84 +28,87 @@ POLL_SECONDS = 1.0  # Ctrl-C is heard this often
 CONNECT_SECONDS = 5.0
 
 
-class RayExecutor:
-    """Trains on a Ray cluster; the same trials as on this machine, since seeds belong to candidates.
+def ray_executor(evaluator: Evaluator, cost: Costs, address: str, gpus: float = 1.0) -> CrewExecutor:
+    """Trains on a Ray cluster; the same trials as on this machine, since seeds belong to candidates."""
+    return CrewExecutor(RayCrew(evaluator.task, evaluator.device, address, gpus), cost, evaluator.study_seed)
 
-    Ray repeats a task whose worker or node dies, ATTEMPTS times in all; then the candidate is a failed trial.
-    `gpus`: share of a GPU for one candidate, where the evaluator's device is CUDA.
+
+RayExecutor = ray_executor  # cli/run.py's name for it
+
+
+class RayCrew:
+    """A Ray cluster. Ray repeats an item whose worker or node dies, ATTEMPTS times in all; then it is lost.
+
+    `gpus`: share of a GPU for one item, where the device is CUDA.
     """
 
-    def __init__(self, evaluator: Evaluator, cost: Costs, address: str, gpus: float = 1.0) -> None:
-        self.ray = connect(address)
-        self.desk = Desk(cost, evaluator.study_seed)
-        self.data: ObjectRef[Any] = self.ray.put(evaluator)
-        on_gpu = evaluator.device.startswith("cuda")
-        resources = {"num_cpus": 1, "num_gpus": gpus} if on_gpu else {"num_cpus": 1}
-        self.task = self.ray.remote(max_retries=ATTEMPTS - 1, **resources)(evaluate)
-        self.slots_per = ("GPU", gpus) if on_gpu else ("CPU", 1.0)
-        self.running: dict[ObjectRef[Any], Candidate] = {}
+    ahead = True
 
-    def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
-        """See study.Executor. What is needed is always submitted; what is likely only where slots are free."""
-        self.desk.cost.prepare(c.architecture for c in (*ask.needed, *ask.likely) if store.find(c.key) is None)
-        needed = self.desk.missing(ask.needed, store)
-        for candidate in needed.values():
-            self._submit(candidate)
-        likely = list(self.desk.missing(ask.likely, store).values())
-        while True:
-            while likely and len(self.running) < self._slots():
-                self._submit(likely.pop(0))
-            if not needed:
-                return self.desk.answers(ask, store)
-            for trial in self._collect():
-                store.add(trial)
-                needed.pop(trial.candidate.key, None)
+    def __init__(self, task: Task, device: str, address: str, gpus: float = 1.0) -> None:
+        self.ray = connect(address)
+        self.data: ObjectRef[Any] = self._put(task)
+        on_gpu = device.startswith("cuda")
+        resources = {"num_cpus": 1, "num_gpus": gpus} if on_gpu else {"num_cpus": 1}
+        self.device = device
+        self.do = self.ray.remote(max_retries=ATTEMPTS - 1, **resources)(do_item)
+        self.slots_per = ("GPU", gpus) if on_gpu else ("CPU", 1.0)
+        self.items: dict[ObjectRef[Any], AnyItem] = {}
+
+    @property
+    def running(self) -> Collection[str]:
+        return tuple(item.key for item in self.items.values())
+
+    def start(self, queue: dict[str, AnyItem], *, needed: bool) -> None:
+        while queue and (needed or len(self.items) < self._slots()):
+            item = queue.pop(next(iter(queue)))
+            self.items[self.do.remote([self.data], self.device, item)] = item
+
+    def finished(self) -> Iterator[tuple[AnyItem, Any]]:
+        done, _ = self.ray.wait(list(self.items), num_returns=1, timeout=POLL_SECONDS)
+        for reference in done:
+            item = self.items.pop(reference)
+            yield item, self._result(reference)
 
     def close(self) -> None:
         """Give back what is still running; the cluster stays."""
-        for reference in self.running:
+        for reference in self.items:
             self.ray.cancel(reference, force=True)
-        self.running.clear()
+        self.items.clear()
         self.ray.shutdown()
 
-    def __enter__(self) -> RayExecutor:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def _put(self, task: Task) -> ObjectRef[Any]:
+        try:
+            reference: ObjectRef[Any] = self.ray.put(task)
+            return reference
+        except (TypeError, pickle.PicklingError) as error:
+            raise EdgenasError(not_pickled(task, error)) from error
 
     def _slots(self) -> int:
-        """How many candidates the cluster trains at once, as it is now: nodes come and go."""
+        """How many items the cluster does at once, as it is now: nodes come and go."""
         name, each = self.slots_per
         return int(self.ray.cluster_resources().get(name, 0.0) / each)
 
-    def _submit(self, candidate: Candidate) -> None:
-        if candidate not in self.running.values():
-            cost = self.desk.cost(candidate.architecture)
-            self.running[self.task.remote([self.data], candidate, cost)] = candidate
-
-    def _collect(self) -> list[Trial]:
-        """Finished trials; those of candidates that were lost with their workers too."""
-        finished, _ = self.ray.wait(list(self.running), num_returns=1, timeout=POLL_SECONDS)
-        trials = []
-        for reference in finished:
-            candidate = self.running.pop(reference)
-            try:
-                trials.append(self.ray.get(reference))
-            except self.ray.exceptions.RayTaskError as error:  # no candidate's fault: those come back as failed trials
-                raise EdgenasError(
-                    f"--ray: a node could not train ({_last_line(error)}): install this edgenas with its dependencies on it"
-                ) from error
-            except self.ray.exceptions.RayError as error:
-                lost = f"lost {ATTEMPTS} times on the cluster: {_last_line(error)}"
-                trials.append(self.desk.lost(candidate, lost))
-        return trials
+    def _result(self, reference: ObjectRef[Any]) -> Any:
+        try:
+            result = self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:  # no item's fault: those come back as results
+            raise EdgenasError(
+                f"--ray: a node could not train ({_last_line(error)}): install this edgenas with its dependencies on it"
+            ) from error
+        except self.ray.exceptions.RayError as error:
+            return Lost(f"lost {ATTEMPTS} times on the cluster: {_last_line(error)}")
+        if isinstance(result, EdgenasError):
+            raise result
+        return result
 
 
-def evaluate(data: list[Any], candidate: Candidate, cost: Cost) -> Trial:
+def do_item(data: list[Any], device: str, item: AnyItem) -> Any:
     """One Ray task. `data` holds a reference: inside a list Ray does not fetch it anew for every task."""
     keep_freed_memory()
-    return _evaluator(data[0])(candidate, cost)
+    try:
+        return item.run(_place(data[0], device))
+    except EdgenasError as error:
+        return error
 
 
 def _last_line(error: Exception) -> str:
@@ -109,12 +117,13 @@ def _last_line(error: Exception) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _evaluator(reference: Any) -> Evaluator:
-    """This process's own copy: arrays in the object store are read-only, which torch warns about."""
+def _place(reference: Any, device: str) -> Workplace:
+    """The task as this process uses it: images stay where all processes of the node map them, read-only; the rest is its own."""
     import ray
 
-    evaluator: Evaluator = copy.deepcopy(ray.get(reference))
-    return evaluator
+    task: Task = ray.get(reference)
+    images = [split.images for split in (task.train, task.val, task.test)]
+    return Workplace(copy.deepcopy(task, {id(array): array for array in images}), torch.device(device))
 
 
 def connect(address: str) -> Any:

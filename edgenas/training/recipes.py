@@ -11,7 +11,7 @@ from edgenas.errors import EdgenasError
 from edgenas.records import Recipe, Record
 from edgenas.store import read_toml
 from edgenas.tasks import Task
-from edgenas.training.executors import local_devices
+from edgenas.training.work import local_devices
 
 FOLDER = Path(__file__).parent / "recipes"
 LEAST_STEPS = 32  # per epoch: small sets get a smaller batch rather than fewer steps

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -17,8 +18,8 @@ from edgenas.architectures.subspace import Fitness, RoundPlan, without_unfit
 from edgenas.errors import StudyError, TrainingError
 from edgenas.identity import digest
 from edgenas.records import Recipe, Record
-from edgenas.tasks import Split, Task
-from edgenas.tasks.splits import split_off
+from edgenas.tasks import Task
+from edgenas.tasks.splits import stratified
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.schedule import learning_rates
 from edgenas.training.step import sgd
@@ -44,11 +45,12 @@ class Data:
     """The training split in three parts, on the device: weights (also without augmentation), fitness, scoring."""
 
     def __init__(self, task: Task, rules: SupernetRules, seed: int, device: torch.device) -> None:
-        rest, held = split_off(task.train, rules.held_out, (seed, 61))
-        fitness, scoring = split_off(held, 0.5, (seed, 62))
+        labels = task.train.labels
+        rest, held = stratified(labels, rules.held_out, (seed, 61))
+        fitness, scoring = (held[rows] for rows in stratified(labels[held], 0.5, (seed, 62)))
 
-        def on_device(split: Split, crop_padding: int = 0) -> DeviceImages:
-            return DeviceImages(split, task.preprocessing, device, crop_padding)
+        def on_device(rows: NDArray[np.int64], crop_padding: int = 0) -> DeviceImages:
+            return DeviceImages(task.train, task.preprocessing, device, crop_padding, rows)
 
         self.weights = on_device(rest, rules.recipe.crop_padding)
         self.plain, self.fitness, self.scoring = on_device(rest), on_device(fitness), on_device(scoring)
@@ -141,7 +143,7 @@ class SupernetTraining:
         data = self.data.fitness
         positions = torch.arange(step * self.batch_size, (step + 1) * self.batch_size, device=self.device)
         chosen = order[positions % len(order)]
-        return data.input(data.framed[chosen]), data.labels[chosen]
+        return data.input(data.pixels(chosen)), data.labels[chosen]
 
     def _drop_unfit(self) -> None:
         for cell, alphas in zip(

@@ -1,96 +1,149 @@
-"""A spawned process that does one job at a time, and is replaced when it dies."""
+"""Worker processes as their parent sees them: each does one item at a time, and is replaced when it dies."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
+import pickle
 import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
+import socket
+import subprocess
+from collections.abc import Collection, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Generic, TypeVar
+from typing import Any
 
 from edgenas.errors import EdgenasError
-from edgenas.training.memory import keep_freed_memory
-
-J = TypeVar("J")
-R = TypeVar("R")
+from edgenas.tasks import Task
+from edgenas.training.shared import Shared, pickled
+from edgenas.training.work import ATTEMPTS, AnyItem, Lost
+from edgenas.training.worker import command
 
 
 class WorkerDiedError(Exception):
     """The process ended without an answer: killed, out of memory, crashed."""
 
 
-class Worker(Generic[J, R]):
-    """One process; `function` (picklable, with all that it needs) goes there once, jobs and results one by one."""
+class Worker:
+    """One process, which has mapped the task of `shared` and trains on `device`."""
 
-    def __init__(self, function: Callable[[J], R]) -> None:
-        self.function = function
-        self.job: J | None = None
-        self.exit_code: int | None = None
-        self._spawn()
+    def __init__(self, shared: Shared, device: str) -> None:
+        self.shared, self.device = shared, device
+        self.item: AnyItem | None = None
+        self._start_process()
 
-    def start(self, job: J) -> None:
-        """Begin a job; returns at once."""
-        self.job = job
+    def start(self, item: AnyItem) -> None:
+        """Begin an item; returns at once."""
+        content = pickled(item)
+        self.item = item
         # Where the process is dead already, `finish` finds out.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send(job)
+            self.connection.send_bytes(content)
 
-    def finish(self) -> R:
-        """Wait for the result. Raises the job's own EdgenasError, or WorkerDiedError; then there is a new process."""
-        self.job = None
+    def finish(self) -> Any:
+        """Wait for the result. Raises the item's own EdgenasError, or WorkerDiedError; then there is a new process."""
+        self.item = None
         try:
-            result: R | EdgenasError = self.connection.recv()
+            result = pickle.loads(self.connection.recv_bytes())
         except (EOFError, ConnectionResetError) as error:
-            self.stop()
-            self._spawn()
-            raise WorkerDiedError(f"exit code {self.exit_code}") from error
+            exit_code = self.stop()
+            self._start_process()
+            raise WorkerDiedError(f"exit code {exit_code}") from error
         if isinstance(result, EdgenasError):
             raise result
         return result
 
-    def stop(self) -> None:
-        """End the process; what it was doing is lost."""
+    def stop(self) -> int:
+        """End the process; what it was doing is lost. Returns its exit code."""
         self.connection.close()
         self.process.kill()  # it holds nothing that must be saved
-        self.process.join()
-        self.exit_code = self.process.exitcode
+        os.close(self.lifeline)
+        return self.process.wait()
 
-    def _spawn(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA or threads safely
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, self.function), daemon=True)
-        self.process.start()
-        theirs.close()
+    def _start_process(self) -> None:
+        ours, theirs = socket.socketpair()
+        watched, self.lifeline = os.pipe()
+        data = self.shared.file.fileno()
+        arguments = command(theirs.fileno(), watched, data, self.shared.start, self.device)
+        self.connection = Connection(ours.detach())
+        with contextlib.ExitStack() as interrupted:
+            with theirs, _without_interrupts():
+                self.process = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=_standard_error(),  # stdout is for results
+                    pass_fds=(theirs.fileno(), watched, data),
+                )
+                os.close(watched)
+                interrupted.callback(self.stop)
+            interrupted.pop_all()
 
 
-def ready(workers: Iterable[Worker[J, R]]) -> Iterator[Worker[J, R]]:
-    """Wait until at least one busy worker has answered or died; yield those that have."""
-    busy = {worker.connection: worker for worker in workers if worker.job is not None}
-    for connection in wait(list(busy)):
-        assert isinstance(connection, Connection)
-        yield busy[connection]
+class LocalCrew:
+    """Worker processes on this machine that share one copy of the task; `devices[i]` is where worker i trains.
 
+    An item whose process dies is given to a new one at once, `attempts` times in all.
+    """
 
-def _work(connection: Connection, function: Callable[[J], R]) -> None:
-    """A worker's life: jobs in, results out, until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    keep_freed_memory()
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            job = connection.recv()
+    ahead = True
+
+    def __init__(self, task: Task, devices: tuple[str, ...], attempts: int = ATTEMPTS) -> None:
+        self.attempts = attempts
+        self.deaths: dict[str, int] = {}
+        self.shared = Shared(task)
+        self.workers: list[Worker] = []
+        with contextlib.ExitStack() as interrupted:
+            interrupted.callback(self.close)
+            self.workers.extend(Worker(self.shared, device) for device in devices)
+            interrupted.pop_all()
+
+    @property
+    def running(self) -> Collection[str]:
+        return tuple(worker.item.key for worker in self.workers if worker.item is not None)
+
+    def start(self, queue: dict[str, AnyItem], *, needed: bool) -> None:  # noqa: ARG002  processes do not grow in number
+        for worker in self.workers:
+            if worker.item is None and queue:
+                worker.start(queue.pop(next(iter(queue))))
+
+    def finished(self) -> Iterator[tuple[AnyItem, Any]]:
+        busy = {worker.connection: worker for worker in self.workers if worker.item is not None}
+        for connection in wait(list(busy)):
+            assert isinstance(connection, Connection)
+            worker = busy[connection]
+            item = worker.item
+            assert item is not None
             try:
-                connection.send(function(job))
-            except EdgenasError as error:
-                connection.send(error)
+                result = worker.finish()
+            except WorkerDiedError as error:
+                deaths = self.deaths[item.key] = self.deaths.get(item.key, 0) + 1
+                if deaths < self.attempts:
+                    worker.start(item)
+                    continue
+                times = "" if deaths == 1 else f" {deaths} times"
+                result = Lost(f"its worker process died{times} ({error})")
+            yield item, result
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.stop()
+        self.workers.clear()
+        self.shared.close()
 
 
-def _end_with_parent() -> None:
-    """A killed parent must not leave workers training for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started here ignores Ctrl-C from its first instruction on; this process hears it a moment later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _standard_error() -> int:
+    """The descriptor of stderr; where this process has none, one of nothing."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2

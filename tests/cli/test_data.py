@@ -22,7 +22,7 @@ from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Recipe, Stu
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.executors import InlineExecutor
+from edgenas.training.executors import inline_executor
 from tests.cli.edgenas import refusal
 from tests.image_folders import fill, picture
 from tests.training.conftest import ParameterCost
@@ -107,7 +107,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = Path.cwd()
     os.chdir(root)
     with Store.create(root / "studies" / "first", study) as store:
-        executor = InlineExecutor(Evaluator(searched_task(store), 0), ParameterCost())
+        executor = inline_executor(Evaluator(searched_task(store), 0), ParameterCost())
         net = chain(8, 3, (0,) * 3, (3,) * 3, Classes(2), image_size=16, in_channels=3)
         one = Candidate(net, Recipe("r", 1, 8, 0.1), "random")
         executor.answer(Ask((one,)), store)

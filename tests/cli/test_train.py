@@ -16,7 +16,7 @@ from edgenas.records import Ask, Choice, FinalTraining, Limits, Study
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.executors import InlineExecutor
+from edgenas.training.executors import inline_executor
 from edgenas.training.loop import scores_of
 from tests.training.conftest import ParameterCost, candidate
 
@@ -28,7 +28,7 @@ def study(tmp_path: Path) -> Path:
     settings = msgspec.to_builtins({"task": wanted, "device": "cpu", "asked": {"final_width": "matched"}})
     record = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)
     with Store.create(tmp_path / "study", record) as store:
-        executor = InlineExecutor(Evaluator(load_task(wanted), 0), ParameterCost())
+        executor = inline_executor(Evaluator(load_task(wanted), 0), ParameterCost())
         executor.answer(Ask((candidate(),)), store)
         trial = store.number(candidate().key)
         store.put("choice", "choice", Choice(trial, {"depth": 3, "width": 6, "epochs": 1}))

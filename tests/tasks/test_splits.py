@@ -58,3 +58,11 @@ def test_duplicates_are_counted_within_splits_across_them_and_under_two_labels()
     assert [numbers.tolist() for numbers in copies] == [[0, 0, 0, 1, 2], [3, 1], [0, 3, 4, 4]]
     found = count_duplicates(copies, [split.labels for split in splits])
     assert found == {"within": 2 + 1, "across_splits": 1 + 2, "two_labels": 1}
+
+
+def test_labels_that_are_no_classes_are_parted_at_random_and_all_of_them_once() -> None:
+    for labels in (np.linspace(0, 1, 50, dtype=np.float32), np.zeros((50, 2), np.float32)):
+        rest, taken = stratified(labels, 0.2, [7])
+        assert len(taken) == 10
+        assert sorted([*rest, *taken]) == list(range(50))
+        assert list(taken) != list(range(10))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import msgspec
 import pytest
+from torch import nn
 
-from edgenas.records import Ask, Candidate, Cost, Limits, Study, Trial
+from edgenas.errors import TrainingError
+from edgenas.records import Ask, Limits, Recipe, Study, Trial
 from edgenas.store import Store
 from edgenas.tasks import Task
+from edgenas.tasks.classification import Classification
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.executors import ATTEMPTS, InlineExecutor, LocalExecutor, local_executor
+from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
+from edgenas.training.work import ATTEMPTS, Workplace
+from edgenas.training.workers import LocalCrew
 from tests.training.conftest import ParameterCost, candidate
 
 STUDY = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, {})
@@ -35,8 +39,8 @@ def test_two_workers_and_none_give_the_same_trials_and_speculation_is_kept(tmp_p
     likely = (candidate(8),)
     evaluator, cost = Evaluator(digits, 7), ParameterCost()
     with fresh_store(tmp_path / "inline") as store:
-        inline = InlineExecutor(evaluator, cost).answer(Ask(needed), store)
-    with fresh_store(tmp_path / "local") as store, LocalExecutor(evaluator, cost, ("cpu", "cpu")) as executor:
+        inline = inline_executor(evaluator, cost).answer(Ask(needed), store)
+    with fresh_store(tmp_path / "local") as store, local_executor(evaluator, cost, 2) as executor:
         local = executor.answer(Ask(needed, likely), store)
         (ahead,) = executor.answer(Ask(likely), store)
     assert without_seconds(local) == without_seconds(inline)
@@ -53,81 +57,119 @@ def test_over_a_limit_is_infeasible_and_never_trained(tmp_path: Path, digits: Ta
 
 
 def test_what_the_store_knows_is_not_trained_again(tmp_path: Path, digits: Task) -> None:
-    executor = InlineExecutor(Evaluator(digits, 0), ParameterCost())
+    executor = inline_executor(Evaluator(digits, 0), ParameterCost())
     with fresh_store(tmp_path) as store:
         (first,) = executor.answer(Ask((candidate(),)), store)
         (again,) = executor.answer(Ask((candidate(),)), store)
     assert again == first  # the seconds too
 
 
+def crew_of(executor: CrewExecutor) -> LocalCrew:
+    assert isinstance(executor.crew, LocalCrew)
+    return executor.crew
+
+
 def test_a_killed_worker_is_replaced_and_its_candidate_trained(tmp_path: Path, digits: Task) -> None:
     slow = candidate(8, 6, epochs=8)
     evaluator, cost = Evaluator(digits, 3), ParameterCost()
-    with fresh_store(tmp_path / "a") as store, LocalExecutor(evaluator, cost, ("cpu",)) as executor:
-        pid = executor.workers[0].process.pid
-        assert pid is not None
-        killer = threading.Timer(0.1, os.kill, (pid, signal.SIGKILL))
+    with fresh_store(tmp_path / "a") as store, local_executor(evaluator, cost, 1) as executor:
+        crew = crew_of(executor)
+        killer = threading.Timer(0.1, crew.workers[0].process.kill)
         killer.start()
         (survived,) = executor.answer(Ask((slow,)), store)
         killer.join()
-        assert executor.deaths == {slow.key: 1}
+        assert crew.deaths == {slow.key: 1}
     with fresh_store(tmp_path / "b") as store:
-        undisturbed = InlineExecutor(evaluator, cost).answer(Ask((slow,)), store)
+        undisturbed = inline_executor(evaluator, cost).answer(Ask((slow,)), store)
     assert without_seconds((survived,)) == without_seconds(undisturbed)
 
 
-class Deadly(Evaluator):
-    """Takes its process with it, as an out-of-memory kill does."""
+@dataclass(frozen=True)
+class DeadlyTask(Classification):
+    """Takes its process with it, as an out-of-memory kill does: always, or `deaths` times. Writes down each attempt."""
 
-    def __call__(self, candidate: Candidate, cost: object) -> Trial:
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
+    log: Path = Path()
+    deaths: int = 1000
+
+    @classmethod
+    def of(cls, task: Task, log: Path, deaths: int) -> DeadlyTask:
+        assert isinstance(task, Classification)
+        return cls(**{field.name: getattr(task, field.name) for field in fields(task)}, log=log, deaths=deaths)
+
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        with self.log.open("a") as log:
+            log.write(f"{recipe.epochs}\n")
+        if len(self.log.read_text().split()) <= self.deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(recipe, width)
 
 
 def test_a_candidate_that_kills_its_workers_fails_after_bounded_attempts(tmp_path: Path, digits: Task) -> None:
-    with fresh_store(tmp_path) as store, LocalExecutor(Deadly(digits, 0), ParameterCost(), ("cpu",)) as executor:
+    deadly = DeadlyTask.of(digits, tmp_path / "log", deaths=1000)
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(deadly, 0), ParameterCost(), 1) as executor:
         (trial,) = executor.answer(Ask((candidate(),)), store)
         assert store.find(trial.candidate.key) is not None
     assert trial.status == "failed"
     assert trial.error == f"its worker process died {ATTEMPTS} times (exit code -9)"
 
 
+def test_a_dead_workers_candidate_is_trained_before_those_that_wait(tmp_path: Path, digits: Task) -> None:
+    deadly = DeadlyTask.of(digits, tmp_path / "log", deaths=1)
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(deadly, 0), ParameterCost(), 1) as executor:
+        trials = executor.answer(Ask(tuple(candidate(epochs=epochs) for epochs in (1, 2, 3))), store)
+    assert deadly.log.read_text().split() == ["1", "1", "2", "3"]
+    assert {trial.status for trial in trials} == {"complete"}
+
+
 def test_closing_ends_the_workers(digits: Task) -> None:
-    executor = LocalExecutor(Evaluator(digits, 0), ParameterCost(), ("cpu",))
-    process = executor.workers[0].process
+    executor = local_executor(Evaluator(digits, 0), ParameterCost(), 1)
+    process = crew_of(executor).workers[0].process
+    assert process.poll() is None
     executor.close()
-    deadline = time.monotonic() + 30
-    while process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not process.is_alive()
+    assert process.poll() is not None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_asked_number_of_workers_is_started(digits: Task, workers: int) -> None:
-    executor = local_executor(Evaluator(digits, 0), ParameterCost(), workers)
-    assert isinstance(executor, LocalExecutor)
-    with executor:
-        assert len(executor.workers) == workers
+    with local_executor(Evaluator(digits, 0), ParameterCost(), workers) as executor:
+        assert len(crew_of(executor).workers) == workers
 
 
 @dataclass(frozen=True)
-class DiesOnce(Evaluator):
-    """Writes down what it is asked to train, and takes its process with it the first time."""
+class Add:
+    """A work item: the sum of the training labels and a number."""
 
-    log: Path = Path()
+    number: int
+    deadly: bool = False
 
-    def __call__(self, candidate: Candidate, cost: Cost) -> Trial:
-        first = not self.log.exists()
-        with self.log.open("a") as log:
-            log.write(f"{candidate.architecture.width}\n")  # type: ignore[union-attr]
-        if first:
+    @property
+    def key(self) -> str:
+        return f"add {self.number}"
+
+    def run(self, place: Workplace) -> int:
+        if self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(candidate, cost)
+        return int(place.task.train.labels.sum()) + self.number
 
 
-def test_a_dead_workers_candidate_is_trained_before_those_that_wait(tmp_path: Path, digits: Task) -> None:
-    evaluator, log = DiesOnce(digits, 0, log=tmp_path / "log"), tmp_path / "log"
-    with fresh_store(tmp_path) as store, LocalExecutor(evaluator, ParameterCost(), ("cpu",)) as executor:
-        trials = executor.answer(Ask((candidate(4), candidate(6), candidate(8))), store)
-    assert log.read_text().split() == ["4", "4", "6", "8"]
-    assert {trial.status for trial in trials} == {"complete"}
+def test_other_work_gives_the_same_results_wherever_it_is_done(tmp_path: Path, digits: Task) -> None:
+    total = int(digits.train.labels.sum())
+    with fresh_store(tmp_path) as store:
+        for workers in (0, 1, 2):
+            with local_executor(Evaluator(digits, 0), ParameterCost(), workers) as executor:
+                done = dict(executor.results([Add(n) for n in range(5)], store))
+            assert done == {Add(n): total + n for n in range(5)}
+
+
+def test_what_is_trained_ahead_meanwhile_is_stored(tmp_path: Path, digits: Task) -> None:
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(digits, 0), ParameterCost(), 1) as executor:
+        executor.answer(Ask((candidate(4),), likely=(candidate(6),)), store)
+        assert store.find(candidate(6).key) is None
+        assert [item for item, _ in executor.results([Add(1)], store)] == [Add(1)]
+        assert store.find(candidate(6).key) is not None
+
+
+def test_other_work_that_kills_its_processes_ends_the_search_in_one_line(tmp_path: Path, digits: Task) -> None:
+    fails = pytest.raises(TrainingError, match=f"died {ATTEMPTS} times .exit code -9.: free memory")
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(digits, 0), ParameterCost(), 1) as executor, fails:
+        list(executor.results([Add(1, deadly=True)], store))

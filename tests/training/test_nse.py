@@ -106,7 +106,9 @@ def test_recalibrated_statistics_are_the_average_over_the_batches(digits: Task, 
     supernet = Supernet(plan(digits))
     with torch.no_grad():
         recalibrate(supernet, ((), (1,)), data, RULES)
-        stem = [supernet.stem.conv(data.input(data.framed[i * 64 : i * 64 + 64])).mean((0, 2, 3)) for i in range(2)]
+        stem = [
+            supernet.stem.conv(data.input(data.pixels(slice(i * 64, i * 64 + 64)))).mean((0, 2, 3)) for i in range(2)
+        ]
     torch.testing.assert_close(supernet.stem.norm.running_mean, sum(stem) / 2)
 
 

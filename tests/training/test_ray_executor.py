@@ -24,8 +24,8 @@ from edgenas.store import Store
 from edgenas.study import Executor, run
 from edgenas.tasks import Task
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.executors import InlineExecutor
-from edgenas.training.ray_executor import RayExecutor, _refuse_silent_host
+from edgenas.training.executors import inline_executor
+from edgenas.training.ray_executor import _refuse_silent_host, ray_executor
 from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json
 from tests.training.conftest import ParameterCost
 
@@ -71,13 +71,13 @@ def ledger(folder: Path, executor: Executor) -> list[Trial]:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory, digits: Task) -> list[Trial]:
-    return ledger(tmp_path_factory.mktemp("inline"), InlineExecutor(Evaluator(digits, 0), ParameterCost()))
+    return ledger(tmp_path_factory.mktemp("inline"), inline_executor(Evaluator(digits, 0), ParameterCost()))
 
 
 def test_three_nodes_give_the_ledger_of_one_process(
     tmp_path: Path, cluster: Any, digits: Task, expected: list[Trial]
 ) -> None:
-    with RayExecutor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
+    with ray_executor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
         assert ledger(tmp_path, executor) == expected
 
 
@@ -91,7 +91,7 @@ def test_killed_workers_and_a_killed_node_change_nothing(
                 break
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
 
-    with RayExecutor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
+    with ray_executor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
         killer = threading.Thread(target=kill)
         killer.start()
         assert ledger(tmp_path, executor) == expected
@@ -134,7 +134,7 @@ def kill_one_ray_worker() -> bool:
             name = (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if name.startswith(b"ray::evaluate"):
+        if name.startswith(b"ray::do_item"):
             os.kill(int(process.name), signal.SIGKILL)
             return True
     return False
@@ -144,8 +144,8 @@ def test_a_node_that_cannot_import_us_is_one_line(tmp_path: Path, cluster: Any, 
     def without_us(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'edgenas'")
 
-    with RayExecutor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
-        executor.task = executor.ray.remote(without_us)
+    with ray_executor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
+        executor.crew.do = executor.crew.ray.remote(without_us)
         with pytest.raises(EdgenasError, match=r"No module named 'edgenas'.*: install this edgenas"):
             ledger(tmp_path, executor)
 

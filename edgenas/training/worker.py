@@ -1,0 +1,81 @@
+"""A worker process, from its first line on: work items in, results out, until its parent is gone.
+
+It is started by its own entry (`command`), never by importing the parent's program again: a script without a guard, a notebook
+cell and a program on stdin can have workers too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+import torch
+
+from edgenas.errors import EdgenasError
+from edgenas.training.memory import keep_freed_memory
+from edgenas.training.shared import opened, pickled
+from edgenas.training.work import Workplace
+
+# Before anything is imported: the parent's path, so that everything is found that the parent finds, and in its order.
+ENTRY = "import sys; sys.path[:] = sys.argv[6:]; from edgenas.training.worker import main; main(*sys.argv[1:6])"
+
+
+def command(channel: int, lifeline: int, data: int, start: int, device: str) -> list[str]:
+    """The command line of a worker that inherits these descriptors. Python's own options (-W, -X, ...) are the parent's."""
+    if not sys.executable:
+        raise EdgenasError(
+            "worker processes need Python's executable, and this program has none: take no workers (workers = 0)"
+        )
+    options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing has them
+    numbers = (str(channel), str(lifeline), str(data), str(start))
+    return [sys.executable, *options, "-c", ENTRY, *numbers, device, *filter(_is_text, sys.path)]
+
+
+def main(channel: str, lifeline: str, data: str, start: str, device: str) -> None:
+    """Do items until there is nobody to give them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, args=(int(lifeline),), daemon=True).start()
+    keep_freed_memory()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(channel)) as connection:
+        try:
+            place = Workplace(opened(int(data), int(start)), torch.device(device))
+        except (ImportError, AttributeError, pickle.UnpicklingError) as error:
+            _refuse_everything(connection, EdgenasError(_not_loaded(error)))
+            return
+        while True:
+            item = pickle.loads(connection.recv_bytes())
+            try:
+                result = item.run(place)
+            except EdgenasError as error:
+                result = error
+            connection.send_bytes(pickled(result))
+
+
+def _refuse_everything(connection: Connection, error: EdgenasError) -> None:
+    while True:
+        connection.recv_bytes()
+        connection.send_bytes(pickled(error))
+
+
+def _not_loaded(error: Exception) -> str:
+    return (
+        f"a worker process cannot load the task ({error}): define it in an installed module, in one beside the program, or "
+        "in the program itself; or take no workers (workers = 0)"
+    )
+
+
+def _end_with_parent(lifeline: int) -> None:
+    """A killed parent must not leave workers that train and have nobody to tell: the other end of this pipe closes with it."""
+    os.read(lifeline, 1)
+    os._exit(1)
+
+
+def _is_text(entry: object) -> bool:
+    return isinstance(entry, str)
