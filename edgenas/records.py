@@ -430,6 +430,7 @@ class Latency(Record, frozen=True):
     low: float | None = None
     high: float | None = None
     precision: Precision | None = None  # None: not said (written by earlier versions)
+    stable: bool = True  # of what was measured: False where the machine was too busy, or slowed itself down
 
 
 class Cost(Record, frozen=True):

@@ -63,3 +63,25 @@ def precision_of_graph(graph: Graph) -> Precision:
             layers += 1
             halves += graph.facts[node.output[0]].dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
     return "fp16" if layers and halves == layers else "fp32"
+
+
+def precision_of_model(model: onnx.ModelProto) -> Precision:
+    """The same of a whole file, by its layers' stored weights alone: nothing of it has to be understood beside."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    quantised, halves, layers = set[str](), 0, 0
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear":
+            quantised.update(node.output)
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.HasField("t"):
+                types[node.output[0]] = attribute.t.data_type
+            if node.op_type == "Cast" and attribute.name == "to":
+                types[node.output[0]] = attribute.i
+        if node.op_type in ("Identity", "Transpose", "Reshape") and node.input[0] in types:
+            types[node.output[0]] = types[node.input[0]]
+        if node.op_type in INTEGER or (node.op_type in HEAVY and node.input[0] in quantised):
+            return "int8"
+        if node.op_type in HEAVY:
+            layers += 1
+            halves += types.get(node.input[1]) in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    return "fp16" if layers and halves == layers else "fp32"

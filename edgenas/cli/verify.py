@@ -1,9 +1,9 @@
-"""`edgenas verify`: do the finalists hold their limit on the board?"""
+"""`edgenas verify`: do the finalists, or the files of a bundle, hold their limit on the board?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,8 +11,10 @@ from edgenas.cli.output import emit, say, table
 from edgenas.errors import EdgenasError
 
 if TYPE_CHECKING:
-    from edgenas.records import HardwareProfile, Limits, Trial
+    from edgenas.bundle import Bundle
+    from edgenas.records import HardwareProfile, Precision, Trial
     from edgenas.remote.client import Board
+    from edgenas.remote.verification import Verified
     from edgenas.store import Store
 
 
@@ -25,51 +27,107 @@ def verify(
     trial: list[int] | None = typer.Option(
         None, help="Measure this trial; repeatable. Default: the choice and the front."
     ),
+    bundle: Path | None = typer.Option(
+        None, help="Measure this bundle's own files; without STUDY no limit is held against them."
+    ),
+    precision: str | None = typer.Option(
+        None, help="Of a bundle: comma-separated fp32, fp16, int8. Default: all that it has."
+    ),
     token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
     ca: Path | None = typer.Option(
         None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Measure a study's finalists on a board. Exit code 3 where one breaks the study's latency or energy limit there.
+    """Measure a study's finalists, or a bundle's files, on a board. Exit code 3 where one breaks the study's latency or energy
+    limit there.
 
     Example: edgenas verify studies/digits --board http://127.0.0.1:8765
 
-    Example: edgenas verify studies/digits --board https://board:8765 --token-file token --ca ca.pem
+    Example: edgenas verify studies/digits --bundle bundle --board https://board:8765 --token-file token --ca ca.pem
     """
+    from edgenas.remote.boards import open_board
+
+    if bundle is None and precision is not None:
+        raise EdgenasError("--precision chooses among a bundle's files: name one with --bundle, or leave it out")
+    there = open_board(board, token_file, ca, say)
+    if bundle is None:
+        found = _study(study, trial, there)
+    else:
+        if trial:
+            raise EdgenasError("--trial chooses among a study's networks, and --bundle names the files: leave one out")
+        found = _bundle(bundle, study, precision, there)
+    for item in found:
+        _say_what_matters(item, board)
+    emit(found, as_json=as_json, text=_text(found))
+    if not all(item.holds for item in found):
+        raise typer.Exit(3)
+
+
+def _study(study: str | None, numbers: list[int] | None, board: Board) -> list[Verified]:
     from edgenas.cli.studies import study_folder
     from edgenas.hardware.profile import profiles_of
-    from edgenas.remote.boards import MEASURED, open_board
+    from edgenas.remote.verification import verified_trial
     from edgenas.store import Store
 
-    folder = study_folder(study)
-    with Store.read(folder) as store:
+    with Store.read(study_folder(study)) as store:
         limits, precision, profile = store.study.limits, store.study.precision, profiles_of(store.study)[0]
-        finalists = _finalists(store, trial)
-    there = open_board(board, token_file, ca, say)
-    info = there.info()
-    say(f"board {board}: {info['device']['model']}, {info['runtime']} {info['runtime_version']}, {MEASURED}")
-    if (info["runtime"], MEASURED) != (profile.runtime, precision):
-        say(
-            f"warning: the limits were set for {profile.runtime} in {precision}: another quantity than what is measured here"
+        finalists = _finalists(store, numbers)
+    _greet(board, profile, precision)
+    return [verified_trial(finalist, board, profile, precision, limits) for finalist in finalists]
+
+
+def _bundle(folder: Path, study: str | None, precision: str | None, board: Board) -> list[Verified]:
+    """The files as they lie there; limits and what the search knew come from the study, where one is named."""
+    from edgenas.bundle import read_bundle
+    from edgenas.cli.studies import study_folder
+    from edgenas.hardware.profile import profile_from_name, profiles_of
+    from edgenas.records import Limits
+    from edgenas.remote.verification import verified_bundle
+    from edgenas.store import Store
+
+    held = read_bundle(folder)
+    precisions = _precisions(held, precision)
+    if study is None:
+        say(f"no study was named, so no limit is held against {folder}")
+        profile, limits, trial = profile_from_name(held.manifest.profile), Limits(), None
+    else:
+        with Store.read(study_folder(study)) as store:
+            profile, limits = profiles_of(store.study)[0], store.study.limits
+            trial = _trial_of(held, store)
+    _greet(board, profile, None)
+    return verified_bundle(held, board, profile, precisions, trial, limits)
+
+
+def _precisions(bundle: Bundle, asked: str | None) -> tuple[Precision, ...]:
+    from edgenas.hardware.profile import checked_precision
+
+    if asked is None:
+        return tuple(bundle.manifest.models)
+    chosen = [checked_precision(name.strip()) for name in asked.split(",")]
+    for one in chosen:
+        bundle.path(one or "fp32")  # raises where the bundle has none
+    return tuple(dict.fromkeys(one for one in chosen if one is not None))
+
+
+def _trial_of(bundle: Bundle, store: Store) -> Trial:
+    fingerprint = bundle.manifest.fingerprint
+    found = [trial for trial in store.ledger() if trial.candidate.architecture.fingerprint == fingerprint]
+    if not found:
+        raise EdgenasError(
+            f"{bundle.folder} holds network {fingerprint}, which {store.folder} does not know: name its own study"
         )
-    document = [_verified(finalist, there, profile, limits) for finalist in finalists]
-    rows = [
-        (
-            str(item["trial"]),
-            f"{item['predicted']:.4g}",
-            item["origin"],
-            f"{item['measured']['median']:.4g}",
-            f"{item['measured']['p90']:.4g}",
-            "-" if item["limit"] is None else f"{item['limit']:g}",
-            "yes" if item["holds"] else "NO",
-        )
-        for item in document
-    ]
-    header = ("trial", "search ms", "origin", "median ms", "p90 ms", "limit ms", "holds")
-    emit(document, as_json=as_json, text=table(header, rows))
-    if not all(item["holds"] for item in document):
-        raise typer.Exit(3)
+    choice = store.choice
+    chosen = [trial for trial in found if choice is not None and trial.number == choice.trial.number]
+    return (chosen or found)[0]
+
+
+def _greet(board: Board, profile: HardwareProfile, precision: Precision | None) -> None:
+    info = board.info()
+    at = f", {precision}" if precision else ""
+    say(f"board {board.url}: {info['device']['model']}, {info['runtime']} {info['runtime_version']}{at}")
+    if info["runtime"] != profile.runtime:
+        say(f"warning: the limits were set for {profile.runtime}: another quantity than what is measured here")
 
 
 def _finalists(store: Store, numbers: list[int] | None) -> list[Trial]:
@@ -94,31 +152,55 @@ def _finalists(store: Store, numbers: list[int] | None) -> list[Trial]:
     return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(finalists)}.values())[::-1]
 
 
-def _verified(trial: Trial, board: Board, profile: HardwareProfile, limits: Limits) -> dict[str, Any]:
-    from edgenas.hardware.candidates import model_from_architecture
-    from edgenas.hardware.measure import BENCH, percentiles
-    from edgenas.remote.job import job_for
+# ---------------------------------------------------------------- words
 
-    model = model_from_architecture(trial.candidate.architecture, profile)
-    measurement = board.measure(model, job_for(model, profile.name, BENCH))
-    ms, energy = percentiles(measurement), measurement.detail.get("energy_mj")
-    searched = trial.cost.latencies[profile.name]
-    if limits.energy_mj is not None and energy is None:
+
+def _name(item: Verified) -> str:
+    return item.file or f"trial {item.trial}"
+
+
+def _say_what_matters(item: Verified, board: str) -> None:
+    """What a person must not miss: a limit that was not verified, a shaky measurement, a prediction that did not hold."""
+    if item.energy_limit is not None and item.measured.energy_mj is None:
+        say(f"{_name(item)}: {board} has no power sensor, so the limit of {item.energy_limit:g} mJ is not verified")
+    if item.status != "ok":
         say(
-            f"trial {trial.number}: {board.url} has no power sensor, so the limit of {limits.energy_mj:g} mJ is not verified"
+            f"{_name(item)}: the measurement is {item.status} ({'; '.join(item.warnings)}): measure again on a calm board"
         )
-    slow = limits.latency_ms is not None and ms["median"] > limits.latency_ms
-    hungry = limits.energy_mj is not None and energy is not None and energy > limits.energy_mj
-    return {
-        "trial": trial.number,
-        "predicted": searched.ms,
-        "origin": searched.origin,
-        "measured": {"median": ms["median"], "p90": ms["p90"], "energy_mj": energy},
-        "runtime": measurement.runtime,
-        "precision": measurement.precision,
-        "status": measurement.status,
-        "warnings": measurement.detail["warnings"],
-        "limit": limits.latency_ms,
-        "energy_limit": limits.energy_mj,
-        "holds": not slow and not hungry,
-    }
+    if item.beyond and item.interval is not None and item.ratio is not None:
+        low, high = item.interval
+        say(
+            f"{_name(item)}: the board takes {item.ratio:.2f} times what the search went by, outside of {low:.4g} to {high:.4g} "
+            "ms: calibrate the target with this board (`edgenas calibrate --board`)"
+        )
+
+
+def _text(found: list[Verified]) -> str:
+    rows = [
+        (
+            str(item.trial) if item.file is None else item.file,
+            item.precision,
+            "-" if item.predicted is None else f"{item.predicted:.4g}",
+            item.origin or "-",
+            f"{item.measured.median:.4g}",
+            f"{item.measured.p90:.4g}",
+            item.status,
+            "-" if item.ratio is None else f"x{item.ratio:.2f}" + (" beyond" if item.beyond else ""),
+            "-" if item.limit is None else f"{item.limit:g}",
+            "yes" if item.holds else "NO",
+        )
+        for item in found
+    ]
+    header = (
+        "trial",
+        "precision",
+        "search ms",
+        "origin",
+        "median ms",
+        "p90 ms",
+        "status",
+        "to search",
+        "limit ms",
+        "holds",
+    )
+    return table(header, rows)

@@ -15,9 +15,11 @@ from edgenas.hardware.measure import SEARCH, Say, Timing, latency_from_measureme
 from edgenas.hardware.worker import Load
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision, Workload
 from edgenas.runtimes.graph import onnx_from_workload
+from edgenas.runtimes.half import half_from_float
 from edgenas.store import Store
 
 KIND = "measurement"
+BUILT: tuple[Precision, ...] = ("fp32", "fp16")  # what an untrained candidate can be written in
 
 
 def measuring_here(
@@ -61,11 +63,18 @@ def baseline(store: Store, profile: str, take: Callable[[bytes], Measurement]) -
     return float(np.median(measurement.samples_ms))
 
 
-def model_of(workload: Workload, profile: HardwareProfile) -> bytes:
-    """What is measured in place of the trained network: the same kernels, seeded random weights."""
-    return bytes(onnx_from_workload(workload, None, profile.onnx_opset, profile.onnx_ir).SerializeToString())
+def model_of(workload: Workload, profile: HardwareProfile, precision: Precision = "fp32") -> bytes:
+    """What is measured in place of the trained network: the same kernels, seeded random weights, in fp32 or fp16."""
+    model = onnx_from_workload(workload, None, profile.onnx_opset, profile.onnx_ir)
+    if precision not in BUILT:
+        raise EdgenasError(
+            f"a candidate cannot be measured in {precision}, whose scales are made from images: export it, and measure the file"
+        )
+    return bytes((half_from_float(model) if precision == "fp16" else model).SerializeToString())
 
 
-def model_from_architecture(architecture: Architecture, profile: HardwareProfile) -> bytes:
+def model_from_architecture(
+    architecture: Architecture, profile: HardwareProfile, precision: Precision = "fp32"
+) -> bytes:
     """The ONNX file that a candidate is measured as."""
-    return model_of(workload_from_architecture(architecture), profile)
+    return model_of(workload_from_architecture(architecture), profile, precision)

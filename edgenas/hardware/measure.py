@@ -7,6 +7,7 @@ that whatever disturbs the machine disturbs them alike; the reference says wheth
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,18 +15,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
 
 from edgenas.architectures.chain import chain
+from edgenas.architectures.onnx_weights import precision_of_model
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttled
 from edgenas.hardware.lock import device_lock
 from edgenas.hardware.worker import Burst, Load, Loaded, Refusal, Samples
-from edgenas.records import Classes, Latency, Measurement, Record
+from edgenas.records import BYTES, Classes, Latency, Measurement, Precision, Record
 from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.graph import onnx_from_workload
 
@@ -74,7 +78,10 @@ def measure(
     root: Path = ROOT,
     say: Say = no_one,
 ) -> list[Measurement]:
-    """One measurement per ONNX model, all taken in turns. Raises MeasureError for a model that does not load or run."""
+    """One measurement per ONNX model, all taken in turns, each at the precision of its own layers.
+
+    Raises MeasureError for a model that does not load or run.
+    """
     load = msgspec.structs.replace(load, core=common_core(load))
     with device_lock(say), tempfile.TemporaryDirectory() as folder, ExitStack() as stack, PowerMeter(root) as meter:
         before = probe(root)
@@ -92,7 +99,7 @@ def measure(
     }
     slowed = throttled(before, after)
     return [
-        _measurement(rounds, timers[index].settings, shared, slowed, profile, before.model, timing, meter.mean_mw)
+        _measurement(rounds, timers[index], shared, slowed, profile, before.model, timing, meter.mean_mw)
         for index, rounds in enumerate(timed[:-1])
     ]
 
@@ -126,7 +133,7 @@ def _rounds(timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None) 
 
 def _measurement(
     rounds: list[Samples],
-    settings: dict[str, Any],
+    timer: _Timer,
     shared: dict[str, Any],
     slowed: tuple[str, ...],
     profile: str,
@@ -136,8 +143,11 @@ def _measurement(
 ) -> Measurement:
     samples = tuple(ms for part in rounds for ms in part.ms)
     reasons = unstable(samples, shared["reference_ms"])
+    settings = timer.settings
     detail = {
         "settings": settings,
+        "sha256": timer.sha256,
+        "batch_size": timer.load.batch_size,
         "runs": sum(part.runs for part in rounds),
         "round_ms": [_median(part.ms) for part in rounds],
         "timing": _plain(timing),
@@ -150,7 +160,7 @@ def _measurement(
         profile=profile,
         host=host,
         runtime=f"{settings['runtime']} {settings['runtime_version']}",
-        precision="fp32",
+        precision=timer.load.precision,
         warmup=timing.warmup_runs,
         samples_ms=samples,
         stable=not reasons and not slowed,
@@ -208,8 +218,14 @@ def latency_from_measurement(measurement: Measurement, baseline_ms: float | None
         n=measurement.detail["runs"],
         spread=spread(measurement.samples_ms),
         energy_mj=None if energy is None else energy * correction,
+        precision=_known(measurement.precision),
+        stable=measurement.stable,
         detail=_how(measurement) + ("" if baseline_ms is None else f", x{correction:.4f} by the reference network"),
     )
+
+
+def _known(precision: str) -> Precision | None:
+    return cast("Precision", precision) if precision in BYTES else None
 
 
 def _how(measurement: Measurement) -> str:
@@ -236,7 +252,8 @@ class _Timer:
 
     def __init__(self, model: bytes, load: Load, path: Path) -> None:
         path.write_bytes(model)
-        self._load = msgspec.structs.replace(load, model=str(path))
+        self.sha256 = hashlib.sha256(model).hexdigest()
+        self.load = msgspec.structs.replace(load, model=str(path), precision=_precision(model))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgenas.hardware.worker", str(os.getpid())],
@@ -248,7 +265,7 @@ class _Timer:
 
     def __enter__(self) -> _Timer:
         try:
-            self.settings = self._ask(self._load, Loaded).settings
+            self.settings = self._ask(self.load, Loaded).settings
         except BaseException:
             self.__exit__()
             raise
@@ -291,6 +308,14 @@ class _Timer:
         starved = code == -9 or any(word in " ".join(words) for word in ("bad_alloc", "MemoryError", "allocate"))
         status = "oom" if starved else "invalid"
         return MeasureError(status, f"the measuring process ended with {code}: {last}")
+
+
+def _precision(model: bytes) -> Precision:
+    """Of the layers of a model; one that cannot be read is refused by the runtime, in its own words."""
+    try:
+        return precision_of_model(onnx.load_model_from_string(model))
+    except DecodeError:
+        return "fp32"
 
 
 def _plain(record: Record) -> dict[str, Any]:

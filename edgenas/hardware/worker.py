@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
-from edgenas.records import Record
+from edgenas.records import Precision, Record
 from edgenas.runtimes import Port, Runtime
 from edgenas.runtimes.child import die_with
 from edgenas.runtimes.onnx import Provider, open_runtime
@@ -41,6 +41,7 @@ class Load(Record, frozen=True):
     spinning: bool = False
     batch_size: int = 1
     core: int | None = None  # stay on this one
+    precision: Precision = "fp32"  # of the model itself, which an engine is built for
 
 
 class Loaded(Record, frozen=True, tag="loaded"):
@@ -116,7 +117,7 @@ def _opened(load: Load) -> AbstractContextManager[Runtime]:
     if load.runtime == "tensorrt":
         from edgenas.runtimes.tensorrt import open_engine
 
-        return open_engine(Path(load.model), "fp32")
+        return open_engine(Path(load.model), load.precision)
     return open_runtime(load.model, provider=load.provider, threads=load.threads, spinning=load.spinning)
 
 

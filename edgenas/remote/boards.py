@@ -19,7 +19,7 @@ import numpy as np
 
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
-from edgenas.hardware.candidates import KIND, baseline, measuring_here, model_of
+from edgenas.hardware.candidates import BUILT, KIND, baseline, measuring_here, model_of
 from edgenas.hardware.cost import Measure
 from edgenas.hardware.measure import SEARCH, MeasureError, Say, Timing, latency_from_measurement, no_one
 from edgenas.hardware.predictor import latency_from_workload
@@ -31,7 +31,6 @@ from edgenas.remote.ssh import SshBoard
 from edgenas.remote.token import read_token
 from edgenas.store import Store
 
-MEASURED: Precision = "fp32"  # what boards measure candidates as
 DECIDED = "predicted-away"  # latencies that a search had to go on with while no board answered
 PATIENCE_S = 60.0
 MAX_SIBLING_DIFFERENCE = 0.05
@@ -91,16 +90,30 @@ def measuring(
     if len(profiles) > 1:
         names = ", ".join(profile.name for profile in profiles)
         raise EdgenasError(f"--board measures one target, and there are {names}: search for one at a time")
-    if precision not in (None, MEASURED):
-        raise EdgenasError(
-            f"boards measure candidates as {MEASURED}, not {precision}: leave out --precision or --board"
-        )
-    hook = Boards(open_boards(urls, token_file, ca, say), profiles[0], store, timing, patience_s, say)
+    at = precision_of_candidates(profiles[0], precision, store)
+    hook = Boards(open_boards(urls, token_file, ca, say), profiles[0], at, store, timing, patience_s, say)
     hook.greet()
     try:
         yield hook, profiles[0].name
     finally:
         hook.close()
+
+
+def precision_of_candidates(profile: HardwareProfile, asked: Precision | None, store: Store) -> Precision:
+    """What boards measure candidates in: the search's own precision. A search that an earlier version began in fp32 stays there.
+
+    Raises EdgenasError for what an untrained candidate cannot be written in.
+    """
+    precision = asked or profile.precision
+    begun = {key.rpartition(" ")[2] for key in store.all(KIND, Measurement) if f" {profile.name} " in key}
+    if begun == {"fp32"}:
+        return "fp32"
+    if precision not in BUILT:
+        raise EdgenasError(
+            f"boards measure candidates as {' or '.join(BUILT)}, not {precision} (its scales are made from images): choose "
+            f"--precision {BUILT[-1]}, or leave --board out and measure the exported file (`edgenas verify --bundle`)"
+        )
+    return precision
 
 
 class Decided(Record, frozen=True):
@@ -117,12 +130,13 @@ class Boards:
         self,
         boards: Sequence[Board],
         profile: HardwareProfile,
+        precision: Precision,
         store: Store,
         timing: Timing,
         patience_s: float,
         say: Say,
     ) -> None:
-        self.boards, self.profile, self.store = tuple(boards), profile, store
+        self.boards, self.profile, self.precision, self.store = tuple(boards), profile, precision, store
         self.timing, self.patience_s, self.say = timing, patience_s, say
         self.reference_ms: dict[str, list[float]] = {board.url: [] for board in boards}
         self._queue: queue.Queue[Task] = queue.Queue()
@@ -145,9 +159,9 @@ class Boards:
                 raise EdgenasError(
                     f"board {board.url} has no power sensor, and there is a limit on energy: leave one of them out"
                 )
-            how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), {MEASURED}"
+            how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), {self.precision}"
             self.say(f"board {board.url}: {info['device']['model']}, {how}")
-            if (info["runtime"], MEASURED) != (self.profile.runtime, self.profile.precision):
+            if (info["runtime"], self.precision) != (self.profile.runtime, self.profile.precision):
                 described = f"{self.profile.runtime}, {self.profile.precision}"
                 self.say(f"{self.profile.name} describes {described}: the latencies of this search are the board's own")
         if len(failures) == len(self.boards):
@@ -168,7 +182,7 @@ class Boards:
             baseline_ms = baseline(self.store, self.profile.name, lambda model: self._wait("reference", model))
             measurement = self.store.get(KIND, key, Measurement)
             if measurement is None:
-                measurement = self._wait(key, model_of(workload, self.profile))
+                measurement = self._wait(key, model_of(workload, self.profile, self.precision))
                 self.store.put(KIND, key, measurement)
         except (BoardAway, MeasureError) as failure:
             return self._predict(architecture, key, str(failure))
@@ -179,7 +193,7 @@ class Boards:
         for architecture in architectures:
             key = self._key(architecture)
             if key not in self._futures and self.store.get(KIND, key, Measurement) is None:
-                self._submit(key, model_of(workload_from_architecture(architecture), self.profile))
+                self._submit(key, model_of(workload_from_architecture(architecture), self.profile, self.precision))
 
     def close(self) -> None:
         """Give boards that are there a last chance to measure what was only predicted, keep what came in, end the threads."""
@@ -203,7 +217,7 @@ class Boards:
     # ------------------------------------------------------------ in the search's thread
 
     def _key(self, architecture: Architecture) -> str:
-        return f"{architecture.fingerprint} {self.profile.name} fp32"
+        return f"{architecture.fingerprint} {self.profile.name} {self.precision}"
 
     def _submit(self, key: str, model: bytes) -> Future[Measurement]:
         if key not in self._futures:
@@ -230,7 +244,7 @@ class Boards:
 
     def _predict(self, architecture: Architecture, key: str, reason: str) -> Latency:
         # what stands beside measured latencies is of their precision, where the profile has it
-        precision = MEASURED if MEASURED in self.profile.precisions else self.profile.precision
+        precision = self.precision if self.precision in self.profile.precisions else self.profile.precision
         predicted = latency_from_workload(self.profile, architecture, precision)
         latency = msgspec.structs.replace(predicted, detail=f"{precision}, not measured: {reason}")
         self.say(f"{architecture.fingerprint}: predicted {latency.ms:.4g} ms, {latency.detail}")

@@ -49,10 +49,12 @@ class _Detail(msgspec.Struct, frozen=True):
     device: _Around
     warnings: tuple[str, ...]
     energy_mj: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
+    sha256: str = ""
 
 
 class _Timed(msgspec.Struct, frozen=True):
     status: Literal["ok", "unstable", "throttled"]
+    precision: Literal["fp32", "fp16", "int8"]
     samples_ms: Annotated[tuple[Milliseconds, ...], msgspec.Meta(min_length=1)]
     detail: _Detail
 
@@ -82,6 +84,8 @@ def measurement_of(answer: Answer, job: Job, url: str) -> Measurement:
         detail = msgspec.convert(plain, type=_Timed).detail
         if len(detail.round_ms) != len(detail.reference_ms):
             raise msgspec.ValidationError("it timed the network in other rounds than the reference")
+        if detail.sha256 not in ("", job.sha256):
+            raise msgspec.ValidationError("it timed another file than was sent")
         if (plain["profile"], plain["status"]) != (job.profile, answer.status):
             raise msgspec.ValidationError(f"it says {plain['status']} on {plain['profile']} here, and otherwise there")
         return msgspec.convert(plain, type=Measurement)

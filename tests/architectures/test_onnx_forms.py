@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from edgenas.architectures.from_onnx import network_from_onnx, workload_from_onnx
 from edgenas.architectures.onnx_file import portable_model, shapes_from_text
+from edgenas.architectures.onnx_weights import precision_of_model
 from edgenas.errors import EdgenasError
 from tests.architectures.graphs import CONV, LAST, WVB, W, conv, flat, graph, node, numbers, pooled, value
 
@@ -217,12 +218,29 @@ def test_quantised_files_say_so_in_both_of_onnx_formats() -> None:
     for nodes in (pairs, fused):
         network = network_from_onnx(graph(nodes, scale))
         assert (network.precision, network.workload.macs, network.params) == ("int8", CONV, 216 + 8)
+        assert precision_of_model(graph(nodes, scale)) == "int8"
 
 
 def test_a_half_precision_file_says_so() -> None:
     model = graph([conv(), node("GlobalAveragePool", ["c"], ["y"])], {"w": np.ones((8, 3, 3, 3), np.float16)},
                   inputs=[value("x", ("N", 3, 16, 16), TensorProto.FLOAT16)])  # fmt: skip
-    assert network_from_onnx(model).precision == "fp16"
+    assert network_from_onnx(model).precision == precision_of_model(model) == "fp16"
+
+
+def test_a_file_is_half_precision_only_where_all_its_layers_are() -> None:
+    half, whole = np.ones((8, 3, 3, 3), np.float16), np.ones((8, 8, 3, 3), np.float32)
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        conv("h"),
+        node("Cast", ["c"], ["d"], to=TensorProto.FLOAT),
+        conv("d", "e", "u"),
+        pooled("e"),
+    ]
+    mixed = graph(nodes, {"w": half, "u": whole})
+    assert network_from_onnx(mixed).precision == precision_of_model(mixed) == "fp32"
+    cast = graph([node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), node("Cast", ["w"], ["v"], to=TensorProto.FLOAT16),
+                  conv("h", "c", "v"), pooled()], W)  # fmt: skip
+    assert network_from_onnx(cast).precision == precision_of_model(cast) == "fp16"
 
 
 def test_what_no_output_needs_is_not_computed() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -15,19 +16,20 @@ from edgenas.remote import boards
 from edgenas.remote.job import Job
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas, edgenas_json, refusal
+from tests.digits_bundle import digits_bundle
 from tests.remote.conftest import listening
 from tests.remote.models import QUICK, honest, job_line, small, unknown_operator
 
 HOST = profile_from_name("host-cpu")
 
 
-def finished_study(folder: Path, limit_ms: float | None) -> Path:
-    """A study of two trained networks, the smaller one chosen."""
+def finished_study(folder: Path, limit_ms: float | None, told: Latency | None = None) -> Path:
+    """A study of two trained networks, the smaller one chosen; `told`: what the search went by, for both."""
     study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(latency_ms=limit_ms), 0, {})
     with Store.create(folder / "study", study) as store:
         for width, accuracy in ((4, 90.0), (16, 95.0)):
             work = workload_from_architecture(small(width))
-            latency = Latency(width / 1e3, "measured", "host-cpu")
+            latency = told or Latency(width / 1e3, "measured", "host-cpu")
             cost = Cost(
                 work.params, work.macs, work.bytes_moved, work.size_mb(), work.memory_mb(), {"host-cpu": latency}
             )
@@ -82,13 +84,16 @@ class Board:
 
     url = "http://board:8765"
 
+    def __init__(self, status: str = "ok") -> None:
+        self.status = status
+
     def info(self) -> dict[str, Any]:
         return {"device": {"model": "a board"}, "runtime": "onnxruntime", "runtime_version": "1"}
 
     def measure(self, model: bytes, job: Job) -> Measurement:
-        return Measurement(
-            "host-cpu", "board", "onnxruntime 1", "fp32", 10, (2.0,) * 8 + (9.0,) * 2, detail={"warnings": []}
-        )
+        detail = {"warnings": [] if self.status == "ok" else ["spread 40 %"], "sha256": job.sha256}
+        samples = (2.0,) * 8 + (9.0,) * 2
+        return Measurement("host-cpu", "board", "onnxruntime 1", "fp32", 10, samples, status=self.status, detail=detail)
 
 
 @pytest.mark.parametrize(("limit_ms", "code"), [(2.0, 0), (1.99, 3)])
@@ -99,6 +104,75 @@ def test_verify_holds_the_median_against_the_limit_and_ends_with_3_where_it_is_b
     study = finished_study(tmp_path, limit_ms)
     done = CliRunner().invoke(app, ["verify", str(study), "--trial", "1", "--board", Board.url, "--json"])
     assert (done.exit_code, [item["holds"] for item in json.loads(done.stdout)]) == (code, [code == 0])
+
+
+def verified(monkeypatch: pytest.MonkeyPatch, board: Board, *arguments: str) -> tuple[Any, str]:
+    monkeypatch.setattr(boards, "open_board", lambda *_: board)
+    done = CliRunner().invoke(app, ["verify", *arguments, "--board", Board.url, "--json"])
+    assert done.exit_code in (0, 3), done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "beyond"),
+    [
+        (Latency(1.9, "predicted", "host-cpu", low=1.5, high=2.0), False),
+        (Latency(1.9, "predicted", "host-cpu", low=1.5, high=1.99), True),
+        (Latency(2.2, "predicted", "host-cpu", low=2.0, high=2.4), False),
+        (Latency(2.2, "predicted", "host-cpu", low=2.01, high=2.4), True),
+        (Latency(1.9, "predicted", "host-cpu"), None),
+        (Latency(1.83, "measured", "host-cpu"), False),
+        (Latency(1.8, "measured", "host-cpu"), True),
+    ],
+)
+def test_verify_says_where_the_board_is_beyond_what_the_search_was_told(tmp_path, monkeypatch, told, beyond) -> None:
+    study = finished_study(tmp_path, None, told)
+    (item,), said = verified(monkeypatch, Board(), str(study), "--trial", "1")
+    assert item["beyond"] is beyond
+    assert item["ratio"] == pytest.approx(2.0 / told.ms)
+    assert (f"the board takes {2 / told.ms:.2f} times what the search went by" in said) is (beyond is True)
+
+
+@pytest.mark.parametrize("status", ["ok", "unstable", "throttled"])
+def test_verify_says_that_a_measurement_is_shaky(tmp_path, monkeypatch, status: str) -> None:
+    (item,), said = verified(monkeypatch, Board(status), str(finished_study(tmp_path, None)), "--trial", "1")
+    assert item["status"] == status
+    assert (f"trial 1: the measurement is {status} (spread 40 %): measure again" in said) is (status != "ok")
+
+
+def test_verify_measures_the_very_files_of_a_bundle(tmp_path: Path) -> None:
+    bundle = digits_bundle()
+    with listening() as board:
+        (tmp_path / "token").write_text(board.token)
+        (tmp_path / "token").chmod(0o600)
+        where = ["--board", board.url, "--token-file", "token", "--bundle", str(bundle.folder)]
+        document = edgenas_json("verify", *where, folder=tmp_path)
+    files = {precision: model.artifact for precision, model in bundle.manifest.models.items()}
+    assert [(item["precision"], item["file"], item["sha256"]) for item in document] == [
+        (precision, artifact.path, artifact.sha256) for precision, artifact in files.items()
+    ]
+    assert set(files) == {"fp32", "fp16", "int8"}
+    assert all(item["holds"] and item["limit"] is None and item["origin"] == "measured" for item in document)
+
+
+def test_a_bundle_is_held_against_the_limits_of_its_own_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = digits_bundle()
+    study = finished_study(tmp_path, 1.99)
+    monkeypatch.setattr(boards, "open_board", lambda *_: Board())
+    wanted = ["--bundle", str(bundle.folder), "--board", Board.url]
+    assert f"which {study} does not know: name its own study" in refusal("verify", str(study), *wanted)
+    with Store.write(study) as store:
+        first = next(iter(store.ledger()))
+        candidate = msgspec.structs.replace(first.candidate, architecture=bundle.manifest.architecture)
+        store.add(msgspec.structs.replace(first, candidate=candidate, number=None))
+        number = store.number(candidate.key).number
+    found, _ = verified(monkeypatch, Board(), str(study), *wanted[:2], "--precision", "fp16,fp32")
+    assert [(item["trial"], item["file"], item["holds"]) for item in found] == [
+        (number, "model.fp16.onnx", False), (number, "model.onnx", False)
+    ]  # fmt: skip
+    assert "holds no tf32 model" in refusal("verify", *wanted, "--precision", "tf32")
+    assert "--precision chooses among a bundle's files" in refusal("verify", "--board", "x", "--precision", "fp32")
+    assert "--bundle names the files" in refusal("verify", *wanted, "--trial", "1")
 
 
 @pytest.mark.slow

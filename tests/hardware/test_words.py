@@ -16,6 +16,7 @@ from edgenas.records import Latency
         ),
         (Latency(0.01234, "datasheet", "b", low=0.004, high=0.03), "0.0123 ms (0.004 to 0.03) from the datasheet"),
         (Latency(123.4, "measured", "b"), "123 ms measured"),
+        (Latency(123.4, "measured", "b", stable=False), "123 ms measured, unstable"),
     ],
 )
 def test_a_latency_says_its_interval_and_its_origin(latency: Latency, words: str) -> None:

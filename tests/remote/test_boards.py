@@ -1,5 +1,6 @@
 """Boards as a search sees them: real agents on loopback that come and go."""
 
+import hashlib
 import secrets
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgenas.errors import EdgenasError
+from edgenas.hardware.candidates import model_from_architecture
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Limits, Measurement, Study
@@ -111,7 +113,7 @@ def test_boards_that_never_answer_or_cannot_be_are_one_line(store: Store, token:
         measuring(["http://127.0.0.1:9"], None, [HOST], None, store).__enter__()
     with pytest.raises(EdgenasError, match="measures one target, and there are host-cpu, jetson-nano"):
         measuring(["http://127.0.0.1:9"], None, [HOST, JETSON], None, store).__enter__()
-    with pytest.raises(EdgenasError, match="as fp32, not int8"):
+    with pytest.raises(EdgenasError, match="as fp32 or fp16, not int8"):
         measuring(["http://127.0.0.1:9"], None, [HOST], "int8", store).__enter__()
     with pytest.raises(EdgenasError, match="possible are https://HOST:PORT, http://HOST:PORT"):
         open_board("ftp://x")
@@ -177,8 +179,33 @@ def test_a_board_that_answers_nonsense_is_not_waited_for(store: Store) -> None:
         def measure(self, model: bytes, job: Job) -> Measurement:
             raise KeyError("reference_ms")
 
-    boards = Boards([Odd()], HOST, store, QUICK, 1.0, lambda _: None)
+    boards = Boards([Odd()], HOST, "fp32", store, QUICK, 1.0, lambda _: None)
     threading.Thread(target=boards._serve, args=(Odd(),), daemon=True).start()
     with pytest.raises(EdgenasError, match="http://odd: KeyError"):
         boards._submit("key", b"model").result(timeout=10)
     boards._end.set()
+
+
+ORIN = profile_from_name("jetson")  # whose precision is fp16
+
+
+def test_candidates_are_measured_in_the_precision_of_the_search(store: Store, token: str) -> None:
+    with listening(token=token) as board, measuring([board.url], None, [ORIN], None, store, timing=QUICK) as (hook, _):
+        assert isinstance(hook, Boards)
+        latency = costs(hook, [small(4)])[0].latencies[ORIN.name]
+    assert (latency.precision, latency.origin) == ("fp16", "measured")
+    taken = store.get("measurement", f"{small(4).fingerprint} {ORIN.name} fp16", Measurement)
+    assert taken is not None
+    assert taken.precision == "fp16"
+    assert taken.detail["sha256"] == hashlib.sha256(model_from_architecture(small(4), ORIN, "fp16")).hexdigest()
+
+
+def test_a_search_that_began_in_fp32_goes_on_in_fp32(store: Store, token: str) -> None:
+    with listening(token=token) as board:
+        with measuring([board.url], None, [ORIN], "fp32", store, timing=QUICK) as (hook, _):
+            assert isinstance(hook, Boards)
+            first = costs(hook, [small(4)])
+        with measuring([board.url], None, [ORIN], None, store, timing=QUICK) as (hook, _):
+            assert isinstance(hook, Boards)
+            assert costs(hook, [small(4)]) == first
+            assert costs(hook, [small(6)])[0].latencies[ORIN.name].precision == "fp32"

@@ -108,6 +108,8 @@ def test_an_honest_answer_is_believed() -> None:
         {"samples_ms": [1.0, 0.0]},
         {"samples_ms": [1e308]},
         {"samples_ms": []},
+        {"precision": "fp8"},
+        {"detail": {**DETAIL, "sha256": "0" * 64}},  # of another file than was sent
         {"status": "splendid"},
         {"status": "timeout"},
         {"profile": "jetson-nano"},
