@@ -25,7 +25,7 @@ from benchmarks.steps import record
 from edgenas.architectures.chain import ChainSpace
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Ask, Candidate, Classes, Limits, Recipe, Study
+from edgenas.records import Ask, Candidate, Classes, Limits, Recipe, StudyRecord
 from edgenas.store import Store
 from edgenas.study import Executor
 from edgenas.tasks import TaskSettings, load_task
@@ -33,7 +33,7 @@ from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor, local_executor
 
 SPACE = ChainSpace(Classes(10), 1, 8, min_depth=3, max_depth=8, min_width=2, max_width=40, width_step=1)
-STUDY = Study("gnas", "classification", "digits", ("raspberry-pi-5",), "fp32", Limits(), 0, {})
+STUDY = StudyRecord("gnas", "classification", "digits", ("raspberry-pi-5",), "fp32", Limits(), 0)
 RECIPE = Recipe("executors", 1, 32, 0.05, nesterov=True)
 WARMUP = 2
 

@@ -27,10 +27,10 @@ import torch
 from benchmarks.search import accuracy
 from benchmarks.steps import edgenas, record, step
 from edgenas.cli.train import spread
+from edgenas.engine.fronts import front
+from edgenas.engine.hypervolume import hypervolumes
 from edgenas.methods.ladder import expense
 from edgenas.records import Architecture, Choice, Trial
-from edgenas.report.front import front, objective_of
-from edgenas.report.hypervolume import hypervolumes
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.recipes import recipe_from_name
@@ -69,7 +69,7 @@ def candidates_of(study: Path, count: int) -> list[Trial]:
     with Store.read(study) as store:
         choice, record, trials = store.choice, store.study, store.ledger()
     assert isinstance(choice, Choice)
-    others = [t for t in front(trials, objective_of(record), record.profiles[0]) if t.number != choice.trial.number]
+    others = [t for t in front(trials, record.metric.objective, record.profiles[0]) if t.number != choice.trial.number]
     last = len(others) - 1
     picked = sorted({round(i * last / max(1, count - 2)) for i in range(count - 1)}) if others else []
     return [choice.trial, *(others[i] for i in picked)]

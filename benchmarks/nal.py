@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenas import __version__
+from edgenas.version import __version__
 from edgenas.architectures.cell import check_cell
 from edgenas.architectures.cell_graph import cells_from_graphs, graphs_from_cells
 from edgenas.errors import EdgenasError

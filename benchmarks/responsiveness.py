@@ -24,7 +24,7 @@ from benchmarks.throughput import device_name
 from edgenas.architectures.chain import ChainSpace
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Candidate, Choice, Classes, Limits, Recipe, Study, Trial
+from edgenas.records import Candidate, Choice, Classes, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 
 TRIALS, ROUNDS, TARGET = 500, 5, "jetson-nano-4gb"
@@ -36,7 +36,7 @@ def large_study(folder: Path) -> None:
     space = ChainSpace(Classes(10), 3, 32, min_depth=4, max_depth=20, min_width=8, max_width=64, width_step=2)
     cost = CostModel([profile_from_name(TARGET)], "fp32", Limits())
     settings = {"asked": {"recipe": "fast", "confirm_seeds": 0}, "preset": "t", "device": "cpu"}
-    study = Study("random", "classification", "cifar10", (TARGET,), "fp32", Limits(), 0, settings, {})
+    study = StudyRecord("random", "classification", "cifar10", (TARGET,), "fp32", Limits(), 0, settings, {})
     trials = []
     with Store.create(folder, study) as store:
         while len(trials) < TRIALS:

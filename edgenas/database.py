@@ -18,9 +18,10 @@ from typing import Any
 
 import msgspec
 
+from edgenas.conversion import study_of_today
 from edgenas.errors import StudyError
 
-SCHEMA = 2
+SCHEMA, OLDER = 3, (1, 2)  # the one that is written, and those that are converted
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE trials (key TEXT PRIMARY KEY, number INTEGER, body BLOB NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID",
@@ -130,21 +131,29 @@ def schema_of(connection: sqlite3.Connection) -> int | None:
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """From schema 1, whose rows are not sealed, inside the caller's transaction: all of it or nothing."""
+    """From schema 1, whose rows are not sealed, or 2, inside the caller's transaction: all of it or nothing. In both the study
+    record is another one: see conversion.py."""
+    sealed = schema_of(connection) != 1
     rows = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in PLACE}
     if any(
-        len(row) != len(PLACE[table]) + 1 or not isinstance(row[-1], bytes | str)
+        len(row) != len(PLACE[table]) + 1 + sealed or not isinstance(row[len(PLACE[table])], bytes | str)
         for table in rows
         for row in rows[table]
     ):
-        raise DamageError("its tables are not those of schema 1")
+        raise DamageError("its tables are not those of schema 1 or 2")
     for table in PLACE:
         connection.execute(f"DROP TABLE {table}")
     make(connection, {"schema": str(SCHEMA).encode()})
-    for table in PLACE:
-        for *place, body in rows[table]:
-            if (table, place) != ("meta", ["schema"]):
-                insert(connection, table, tuple(place), body.encode() if isinstance(body, str) else body)
+    for table, places in PLACE.items():
+        for row in rows[table]:
+            place, body = row[: len(places)], row[len(places)]
+            content = body.encode() if isinstance(body, str) else body
+            if sealed:
+                content = opened(table, place, content, row[-1])
+            if (table, place) == ("meta", ("study",)):
+                content = study_of_today(content)
+            if (table, place) != ("meta", ("schema",)):
+                insert(connection, table, place, content)
 
 
 def check_pages(connection: sqlite3.Connection) -> None:
@@ -173,7 +182,7 @@ def connect_to_read(folder: Path) -> sqlite3.Connection:
     address = f"{file.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
     connection = sqlite3.connect(address, timeout=30, check_same_thread=False, uri=True)
     try:
-        if schema_of(connection) != 1:
+        if schema_of(connection) not in OLDER:
             return connection
         with contextlib.closing(connection):
             return _in_memory(connection)
@@ -197,7 +206,7 @@ def _from_copy(folder: Path) -> sqlite3.Connection:
 def _in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", check_same_thread=False)
     connection.backup(memory)
-    if schema_of(memory) == 1:
+    if schema_of(memory) in OLDER:
         upgrade(memory)
     return memory
 

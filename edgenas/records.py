@@ -683,8 +683,12 @@ class FinalTraining(Record, frozen=True):
     images: dict[str, int] = {}  # of each split: train, val, test
 
 
-class Study(Record, frozen=True):
-    """Everything that decides what a search does; other settings are another study."""
+class StudyRecord(Record, frozen=True):
+    """Everything that decides what a search does; other settings are another study.
+
+    `hardware`: the profiles as they were when it began, in the order of `profiles`. `plan`: what the settings decided, as JSON;
+    engine/plan.py reads it, `{}` where a study was not made by a search.
+    """
 
     method: str
     task: str
@@ -693,7 +697,9 @@ class Study(Record, frozen=True):
     precision: Precision
     limits: Limits
     seed: int
-    settings: dict[str, Any]
+    hardware: tuple[HardwareProfile, ...] = ()
+    metric: Metric = ACCURACY  # what guides the search
+    plan: msgspec.Raw = msgspec.Raw(b"{}")
     versions: dict[str, str] = {}
 
 

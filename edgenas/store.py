@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edgenas.database import (
+    OLDER,
     SCHEMA,
     DamageError,
     check_pages,
@@ -34,7 +35,7 @@ from edgenas.database import (
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.files import read_text
 from edgenas.identity import IDENTITY, READABLE
-from edgenas.records import Choice, Study, Trial
+from edgenas.records import Choice, StudyRecord, Trial
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -57,7 +58,7 @@ class Store:
         self._threads = threading.RLock()
 
     @classmethod
-    def create(cls, folder: Path, study: Study) -> Store:
+    def create(cls, folder: Path, study: StudyRecord) -> Store:
         """Open the study in `folder` for writing, making it first where there is none.
 
         Raises StudyError where another process writes it, or where it holds a study of other settings.
@@ -73,7 +74,7 @@ class Store:
                 if schema_of(connection) is None:
                     numbers = {"schema": str(SCHEMA).encode(), "identity": str(IDENTITY).encode()}
                     make(connection, {**numbers, "study": msgspec.json.encode(study)})
-                elif schema_of(connection) == 1:
+                elif schema_of(connection) in OLDER:
                     upgrade(connection)
             store._check()
             refuse_other_settings(folder, store.study, study)
@@ -97,7 +98,7 @@ class Store:
             undo.callback(store.close)
             with one_line(folder), store._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                if schema_of(connection) == 1:
+                if schema_of(connection) in OLDER:
                     upgrade(connection)
             store._check()
             undo.pop_all()
@@ -139,8 +140,8 @@ class Store:
             self._lock = None
 
     @property
-    def study(self) -> Study:
-        return self._meta("study", Study)
+    def study(self) -> StudyRecord:
+        return self._meta("study", StudyRecord)
 
     @property
     def identity(self) -> int:
@@ -213,7 +214,7 @@ class Store:
             raise StudyError(f"{self.folder}/study.db holds no study yet: run its `edgenas search` again")
         if schema != SCHEMA:
             raise StudyError(
-                f"{self.folder}/study.db has schema {schema}, this edgenas reads 1 and {SCHEMA}: "
+                f"{self.folder}/study.db has schema {schema}, this edgenas reads 1 to {SCHEMA}: "
                 "open it with the edgenas that wrote it"
             )
         for table in ("meta", "records"):
@@ -275,7 +276,7 @@ def _require(folder: Path) -> None:
         raise StudyError(f"{folder} holds no study (no study.db): name a study's folder, or run `edgenas search` first")
 
 
-def refuse_other_settings(folder: Path, there: Study, asked: Study) -> None:
+def refuse_other_settings(folder: Path, there: StudyRecord, asked: StudyRecord) -> None:
     """Raise StudyError naming every setting in which the study on disk differs from the one asked for."""
     refuse_differences(folder, different_settings(there, asked))
 
@@ -288,9 +289,9 @@ def refuse_differences(folder: Path, differences: list[str]) -> None:
         )
 
 
-def different_settings(there: Study, asked: Study) -> list[str]:
+def different_settings(there: StudyRecord, asked: StudyRecord) -> list[str]:
     """A sentence for every setting in which two studies differ; versions are none."""
-    old, new = (flat(msgspec.to_builtins(study)) for study in (there, asked))
+    old, new = (flat(msgspec.json.decode(msgspec.json.encode(study))) for study in (there, asked))
     names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n) and not n.startswith("versions.")]
     return [f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names]
 

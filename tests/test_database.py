@@ -19,14 +19,17 @@ from edgenas.architectures.chain import chain
 from edgenas.database import seal
 from edgenas.errors import StudyError
 from edgenas.identity import IDENTITY
+from edgenas.methods.baselines import BaselineRules
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Candidate, Choice, Classes, Decision, Limits, Recipe, Study, Trial
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Candidate, Choice, Classes, Decision, Recipe, Trial
 from edgenas.runtimes.child import child_environment
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
+from tests.plans import plan, studied
 
 ROOT = Path(__file__).parents[1]
-STUDY = Study("random", "classification", "digits", ("jetson-nano-4gb",), "fp32", Limits(), 0, {"asked": {"seed": 0}})
+STUDY = studied(plan(asked=SearchSettings(target=("jetson-nano-4gb",), method="random"), rules=BaselineRules()))
 needs_root = pytest.mark.skipif(
     os.getuid() != 0 or not shutil.which("setpriv") or not shutil.which("unshare"),
     reason="other users and mounts need root, setpriv and unshare",

@@ -17,8 +17,8 @@ from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
-from edgenas.architectures.subspace import AdditiveCost, RoundPlan
-from edgenas.cli.settings import SearchSettings, default_folder, study_record
+from edgenas.architectures.subspace import AdditiveCost, RoundPlan, SupernetRules
+from edgenas.engine.settings import SearchSettings, default_folder, study_record
 from edgenas.hardware.profile import profile_from_name
 from edgenas.identity import FIRST, IDENTITY, default_of, digest, identity, later_defaults
 from edgenas.methods.baselines import BaselineRules
@@ -53,7 +53,6 @@ from edgenas.records import (
 from edgenas.runtimes.tensorrt import Gpu, Sidecar
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings
-from edgenas.training.supernet_training import SupernetRules
 
 GOLDEN = Path(__file__).parent / "golden" / "identity" / f"{IDENTITY}.json"
 PACKAGE = Path(__file__).parents[1] / "edgenas"
@@ -207,7 +206,7 @@ def test_one_more_field_with_a_default_changes_no_key(grown_package: Path) -> No
         "import sys, msgspec; from edgenas.records import Candidate, Recipe; assert Recipe('r', 1, 1, 1.0).grain == 0.25\n"
         "c = msgspec.json.decode(sys.argv[1], type=Candidate)\n"
         "print(c.key, c.architecture.fingerprint, c.recipe.fingerprint)\n"
-        "from edgenas.cli.settings import SearchSettings, default_folder, study_record\n"
+        "from edgenas.engine.settings import SearchSettings, default_folder, study_record\n"
         "from edgenas.hardware.profile import profile_from_name\n"
         "print(default_folder(study_record(SearchSettings(), (profile_from_name('jetson'),), False, {})))\n"
     )

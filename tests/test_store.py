@@ -4,16 +4,18 @@ import multiprocessing
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.database import refuse_network_file_system
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Candidate, Classes, Decision, Limits, Recipe, Study, Trial
+from edgenas.records import Candidate, Classes, Decision, Limits, Recipe, Trial
 from edgenas.store import Store, read_json, read_toml
+from tests.plans import ASKED, plan, studied
 
-STUDY = Study("gnas", "classification", "digits", ("jetson-nano",), "fp32", Limits(), 0, {"asked": {"seed": 0}})
+STUDY = studied(plan())
 
 
 def trial(width: int) -> Trial:
@@ -59,13 +61,11 @@ def test_side_records_come_back_typed_and_in_order(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     Store.create(tmp_path, STUDY).close()
-    other = Study(
-        "gnas", "classification", "digits", ("jetson-nano",), "fp32", Limits(params=5), 0, {"asked": {"seed": 3}}
-    )
+    planned = plan(asked=msgspec.structs.replace(ASKED, seed=3))
     with pytest.raises(
-        StudyError, match=r"limits.params is None there, 5 asked; settings.asked.seed is 0 there, 3 asked"
+        StudyError, match=r"limits.params is None there, 5 asked; plan.asked.seed is 0 there, 3 asked; .*seed is 0 there"
     ):
-        Store.create(tmp_path, other)
+        Store.create(tmp_path, studied(planned, limits=Limits(params=5)))
     Store.create(tmp_path, STUDY).close()  # and nothing was lost or left locked
 
 

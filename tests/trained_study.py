@@ -6,15 +6,15 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import torch
 from torch import nn
 
+from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import save_weights, weights_sha256
-from edgenas.records import Candidate, Choice, FinalRun, FinalTraining, Limits, Recipe, Study, Trial
+from edgenas.records import Candidate, Choice, FinalRun, FinalTraining, Recipe, Trial
 from edgenas.store import Store
-from edgenas.tasks import TaskSettings
 from edgenas.training.loop import scores_of
+from tests.plans import plan, studied
 from tests.trained_digits import trained_digits
 from tests.training.conftest import ParameterCost
 
@@ -42,9 +42,7 @@ def trained_study(
     final = FinalTraining(
         1, architecture, recipe, "digits", task.metric.name, task.classes, task.preprocessing, 1, (run,), 1.0
     )
-    settings = {"task": msgspec.to_builtins(TaskSettings("digits"))}
-    study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0, settings)
-    with Store.create(folder, study) as store:
+    with Store.create(folder, studied(plan(asked=SearchSettings(target=("host-cpu",))))) as store:
         store.choose(Choice(trial, {}))
         store.put("final", trial.candidate.key, final)
     return folder

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
-from edgenas.records import Architecture, Record
+from edgenas.records import Architecture, Recipe, Record
 
 Fitness = tuple[tuple[float | None, ...], ...]  # alpha of every operation of the subspace; None = dropped
 Floats = NDArray[np.float64]
@@ -201,3 +201,16 @@ def refill(kept: CellOps, pending: CellOps, size: int) -> tuple[CellOps, CellOps
     taken = [max(0, size - len(ops)) for ops in kept]
     subspace = tuple((*ops, *wait[:n]) for ops, wait, n in zip(kept, pending, taken, strict=True))
     return subspace, tuple(wait[n:] for wait, n in zip(pending, taken, strict=True))
+
+
+class SupernetRules(Record, frozen=True):
+    """How a supernet is trained; the published numbers but for the recipe, whose epochs are those of one round."""
+
+    recipe: Recipe
+    fitness_lr: float = 0.005
+    fitness_every: int = 2  # weight steps
+    cost_weight: float = 0.9  # of ((E[cost] - target) / target)^2: 1e-5 per (M MACs)^2 at the published 300 M
+    drop_below: float = -2.0
+    keep: float = 0.5  # probability of an operation in a weight step
+    held_out: float = 0.2  # of the training images: half for fitness steps, half for scoring
+    calibration_batches: int = 50

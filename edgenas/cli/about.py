@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 
-from edgenas import __version__
+from edgenas.engine.versions import version_of
+from edgenas.version import __version__
 
 CORE = ("torch", "torchvision", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
 EXTRAS = {
@@ -29,11 +29,3 @@ def installed() -> str:
             f"[{extra}] {name} {version}" if version else f"[{extra}] not installed: pip install 'edgenas[{extra}]'"
         )
     return "\n".join(lines)
-
-
-def version_of(name: str) -> str | None:
-    """The installed version of a distribution, None where it is not there."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -84,7 +84,7 @@ def bench(
 def _content(model: str | None, shape: list[str]) -> tuple[bytes, str]:
     """The ONNX file with its weights; a study stands for the network that it chose, with seeded random weights."""
     from edgenas.architectures.onnx_file import portable_model, shapes_from_text
-    from edgenas.cli.studies import study_folder
+    from edgenas.engine.folders import study_folder
     from edgenas.hardware.candidates import model_from_architecture
     from edgenas.hardware.profile import profiles_of
     from edgenas.store import Store

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
-from edgenas.cli.output import emit, say, table
-
-if TYPE_CHECKING:
-    from edgenas.tasks import Task
-    from edgenas.tasks.facts import DataFacts
-
-FITS = {"crop": "cut in the centre", "stretch": "stretched"}
+from edgenas.cli.output import emit, table
 
 
 def data(
@@ -31,40 +23,11 @@ def data(
 
     Example: edgenas data my-images
     """
+    from edgenas.engine.data import facts_lines
     from edgenas.tasks import TaskSettings
     from edgenas.tasks.classification import load_classification
 
     settings = TaskSettings(folder, data_dir=data_dir, image_size=image_size, seed=seed)
     facts = load_classification(settings).facts
     rows = [(name, f"{count:,}") for name, count in facts.classes.items()]
-    emit(facts, as_json=as_json, text=table(("class", "images"), rows) + "\n\n" + lines_of(folder, facts))
-
-
-def say_data(where: str, task: Task) -> None:
-    """Before something is trained; faces have no facts."""
-    facts = getattr(task, "facts", None)
-    if facts is not None:
-        say(lines_of(where, facts))
-
-
-def lines_of(where: str, facts: DataFacts) -> str:
-    """Images, splits, what is left out, what repeats, warnings."""
-    counts, repeats = facts.classes.values(), facts.duplicates
-    least, most = min(counts), max(counts)
-    each = f"{least:,} to {most:,}" if least < most else f"{least:,}"
-    colours = "grey" if facts.channels == 1 else "RGB"
-    splits = ", ".join(f"{kind} {facts.splits[kind]:,} ({source})" for kind, source in facts.sources.items())
-    lines = [
-        f"data {where}: {sum(counts):,} images in {len(counts)} classes ({each} each), "
-        f"{facts.image_size} px, {colours}, {FITS[facts.fit]}",
-        f"  {splits}",
-    ]
-    if facts.ignored:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts.ignored.items())
-        lines.append(f"  {sum(facts.ignored.values()):,} ignored: {reasons}")
-    if any(repeats.values()):
-        lines.append(
-            f"  {repeats['within'] + repeats['across_splits']:,} images repeat another: {repeats['within']:,} within a split, "
-            f"{repeats['across_splits']:,} across splits; {repeats['two_labels']:,} are there under two labels"
-        )
-    return "\n".join([*lines, *(f"  warning: {warning}" for warning in facts.warnings)])
+    emit(facts, as_json=as_json, text=table(("class", "images"), rows) + "\n\n" + "\n".join(facts_lines(folder, facts)))

@@ -58,7 +58,7 @@ def _document(found: Description) -> dict[str, Any]:
 
 def _architecture_of_study(what: str, trial: int | None) -> Architecture | None:
     """Of a study's chosen or named trial; None where `what` is no study."""
-    from edgenas.cli.studies import ROOT, study_folder
+    from edgenas.engine.folders import ROOT, study_folder
 
     if what.lower().endswith((".onnx", ".json")):
         return None

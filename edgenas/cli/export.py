@@ -9,13 +9,10 @@ import typer
 
 from edgenas.binomial import wilson
 from edgenas.cli.output import emit, say, table
-from edgenas.report.scores import interval_words
+from edgenas.engine.scores import interval_words
 
 if TYPE_CHECKING:
     from edgenas.bundle import Bundle, Score
-    from edgenas.export.release import Trained, Wishes
-    from edgenas.records import FinalTraining
-    from edgenas.store import Store
 
 
 def export(
@@ -42,7 +39,8 @@ def export(
 
     Example: edgenas export --out bundle --precision fp32,fp16,int8
     """
-    from edgenas.cli.studies import study_folder
+    from edgenas.engine.folders import study_folder
+    from edgenas.engine.trained import trained_from_store, wishes_from
     from edgenas.export.release import bundle_from_trained
     from edgenas.store import Store
 
@@ -52,9 +50,9 @@ def export(
 
         tensorrt_module()  # before minutes of work
         probe_gpu()
-    folder = study_folder(study)
+    folder = study_folder(study, say)
     with Store.read(folder) as store:
-        trained = trained_from_store(store, trial, target, data)
+        trained = trained_from_store(store, say, trial, target, data)
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
@@ -77,77 +75,6 @@ def export(
             f"{out} holds {', '.join(document['files'])}; to get it without this error ask for these alone (--precision)"
         )
         raise typer.Exit(1)
-
-
-def wishes_from(precision: str, input_type: str, max_drop: float, reduce_range: bool = False) -> Wishes:
-    """The options, checked."""
-    from edgenas.errors import EdgenasError
-    from edgenas.export.release import PRECISIONS, Wishes
-
-    if input_type not in ("float32", "uint8"):
-        raise EdgenasError(f"--input {input_type} was asked for; possible: float32, uint8")
-    uint8 = input_type == "uint8"
-    if precision == "auto":
-        return Wishes(auto=True, uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)
-    names = [name.strip() for name in precision.split(",")]
-    if unknown := [name for name in names if name not in PRECISIONS]:
-        raise EdgenasError(f"precision {', '.join(unknown)} was asked for; possible: {', '.join(PRECISIONS)}, or auto")
-    chosen = tuple(known for name in names for known in PRECISIONS if known == name)
-    if reduce_range and "int8" not in chosen:
-        raise EdgenasError(f"--reduce-range is about int8, and --precision is {precision}: add int8, or leave it out")
-    return Wishes(tuple(dict.fromkeys(chosen)), uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)
-
-
-def trained_from_store(store: Store, trial: int | None, target: str | None, data: str | None = None) -> Trained:
-    """The trained network of a trial, the seed that did best on validation. EdgenasError where there is none yet."""
-    from edgenas.cli.train import whole_task
-    from edgenas.errors import StudyError
-    from edgenas.export.release import Trained
-    from edgenas.hardware.profile import profile_from_name, profiles_of
-    from edgenas.networks.weights import load_weights
-
-    final = final_training(store, trial, data)
-    other = None if final.data == store.study.data else final.data
-    task = whole_task(store, other, final.data_dir, final.architecture)
-    if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):
-        raise StudyError(
-            f"{final.data} is not what trial {final.trial} was trained on (its classes or pixel statistics are others): "
-            "restore it, or run `edgenas train` again"
-        )
-    best = max(final.runs, key=lambda run: run.val[final.metric])
-    if not best.weights_sha256:
-        say(f"{best.weights} was saved before weights had a SHA-256 in the study: only its score can be checked")
-    path = store.folder / "weights" / Path(best.weights).name
-    network = load_weights(final.architecture, path, best.weights_sha256)
-    profile = profile_from_name(target) if target else profiles_of(store.study)[0]
-    recipe, score = final.recipe.fingerprint, best.val[final.metric]
-    return Trained(network, final.architecture, task, profile, final.data, recipe, score=score)
-
-
-def final_training(store: Store, trial: int | None, data: str | None) -> FinalTraining:
-    """The final training of a trial on `data`; the only one where that is left out."""
-    from edgenas.errors import StudyError
-    from edgenas.records import FinalTraining
-
-    choice = store.choice
-    if trial is None and choice is None:
-        raise StudyError(f"{store.folder} has no choice yet: run the same `edgenas search` again, or give --trial N")
-    number = trial if trial is not None or choice is None else choice.trial.number
-    trained = store.all("final", FinalTraining)
-    found = {key: final for key, final in trained.items() if final.trial == number}
-    if not found:
-        others = sorted({final.trial for final in trained.values()})
-        hint = f" (trained: {', '.join(map(str, others))})" if others else ""
-        raise StudyError(
-            f"trial {number} of {store.folder} has no trained weights{hint}: "
-            f"run `edgenas train {store.folder} --trial {number}` first"
-        )
-    on = {final.data: final for final in found.values()}
-    if data is None and len(on) > 1:
-        raise StudyError(f"trial {number} was trained on {', '.join(on)}: say which with --data")
-    if data is not None and data not in on:
-        raise StudyError(f"trial {number} was not trained on {data}: possible: {', '.join(on)}")
-    return on[data] if data is not None else next(iter(on.values()))
 
 
 def document_of(bundle: Bundle) -> dict[str, Any]:

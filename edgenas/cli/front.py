@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
-from edgenas.cli.output import emit, table
-from edgenas.report.front import network_words, share_words
-from edgenas.report.scores import interval_words
+from edgenas.cli.output import emit, say, table
+from edgenas.engine.fronts import network_words, share_words
+from edgenas.engine.scores import interval_words
 
 AT_CHANCE = (
     "AT CHANCE: no network here is better than chance, nothing was decided: train longer (--budget, --epoch-scale), on more "
@@ -25,19 +26,26 @@ def front(
 
     Example: edgenas front studies/digits-jetson-orin-nano-8gb-super-gnas-1a2b3c4d
     """
-    from edgenas.cli.studies import study_folder
+    from edgenas.engine.folders import study_folder
     from edgenas.records import Session
-    from edgenas.report.front import summary
     from edgenas.store import Store
 
-    folder = study_folder(study)
+    folder = study_folder(study, say)
+    document = front_document(folder)
     with Store.read(folder) as store:
-        ledger = store.ledger()
-        choice = store.choice
-        seconds = sum(trial.seconds for trial in store.trials())
-        document = summary(store.study, str(folder), ledger, choice, seconds)
+        document["seconds"] = round(sum(trial.seconds for trial in store.trials()), 3)
         document["sessions"] = msgspec.to_builtins(list(store.all("session", Session).values()))
     emit(document, as_json=as_json, text=front_text(document))
+
+
+def front_document(folder: Path) -> dict[str, Any]:
+    """What a study found, as `edgenas search` and `edgenas front` print it; seconds: of the search, over all sessions."""
+    from edgenas.engine.fronts import summary
+    from edgenas.store import Store
+
+    with Store.read(folder) as store:
+        seconds = store.get("clock", "wall", float) or 0.0
+        return summary(store.study, str(folder), store.ledger(), store.choice, seconds)
 
 
 def front_text(document: dict[str, Any]) -> str:

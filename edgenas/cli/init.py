@@ -79,7 +79,7 @@ def init(
     """
     import json
 
-    from edgenas.cli.settings import settings_from
+    from edgenas.engine.settings import settings_from
     from edgenas.errors import EdgenasError
     from edgenas.hardware.profile import profile_from_name
 

@@ -45,7 +45,6 @@ def fit(
 
     Example: edgenas nal fit --table nb101_20000.npz --out cells.safetensors
     """
-    from edgenas import __version__
     from edgenas.architectures.cell_graph import graphs_from_cells
     from edgenas.errors import EdgenasError
     from edgenas.methods.nal import shipped_predictor
@@ -53,6 +52,7 @@ def fit(
     from edgenas.methods.nal_model import LinkPredictor, PredictorCard, save_predictor
     from edgenas.methods.nal_table import lesson
     from edgenas.training.nal_fit import FitSettings, fit_author, fit_judge
+    from edgenas.version import __version__
 
     began = time.monotonic()
     known, folder = _table(table, column)
@@ -97,13 +97,12 @@ def _table(name: str, column: str | None) -> tuple[CellTable, Path | None]:
 
     if name.endswith(".npz"):
         return table_from_npz(Path(name), column), None
-    from edgenas.cli.studies import study_folder
-    from edgenas.report.scores import objective_of
+    from edgenas.engine.folders import study_folder
     from edgenas.store import Store
 
     folder = study_folder(name)
     with Store.read(folder) as store:
-        return table_from_trials(str(folder), store.trials(), column or objective_of(store.study)), folder
+        return table_from_trials(str(folder), store.trials(), column or store.study.metric.objective), folder
 
 
 def _limits(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,21 +16,24 @@ from rich.text import Text
 
 from edgenas.binomial import Validation
 from edgenas.cli.output import say
+from edgenas.engine.events import Event, Note, RunEnds, SearchBegins, TrainingBegins
+from edgenas.engine.lines import decision_line, trial_line
+from edgenas.engine.plan import validation_in
+from edgenas.engine.scores import interval_of, interval_words, run_line
 from edgenas.methods import LADDER
-from edgenas.records import ChainArchitecture, Decision, Study, Trial
-from edgenas.report.scores import decision_words, interval_of, interval_words, validation_in
+from edgenas.records import Decision, Trial
 
 FROM_STORE_S = 0.05  # a trial that came sooner was not trained now: it says nothing about the pace
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
 @contextlib.contextmanager
-def interruptible(other: str = "") -> Iterator[None]:
+def interruptible(other: Callable[[], str] = str) -> Iterator[None]:
     """Ctrl-C ends the command with a sentence that says how to go on: the same command, or the `other` one."""
     try:
         yield
     except KeyboardInterrupt:
-        command = f"the same command, or `{other}`," if other else "the same command"
+        command = f"the same command, or `{other()}`," if other() else "the same command"
         say(f"stopped: everything finished so far is kept, and {command} goes on from here")
         raise typer.Exit(INTERRUPTED) from None
 
@@ -65,17 +68,11 @@ class Pace:
 class SearchView:
     """Prints every trial and decision; in a terminal also the phases, the pace, the time left and the best so far."""
 
-    def __init__(
-        self,
-        study: Study,
-        objective: str,
-        deadline_s: float | None = None,
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self.study, self.objective, self.deadline_s, self.clock = study, objective, deadline_s, clock
-        self.validation = validation_in(study)
+        self.clock = clock
+        self.search: SearchBegins | None = None
+        self.validation: Validation | None = None
         self.started = clock()
         self.pace = Pace(clock)
         self.phase = ""
@@ -86,32 +83,55 @@ class SearchView:
         self.live: Live | None = None
 
     def __enter__(self) -> SearchView:
-        if self.console.is_terminal:
-            self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
-            self.live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self.live:
             self.live.stop()
 
-    def show(self, event: Trial | Decision) -> None:
-        """One trial or one decision."""
-        if isinstance(event, Decision):
-            self.pace.decision()
-            self.decided += event.verdict != "start"
-            reason = decision_words(event, self.validation, self.objective)
-            self.console.print(f"        {event.verdict}: {reason}".rstrip(": "), markup=False)
-            return
+    def resuming(self) -> str:
+        """The command that goes on with this search; "" before there is one."""
+        return f"edgenas search --resume {shlex.quote(str(self.search.folder))}" if self.search is not None else ""
+
+    @property
+    def objective(self) -> str:
+        assert self.search is not None
+        return self.search.study.metric.objective
+
+    def hear(self, event: Event) -> None:
+        """One event of the engine."""
+        if isinstance(event, Note):
+            say(event.text)
+        elif isinstance(event, SearchBegins):
+            self._begin(event)
+        elif isinstance(event, Decision):
+            self._decision(event)
+        elif isinstance(event, Trial):
+            self._trial(event)
+
+    def _begin(self, search: SearchBegins) -> None:
+        self.search, self.validation = search, validation_in(search.study)
+        self.started = self.clock()
+        self.pace = Pace(self.clock)
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
+            self.live.start()
+
+    def _decision(self, decision: Decision) -> None:
+        self.pace.decision()
+        self.decided += decision.verdict != "start"
+        self.console.print(decision_line(decision, self.objective, self.validation), markup=False)
+
+    def _trial(self, trial: Trial) -> None:
         self.pace.trial()
-        if event.candidate.phase != self.phase:
-            self.phase, self.decided = event.candidate.phase, 0
-        self.last = event
-        self.console.print(trial_line(event, self.objective, self.validation), markup=False)
-        if event.status == "complete":
+        if trial.candidate.phase != self.phase:
+            self.phase, self.decided = trial.candidate.phase, 0
+        self.last = trial
+        self.console.print(trial_line(trial, self.objective, self.validation), markup=False)
+        if trial.status == "complete":
             self.trained += 1
-            if self.best is None or event.scores[self.objective] > self.best.scores[self.objective]:
-                self.best = event
+            if self.best is None or trial.scores[self.objective] > self.best.scores[self.objective]:
+                self.best = trial
 
     def panel(self) -> Text:
         """The live lines below the trials."""
@@ -137,38 +157,44 @@ class SearchView:
     def _left(self, elapsed: float, seconds: float | None) -> list[str]:
         words = []
         assert self.last is not None
-        left = at_most_left(self.study, self.last, self.decided)
+        assert self.search is not None
+        left = self.search.left(self.last, self.decided)
         if left is not None:
             about = f", at most {minutes(left * seconds)}" if seconds is not None else ""
             words.append(f"at most {left} more in this phase{about}")
-        if self.deadline_s is not None:
-            words.append(f"{minutes(max(0.0, self.deadline_s - elapsed))} of the budget left")
+        if self.search.seconds is not None:
+            words.append(f"{minutes(max(0.0, self.search.seconds - elapsed))} of the budget left")
         return words
 
 
-class RunsView:
+class TrainingView:
     """Prints a line for every finished run; in a terminal also how many are left and, once one has ended, about how long."""
 
-    def __init__(self, total: int, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self.total, self.clock, self.started = total, clock, clock()
+        self.total, self.clock, self.started = 0, clock, clock()
         self.finished: list[float] = []
         self.live: Live | None = None
 
-    def __enter__(self) -> RunsView:
-        if self.console.is_terminal:
-            self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
-            self.live.start()
+    def __enter__(self) -> TrainingView:
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self.live:
             self.live.stop()
 
-    def show(self, line: str) -> None:
-        """One run has ended."""
-        self.finished.append(self.clock() - self.started)
-        self.console.print(line, markup=False)
+    def hear(self, event: Event) -> None:
+        """One event of the engine."""
+        if isinstance(event, Note):
+            say(event.text)
+        elif isinstance(event, TrainingBegins):
+            self.total, self.started = event.runs, self.clock()
+            if self.console.is_terminal:
+                self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
+                self.live.start()
+        elif isinstance(event, RunEnds):
+            self.finished.append(self.clock() - self.started)
+            self.console.print(run_line(event.run, event.metric, event.images), markup=False)
 
     def panel(self) -> Text:
         """The live line below."""
@@ -180,41 +206,8 @@ class RunsView:
         return Text(" · ".join(words))
 
 
-def at_most_left(study: Study, last: Trial, decided: int) -> int | None:
-    """How many more candidates the present phase can judge; None where only the method knows."""
-    space: dict[str, Any] = study.settings.get("space", {})
-    net, phase = last.candidate.architecture, last.candidate.phase
-    trials = study.settings.get("rules", {}).get("trials")
-    if phase == study.method and trials is not None:  # a baseline: so many trials
-        return max(0, int(trials) - (last.number or 0))
-    if not isinstance(net, ChainArchitecture) or phase not in LADDER:
-        return None
-    layers = net.depth if study.method == "gnas" else 2 * net.depth // 3
-    left: dict[str, int] = {
-        "depth": space["max_depth"] - net.depth,
-        "width": (net.width - space["min_width"]) // space["width_step"],
-        "ops": layers - decided,
-        "kernels": layers * (len(space["kernels"]) - 1) - decided,
-    }
-    return max(0, left[phase])
-
-
 def minutes(seconds: float) -> str:
     """Seconds below two minutes, minutes below two hours, hours above."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def trial_line(trial: Trial, objective: str, validation: Validation | None = None) -> str:
-    """number, phase, network, epochs, score with its 95 % interval, latencies, seconds."""
-    net = trial.candidate.architecture
-    words = f"L{net.depth} W{net.width}" if isinstance(net, ChainArchitecture) else net.fingerprint
-    score = f"{trial.status}: {trial.error}"
-    if trial.status == "complete":
-        interval = interval_words(interval_of(trial.scores, objective, validation))
-        score = f"{trial.scores[objective]:6.2f} %{interval}"
-    latencies = ", ".join(f"{latency.ms:.3f} ms {latency.origin}" for latency in trial.cost.latencies.values())
-    took = f"{trial.candidate.recipe.epochs} epochs in {trial.seconds:.1f} s" if trial.seconds else "not trained"
-    head = f"{trial.number or 0:4d}  {trial.candidate.phase:8s} {words:8s} {trial.cost.params:>9,} p"
-    return f"{head}  {score}  {latencies}  {took}"

@@ -22,10 +22,10 @@ def report(
 
     Example: edgenas report studies/digits --out digits.html
     """
-    from edgenas.cli.studies import study_folder
     from edgenas.durable import replace_file
+    from edgenas.engine.folders import study_folder
+    from edgenas.engine.fronts import summary
     from edgenas.report.facts import read_facts
-    from edgenas.report.front import summary
     from edgenas.report.html import html_from_studies
 
     facts = [read_facts(study_folder(name)) for name in (studies or (None,))]

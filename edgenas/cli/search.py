@@ -88,25 +88,28 @@ def search(
     Example: edgenas search --resume digits-night --workers 4
     """
     given = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
-    from edgenas.cli.front import front_text
-    from edgenas.cli.progress import interruptible
-    from edgenas.cli.run import Where, resume_search, run_search
-    from edgenas.cli.settings import settings_from
+    from edgenas.cli.front import front_document, front_text
+    from edgenas.cli.progress import SearchView, interruptible
+    from edgenas.engine.engine import Where, go_on
+    from edgenas.engine.engine import search as run_search
+    from edgenas.engine.folders import study_folder
+    from edgenas.engine.settings import settings_from
 
     where = Where(study, workers, ray, tuple(board or ()), token_file, ca)
-    with interruptible():
-        document: dict[str, Any]
+    with SearchView() as view, interruptible(view.resuming):
         if resume is None:
-            document = run_search(settings_from(file, given), where)
+            folder = run_search(settings_from(file, given), where, view.hear)
         else:
             _refuse_settings(resume, {"file": file, **given, "study": study})
-            document = resume_search(resume, where, data_dir)
+            folder = study_folder(resume)
+            go_on(folder, where, view.hear, data_dir)
+    document = front_document(folder)
     emit(document, as_json=as_json, text=front_text(document))
 
 
 def _refuse_settings(study: str, given: dict[str, Any]) -> None:
     """Raise EdgenasError for what was given beside --resume and is in the study already."""
-    from edgenas.cli.settings import flag_of
+    from edgenas.methods.settings import flag_of
 
     names = [name for name, value in given.items() if value is not None and name != "data_dir"]
     flags = ["a project file" if name == "file" else flag_of(name) for name in names]

@@ -22,7 +22,7 @@ def space(
     Example: edgenas space studies/fashion-mnist-jetson-orin-nano-8gb-super-nse-1a2b3c4d
     """
     from edgenas.architectures.subspace import Round
-    from edgenas.cli.studies import study_folder
+    from edgenas.engine.folders import study_folder
     from edgenas.errors import StudyError
     from edgenas.store import Store
 

@@ -65,7 +65,7 @@ def verify(
 
 
 def _study(study: str | None, numbers: list[int] | None, board: Board) -> list[Verified]:
-    from edgenas.cli.studies import study_folder
+    from edgenas.engine.folders import study_folder
     from edgenas.hardware.profile import profiles_of
     from edgenas.remote.verification import verified_trial
     from edgenas.store import Store
@@ -80,7 +80,7 @@ def _study(study: str | None, numbers: list[int] | None, board: Board) -> list[V
 def _bundle(folder: Path, study: str | None, precision: str | None, board: Board) -> list[Verified]:
     """The files as they lie there; limits and what the search knew come from the study, where one is named."""
     from edgenas.bundle import read_bundle
-    from edgenas.cli.studies import study_folder
+    from edgenas.engine.folders import study_folder
     from edgenas.hardware.profile import profile_from_name, profiles_of
     from edgenas.records import Limits
     from edgenas.remote.verification import verified_bundle
@@ -133,8 +133,7 @@ def _greet(board: Board, profile: HardwareProfile, precision: Precision | None) 
 def _finalists(store: Store, numbers: list[int] | None) -> list[Trial]:
     """The named trials, or the chosen one and the front."""
     from edgenas.methods import CONTROL
-    from edgenas.report.front import front
-    from edgenas.report.scores import objective_of
+    from edgenas.engine.fronts import front
 
     trials = [trial for trial in store.ledger() if trial.status == "complete" and trial.candidate.phase != CONTROL]
     if not trials:
@@ -147,7 +146,7 @@ def _finalists(store: Store, numbers: list[int] | None) -> list[Trial]:
             )
         return [found[number] for number in numbers]
     choice = store.choice
-    finalists = front(trials, objective_of(store.study), store.study.profiles[0])
+    finalists = front(trials, store.study.metric.objective, store.study.profiles[0])
     finalists = [*([choice.trial] if choice else []), *finalists]
     return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(finalists)}.values())[::-1]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import helper, version_converter
 
-from edgenas import __version__
+from edgenas.version import __version__
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Classes, Embedding, Outputs
 

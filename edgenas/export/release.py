@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgenas import __version__
+from edgenas.version import __version__
 from edgenas.bundle import (
     GOLDEN,
     MODEL_FILES,

@@ -13,7 +13,7 @@ import msgspec
 
 from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
-from edgenas.records import BYTES, HardwareProfile, Precision, Study
+from edgenas.records import BYTES, HardwareProfile, Precision, StudyRecord
 from edgenas.store import record_from_values, toml_values
 
 PACKAGE = Path(__file__).parents[1]
@@ -54,12 +54,9 @@ def profile_from_name(name: str) -> HardwareProfile:
     raise EdgenasError(f"unknown target {name!r}: {hint}`edgenas targets` lists all; a path to a .toml file works too")
 
 
-def profiles_of(study: Study) -> tuple[HardwareProfile, ...]:
+def profiles_of(study: StudyRecord) -> tuple[HardwareProfile, ...]:
     """The profiles that a study decides by, as they were when it began; by name for studies that do not hold them."""
-    held = study.settings.get("profiles")
-    if held is None:
-        return tuple(profile_from_name(name) for name in study.profiles)
-    return msgspec.convert(held, type=tuple[HardwareProfile, ...])
+    return study.hardware or tuple(profile_from_name(name) for name in study.profiles)
 
 
 def profile_from_file(path: Path) -> HardwareProfile:

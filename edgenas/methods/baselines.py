@@ -6,14 +6,16 @@ All stop at an equal budget: the sum of epochs times bytes moved, which is what 
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from edgenas.architectures.space import Space, Value, Values
 from edgenas.errors import EdgenasError, LimitError, MissingExtraError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.methods.ladder import Training, expense, most_accurate, with_reference
+from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_chains
 from edgenas.ranges import Epochs, Networks
 from edgenas.records import Architecture, Ask, Candidate, Choice, Decision, Limits, Record, Trial
 
@@ -202,3 +204,42 @@ def _best(trials: list[Trial], objective: str) -> Choice:
         best.candidate.phase, "accept", "the best of all", score=best.scores[objective], key=best.candidate.key
     )
     return Choice(best, {}, (verdict,))
+
+
+def _random(search: Search) -> Method:
+    rules = search.rules_as(BaselineRules)
+    return random_search(
+        search.space, rules, search.training, search.cost, search.limits, search.objective, search.seed
+    )
+
+
+def _by_optuna(sampler: Sampler, search: Search) -> Method:
+    rules = search.rules_as(BaselineRules)
+    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    return optuna_search(sampler, search.space, rules, *how)
+
+
+def _left(search: Search, last: Trial, decided: int) -> int | None:
+    del decided
+    return (
+        max(0, search.rules_as(BaselineRules).trials - (last.number or 0)) if last.candidate.phase != CONTROL else None
+    )
+
+
+def _baseline(name: str, summary: str, make: Callable[[Search], Method]) -> MethodSpec:
+    presets = {preset: BaselineRules(trials=100, epochs=25) for preset in ("t", "m", "trg")}
+    return MethodSpec(
+        name,
+        summary,
+        make,
+        BaselineRules,
+        presets={"tiny": BaselineRules(trials=24, epochs=10), **presets},
+        heeds=(*BOUNDS, "policy", "space"),
+        left=_left,
+        largest=largest_chains,
+    )
+
+
+RANDOM = _baseline("random", "random members within the limits", _random)
+NSGA2 = _baseline("nsga2", "NSGA-II, by Optuna", functools.partial(_by_optuna, "nsga2"))
+TPE = _baseline("tpe", "TPE, by Optuna", functools.partial(_by_optuna, "tpe"))

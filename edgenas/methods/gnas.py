@@ -11,10 +11,12 @@ from collections.abc import Iterable
 import msgspec
 
 from edgenas.architectures.chain import DENSE, ChainSpace
+from edgenas.architectures.space import Space
 from edgenas.methods import Asking, CostOf, Method
-from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
+from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, left_in_phase
+from edgenas.methods.spec import BOUNDS, MethodSpec, Search
 from edgenas.ranges import Channels, Count, Epochs, Networks, Points, Tries
-from edgenas.records import Candidate, Choice, Embedding, Limits, Record, Trial
+from edgenas.records import Architecture, Candidate, Choice, Embedding, Limits, Record, Trial
 
 
 class GnasRules(Record, frozen=True):
@@ -205,3 +207,32 @@ def _width_within_limits(ladder: Ladder, rules: GnasRules, depth: int) -> Asking
 
 def _present(candidates: Iterable[Candidate | None]) -> tuple[Candidate, ...]:
     return tuple(candidate for candidate in candidates if candidate is not None)
+
+
+def _made(search: Search) -> Method:
+    space, rules = search.space_as(ChainSpace), search.rules_as(GnasRules)
+    limits, objective = search.limits, search.objective
+    return gnas(space, rules, search.training, search.cost, limits, objective, search.confirm_seeds)
+
+
+def _left(search: Search, last: Trial, decided: int) -> int | None:
+    return left_in_phase(search.space_as(ChainSpace), last, decided, chain_of(last).depth)
+
+
+def _largest(space: Space) -> tuple[Architecture, ...]:
+    """What is dense or has larger kernels is matched to the separable network's size."""
+    assert isinstance(space, ChainSpace)
+    return (space.chain(space.max_depth, space.max_width),)
+
+
+GNAS = MethodSpec(
+    "gnas",
+    "depth, width, then operations and kernels at matched size (GNAS)",
+    _made,
+    GnasRules,
+    presets={"tiny": GnasRules(first_epochs=6, micro_epochs=4)},
+    spaces=("chain",),
+    heeds=(*BOUNDS, "policy", "confirm_seeds", "final_width"),
+    left=_left,
+    largest=_largest,
+)

@@ -194,15 +194,19 @@ class Ladder:
         return trial
 
 
-def refuse_impossible_limit(space: ChainSpace, cost: CostOf, limits: Limits) -> None:
+def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits) -> None:
     """Raise LimitError, with its figure, where not even the smallest member of the space meets the limits."""
     smallest = space.smallest()
     broken = limits.broken(cost(smallest))
-    if broken:
-        raise LimitError(
-            f"no network of this space meets the limit: its smallest member (depth {smallest.depth}, width "
-            f"{smallest.width}) has {', '.join(broken)}: raise the limit, or lower --min-width or --min-depth"
-        )
+    if not broken:
+        return
+    member, lower = space.words(smallest), ""
+    if isinstance(smallest, ChainArchitecture):
+        member, lower = f"depth {smallest.depth}, width {smallest.width}", ", or lower --min-width or --min-depth"
+    raise LimitError(
+        f"no network of this space meets the limit: its smallest member ({member}) has "
+        f"{', '.join(broken)}: raise the limit{lower}"
+    )
 
 
 def in_words(reason: str) -> str:
@@ -228,3 +232,17 @@ def most_accurate(trials: Iterable[Trial], objective: str) -> Trial:
     if not complete:
         raise TrainingError("no candidate could be trained: see the failed trials in the study")
     return max(complete, key=lambda trial: (trial.scores[objective], -expense(trial.cost)[0], -trial.cost.params))
+
+
+def left_in_phase(space: ChainSpace, last: Trial, decided: int, layers: int) -> int | None:
+    """How many more candidates the present phase of a macro-micro search can judge at most, `decided` of them judged already;
+    `layers`: how many of the network's are tried in the micro phases."""
+    net = chain_of(last)
+    left = {
+        "depth": space.max_depth - net.depth,
+        "width": (net.width - space.min_width) // space.width_step,
+        "ops": layers - decided,
+        "kernels": layers * (len(space.kernels) - 1) - decided,
+    }
+    phase = last.candidate.phase
+    return max(0, left[phase]) if phase in left else None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import Asking, CostOf, Method
-from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of
+from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, left_in_phase
+from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_chains
 from edgenas.ranges import Epochs, Points, Share
 from edgenas.records import Candidate, ChainArchitecture, Choice, Limits, Record, Trial
 
@@ -128,3 +129,27 @@ def _deeper(ladder: Ladder, rules: TrgnasRules, depth: int) -> list[Candidate]:
     last = min(depth + LOOKAHEAD, ladder.space.max_depth)
     widths = [(later, ladder.widest(later)) for later in range(depth + 1, last + 1)]
     return [_rung(ladder, rules, later, width) for later, width in widths if width is not None]
+
+
+def _made(search: Search) -> Method:
+    space, rules = search.space_as(ChainSpace), search.rules_as(TrgnasRules)
+    limits, objective = search.limits, search.objective
+    return trgnas(space, rules, search.training, search.cost, limits, objective, search.confirm_seeds)
+
+
+def _left(search: Search, last: Trial, decided: int) -> int | None:
+    return left_in_phase(search.space_as(ChainSpace), last, decided, 2 * chain_of(last).depth // 3)
+
+
+TRGNAS = MethodSpec(
+    "trgnas",
+    "the same phases, every candidate trained in full (TRG-NAS)",
+    _made,
+    TrgnasRules,
+    presets={"tiny": TrgnasRules(epochs=10)},
+    spaces=("chain",),
+    heeds=(*BOUNDS, "policy", "confirm_seeds", "final_width"),
+    gpu_preset="trg",
+    left=_left,
+    largest=largest_chains,
+)

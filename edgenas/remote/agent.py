@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 
-from edgenas import __version__
 from edgenas.hardware.device import probe
 from edgenas.hardware.measure import reference_model
 from edgenas.hardware.worker import Load
@@ -28,6 +27,7 @@ from edgenas.remote.desk import Desk, Quota, Refused
 from edgenas.remote.heard import printable
 from edgenas.remote.job import Bounds, Job
 from edgenas.remote.listener import CHUNK, AgentServer, linger
+from edgenas.version import __version__
 
 JOB_HEADER = "X-Edgenas-Job"
 

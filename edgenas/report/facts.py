@@ -12,6 +12,9 @@ import numpy as np
 
 from edgenas.architectures.subspace import Round
 from edgenas.binomial import Interval
+from edgenas.engine.fronts import front
+from edgenas.engine.plan import validation_in
+from edgenas.engine.scores import at_chance, best_of_network, interval_of
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name, profiles_of
@@ -25,11 +28,9 @@ from edgenas.records import (
     Precision,
     Record,
     Session,
-    Study,
+    StudyRecord,
     Trial,
 )
-from edgenas.report.front import front
-from edgenas.report.scores import at_chance, best_of_network, interval_of, objective_of, validation_in
 from edgenas.store import Store
 
 
@@ -64,7 +65,7 @@ class Facts:
     """One study as a report sees it. `trials`: all, those first that decisions have read, in their order."""
 
     folder: Path
-    study: Study
+    study: StudyRecord
     trials: tuple[Trial, ...]
     decisions: tuple[Decision, ...]
     choice: Choice | None
@@ -80,7 +81,7 @@ class Facts:
 
     @property
     def objective(self) -> str:
-        return objective_of(self.study)
+        return self.study.metric.objective
 
     @property
     def read(self) -> tuple[Trial, ...]:

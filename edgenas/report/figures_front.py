@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edgenas.engine.scores import interval_words
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, error_words, origins, score_words
-from edgenas.report.scores import interval_words
 
 
 def front_figure(facts: Facts) -> Figure:

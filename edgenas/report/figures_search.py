@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edgenas.engine.plan import plan_values, validation_in
+from edgenas.engine.scores import decision_words
 from edgenas.methods import LADDER
 from edgenas.records import Decision
 from edgenas.report.facts import Facts, Noise
 from edgenas.report.figure import Figure, View, level, score_words
-from edgenas.report.scores import decision_words, validation_in
 
 VERDICTS = {  # verdict: (colour, marker)
     "start": ("$accent", "circle"),
@@ -140,7 +141,7 @@ def _noise_words(facts: Facts, noise: Noise | None, decided: Sequence[Decision])
         f"Band: ± {noise.of_a_difference:.2f} points, one standard deviation of the difference of two trainings that differ in "
         f"their seed alone ({noise.trainings} trainings of {noise.networks} networks). "
     )
-    confirm = facts.study.settings.get("asked", {}).get("confirm_seeds") or 0
+    confirm = plan_values(facts.study).get("asked", {}).get("confirm_seeds") or 0
     if confirm:
         told += f"A change was kept only where its mean gain over {confirm} more seed{'s' * (confirm > 1)} exceeded its error. "
     return told + f"{inside} of the kept changes gained less than the band."

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
-from edgenas import __version__
+from edgenas.engine.plan import validation_in
 from edgenas.errors import MissingExtraError
 from edgenas.report import tables, words
 from edgenas.report.facts import Facts, compared, noise
@@ -18,7 +18,7 @@ from edgenas.report.figures_front import compared_fronts, front_figure, tar_figu
 from edgenas.report.figures_network import network_figure, scatter_figure
 from edgenas.report.figures_search import ladder_figure, micro_figure, rounds_figure, timeline_figure
 from edgenas.report.network import stages_of
-from edgenas.report.scores import validation_in
+from edgenas.version import __version__
 
 
 class Figures:

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from edgenas.engine.fronts import network_words
+from edgenas.engine.scores import interval_words, split_words
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_words
-from edgenas.report.front import network_words
 from edgenas.report.network import Stage
-from edgenas.report.scores import interval_words, split_words
 from edgenas.report.words import duration
 
 Table = dict[str, Any]

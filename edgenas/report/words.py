@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import msgspec
 
 from edgenas.binomial import Interval, Validation
+from edgenas.engine.fronts import covered, network_words, share_words
+from edgenas.engine.plan import plan_values, validation_in
+from edgenas.engine.scores import chance_words, interval_of, interval_words, split_interval
 from edgenas.hardware.profile import trust
 from edgenas.records import FinalTraining, Latency, Limits, Trial
 from edgenas.report.facts import Compared, Facts
 from edgenas.report.figure import score_words
-from edgenas.report.front import covered, network_words, share_words
 from edgenas.report.network import Stage
-from edgenas.report.scores import chance_words, interval_of, interval_words, split_interval, validation_in
 from edgenas.store import flat
 
 Pairs = list[tuple[str, str]]
@@ -114,7 +115,8 @@ def merit(facts: Facts) -> list[dict[str, str]]:
 def asked(facts: Facts) -> Pairs:
     """What decided the result."""
     study = facts.study
-    settings = study.settings.get("asked", {})
+    plan = plan_values(study)
+    settings = plan.get("asked", {})
     pairs = [
         ("data", study.data),
         ("task", study.task),
@@ -124,7 +126,7 @@ def asked(facts: Facts) -> Pairs:
     own = study.precision if len(study.profiles) == 1 else "each target's own"
     pairs.append(("precision", settings.get("precision") or own))
     pairs += [("limits", "; ".join(limit_words(study.limits)) or "none")]
-    pairs += [("preset", str(study.settings.get("preset", "-"))), ("recipe", str(settings.get("recipe", "-")))]
+    pairs += [("preset", str(plan.get("preset", "-"))), ("recipe", str(settings.get("recipe", "-")))]
     if settings.get("search_images"):
         pairs.append(("images", f"{settings['search_images']:,} of the training set, stratified"))
     return [*pairs, ("seed", str(study.seed))]
@@ -214,7 +216,7 @@ def obtained(facts: Facts) -> Pairs:
         pairs.append((f"latency, {name}", words))
     pairs.append(("costs", "parameters, MACs and bytes are counted from the architecture, before any training"))
     pairs.append(("seeds", f"study seed {study.seed}; every training's seed is a hash of it and of the candidate"))
-    pairs.append(("trained on", str(study.settings.get("device", "-"))))
+    pairs.append(("trained on", str(plan_values(study).get("device", "-"))))
     pairs.append(("versions", _versions(facts)))
     return pairs
 
@@ -245,8 +247,8 @@ def _score_origin(facts: Facts) -> str:
 
 def settings(facts: Facts) -> Pairs:
     """Every setting of the study, flattened, as its database holds it; the profiles have a section of their own."""
-    rest = {name: value for name, value in facts.study.settings.items() if name != "profiles"}
-    return [(name, msgspec.json.encode(value).decode()) for name, value in flat(rest).items()]
+    plan = plan_values(facts.study)
+    return [(name, msgspec.json.encode(value).decode()) for name, value in flat(plan).items()]
 
 
 def trial_facts(trial: Trial, validation: Validation | None) -> Pairs:

@@ -17,7 +17,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgenas import __version__
 from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.records import Preprocessing
@@ -29,6 +28,7 @@ from edgenas.serve.images import image_from_bytes
 from edgenas.serve.metrics import Metrics
 from edgenas.serve.model import Model, is_sticky
 from edgenas.serve.reading import Reader
+from edgenas.version import __version__
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Array = np.typing.NDArray[Any]

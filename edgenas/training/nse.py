@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from edgenas.architectures.multibranch import CellOps
-from edgenas.architectures.subspace import Fitness, Round, RoundPlan
+from edgenas.architectures.subspace import Fitness, Round, RoundPlan, SupernetRules
 from edgenas.identity import digest
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.augmentation import DeviceImages
 from edgenas.training.loop import EVALUATION_BATCH, pinned_threads
 from edgenas.training.supernet import Supernet
-from edgenas.training.supernet_training import Data, SupernetRules, SupernetTraining
+from edgenas.training.supernet_training import Data, SupernetTraining
 
 Tell = Callable[[str], None]
 

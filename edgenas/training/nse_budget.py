@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from edgenas.architectures.subspace import RoundPlan
+from edgenas.architectures.subspace import RoundPlan, SupernetRules
 from edgenas.errors import EdgenasError
 from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
@@ -19,7 +19,7 @@ from edgenas.training.budget import PARALLEL, least_epochs, least_images
 from edgenas.training.loop import pinned_threads
 from edgenas.training.nse import recalibrate
 from edgenas.training.supernet import draw_path
-from edgenas.training.supernet_training import Data, SupernetRules, SupernetTraining
+from edgenas.training.supernet_training import Data, SupernetTraining
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 
 ROUNDS_SHARE = 0.65  # of the minutes; the rest is for the final networks and their control

@@ -14,10 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgenas.architectures.subspace import Fitness, RoundPlan, without_unfit
+from edgenas.architectures.subspace import Fitness, RoundPlan, SupernetRules, without_unfit
 from edgenas.errors import StudyError, TrainingError
 from edgenas.identity import digest
-from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
 from edgenas.tasks.splits import stratified
 from edgenas.training.augmentation import Augmentation, DeviceImages
@@ -26,19 +25,6 @@ from edgenas.training.step import sgd
 from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, expected_cost
 
 NAMES = 2  # version of the names that a checkpoint's weights have
-
-
-class SupernetRules(Record, frozen=True):
-    """How a supernet is trained; the published numbers but for the recipe, whose epochs are those of one round."""
-
-    recipe: Recipe
-    fitness_lr: float = 0.005
-    fitness_every: int = 2  # weight steps
-    cost_weight: float = 0.9  # of ((E[cost] - target) / target)^2: 1e-5 per (M MACs)^2 at the published 300 M
-    drop_below: float = -2.0
-    keep: float = 0.5  # probability of an operation in a weight step
-    held_out: float = 0.2  # of the training images: half for fitness steps, half for scoring
-    calibration_batches: int = 50
 
 
 class Data:

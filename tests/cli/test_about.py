@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from edgenas import __version__
+from edgenas.version import __version__
 from edgenas.cli.about import EXTRAS, installed
 from tests.cli.edgenas import ENVIRONMENT
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.cli.main import app
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Measurement, Recipe, Study, Trial
+from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Measurement, Recipe, StudyRecord, Trial
 from edgenas.remote import boards
 from edgenas.remote.job import Job
 from edgenas.store import Store
@@ -25,7 +25,7 @@ HOST = profile_from_name("host-cpu")
 
 def finished_study(folder: Path, limit_ms: float | None, told: Latency | None = None) -> Path:
     """A study of two trained networks, the smaller one chosen; `told`: what the search went by, for both."""
-    study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(latency_ms=limit_ms), 0, {})
+    study = StudyRecord("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(latency_ms=limit_ms), 0)
     with Store.create(folder / "study", study) as store:
         for width, accuracy in ((4, 90.0), (16, 95.0)):
             work = workload_from_architecture(small(width))

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from edgenas.architectures.chain import chain
 from edgenas.cli.main import app
-from edgenas.cli.run import data_asked, decide
-from edgenas.cli.settings import settings_from, study_record
-from edgenas.cli.study_data import searched_task
+from edgenas.engine.data import searched_task
+from edgenas.engine.engine import data_asked, decide
+from edgenas.engine.settings import settings_from, study_record
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Recipe, Study
+from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Recipe, StudyRecord
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
@@ -103,7 +103,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(root / "pics", each=20)
     settings = TaskSettings("pics", search_images=20)
     decided = msgspec.to_builtins({"task": settings, "device": "cpu", "asked": {"final_width": "matched"}})
-    study = Study("gnas", "classification", "pics", (), "fp32", Limits(), 0, decided)
+    study = StudyRecord("gnas", "classification", "pics", (), "fp32", Limits(), 0, decided)
     before = Path.cwd()
     os.chdir(root)
     with Store.create(root / "studies" / "first", study) as store:

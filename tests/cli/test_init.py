@@ -5,7 +5,7 @@ import msgspec
 import tomllib
 
 from edgenas.cli.init import PROJECT
-from edgenas.cli.settings import SearchSettings, settings_from
+from edgenas.engine.settings import SearchSettings, settings_from
 from tests.cli.edgenas import edgenas_json, refusal
 
 

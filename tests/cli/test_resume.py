@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from edgenas.cli.main import app
-from edgenas.records import Limits, Study
+from edgenas.records import Limits, StudyRecord
 from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json, refusal
 from tests.cli.test_search import ledger
@@ -109,7 +109,7 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(here: Path) ->
 
 def begun(folder: Path, method: str = "gnas", boards: bool = False, **settings: object) -> str:
     asked = {"asked": {"boards": boards, "precision": None}, **settings}
-    study = Study(method, "classification", "digits", ("raspberry-pi-5",), "fp32", Limits(), 0, asked)
+    study = StudyRecord(method, "classification", "digits", ("raspberry-pi-5",), "fp32", Limits(), 0, asked)
     Store.create(folder, msgspec.structs.replace(study, versions={"edgenas": "9.9"})).close()
     return str(folder)
 

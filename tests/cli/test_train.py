@@ -12,7 +12,7 @@ from edgenas.binomial import wilson
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
 from edgenas.networks.weights import load_weights
-from edgenas.records import Ask, Choice, FinalTraining, Limits, Study
+from edgenas.records import Ask, Choice, FinalTraining, Limits, StudyRecord
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
@@ -26,7 +26,7 @@ def study(tmp_path: Path) -> Path:
     """A finished search of one candidate."""
     wanted = TaskSettings("digits", search_images=320)
     settings = msgspec.to_builtins({"task": wanted, "device": "cpu", "asked": {"final_width": "matched"}})
-    record = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)
+    record = StudyRecord("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)
     with Store.create(tmp_path / "study", record) as store:
         executor = inline_executor(Evaluator(load_task(wanted), 0), ParameterCost())
         executor.answer(Ask((candidate(),)), store)

@@ -74,7 +74,7 @@ def _digits() -> Any:
 
 def project(content: bytes, folder: Path) -> None:
     """`edgenas search FILE` as far as its images, of which there are none; then what it goes on with."""
-    from edgenas.cli.settings import PRESETS, preset_of, rules_from, settings_from, space_from
+    from edgenas.engine.settings import PRESETS, preset_of, rules_from, settings_from, space_from
     from edgenas.errors import EdgenasError
     from edgenas.records import Classes
 

@@ -29,7 +29,7 @@ from edgenas.hardware.measure import (
 )
 from edgenas.hardware.profile import profile_from_name
 from edgenas.hardware.worker import Load, burst, inputs_for, status_of
-from edgenas.records import ChainArchitecture, Classes, Limits, Measurement, Study
+from edgenas.records import ChainArchitecture, Classes, Limits, Measurement, StudyRecord
 from edgenas.runtimes import Port
 from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT
@@ -45,7 +45,7 @@ def small(width: int = 4, depth: int = 3) -> ChainArchitecture:
 
 
 def study(tmp_path: Path) -> Store:
-    record = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0, {})
+    record = StudyRecord("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0)
     return Store.create(tmp_path / "study", record)
 
 

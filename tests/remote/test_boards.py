@@ -14,7 +14,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.candidates import model_from_architecture
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import ChainArchitecture, Cost, Limits, Measurement, Study
+from edgenas.records import ChainArchitecture, Cost, Limits, Measurement, StudyRecord
 from edgenas.remote.boards import DECIDED, Boards, Decided, different_siblings, measuring, open_board
 from edgenas.remote.job import Job
 from edgenas.remote.token import VARIABLE
@@ -34,7 +34,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0, {})
+    study = StudyRecord("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(), 0)
     return Store.create(tmp_path / "study", study)
 
 
@@ -120,7 +120,7 @@ def test_boards_that_never_answer_or_cannot_be_are_one_line(store: Store, token:
 
 
 def test_a_limit_on_energy_needs_a_board_that_measures_power(tmp_path: Path, token: str) -> None:
-    study = Study("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(energy_mj=5.0), 0, {})
+    study = StudyRecord("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(energy_mj=5.0), 0)
     with Store.create(tmp_path / "thrifty", study) as store, listening(token=token) as board:
         if board.board.info()["device"]["power_mw"]:
             pytest.skip("this machine has power sensors")

@@ -9,27 +9,20 @@ from edgenas.architectures.subspace import AdditiveCost, Round, RoundPlan, Score
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.replay import Trace, replay
-from edgenas.records import Classes, Limits, Study, Trial
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Classes, Limits, StudyRecord, Trial
 from edgenas.store import Store, read_json
+from tests.plans import plan, studied
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TARGET = "jetson-nano-4gb"
+ASKED = SearchSettings(target=(TARGET,), data="cifar10", recipe="paper", max_latency_ms=10.0)
+PLAN = plan(asked=ASKED, preset="t", device="cuda")
 
 
-def study_record(**changes: object) -> Study:
-    """A study's settings, as far as a report reads them."""
-    study = Study(
-        method="gnas",
-        task="classification",
-        data="cifar10",
-        profiles=(TARGET,),
-        precision="fp32",
-        limits=Limits(latency_ms=10.0),
-        seed=0,
-        settings={"asked": {"recipe": "paper", "confirm_seeds": 0}, "preset": "t", "device": "cuda"},
-        versions={"edgenas": "0.1.0"},
-    )
-    return msgspec.structs.replace(study, **changes)
+def study_record(**changes: object) -> StudyRecord:
+    """A study of CIFAR-10 with the published schedule, on a GPU. Its plan does not know the validation split."""
+    return studied(PLAN, **{"versions": {"edgenas": "0.1.0"}, **changes})
 
 
 def published_study(folder: Path, *, finished: bool = True, **changes: object) -> Path:

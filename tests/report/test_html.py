@@ -7,14 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgenas.binomial import wilson
-from edgenas.records import FinalRun, FinalTraining, Preprocessing, Trial
+from edgenas.binomial import Validation, wilson
+from edgenas.engine.plan import plan_json
+from edgenas.records import FinalRun, FinalTraining, Metric, Preprocessing, Trial
 from edgenas.report.facts import Facts, read_facts
 from edgenas.report.figures_front import front_figure
 from edgenas.report.html import html_from_studies
 from edgenas.report.words import merit
 from edgenas.store import Store
-from tests.report.studies import TARGET, played_round, published_study, study_record
+from tests.report.studies import PLAN, TARGET, played_round, published_study, study_record
 
 
 class Text(HTMLParser):
@@ -61,7 +62,7 @@ def test_every_phase_of_the_search_has_its_chart(tmp_path: Path) -> None:
 
 def test_whatever_a_study_holds_is_text_on_the_page(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-    folder = published_study(tmp_path / "evil", data=evil, settings={"asked": {"recipe": evil}, evil: evil})
+    folder = published_study(tmp_path / "evil", data=evil, plan=msgspec.Raw(msgspec.json.encode({"asked": {"recipe": evil}, evil: evil})))
     with Store.write(folder) as store:
         trial = store.ledger()[0]
         candidate = msgspec.structs.replace(trial.candidate, repeat=3)
@@ -130,7 +131,7 @@ def test_a_final_training_is_told_with_its_spread(tmp_path: Path) -> None:
 
 
 def test_verification_of_faces_is_drawn_with_its_intervals(tmp_path: Path) -> None:
-    folder = published_study(tmp_path / "faces", task="faces")
+    folder = published_study(tmp_path / "faces", task="faces", metric=Metric("tar"))
     with Store.read(folder) as store:
         trials = store.ledger()
 
@@ -160,8 +161,8 @@ def test_the_chosen_network_is_drawn_with_the_latency_of_its_profile(tmp_path: P
 
 
 def test_points_of_the_front_carry_their_95_percent_intervals_as_bars(tmp_path: Path) -> None:
-    settings = {"asked": {"recipe": "paper"}, "validation": {"images": 5000, "chance": 10.0}}
-    facts = read_facts(published_study(tmp_path / "known", settings=settings))
+    known = dataclasses.replace(PLAN, validation=Validation(5000, 10.0))
+    facts = read_facts(published_study(tmp_path / "known", plan=plan_json(known)))
     front = next(t for t in front_figure(facts).views[0].data if t["name"] == "front")
     bars = front["error_y"]
     for y, up, down, text in zip(front["y"], bars["array"], bars["arrayminus"], front["text"], strict=True):

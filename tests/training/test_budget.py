@@ -8,7 +8,7 @@ import math
 import pytest
 
 from edgenas.architectures.chain import ChainSpace
-from edgenas.cli.budgets import ended_after
+from edgenas.engine.budgets import ended_after
 from edgenas.errors import EdgenasError
 from edgenas.methods.endings import ended_when
 from edgenas.methods.gnas import GnasRules, gnas

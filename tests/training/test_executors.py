@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 
 from edgenas.errors import TrainingError
-from edgenas.records import Ask, Limits, Recipe, Study, Trial
+from edgenas.records import Ask, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.tasks.classification import Classification
@@ -23,7 +23,7 @@ from edgenas.training.work import ATTEMPTS, Workplace
 from edgenas.training.workers import LocalCrew
 from tests.training.conftest import ParameterCost, candidate
 
-STUDY = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, {})
+STUDY = StudyRecord("gnas", "classification", "digits", (), "fp32", Limits(), 0)
 
 
 def fresh_store(folder: Path) -> Store:

@@ -9,16 +9,15 @@ import pytest
 import torch
 
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
-from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan
+from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan, SupernetRules
 from edgenas.errors import StudyError, TrainingError
-from edgenas.records import Limits, Recipe, Study
+from edgenas.records import Limits, Recipe, StudyRecord
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.nse import NseSupernets, recalibrate
 from edgenas.training.supernet import Supernet
-from edgenas.training.supernet_training import SupernetRules
 
-STUDY = Study("nse", "classification", "digits", (), "fp32", Limits(), 0, {})
+STUDY = StudyRecord("nse", "classification", "digits", (), "fp32", Limits(), 0)
 RECIPE = Recipe("supernet", 3, 64, 0.1, nesterov=True, decay_norm_and_bias=False, warmup_epochs=1.0, crop_padding=1)
 RULES = SupernetRules(RECIPE, fitness_lr=0.3, drop_below=-0.5, calibration_batches=2)
 SUBSPACE: CellOps = ((0, 3, 9), (1, 13, 4))

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
+from edgenas.architectures.subspace import SupernetRules
 from edgenas.errors import EdgenasError
 from edgenas.records import Recipe
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.nse_budget import NseBudget, Speeds, fit_nse_budget, measure_speeds
-from edgenas.training.supernet_training import SupernetRules
 from tests.training.test_nse import RECIPE, RULES, plan
 
 PRESET = SupernetRules(Recipe("supernet", 5, 64, 0.1), calibration_batches=2)

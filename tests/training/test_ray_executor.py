@@ -19,7 +19,7 @@ from edgenas.architectures.chain import ChainSpace
 from edgenas.errors import EdgenasError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
-from edgenas.records import Classes, Limits, Recipe, Study, Trial
+from edgenas.records import Classes, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.study import Executor, run
 from edgenas.tasks import Task
@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 SPACE = ChainSpace(Classes(10), 1, 8, min_depth=3, max_depth=4, min_width=4, max_width=6, width_step=2)
-STUDY = Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, {})
+STUDY = StudyRecord("gnas", "classification", "digits", (), "fp32", Limits(), 0)
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgenas.cli.evolve import evolution_within_budget
-from edgenas.cli.method import method_of
-from edgenas.cli.output import say
-from edgenas.cli.settings import SearchSettings
+from edgenas.engine.methods import method_of, search_of
+from edgenas.engine.plan import Plan
 from edgenas.errors import EdgenasError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import HOST_CPU
 from edgenas.methods import Method
 from edgenas.methods.baselines import work
 from edgenas.methods.endings import Spent
-from edgenas.records import Candidate, Choice, HardwareProfile, Limits, Study, Trial
-from edgenas.report.scores import objective_of
+from edgenas.methods.settings import SearchSettings
+from edgenas.methods.spec import MethodSpec, Minutes
+from edgenas.records import Candidate, Choice, HardwareProfile, Limits, Trial
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -29,6 +29,20 @@ if TYPE_CHECKING:
 
 START_SECONDS = 10.0  # worker processes: their imports, and the data they get
 END_SECONDS = 2.0  # workers end, the front is written
+Tell = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """The minutes of a budget: since when they run (monotonic seconds), and how many processes train at once."""
+
+    minutes: float
+    started: float
+    workers: int
+
+    def left(self) -> float:
+        """Seconds for trainings."""
+        return 60 * self.minutes - (time.monotonic() - self.started) - START_SECONDS - END_SECONDS
 
 
 def refuse_double_plan(settings: SearchSettings) -> None:
@@ -38,32 +52,22 @@ def refuse_double_plan(settings: SearchSettings) -> None:
 
 
 def within_budget(
-    settings: SearchSettings,
-    whole: Task,
-    profiles: tuple[HardwareProfile, ...],
-    boards: bool,
-    workers: int | None,
-    decided: dict[str, Any],
-    study_with: Callable[[dict[str, Any]], Study],
-    started: float,
-) -> dict[str, Any]:
-    """The same decisions with the epoch scale and the search images (nse: rounds, epochs, images) that fit what is left of the
-    minutes since `started` (monotonic seconds), in which `whole`, the data, was read. Raises EdgenasError with figures where
-    not even the smallest search fits."""
-    assert settings.budget is not None
-    known = tuple(profile for profile in profiles if not boards and profile.name != HOST_CPU)
-    device = decided["device"]
-    left = functools.partial(_left, settings.budget, started)
-    if settings.method == "nse":
-        limits = settings.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
-        cost = CostModel(known, settings.precision, limits)
-        return evolution_within_budget(settings, whole, decided, cost, left, processes(workers, device))
+    plan: Plan, spec: MethodSpec, whole: Task, profiles: tuple[HardwareProfile, ...], clock: Clock, tell: Tell
+) -> Plan:
+    """The same plan with the epochs and the images that fit what is left of the minutes, in which `whole`, the data, was read.
+    Raises EdgenasError with figures where not even the smallest search fits."""
+    asked = plan.asked
+    known = tuple(profile for profile in profiles if not plan.boards and profile.name != HOST_CPU)
+    if spec.fit is not None:
+        limits = asked.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
+        cost = CostModel(known, asked.precision, limits)
+        of_plan = (plan.task, plan.space, plan.rules, plan.training, plan.device)
+        minutes = Minutes(asked, whole, *of_plan, cost, limits, clock.left, clock.workers, tell)
+        fitted = spec.fit(minutes)
+        return dataclasses.replace(plan, **fitted._asdict())
     # What is measured is not known yet: the limits on it are left out of the rehearsal, which then is the longer one.
-    cost = CostModel(known if len(known) == len(profiles) else (), settings.precision, settings.limits)
-    # The rehearsal's scores are made up: they know nothing of chance.
-    study = study_with({name: value for name, value in decided.items() if name != "validation"})
-    budget = _fitted(settings, decided, study, cost, whole, left, processes(workers, device))
-    return {**decided, **_as_planned(settings, decided, whole, budget)}
+    cost = CostModel(known if len(known) == len(profiles) else (), asked.precision, asked.limits)
+    return _as_planned(plan, whole, _fitted(plan, spec, cost, whole, clock), tell)
 
 
 def processes(workers: int | None, device: str) -> int:
@@ -73,29 +77,26 @@ def processes(workers: int | None, device: str) -> int:
     return len(local_devices(device)) if workers is None else max(1, workers)
 
 
-def _left(minutes: float, started: float) -> float:
-    return 60 * minutes - (time.monotonic() - started) - START_SECONDS - END_SECONDS
-
-
-def _fitted(
-    settings: SearchSettings, decided: dict[str, Any], study: Study, cost: CostModel, task: Task,
-    left: Callable[[], float], workers: int,
-) -> Budget:  # fmt: skip
+def _fitted(plan: Plan, spec: MethodSpec, cost: CostModel, task: Task, clock: Clock) -> Budget:
     from edgenas.training.budget import fit_budget, rehearse
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
-    def plan(most: int | None) -> tuple[Candidate, ...]:
+    # The rehearsal's scores are made up: they know nothing of chance.
+    rehearsed = dataclasses.replace(plan, validation=None)
+    search = search_of(rehearsed, task.metric.objective, cost, plan.asked.limits)
+
+    def candidates(most: int | None) -> tuple[Candidate, ...]:
         spent = None if most is None else ended_after(most)
-        return rehearse(method_of(study, decided["training"], cost, spent), cost, objective_of(study))
+        return rehearse(method_of(spec, search, rehearsed, spent), cost, search.objective)
 
     def steps(images: int) -> int:
-        return steps_an_epoch(recipe_from_name(settings.recipe, task, decided["device"], images=images), images)
+        return steps_an_epoch(recipe_from_name(plan.asked.recipe, task, plan.device, images=images), images)
 
-    return fit_budget(left, plan, functools.cache(steps), cost, task, decided["device"], workers)
+    return fit_budget(clock.left, candidates, functools.cache(steps), cost, task, plan.device, clock.workers)
 
 
-def _as_planned(settings: SearchSettings, decided: dict[str, Any], whole: Task, budget: Budget) -> dict[str, Any]:
-    """What of the study the budget decides; said in one line."""
+def _as_planned(plan: Plan, whole: Task, budget: Budget, tell: Tell) -> Plan:
+    """The plan as the budget has it; said in one line."""
     from edgenas.tasks import as_searched
     from edgenas.training.budget import least_epochs
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
@@ -105,20 +106,19 @@ def _as_planned(settings: SearchSettings, decided: dict[str, Any], whole: Task, 
     scaled = f"epochs x {budget.epoch_scale:g} ({budget.least_epochs} or more: {budget.least_steps} steps)"
     if budget.epoch_scale == 0:
         scaled = f"{budget.least_epochs} epochs each ({budget.least_steps} steps)"
-    say(
-        f"budget {settings.budget:g} min: {images} images, {scaled}, for up to {budget.candidates} candidates{fewer}, in about "
+    tell(
+        f"budget {plan.asked.budget:g} min: {images} images, {scaled}, for up to {budget.candidates} candidates{fewer}, in about "
         f"{budget.predicted_seconds:.0f} s ({budget.images_per_second['slowest']:.0f} to "
         f"{budget.images_per_second['fastest']:.0f} images/s a worker)"
     )
-    wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
+    wanted = msgspec.structs.replace(plan.task, search_images=budget.search_images)
     fewer_images = as_searched(whole, wanted)
-    recipe = recipe_from_name(settings.recipe, fewer_images, decided["device"])
+    recipe = recipe_from_name(plan.asked.recipe, fewer_images, plan.device)
     # A stratified subsample has about as many images as were asked for: a few less can be a step less.
     least = max(budget.least_epochs, least_epochs(steps_an_epoch(recipe, len(fewer_images.train))))
-    training = msgspec.structs.replace(
-        decided["training"], recipe=recipe, epoch_scale=budget.epoch_scale, least_epochs=least
-    )
-    return {"task": wanted, "training": training, "budget": budget}
+    scale = budget.epoch_scale
+    training = msgspec.structs.replace(plan.training, recipe=recipe, epoch_scale=scale, least_epochs=least)
+    return dataclasses.replace(plan, task=wanted, training=training, budget=budget)
 
 
 # ---------------------------------------------------------------- while the search runs
@@ -134,19 +134,18 @@ def ended_after(most: int) -> Spent:
     return spent
 
 
-def spent_of(store: Store, cost: CostModel, started: float, workers: int | None) -> Spent | None:
+def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, workers: int) -> Spent | None:
     """When a search with a budget ends early: after as many trainings as were planned, or where the next one would not end
     within the minutes since `started` (monotonic seconds). Where that was is stored: the same command ends there again."""
     from edgenas.training.budget import PARALLEL, Budget
 
-    minutes = store.study.settings["asked"]["budget"]
-    if minutes is None:
+    minutes, budget = plan.asked.budget, plan.budget
+    if minutes is None or not isinstance(budget, Budget):
         return None
-    budget = msgspec.convert(store.study.settings["budget"], type=Budget)
     planned = ended_after(budget.most_candidates) if budget.most_candidates is not None else None
-    share = 0.5 if store.study.settings["asked"]["control"] else 1.0  # the control spends as much again
+    share = 0.5 if plan.asked.control else 1.0  # the control spends as much again
     before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
-    faster = 1 + PARALLEL * (processes(workers, store.study.settings["device"]) - 1)
+    faster = 1 + PARALLEL * (workers - 1)
     seconds = share * (60 * minutes - (began - started) - END_SECONDS)
 
     def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
@@ -167,7 +166,7 @@ def spent_of(store: Store, cost: CostModel, started: float, workers: int | None)
     return spent
 
 
-def warned(method: Method, task: Task) -> Method:
+def warned(method: Method, task: Task, tell: Tell) -> Method:
     """`method`; says so once, before the first training that is shorter than what can rank networks. It is obeyed."""
     from edgenas.training.budget import LEAST_STEPS
     from edgenas.training.recipes import steps_an_epoch
@@ -179,7 +178,7 @@ def warned(method: Method, task: Task) -> Method:
             recipe = candidate.recipe
             steps = recipe.epochs * steps_an_epoch(recipe, len(task.train))
             if steps < LEAST_STEPS:
-                say(
+                tell(
                     f"warning: {recipe.epochs} epochs of {len(task.train)} images are {steps} steps: trainings under about "
                     f"{LEAST_STEPS} steps rank noise; --budget plans longer ones"
                 )

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgenas.cli.output import say
+from edgenas.engine.plan import written_plan
 from edgenas.errors import StudyError
 
 if TYPE_CHECKING:
     from edgenas.store import Store
     from edgenas.tasks import Task, TaskSettings
+    from edgenas.tasks.facts import DataFacts
 
+FITS = {"crop": "cut in the centre", "stretch": "stretched"}
 KIND = "data"  # of the store's rows: sha256 (what is searched on), whole (all images), folder (absolute)
 
 
-def searched_task(store: Store, data_dir: str | None = None, whole: Task | None = None) -> Task:
+def searched_task(
+    store: Store, tell: Callable[[str], None], data_dir: str | None = None, whole: Task | None = None
+) -> Task:
     """What the search learns from, out of `whole` where this command has already read it. Remembered the first time;
     StudyError where any image or label is another now."""
     from edgenas.tasks import as_searched
 
-    settings = settings_now(store, data_dir)
+    settings = settings_now(store, data_dir, tell)
     return as_searched(_checked(store, settings, whole, remember=True), settings)
 
 
-def whole_task(store: Store, data_dir: str | None = None) -> Task:
+def whole_task(store: Store, tell: Callable[[str], None], data_dir: str | None = None, own: Task | None = None) -> Task:
     """The same with all its training images."""
-    return _checked(store, settings_now(store, data_dir), None, remember=False)
+    return _checked(store, settings_now(store, data_dir, tell), own, remember=False)
 
 
 def _checked(store: Store, settings: TaskSettings, whole: Task | None, *, remember: bool) -> Task:
@@ -55,16 +60,46 @@ def _checked(store: Store, settings: TaskSettings, whole: Task | None, *, rememb
     return task
 
 
-def settings_now(store: Store, data_dir: str | None) -> TaskSettings:
+def settings_now(store: Store, data_dir: str | None, tell: Callable[[str], None]) -> TaskSettings:
     """As they were written down; a folder that is not there under its name is looked for where it was."""
-    from edgenas.tasks import TaskSettings
-
-    began = msgspec.convert(store.study.settings["task"], type=TaskSettings)
+    began = written_plan(store.study).task
     began = msgspec.structs.replace(began, data_dir=data_dir or began.data_dir)
     was = store.get(KIND, "folder", str)
     if was is None or Path(began.data).is_dir():
         return began
     if not Path(was).is_dir():
         raise StudyError(f"{store.folder} began with the images in {was}, and there is no such folder now: restore it")
-    say(f"data {began.data}: not here, read from {was}")
+    tell(f"data {began.data}: not here, read from {was}")
     return msgspec.structs.replace(began, data=was)
+
+
+# ---------------------------------------------------------------- said before something is learned
+
+
+def lines_of(where: str, task: Task) -> list[str]:
+    """What is learned from; nothing for tasks without such facts, such as faces."""
+    facts: DataFacts | None = getattr(task, "facts", None)
+    return [] if facts is None else facts_lines(where, facts)
+
+
+def facts_lines(where: str, facts: DataFacts) -> list[str]:
+    """Images, splits, what is left out, what repeats, warnings."""
+    counts, repeats = facts.classes.values(), facts.duplicates
+    least, most = min(counts), max(counts)
+    each = f"{least:,} to {most:,}" if least < most else f"{least:,}"
+    colours = "grey" if facts.channels == 1 else "RGB"
+    splits = ", ".join(f"{kind} {facts.splits[kind]:,} ({source})" for kind, source in facts.sources.items())
+    lines = [
+        f"data {where}: {sum(counts):,} images in {len(counts)} classes ({each} each), "
+        f"{facts.image_size} px, {colours}, {FITS[facts.fit]}",
+        f"  {splits}",
+    ]
+    if facts.ignored:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts.ignored.items())
+        lines.append(f"  {sum(facts.ignored.values()):,} ignored: {reasons}")
+    if any(repeats.values()):
+        lines.append(
+            f"  {repeats['within'] + repeats['across_splits']:,} images repeat another: {repeats['within']:,} within a split, "
+            f"{repeats['across_splits']:,} across splits; {repeats['two_labels']:,} are there under two labels"
+        )
+    return [*lines, *(f"  warning: {warning}" for warning in facts.warnings)]

@@ -11,18 +11,24 @@ import pytest
 from PIL import Image
 
 from edgenas.architectures.chain import ChainSpace
-from edgenas.cli.export import trained_from_store
-from edgenas.cli.settings import SearchSettings, default_folder, settings_from, study_record
+from edgenas.engine.engine import search as run_search
+from edgenas.engine.engine import Where, study_record
+from edgenas.engine.events import unheard
+from edgenas.engine.folders import Asked, default_folder
+from edgenas.engine.settings import as_asked, settings_from
+from edgenas.engine.trained import trained_from_store
 from edgenas.errors import EdgenasError, LimitError, StudyError
 from edgenas.hardware.profile import all_profiles, profile_from_file, profiles_folder, profiles_of
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.replay import cost_without_device
+from edgenas.methods.settings import SearchSettings
 from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.records import Choice, Classes, FinalTraining, Limits, Recipe, Study, Trial
+from edgenas.records import Choice, Classes, FinalTraining, HardwareProfile, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
 from tests.cli.edgenas import refusal
 from tests.methods.answers import TRAINING
+from tests.plans import plan, studied
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,7 @@ from tests.methods.answers import TRAINING
 )
 def test_what_cannot_be_meant_is_one_line(wrong: dict[str, Any], complaint: str) -> None:
     with pytest.raises(EdgenasError) as caught:
-        settings_from(None, wrong)
+        run_search(settings_from(None, wrong), Where(), unheard)
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -71,8 +77,12 @@ def test_a_limit_between_two_rungs_is_one_line(search: Any) -> None:
 def test_a_study_keeps_the_profiles_that_it_decides_by() -> None:
     profiles = all_profiles()
     settings = SearchSettings(target=tuple(profile.name for profile in profiles))
-    study = study_record(settings, profiles, False, {})
+    study = msgspec.json.decode(msgspec.json.encode(study_record(settings, profiles)), type=StudyRecord)
     assert profiles_of(study) == profiles
+
+
+def folder_of(settings: SearchSettings, profile: HardwareProfile) -> Path:
+    return default_folder(Asked(study_record(settings, (profile,)), as_asked(settings, (profile,)), False))
 
 
 def test_a_recalibrated_profile_file_is_another_study(tmp_path: Path) -> None:
@@ -80,7 +90,7 @@ def test_a_recalibrated_profile_file_is_another_study(tmp_path: Path) -> None:
 
     def folder(text: str) -> Path:
         file.write_text(text)
-        return default_folder(study_record(SearchSettings(target=(str(file),)), (profile_from_file(file),), False, {}))
+        return folder_of(SearchSettings(target=(str(file),)), profile_from_file(file))
 
     shipped = (profiles_folder() / "raspberry-pi-5.toml").read_text()
     assert folder(shipped) == folder(shipped)
@@ -90,14 +100,13 @@ def test_a_recalibrated_profile_file_is_another_study(tmp_path: Path) -> None:
 def test_a_file_of_images_leaves_the_study_where_studies_are(tmp_path: Path) -> None:
     (tmp_path / "train.rec").touch()
     settings = SearchSettings(data=str(tmp_path / "train.rec"), task="faces")
-    study = study_record(settings, all_profiles()[:1], False, {})
-    assert default_folder(study).parent == Path("studies")
+    assert folder_of(settings, all_profiles()[0]).parent == Path("studies")
 
 
 def test_a_study_killed_while_it_was_made_is_none_yet(tmp_path: Path) -> None:
     (tmp_path / "study.db").touch()
     assert not Store.is_in(tmp_path)
-    with Store.create(tmp_path, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, {})):
+    with Store.create(tmp_path, studied(plan())):
         assert Store.is_in(tmp_path)
 
 
@@ -119,7 +128,6 @@ def test_an_export_refuses_classes_that_moved(tmp_path: Path) -> None:
     trial = Trial(
         candidate, "complete", cost_without_device(candidate.architecture), 0, {"val_accuracy": 50.0}, number=1
     )
-    settings = {"task": msgspec.to_builtins(TaskSettings(str(data)))}
     final = FinalTraining(
         1,
         candidate.architecture,
@@ -132,16 +140,14 @@ def test_an_export_refuses_classes_that_moved(tmp_path: Path) -> None:
         (),
         1.0,
     )
-    with Store.create(
-        tmp_path / "s", Study("gnas", "classification", str(data), (), "fp32", Limits(), 0, settings)
-    ) as store:
+    with Store.create(tmp_path / "s", studied(plan(asked=SearchSettings(data=str(data))))) as store:
         store.choose(Choice(trial, {}))
         store.put("final", candidate.key, final)
         (data / "cat").rename(data / "zcat")
         with pytest.raises(StudyError, match="is not what trial 1 was trained on"):
-            trained_from_store(store, None, "jetson")
+            trained_from_store(store, print, None, "jetson")
         with pytest.raises(StudyError, match="was not trained on mnist"):
-            trained_from_store(store, None, "jetson", "mnist")
+            trained_from_store(store, print, None, "jetson", "mnist")
 
 
 def test_a_flag_goes_before_the_project_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:

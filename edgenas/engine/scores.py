@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from edgenas.binomial import Interval, Validation, noise_of_difference, wilson
+from edgenas.engine.plan import validation_in
 from edgenas.methods import CONTROL
-from edgenas.records import Decision, FinalTraining, Study, Trial
-
-
-def objective_of(study: Study) -> str:
-    """The score that guided the search."""
-    return "val_tar" if study.task == "faces" else "val_accuracy"
-
-
-def validation_in(study: Study) -> Validation | None:
-    """What the study's validation split can tell; None in a study of a version that did not write it down."""
-    return msgspec.convert(study.settings.get("validation"), type=Validation | None)
+from edgenas.records import Decision, FinalRun, FinalTraining, StudyRecord, Trial
 
 
 def interval_of(scores: Mapping[str, float], objective: str, validation: Validation | None) -> Interval | None:
@@ -71,19 +60,19 @@ def best_of_network(trial: Trial, trials: Sequence[Trial], objective: str) -> Tr
     return max((trial, *same), key=lambda t: t.scores[objective])
 
 
-def at_chance(trials: Sequence[Trial], study: Study) -> bool:
+def at_chance(trials: Sequence[Trial], study: StudyRecord) -> bool:
     """Was something trained, and is none of it better than chance?"""
-    validation, objective = validation_in(study), objective_of(study)
+    validation, objective = validation_in(study), study.metric.objective
     complete = [t for t in trials if t.status == "complete" and t.candidate.phase != CONTROL]
     return (
         validation is not None and bool(complete) and all(validation.is_chance(t.scores, objective) for t in complete)
     )
 
 
-def validation_words(validation: Validation, metric: str) -> str:
+def validation_words(validation: Validation, metric: Metric) -> str:
     """How well so many validation images tell two networks apart."""
-    if metric != "accuracy":
-        return f"chance is {validation.chance:.2g} %"
+    if not metric.share:
+        return f"chance is {metric.words(validation.chance)}"
     noise = noise_of_difference(90, 90, validation.images)
     low, high = wilson(90, validation.images)
     return f"90 % there means {low:.1f} to {high:.1f} %, and differences under {noise:.1f} points are noise"
@@ -102,3 +91,16 @@ def decision_words(decision: Decision, validation: Validation | None, objective:
     noise = noise_of_difference(decision.score, decision.best, validation.images)
     inside = abs(decision.score - decision.best) <= noise
     return decision.reason + (f", inside the noise of +- {noise:.1f}" if inside else "")
+
+
+def run_line(run: FinalRun, metric: str, images: dict[str, int]) -> str:
+    """The scores of one seed with their 95 % intervals, over so many images of each split."""
+
+    def words(scores: dict[str, float], split: str) -> str:
+        interval = wilson(scores[metric], images[split]) if metric == "accuracy" else interval_of(scores, metric, None)
+        return f"{scores[metric]:.2f} %{interval_words(interval)}"
+
+    return (
+        f"seed {run.seed}: test {metric} {words(run.test, 'test')}, validation {words(run.val, 'val')}; "
+        f"best epoch on validation: {run.best_epoch}, test {words(run.best_test, 'test')}; {run.seconds:.0f} s"
+    )

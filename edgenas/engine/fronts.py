@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from edgenas.engine.hypervolume import hypervolumes
+from edgenas.engine.plan import validation_in
+from edgenas.engine.scores import at_chance, best_of_network, interval_of
 from edgenas.methods import CONTROL
-from edgenas.records import Choice, Study, Trial
-from edgenas.report.hypervolume import hypervolumes
-from edgenas.report.scores import at_chance, best_of_network, interval_of, objective_of, validation_in
+from edgenas.records import Choice, StudyRecord, Trial
 
 SERVING_TOLERANCE, SERVING_SLACK = 0.5, 1.1  # points; times the latency of the fastest
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
@@ -52,9 +53,9 @@ def smallest_serving_set(
     return chosen
 
 
-def item(trial: Trial, study: Study) -> dict[str, Any]:
+def item(trial: Trial, study: StudyRecord) -> dict[str, Any]:
     """One trial as the CLI prints it."""
-    objective = objective_of(study)
+    objective = study.metric.objective
     latencies = msgspec.to_builtins(trial.cost.latencies)
     first = latencies.get(study.profiles[0], {})
     described: dict[str, Any] = {
@@ -74,10 +75,10 @@ def item(trial: Trial, study: Study) -> dict[str, Any]:
     return described
 
 
-def chosen_item(trial: Trial, trials: Sequence[Trial], study: Study) -> dict[str, Any]:
+def chosen_item(trial: Trial, trials: Sequence[Trial], study: StudyRecord) -> dict[str, Any]:
     """The choice with the best score that its architecture reached, and the trial that reached it: a search may end with a
     short training of a network that it had trained longer before."""
-    objective = objective_of(study)
+    objective = study.metric.objective
     best = best_of_network(trial, trials, objective)
     scored = (objective, f"{objective}_interval")
     return item(trial, study) | {
@@ -88,10 +89,10 @@ def chosen_item(trial: Trial, trials: Sequence[Trial], study: Study) -> dict[str
 
 
 def summary(
-    study: Study, folder: str, trials: Sequence[Trial], choice: Choice | None, seconds: float
+    study: StudyRecord, folder: str, trials: Sequence[Trial], choice: Choice | None, seconds: float
 ) -> dict[str, Any]:
     """The document of `edgenas search` and `edgenas front`: chosen, front, counts."""
-    objective = objective_of(study)
+    objective = study.metric.objective
     searched = [trial for trial in trials if trial.candidate.phase != CONTROL]
     control = [trial for trial in trials if trial.candidate.phase == CONTROL]
     fronts = {profile: [t.number for t in front(searched, objective, profile)] for profile in study.profiles}

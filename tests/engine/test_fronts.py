@@ -3,9 +3,9 @@
 import msgspec
 
 from edgenas.architectures.chain import chain
+from edgenas.engine.fronts import front, smallest_serving_set, summary
 from edgenas.methods import CONTROL
 from edgenas.records import Candidate, Classes, Cost, Latency, Recipe, Trial
-from edgenas.report.front import front, smallest_serving_set, summary
 from tests.report.studies import study_record
 
 

@@ -1,30 +1,26 @@
-"""What `edgenas search --method nal` decides before it begins, and the method that follows from it."""
+"""NAL as the engine runs it: which cells and which predictor, decided before a study begins."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from edgenas.cli.settings import SearchSettings
-from edgenas.cli.studies import ROOT
+from edgenas.engine.folders import ROOT
 from edgenas.errors import EdgenasError, StudyError
-from edgenas.methods import CostOf, Method
-from edgenas.methods.ladder import Training
+from edgenas.methods import Method
 from edgenas.methods.nal import CellSpace, NalRules, design, nal, network_of, shipped_predictor
 from edgenas.methods.nal_model import LinkPredictor, load_predictor
-from edgenas.records import Study
-from edgenas.report.scores import objective_of
+from edgenas.methods.spec import MethodSpec, Planned, Planning, Search, changed
 
 
-def decide_designs(settings: SearchSettings, rules: NalRules, space: CellSpace) -> dict[str, Any]:
-    """The study's rules and space: the cells asked for, and with --from the predictor, by its content and not by name alone."""
-    if settings.control is not None:
-        raise EdgenasError(
-            f"--control {settings.control} draws chains, --method nal designs cells: compare with `--method random`"
-        )
+def decide_designs(planning: Planning) -> Planned:
+    """The cells asked for, and with --from the predictor, by its content and not by name alone."""
+    settings, shape = planning.settings, planning.task.preprocessing
+    space = CellSpace(planning.task.head, shape.channels, shape.input_size)
+    rules = changed("nal", NAL.rules_of(planning.preset), settings.rules)
+    assert isinstance(rules, NalRules)
     rules = msgspec.structs.replace(rules, space=settings.space or rules.space)
     if settings.from_study is not None:
         path = _weights(settings.from_study)
@@ -32,14 +28,14 @@ def decide_designs(settings: SearchSettings, rules: NalRules, space: CellSpace) 
         rules = msgspec.structs.replace(rules, weights=str(path), weights_sha256=digest)
     first = design(_predictor(rules), rules.space, 1, settings.seed).cells[0]
     network_of(first, space, rules)  # refuses images that no such network takes before a study exists
-    return {"space": space, "rules": rules}
+    return space, rules
 
 
-def nal_method(study: Study, training: Training, cost: CostOf) -> Method:
-    """The generator of a study; the predictor must still be the one that the study began with."""
-    rules = msgspec.convert(study.settings["rules"], type=NalRules)
-    space = msgspec.convert(study.settings["space"], type=CellSpace)
-    return nal(_predictor(rules), space, rules, training, cost, study.limits, objective_of(study), study.seed)
+def _made(search: Search) -> Method:
+    """The predictor must still be the one that the study began with."""
+    space, rules = search.space_as(CellSpace), search.rules_as(NalRules)
+    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    return nal(_predictor(rules), space, rules, *how)
 
 
 def _predictor(rules: NalRules) -> LinkPredictor:
@@ -58,3 +54,19 @@ def _weights(name: str) -> Path:
         if path.is_file():
             return path
     raise EdgenasError(f"--from {name}: no link predictor there: make one with `edgenas nal fit --table {name}`")
+
+
+NAL = MethodSpec(
+    "nal",
+    "cells written by a link predictor, nothing searched (NAL)",
+    _made,
+    NalRules,
+    presets={
+        "tiny": NalRules(channels=16, cells_per_stage=1, designs=4, epochs=10),
+        **{preset: NalRules(designs=8, epochs=25) for preset in ("t", "m", "trg")},
+    },
+    spaces=("nasbench101", "nasbench201", "darts"),
+    heeds=("space", "from_study"),
+    plan=decide_designs,
+    control="none",
+)

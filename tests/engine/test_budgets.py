@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from edgenas.cli.budgets import END_SECONDS, spent_of, warned
+from edgenas.engine.budgets import END_SECONDS, spent_of, warned
+from edgenas.engine.plan import Plan
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
-from edgenas.records import Ask, Candidate, Choice, Limits, Recipe, Study, Trial
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Ask, Candidate, Choice, Recipe, Trial
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.budget import Budget
 from tests.cli.edgenas import refusal
+from tests.plans import plan, studied
 from tests.training.conftest import ParameterCost, candidate
 
 COST = ParameterCost()
@@ -36,10 +40,13 @@ def trained(number: int, epochs: int = 10, seconds: float = 40.0) -> Trial:
 MINUTES = (100 + END_SECONDS) / 60  # 100 seconds are left for trainings, if nothing else took time
 
 
-def study(folder: Path, control: str | None = None, **budget: int) -> Store:
-    plan = Budget(1.0, None, 60.0, {}, 10, **budget)
-    settings = {"asked": {"control": control, "budget": MINUTES}, "device": "cpu", "budget": msgspec.to_builtins(plan)}
-    return Store.create(folder, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings))
+@contextlib.contextmanager
+def study(folder: Path, control: str | None = None, **budget: int) -> Iterator[tuple[Store, Plan]]:
+    """A study of a search with a budget, and the plan that it goes by."""
+    asked = SearchSettings(control=control, budget=MINUTES)  # type: ignore[arg-type]
+    planned = plan(asked=asked, budget=Budget(1.0, None, 60.0, {}, 10, **budget))
+    with Store.create(folder, studied(planned)) as store:
+        yield store, planned
 
 
 def test_a_budget_that_fits_no_search_is_refused_with_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +72,8 @@ def test_the_floor_of_a_plan_holds_for_every_candidate() -> None:
 
 
 def test_a_search_ends_after_as_many_trainings_as_were_planned(tmp_path: Path) -> None:
-    with study(tmp_path, most_candidates=2) as store:
-        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+    with study(tmp_path, most_candidates=2) as (store, planned):
+        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
         assert spent((trained(1),), (candidate(),)) == ""
         assert (
@@ -77,9 +84,9 @@ def test_a_search_ends_after_as_many_trainings_as_were_planned(tmp_path: Path) -
 def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_there_again(tmp_path: Path) -> None:
     done = (trained(1), trained(2))
     work = [t.candidate.recipe.epochs * t.cost.bytes_moved for t in done]
-    with study(tmp_path) as store:
+    with study(tmp_path) as (store, planned):
         store.put("clock", "wall", 80.0)  # two trainings of 40 seconds each; 20 are left
-        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
         pace = 80.0 / sum(work)
         epochs = next(e for e in itertools.count(1) if e * COST(candidate(9).architecture).bytes_moved * pace > 20)
@@ -87,7 +94,7 @@ def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_t
         assert spent(done, (candidate(9, epochs=epochs - 1),)) == ""
         assert spent(done, (candidate(9, epochs=epochs),)) == "the minutes of --budget are spent after 2 trainings"
         store.put("clock", "wall", 0.0)  # whatever the clock says later: a stored end is kept
-        again = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        again = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert again is not None
         assert again(done[:1], (candidate(9),)) == ""
         assert again(done, (candidate(9),)) == "the minutes of --budget are spent after 2 trainings"
@@ -95,9 +102,9 @@ def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_t
 
 @pytest.mark.parametrize(("wall", "ends"), [(30.0, False), (40.0, True)])
 def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path, wall: float, ends: bool) -> None:
-    with study(tmp_path, control="random") as store:
+    with study(tmp_path, control="random") as (store, planned):
         store.put("clock", "wall", wall)
-        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
         # one training took all of that; the next one, of half the epochs, takes half as long: 45 of 50 seconds, or 60
         assert bool(spent((trained(1, seconds=wall),), (candidate(5, epochs=5),))) is ends
@@ -105,9 +112,9 @@ def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path, wall: fl
 
 @pytest.mark.parametrize(("loaded", "ends"), [(20.0, False), (30.0, True)])
 def test_what_loading_took_is_no_time_for_trainings(tmp_path: Path, loaded: float, ends: bool) -> None:
-    with study(tmp_path) as store:
+    with study(tmp_path) as (store, planned):
         store.put("clock", "wall", 50.0)
-        spent = spent_of(store, COST, time.monotonic() - loaded, 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic() - loaded, 1)  # type: ignore[arg-type]
         assert spent is not None
         # a training of 50 seconds is done, one of half the epochs takes 25: 75 of 80 seconds, or of 70
         assert bool(spent((trained(1, seconds=50.0),), (candidate(5, epochs=5),))) is ends
@@ -115,9 +122,9 @@ def test_what_loading_took_is_no_time_for_trainings(tmp_path: Path, loaded: floa
 
 @pytest.mark.parametrize(("workers", "ends"), [(1, True), (2, False)])
 def test_what_is_trained_at_once_takes_less_time(tmp_path: Path, workers: int, ends: bool) -> None:
-    with study(tmp_path) as store:
+    with study(tmp_path) as (store, planned):
         store.put("clock", "wall", 70.0)
-        spent = spent_of(store, COST, time.monotonic(), workers)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic(), workers)  # type: ignore[arg-type]
         assert spent is not None
         # two of 20 seconds in the 30 that are left: 40 one after the other, 26.7 by two processes, of which the second adds half
         pair = (candidate(5, epochs=5), candidate(5, epochs=5, lr=0.1))
@@ -125,27 +132,27 @@ def test_what_is_trained_at_once_takes_less_time(tmp_path: Path, workers: int, e
 
 
 def test_the_start_of_the_workers_is_no_part_of_a_trainings_time(tmp_path: Path) -> None:
-    with study(tmp_path) as store:
+    with study(tmp_path) as (store, planned):
         store.put("clock", "wall", 50.0)  # of which the one training took a second
-        spent = spent_of(store, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
         assert spent((trained(1, seconds=1.0),), (candidate(5),)) == ""
 
 
 def test_without_a_budget_nothing_ends_a_search_early(tmp_path: Path) -> None:
-    settings = {"asked": {"control": None, "budget": None}}
-    with Store.create(tmp_path, Study("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)) as store:
-        assert spent_of(store, COST, time.monotonic(), None) is None  # type: ignore[arg-type]
+    with Store.create(tmp_path, studied(plan())) as store:
+        assert spent_of(store, plan(), COST, time.monotonic(), 1) is None  # type: ignore[arg-type]
 
 
-def lines_of(task: Task, *epochs: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def lines_of(task: Task, *epochs: int) -> list[str]:
     def method() -> Method:
         trials: tuple[Trial, ...] = ()
         for number, e in enumerate(epochs):
             trials = yield Ask((Candidate(candidate(4 + number).architecture, candidate(epochs=e).recipe, "depth"),))
         return Choice(trials[0])
 
-    watched = warned(method(), task)
+    told: list[str] = []
+    watched = warned(method(), task, told.append)
     ask = next(watched)
     try:
         while True:
@@ -153,15 +160,13 @@ def lines_of(task: Task, *epochs: int, capsys: pytest.CaptureFixture[str]) -> li
             ask = watched.send((trial,))
     except StopIteration:  # the method's own end
         pass
-    return capsys.readouterr().err.splitlines()
+    return told
 
 
-def test_a_training_under_130_steps_is_obeyed_with_one_warning(
-    digits: Task, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_training_under_130_steps_is_obeyed_with_one_warning(digits: Task) -> None:
     assert len(digits.train) // 32 == 9
-    assert lines_of(digits, 15, 15, capsys=capsys) == []  # 135 steps
-    (line,) = lines_of(digits, 15, 14, 3, capsys=capsys)  # 126
+    assert lines_of(digits, 15, 15) == []  # 135 steps
+    (line,) = lines_of(digits, 15, 14, 3)  # 126
     images = len(digits.train)
     assert line.startswith(
         f"warning: 14 epochs of {images} images are 126 steps: trainings under about 130 steps rank noise"

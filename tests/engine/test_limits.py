@@ -2,24 +2,27 @@
 
 import pytest
 
-from edgenas.cli.limits import loose_limits
-from edgenas.cli.settings import PRESETS, SearchSettings, space_from
+from edgenas.engine.limits import loose_limits
+from edgenas.engine.registry import method_named
+from edgenas.engine.settings import PRESETS, chain_space
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.settings import SearchSettings
 from edgenas.records import Classes
+from tests.plans import plan
 
 
 def said(**settings: object) -> list[str]:
     asked = SearchSettings(**{"target": ("jetson",), **settings})  # type: ignore[arg-type]
-    space = space_from(asked, PRESETS["tiny"], Classes(10), 3, 96)
+    planned = plan(asked=asked, space=chain_space(asked, PRESETS["tiny"], Classes(10), 3, 96))
     profiles = [profile_from_name(name) for name in asked.target]
-    return list(loose_limits(asked, space, CostModel(profiles, None, asked.limits)))
+    return list(loose_limits(planned, method_named(asked.method), CostModel(profiles, None, asked.limits)))
 
 
 def largest(**settings: object) -> float:
     """The ms of the tiny preset's largest separable network at 96 px, on the first target."""
     asked = SearchSettings(**{"target": ("jetson",), **settings})  # type: ignore[arg-type]
-    space = space_from(asked, PRESETS["tiny"], Classes(10), 3, 96)
+    space = chain_space(asked, PRESETS["tiny"], Classes(10), 3, 96)
     cost = CostModel([profile_from_name(name) for name in asked.target], None, asked.limits)
     return max(latency.ms for latency in cost(space.chain(space.max_depth, space.max_width)).latencies.values())
 

@@ -4,18 +4,21 @@ import msgspec
 import pytest
 
 from edgenas.binomial import Validation, noise_of_difference, wilson
+from edgenas.engine.fronts import summary
+from edgenas.engine.plan import plan_json
+from edgenas.engine.scores import at_chance, decision_words, interval_of, with_intervals
 from edgenas.methods import CONTROL
-from edgenas.records import Choice, Decision, Study, Trial
-from edgenas.report.front import summary
-from edgenas.report.scores import at_chance, decision_words, interval_of, with_intervals
+from edgenas.records import Choice, Decision, StudyRecord, Trial
+from tests.engine.test_fronts import trial
+from tests.plans import plan
 from tests.report.studies import study_record
-from tests.report.test_front import trial
 
 VALIDATION = Validation(images=120, chance=10.0)  # up to 15.48 % is chance
+KNOWN = plan_json(plan(validation=VALIDATION))
 
 
-def study(**changes: object) -> Study:
-    return study_record(profiles=("board",), settings={"validation": msgspec.to_builtins(VALIDATION)}, **changes)
+def study(**changes: object) -> StudyRecord:
+    return study_record(profiles=("board",), plan=KNOWN, **changes)
 
 
 def numbered(number: int, width: int, score: float, phase: str = "depth") -> Trial:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from edgenas.architectures.chain import chain
-from edgenas.cli.sessions import begin_session, refuse_other_meaning, study_to_write
-from edgenas.cli.settings import SearchSettings, default_folder, study_record, versions
+from edgenas.engine.sessions import begin_session, refuse_other_meaning, study_to_write
+from edgenas.engine.settings import SearchSettings, default_folder, study_record, versions
 from edgenas.errors import StudyError
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Candidate, Choice, Classes, Recipe, Study, Trial
+from edgenas.records import Candidate, Choice, Classes, Recipe, StudyRecord, Trial
 from edgenas.report.facts import read_facts
 from edgenas.report.words import obtained
 from edgenas.store import Store
@@ -25,7 +25,7 @@ from tests.test_database import as_schema_1
 IMPOSSIBLE = ("search", "--target", "raspberry-pi-5", "--max-latency-ms", "0.0001")  # ends before anything is trained
 
 
-def study_of(**settings: object) -> Study:
+def study_of(**settings: object) -> StudyRecord:
     whole = SearchSettings(target=("raspberry-pi-5",), max_latency_ms=0.0001, **settings)  # type: ignore[arg-type]
     return study_record(whole, (profile_from_name("raspberry-pi-5"),), boards=False, decided={})
 

@@ -1,31 +1,27 @@
-"""`edgenas search --method nse`: what the settings decide for an evolving space, and the search that runs what is decided."""
+"""NSE as the engine runs it: what the settings decide for an evolving space, and the search that runs what is decided."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from edgenas.architectures.multibranch import MultiBranchSpace, cell_kinds
-from edgenas.architectures.subspace import Round, union
-from edgenas.cli.output import say
-from edgenas.cli.settings import SearchSettings
-from edgenas.cli.studies import study_folder
+from edgenas.architectures.space import Space
+from edgenas.architectures.subspace import Round, SupernetRules, union
+from edgenas.engine.folders import study_folder
 from edgenas.errors import EdgenasError, StudyError
-from edgenas.hardware.cost import CostModel
-from edgenas.methods import Method
-from edgenas.methods.ladder import Training
+from edgenas.methods import CostOf, Method
 from edgenas.methods.nse import Start, first_plan, nse, rounds_of
-from edgenas.methods.nse_rules import NseRules
-from edgenas.records import Head, Recipe, Record
-from edgenas.report.scores import objective_of
+from edgenas.methods.nse_rules import NseRules, refuse_impossible_space
+from edgenas.methods.settings import SearchSettings
+from edgenas.methods.spec import Fitted, MethodSpec, Minutes, Planning, Search
+from edgenas.records import Head, Limits, Recipe, Record
 from edgenas.store import Store
 
 if TYPE_CHECKING:
     from edgenas.tasks import Task
-    from edgenas.training.supernet_training import SupernetRules
 
 R = TypeVar("R", bound=Record)
 LEAST_STEPS = 400  # weight steps of a round
@@ -87,21 +83,28 @@ PUBLISHED = NsePreset(27, 16, 3, 2, 1024, NseRules(), 100, 0.005, 50)
 SHAPE_RULES = ("channels", "cells", "stem_stride", "tail_channels")
 
 
-def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, device: str) -> dict[str, Any]:
-    """Space, rules and supernet training for these settings, as written into the study."""
-    from edgenas.training.supernet_training import SupernetRules
+class NsePlan(Record, frozen=True):
+    """What an NSE search is decided by: the method's rules, how its supernets are trained, what an earlier study leaves to it."""
 
+    rules: NseRules
+    supernet: SupernetRules
+    start: Start | None = None
+
+
+def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
+    """Space, rules and supernet training for these settings, as written into the study."""
+    settings, task, name = planning.settings, planning.task, planning.preset
     if settings.task == "faces":
         raise EdgenasError(
             "--method nse scores with other images of the people it trained on, which says nothing of faces: use gnas or trgnas"
         )
     side = task.preprocessing.input_size
-    if preset_name not in PRESETS:
-        raise EdgenasError(f"preset {preset_name} is not one of nse: choose {', '.join(PRESETS)}")
-    preset = PUBLISHED if side >= LARGE_IMAGES and preset_name != "tiny" else PRESETS[preset_name]
+    if name not in PRESETS:
+        raise EdgenasError(f"preset {name} is not one of nse: choose {', '.join(PRESETS)}")
+    preset = PUBLISHED if side >= LARGE_IMAGES and name != "tiny" else PRESETS[name]
     pool = settings.pool or preset.pool
     supernet = SupernetRules(
-        _supernet_recipe(task, device, preset.supernet_epochs),
+        _supernet_recipe(task, planning.device, preset.supernet_epochs),
         preset.fitness_lr,
         calibration_batches=preset.calibration_batches,
     )
@@ -119,12 +122,8 @@ def decide_evolution(settings: SearchSettings, preset_name: str, task: Task, dev
         rules = msgspec.structs.replace(rules, operations=6 if pool == 19 else 5)
     else:
         space = small_space(pool, shape, task.head, task.preprocessing.channels, side)
-    return {
-        "space": space,
-        "rules": rules,
-        "supernet": _changed(supernet, values),
-        "start": start_from(settings.from_study, space) if settings.from_study else None,
-    }
+    start = start_from(settings.from_study, space) if settings.from_study else None
+    return space, NsePlan(rules, _changed(supernet, values), start)
 
 
 def _supernet_recipe(task: Task, device: str, epochs: int) -> Recipe:
@@ -186,29 +185,24 @@ def start_from(name: str, space: MultiBranchSpace) -> Start:
     return Start(last.kept, tried, last.survivors)
 
 
-def evolution_within_budget(
-    settings: SearchSettings,
-    task: Task,
-    decided: dict[str, Any],
-    cost: CostModel,
-    left: Callable[[], float],
-    workers: int,
-) -> dict[str, Any]:
-    """The same decisions with the rounds, epochs and images of `task` that fit the seconds that are `left` on this machine."""
+def evolution_within_budget(minutes: Minutes) -> Fitted:
+    """The rounds, epochs and images that fit the seconds that are left on this machine."""
     from edgenas.tasks import as_searched
     from edgenas.training.nse_budget import fit_nse_budget, measure_speeds
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
-    space, rules, supernet = decided["space"], decided["rules"], decided["supernet"]
-    device = decided["device"]
-    plan = first_plan(space, rules, cost, cost.limits, settings.seed, decided["start"])
-    speeds = measure_speeds(plan, task, supernet, decided["training"].recipe, device)
+    settings, task, space, plan = minutes.settings, minutes.whole, minutes.space, minutes.rules
+    assert isinstance(space, MultiBranchSpace)
+    assert isinstance(plan, NsePlan)
+    rules, supernet, device = plan.rules, plan.supernet, minutes.device
+    first = first_plan(space, rules, minutes.cost, minutes.limits, settings.seed, plan.start)
+    speeds = measure_speeds(first, task, supernet, minutes.training.recipe, device)
 
     def steps(images: int) -> int:
         return steps_an_epoch(recipe_from_name(settings.recipe, task, device, images=images), images)
 
     budget = fit_nse_budget(
-        left(),
+        minutes.left(),
         speeds,
         rounds_of(space, rules),
         rules.networks + rules.cheap_networks,
@@ -216,25 +210,23 @@ def evolution_within_budget(
         task,
         supernet,
         functools.cache(steps),
-        workers,
+        minutes.workers,
     )
-    say(
+    minutes.tell(
         f"budget {settings.budget:g} min: {budget.search_images or len(task.train)} images, {budget.rounds} rounds of "
         f"{budget.supernet_epochs} epochs, {budget.final_epochs} epochs for each of {budget.finals} final networks, about "
         f"{budget.predicted_seconds:.0f} s (supernet {budget.images_per_second['supernet']:.0f} images/s)"
     )
-    wanted = msgspec.structs.replace(decided["task"], search_images=budget.search_images)
+    wanted = msgspec.structs.replace(minutes.task, search_images=budget.search_images)
     fewer = as_searched(task, wanted)
     recipe = recipe_from_name(settings.recipe, fewer, device, budget.final_epochs)
     of_supernet = _supernet_recipe(fewer, device, budget.supernet_epochs)
-    return {
-        **decided,
-        "task": wanted,
-        "training": msgspec.structs.replace(decided["training"], recipe=recipe),
-        "rules": msgspec.structs.replace(rules, rounds=budget.rounds, **_shared(rules, budget.finals)),
-        "supernet": msgspec.structs.replace(supernet, recipe=of_supernet),
-        "budget": budget,
-    }
+    planned = NsePlan(
+        msgspec.structs.replace(rules, rounds=budget.rounds, **_shared(rules, budget.finals)),
+        msgspec.structs.replace(supernet, recipe=of_supernet),
+        plan.start,
+    )
+    return Fitted(wanted, msgspec.structs.replace(minutes.training, recipe=recipe), planned, budget)
 
 
 def _shared(rules: NseRules, networks: int) -> dict[str, int]:
@@ -243,25 +235,28 @@ def _shared(rules: NseRules, networks: int) -> dict[str, int]:
     return {"finals": networks - control, "control": control}
 
 
-def evolution_method(store: Store, task: Task, training: Training, cost: CostModel) -> Method:
-    """The generator of an NSE study, with the supernets that it trains. All finals are trained for the same epochs."""
+def _made(search: Search) -> Method:
+    """The search, with the supernets that it trains. All finals are trained for the same epochs."""
     from edgenas.training.nse import NseSupernets
-    from edgenas.training.supernet_training import SupernetRules
 
-    study = store.study
-    decided = study.settings
-    supernet = msgspec.convert(decided["supernet"], type=SupernetRules)
+    plan, training, lab = search.rules_as(NsePlan), search.training, search.lab
+    assert lab is not None
     return nse(
-        msgspec.convert(decided["space"], type=MultiBranchSpace),
-        msgspec.convert(decided["rules"], type=NseRules),
-        NseSupernets(task, supernet, store, study.seed, decided["device"], say),
+        search.space_as(MultiBranchSpace),
+        plan.rules,
+        NseSupernets(lab.task, plan.supernet, lab.store, search.seed, lab.device, lab.tell),
         msgspec.structs.replace(training.recipe, epochs=max(1, round(training.recipe.epochs * training.epoch_scale))),
-        cost,
-        study.limits,
-        study.seed,
-        objective_of(study),
-        msgspec.convert(decided["start"], type=Start | None),
+        search.cost,
+        search.limits,
+        search.seed,
+        search.objective,
+        plan.start,
     )
+
+
+def _check(space: Space, cost: CostOf, limits: Limits) -> None:
+    assert isinstance(space, MultiBranchSpace)
+    refuse_impossible_space(space, cost, limits)
 
 
 def _rules_asked(settings: SearchSettings, supernet: Record) -> dict[str, float]:
@@ -283,3 +278,17 @@ def _changed(record: R, values: dict[str, float]) -> R:
         return msgspec.convert({**msgspec.to_builtins(record), **fields}, type=type(record), strict=False)
     except msgspec.ValidationError as error:
         raise EdgenasError(f"[rules]: {error}") from error
+
+
+NSE = MethodSpec(
+    "nse",
+    "a space that evolves, its networks scored with shared weights (NSE)",
+    _made,
+    NsePlan,
+    spaces=(),
+    heeds=("pool", "rounds", "from_study"),
+    check=_check,
+    plan=decide_evolution,
+    fit=evolution_within_budget,
+    control="own",
+)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgenas.report.hypervolume import hypervolumes
+from edgenas.engine.hypervolume import hypervolumes
 
 
 def test_a_staircase_covers_its_steps() -> None:

@@ -1,0 +1,243 @@
+"""Final training: the chosen network from scratch, long, over several seeds; what is trained already is not trained again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from edgenas.engine import data
+from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
+from edgenas.engine.plan import written_plan
+from edgenas.engine.scores import at_chance
+from edgenas.engine.sessions import begin_session
+from edgenas.errors import DataError, EdgenasError, StudyError
+from edgenas.identity import digest
+from edgenas.records import Architecture, ChainArchitecture, Classes, FinalTraining, Recipe, Trial
+from edgenas.store import Store
+
+if TYPE_CHECKING:
+    from edgenas.tasks import Task
+    from edgenas.training.final import FinalPool, Job
+
+BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
+START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainingAsked:
+    """What can be asked of a final training. `budget`: minutes since `started` (monotonic seconds), instead of `epochs`.
+
+    trial: None = the search's choice. data, from_trained: other data, starting from the trained weights.
+    """
+
+    trial: int | None = None
+    seeds: int = 3
+    epochs: int | None = None
+    recipe: str | None = None
+    budget: float | None = None
+    final_width: Literal["matched", "macro"] | None = None
+    data: str | None = None
+    data_dir: str | None = None
+    from_trained: bool = False
+    workers: int | None = None
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.final_width not in (None, "matched", "macro"):
+            raise EdgenasError(f"--final-width {self.final_width}: matched or macro")
+        if self.seeds < 1:
+            raise EdgenasError(f"--seeds {self.seeds}: at least one")
+        if self.epochs is not None and self.budget is not None:
+            raise EdgenasError("--epochs and --budget both say how long: give one of them")
+        if (self.data is not None) != self.from_trained:
+            raise EdgenasError(
+                "--data and --from-trained belong together: other data, starting from the trained weights"
+            )
+
+
+def train(folder: Path, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
+    """Train what is asked for of the study in `folder`; the runs that are finished are kept. `own`: the task, whole, of a study
+    that was made from an object."""
+    with Store.write(folder) as store:
+        begin_session(store, "train", noting(listener))
+        return final_training(store, asked, listener, own)
+
+
+def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
+    """Train (or look up) every seed, and put the whole on record: StudyError, DataError where something is missing for it."""
+    from edgenas.architectures.workload import workload_from_architecture
+    from edgenas.training.final import FinalPool, final_runs
+
+    tell = noting(listener)
+    trial, architecture = chosen(store, asked)
+    task = whole_task(store, asked.data, asked.data_dir, architecture, tell, own)
+    for line in data.lines_of(asked.data or store.study.data, task):
+        tell(line)
+    if asked.from_trained:
+        architecture = msgspec.structs.replace(architecture, head=task.head)
+    elif isinstance(task.head, Classes) and task.head != architecture.head:
+        raise StudyError(f"{store.study.data} has {task.head.count} classes now, other than in the search: restore it")
+    params = workload_from_architecture(architecture).params
+    images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
+    tell(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {images['train']} training images")
+    if at_chance(store.ledger(), store.study):
+        tell("warning: nothing in this search was better than chance: another network would do as well as this one")
+    device = written_plan(store.study).device
+    with FinalPool(asked.workers or asked.seeds, device) as pool:
+        jobs = jobs_for(store, asked, trial, architecture, task, device, pool, tell)
+        tell(f"{jobs[0].recipe.epochs} epochs each")
+        listener(TrainingBegins(len(jobs), task.metric, images))
+        runs = final_runs(jobs, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
+    key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
+    before = store.get("final", key, FinalTraining)
+    if before is not None and before.runs == runs:
+        return msgspec.structs.replace(before, images=images)  # with the seconds that it took
+    final = FinalTraining(
+        trial=trial.number or 0,
+        architecture=architecture,
+        recipe=jobs[0].recipe,
+        data=asked.data or store.study.data,
+        data_dir=asked.data_dir,
+        images=images,
+        metric=task.metric.name,
+        classes=task.classes,
+        preprocessing=task.preprocessing,
+        params=params,
+        runs=runs,
+        seconds=time.monotonic() - asked.started,
+    )
+    store.put("final", key, final)
+    return final
+
+
+def chosen(store: Store, asked: TrainingAsked) -> tuple[Trial, Architecture]:
+    """The trial to train and its architecture at the width asked for."""
+    choice = store.choice
+    if asked.trial is None:
+        if choice is None:
+            raise StudyError(f"{store.folder}: the search is not finished: run its command again, or name a --trial")
+        trial = choice.trial
+    else:
+        by_number = {t.number: t for t in store.ledger()}
+        if asked.trial not in by_number:
+            raise StudyError(f"{store.folder} has no trial {asked.trial}: it has 1 to {len(by_number)}")
+        trial = by_number[asked.trial]
+        if trial.status != "complete":
+            raise StudyError(f"trial {asked.trial} is {trial.status} ({trial.error}): choose one that was trained")
+    architecture = trial.candidate.architecture
+    wanted = asked.final_width or written_plan(store.study).asked.final_width
+    if wanted == "macro":
+        if choice is None or "width" not in choice.macro or not isinstance(architecture, ChainArchitecture):
+            raise StudyError("--final-width macro: only a finished gnas or trgnas search has a macro width")
+        architecture = msgspec.structs.replace(architecture, width=choice.macro["width"])
+    return trial, architecture
+
+
+def whole_task(
+    store: Store,
+    name: str | None,
+    data_dir: str | None,
+    architecture: Architecture,
+    tell: Tell,
+    own: Task | None = None,
+) -> Task:
+    """The study's task with all its training images, or other data at the network's own input size."""
+    from edgenas.tasks import load_task
+
+    if name is None:
+        return data.whole_task(store, tell, data_dir, own)
+    settings = written_plan(store.study).task
+    settings = msgspec.structs.replace(settings, search_images=None, data_dir=data_dir or settings.data_dir)
+    other = msgspec.structs.replace(settings, data=name, image_size=None, flip=None)
+    task = load_task(other)
+    if task.preprocessing.input_size != architecture.image_size:
+        task = load_task(msgspec.structs.replace(other, image_size=architecture.image_size))
+    if task.preprocessing.channels != architecture.in_channels:
+        raise DataError(
+            f"{name} has {task.preprocessing.channels} colour channels and the trained network takes "
+            f"{architecture.in_channels}: convert the images, or search on that data"
+        )
+    return task
+
+
+def jobs_for(
+    store: Store,
+    asked: TrainingAsked,
+    trial: Trial,
+    architecture: Architecture,
+    task: Task,
+    device: str,
+    pool: FinalPool,
+    tell: Tell,
+) -> list[Job]:
+    """One job per seed; where minutes were given, with as many epochs as fit them."""
+    from edgenas.networks.weights import check_weights
+    from edgenas.training.final import Job
+
+    recipe = recipe_for(asked, asked.recipe or "final", task, device)
+    start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
+    if asked.from_trained:
+        before = store.get("final", trial.candidate.key, FinalTraining)
+        if before is None:
+            raise StudyError("--from-trained: there are no trained weights yet: run `edgenas train` without it first")
+        files = [(store.folder / run.weights, run.weights_sha256) for run in before.runs]
+        for path, sha256 in files:
+            check_weights(path, sha256)  # before a process is started
+        start = [(before.architecture, *files[i % len(files)]) for i in range(asked.seeds)]
+
+    def job(index: int) -> Job:
+        seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)
+        name = f"{digest(architecture, recipe, asked.data)}-{index}.safetensors"
+        return Job(task, architecture, recipe, seed, store.folder / "weights" / name, start[index])
+
+    if asked.budget is not None:
+        epochs = epochs_for_budget(store, asked, job(0), pool, tell)
+        if asked.recipe is None and epochs < BRIEF_EPOCHS and task.name == "classification":
+            tell("so few epochs: the recipe is brief, not final")
+            recipe = recipe_for(asked, "brief", task, device)
+        recipe = msgspec.structs.replace(recipe, epochs=epochs)
+    return [job(index) for index in range(asked.seeds)]
+
+
+def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str) -> Recipe:
+    """The named recipe, gentler from trained weights."""
+    from edgenas.training.recipes import recipe_from_name, with_free_cores
+
+    recipe = with_free_cores(recipe_from_name(name, task, device, asked.epochs), device, asked.seeds)
+    return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained else recipe
+
+
+def epochs_for_budget(store: Store, asked: TrainingAsked, job: Job, pool: FinalPool, tell: Tell) -> int:
+    """Epochs that fit the minutes, from a short throughput trial; remembered, so that an interrupted run goes on with them."""
+    from edgenas.training.budget import least_epochs
+    from edgenas.training.final import epochs_within, seconds_of
+    from edgenas.training.recipes import steps_an_epoch
+
+    assert asked.budget is not None
+    key = digest(asked.budget, asked.seeds, job.architecture, job.recipe, asked.data)
+    known = store.get("final-epochs", key, int)
+    if known is not None:
+        return known
+    per_image = pool.seconds_per_image(job)
+    left = 60 * asked.budget - (time.monotonic() - asked.started)
+    waves = -(-asked.seeds // pool.size)
+    epochs = epochs_within(0.95 * left, job, per_image, waves)
+    steps = steps_an_epoch(job.recipe, len(job.task.train))
+    least = 1 if asked.from_trained else least_epochs(steps)  # trained weights need not learn everything anew
+    if epochs < least:
+        more = math.ceil((seconds_of(least, job, per_image, waves) / 0.95 - left) / 6) / 10
+        raise EdgenasError(
+            f"--budget has {max(0.0, left) / 60:.1f} minutes left, and {asked.seeds} seeds of {least} epochs ({least * steps} "
+            f"steps), the least that tells anything, need {more:.1f} more on this machine: allow them, or fewer --seeds"
+        )
+    speed = pool.size / per_image
+    tell(f"{speed:.0f} images/s in {pool.size} processes: {epochs} epochs fit {asked.budget:g} minutes")
+    store.put("final-epochs", key, epochs)
+    return epochs

@@ -1,0 +1,103 @@
+"""What can be said of limits before anything is trained: that nothing meets them, or that they cannot bind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.space import Space
+from edgenas.engine.plan import Plan
+from edgenas.engine.settings import PRESETS, chain_space
+from edgenas.errors import EdgenasError
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.profile import HOST_CPU
+from edgenas.methods.spec import MethodSpec
+from edgenas.records import Architecture, Cost, HardwareProfile, Limits
+
+WIDEST = 1024  # channels, up to which a width that reaches a limit is looked for
+FLAGS = {"latency_ms": "max-latency-ms", "params": "max-params", "size_mb": "max-size-mb", "memory_mb": "max-memory-mb"}
+
+
+def all_predicted(profiles: tuple[HardwareProfile, ...], boards: bool) -> bool:
+    """Are latencies known without measuring anything?"""
+    return not boards and all(profile.name != HOST_CPU for profile in profiles)
+
+
+def check_limits(
+    plan: Plan, spec: MethodSpec, profiles: tuple[HardwareProfile, ...], tell: Callable[[str], None]
+) -> None:
+    """Raise LimitError before a study exists where nothing meets the limits; say where one of them cannot bind. Measured
+    latencies are known later, and NAL says itself that it found nothing."""
+    if not all_predicted(profiles, plan.boards):
+        return
+    limits = plan.asked.limits
+    cost = CostModel(profiles, plan.asked.precision, limits)
+    spec.check(plan.space, cost, limits)
+    for line in loose_limits(plan, spec, cost):
+        tell(f"warning: {line}")
+
+
+def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]:
+    """A sentence for every limit that the largest network which the method can reach does not break."""
+    limits, space = plan.asked.limits, plan.space
+    if spec.largest is None or not isinstance(space, ChainSpace):
+        return
+    for name, flag in FLAGS.items():
+        limit = getattr(limits, name)
+        if limit is None:
+            continue
+        only = msgspec.structs.replace(Limits(), **{name: limit})
+        reach = Reach(spec.largest, cost, name)
+        largest = reach.of(space)
+        if not only.broken(largest):
+            yield (
+                f"--{flag} {limit:g} cannot bind: the largest network that {spec.name} can reach here has "
+                f"{reach.words(largest)}; {_what_reaches(plan, space, reach, only)}"
+            )
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How large a method's networks can become, in the quantity that one limit is about."""
+
+    members: Callable[[Space], tuple[Architecture, ...]]
+    cost: CostModel
+    quantity: str
+
+    def of(self, space: ChainSpace) -> Cost:
+        """The largest of the space's largest members."""
+        return max((self.cost(member) for member in self.members(space)), key=self.amount)
+
+    def amount(self, cost: Cost) -> float:
+        if self.quantity == "latency_ms":
+            return max(latency.ms for latency in cost.latencies.values())
+        return float(getattr(cost, self.quantity))
+
+    def words(self, cost: Cost) -> str:
+        if self.quantity == "latency_ms":
+            slowest = max(cost.latencies.values(), key=lambda latency: latency.ms)
+            return f"{slowest.ms:.3g} ms on {slowest.profile}"
+        return f"{cost.params:,} parameters" if self.quantity == "params" else f"{self.amount(cost):.3g} MB"
+
+
+def _what_reaches(plan: Plan, space: ChainSpace, reach: Reach, limit: Limits) -> str:
+    """The first preset and the least width that reach it."""
+    ways = []
+    for preset, bounds in PRESETS.items():
+        try:
+            other = chain_space(plan.asked, bounds, space.head, space.in_channels, space.image_size)
+        except EdgenasError:  # the bounds that were given do not go with this preset's
+            continue
+        reached = reach.of(other)
+        if limit.broken(reached):
+            ways.append(f"--preset {preset} reaches {reach.words(reached)}")
+            break
+    for width in range(space.max_width + space.width_step, WIDEST + 1, space.width_step):
+        reached = reach.of(msgspec.structs.replace(space, max_width=width))
+        if limit.broken(reached):
+            ways.append(f"--max-width {width} reaches {reach.words(reached)}")
+            break
+    return ", ".join(ways) or f"no preset and no width up to {WIDEST} reaches it: leave it out"

@@ -1,0 +1,57 @@
+"""Events as plain lines, for logs and notebooks."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from edgenas.binomial import Validation
+from edgenas.engine.events import Event, Note, RunEnds, SearchBegins
+from edgenas.engine.plan import validation_in
+from edgenas.engine.scores import decision_words, interval_of, interval_words, run_line
+from edgenas.records import ChainArchitecture, Decision, StudyRecord, Trial
+
+
+class Lines:
+    """A listener that writes one line for every note, trial, decision and finished run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.study: StudyRecord | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, SearchBegins):
+            self.study = event.study
+        elif (line := self._line(event)) is not None:
+            self.stream.write(line + "\n")
+            self.stream.flush()
+
+    def _line(self, event: Event) -> str | None:
+        if isinstance(event, Note):
+            return event.text
+        if isinstance(event, RunEnds):
+            return run_line(event.run, event.metric, event.images)
+        if self.study is None or not isinstance(event, Trial | Decision):
+            return None
+        objective, validation = self.study.metric.objective, validation_in(self.study)
+        if isinstance(event, Trial):
+            return trial_line(event, objective, validation)
+        return decision_line(event, objective, validation)
+
+
+def decision_line(decision: Decision, objective: str, validation: Validation | None = None) -> str:
+    """The verdict and its reason, below the trial that it is about."""
+    return f"        {decision.verdict}: {decision_words(decision, validation, objective)}".rstrip(": ")
+
+
+def trial_line(trial: Trial, objective: str, validation: Validation | None = None) -> str:
+    """number, phase, network, epochs, score with its 95 % interval, latencies, seconds."""
+    net = trial.candidate.architecture
+    words = f"L{net.depth} W{net.width}" if isinstance(net, ChainArchitecture) else net.fingerprint
+    score = f"{trial.status}: {trial.error}"
+    if trial.status == "complete":
+        interval = interval_words(interval_of(trial.scores, objective, validation))
+        score = f"{trial.scores[objective]:6.2f} %{interval}"
+    latencies = ", ".join(f"{latency.ms:.3f} ms {latency.origin}" for latency in trial.cost.latencies.values())
+    took = f"{trial.candidate.recipe.epochs} epochs in {trial.seconds:.1f} s" if trial.seconds else "not trained"
+    head = f"{trial.number or 0:4d}  {trial.candidate.phase:8s} {words:8s} {trial.cost.params:>9,} p"
+    return f"{head}  {score}  {latencies}  {took}"

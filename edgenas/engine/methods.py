@@ -1,0 +1,31 @@
+"""The generator of a study's method, with what ends it early."""
+
+from __future__ import annotations
+
+from edgenas.engine.plan import Plan
+from edgenas.methods import CostOf, Method
+from edgenas.methods.baselines import with_control
+from edgenas.methods.endings import Spent, ended_at_chance, ended_when
+from edgenas.methods.spec import Lab, MethodSpec, Search
+from edgenas.records import Limits
+
+
+def search_of(plan: Plan, objective: str, cost: CostOf, limits: Limits, lab: Lab | None = None) -> Search:
+    """What the plan's search is made from."""
+    asked = plan.asked
+    return Search(
+        plan.space, plan.rules, plan.training, cost, limits, objective, asked.seed, asked.confirm_seeds, lab
+    )  # fmt: skip
+
+
+def method_of(spec: MethodSpec, search: Search, plan: Plan, spent: Spent | None = None) -> Method:
+    """The search. It ends at chance, if the plan knows what that is, and where `spent` says so; a control of random members
+    spends what the search has spent."""
+    method = spec.make(search)
+    if plan.validation is not None:
+        method = ended_at_chance(method, plan.validation, search.objective)
+    if spent is not None:
+        method = ended_when(method, spent, search.objective)
+    if plan.asked.control == "random" and spec.control == "members":
+        method = with_control(method, search.space, search.training, search.cost, search.limits, search.seed)
+    return method

@@ -1,0 +1,173 @@
+"""What a search's settings decided, for these data and this machine. Written into the study before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from edgenas.architectures.cell_space import CellSpace
+from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.fbnet import FbnetSpace
+from edgenas.architectures.multibranch import MultiBranchSpace
+from edgenas.architectures.named_spaces import SPACES, SpaceForData, space_for
+from edgenas.architectures.space import Space
+from edgenas.binomial import Validation
+from edgenas.errors import StudyError
+from edgenas.methods.ladder import Training
+from edgenas.methods.settings import SearchSettings
+from edgenas.methods.spec import MethodSpec
+from edgenas.records import Head, Record, StudyRecord
+from edgenas.tasks import TaskSettings
+
+# Spaces that are records are written as they are; those of other packages by their name.
+KINDS: dict[str, type[ChainSpace | MultiBranchSpace | CellSpace | FbnetSpace]] = {
+    "chain": ChainSpace,
+    "multibranch": MultiBranchSpace,
+    "cells": CellSpace,
+    "fbnet": FbnetSpace,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`asked`: the settings, targets by the content of their profiles. `boards`: are latencies measured while it searches?
+    `validation`: what the validation split can tell. `budget`: what fits the minutes, where they
+    are limited; None in a plan that is read again where the method fits budgets itself."""
+
+    asked: SearchSettings
+    boards: bool
+    preset: str
+    device: str
+    task: TaskSettings
+    training: Training
+    space: Space
+    rules: Record
+    validation: Validation | None = None
+    budget: Record | None = None
+
+
+class WrittenSpace(Record, frozen=True):
+    """A space in JSON: the name of its kind, and its fields; of one of another package its own name, and what it was made for."""
+
+    name: str
+    fields: msgspec.Raw
+
+
+class MadeFor(Record, frozen=True):
+    """The data that a space was made for: the network's head, channels, and side in pixels."""
+
+    head: Head
+    in_channels: int
+    image_size: int
+
+
+class WrittenPlan(Record, frozen=True):
+    """A plan in JSON. Space, rules and budget are of the types that their method says: see `plan_of`."""
+
+    asked: SearchSettings
+    boards: bool
+    preset: str
+    device: str
+    task: TaskSettings
+    training: Training
+    space: WrittenSpace
+    rules: msgspec.Raw
+    validation: Validation | None = None
+    budget: msgspec.Raw | None = None
+
+
+class _Validated(msgspec.Struct, frozen=True):
+    validation: Validation | None = None
+
+
+def plan_json(plan: Plan) -> msgspec.Raw:
+    """The plan as a study holds it."""
+    written = WrittenPlan(
+        plan.asked,
+        plan.boards,
+        plan.preset,
+        plan.device,
+        plan.task,
+        plan.training,
+        _written(plan.space),
+        _json(plan.rules),
+        plan.validation,
+        None if plan.budget is None else _json(plan.budget),
+    )
+    return _json(written)
+
+
+def written_plan(study: StudyRecord) -> WrittenPlan:
+    """What is written down of the plan. StudyError where the study was not made by `edgenas search`."""
+    try:
+        return msgspec.json.decode(study.plan, type=WrittenPlan)
+    except msgspec.ValidationError as error:
+        raise StudyError(
+            f"this study does not say how it was searched ({error}): it is no study of `edgenas search`, or one of another "
+            f"version than {study.versions.get('edgenas', 'this')}"
+        ) from error
+
+
+def plan_of(study: StudyRecord, spec: MethodSpec, space: SpaceForData | None = None) -> Plan:
+    """The plan as the study's method has it. `space`: of a study whose space is an object of the caller's, that object."""
+    written = written_plan(study)
+    try:
+        searched = _space(written.space, space)
+        rules = msgspec.json.decode(written.rules, type=spec.rules)
+        budget = None if written.budget is None or spec.fit is not None else _budget(written.budget)
+    except msgspec.ValidationError as error:
+        raise StudyError(
+            f"the plan of this study is not one of method {spec.name} as it is here ({error}): go on with the edgenas "
+            f"{study.versions.get('edgenas', '')} that began it"
+        ) from error
+    return Plan(
+        written.asked,
+        written.boards,
+        written.preset,
+        written.device,
+        written.task,
+        written.training,
+        searched,
+        rules,
+        written.validation,
+        budget,
+    )
+
+
+def plan_values(study: StudyRecord) -> dict[str, Any]:
+    """The plan as plain values, to be shown; {} where there is none."""
+    values: dict[str, Any] = msgspec.json.decode(study.plan)
+    return values
+
+
+def validation_in(study: StudyRecord) -> Validation | None:
+    """What the study's validation split can tell; None in a study that did not write it down."""
+    return msgspec.json.decode(study.plan, type=_Validated).validation
+
+
+def _written(space: Space) -> WrittenSpace:
+    for name, kind in KINDS.items():
+        if isinstance(space, kind):
+            return WrittenSpace(name, _json(space))
+    member = space.smallest()
+    return WrittenSpace(space.name, _json(MadeFor(member.head, member.in_channels, member.image_size)))
+
+
+def _space(written: WrittenSpace, own: SpaceForData | None) -> Space:
+    if written.name in KINDS:
+        return msgspec.json.decode(written.fields, type=KINDS[written.name])
+    made_for = msgspec.json.decode(written.fields, type=MadeFor)
+    make = SPACES.load(written.name) if own is None else own
+    return space_for(make, made_for.head, made_for.in_channels, made_for.image_size)
+
+
+def _budget(written: msgspec.Raw) -> Record:
+    from edgenas.training.budget import Budget
+
+    return msgspec.json.decode(written, type=Budget)
+
+
+def _json(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

@@ -1,0 +1,120 @@
+"""From flags or a project file to the settings of a search; and what a preset makes of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.named_spaces import SpaceForData, space_for, space_named
+from edgenas.architectures.space import Space
+from edgenas.engine.registry import methods_heeding
+from edgenas.errors import EdgenasError
+from edgenas.identity import digest
+from edgenas.methods.settings import PresetName, SearchSettings, flag_of
+from edgenas.methods.spec import BOUNDS, NOT_EVERYWHERE, MethodSpec
+from edgenas.records import HardwareProfile, Head, Record
+from edgenas.store import flat, read_toml
+
+
+class Preset(Record, frozen=True):
+    """Bounds of the chain space; `fixed_epochs`: what the policies fixed and gpu-seconds give a training."""
+
+    min_depth: int
+    max_depth: int
+    min_width: int
+    max_width: int
+    width_step: int
+    kernels: tuple[int, ...]
+    fixed_epochs: int = 25
+
+
+# tiny: minutes on two cores; its epochs are in proportion.
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(4, 10, 4, 24, 4, kernels=(3, 5), fixed_epochs=10),
+    "t": Preset(10, 100, 16, 64, 2, kernels=(3, 5)),
+    "m": Preset(10, 100, 16, 128, 2, kernels=(3, 5)),
+    "trg": Preset(10, 20, 16, 72, 4, kernels=(3, 5, 7)),
+}
+
+
+def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
+    """The project file's settings, overruled by the flags that were given (those that are not None)."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = {key.replace("-", "_"): value for key, value in read_toml(file, dict[str, Any]).items()}
+        if isinstance(values.get("target"), str):
+            values["target"] = [values["target"]]
+    values |= {name: value for name, value in flags.items() if value is not None}
+    for name, value in flat(values).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise EdgenasError(f"{name.replace('_', '-')} {value}: give a number, or leave it out")
+    try:
+        return msgspec.convert(values, type=SearchSettings)
+    except msgspec.ValidationError as error:
+        raise EdgenasError(f"{file or 'settings'}: {error}: `edgenas search --help` lists what is possible") from error
+
+
+def refuse_unheeded(settings: SearchSettings, spec: MethodSpec) -> None:
+    """Raise EdgenasError for a setting that the method would ignore."""
+    usual = SearchSettings()
+    for name in NOT_EVERYWHERE:
+        if name not in spec.heeds and getattr(settings, name) != getattr(usual, name):
+            heeding = ", ".join(methods_heeding(name))
+            raise EdgenasError(f"{flag_of(name)} is for --method {heeding}: leave it out with {settings.method}")
+    if settings.far is not None and settings.task != "faces":
+        raise EdgenasError("--far is for --task faces: leave it out")
+    if settings.control is not None and spec.control == "none":
+        raise EdgenasError(
+            f"--control {settings.control} is not possible with --method {spec.name}: compare with `--method random`"
+        )
+
+
+def preset_of(settings: SearchSettings, spec: MethodSpec, on_gpu: bool) -> PresetName:
+    """The preset asked for; else tiny on a CPU, and on a GPU the published one of the method."""
+    if settings.preset is not None:
+        return settings.preset
+    return spec.gpu_preset if on_gpu else "tiny"
+
+
+def space_asked(
+    settings: SearchSettings,
+    spec: MethodSpec,
+    preset: Preset,
+    own: SpaceForData | None,
+    made_for: tuple[Head, int, int],
+) -> Space:
+    """The space for data with this head, channels and side in pixels: the chain's, one that is named, or the caller's `own`.
+    Raises EdgenasError for one that the method cannot search, and for bounds of the chain beside another space."""
+    name = settings.space or "chain"
+    if spec.spaces is not None and name not in spec.spaces:
+        raise EdgenasError(f"--space {name} is not for --method {spec.name}: possible are {', '.join(spec.spaces)}")
+    if name == "chain":
+        return chain_space(settings, preset, *made_for)
+    if bounds := [bound for bound in BOUNDS if getattr(settings, bound) is not None]:
+        raise EdgenasError(f"{flag_of(bounds[0])} bounds the chain space: leave it out with --space {name}")
+    return space_named(name, *made_for) if own is None else space_for(own, *made_for)
+
+
+def chain_space(settings: SearchSettings, preset: Preset, head: Head, channels: int, image_size: int) -> ChainSpace:
+    """The preset's bounds with those that were set apart."""
+
+    def bound(name: str) -> int:
+        asked: int | None = getattr(settings, name)
+        value: int = getattr(preset, name) if asked is None else asked
+        return value
+
+    bounds = {name: bound(name) for name in BOUNDS}
+    return ChainSpace(head=head, in_channels=channels, image_size=image_size, kernels=preset.kernels, **bounds)
+
+
+def as_asked(settings: SearchSettings, profiles: tuple[HardwareProfile, ...]) -> SearchSettings:
+    """The settings as a study holds them: a target is its profile's name, a file also what it says."""
+    named = (
+        f"{profile.name} {digest(profile)[:8]}" if name.endswith(".toml") else profile.name
+        for name, profile in zip(settings.target, profiles, strict=True)
+    )
+    return msgspec.structs.replace(settings, target=tuple(named))

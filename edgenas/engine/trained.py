@@ -1,0 +1,102 @@
+"""Trained networks of a study, as they are exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenas.engine.final import whole_task
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.hardware.profile import profile_from_name, profiles_of
+from edgenas.records import FinalRun, FinalTraining
+from edgenas.store import Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgenas.export.release import Trained, Wishes
+    from edgenas.tasks import Task
+
+Tell = Callable[[str], None]
+
+
+def trained_from_store(
+    store: Store,
+    tell: Tell,
+    trial: int | None = None,
+    target: str | None = None,
+    data: str | None = None,
+    own: Task | None = None,
+) -> Trained:
+    """The trained network of a trial, the seed that did best on validation. EdgenasError where there is none yet."""
+    from edgenas.export.release import Trained
+
+    final = final_of(store, trial, data)
+    other = None if final.data == store.study.data else final.data
+    task = whole_task(store, other, final.data_dir, final.architecture, tell, own)
+    if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):
+        raise StudyError(
+            f"{final.data} is not what trial {final.trial} was trained on (its classes or pixel statistics are others): "
+            "restore it, or run `edgenas train` again"
+        )
+    network, best = trained_network(store, final, tell)
+    profile = profile_from_name(target) if target else profiles_of(store.study)[0]
+    recipe, score = final.recipe.fingerprint, best.val[final.metric]
+    return Trained(network, final.architecture, task, profile, final.data, recipe, score=score)
+
+
+def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.Module, FinalRun]:
+    """The torch network of the seed that did best on validation, in eval mode, and that seed's run."""
+    from edgenas.networks.weights import load_weights
+
+    best = max(final.runs, key=lambda run: run.val[final.metric])
+    if not best.weights_sha256:
+        tell(f"{best.weights} was saved before weights had a SHA-256 in the study: only its score can be checked")
+    path = store.folder / "weights" / Path(best.weights).name
+    return load_weights(final.architecture, path, best.weights_sha256), best
+
+
+def final_of(store: Store, trial: int | None, data: str | None) -> FinalTraining:
+    """The final training of a trial on `data`; the only one where that is left out."""
+    choice = store.choice
+    if trial is None and choice is None:
+        raise StudyError(f"{store.folder} has no choice yet: run the same `edgenas search` again, or give --trial N")
+    number = trial if trial is not None or choice is None else choice.trial.number
+    trained = store.all("final", FinalTraining)
+    found = {key: final for key, final in trained.items() if final.trial == number}
+    if not found:
+        others = sorted({final.trial for final in trained.values()})
+        hint = f" (trained: {', '.join(map(str, others))})" if others else ""
+        raise StudyError(
+            f"trial {number} of {store.folder} has no trained weights{hint}: "
+            f"run `edgenas train {store.folder} --trial {number}` first"
+        )
+    on = {final.data: final for final in found.values()}
+    if data is None and len(on) > 1:
+        raise StudyError(f"trial {number} was trained on {', '.join(on)}: say which with --data")
+    if data is not None and data not in on:
+        raise StudyError(f"trial {number} was not trained on {data}: possible: {', '.join(on)}")
+    return on[data] if data is not None else next(iter(on.values()))
+
+
+def wishes_from(
+    precision: str | Sequence[str], input_type: str = "float32", max_drop: float = 0.5, reduce_range: bool = False
+) -> Wishes:
+    """What a bundle is to hold, checked. `precision`: auto, or some of fp32, fp16 and int8, with commas or one by one."""
+    from edgenas.export.release import PRECISIONS, Wishes
+
+    if input_type not in ("float32", "uint8"):
+        raise EdgenasError(f"--input {input_type} was asked for; possible: float32, uint8")
+    uint8 = input_type == "uint8"
+    if precision == "auto":
+        return Wishes(auto=True, uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)
+    names = [name.strip() for name in (precision.split(",") if isinstance(precision, str) else precision)]
+    if unknown := [name for name in names if name not in PRECISIONS]:
+        raise EdgenasError(f"precision {', '.join(unknown)} was asked for; possible: {', '.join(PRECISIONS)}, or auto")
+    chosen = tuple(known for name in names for known in PRECISIONS if known == name)
+    if reduce_range and "int8" not in chosen:
+        raise EdgenasError(
+            f"--reduce-range is about int8, and --precision is {', '.join(names)}: add int8, or leave it out"
+        )
+    return Wishes(tuple(dict.fromkeys(chosen)), uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)

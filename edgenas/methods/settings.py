@@ -1,0 +1,63 @@
+"""What can be asked of a search: one record, which flags, a project file and `edgenas.search` fill."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from edgenas.methods.ladder import Policy
+from edgenas.ranges import Channels, Depth, Factor
+from edgenas.records import Limits, Precision, Record
+
+PresetName = Literal["tiny", "t", "m", "trg"]
+Whole = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+
+
+class SearchSettings(Record, frozen=True):
+    """Every setting that decides what a search does: the flags of `edgenas search`, and the keys of a project file."""
+
+    target: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("jetson",)
+    data: str = "digits"
+    data_dir: str | None = None
+    task: str = "classification"
+    method: str = "gnas"
+    preset: PresetName | None = None
+    min_depth: Depth | None = None
+    max_depth: Depth | None = None
+    min_width: Channels | None = None
+    max_width: Channels | None = None
+    width_step: Channels | None = None
+    recipe: str = "fast"
+    epoch_scale: Factor | None = None
+    search_images: Whole | None = None
+    budget: Positive | None = None
+    max_latency_ms: Positive | None = None
+    max_params: Whole | None = None
+    max_size_mb: Positive | None = None
+    max_memory_mb: Positive | None = None
+    max_energy_mj: Positive | None = None
+    policy: Policy = "gnas"
+    confirm_seeds: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    control: Literal["random"] | None = None
+    image_size: Annotated[int, msgspec.Meta(ge=8, le=512)] | None = None
+    flip: bool | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    precision: Precision | None = None
+    final_width: Literal["matched", "macro"] = "matched"
+    pool: Literal[19, 27, 72] | None = None
+    rounds: Depth | None = None
+    from_study: str | None = None
+    space: str | None = None
+    far: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    rules: dict[str, float | tuple[int, ...]] = {}
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_latency_ms, self.max_params, self.max_size_mb, self.max_memory_mb, self.max_energy_mj)
+
+
+def flag_of(name: str) -> str:
+    """The flag of `edgenas search` that gives this setting."""
+    return "--from" if name == "from_study" else f"--{name.replace('_', '-')}"

@@ -1,0 +1,170 @@
+"""What the engine must know of a search method: one `MethodSpec` each, in the method's own file.
+
+A method of your own is one more of these: `edgenas.search(method=SPEC)`, or a package's entry point in `edgenas.methods`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from edgenas.architectures.chain import DENSE, ChainSpace
+from edgenas.architectures.space import Space
+from edgenas.errors import EdgenasError
+from edgenas.methods import CostOf, Method
+from edgenas.methods.ladder import Training, refuse_impossible_limit
+from edgenas.methods.settings import PresetName, SearchSettings
+from edgenas.records import Architecture, Limits, Record, Trial
+
+if TYPE_CHECKING:
+    from edgenas.store import Store
+    from edgenas.tasks import Task, TaskSettings
+
+T = TypeVar("T")
+BOUNDS = ("min_depth", "max_depth", "min_width", "max_width", "width_step")
+# The settings of a search that a method heeds only where it says so.
+NOT_EVERYWHERE = (*BOUNDS, "policy", "confirm_seeds", "final_width", "pool", "rounds", "space", "from_study")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """For a method that trains something of its own (NSE's supernets): where, on what, and whom to tell about it."""
+
+    store: Store
+    task: Task
+    device: str
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What one search is made from. `space` and `rules` are of the types that the method was planned with."""
+
+    space: Space
+    rules: Record
+    training: Training
+    cost: CostOf
+    limits: Limits
+    objective: str
+    seed: int
+    confirm_seeds: int = 0
+    lab: Lab | None = None
+
+    def space_as(self, kind: type[T]) -> T:
+        """The space, which must be of this kind."""
+        return _as(self.space, kind)
+
+    def rules_as(self, kind: type[T]) -> T:
+        """The rules, which must be of this kind."""
+        return _as(self.rules, kind)
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a method that plans for itself decides from: the settings, the preset's name, the data as searched, the device."""
+
+    settings: SearchSettings
+    preset: str
+    task: Task
+    device: str
+
+
+@dataclass(frozen=True)
+class Minutes:
+    """What a method that fits a budget for itself (NSE) is asked: its plan, all the data, and the seconds left."""
+
+    settings: SearchSettings
+    whole: Task
+    task: TaskSettings
+    space: Space
+    rules: Record
+    training: Training
+    device: str
+    cost: CostOf
+    limits: Limits
+    left: Callable[[], float]
+    workers: int
+    tell: Callable[[str], None]
+
+
+class Fitted(NamedTuple):
+    """What fits the minutes."""
+
+    task: TaskSettings
+    training: Training
+    rules: Record
+    budget: Record
+
+
+Planned = tuple[Space, Record]  # the space and the rules
+
+
+def _unknown(search: Search, last: Trial, decided: int) -> None:
+    del search, last, decided
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """One search method.
+
+    make: the generator of a search. rules: its numbers, a record whose fields all have defaults; `presets` has those of each
+    preset that differ. spaces: names of the spaces that it can search, None for any. heeds: the settings, of those that not
+    every method has, that it heeds. left: how many more candidates the present phase can judge after `last`, `decided` of
+    them judged; None where only the method knows. gpu_preset: the preset where a GPU trains and none was asked for.
+    largest: members of a space that are as large as the method can reach, to say when a limit cannot bind; () = not known.
+    check: raises LimitError where nothing can meet the limits. plan, fit: for a method that plans for itself.
+    control: what `--control random` trains: random `members` of the space, what the method has of its `own`, or nothing.
+    """
+
+    name: str
+    summary: str
+    make: Callable[[Search], Method]
+    rules: type[Record]
+    presets: Mapping[str, Record] = field(default_factory=dict)
+    spaces: tuple[str, ...] | None = None
+    heeds: tuple[str, ...] = ()
+    gpu_preset: PresetName = "t"
+    left: Callable[[Search, Trial, int], int | None] = _unknown
+    largest: Callable[[Space], tuple[Architecture, ...]] | None = None
+    check: Callable[[Space, CostOf, Limits], None] = refuse_impossible_limit
+    plan: Callable[[Planning], Planned] | None = None
+    fit: Callable[[Minutes], Fitted] | None = None
+    control: Literal["members", "own", "none"] = "members"
+
+    def rules_of(self, preset: str) -> Record:
+        """The rules of a preset."""
+        return self.presets.get(preset) or self.rules()
+
+    def as_planned(self, preset: str, asked: Mapping[str, object]) -> Record:
+        """The preset's rules with those that were asked for under [rules]. EdgenasError for one that the method does not have."""
+        return changed(self.name, self.rules_of(preset), asked)
+
+
+def largest_chains(space: Space) -> tuple[Architecture, ...]:
+    """The deepest and widest member of a chain space, separable and dense: which of the two is slower depends on the device."""
+    if not isinstance(space, ChainSpace):
+        return ()
+    depth, width = space.max_depth, space.max_width
+    dense = space.chain(depth, width, (DENSE,) * depth, (max(space.kernels),) * depth)
+    return (space.chain(depth, width), dense)
+
+
+def changed(method: str, rules: Record, asked: Mapping[str, object]) -> Record:
+    """The rules with other values for some. Raises EdgenasError for a name that they do not have, or an impossible value."""
+    unknown = sorted(set(asked) - set(rules.__struct_fields__))
+    if unknown:
+        known = ", ".join(rules.__struct_fields__)
+        raise EdgenasError(f"[rules] {', '.join(unknown)}: method {method} has no such rule; it has {known}")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(rules), **asked}, type=type(rules), strict=False)
+    except msgspec.ValidationError as error:
+        raise EdgenasError(f"[rules]: {error}") from error
+
+
+def _as(value: object, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise EdgenasError(f"this method searches a {kind.__name__}, and was given a {type(value).__name__}")
+    return value
