@@ -681,6 +681,7 @@ class FinalTraining(Record, frozen=True):
     seconds: float
     data_dir: str | None = None
     images: dict[str, int] = {}  # of each split: train, val, test
+    scored: Metric | None = None  # what `metric` is
 
 
 class StudyRecord(Record, frozen=True):

@@ -11,6 +11,7 @@ import typer
 from edgenas.cli.output import emit, say, table
 from edgenas.engine.fronts import network_words, share_words
 from edgenas.engine.scores import interval_words
+from edgenas.records import Metric
 
 AT_CHANCE = (
     "AT CHANCE: no network here is better than chance, nothing was decided: train longer (--budget, --epoch-scale), on more "
@@ -50,19 +51,19 @@ def front_document(folder: Path) -> dict[str, Any]:
 
 def front_text(document: dict[str, Any]) -> str:
     """The front as a table, the choice marked with an arrow, the control's front below."""
-    chosen = document["chosen"]
-    best = chosen[f"{_score_of(chosen)}_trial"] if chosen else None
-    rows = [_row(item, chosen=item["trial"] == best) for item in document["front"]]
+    chosen, metric = document["chosen"], _metric_of(document)
+    best = chosen[f"val_{metric.name}_trial"] if chosen else None
+    rows = [_row(item, metric, chosen=item["trial"] == best) for item in document["front"]]
     if chosen and best not in {item["trial"] for item in document["front"]}:
-        rows.append(_row(chosen, chosen=True))
+        rows.append(_row(chosen, metric, chosen=True))
     text = table(("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"), rows)
     if chosen:
-        text += f"\n\n{_chosen_words(chosen)}"
+        text += f"\n\n{_chosen_words(chosen, metric)}"
     if "control" in document:
         text += "\n\nrandom members of the same space at the same budget:\n"
         text += table(
             ("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"),
-            [_row(item, chosen=False) for item in document["control"]],
+            [_row(item, metric, chosen=False) for item in document["control"]],
         )
     if document.get("hypervolume"):
         text += f"\n\nhypervolume of (error, latency), 1 at most: {share_words(document['hypervolume'])}"
@@ -84,12 +85,12 @@ def front_text(document: dict[str, Any]) -> str:
     return text
 
 
-def _chosen_words(chosen: dict[str, Any]) -> str:
+def _chosen_words(chosen: dict[str, Any], metric: Metric) -> str:
     """The choice's best score, and in which trial it reached it where that is not the last one."""
-    name = _score_of(chosen)
+    name = f"val_{metric.name}"
     if chosen[name] is None:
         return f"-> trial {chosen['trial']}"
-    score = f"{chosen[name]:.2f} %{interval_words(chosen[f'{name}_interval'])}"
+    score = f"{metric.words(chosen[name])}{interval_words(chosen[f'{name}_interval'])}"
     if chosen[f"{name}_trial"] == chosen["trial"]:
         return f"-> trial {chosen['trial']}: {score} on validation after {chosen['epochs']} epochs"
     return (
@@ -98,19 +99,21 @@ def _chosen_words(chosen: dict[str, Any]) -> str:
     )
 
 
-def _score_of(item: dict[str, Any]) -> str:
-    return "val_accuracy" if "val_accuracy" in item else "val_tar"
+def _metric_of(document: dict[str, Any]) -> Metric:
+    return msgspec.convert(document["metric"], type=Metric)
 
 
-def _row(item: dict[str, Any], *, chosen: bool) -> tuple[str, ...]:
-    name = _score_of(item)
+def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ...]:
+    name = f"val_{metric.name}"
     score, latency = item[name], item["latency"]
     return (
         "->" if chosen else "",
         str(item["trial"]),
         item["phase"],
         str(item["epochs"]),
-        f"{score:.2f}{interval_words(item[f'{name}_interval'])}" if score is not None else "-",
+        f"{metric.words(score).removesuffix(' %')}{interval_words(item[f'{name}_interval'])}"
+        if score is not None
+        else "-",
         f"{latency['ms']:.3f}" if latency["ms"] is not None else "-",
         latency["origin"] or "-",
         f"{item['params']:,}",

@@ -19,9 +19,9 @@ from edgenas.cli.output import say
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins, TrainingBegins
 from edgenas.engine.lines import decision_line, trial_line
 from edgenas.engine.plan import validation_in
-from edgenas.engine.scores import interval_of, interval_words, run_line
+from edgenas.engine.scores import run_line, scored_words
 from edgenas.methods import LADDER
-from edgenas.records import Decision, Trial
+from edgenas.records import Decision, Metric, Trial
 
 FROM_STORE_S = 0.05  # a trial that came sooner was not trained now: it says nothing about the pace
 INTERRUPTED = 130  # what shells expect after Ctrl-C
@@ -94,9 +94,9 @@ class SearchView:
         return f"edgenas search --resume {shlex.quote(str(self.search.folder))}" if self.search is not None else ""
 
     @property
-    def objective(self) -> str:
+    def metric(self) -> Metric:
         assert self.search is not None
-        return self.search.study.metric.objective
+        return self.search.study.metric
 
     def hear(self, event: Event) -> None:
         """One event of the engine."""
@@ -120,17 +120,18 @@ class SearchView:
     def _decision(self, decision: Decision) -> None:
         self.pace.decision()
         self.decided += decision.verdict != "start"
-        self.console.print(decision_line(decision, self.objective, self.validation), markup=False)
+        self.console.print(decision_line(decision, self.metric, self.validation), markup=False)
 
     def _trial(self, trial: Trial) -> None:
         self.pace.trial()
         if trial.candidate.phase != self.phase:
             self.phase, self.decided = trial.candidate.phase, 0
         self.last = trial
-        self.console.print(trial_line(trial, self.objective, self.validation), markup=False)
+        self.console.print(trial_line(trial, self.metric, self.validation), markup=False)
         if trial.status == "complete":
             self.trained += 1
-            if self.best is None or trial.scores[self.objective] > self.best.scores[self.objective]:
+            objective = self.metric.objective
+            if self.best is None or trial.scores[objective] > self.best.scores[objective]:
                 self.best = trial
 
     def panel(self) -> Text:
@@ -145,8 +146,8 @@ class SearchView:
         words += self._left(elapsed, seconds)
         lines = [self._phases(), " · ".join(words)]
         if self.best is not None:
-            interval = interval_words(interval_of(self.best.scores, self.objective, self.validation))
-            lines.append(f"best {self.best.scores[self.objective]:.2f} %{interval} (trial {self.best.number})")
+            best = scored_words(self.best.scores, self.metric, self.validation)
+            lines.append(f"best {best} (trial {self.best.number})")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _phases(self) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgenas.cli.output import emit, say
-from edgenas.engine.scores import interval_words, with_intervals
+from edgenas.engine.scores import interval_words, metric_of, with_intervals
 
 if TYPE_CHECKING:
-    from edgenas.records import FinalTraining
+    from edgenas.records import FinalTraining, Metric
 
 
 def train(
@@ -79,7 +79,7 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
     mirrored = [run.mirrored[metric] for run in final.runs if run.mirrored]
     if mirrored:
         shared[f"test_{metric}_mirrored"] = spread(mirrored)
-    if metric != "accuracy":
+    if not metric_of(final).share:
         shared["test"] = final.runs[0].report
     shared["best_epoch"] = with_intervals(shared["best_epoch"], final.images)
     return with_intervals(shared, final.images)
@@ -100,5 +100,11 @@ def text(folder: Path, final: FinalTraining) -> str:
     )
     return (
         f"{folder}: trial {final.trial}, {final.params} parameters, {final.recipe.epochs} epochs\n"
-        f"test {final.metric} {test['mean']:.2f} +- {test['std']:.2f} % over {len(final.runs)} seeds (last epoch){known}"
+        f"test {final.metric} {_mean_words(test, metric_of(final))} over {len(final.runs)} seeds (last epoch){known}"
     )
+
+
+def _mean_words(spread: dict[str, Any], metric: Metric) -> str:
+    """97.20 +- 0.31 %."""
+    mean, deviation = metric.words(spread["mean"]), metric.words(spread["std"])
+    return f"{mean.removesuffix(f' {metric.unit}')} +- {deviation}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from edgenas.records import Decision, FinalRun, Record, StudyRecord, Trial
+from edgenas.records import Decision, FinalRun, Metric, Record, StudyRecord, Trial
 
 
 class Note(Record, frozen=True):
@@ -31,7 +31,7 @@ class TrainingBegins(Record, frozen=True):
     """So many runs of a final training begin, on so many images of each split (train, val, test)."""
 
     runs: int
-    metric: str
+    metric: Metric
     images: dict[str, int]
 
 
@@ -39,7 +39,7 @@ class RunEnds(Record, frozen=True):
     """One seed of a final training has ended."""
 
     run: FinalRun
-    metric: str
+    metric: Metric
     images: dict[str, int]
 
 

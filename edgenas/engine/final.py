@@ -112,6 +112,7 @@ def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: 
         params=params,
         runs=runs,
         seconds=time.monotonic() - asked.started,
+        scored=task.metric,
     )
     store.put("final", key, final)
     return final

@@ -55,7 +55,7 @@ def smallest_serving_set(
 
 def item(trial: Trial, study: StudyRecord) -> dict[str, Any]:
     """One trial as the CLI prints it."""
-    objective = study.metric.objective
+    objective = f"val_{study.metric.name}"  # as people read it
     latencies = msgspec.to_builtins(trial.cost.latencies)
     first = latencies.get(study.profiles[0], {})
     described: dict[str, Any] = {
@@ -78,8 +78,8 @@ def item(trial: Trial, study: StudyRecord) -> dict[str, Any]:
 def chosen_item(trial: Trial, trials: Sequence[Trial], study: StudyRecord) -> dict[str, Any]:
     """The choice with the best score that its architecture reached, and the trial that reached it: a search may end with a
     short training of a network that it had trained longer before."""
-    objective = study.metric.objective
-    best = best_of_network(trial, trials, objective)
+    objective = f"val_{study.metric.name}"
+    best = best_of_network(trial, trials, study.metric.objective)
     scored = (objective, f"{objective}_interval")
     return item(trial, study) | {
         **{key: value for key, value in item(best, study).items() if key in scored},
@@ -99,6 +99,7 @@ def summary(
     document: dict[str, Any] = {
         "study": folder,
         "method": study.method,
+        "metric": msgspec.to_builtins(study.metric),
         "chosen": chosen_item(choice.trial, trials, study) if choice else None,
         "at_chance": at_chance(trials, study),
         "ended_early": next((d.reason for d in choice.decisions if d.verdict == "stop"), None) if choice else None,

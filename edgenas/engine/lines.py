@@ -7,8 +7,8 @@ from typing import TextIO
 from edgenas.binomial import Validation
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins
 from edgenas.engine.plan import validation_in
-from edgenas.engine.scores import decision_words, interval_of, interval_words, run_line
-from edgenas.records import ChainArchitecture, Decision, StudyRecord, Trial
+from edgenas.engine.scores import decision_words, run_line, scored_words
+from edgenas.records import ChainArchitecture, Decision, Metric, StudyRecord, Trial
 
 
 class Lines:
@@ -32,25 +32,24 @@ class Lines:
             return run_line(event.run, event.metric, event.images)
         if self.study is None or not isinstance(event, Trial | Decision):
             return None
-        objective, validation = self.study.metric.objective, validation_in(self.study)
+        metric, validation = self.study.metric, validation_in(self.study)
         if isinstance(event, Trial):
-            return trial_line(event, objective, validation)
-        return decision_line(event, objective, validation)
+            return trial_line(event, metric, validation)
+        return decision_line(event, metric, validation)
 
 
-def decision_line(decision: Decision, objective: str, validation: Validation | None = None) -> str:
+def decision_line(decision: Decision, metric: Metric, validation: Validation | None = None) -> str:
     """The verdict and its reason, below the trial that it is about."""
-    return f"        {decision.verdict}: {decision_words(decision, validation, objective)}".rstrip(": ")
+    return f"        {decision.verdict}: {decision_words(decision, validation, metric)}".rstrip(": ")
 
 
-def trial_line(trial: Trial, objective: str, validation: Validation | None = None) -> str:
+def trial_line(trial: Trial, metric: Metric, validation: Validation | None = None) -> str:
     """number, phase, network, epochs, score with its 95 % interval, latencies, seconds."""
     net = trial.candidate.architecture
     words = f"L{net.depth} W{net.width}" if isinstance(net, ChainArchitecture) else net.fingerprint
     score = f"{trial.status}: {trial.error}"
     if trial.status == "complete":
-        interval = interval_words(interval_of(trial.scores, objective, validation))
-        score = f"{trial.scores[objective]:6.2f} %{interval}"
+        score = f"{scored_words(trial.scores, metric, validation):>8}"
     latencies = ", ".join(f"{latency.ms:.3f} ms {latency.origin}" for latency in trial.cost.latencies.values())
     took = f"{trial.candidate.recipe.epochs} epochs in {trial.seconds:.1f} s" if trial.seconds else "not trained"
     head = f"{trial.number or 0:4d}  {trial.candidate.phase:8s} {words:8s} {trial.cost.params:>9,} p"

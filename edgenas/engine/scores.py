@@ -8,17 +8,24 @@ from typing import Any
 from edgenas.binomial import Interval, Validation, noise_of_difference, wilson
 from edgenas.engine.plan import validation_in
 from edgenas.methods import CONTROL
-from edgenas.records import Decision, FinalRun, FinalTraining, StudyRecord, Trial
+from edgenas.records import ACCURACY, Decision, FinalRun, FinalTraining, Metric, StudyRecord, Trial
 
 
-def interval_of(scores: Mapping[str, float], objective: str, validation: Validation | None) -> Interval | None:
-    """The score's 95 % interval: its own (TAR, over identities), or that of an accuracy on so many validation images."""
-    low, high = scores.get(f"{objective}_low"), scores.get(f"{objective}_high")
+def interval_of(scores: Mapping[str, float], name: str, validation: Validation | None) -> Interval | None:
+    """The 95 % interval of a score on validation, such as val_accuracy: its own (TAR, over identities), or where it is a share of
+    the images the binomial one."""
+    low, high = scores.get(f"{name}_low"), scores.get(f"{name}_high")
     if low is not None and high is not None:
         return low, high
-    if validation is None or objective not in scores or not objective.endswith("accuracy"):
+    if validation is None or name not in scores or not validation.is_share(name):
         return None
-    return wilson(scores[objective], validation.images)
+    return wilson(scores[name], validation.images)
+
+
+def scored_words(scores: Mapping[str, float], metric: Metric, validation: Validation | None) -> str:
+    """A trial's score as people read the metric, with its 95 % interval: 97.20 % (95.9 to 98.1)."""
+    name = f"val_{metric.name}"
+    return f"{metric.words(scores[name])}{interval_words(interval_of(scores, name, validation))}"
 
 
 def interval_words(interval: Interval | None) -> str:
@@ -40,7 +47,7 @@ def with_intervals(document: dict[str, Any], images: Mapping[str, int]) -> dict[
 def split_interval(scores: Mapping[str, float], final: FinalTraining, split: str) -> Interval | None:
     """The 95 % interval of a final training's score on a split (train, val, test); None where its size is not known."""
     images = final.images.get(split)
-    if final.metric == "accuracy" and images:
+    if metric_of(final).share and images:
         return wilson(scores[final.metric], images)
     return interval_of(scores, final.metric, None)
 
@@ -84,23 +91,31 @@ def chance_words(validation: Validation, objective: str) -> str:
     return f"no network is better than chance by two standard errors ({known}): nothing was decided here"
 
 
-def decision_words(decision: Decision, validation: Validation | None, objective: str) -> str:
+def decision_words(decision: Decision, validation: Validation | None, metric: Metric) -> str:
     """The reason of a decision; a difference that the validation split cannot tell from none is called noise."""
-    if validation is None or decision.score is None or decision.best is None or not objective.endswith("accuracy"):
+    if validation is None or decision.score is None or decision.best is None or not metric.share:
         return decision.reason
     noise = noise_of_difference(decision.score, decision.best, validation.images)
     inside = abs(decision.score - decision.best) <= noise
     return decision.reason + (f", inside the noise of +- {noise:.1f}" if inside else "")
 
 
-def run_line(run: FinalRun, metric: str, images: dict[str, int]) -> str:
+def run_line(run: FinalRun, metric: Metric, images: Mapping[str, int]) -> str:
     """The scores of one seed with their 95 % intervals, over so many images of each split."""
+    name = metric.name
 
-    def words(scores: dict[str, float], split: str) -> str:
-        interval = wilson(scores[metric], images[split]) if metric == "accuracy" else interval_of(scores, metric, None)
-        return f"{scores[metric]:.2f} %{interval_words(interval)}"
+    def words(scores: Mapping[str, float], split: str) -> str:
+        interval = wilson(scores[name], images[split]) if metric.share else interval_of(scores, name, None)
+        return f"{metric.words(scores[name])}{interval_words(interval)}"
 
     return (
-        f"seed {run.seed}: test {metric} {words(run.test, 'test')}, validation {words(run.val, 'val')}; "
+        f"seed {run.seed}: test {name} {words(run.test, 'test')}, validation {words(run.val, 'val')}; "
         f"best epoch on validation: {run.best_epoch}, test {words(run.best_test, 'test')}; {run.seconds:.0f} s"
     )
+
+
+def metric_of(final: FinalTraining) -> Metric:
+    """What a final training is judged by; those of before metrics had units know accuracy and TAR."""
+    if final.scored is not None:
+        return final.scored
+    return ACCURACY if final.metric == ACCURACY.name else Metric(final.metric)

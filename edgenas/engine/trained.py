@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.engine.final import whole_task
+from edgenas.engine.scores import metric_of
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.profile import profile_from_name, profiles_of
 from edgenas.records import FinalRun, FinalTraining
@@ -50,7 +51,8 @@ def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.
     """The torch network of the seed that did best on validation, in eval mode, and that seed's run."""
     from edgenas.networks.weights import load_weights
 
-    best = max(final.runs, key=lambda run: run.val[final.metric])
+    metric = metric_of(final)
+    best = max(final.runs, key=lambda run: metric.gain(run.val[final.metric]))
     if not best.weights_sha256:
         tell(f"{best.weights} was saved before weights had a SHA-256 in the study: only its score can be checked")
     path = store.folder / "weights" / Path(best.weights).name

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import helper, version_converter
 
-from edgenas.version import __version__
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Classes, Embedding, Outputs
+from edgenas.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgenas.version import __version__
 from edgenas.bundle import (
     GOLDEN,
     MODEL_FILES,
@@ -42,6 +41,7 @@ from edgenas.identity import canonical_json
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Architecture, Artifact, HardwareProfile, Metric, Precision, TaskKind
 from edgenas.runtimes import LARGEST_BATCH
+from edgenas.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn

@@ -82,7 +82,7 @@ def _decided(facts: Facts, name: str, group: Sequence[Decision], x: list[Any], y
         "x": x,
         "y": y,
         "customdata": [numbers.get(d.key) for d in group],
-        "text": [decision_words(d, validation_in(facts.study), facts.objective) for d in group],
+        "text": [decision_words(d, validation_in(facts.study), facts.study.metric) for d in group],
         "hovertemplate": "trial %{customdata}<br>%{y:.2f}<br>%{text}<extra></extra>",
     }
 
