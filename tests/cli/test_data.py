@@ -15,16 +15,21 @@ from typer.testing import CliRunner
 from edgenas.architectures.chain import chain
 from edgenas.cli.main import app
 from edgenas.engine.data import searched_task
-from edgenas.engine.engine import data_asked, decide
-from edgenas.engine.settings import settings_from, study_record
+from edgenas.engine.engine import data_asked, decide, study_record
+from edgenas.engine.events import unheard
+from edgenas.engine.plan import plan_json
+from edgenas.engine.registry import method_named
+from edgenas.engine.settings import settings_from
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Recipe, StudyRecord
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Ask, Candidate, Choice, Classes, Recipe
 from edgenas.store import Store
-from edgenas.tasks import TaskSettings, load_task
+from edgenas.tasks import load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor
 from tests.cli.edgenas import refusal
 from tests.image_folders import fill, picture
+from tests.plans import plan, studied
 from tests.training.conftest import ParameterCost
 
 
@@ -101,13 +106,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pics/ was searched as `--data pics` on 20 of its 28 training images, by the study `first`; one candidate."""
     root = tmp_path_factory.mktemp("searched")
     fill(root / "pics", each=20)
-    settings = TaskSettings("pics", search_images=20)
-    decided = msgspec.to_builtins({"task": settings, "device": "cpu", "asked": {"final_width": "matched"}})
-    study = StudyRecord("gnas", "classification", "pics", (), "fp32", Limits(), 0, decided)
+    study = studied(plan(asked=SearchSettings(data="pics", search_images=20)), profiles=())
     before = Path.cwd()
     os.chdir(root)
     with Store.create(root / "studies" / "first", study) as store:
-        executor = inline_executor(Evaluator(searched_task(store), 0), ParameterCost())
+        executor = inline_executor(Evaluator(searched_task(store, print), 0), ParameterCost())
         net = chain(8, 3, (0,) * 3, (3,) * 3, Classes(2), image_size=16, in_channels=3)
         one = Candidate(net, Recipe("r", 1, 8, 0.1), "random")
         executor.answer(Ask((one,)), store)
@@ -180,10 +183,12 @@ def test_a_search_that_goes_on_refuses_images_that_changed(tmp_path: Path, monke
     flags = {"data": "pets", "target": ["raspberry-pi-5"], "method": "random"}
     settings = settings_from(None, flags)
     profiles = (profile_from_name("raspberry-pi-5"),)
-    study = study_record(settings, profiles, boards=False, decided=decide(settings, load_task(data_asked(settings))))
+    whole = load_task(data_asked(settings))
+    decided = decide(settings, method_named("random"), profiles, whole, boards=False, listener=unheard)
+    study = msgspec.structs.replace(study_record(settings, profiles), plan=plan_json(decided))
     with Store.create(tmp_path / "s", study) as store:
-        searched_task(store)
-        searched_task(store)  # the same images: nothing is refused
+        searched_task(store, print)
+        searched_task(store, print)  # the same images: nothing is refused
     picture(99).save(tmp_path / "pets" / "cat" / "000.png")
     again = ("search", "--data", "pets", "--target", "raspberry-pi-5", "--method", "random", "--study", "./s")
     assert "s began with other images or labels in pets: restore them" in refusal(*again)

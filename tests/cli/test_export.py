@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from edgenas.binomial import wilson
 from edgenas.bundle import read_bundle
-from edgenas.cli.export import trained_from_store
 from edgenas.cli.main import app
+from edgenas.engine.trained import trained_from_store
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.networks.weights import load_weights, save_weights
 from edgenas.records import FinalTraining
@@ -181,7 +181,7 @@ def test_the_seed_that_did_best_on_validation_is_exported(tmp_path: Path) -> Non
             best, seed=1, val={"accuracy": best.val["accuracy"] - 1}, weights="weights/none"
         )
         store.put("final", key, msgspec.structs.replace(final, runs=(worse, best, worse)))
-        assert trained_from_store(store, None, None).score == best.val["accuracy"]
+        assert trained_from_store(store, print).score == best.val["accuracy"]
 
 
 def test_a_study_without_hashes_is_exported_with_a_line_about_it(tmp_path: Path) -> None:

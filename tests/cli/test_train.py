@@ -12,12 +12,13 @@ from edgenas.binomial import wilson
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
 from edgenas.networks.weights import load_weights
-from edgenas.records import Ask, Choice, FinalTraining, Limits, StudyRecord
+from edgenas.records import Ask, Choice, FinalTraining
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor
 from edgenas.training.loop import scores_of
+from tests.plans import plan, studied
 from tests.training.conftest import ParameterCost, candidate
 
 
@@ -25,9 +26,7 @@ from tests.training.conftest import ParameterCost, candidate
 def study(tmp_path: Path) -> Path:
     """A finished search of one candidate."""
     wanted = TaskSettings("digits", search_images=320)
-    settings = msgspec.to_builtins({"task": wanted, "device": "cpu", "asked": {"final_width": "matched"}})
-    record = StudyRecord("gnas", "classification", "digits", (), "fp32", Limits(), 0, settings)
-    with Store.create(tmp_path / "study", record) as store:
+    with Store.create(tmp_path / "study", studied(plan(task=wanted), profiles=())) as store:
         executor = inline_executor(Evaluator(load_task(wanted), 0), ParameterCost())
         executor.answer(Ask((candidate(),)), store)
         trial = store.number(candidate().key)

@@ -48,7 +48,7 @@ from tests.plans import plan, studied
 )
 def test_what_cannot_be_meant_is_one_line(wrong: dict[str, Any], complaint: str) -> None:
     with pytest.raises(EdgenasError) as caught:
-        run_search(settings_from(None, wrong), Where(), unheard)
+        run_search(settings_from(None, {"data": "/nowhere", **wrong}), Where(), unheard)
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
 

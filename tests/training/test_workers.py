@@ -29,7 +29,7 @@ from edgenas.architectures.chain import ChainSpace
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
 from edgenas.architectures.workload import workload_from_architecture
-from edgenas.records import Classes, Cost, Limits, Metric, Preprocessing, Recipe, Study
+from edgenas.records import Classes, Cost, Limits, Metric, Preprocessing, Recipe, StudyRecord
 from edgenas.store import Store
 from edgenas.study import run
 from edgenas.tasks import Split
@@ -84,7 +84,7 @@ def search(folder, workers):
     training = Training(Recipe("test", EPOCHS, 32, 0.05, crop_padding=1, nesterov=True, loss="sum"))
     rules = GnasRules(first_epochs=EPOCHS, width_epochs=EPOCHS, micro_epochs=EPOCHS)
     method = gnas(space, rules, training, CountParameters(), objective="val_stripes")
-    study = Study("gnas", "stripes", "own", (), "fp32", Limits(), 0, {})
+    study = StudyRecord("gnas", "stripes", "own", (), "fp32", Limits(), 0)
     with Store.create(folder, study) as store, local_executor(Evaluator(task, 0), CountParameters(), workers) as executor:
         for _ in run(method, executor, store):
             pass
