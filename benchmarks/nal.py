@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from edgenas.version import __version__
 from edgenas.architectures.cell import check_cell
 from edgenas.architectures.cell_graph import cells_from_graphs, graphs_from_cells
 from edgenas.errors import EdgenasError
@@ -22,6 +21,7 @@ from edgenas.methods.nal import design, shipped_predictor
 from edgenas.methods.nal_evidence import percentile_of, report_card
 from edgenas.methods.nal_model import LinkPredictor, PredictorCard, write_graphs
 from edgenas.methods.nal_table import CellTable, Lesson, lesson, table_from_npz
+from edgenas.version import __version__
 
 RESULTS = Path(__file__).parent / "results" / "nal.json"
 

@@ -63,7 +63,8 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     Store.create(tmp_path, STUDY).close()
     planned = plan(asked=msgspec.structs.replace(ASKED, seed=3))
     with pytest.raises(
-        StudyError, match=r"limits.params is None there, 5 asked; plan.asked.seed is 0 there, 3 asked; .*seed is 0 there"
+        StudyError,
+        match=r"limits.params is None there, 5 asked; plan.asked.seed is 0 there, 3 asked; .*seed is 0 there",
     ):
         Store.create(tmp_path, studied(planned, limits=Limits(params=5)))
     Store.create(tmp_path, STUDY).close()  # and nothing was lost or left locked

@@ -132,8 +132,8 @@ def _greet(board: Board, profile: HardwareProfile, precision: Precision | None) 
 
 def _finalists(store: Store, numbers: list[int] | None) -> list[Trial]:
     """The named trials, or the chosen one and the front."""
-    from edgenas.methods import CONTROL
     from edgenas.engine.fronts import front
+    from edgenas.methods import CONTROL
 
     trials = [trial for trial in store.ledger() if trial.status == "complete" and trial.candidate.phase != CONTROL]
     if not trials:

@@ -2,8 +2,8 @@ import os
 import subprocess
 import sys
 
-from edgenas.version import __version__
 from edgenas.cli.about import EXTRAS, installed
+from edgenas.version import __version__
 from tests.cli.edgenas import ENVIRONMENT
 
 

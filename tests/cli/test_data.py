@@ -24,7 +24,7 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Ask, Candidate, Choice, Classes, Recipe
 from edgenas.store import Store
-from edgenas.tasks import load_task
+from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor
 from tests.cli.edgenas import refusal

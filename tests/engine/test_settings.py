@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from edgenas.architectures.chain import ChainSpace
-from edgenas.engine.engine import search as run_search
 from edgenas.engine.engine import Where, study_record
+from edgenas.engine.engine import search as run_search
 from edgenas.engine.events import unheard
 from edgenas.engine.folders import Asked, default_folder
 from edgenas.engine.settings import as_asked, settings_from

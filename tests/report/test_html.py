@@ -62,7 +62,9 @@ def test_every_phase_of_the_search_has_its_chart(tmp_path: Path) -> None:
 
 def test_whatever_a_study_holds_is_text_on_the_page(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-    folder = published_study(tmp_path / "evil", data=evil, plan=msgspec.Raw(msgspec.json.encode({"asked": {"recipe": evil}, evil: evil})))
+    folder = published_study(
+        tmp_path / "evil", data=evil, plan=msgspec.Raw(msgspec.json.encode({"asked": {"recipe": evil}, evil: evil}))
+    )
     with Store.write(folder) as store:
         trial = store.ledger()[0]
         candidate = msgspec.structs.replace(trial.candidate, repeat=3)
