@@ -3,6 +3,7 @@
 import pytest
 
 from edgenas.binomial import Validation, noise_of_difference, standard_error, wilson
+from edgenas.records import ACCURACY, TAR, Metric
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,41 @@ def test_a_score_that_comes_with_an_interval_is_chance_where_that_reaches_down_t
     validation = Validation(images=960, chance=1.0)  # TAR at a FAR of 1 %
     assert validation.is_chance({"val_tar": 4.0, "val_tar_low": 1.0, "val_tar_high": 8.0}, "val_tar")
     assert not validation.is_chance({"val_tar": 4.0, "val_tar_low": 1.1, "val_tar_high": 8.0}, "val_tar")
+
+
+@pytest.mark.parametrize(
+    ("metric", "chance", "taken", "refused"),
+    [
+        (ACCURACY, 10.0, 14.89, 14.91),  # two standard errors above, as without a metric
+        (Metric("error", better="lower", share=True), 90.0, -85.11, -85.09),  # two below
+        (Metric("mae", unit="deg", better="lower"), 28.6, -28.6, -28.5),  # no share: chance itself
+        (Metric("r2", unit=""), 0.0, 0.0, 0.001),
+    ],
+)
+def test_chance_follows_the_metrics_direction_and_knows_what_is_a_share(
+    metric: Metric, chance: float, taken: float, refused: float
+) -> None:
+    validation = Validation(150, chance, metric)
+    assert validation.is_chance({metric.objective: taken}, metric.objective)
+    assert not validation.is_chance({metric.objective: refused}, metric.objective)
+
+
+@pytest.mark.parametrize(
+    ("metric", "chance", "words"),
+    [
+        (ACCURACY, 10.0, "10.00 %, so up to 14.90 % on 150 validation images"),
+        (Metric("error", better="lower", share=True), 90.0, "90.00 %, so down to 85.10 % on 150 validation images"),
+        (Metric("mae", unit="deg", better="lower"), 28.65, "28.65 deg"),
+        (TAR, 1.0, "1.00 %, which is inside their 95 % intervals"),
+    ],
+)
+def test_chance_is_said_in_the_metrics_unit(metric: Metric, chance: float, words: str) -> None:
+    assert Validation(150, chance, metric).chance_words(metric.objective) == words
+
+
+def test_an_error_with_an_interval_is_chance_where_that_reaches_chance() -> None:
+    error = Metric("mae", unit="deg", better="lower")
+    validation = Validation(150, 28.0, error)
+    within, beyond = (error.trial_scores({"mae": 26.0, "mae_low": 24.0, "mae_high": high}) for high in (28.0, 27.9))
+    assert validation.is_chance(within, error.objective)
+    assert not validation.is_chance(beyond, error.objective)

@@ -9,6 +9,7 @@ import pytest
 from onnx import helper
 
 from edgenas.bundle import BundleError, Threshold, read_bundle, rewrite_manifest, sealed, write_bundle
+from edgenas.records import ACCURACY, TAR
 from edgenas.runtimes.onnx import open_runtime
 from tests.digits_bundle import digits_bundle
 
@@ -47,7 +48,7 @@ def test_the_manifest_holds_the_hash_of_its_own_canonical_form_and_of_every_othe
 def test_a_bundle_written_before_a_field_existed_is_read_and_still_guards_its_bytes(folder):
     path = folder / "manifest.json"
     fields = json.loads(path.read_text())
-    for later in ("sha256", "notes", "threshold", "data_license"):
+    for later in ("sha256", "notes", "threshold", "data_license", "kind", "metric"):
         del fields[later]
     del fields["models"]["fp32"]["calibration"], fields["preprocessing"]["fit"]
 
@@ -57,11 +58,17 @@ def test_a_bundle_written_before_a_field_existed_is_read_and_still_guards_its_by
         return json.dumps(own, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
     path.write_text(text(fields))
-    manifest = read_bundle(folder).manifest
+    bundle = read_bundle(folder)
+    manifest = bundle.manifest
     assert (manifest.notes, manifest.preprocessing.fit) == ((), "crop")
+    assert (bundle.kind, bundle.metric) == ("classification", ACCURACY)
     assert manifest.fingerprint == digits_bundle().manifest.fingerprint
     path.write_text(text(fields).replace('"classification"', '"faces"'))
     assert "its own SHA-256 differs" in refused(folder)
+    path.write_text(text({**fields, "task": "faces", "labels": []}))
+    assert (read_bundle(folder).kind, read_bundle(folder).metric) == ("faces", TAR)
+    path.write_text(text({**fields, "task": "plants", "labels": []}))
+    assert read_bundle(folder).kind == "generic"  # nothing is known of what its outputs mean
     path.write_text(text({**fields, "colour": 1}))
     assert "unknown field `colour`" in refused(folder)
 

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from edgenas.runtimes.child import child_environment
-from tests.docs.blocks import blocks, name, pages
+from tests.docs.blocks import installed, name, pages, scripts
 
 PAGES = pages()
-SHELL = [page for page in PAGES if any(block.language == "sh" for block in blocks(page))]
-PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+SHELL = [page for page in PAGES if scripts(page, "sh")]
+PYTHON = [page for page in PAGES if scripts(page, "python")]
+
+
+def with_package(page: Path, folder: Path) -> dict[str, str]:
+    """The environment in which a page's blocks run, with the package that its files make."""
+    environment = {**child_environment(), "OMP_NUM_THREADS": "1"}
+    paths = [environment["PYTHONPATH"], *map(str, installed(page, folder / "package"))]
+    return {**environment, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @pytest.mark.slow
@@ -26,8 +33,8 @@ def test_the_shell_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> 
     work = tmp_path / "work"
     work.mkdir()
     path = f"{tool.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**child_environment(), "PATH": path, "OMP_NUM_THREADS": "1"}
-    script = "set -eu\n" + "\n".join(block.text for block in blocks(page) if block.language == "sh")
+    environment = {**with_package(page, tmp_path), "PATH": path}
+    script = "set -eu\n" + "\n".join(scripts(page, "sh"))
     done = subprocess.run(["sh", "-c", script], cwd=work, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -35,8 +42,8 @@ def test_the_shell_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("page", PYTHON, ids=name)
 def test_the_python_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
-    script.write_text("\n".join(block.text for block in blocks(page) if block.language == "python"))
-    environment = {**child_environment(), "OMP_NUM_THREADS": "1"}
+    script.write_text("\n".join(scripts(page, "python")))
+    environment = with_package(page, tmp_path)
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         cwd=tmp_path,

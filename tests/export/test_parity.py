@@ -119,16 +119,16 @@ def test_a_model_that_does_not_run_is_one_line():
 SMALL = Preprocessing(1, 2, (0.0,), (1.0,))
 
 
-def linear(weight: Any, bias: Any) -> tuple[nn.Module, onnx.ModelProto]:
+def linear(weight: Any, bias: Any, output: str = "logits") -> tuple[nn.Module, onnx.ModelProto]:
     """x (N, 1, 2, 2) -> W x + b (N, n) in torch, and the same as a file."""
     w, b = np.asarray(weight, np.float32), np.asarray(bias, np.float32)
     layer = nn.Linear(4, len(w))
     layer.load_state_dict({"weight": torch.from_numpy(w), "bias": torch.from_numpy(b)})
     nodes = [
         helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "w", "b"], ["logits"], "Gemm_0", transB=1),
+        helper.make_node("Gemm", ["flat", "w", "b"], [output], "Gemm_0", transB=1),
     ]
-    ends = (("image", ["batch", 1, 2, 2]), ("logits", ["batch", len(w)]))
+    ends = (("image", ["batch", 1, 2, 2]), (output, ["batch", len(w)]))
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in ends]
     constants = [numpy_helper.from_array(value, name) for name, value in (("w", w), ("b", b))]
     graph = helper.make_graph(nodes, "linear", values[:1], values[1:], constants)
@@ -173,6 +173,20 @@ def test_int8_keeps_a_cosine_of_99_hundredths(cosine: float, taken: bool) -> Non
     _, model = linear(np.array([[cosine, -sine], [sine, cosine]]) @ plain, [0, 0])
     images = np.random.default_rng(0).standard_normal((20, 4))
     assert passes(network, model, "int8", images, f"cosine {cosine:.4f}, at least 0.99 is needed") is taken
+
+
+@pytest.mark.parametrize(("offset", "taken"), [(0.1424, True), (0.1426, False)])
+def test_int8_values_keep_their_distance_from_their_mean(offset: float, taken: bool) -> None:
+    """Angles about 60 of deviation 10, off by a share of that: 1 / sqrt(1 + .1425^2) = .99. Rows of one number, all above 0,
+    have a cosine of 1 whatever they are: the gate does not go by it, nor by one image alone."""
+    network, _ = linear([[10, 0, 0, 0]], [60], "outputs")
+    _, model = linear([[10, 0, 0, 0]], [60 + 10 * offset], "outputs")
+    images = np.zeros((20, 4))
+    images[:, 0] = np.repeat([-1, 1], 10)
+    assert passes(network, model, "int8", images, "at least 0.99 is needed") is taken
+    assert passes(network, model, "int8", images[:1], "")
+    _, classifier = linear([[10, 0, 0, 0]], [60 + 10 * offset])
+    assert passes(network, classifier, "int8", images, "")
 
 
 @pytest.mark.parametrize(("changed", "taken"), [(1, True), (2, False)])
