@@ -19,7 +19,9 @@ for _name, _value in (("ORT_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABLED"
 
 
 if TYPE_CHECKING:
-    from edgenas.api import Study, calibrate, describe, open_study, predict, search, targets
+    from edgenas.api.devices import calibrate, describe, predict, targets
+    from edgenas.api.search import search
+    from edgenas.api.study import Study, open_study
     from edgenas.architectures.own import OwnSpace
     from edgenas.architectures.tracer import Tracer
     from edgenas.errors import EdgenasError
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from edgenas.networks import network_from_onnx
 
 _HOMES = {
-    **dict.fromkeys(("search", "open_study", "Study", "predict", "describe", "targets", "calibrate"), "edgenas.api"),
+    "search": "edgenas.api.search",
+    **dict.fromkeys(("open_study", "Study"), "edgenas.api.study"),
+    **dict.fromkeys(("predict", "describe", "targets", "calibrate"), "edgenas.api.devices"),
     "network_from_onnx": "edgenas.networks",
     "MethodSpec": "edgenas.methods.spec",
     "Search": "edgenas.methods.spec",

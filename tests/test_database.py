@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from edgenas.architectures.chain import chain
-from edgenas.database import seal
+from edgenas.database import SCHEMA, seal
+from edgenas.engine.plan import plan_of
+from edgenas.engine.registry import method_named
 from edgenas.errors import StudyError
 from edgenas.identity import IDENTITY
 from edgenas.methods.baselines import BaselineRules
@@ -26,6 +28,7 @@ from edgenas.records import Candidate, Choice, Classes, Decision, Recipe, Trial
 from edgenas.runtimes.child import child_environment
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
+from tests.old_studies import as_schema
 from tests.plans import plan, studied
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +59,9 @@ def fill(folder: Path, trials: int = 5) -> Path:
 
 def everything(folder: Path) -> Any:
     with Store.read(folder) as store:
-        return store.study, store.trials(), store.ledger(), store.all("decision", Decision), store.choice
+        plan = plan_of(store.study, method_named(store.study.method))
+        study = msgspec.structs.replace(store.study, plan=msgspec.Raw(b"{}"))
+        return study, plan, store.trials(), store.ledger(), store.all("decision", Decision), store.choice
 
 
 def change(folder: Path, statement: str, *values: Any) -> None:
@@ -192,11 +197,11 @@ def open_folder() -> Any:
 
 
 @needs_root
-@pytest.mark.parametrize("schema", [1, 2])
-def test_a_study_in_a_folder_that_cannot_be_written_is_read(schema: int, open_folder: Path) -> None:
+@pytest.mark.parametrize("schema", [1, 2, SCHEMA])
+def test_a_study_in_a_folder_that_cannot_be_written_is_read(schema: Literal[1, 2, 3], open_folder: Path) -> None:
     folder = fill(open_folder / "s")
-    if schema == 1:
-        as_schema_1(folder)
+    if schema != SCHEMA:
+        as_schema(folder, schema)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert other_user(READ, str(folder)) == "6\n"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -216,7 +221,7 @@ def test_what_a_killed_writer_left_in_its_log_is_read_too(open_folder: Path) -> 
     assert (open_folder / "s/study.db-wal").stat().st_size > 0
     (open_folder / "s/study.db-shm").unlink()  # as in an archive: the log without its index
     assert other_user(READ, str(open_folder / "s")) == "7\n"
-    assert len(everything(open_folder / "s")[1]) == 7
+    assert len(everything(open_folder / "s")[2]) == 7
 
 
 def mounted(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
@@ -236,7 +241,7 @@ def test_a_study_on_a_read_only_mount_is_read_and_called_whole(tmp_path: Path) -
     assert '"trials":5' in done.stdout, done.stderr
     (line,) = done.stderr.strip().splitlines()
     assert "Read-only file system: choose a folder that can be written" in line
-    assert len(everything(tmp_path / "s")[1]) == 6
+    assert len(everything(tmp_path / "s")[2]) == 6
 
 
 ADD = """
@@ -255,14 +260,14 @@ def test_on_a_full_disk_nobody_is_told_to_remove_a_study(tmp_path: Path) -> None
     script = f"mkdir full && mount -t tmpfs -o size=400k tmpfs full && cp -r s full/s && $PY -c '{ADD}' full/s"
     done = mounted(tmp_path, f"{script} && cp -r full/s kept")
     _room(done.stdout)
-    assert len(everything(tmp_path / "kept")[1]) > 6
+    assert len(everything(tmp_path / "kept")[2]) > 6
 
 
 def test_where_a_file_may_not_grow_nobody_is_told_to_remove_a_study(tmp_path: Path) -> None:
     fill(tmp_path / "s")
     limited = ["sh", "-c", f"ulimit -f 200; exec {sys.executable} -c '{ADD}' {tmp_path}/s"]
     _room(subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False).stdout)
-    assert len(everything(tmp_path / "s")[1]) > 6
+    assert len(everything(tmp_path / "s")[2]) > 6
 
 
 def _room(line: str) -> None:
@@ -293,30 +298,7 @@ def test_an_answer_is_on_the_disk_when_it_is_given(tmp_path: Path) -> None:
         assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-# ---------------------------------------------------------------- studies of the first schema
-
-TABLES_1 = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE trials (key TEXT PRIMARY KEY, number INTEGER UNIQUE, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE records (kind TEXT, key TEXT, body BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
-INSERT INTO meta SELECT name, body FROM new.meta WHERE name = 'study';
-INSERT INTO meta VALUES ('schema', '1');
-INSERT INTO trials SELECT key, number, body FROM new.trials;
-INSERT INTO records SELECT kind, key, body FROM new.records;
-"""
-
-
-def as_schema_1(folder: Path) -> None:
-    """The study as the first version kept it."""
-    for name in ("study.db-wal", "study.db-shm"):
-        (folder / name).unlink(missing_ok=True)
-    (folder / "study.db").rename(folder / "new.db")
-    connection = sqlite3.connect(folder / "study.db")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("ATTACH ? AS new", (str(folder / "new.db"),))
-    connection.executescript(TABLES_1)
-    connection.close()
-    (folder / "new.db").unlink()
+# ---------------------------------------------------------------- studies of earlier schemas
 
 
 def schema(folder: Path) -> int:
@@ -326,32 +308,51 @@ def schema(folder: Path) -> int:
     return int(body)
 
 
-def test_a_study_of_the_first_schema_is_read_as_it_is_and_sealed_by_the_next_writer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [1, 2])
+def test_a_study_of_an_earlier_schema_is_read_as_it_is_and_converted_by_the_next_writer(
+    old: Literal[1, 2], tmp_path: Path
+) -> None:
     before = everything(fill(tmp_path / "s"))
-    as_schema_1(tmp_path / "s")
+    as_schema(tmp_path / "s", old)
     content = (tmp_path / "s/study.db").read_bytes()
     assert everything(tmp_path / "s") == before
-    assert (schema(tmp_path / "s"), (tmp_path / "s/study.db").read_bytes()) == (1, content)
+    assert (schema(tmp_path / "s"), (tmp_path / "s/study.db").read_bytes()) == (old, content)
     Store.write(tmp_path / "s").close()
-    assert (schema(tmp_path / "s"), everything(tmp_path / "s")) == (2, before)
-    as_schema_1(tmp_path / "s")
-    Store.create(tmp_path / "s", STUDY).close()
-    assert (schema(tmp_path / "s"), everything(tmp_path / "s")) == (2, before)
+    assert (schema(tmp_path / "s"), everything(tmp_path / "s")) == (SCHEMA, before)
+    as_schema(tmp_path / "s", old)
+    with Store.read(tmp_path / "s") as store:
+        study = store.study
+    Store.create(tmp_path / "s", study).close()
+    assert (schema(tmp_path / "s"), everything(tmp_path / "s")) == (SCHEMA, before)
 
 
 def test_a_damaged_study_of_the_first_schema_is_one_line(tmp_path: Path) -> None:
-    as_schema_1(fill(tmp_path / "s"))
+    as_schema(fill(tmp_path / "s"), 1)
     change(tmp_path / "s", "UPDATE trials SET body = 'x' WHERE number = 2")
     assert "row " in damaged(tmp_path / "s")
     change(tmp_path / "s", "UPDATE trials SET body = 5 WHERE number = 2")
     assert "not those of schema 1" in damaged(tmp_path / "s")
 
 
+@pytest.mark.parametrize("row", ["trials", "records", "meta"])
+def test_a_row_of_the_second_schema_is_checked_before_it_is_converted(row: str, tmp_path: Path) -> None:
+    as_schema(fill(tmp_path / "s"), 2)
+    place = {"trials": "number = 2", "records": "kind = 'choice'", "meta": "name = 'study'"}[row]
+    change(tmp_path / "s", f"UPDATE {row} SET body = CAST(CAST(body AS TEXT) || ' ' AS BLOB) WHERE {place}")
+    assert "row " in damaged(tmp_path / "s")
+    with pytest.raises(StudyError):
+        Store.write(tmp_path / "s")
+    assert schema(tmp_path / "s") == 2  # and nothing was converted
+
+
 @pytest.mark.slow
-def test_a_conversion_that_is_killed_anywhere_leaves_one_schema_or_the_other_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [1, 2])
+def test_a_conversion_that_is_killed_anywhere_leaves_one_schema_or_the_other_whole(
+    old: Literal[1, 2], tmp_path: Path
+) -> None:
     fill(tmp_path / "old", trials=400)
     before = everything(tmp_path / "old")
-    as_schema_1(tmp_path / "old")
+    as_schema(tmp_path / "old", old)
     shutil.copytree(tmp_path / "old", tmp_path / "timed")
     began = time.monotonic()
     Store.write(tmp_path / "timed").close()
@@ -371,8 +372,8 @@ def test_a_conversion_that_is_killed_anywhere_leaves_one_schema_or_the_other_who
         found.append(schema(folder))
         assert everything(folder) == before
         Store.write(folder).close()
-        assert (schema(folder), everything(folder)) == (2, before)
-    assert set(found) == {1, 2}, "the kills came all before or all after the conversion"
+        assert (schema(folder), everything(folder)) == (SCHEMA, before)
+    assert set(found) == {old, SCHEMA}, "the kills came all before or all after the conversion"
 
 
 # ---------------------------------------------------------------- mutations

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgenas.engine.plan import written_plan
+from edgenas.engine.arrays import kept_task
+from edgenas.engine.plan import refuse_missing_object, written_plan
 from edgenas.errors import StudyError
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ def whole_task(store: Store, tell: Callable[[str], None], data_dir: str | None =
 def _checked(store: Store, settings: TaskSettings, whole: Task | None, *, remember: bool) -> Task:
     from edgenas.tasks import fingerprint, load_task, searched
 
-    task = whole or load_task(msgspec.structs.replace(settings, search_images=None))
+    task = whole or kept_task(store.folder, settings)
+    if task is None:
+        refuse_missing_object(store.study, "data")
+        task = load_task(msgspec.structs.replace(settings, search_images=None))
     found = {
         "sha256": fingerprint(searched(task.train, settings), task.val),
         "whole": fingerprint(task.train, task.val, task.test),

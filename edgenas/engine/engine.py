@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgenas.architectures.named_spaces import SpaceForData
+from edgenas.engine.arrays import Arrays, keep
 from edgenas.engine.budgets import Clock, processes, refuse_double_plan, spent_of, warned, within_budget
 from edgenas.engine.data import lines_of, searched_task
 from edgenas.engine.events import Listener, SearchBegins, noting
 from edgenas.engine.folders import Asked, asked_in, differences, folder_to_write
 from edgenas.engine.limits import check_limits
 from edgenas.engine.methods import method_of, search_of
-from edgenas.engine.plan import Plan, plan_json, plan_of
+from edgenas.engine.plan import Plan, plan_json, plan_of, refuse_missing_object
 from edgenas.engine.registry import method_named
 from edgenas.engine.scores import validation_words
 from edgenas.engine.sessions import begin_session, refuse_other_meaning, refuse_unresumable
@@ -63,10 +64,17 @@ class Given:
     method: MethodSpec | None = None
     space: SpaceForData | None = None
     task: Task | None = None  # with all its training images
+    arrays: Arrays | None = None  # what `task` is made of, if it is made of arrays: they are kept in the study's folder
 
     def method_for(self, name: str) -> MethodSpec:
         """The method of this name: the caller's own, or one that is installed."""
         return method_named(name) if self.method is None or self.method.name != name else self.method
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Which of data, method and space are objects that another process does not find."""
+        held = {"data": self.arrays is None and self.task, "method": self.method, "space": self.space}
+        return tuple(name for name, thing in held.items() if thing)
 
 
 NOTHING = Given()
@@ -91,6 +99,8 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
         study = msgspec.structs.replace(begun, metric=whole.metric, plan=plan_json(plan))
     tell(f"study {folder}")
     with Store.create(folder, study) as store:
+        if given.arrays is not None:
+            keep(given.arrays, folder)
         begin_session(store, "search", tell)
         task = searched_task(store, tell, settings.data_dir, whole or given.task)
         whole = None  # where the search takes a part of the images, the others need no memory any more
@@ -106,6 +116,9 @@ def go_on(folder: Path, where: Where, listener: Listener, data_dir: str | None =
     with Store.read(folder) as store:
         refuse_unresumable(store, bool(where.boards))
         refuse_other_meaning(store)
+        for what in ("method", "space"):
+            if getattr(given, what) is None:
+                refuse_missing_object(store.study, what)
         spec = given.method_for(store.study.method)
         plan = plan_of(store.study, spec, given.space)
     tell(f"study {folder}")
@@ -207,7 +220,9 @@ def decide(
         space = space_asked(settings, spec, preset, given.space, (task.head, shape.channels, shape.input_size))
         rules = spec.as_planned(name, settings.rules)
     asked = as_asked(settings, profiles)
-    return Plan(asked, boards, name, device, wanted, training, space, rules, validation)
+    return Plan(
+        asked, boards, name, device, wanted, training, space, rules, validation, objects=given.objects
+    )  # fmt: skip
 
 
 def _go_on(

@@ -34,7 +34,8 @@ KINDS: dict[str, type[ChainSpace | MultiBranchSpace | CellSpace | FbnetSpace]] =
 class Plan:
     """`asked`: the settings, targets by the content of their profiles. `boards`: are latencies measured while it searches?
     `validation`: what the validation split can tell. `budget`: what fits the minutes, where they
-    are limited; None in a plan that is read again where the method fits budgets itself."""
+    are limited; None in a plan that is read again where the method fits budgets itself.
+    `objects`: which of data, method and space were objects of the caller's, not names."""
 
     asked: SearchSettings
     boards: bool
@@ -46,6 +47,7 @@ class Plan:
     rules: Record
     validation: Validation | None = None
     budget: Record | None = None
+    objects: tuple[str, ...] = ()
 
 
 class WrittenSpace(Record, frozen=True):
@@ -76,6 +78,7 @@ class WrittenPlan(Record, frozen=True):
     rules: msgspec.Raw
     validation: Validation | None = None
     budget: msgspec.Raw | None = None
+    objects: tuple[str, ...] = ()
 
 
 class _Validated(msgspec.Struct, frozen=True):
@@ -95,6 +98,7 @@ def plan_json(plan: Plan) -> msgspec.Raw:
         _json(plan.rules),
         plan.validation,
         None if plan.budget is None else _json(plan.budget),
+        plan.objects,
     )
     return _json(written)
 
@@ -133,7 +137,17 @@ def plan_of(study: StudyRecord, spec: MethodSpec, space: SpaceForData | None = N
         rules,
         written.validation,
         budget,
+        written.objects,
     )
+
+
+def refuse_missing_object(study: StudyRecord, what: str) -> None:
+    """Raise StudyError where the study was begun with an object of the caller's for this (data, method or space)."""
+    if what in plan_values(study).get("objects", ()):
+        raise StudyError(
+            f"this study was begun with an object for its {what}, which is in no file: go on in Python, with "
+            f"edgenas.search(...) as before or edgenas.open_study(...).go_on({what}=...)"
+        )
 
 
 def plan_values(study: StudyRecord) -> dict[str, Any]:

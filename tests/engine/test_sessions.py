@@ -10,24 +10,40 @@ import numpy as np
 import pytest
 
 from edgenas.architectures.chain import chain
-from edgenas.engine.sessions import begin_session, refuse_other_meaning, study_to_write
-from edgenas.engine.settings import SearchSettings, default_folder, study_record, versions
+from edgenas.engine.engine import study_record
+from edgenas.engine.folders import Asked, default_folder, folder_to_write
+from edgenas.engine.plan import plan_json
+from edgenas.engine.sessions import begin_session, refuse_other_meaning
+from edgenas.engine.settings import as_asked
+from edgenas.engine.versions import versions
 from edgenas.errors import StudyError
 from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.ladder import Training
 from edgenas.methods.replay import cost_without_device
+from edgenas.methods.settings import SearchSettings
 from edgenas.records import Candidate, Choice, Classes, Recipe, StudyRecord, Trial
 from edgenas.report.facts import read_facts
 from edgenas.report.words import obtained
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
-from tests.test_database import as_schema_1
+from tests.old_studies import as_schema
+from tests.plans import RECIPE, plan
 
 IMPOSSIBLE = ("search", "--target", "raspberry-pi-5", "--max-latency-ms", "0.0001")  # ends before anything is trained
 
 
-def study_of(**settings: object) -> StudyRecord:
+PROFILES = (profile_from_name("raspberry-pi-5"),)
+
+
+def asked(**settings: object) -> Asked:
     whole = SearchSettings(target=("raspberry-pi-5",), max_latency_ms=0.0001, **settings)  # type: ignore[arg-type]
-    return study_record(whole, (profile_from_name("raspberry-pi-5"),), boards=False, decided={})
+    return Asked(study_record(whole, PROFILES), as_asked(whole, PROFILES), boards=False)
+
+
+def study_of(recipe: Recipe = RECIPE, **settings: object) -> StudyRecord:
+    of = asked(**settings)
+    planned = plan(asked=of.settings, training=Training(recipe))
+    return msgspec.structs.replace(of.study, plan=plan_json(planned))
 
 
 @pytest.fixture
@@ -37,17 +53,17 @@ def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_unfinished_study_of_another_default_method_is_named(cwd: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = study_of(method="random")
-    Store.create(cwd / default_folder(other), other).close()
+    other = default_folder(asked(method="random"))
+    Store.create(cwd / other, study_of(method="random")).close()
     refusal(*IMPOSSIBLE)
     said = capsys.readouterr().err
-    assert f"{default_folder(other)} holds an unfinished study of the same settings" in said
+    assert f"{other} holds an unfinished study of the same settings" in said
     assert "`--method random` goes on with it; this one begins with gnas" in said
 
 
 def test_a_finished_study_of_another_method_is_not_named(cwd: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other, net = study_of(method="random"), chain(8, 4, (0,) * 4, (3,) * 4, Classes(10), image_size=8)
-    with Store.create(cwd / default_folder(other), other) as store:
+    net = chain(8, 4, (0,) * 4, (3,) * 4, Classes(10), image_size=8)
+    with Store.create(cwd / default_folder(asked(method="random")), study_of(method="random")) as store:
         trial = Trial(Candidate(net, Recipe("r", 1, 8, 0.1), "random"), "complete", cost_without_device(net), 1)
         store.choose(Choice(trial))
     refusal(*IMPOSSIBLE)
@@ -58,8 +74,7 @@ def test_a_finished_study_of_another_method_is_not_named(cwd: Path, capsys: pyte
 def test_a_study_of_other_settings_is_not_named(
     settings: dict[str, object], cwd: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = study_of(**settings)
-    Store.create(cwd / default_folder(other), other).close()
+    Store.create(cwd / default_folder(asked(**settings)), study_of(**settings)).close()
     refusal(*IMPOSSIBLE)
     assert "unfinished" not in capsys.readouterr().err
 
@@ -68,21 +83,22 @@ def test_a_study_that_an_earlier_version_called_otherwise_is_found(cwd: Path) ->
     Store.create(cwd / "studies/digits-raspberry-pi-5-gnas-0ld0ld0l", study_of()).close()
     (cwd / "studies/damaged").mkdir()
     (cwd / "studies/damaged/study.db").write_bytes(b"no database at all" * 100)
-    assert study_to_write(None, study_of()) == Path("studies/digits-raspberry-pi-5-gnas-0ld0ld0l")
-    assert study_to_write(None, study_of(data_dir="/elsewhere")) == Path("studies/digits-raspberry-pi-5-gnas-0ld0ld0l")
-    assert study_to_write(None, study_of(seed=1)) == default_folder(study_of(seed=1))
+    assert folder_to_write(None, asked(), print) == Path("studies/digits-raspberry-pi-5-gnas-0ld0ld0l")
+    assert folder_to_write(None, asked(data_dir="/elsewhere"), print) == Path(
+        "studies/digits-raspberry-pi-5-gnas-0ld0ld0l"
+    )
+    assert folder_to_write(None, asked(seed=1), print) == default_folder(asked(seed=1))
 
 
-def test_going_on_with_other_versions_is_said_and_put_on_record(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_going_on_with_other_versions_is_said_and_put_on_record(tmp_path: Path) -> None:
+    told: list[str] = []
     old = {**versions(), "torch": "1.0.0", "gone": "3"}
     with Store.create(tmp_path, msgspec.structs.replace(study_of(), versions=old)) as store:
-        begin_session(store, "search")
-        said = capsys.readouterr().err
+        begin_session(store, "search", told.append)
+        (said,) = told
         assert f"(gone 3 before, none now; torch 1.0.0 before, {versions()['torch']} now)" in said
-        begin_session(store, "train")
-        assert capsys.readouterr().err == ""  # as in the session before
+        begin_session(store, "train", told.append)
+        assert told == [said]  # as in the session before: nothing more
         assert store.study.versions == old
     (words,) = (words for name, words in obtained(read_facts(tmp_path)) if name == "versions")
     assert "torch 1.0.0" in words
@@ -134,28 +150,26 @@ def test_a_study_goes_on_where_its_data_lie_elsewhere_if_they_are_the_same(tmp_p
     assert edgenas_json(*search, folder=tmp_path)["chosen"] == first["chosen"]  # finished: it needs no data
 
 
-COSINE = {"training": {"recipe": {"schedule": "cosine-epoch"}}}
-FAST = {"training": {"recipe": {"schedule": "linear"}}}
+COSINE = msgspec.structs.replace(RECIPE, schedule="cosine-epoch")
 
 
 @pytest.mark.parametrize(
-    ("settings", "decided", "words"),
+    ("settings", "recipe", "words"),
     [
-        ({}, FAST, None),
+        ({}, RECIPE, None),
         ({}, COSINE, "the schedule cosine-epoch was mended"),
-        ({"method": "trgnas"}, FAST, "when TRG-NAS stops was mended"),
+        ({"method": "trgnas"}, RECIPE, "when TRG-NAS stops was mended"),
         ({"method": "trgnas"}, COSINE, "the schedule cosine-epoch and when TRG-NAS stops was mended"),
-        ({"method": "nse"}, FAST, "what NSE aims at under a latency limit was mended"),
+        ({"method": "nse"}, RECIPE, "what NSE aims at under a latency limit was mended"),
     ],
 )
 def test_an_unfinished_study_from_before_its_rules_were_mended_is_not_mixed(
-    settings: dict[str, object], decided: dict[str, object], words: str | None, tmp_path: Path
+    settings: dict[str, object], recipe: Recipe, words: str | None, tmp_path: Path
 ) -> None:
-    begun = study_of(**settings)
-    begun = msgspec.structs.replace(begun, settings={**begun.settings, **decided})
+    begun = study_of(recipe, **settings)
     with Store.create(tmp_path / "new", begun) as store:
         refuse_other_meaning(store)  # of this identity: nothing to refuse
-    as_schema_1(tmp_path / "new")
+    as_schema(tmp_path / "new", 1)
     with Store.read(tmp_path / "new") as store:
         assert store.identity == 1
         if words is None:

@@ -1,144 +1,36 @@
-"""The Python API: what a script or a notebook calls. `import edgenas` shows all of it; nothing here prints to stdout.
-
-    study = edgenas.search("digits", target="jetson", max_params=30_000)
-    final = study.train(seeds=1)
-    bundle = study.export("bundle")
-
-Every mistake is an `EdgenasError` of one line. Interrupted (Ctrl-C, or the stop button of a notebook), the same call goes on.
-"""
+"""`edgenas.open_study`, and the study that it and `edgenas.search` return."""
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
+from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.engine.engine import Given, Where, go_on
-from edgenas.engine.engine import search as run_search
 from edgenas.engine.events import Listener, noting, unheard
 from edgenas.engine.final import TrainingAsked
 from edgenas.engine.final import train as train_final
 from edgenas.engine.folders import study_folder
 from edgenas.engine.fronts import front
-from edgenas.engine.lines import Lines
 from edgenas.engine.plan import WrittenPlan, written_plan
-from edgenas.engine.settings import settings_from
 from edgenas.engine.table import rows_of
 from edgenas.engine.trained import final_of, trained_from_store, trained_network, wishes_from
-from edgenas.errors import EdgenasError, MissingExtraError, StudyError
-from edgenas.hardware.calibration import Calibrated, calibration
-from edgenas.hardware.description import Description, description
-from edgenas.hardware.prediction import Asked, predictions
-from edgenas.hardware.targets import Target
-from edgenas.hardware.targets import targets as all_targets
+from edgenas.errors import MissingExtraError, StudyError
 from edgenas.methods import CONTROL
 from edgenas.methods.spec import MethodSpec
-from edgenas.records import Architecture, Choice, Decision, FinalTraining, HardwareProfile, StudyRecord, Trial
+from edgenas.records import Choice, Decision, FinalTraining, StudyRecord, Trial
 from edgenas.store import Store
 
 if TYPE_CHECKING:
     import pandas
-    from numpy.typing import ArrayLike
     from torch import nn
 
     from edgenas.architectures.named_spaces import SpaceForData
     from edgenas.bundle import Bundle
+    from edgenas.remote.verification import Verified
     from edgenas.tasks import Task
-
-File: TypeAlias = "str | Path"
-Data: TypeAlias = "str | Path | tuple[ArrayLike, ArrayLike] | Task"
-
-
-def search(
-    data: Data | None = None,
-    *,
-    target: str | Sequence[str] | None = None,
-    task: str | None = None,
-    data_dir: File | None = None,
-    method: str | MethodSpec | None = None,
-    space: str | SpaceForData | None = None,
-    preset: str | None = None,
-    min_depth: int | None = None,
-    max_depth: int | None = None,
-    min_width: int | None = None,
-    max_width: int | None = None,
-    width_step: int | None = None,
-    recipe: File | None = None,
-    epoch_scale: float | None = None,
-    search_images: int | None = None,
-    budget: float | None = None,
-    max_latency_ms: float | None = None,
-    max_params: int | None = None,
-    max_size_mb: float | None = None,
-    max_memory_mb: float | None = None,
-    max_energy_mj: float | None = None,
-    policy: str | None = None,
-    confirm_seeds: int | None = None,
-    control: str | None = None,
-    image_size: int | None = None,
-    flip: bool | None = None,
-    seed: int | None = None,
-    precision: str | None = None,
-    final_width: str | None = None,
-    pool: int | None = None,
-    rounds: int | None = None,
-    from_study: str | None = None,
-    far: float | None = None,
-    rules: Mapping[str, float | tuple[int, ...]] | None = None,
-    file: File | None = None,
-    study: str | None = None,
-    workers: int | None = None,
-    ray: str | None = None,
-    board: str | Sequence[str] = (),
-    token_file: File | None = None,
-    ca: File | None = None,
-    quiet: bool = False,
-    on_event: Listener | None = None,
-) -> Study:
-    """Find networks for a device, and return the finished study. The same call again goes on, or returns what is finished.
-
-    `data`: a data set's name, a folder of class folders, (images (N, H, W[, C]) uint8, labels (N,)), or a `Task` of your own.
-    `method`, `space`: a name, or an object: see `MethodSpec` and `OwnSpace`. All other settings have the names and defaults of
-    the flags of `edgenas search`; `rules` are the method's numbers; `file`: a project file, whose settings those given here
-    overrule. From `study` on, the arguments say where and how, and decide nothing. Progress goes to stderr, one line each, or
-    to `on_event`, a function that is called with every event of edgenas.engine.events; `quiet`: to nobody.
-
-    Raises EdgenasError: a setting that is not possible, data that cannot be read, a limit that no network meets.
-    """
-    asked = dict(locals())
-    decides = {name: value for name, value in asked.items() if name not in WHERE}
-    given = Given(
-        method if isinstance(method, MethodSpec) else None, None if space is None or isinstance(space, str) else space
-    )
-    if given.method is not None:
-        decides["method"] = given.method.name
-    if given.space is not None:
-        decides["space"] = _name_of(given.space, "space")
-    for name in ("data_dir", "recipe"):
-        decides[name] = None if decides[name] is None else str(decides[name])
-    decides["target"] = [target] if isinstance(target, str) else target
-    decides["rules"] = None if rules is None else dict(rules)
-    given = _with_data(given, data, decides)
-    where = Where(study, workers, ray, _several(board), _path(token_file), _path(ca))
-    listener = _listener(quiet, on_event)
-    folder = run_search(settings_from(_path(file), decides), where, listener, given)
-    return Study(folder, listener, given)
-
-
-WHERE = (
-    "file",
-    "study",
-    "workers",
-    "ray",
-    "board",
-    "token_file",
-    "ca",
-    "quiet",
-    "on_event",
-)  # of `search`: decide nothing
 
 
 def open_study(study: File | None = None, *, quiet: bool = False, on_event: Listener | None = None) -> Study:
@@ -146,7 +38,7 @@ def open_study(study: File | None = None, *, quiet: bool = False, on_event: List
 
     Raises StudyError, with what is there, for one that is not there or cannot be read.
     """
-    listener = _listener(quiet, on_event)
+    listener = listener_for(quiet, on_event)
     opened = Study(study_folder(None if study is None else str(study), noting(listener)), listener)
     with Store.read(opened.folder):
         return opened
@@ -251,8 +143,8 @@ class Study:
         `method`, `space`, `data`: the objects that it was begun with, where it was begun with objects of yours.
         """
         known = self._given
-        self._given = Given(method or known.method, space or known.space, data or known.task)
-        where = Where(None, workers, ray, _several(board), _path(token_file), _path(ca))
+        self._given = Given(method or known.method, space or known.space, data or known.task, known.arrays)
+        where = Where(None, workers, ray, several(board), path_or_none(token_file), path_or_none(ca))
         go_on(self.folder, where, self._listener, None if data_dir is None else str(data_dir), self._given)
         return self
 
@@ -310,6 +202,30 @@ class Study:
             trained = trained_from_store(store, noting(self._listener), trial, target, data, self._given.task)
         return bundle_from_trained(Path(out), trained, wishes)
 
+    def verify(
+        self,
+        board: str,
+        *,
+        trials: Sequence[int] = (),
+        bundle: File | None = None,
+        precision: str | None = None,
+        token_file: File | None = None,
+        ca: File | None = None,
+    ) -> list[Verified]:
+        """Measure the finalists (or these trials, or a bundle's own files) on a board: does each hold the study's limits there?
+
+        `board`: http://HOST:PORT or https://HOST:PORT of `edgenas agent`, or ssh://[USER@]HOST. Raises EdgenasError where it
+        does not answer.
+        """
+        from edgenas.engine.verify import verified_files, verified_study
+        from edgenas.remote.boards import open_board
+
+        tell = noting(self._listener)
+        there = open_board(board, path_or_none(token_file), path_or_none(ca), tell)
+        if bundle is not None:
+            return verified_files(Path(bundle), self.folder, precision, there, tell)
+        return verified_study(self.folder, trials, there, tell)
+
     def report(self, out: File = "report.html", *others: Study) -> Path:
         """Write one HTML page about the study, and others side by side with it; also while a search runs."""
         from edgenas.durable import replace_file
@@ -325,99 +241,3 @@ class Study:
         if not trained:
             raise StudyError(f"{self.folder} has no trained network yet: go on with its search")
         return trained
-
-
-def predict(
-    network: Asked | Sequence[Asked],
-    target: File | HardwareProfile,
-    *,
-    precision: str | None = None,
-    batch: int | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> Any:
-    """The latency of a network on a device that is not here: a `Prediction`; of a CSV or of several networks a list of them.
-
-    `network`: an ONNX file, an architecture, a workload, `torchvision:NAME`, a CSV with a column `architecture`. `batch`: images
-    per run. `shapes`: sizes of ONNX inputs with free sides.
-    """
-    from edgenas.networks.zoo import row_from_zoo
-
-    found = predictions(network, target, precision, batch, shapes, row_from_zoo)
-    several = not isinstance(network, str | Path | Architecture) and isinstance(network, Sequence)
-    table = isinstance(network, str | Path) and str(network).lower().endswith(".csv")
-    return list(found) if several or table else found[0]
-
-
-def describe(
-    network: File | Architecture,
-    *,
-    target: File | HardwareProfile | None = None,
-    precision: str | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> Description:
-    """A network layer by layer: kernels as the runtime launches them, parameters, MACs, bytes, and its latency on a target."""
-    return description(network, target, precision, shapes)
-
-
-def targets() -> tuple[Target, ...]:
-    """The devices that are known, with what their latencies rest on."""
-    return all_targets()
-
-
-def calibrate(
-    measured: File | Sequence[File],
-    target: str | None = None,
-    *,
-    out: File | None = None,
-    new: str | None = None,
-    runtime: str | None = None,
-    precision: str | None = None,
-    samples: int | None = None,
-    seed: int = 0,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> Calibrated:
-    """Fit a target's profile (or that of a `new` device) on measured networks; `out`: a TOML file for it."""
-    from edgenas.hardware.profile import write_profile
-    from edgenas.networks.zoo import row_from_zoo
-
-    found = calibration(
-        measured, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed, shapes=shapes,
-        zoo=row_from_zoo,
-    )  # fmt: skip
-    if out is not None:
-        write_profile(found.profile, Path(out))
-    return found
-
-
-def _listener(quiet: bool, on_event: Listener | None) -> Listener:
-    if on_event is not None:
-        return on_event
-    return unheard if quiet else Lines(sys.stderr)
-
-
-def _with_data(given: Given, data: Data | None, decides: dict[str, Any]) -> Given:
-    """The data as settings name them, and the task that they are where they are no name."""
-    if data is None or isinstance(data, str | Path):
-        decides["data"] = None if data is None else str(data)
-        return given
-    from edgenas.tasks import fingerprint
-
-    task: Task = data  # type: ignore[assignment]
-    decides["task"] = task.name
-    decides["data"] = f"{task.name}-{fingerprint(task.train, task.val, task.test)[:8]}"
-    return dataclasses.replace(given, task=task)
-
-
-def _name_of(thing: object, what: str) -> str:
-    name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
-    if not isinstance(name, str) or not name:
-        raise EdgenasError(f"this {what} has no name: give it an attribute `name`, by which its studies call it")
-    return name
-
-
-def _several(values: str | Sequence[str]) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(values)
-
-
-def _path(value: File | None) -> Path | None:
-    return None if value is None else Path(value)

@@ -1,0 +1,156 @@
+"""`edgenas.search`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from edgenas.api.arguments import File, listener_for, path_or_none, several
+from edgenas.api.study import Study
+from edgenas.engine.arrays import name_of, task_of
+from edgenas.engine.engine import Given, Where
+from edgenas.engine.engine import search as run_search
+from edgenas.engine.events import Listener
+from edgenas.engine.settings import settings_from
+from edgenas.errors import EdgenasError
+from edgenas.methods.spec import MethodSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from edgenas.architectures.named_spaces import SpaceForData
+    from edgenas.tasks import Task
+
+Data: TypeAlias = "str | Path | tuple[ArrayLike, ArrayLike] | Task"
+WHERE = (
+    "file",
+    "study",
+    "workers",
+    "ray",
+    "board",
+    "token_file",
+    "ca",
+    "quiet",
+    "on_event",
+)  # of `search`: decide nothing
+
+
+def search(
+    data: Data | None = None,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: str | None = None,
+    data_dir: File | None = None,
+    method: str | MethodSpec | None = None,
+    space: str | SpaceForData | None = None,
+    preset: str | None = None,
+    min_depth: int | None = None,
+    max_depth: int | None = None,
+    min_width: int | None = None,
+    max_width: int | None = None,
+    width_step: int | None = None,
+    recipe: File | None = None,
+    epoch_scale: float | None = None,
+    search_images: int | None = None,
+    budget: float | None = None,
+    max_latency_ms: float | None = None,
+    max_params: int | None = None,
+    max_size_mb: float | None = None,
+    max_memory_mb: float | None = None,
+    max_energy_mj: float | None = None,
+    policy: str | None = None,
+    confirm_seeds: int | None = None,
+    control: str | None = None,
+    image_size: int | None = None,
+    flip: bool | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
+    final_width: str | None = None,
+    pool: int | None = None,
+    rounds: int | None = None,
+    from_study: str | None = None,
+    far: float | None = None,
+    rules: Mapping[str, float | tuple[int, ...]] | None = None,
+    file: File | None = None,
+    study: str | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
+    board: str | Sequence[str] = (),
+    token_file: File | None = None,
+    ca: File | None = None,
+    quiet: bool = False,
+    on_event: Listener | None = None,
+) -> Study:
+    """Find networks for a device, and return the finished study. The same call again goes on, or returns what is finished.
+
+    `data`: a data set's name, a folder of class folders, (images (N, H, W[, C]) uint8, labels (N,)), or a `Task` of your own.
+    `method`, `space`: a name, or an object: see `MethodSpec` and `OwnSpace`. All other settings have the names and defaults of
+    the flags of `edgenas search`; `rules` are the method's numbers; `file`: a project file, whose settings those given here
+    overrule. From `study` on, the arguments say where and how, and decide nothing. Progress goes to stderr, one line each, or
+    to `on_event`, a function that is called with every event of edgenas.engine.events; `quiet`: to nobody.
+
+    Raises EdgenasError: a setting that is not possible, data that cannot be read, a limit that no network meets.
+    """
+    asked = dict(locals())
+    decides = {name: value for name, value in asked.items() if name not in WHERE}
+    given = Given(
+        method if isinstance(method, MethodSpec) else None, None if space is None or isinstance(space, str) else space
+    )
+    if given.method is not None:
+        decides["method"] = given.method.name
+    if given.space is not None:
+        decides["space"] = _name_of(given.space, "space")
+    for name in ("data_dir", "recipe"):
+        decides[name] = None if decides[name] is None else str(decides[name])
+    decides["target"] = [target] if isinstance(target, str) else target
+    decides["rules"] = None if rules is None else dict(rules)
+    given = _with_data(given, data, decides)
+    where = Where(study, workers, ray, several(board), path_or_none(token_file), path_or_none(ca))
+    listener = listener_for(quiet, on_event)
+    folder = run_search(settings_from(path_or_none(file), decides), where, listener, given)
+    return Study(folder, listener, given)
+
+
+def _with_data(given: Given, data: Data | None, decides: dict[str, Any]) -> Given:
+    """The data as settings name them, and the task that they are where they are no name."""
+    if data is None or isinstance(data, str | Path):
+        decides["data"] = None if data is None else str(data)
+        return given
+    if isinstance(data, tuple | list):
+        return _with_arrays(given, data, decides)
+    from edgenas.tasks import fingerprint
+    from edgenas.tasks.checks import checked_task
+
+    for name in ("task", "image_size", "flip", "far"):
+        if decides[name] is not None:
+            raise EdgenasError(
+                f"{name} is for data that EdgeNAS reads: a task of your own says it itself, leave it out"
+            )
+    task = checked_task(data)
+    decides["task"] = task.name
+    decides["data"] = f"{task.name}-{fingerprint(task.train, task.val, task.test)[:8]}"
+    return dataclasses.replace(given, task=task)
+
+
+def _with_arrays(given: Given, data: Sequence[Any], decides: dict[str, Any]) -> Given:
+    from edgenas.tasks import TaskSettings
+
+    if len(data) != 2:
+        raise EdgenasError(f"data is a tuple of {len(data)}: give (images, labels)")
+    if decides["task"] not in (None, "classification"):
+        raise EdgenasError(f"task {decides['task']}: arrays are for classification; give a Task of your own, or files")
+    arrays = (data[0], data[1])
+    decides["data"] = name_of(arrays)
+    wanted = TaskSettings(
+        decides["data"], image_size=decides["image_size"], flip=decides["flip"], seed=decides["seed"] or 0
+    )
+    return dataclasses.replace(given, task=task_of(arrays, wanted), arrays=arrays)
+
+
+def _name_of(thing: object, what: str) -> str:
+    name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
+    if not isinstance(name, str) or not name:
+        raise EdgenasError(f"this {what} has no name: give it an attribute `name`, by which its studies call it")
+    return name

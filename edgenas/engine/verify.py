@@ -1,0 +1,93 @@
+"""Measuring what a search found on a board: its finalists as they would be exported, or a bundle's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenas.bundle import read_bundle
+from edgenas.engine.fronts import front
+from edgenas.errors import EdgenasError
+from edgenas.hardware.profile import checked_precision, profile_from_name, profiles_of
+from edgenas.methods import CONTROL
+from edgenas.records import HardwareProfile, Limits, Precision, Trial
+from edgenas.remote.verification import Verified, verified_bundle, verified_trial
+from edgenas.store import Store
+
+if TYPE_CHECKING:
+    from edgenas.bundle import Bundle
+    from edgenas.remote.client import Board
+
+Tell = Callable[[str], None]
+
+
+def verified_study(folder: Path, numbers: Sequence[int], board: Board, tell: Tell) -> list[Verified]:
+    """The trials of these numbers, or the chosen one and the front, measured on the board and held against the study's limits."""
+    with Store.read(folder) as store:
+        limits, precision, profile = store.study.limits, store.study.precision, profiles_of(store.study)[0]
+        finalists = _finalists(store, numbers)
+    _greet(board, profile, precision, tell)
+    return [verified_trial(finalist, board, profile, precision, limits) for finalist in finalists]
+
+
+def verified_files(folder: Path, study: Path | None, precision: str | None, board: Board, tell: Tell) -> list[Verified]:
+    """A bundle's files as they lie there; limits and what the search knew come from the study, where one is named."""
+    held = read_bundle(folder)
+    precisions = _precisions(held, precision)
+    if study is None:
+        tell(f"no study was named, so no limit is held against {folder}")
+        profile, limits, trial = profile_from_name(held.manifest.profile), Limits(), None
+    else:
+        with Store.read(study) as store:
+            profile, limits = profiles_of(store.study)[0], store.study.limits
+            trial = _trial_of(held, store)
+    _greet(board, profile, None, tell)
+    return verified_bundle(held, board, profile, precisions, trial, limits)
+
+
+def _precisions(bundle: Bundle, asked: str | None) -> tuple[Precision, ...]:
+    if asked is None:
+        return tuple(bundle.manifest.models)
+    chosen = [checked_precision(name.strip()) for name in asked.split(",")]
+    for one in chosen:
+        bundle.path(one or "fp32")  # raises where the bundle has none
+    return tuple(dict.fromkeys(one for one in chosen if one is not None))
+
+
+def _trial_of(bundle: Bundle, store: Store) -> Trial:
+    fingerprint = bundle.manifest.fingerprint
+    found = [trial for trial in store.ledger() if trial.candidate.architecture.fingerprint == fingerprint]
+    if not found:
+        raise EdgenasError(
+            f"{bundle.folder} holds network {fingerprint}, which {store.folder} does not know: name its own study"
+        )
+    choice = store.choice
+    chosen = [trial for trial in found if choice is not None and trial.number == choice.trial.number]
+    return (chosen or found)[0]
+
+
+def _greet(board: Board, profile: HardwareProfile, precision: Precision | None, tell: Tell) -> None:
+    info = board.info()
+    at = f", {precision}" if precision else ""
+    tell(f"board {board.url}: {info['device']['model']}, {info['runtime']} {info['runtime_version']}{at}")
+    if info["runtime"] != profile.runtime:
+        tell(f"warning: the limits were set for {profile.runtime}: another quantity than what is measured here")
+
+
+def _finalists(store: Store, numbers: Sequence[int]) -> list[Trial]:
+    """The named trials, or the chosen one and the front."""
+    trials = [trial for trial in store.ledger() if trial.status == "complete" and trial.candidate.phase != CONTROL]
+    if not trials:
+        raise EdgenasError(f"{store.folder} has no trained network yet: run `edgenas search` first")
+    if numbers:
+        found = {trial.number: trial for trial in trials}
+        if missing := [number for number in numbers if number not in found]:
+            raise EdgenasError(
+                f"no trained trial {missing[0]} in {store.folder}; possible: {', '.join(map(str, found))}"
+            )
+        return [found[number] for number in numbers]
+    choice = store.choice
+    finalists = front(trials, store.study.metric.objective, store.study.profiles[0])
+    finalists = [*([choice.trial] if choice else []), *finalists]
+    return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(finalists)}.values())[::-1]
