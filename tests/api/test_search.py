@@ -1,0 +1,149 @@
+"""`edgenas.search`: the flags of the command line under the same names, objects in place of names, and mistakes in one line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgenas
+from edgenas.api.search import WHERE
+from edgenas.cli.search import NOT_SETTINGS
+from edgenas.cli.search import search as command
+from edgenas.engine.events import Event, Note, SearchBegins
+from edgenas.methods.ladder import Training
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Ask, Candidate, Choice, Decision, Record, Trial
+
+
+def test_it_has_every_setting_of_the_command_line_under_the_same_name() -> None:
+    """`rules` is a table of project files there; `resume` is `Study.go_on` here, `--json` what is returned."""
+    api = set(inspect.signature(edgenas.search).parameters)
+    flags = set(inspect.signature(command).parameters)
+    assert api - flags == {"rules", "quiet", "on_event"}
+    assert flags - api == {"resume", "as_json"}
+    assert api - set(WHERE) == set(SearchSettings.__struct_fields__)
+    assert {name for name in WHERE if name in flags} == NOT_SETTINGS - {"resume", "as_json"}
+
+
+def test_no_default_differs_from_that_of_the_command_line() -> None:
+    ours = {name: p.default for name, p in inspect.signature(edgenas.search).parameters.items() if name not in WHERE}
+    assert set(ours.values()) == {None}  # None: the default of SearchSettings, as of a flag that is not given
+
+
+def refused(*arguments: Any, **settings: Any) -> str:
+    with pytest.raises(edgenas.EdgenasError) as caught:
+        edgenas.search(*arguments, quiet=True, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+IMAGES, LABELS = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        (("nowhere",), {}, "data set 'nowhere' is unknown: digits,"),
+        ((), {"target": "jetsn"}, "unknown target 'jetsn': did you mean"),
+        ((), {"method": "annealing"}, "method 'annealing' is unknown; possible: gnas, trgnas, nse, nal,"),
+        ((), {"method": "random", "confirm_seeds": 2}, "--confirm-seeds is for --method gnas, trgnas"),
+        ((), {"space": "two-stages", "method": "random"}, "space 'two-stages' is unknown; possible: "),
+        ((), {"space": "nasbench201"}, "--space is for --method"),
+        ((), {"space": "fbnet", "method": "random", "max_depth": 5}, "--max-depth bounds the chain space"),
+        ((), {"seed": -1}, ">= 0 - at `$.seed`"),
+        ((), {"rules": {"pace": 3.0}}, "[rules] pace: method gnas has no such rule; it has first_epochs,"),
+        ((), {"budget": 4, "epoch_scale": 1.0}, "give those two, or the budget"),
+        ((), {"workers": 1, "ray": "auto"}, "give one of them"),
+        (((IMAGES,),), {}, "data is a tuple of 1: give (images, labels)"),
+        (((IMAGES, LABELS[:3]),), {}, "20 images and 3 labels"),
+        (((IMAGES / 255, LABELS),), {}, "give (255 * images).round().astype(np.uint8)"),
+        (((IMAGES, LABELS),), {"task": "faces"}, "arrays are for classification"),
+        ((object(),), {}, "task 'object' has no `name`"),
+        ((), {"space": lambda *_: None, "method": "random"}, "which is no space"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    arguments: Sequence[Any], settings: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(*arguments, **{"target": "raspberry-pi-5", **settings})
+    assert not list(tmp_path.glob("studies/*/study.db"))
+
+
+# ---------------------------------------------------------------- a method of one's own
+
+
+class FirstRules(Record, frozen=True):
+    """How many."""
+
+    networks: int = 3
+
+
+def first_ones(search: edgenas.Search) -> Any:
+    """The first few draws of the space; the best of them."""
+    import random
+
+    rng, training = random.Random(search.seed), search.training
+    nets = [search.space.draw(rng) for _ in range(search.rules_as(FirstRules).networks)]
+    assert isinstance(training, Training)
+    wanted = tuple(Candidate(net, training.recipe_for(2, search.cost(net)), "first") for net in nets)
+    trials = yield Ask(wanted)
+    best = max(trials, key=lambda trial: trial.scores[search.objective])
+    return Choice(best, {}, (Decision("first", "accept", "the best"),))
+
+
+FIRST = edgenas.MethodSpec("first-ones", "the first draws", first_ones, FirstRules)
+QUICK: dict[str, Any] = {
+    "target": "raspberry-pi-5", "search_images": 200, "max_depth": 5, "max_width": 8, "workers": 0,
+}  # fmt: skip
+
+
+def test_a_method_of_the_callers_is_searched_and_goes_on_only_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    heard: list[Event] = []
+    spec = edgenas.MethodSpec(
+        "first-ones", "the first draws", first_ones, FirstRules, heeds=("max_depth", "max_width")
+    )
+    study = edgenas.search("digits", method=spec, rules={"networks": 2}, study="mine", on_event=heard.append, **QUICK)
+    assert [trial.candidate.phase for trial in study.trials] == ["first", "first"]
+    assert [type(event) for event in heard if not isinstance(event, Note)] == [SearchBegins, Trial, Trial, Decision]
+    assert study.plan.objects == ("method",)
+    with pytest.raises(edgenas.EdgenasError, match="method 'first-ones' is unknown"):
+        edgenas.search("digits", method="first-ones", study="mine", quiet=True, **QUICK)
+    again = edgenas.search("digits", method=spec, rules={"networks": 2}, study="mine", quiet=True, **QUICK)
+    assert again.trials == study.trials
+
+
+def test_what_the_method_does_not_heed_is_refused() -> None:
+    assert refused("digits", method=FIRST, **QUICK) == (
+        "--max-depth is for --method gnas, trgnas, random, nsga2, tpe: leave it out with first-ones"
+    )
+
+
+def test_an_interrupted_search_is_whole_and_the_same_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {**QUICK, "method": "random", "rules": {"trials": 3, "epochs": 2}}
+    whole = edgenas.search("digits", study="whole", quiet=True, **settings)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Trial) and event.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edgenas.search("digits", study="stopped", on_event=stop, **settings)
+    stopped = edgenas.open_study("stopped", quiet=True)
+    assert stopped.choice is None
+    assert len(stopped.trials) == 2
+    assert stopped.best in stopped.trials
+    assert edgenas.search("digits", study="stopped", quiet=True, **settings).choice is not None
+    assert [t.candidate.key for t in stopped.trials] == [t.candidate.key for t in whole.trials]
+    assert [t.scores for t in stopped.trials] == [t.scores for t in whole.trials]
