@@ -12,7 +12,7 @@ import pytest
 from tests.cli.edgenas import ENVIRONMENT
 
 # The contract of the API, to the letter; what stands behind `# facts` is the test's.
-BLOCK = '''
+BLOCK = """
 import numpy as np, edgenas
 
 study = edgenas.search("digits", target="jetson", max_params=30_000, max_depth=6, epoch_scale=.5, search_images=600, study="api")
@@ -26,8 +26,8 @@ edgenas.predict("bundle/model.onnx", target="jetson").ms
 images, labels = np.zeros((200, 16, 16, 1), np.uint8), np.arange(200) % 2
 images[labels == 1, 4:12] = 200
 edgenas.search((images, labels), target="jetson", max_depth=5, epoch_scale=.3, study="arrays")
-'''
-FACTS = '''
+"""
+FACTS = """
 # facts
 import json, pathlib, msgspec, torch
 from edgenas.records import FinalTraining, Latency, Trial
@@ -52,7 +52,7 @@ facts = {
     "dir": sorted(name for name in edgenas.__all__ if not hasattr(edgenas, name)),
 }
 pathlib.Path("facts.json").write_text(json.dumps(facts))
-'''
+"""
 
 
 @pytest.fixture(scope="module")

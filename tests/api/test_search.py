@@ -108,9 +108,7 @@ def test_a_method_of_the_callers_is_searched_and_goes_on_only_with_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     heard: list[Event] = []
-    spec = edgenas.MethodSpec(
-        "first-ones", "the first draws", first_ones, FirstRules, heeds=("max_depth", "max_width")
-    )
+    spec = edgenas.MethodSpec("first-ones", "the first draws", first_ones, FirstRules, heeds=("max_depth", "max_width"))
     study = edgenas.search("digits", method=spec, rules={"networks": 2}, study="mine", on_event=heard.append, **QUICK)
     assert [trial.candidate.phase for trial in study.trials] == ["first", "first"]
     assert [type(event) for event in heard if not isinstance(event, Note)] == [SearchBegins, Trial, Trial, Decision]
