@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from edgenas.errors import TrainingError
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
 from edgenas.store import Store
 from edgenas.training.evaluator import Evaluation, Evaluator, seed_of
-from edgenas.training.work import AnyItem, Crew, InlineCrew, Lost, WorkItem
+from edgenas.training.work import AnyItem, Crew, InlineCrew, Lost, WorkItem, results_of
 from edgenas.training.work import local_devices as local_devices  # cli/budgets.py finds it here
 from edgenas.training.workers import LocalCrew
 
@@ -57,18 +56,13 @@ class CrewExecutor:
 
         `store` takes the trials that the crew was training ahead meanwhile.
         """
-        queue: dict[str, AnyItem] = {item.key: item for item in items}
-        waiting = set(queue)
-        while waiting:
-            self.crew.start(queue, needed=True)
-            for item, result in self.crew.finished():
-                if item.key not in waiting:
-                    self._keep(item, result, store)
-                    continue
-                waiting.discard(item.key)
-                if isinstance(result, Lost):
-                    raise TrainingError(f"the search cannot go on: {result.reason}: free memory, and run it again")
-                yield item, result
+        return results_of(
+            self.crew,
+            items,
+            lambda item, result: self._keep(item, result, store),
+            "the search cannot go on",
+            "free memory",
+        )
 
     def close(self) -> None:
         """End the crew; what it was training is lost."""

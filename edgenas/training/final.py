@@ -20,7 +20,7 @@ from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.loop import fresh_network, outputs_of, scores_of, train
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
-from edgenas.training.work import AnyItem, Lost, Workplace, local_devices
+from edgenas.training.work import AnyItem, Workplace, local_devices, results_of
 from edgenas.training.workers import LocalCrew
 
 EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
@@ -100,16 +100,8 @@ class FinalPool:
         """Each item with its result, as they end. Processes are started now: mistakes and finished trainings cost none."""
         if self._crew is None:
             self._crew = LocalCrew(task, self.devices, attempts=1)
-        queue, left = {item.key: item for item in items}, len(items)
-        while left:
-            self._crew.start(queue, needed=True)
-            for item, result in self._crew.finished():
-                if isinstance(result, Lost):
-                    raise TrainingError(
-                        f"a final training: {result.reason}: free memory, or train fewer --seeds at once, and run it again"
-                    )
-                left -= 1
-                yield item, result
+        advice = "free memory, or train fewer --seeds at once"
+        return results_of(self._crew, items, _nothing_else, "a final training ended early", advice)
 
     def __enter__(self) -> FinalPool:
         return self
@@ -117,6 +109,10 @@ class FinalPool:
     def __exit__(self, *exception: object) -> None:
         if self._crew is not None:
             self._crew.close()
+
+
+def _nothing_else(item: AnyItem, result: object) -> None:
+    raise AssertionError(f"{item} was not asked for")
 
 
 def final_runs(

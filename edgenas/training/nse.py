@@ -1,41 +1,52 @@
-"""Plays the dear half of NSE's rounds: trains each round's supernet, and scores networks with the weights that they inherit.
+"""The dear half of NSE's rounds as work items: an epoch of a round's supernet, and networks to score with its weights.
 
-Every epoch ends in a checkpoint, and everything drawn in an epoch comes from (seed, round, epoch): a search that is killed goes
-on from the last whole epoch and ends with the same numbers.
+Everything drawn in an epoch comes from (seed, round, epoch), and every epoch ends in a checkpoint: a search that is killed goes
+on from the last whole epoch and ends with the same numbers, whoever does the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from edgenas.architectures.multibranch import CellOps
 from edgenas.architectures.subspace import Fitness, Round, RoundPlan, SupernetRules
+from edgenas.durable import replace_file
 from edgenas.identity import digest
 from edgenas.store import Store
-from edgenas.tasks import Task
 from edgenas.training.augmentation import DeviceImages
 from edgenas.training.loop import EVALUATION_BATCH, pinned_threads
 from edgenas.training.supernet import Supernet
-from edgenas.training.supernet_training import Data, SupernetTraining
+from edgenas.training.supernet_training import (
+    SupernetImages,
+    SupernetTraining,
+    epochs_in,
+    fitness_in,
+    name_of,
+)
+from edgenas.training.work import WorkItem, Workplace
 
 Tell = Callable[[str], None]
+# Has work items done (CrewExecutor.results): each with its result, as they end.
+Results = Callable[[Sequence[WorkItem[Any]], Store], Iterator[tuple[Any, Any]]]
+SCORING_THREADS = 1  # of a CPU: networks are scored side by side, and a score must not depend on how many are
+TOGETHER = 8  # networks in one item
+TOLD = 25  # scored networks between two lines
 
 
 class NseSupernets:
     """The supernets of one study; see methods/nse.py, Supernets. Rounds are in study.db, checkpoints in STUDY/supernet/."""
 
     def __init__(
-        self, task: Task, rules: SupernetRules, store: Store, seed: int, device: str, tell: Tell = lambda _: None
+        self, rules: SupernetRules, store: Store, seed: int, results: Results, tell: Tell = lambda _: None
     ) -> None:
-        self.task, self.rules, self.store, self.tell = task, rules, store, tell
-        self.device = torch.device(device)
-        self.seed = seed
-        self.data = Data(task, rules, seed, self.device)
-        self._trained: tuple[int, Supernet]
+        self.rules, self.store, self.seed, self.results, self.tell = rules, store, seed, results, tell
+        self._trained: tuple[int, bytes]  # the round's number, and its last checkpoint
 
     def recall(self, number: int) -> Round | None:
         return self.store.get("round", f"{number:02d}", Round)
@@ -43,52 +54,121 @@ class NseSupernets:
     def remember(self, played: Round) -> None:
         self.store.put("round", f"{played.plan.number:02d}", played)
         for number in range(1, played.plan.number):
-            self._checkpoint(number).unlink(missing_ok=True)
+            self._path(number).unlink(missing_ok=True)
 
     def train(self, plan: RoundPlan) -> Fitness:
         """The fitness after all epochs; goes on from the last checkpoint of exactly this plan, where there is one."""
-        with pinned_threads(self.rules.recipe.threads, self.device):
-            training = SupernetTraining(plan, self.task, self.rules, self.data, self.device)
-            path, epochs = self._checkpoint(plan.number), self.rules.recipe.epochs
-            for epoch in range(training.restore(path), epochs):
-                report = training.epoch(epoch)
-                training.save(path, epoch + 1)
-                self.tell(f"round {plan.number} epoch {epoch + 1}/{epochs}: {report}")
-            self._trained = (plan.number, training.supernet)
-            return training.fitness()
+        path, epochs = self._path(plan.number), self.rules.recipe.epochs
+        path.parent.mkdir(exist_ok=True)
+        done = epochs_in(path, name_of(plan, self.rules))
+        checkpoint = path.read_bytes() if done else None
+        for epoch in range(done, epochs):
+            item = SupernetEpoch(plan, self.rules, self.seed, epoch, checkpoint)
+            ((_, (checkpoint, report)),) = self.results([item], self.store)
+            replace_file(path, checkpoint)
+            self.tell(f"round {plan.number} epoch {epoch + 1}/{epochs}: {report}")
+        assert checkpoint is not None
+        self._trained = (plan.number, checkpoint)
+        return fitness_in(checkpoint, plan)
 
     def errors(self, plan: RoundPlan, networks: tuple[CellOps, ...]) -> tuple[float, ...]:
-        """The error (Metric.error) on the scoring images, after batch norm was measured anew for each network."""
-        number, supernet = self._trained
+        """The task's metric on the scoring images, as an error, after batch norm was measured anew for each network."""
+        number, checkpoint = self._trained
         assert number == plan.number, "scored before it was trained"
         known = self.store.all("inherited", float)
-        errors = []
-        with pinned_threads(self.rules.recipe.threads, self.device):
-            for index, ops in enumerate(networks):
-                key = f"{plan.number:02d}-{digest(plan.space.member(ops))}"
-                if key not in known:
-                    known[key] = self._error(supernet, ops)
-                    self.store.put("inherited", key, known[key])
-                errors.append(known[key])
-                if (index + 1) % 25 == 0 or index + 1 == len(networks):
-                    metric = self.task.metric
-                    best = metric.words(metric.error(min(errors)))
-                    self.tell(f"round {plan.number}: {index + 1} of {len(networks)} networks scored, best {best}")
-        return tuple(errors)
-
-    @torch.no_grad()
-    def _error(self, supernet: Supernet, ops: CellOps) -> float:
-        recalibrate(supernet, ops, self.data.plain, self.rules)
-        supernet.eval()
-        size, data = EVALUATION_BATCH[self.device.type], self.data.scoring
-        outputs = [
-            supernet(data.input(data.pixels(slice(i, i + size))), ops).float() for i in range(0, len(data), size)
+        keys = {ops: f"{plan.number:02d}-{digest(plan.space.member(ops))}" for ops in networks}
+        missing = [ops for ops in keys if keys[ops] not in known]
+        items = [
+            InheritedErrors(plan, self.rules, self.seed, checkpoint, tuple(missing[i : i + TOGETHER]))
+            for i in range(0, len(missing), TOGETHER)
         ]
-        metric = self.task.metric
-        return metric.error(self.task.scores(torch.cat(outputs), data.labels)[metric.name])
+        for item, errors in self.results(items, self.store):
+            for ops, error in zip(item.networks, errors, strict=True):
+                known[keys[ops]] = error
+                self.store.put("inherited", keys[ops], error)
+            self._tell_scored(plan, [known[key] for key in keys.values() if key in known], len(keys), len(errors))
+        return tuple(known[keys[ops]] for ops in networks)
 
-    def _checkpoint(self, number: int) -> Path:
+    def _tell_scored(self, plan: RoundPlan, errors: list[float], total: int, new: int) -> None:
+        if len(errors) == total or len(errors) // TOLD > (len(errors) - new) // TOLD:
+            self.tell(
+                f"round {plan.number}: {len(errors)} of {total} networks scored, best {100 - min(errors):.2f} %"
+            )
+
+    def _path(self, number: int) -> Path:
         return self.store.folder / "supernet" / f"round-{number:02d}.safetensors"
+
+
+@dataclass(frozen=True)
+class SupernetEpoch:
+    """Train a round's supernet for one epoch, the first being 0, from the checkpoint of the one before."""
+
+    plan: RoundPlan
+    rules: SupernetRules
+    seed: int
+    epoch: int
+    checkpoint: bytes | None
+
+    @property
+    def key(self) -> str:
+        return f"{name_of(self.plan, self.rules)} epoch {self.epoch}"
+
+    def run(self, place: Workplace) -> tuple[bytes, str]:
+        """(checkpoint, a line about the epoch)."""
+        with pinned_threads(self.rules.recipe.threads, place.device):
+            training = _training(place, self.plan, self.rules, self.seed, self.epoch, self.checkpoint)
+            report = training.epoch(self.epoch)
+            return training.checkpoint(), report
+
+
+@dataclass(frozen=True)
+class InheritedErrors:
+    """Score networks with the weights that they inherit from their round's supernet."""
+
+    plan: RoundPlan
+    rules: SupernetRules
+    seed: int
+    checkpoint: bytes  # of its last epoch
+    networks: tuple[CellOps, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{name_of(self.plan, self.rules)} {digest(self.networks)}"
+
+    def run(self, place: Workplace) -> tuple[float, ...]:
+        """The error of each network."""
+        epochs = self.rules.recipe.epochs
+        with pinned_threads(SCORING_THREADS, place.device):
+            training = _training(place, self.plan, self.rules, self.seed, epochs, self.checkpoint)
+            return tuple(_error(training, ops, place) for ops in self.networks)
+
+
+def _training(
+    place: Workplace, plan: RoundPlan, rules: SupernetRules, seed: int, epochs: int, checkpoint: bytes | None
+) -> SupernetTraining:
+    """The training after so many epochs: the one that the last item has left here, or anew from its checkpoint."""
+    kept = place.kept.get("supernet")
+    if isinstance(kept, SupernetTraining) and (kept.name, kept.epochs_done) == (name_of(plan, rules), epochs):
+        return kept
+    place.kept.pop("supernet", None)  # before there is another one: both may not fit
+    training = SupernetTraining(
+        plan, place.task, rules, SupernetImages(place.task, rules, seed, place.device), place.device
+    )
+    if checkpoint is not None:
+        training.restore(checkpoint, epochs)
+    place.kept["supernet"] = training
+    return training
+
+
+@torch.no_grad()
+def _error(training: SupernetTraining, ops: CellOps, place: Workplace) -> float:
+    supernet, data = training.supernet, training.data.scoring
+    recalibrate(supernet, ops, training.data.plain, training.rules)
+    supernet.eval()
+    size, metric = EVALUATION_BATCH[place.device.type], place.task.metric
+    batches = (data.pixels(slice(i, i + size)) for i in range(0, len(data), size))
+    outputs = [supernet(data.input(batch), ops).float() for batch in batches]
+    return metric.error(place.task.scores(torch.cat(outputs), data.labels)[metric.name])
 
 
 def recalibrate(supernet: Supernet, ops: CellOps, data: DeviceImages, rules: SupernetRules) -> None:

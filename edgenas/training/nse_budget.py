@@ -19,7 +19,7 @@ from edgenas.training.budget import PARALLEL, least_epochs, least_images
 from edgenas.training.loop import pinned_threads
 from edgenas.training.nse import recalibrate
 from edgenas.training.supernet import draw_path
-from edgenas.training.supernet_training import Data, SupernetTraining
+from edgenas.training.supernet_training import SupernetImages, SupernetTraining
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 
 ROUNDS_SHARE = 0.65  # of the minutes; the rest is for the final networks and their control
@@ -52,7 +52,7 @@ def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Re
     """Train a throw-away supernet for a few steps, score one network, train another one from scratch for a few steps."""
     there = torch.device(device)
     with pinned_threads(rules.recipe.threads, there):
-        data = Data(task, rules, plan.seed, there)
+        data = SupernetImages(task, rules, plan.seed, there)
         training = SupernetTraining(plan, task, rules, data, there)
         whole = training.steps
         training.steps = min(WARMUP_STEPS, whole)

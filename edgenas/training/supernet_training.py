@@ -1,9 +1,8 @@
-"""One round's supernet training: weight steps on random networks, fitness steps on pairs of sets, a checkpoint per epoch."""
+"""One round's supernet training: weight steps on random networks, fitness steps on pairs of sets, a checkpoint after any epoch."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from edgenas.architectures.subspace import Fitness, RoundPlan, SupernetRules, without_unfit
@@ -27,7 +26,7 @@ from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, 
 NAMES = 2  # version of the names that a checkpoint's weights have
 
 
-class Data:
+class SupernetImages:
     """The training split in three parts, on the device: weights (also without augmentation), fitness, scoring."""
 
     def __init__(self, task: Task, rules: SupernetRules, seed: int, device: torch.device) -> None:
@@ -45,8 +44,9 @@ class Data:
 class SupernetTraining:
     """A supernet, the fitness of its operations, and both optimisers. What an epoch draws comes from (seed, round, epoch)."""
 
-    def __init__(self, plan: RoundPlan, task: Task, rules: SupernetRules, data: Data, device: torch.device) -> None:
+    def __init__(self, plan: RoundPlan, task: Task, rules: SupernetRules, data: SupernetImages, device: torch.device) -> None:
         self.plan, self.rules, self.data, self.device = plan, rules, data, device
+        self.epochs_done = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed(0))
             supernet, self.loss = Supernet(plan), task.loss(rules.recipe).to(device)
@@ -63,8 +63,8 @@ class SupernetTraining:
 
     @property
     def name(self) -> str:
-        """Of exactly this training: a checkpoint of another one is not used, nor one whose weights have other names."""
-        return digest(self.plan, self.rules, NAMES)
+        """See name_of."""
+        return name_of(self.plan, self.rules)
 
     def fitness(self) -> Fitness:
         return tuple(cell.values() for cell in self.cells)
@@ -89,6 +89,7 @@ class SupernetTraining:
         if not math.isfinite(loss):
             raise TrainingError(f"the supernet's loss is {loss} in round {self.plan.number}, epoch {number + 1}")
         left = sum(alpha is not None for alphas in self.fitness() for alpha in alphas)
+        self.epochs_done = number + 1
         return f"loss {loss:.3f}, fitness loss {fitness_loss:.3f}, {left} operations left"
 
     def _weight_step(self, indices: Tensor, epoch: int, rate: float, rng: np.random.Generator) -> Tensor:
@@ -142,8 +143,8 @@ class SupernetTraining:
 
     # checkpoints
 
-    def save(self, path: Path, epochs_done: int) -> None:
-        """Weights, momentum, fitness and its optimiser, in one step: an interrupted writing leaves the last one in place."""
+    def checkpoint(self) -> bytes:
+        """Weights, momentum, fitness and its optimiser, as safetensors."""
         tensors = {f"learned.{name}": tensor for name, tensor in self.learned.state_dict().items()}
         for name, parameter in self.learned.named_parameters():
             buffer = self.optimizer.state[parameter].get("momentum_buffer")
@@ -154,33 +155,13 @@ class SupernetTraining:
             tensors[f"fitness.{index}.alive"] = torch.tensor(cell.alive)
             for slot, tensor in self.adam.state[cell.alphas].items():
                 tensors[f"fitness.{index}.adam.{slot}"] = tensor
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()},
-            partial,
-            {"training": self.name, "epochs_done": str(epochs_done)},
-        )
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        return save(contiguous, {"training": self.name, "epochs_done": str(self.epochs_done)})
 
-    def restore(self, path: Path) -> int:
-        """Epochs done by the checkpoint at `path`, which is loaded; 0 where there is none of this training."""
-        if not path.exists():
-            return 0
-        try:
-            with safe_open(path, "pt", device=str(self.device)) as file:
-                metadata = file.metadata()
-                if metadata["training"] != self.name:
-                    return 0
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-        except (SafetensorError, KeyError) as error:
-            raise StudyError(f"{path} is damaged ({error}): remove it, and its round starts over") from error
-        self._load(tensors)
-        return int(metadata["epochs_done"])
-
-    def _load(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, checkpoint: bytes, epochs_done: int) -> None:
+        """Be where the training that made this checkpoint was, after so many epochs."""
+        self.epochs_done = epochs_done
+        tensors = load(checkpoint)
         prefix = "learned."
         self.learned.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
         for name, parameter in self.learned.named_parameters():
@@ -195,3 +176,30 @@ class SupernetTraining:
                 self.adam.state[cell.alphas] = {
                     slot: tensors[f"fitness.{index}.adam.{slot}"].to("cpu") for slot in slots
                 }
+
+
+def name_of(plan: RoundPlan, rules: SupernetRules) -> str:
+    """Of exactly this training: a checkpoint of another one is not used, nor one whose weights have other names."""
+    return digest(plan, rules, NAMES)
+
+
+def epochs_in(path: Path, name: str) -> int:
+    """How many epochs of the training of this name the checkpoint at `path` holds; 0 where there is none."""
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata()
+            return int(metadata["epochs_done"]) if metadata["training"] == name else 0
+    except (SafetensorError, KeyError) as error:
+        raise StudyError(f"{path} is damaged ({error}): remove it, and its round starts over") from error
+
+
+def fitness_in(checkpoint: bytes, plan: RoundPlan) -> Fitness:
+    """Of every cell the fitness of its operations; None for those that were dropped."""
+    tensors = load(checkpoint)
+    cells = [(tensors[f"fitness.{i}.alphas"], tensors[f"fitness.{i}.alive"]) for i in range(len(plan.subspace))]
+    return tuple(
+        tuple(value if there else None for value, there in zip(alphas.tolist(), alive.tolist(), strict=True))
+        for alphas, alive in cells
+    )

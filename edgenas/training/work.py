@@ -7,14 +7,16 @@ for, and what follows from their results, is for those who hand them out (execut
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import torch
 
+from edgenas.errors import TrainingError
 from edgenas.tasks import Task
 
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 ATTEMPTS = 3  # an item whose process dies is tried this often
 
@@ -95,6 +97,27 @@ class InlineCrew:
     def close(self) -> None:
         """Let go of the data."""
         self.place.kept.clear()
+
+
+def results_of(
+    crew: Crew, items: Sequence[WorkItem[R]], others: Callable[[AnyItem, Any], None], what: str, advice: str
+) -> Iterator[tuple[WorkItem[R], R]]:
+    """Each item with its result, as they end. `others` gets what the crew was doing besides.
+
+    Raises TrainingError where an item takes its processes with it: `what` cannot be done, and the `advice`.
+    """
+    queue: dict[str, AnyItem] = {item.key: item for item in items}
+    waiting = set(queue)
+    while waiting:
+        crew.start(queue, needed=True)
+        for item, result in crew.finished():
+            if item.key not in waiting:
+                others(item, result)
+                continue
+            if isinstance(result, Lost):
+                raise TrainingError(f"{what}: {result.reason}: {advice}, and run it again")
+            waiting.discard(item.key)
+            yield item, result
 
 
 def local_devices(device: str) -> tuple[str, ...]:
