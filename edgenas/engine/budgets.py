@@ -72,7 +72,7 @@ def within_budget(
 
 def processes(workers: int | None, device: str) -> int:
     """How many train at once here: those asked for (0: this process alone), or one per core or GPU."""
-    from edgenas.training.executors import local_devices
+    from edgenas.training.work import local_devices
 
     return len(local_devices(device)) if workers is None else max(1, workers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +35,11 @@ from edgenas.methods.spec import Lab, MethodSpec, Planning
 from edgenas.records import Choice, Decision, HardwareProfile, StudyRecord, Trial
 from edgenas.remote.boards import measuring
 from edgenas.store import Store, refuse_differences
-from edgenas.study import Executor, run
+from edgenas.study import run
 
 if TYPE_CHECKING:
     from edgenas.tasks import Task, TaskSettings
+    from edgenas.training.executors import CrewExecutor
 
 
 @dataclass(frozen=True)
@@ -237,10 +238,10 @@ def _go_on(
         hook = measuring(where.boards, where.token_file, profiles, precision, store, tell, ca=where.ca)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
-        lab = Lab(store, task, plan.device, tell)
+        executor = stack.enter_context(executor_of(study, plan, task, cost, where))
+        lab = Lab(store, executor.results, tell)
         search = search_of(plan, study.metric.objective, cost, study.limits, lab)
         method = method_of(spec, search, plan, spent_of(store, plan, cost, started, workers))
-        executor = stack.enter_context(executor_of(study, plan, task, cost, where))
         budget = plan.asked.budget
         seconds = None if budget is None else 60 * budget - (time.monotonic() - started)
         listener(SearchBegins(study, store.folder, seconds, lambda last, decided: spec.left(search, last, decided)))
@@ -257,9 +258,7 @@ def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, lis
     store.put("clock", "wall", before + time.monotonic() - started)
 
 
-def executor_of(
-    study: StudyRecord, plan: Plan, task: Task, cost: CostModel, where: Where
-) -> AbstractContextManager[Executor]:
+def executor_of(study: StudyRecord, plan: Plan, task: Task, cost: CostModel, where: Where) -> CrewExecutor:
     """Processes on this machine or a Ray cluster, which get the study's data once."""
     import torch
 
@@ -272,9 +271,9 @@ def executor_of(
         )
     evaluator = Evaluator(task, study.seed, plan.device)
     if where.ray is not None:
-        from edgenas.training.ray_executor import RayExecutor
+        from edgenas.training.ray_executor import ray_executor
 
-        return RayExecutor(evaluator, cost, where.ray)
+        return ray_executor(evaluator, cost, where.ray)
     return local_executor(evaluator, cost, where.workers)
 
 

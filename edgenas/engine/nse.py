@@ -244,7 +244,7 @@ def _made(search: Search) -> Method:
     return nse(
         search.space_as(MultiBranchSpace),
         plan.rules,
-        NseSupernets(lab.task, plan.supernet, lab.store, search.seed, lab.device, lab.tell),
+        NseSupernets(plan.supernet, lab.store, search.seed, lab.results, lab.tell),
         msgspec.structs.replace(training.recipe, epochs=max(1, round(training.recipe.epochs * training.epoch_scale))),
         search.cost,
         search.limits,

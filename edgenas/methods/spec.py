@@ -5,9 +5,9 @@ A method of your own is one more of these: `edgenas.search(method=SPEC)`, or a p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,11 +31,11 @@ NOT_EVERYWHERE = (*BOUNDS, "policy", "confirm_seeds", "final_width", "pool", "ro
 
 @dataclass(frozen=True)
 class Lab:
-    """For a method that trains something of its own (NSE's supernets): where, on what, and whom to tell about it."""
+    """For a method that trains something of its own (NSE's supernets): who does its work items (training/work.py) on the study's
+    data, each yielded with its result as they end; where to remember what they give; and whom to tell about it."""
 
     store: Store
-    task: Task
-    device: str
+    results: Callable[[Sequence[Any], Store], Iterator[tuple[Any, Any]]]
     tell: Callable[[str], None]
 
 

@@ -11,8 +11,7 @@ from typing import Protocol, TypeVar
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
 from edgenas.store import Store
 from edgenas.training.evaluator import Evaluation, Evaluator, seed_of
-from edgenas.training.work import AnyItem, Crew, InlineCrew, Lost, WorkItem, results_of
-from edgenas.training.work import local_devices as local_devices  # cli/budgets.py finds it here
+from edgenas.training.work import AnyItem, Crew, InlineCrew, Lost, WorkItem, local_devices, results_of
 from edgenas.training.workers import LocalCrew
 
 R = TypeVar("R")

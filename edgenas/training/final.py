@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgenas.errors import TrainingError
 from edgenas.identity import digest
 from edgenas.networks.weights import load_weights, save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Recipe
@@ -112,7 +111,7 @@ class FinalPool:
 
 
 def _nothing_else(item: AnyItem, result: object) -> None:
-    raise AssertionError(f"{item} was not asked for")
+    raise AssertionError(f"{item} was not asked for, and gave {result}")
 
 
 def final_runs(

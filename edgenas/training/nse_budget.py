@@ -17,7 +17,7 @@ from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
 from edgenas.training.budget import PARALLEL, least_epochs, least_images
 from edgenas.training.loop import pinned_threads
-from edgenas.training.nse import recalibrate
+from edgenas.training.nse import SCORING_THREADS, recalibrate
 from edgenas.training.supernet import draw_path
 from edgenas.training.supernet_training import SupernetImages, SupernetTraining
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
@@ -44,7 +44,7 @@ class Speeds(Record, frozen=True):
     """Seconds per image, on this machine."""
 
     training: float  # of the supernet: a weight step and its share of a fitness step
-    scoring: float
+    scoring: float  # in one process
     final: float
 
 
@@ -61,14 +61,13 @@ def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Re
         began = time.perf_counter()
         training.epoch(0)
         trained = time.perf_counter() - began
-        path = draw_path(plan, training.fitness(), rules.keep, np.random.default_rng(0))
-        with torch.no_grad():
-            began = time.perf_counter()
-            recalibrate(training.supernet, path, data.plain, rules)
-            training.supernet(
-                data.scoring.input(data.scoring.pixels(slice(1))), path
-            ).sum().item()  # wait for the device
-            scored = time.perf_counter() - began
+    path = draw_path(plan, training.fitness(), rules.keep, np.random.default_rng(0))
+    one = data.scoring.input(data.scoring.pixels(slice(1)))  # (1, C, H, W)
+    with pinned_threads(SCORING_THREADS, there), torch.no_grad():
+        began = time.perf_counter()
+        recalibrate(training.supernet, path, data.plain, rules)
+        training.supernet(one, path).sum().item()  # wait for the device
+        scored = time.perf_counter() - began
     batch = training.batch_size
     batches = max(1, min(rules.calibration_batches, len(data.plain) // batch))
     final = seconds_per_image(task, plan.space.member(path), recipe, there)
@@ -83,14 +82,16 @@ def fit_nse_budget(
     final networks where they would be trained for less than LEAST_STEPS. `steps`: images -> steps of an epoch of those."""
     everything, least = len(task.train), min(len(task.train), least_images(task))
     calibration = rules.calibration_batches * rules.recipe.batch_size
+    side_by_side = 1 + PARALLEL * (workers - 1)  # networks are; a supernet's epochs are not
 
     def round_seconds(images: int, epochs: int) -> float:
         network = calibration + images * rules.held_out / 2
-        return epochs * images * (1 - rules.held_out) * speeds.training + scored * network * speeds.scoring
+        scoring = scored * network * speeds.scoring / side_by_side
+        return epochs * images * (1 - rules.held_out) * speeds.training + scoring
 
     def final_seconds(images: int) -> float:
         """Of one epoch of one network."""
-        return (images + EVALUATION_SHARE * len(task.val)) * speeds.final / (1 + PARALLEL * (workers - 1))
+        return (images + EVALUATION_SHARE * len(task.val)) * speeds.final / side_by_side
 
     for count in range(rounds, min(LEAST_ROUNDS, rounds) - 1, -1):
         share, epochs = SAFETY * ROUNDS_SHARE * seconds / count, rules.recipe.epochs

@@ -33,9 +33,6 @@ def ray_executor(evaluator: Evaluator, cost: Costs, address: str, gpus: float = 
     return CrewExecutor(RayCrew(evaluator.task, evaluator.device, address, gpus), cost, evaluator.study_seed)
 
 
-RayExecutor = ray_executor  # cli/run.py's name for it
-
-
 class RayCrew:
     """A Ray cluster. Ray repeats an item whose worker or node dies, ATTEMPTS times in all; then it is lost.
 

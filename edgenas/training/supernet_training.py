@@ -1,4 +1,4 @@
-"""One round's supernet training: weight steps on random networks, fitness steps on pairs of sets, a checkpoint after any epoch."""
+"""One round's supernet training: weight steps on random networks, fitness steps on pairs of sets, checkpoints between epochs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ class SupernetImages:
 class SupernetTraining:
     """A supernet, the fitness of its operations, and both optimisers. What an epoch draws comes from (seed, round, epoch)."""
 
-    def __init__(self, plan: RoundPlan, task: Task, rules: SupernetRules, data: SupernetImages, device: torch.device) -> None:
+    def __init__(
+        self, plan: RoundPlan, task: Task, rules: SupernetRules, data: SupernetImages, device: torch.device
+    ) -> None:
         self.plan, self.rules, self.data, self.device = plan, rules, data, device
         self.epochs_done = 0
         with torch.random.fork_rng(devices=[]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,8 +16,12 @@ from edgenas.errors import StudyError, TrainingError
 from edgenas.records import Limits, Recipe, StudyRecord
 from edgenas.store import Store
 from edgenas.tasks import Task
+from edgenas.training.evaluator import Evaluator
+from edgenas.training.executors import inline_executor, local_executor
 from edgenas.training.nse import NseSupernets, recalibrate
 from edgenas.training.supernet import Supernet
+from edgenas.training.supernet_training import SupernetImages
+from tests.training.conftest import ParameterCost
 
 STUDY = StudyRecord("nse", "classification", "digits", (), "fp32", Limits(), 0)
 RECIPE = Recipe("supernet", 3, 64, 0.1, nesterov=True, decay_norm_and_bias=False, warmup_epochs=1.0, crop_padding=1)
@@ -36,7 +42,7 @@ def plan(task: Task) -> RoundPlan:
 
 
 def play(
-    task: Task, folder: Path, stop_after: str = "never", rules: SupernetRules = RULES
+    task: Task, folder: Path, stop_after: str = "never", rules: SupernetRules = RULES, workers: int = 0
 ) -> tuple[Fitness, tuple[float, ...]]:
     """Train and score one round; `stop_after`: part of the progress line after which the process is gone."""
 
@@ -44,8 +50,9 @@ def play(
         if stop_after in line:
             raise StoppedError
 
-    with Store.create(folder, STUDY) as store:
-        supernets = NseSupernets(task, rules, store, 0, "cpu", tell)
+    evaluator = Evaluator(task, 0)
+    with Store.create(folder, STUDY) as store, local_executor(evaluator, ParameterCost(), workers) as executor:
+        supernets = NseSupernets(rules, store, 0, executor.results, tell)
         fitness = supernets.train(plan(task))
         return fitness, supernets.errors(plan(task), NETWORKS)
 
@@ -85,22 +92,54 @@ def test_unfit_operations_are_dropped_but_protected_ones_stay(tmp_path: Path, di
     assert fitness[1][2] is None
 
 
+@contextlib.contextmanager
+def trained(task: Task, folder: Path) -> Iterator[NseSupernets]:
+    executor = inline_executor(Evaluator(task, 0), ParameterCost())
+    with Store.create(folder, STUDY) as store:
+        supernets = NseSupernets(RULES, store, 0, executor.results)
+        supernets.train(plan(task))
+        yield supernets
+
+
 def test_a_networks_score_does_not_depend_on_what_was_scored_before(tmp_path: Path, digits: Task) -> None:
-    with Store.create(tmp_path / "a", STUDY) as store:
-        supernets = NseSupernets(digits, RULES, store, 0, "cpu")
-        supernets.train(plan(digits))
+    with trained(digits, tmp_path / "a") as supernets:
         forwards = supernets.errors(plan(digits), NETWORKS)
-    with Store.create(tmp_path / "b", STUDY) as store:
-        supernets = NseSupernets(digits, RULES, store, 0, "cpu")
-        supernets.train(plan(digits))
+    with trained(digits, tmp_path / "b") as supernets:
         backwards = supernets.errors(plan(digits), NETWORKS[::-1])
     assert forwards == backwards[::-1]
     assert all(0 <= error <= 100 for error in forwards)
 
 
-def test_recalibrated_statistics_are_the_average_over_the_batches(digits: Task, tmp_path: Path) -> None:
-    with Store.create(tmp_path, STUDY) as store:
-        data = NseSupernets(digits, RULES, store, 0, "cpu").data.plain
+def test_networks_that_were_scored_are_not_scored_again(tmp_path: Path, digits: Task) -> None:
+    with trained(digits, tmp_path) as supernets:
+        first = supernets.errors(plan(digits), NETWORKS[:2])
+        known = supernets.store.all("inherited", float)
+        supernets.store.put("inherited", next(iter(known)), 12.5)  # would be overwritten
+        again = supernets.errors(plan(digits), NETWORKS)
+    assert len(known) == 2
+    assert 12.5 in again[:2]
+    assert sum(old == new for old, new in zip(first, again[:2], strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_any_number_of_workers_gives_the_same_fitness_and_the_same_scores(
+    workers: int, tmp_path: Path, digits: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgenas.training.nse.TOGETHER", 1)  # so that every worker has something to score
+    assert play(digits, tmp_path / "workers", workers=workers) == play(digits, tmp_path / "inline")
+
+
+def test_a_supernet_that_is_begun_here_is_gone_on_with_by_workers(tmp_path: Path, digits: Task) -> None:
+    whole = play(digits, tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        play(digits, tmp_path / "part", "epoch 1/3")
+    assert play(digits, tmp_path / "part", workers=1) == whole
+
+
+def test_recalibrated_statistics_are_the_average_over_the_batches(digits: Task) -> None:
+    data = SupernetImages(digits, RULES, 0, torch.device("cpu")).plain
     torch.manual_seed(0)
     supernet = Supernet(plan(digits))
     with torch.no_grad():
