@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from edgenas.cli.output import emit, say
+from edgenas.errors import EdgenasError
+
+if TYPE_CHECKING:
+    from edgenas.hardware.calibration import Calibrated
+    from edgenas.hardware.predictor import Row
+
+DESIGNED = 50  # networks that a board is asked to measure
 
 
 def calibrate(
+    study: str | None = typer.Argument(None, help="A study whose own measurements are taken (see --board of search)."),
     measurements: list[Path] = typer.Option(
-        ..., help="CSV with the columns architecture,latency_ms, or a log of trtexec; repeatable."
+        [], help="CSV with the columns architecture,latency_ms, or a log of trtexec; repeatable."
+    ),
+    board: str | None = typer.Option(
+        None,
+        help="Measure a designed set of networks now: https://.., http://.., ssh://.. (edgenas agent) or host-cpu.",
     ),
     out: Path = typer.Option(..., help="The calibrated profile (TOML), to be used as --target."),
     target: str | None = typer.Option(None, help="The profile to calibrate: a name, an alias or a file."),
     new: str | None = typer.Option(None, help="Or the name of a new device."),
     runtime: str | None = typer.Option(None, help="Of a new device: onnxruntime, tensorrt or another, such as tflite."),
     precision: str | None = typer.Option(None, help="fp32, fp16 or int8; left out, the target's own."),
-    samples: int | None = typer.Option(None, min=1, help="Networks to fit; all others judge. Left out, four in five."),
+    samples: int | None = typer.Option(
+        None, min=1, help="Networks to fit; all others judge. Left out, four in five. With --board: to measure [50]."
+    ),
     seed: int = typer.Option(0, min=0, help="Chooses the networks."),
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
+    ),
+    token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
+    ca: Path | None = typer.Option(
+        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
     ),
     json: bool = typer.Option(False, "--json", help="One JSON document on stdout."),
 ) -> None:
@@ -30,29 +49,27 @@ def calibrate(
     Architectures are ONNX files (relative to the table), torchvision:NAME, timm:NAME, our JSON, NAS-Bench-201 strings, fbnet: and
     22 digits, or convnet_... names. Columns batch, precision and input_px are read where they are there; a column log, in place
     of latency_ms, names a file of trtexec (--exportTimes, or its log), MLPerf (mlperf_log_summary.txt) or AI Hub (perf.yaml).
-    What was measured several times is averaged.
+    What was measured several times is averaged. With --board nothing needs to be measured before: untrained networks are made,
+    measured there and kept beside --out; the same command goes on where it was stopped.
 
     Example: edgenas calibrate --target jetson-nano --measurements nano.csv --samples 50 --out my-nano.toml
 
-    Example: edgenas calibrate --target jetson --measurements resnet18.log --measurements others.csv --out mine.toml
+    Example: edgenas calibrate --target jetson --board http://board:8765 --token-file token --samples 50 --out my-orin.toml
+
+    Example: edgenas calibrate studies/pi --target raspberry-pi-5 --out my-pi.toml
     """
-    from edgenas.architectures.onnx_file import shapes_from_text
-    from edgenas.cli.zoo import zoo
-    from edgenas.hardware.calibration import calibration
     from edgenas.hardware.profile import write_profile
 
-    shapes = shapes_from_text(shape)
-    result = calibration(
-        measurements,
-        target,
-        new=new,
-        runtime=runtime,
-        precision=precision,
-        samples=samples,
-        seed=seed,
-        shapes=shapes,
-        zoo=zoo,
-    )
+    if sum((study is not None, bool(measurements), board is not None)) != 1:
+        raise EdgenasError(
+            "say what was measured: a STUDY, --measurements FILE, or --board URL to measure now; one of them"
+        )
+    if board is not None:
+        result = _of_board(board, out, target, new, runtime, precision, samples, seed, shape, token_file, ca)
+    elif token_file is not None or ca is not None:
+        raise EdgenasError("--token-file and --ca belong to --board: leave them out")
+    else:
+        result = _of_measurements(study, measurements, target, new, runtime, precision, samples, seed, shape)
     for warning in result.warnings:
         say(warning)
     write_profile(result.profile, out)
@@ -63,3 +80,72 @@ def calibrate(
     text = "\n".join(f"{key:12} {value if value is None or isinstance(value, int | str) else f'{value:.4f}'}"
                      for key, value in document.items())  # fmt: skip
     emit({**document, "warnings": result.warnings}, as_json=json, text=f"{text}\nwritten to {out}")
+
+
+def _of_measurements(
+    study: str | None,
+    measurements: list[Path],
+    target: str | None,
+    new: str | None,
+    runtime: str | None,
+    precision: str | None,
+    samples: int | None,
+    seed: int,
+    shape: list[str],
+) -> Calibrated:
+    from edgenas.architectures.onnx_file import shapes_from_text
+    from edgenas.cli.studies import study_folder
+    from edgenas.cli.zoo import zoo
+    from edgenas.hardware.calibration import calibration
+    from edgenas.hardware.study_rows import rows_from_study
+    from edgenas.store import Store
+
+    measured: list[Path] | list[Row] = measurements
+    source = None
+    if study is not None and shape:
+        raise EdgenasError(
+            "--shape belongs to ONNX files: the size of a study's networks is part of their architectures"
+        )
+    if study is not None:
+        folder = study_folder(study)
+        with Store.read(folder) as store:
+            measured, source = rows_from_study(store), f"study {folder.name}"
+    return calibration(
+        measured,
+        target,
+        new=new,
+        runtime=runtime,
+        precision=precision,
+        samples=samples,
+        seed=seed,
+        shapes=shapes_from_text(shape),
+        source=source,
+        zoo=zoo,
+    )
+
+
+def _of_board(
+    board: str,
+    out: Path,
+    target: str | None,
+    new: str | None,
+    runtime: str | None,
+    precision: str | None,
+    samples: int | None,
+    seed: int,
+    shape: list[str],
+    token_file: Path | None,
+    ca: Path | None,
+) -> Calibrated:
+    from edgenas.hardware.profile import HOST_CPU
+    from edgenas.remote.boards import open_board
+    from edgenas.remote.calibration import SUFFIX, calibration_of_board
+    from edgenas.remote.here import Here
+
+    if runtime is not None or shape:
+        raise EdgenasError("--runtime and --shape belong to measurements that are there: a board says what it runs")
+    there = Here(say=say) if board == HOST_CPU else open_board(board, token_file, ca, say)
+    kept = out.with_name(out.stem + SUFFIX)
+    return calibration_of_board(
+        there, kept, target, new=new, precision=precision, samples=samples or DESIGNED, seed=seed, say=say
+    )

@@ -6,7 +6,7 @@ import typer
 
 from edgenas.cli.output import emit, say
 
-COLUMNS = ("name", "ms", "precision", "profile", "origin", "extrapolated")
+COLUMNS = ("name", "ms", "precision", "profile", "origin", "extrapolated", "low", "high")
 SHAPE = "Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
 
 

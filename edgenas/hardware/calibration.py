@@ -64,13 +64,14 @@ def calibration(
     profile = profile_to_calibrate(target, new, runtime, precision)
     several = [measured] if isinstance(measured, str | Path) else list(measured)
     files = [Path(one) for one in several if isinstance(one, str | Path)]
-    rows = [one for one in several if isinstance(one, Row)] + rows_from_files(files, shapes, zoo)
+    repeated = rows_from_files(files, shapes, zoo)
+    rows = [one for one in several if isinstance(one, Row)] + repeated
     named = ", ".join(file.name for file in files) or f"{len(rows)} rows"
     if new is not None:
         ran = {precision_that_ran(profile, row) for row in rows}
         profile = msgspec.structs.replace(profile, precisions=tuple(p for p in BYTES if p in ran | {profile.precision}))
     together = rows_by_precision(profile, rows)
-    warnings = [doubt for p, there in together.items() for doubt in doubts(_at(profile, p), there)] + _repeats(rows)
+    warnings = [doubt for p, there in together.items() for doubt in doubts(_at(profile, p), there)] + _repeats(repeated)
     result = calibrate(profile, rows, samples, seed, source or named, known_devices())
     warnings += [outlier for p, there in together.items() for outlier in outliers(result, there, p)]
     assert result.calibration is not None

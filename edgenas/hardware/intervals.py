@@ -21,6 +21,7 @@ SMALL_SIDE = 128  # pixels: images below it make networks of launches rather tha
 BEYOND_RANGE = 2.0  # power of the factor where a network holds more of something than any that was calibrated
 OTHER_KIND = 3.0  # least factor for a kind that was never judged: a fit on cells was 4.2 times off on whole networks
 OTHER_PRECISION = 2.0  # times the factor, where the datasheet alone says how two precisions compare
+WIDEST = 1e4  # one or two networks that were far off say no more than this
 FEWEST = 19  # networks from which on the share that was covered is counted; below, a normal error is assumed
 
 
@@ -65,7 +66,7 @@ def held_out(predicted: Array, ms: Array, networks: Sequence[Hashable]) -> HeldO
     return HeldOut(
         networks=count,
         rows=len(ms),
-        factor=float(np.exp(half_width(error, networks))),
+        factor=min(WIDEST, float(np.exp(half_width(error, networks)))),
         error=float(np.exp(weights @ error) - 1),
         within_125=share(error <= np.log(1.25), weights),
         within_150=share(error <= np.log(1.5), weights),

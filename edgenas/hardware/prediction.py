@@ -33,6 +33,8 @@ class Prediction(Record, frozen=True):
     batch: int
     params: int
     macs: int  # of one image
+    low: float | None = None  # where nine of ten measurements of such networks lie; None where that was never judged
+    high: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -95,6 +97,8 @@ def _prediction(row: Row, precision: Precision, latency: Latency) -> Prediction:
         batch=row.batch,
         params=row.params if row.params is not None else row.workload.params if row.connected else 0,
         macs=row.workload.macs if row.connected else 0,
+        low=latency.low,
+        high=latency.high,
         notes=notes_of(row),
     )
 

@@ -71,7 +71,7 @@ def test_predict_names_profile_precision_and_origin(tmp_path: Path, capsys) -> N
     assert other["ms"] > row["ms"]
     app(["predict", file, "--target", "jetson"], standalone_mode=False)
     header, line = capsys.readouterr().out.strip().split("\n")
-    assert header == "name,ms,precision,profile,origin,extrapolated"
+    assert header == "name,ms,precision,profile,origin,extrapolated,low,high"
     assert ",fp16,jetson-orin-nano-8gb-super,datasheet," in line
 
 

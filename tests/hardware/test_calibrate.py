@@ -234,7 +234,7 @@ def test_calibrate_and_predict_on_the_command_line(tmp_path: Path) -> None:
     assert isinstance(predicted, list)
     assert len(predicted) == len(rows)
     assert set(predicted[0]) == {
-            "name", "ms", "origin", "extrapolated", "precision", "profile", "batch", "params", "macs",
+            "name", "ms", "low", "high", "origin", "extrapolated", "precision", "profile", "batch", "params", "macs",
         }  # fmt: skip
 
 

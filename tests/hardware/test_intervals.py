@@ -117,3 +117,9 @@ def test_an_arm_cpu_computes_all_channels_alike_and_an_x86_one_blocks_of_four() 
         tiles_of("onnxruntime", "fp32", "", fitted=True, instruction_set=name) for name in ("aarch64", "x86-64")
     )
     assert (arm.blocks, x86.blocks) == (1, 4)
+
+
+def test_one_network_that_is_far_off_gives_a_profile_that_can_be_read_back() -> None:
+    held = held_out(np.array([1.0, 1.0]), np.array([40.0, 900.0]), ["a", "b"])
+    assert held.factor == 1e4
+    assert msgspec.json.decode(msgspec.json.encode(held), type=HeldOut) == held

@@ -1,0 +1,241 @@
+"""A board made known: designed networks are made, measured there and kept, in one go that can be interrupted.
+
+What was measured is kept line by line beside the profile; the same command reads it and goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgenas.errors import EdgenasError
+from edgenas.files import read_bytes
+from edgenas.hardware.calibrate import profile_to_calibrate
+from edgenas.hardware.calibration import Calibrated, calibration
+from edgenas.hardware.candidates import model_of
+from edgenas.hardware.designed import Designed, designed_network
+from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_measurement, no_one, spread
+from edgenas.hardware.predictor import Row
+from edgenas.hardware.profile import HOST_CPU
+from edgenas.records import HardwareProfile, Measurement, Precision, Record
+from edgenas.remote.client import BoardAway
+from edgenas.remote.job import job_for
+
+if TYPE_CHECKING:
+    from edgenas.remote.client import Board
+
+SHORT = Timing(
+    runs=20, seconds=0.3, rounds=10, warmup_runs=3, warmup_seconds=0.05
+)  # judged by the ratio to the reference
+SUFFIX = ".measured.jsonl"
+LARGEST = 64 * 10**6  # bytes
+SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
+MOST_SAMPLES = 1000
+
+
+class Line(Record, frozen=True):
+    """One network on the board: which, at what precision, the model's hash, and `ms` or why there is none."""
+
+    number: int
+    seed: int
+    precision: Precision
+    sha256: str
+    name: str
+    ms: float | None = None
+    spread: float = 0.0
+    status: str = "ok"
+    error: str = ""
+    host: str = ""
+    runtime: str = ""
+    reference_ms: float | None = None  # of the first measurement, to which all others are held
+
+
+def calibration_of_board(
+    board: Board,
+    kept: Path,
+    target: str | None = None,
+    *,
+    new: str | None = None,
+    precision: str | None = None,
+    samples: int = 50,
+    seed: int = 0,
+    timing: Timing | None = None,
+    say: Say = no_one,
+) -> Calibrated:
+    """The profile of `target` (or of a `new` device) calibrated on `samples` designed networks, measured on the board now.
+
+    Four in five are fitted, the others judge. `kept`: where measurements are written as they come, and read again. Raises
+    EdgenasError where the board does not run what the target's profile describes.
+    """
+    info = board.info()
+    runtime = str(info["runtime"])
+    at = precision if new is None or precision is not None else "fp32"
+    profile = profile_to_calibrate(target, new, runtime if new is not None else None, at)
+    if profile.runtime != runtime:
+        raise EdgenasError(
+            f"{profile.name} describes {profile.runtime}, and board {board.url} runs {runtime}: start the agent with --runtime "
+            f"{profile.runtime}, or make a profile of your own with --new NAME"
+        )
+    say(f"board {board.url}: {info['device']['model']}, {runtime} {info['runtime_version']}, {profile.precision}")
+    rows = rows_from_board(board, profile, samples, seed, kept, timing=timing or SHORT, say=say)
+    source = f"{len(rows)} designed networks on {info['device']['model']}, {runtime} {info['runtime_version']}"
+    result = calibration(
+        rows,
+        target,
+        new=new,
+        runtime=runtime if new is not None else None,
+        precision=at,
+        seed=seed,
+        source=source,
+    )
+    measured = msgspec.structs.replace(
+        result.profile,
+        runtime_version=str(info["runtime_version"]),
+        power_mode=str(info["device"].get("power_mode") or result.profile.power_mode),
+    )
+    if measured.name == HOST_CPU:  # by that name a search would measure, not predict
+        measured = msgspec.structs.replace(measured, name=f"{HOST_CPU}-calibrated", aliases=())
+    return msgspec.structs.replace(result, profile=measured)
+
+
+def rows_from_board(
+    board: Board,
+    profile: HardwareProfile,
+    samples: int,
+    seed: int,
+    kept: Path,
+    *,
+    timing: Timing = SHORT,
+    say: Say = no_one,
+) -> list[Row]:
+    """Measured rows of `samples` designed networks, in the profile's precision; what `kept` holds already is not measured again.
+
+    Raises EdgenasError where the board goes away (what was measured stays), and where it is another one than in `kept`.
+    """
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise EdgenasError(f"{samples} networks were asked for: possible are 1 to {MOST_SAMPLES}")
+    known = lines_from_file(kept)
+    info = board.info()
+    host = str(info["device"]["model"])
+    others = {line.host for line in known if line.host} - {host}
+    if others:
+        raise EdgenasError(
+            f"{kept} is of another board ({others.pop()}; here: {host}): name another --out, or remove it"
+        )
+    if known:
+        say(f"{kept} holds {len(known)} measurements: going on from there")
+    rows: list[Row] = []
+    failed = 0
+    baseline_ms = next((line.reference_ms for line in known if line.reference_ms is not None), None)
+    for number in range(samples):
+        designed = designed_network(number, seed)
+        model = model_of(designed.workload, profile, profile.precision)
+        line = _find(known, model, number, seed, profile.precision)
+        if line is None:
+            line = _measured(board, designed, model, profile, seed, baseline_ms, timing, f"{len(rows)} of {samples}")
+            _keep(kept, line)
+            say(_words(line, number, samples))
+        baseline_ms = baseline_ms if baseline_ms is not None else line.reference_ms
+        if line.ms is None:
+            failed += 1
+            continue
+        noise = None if line.status == "ok" else line.spread / SPREAD_TO_DEVIATION
+        rows.append(Row(designed.name, designed.workload, line.ms, noise=noise, ran_in=profile.precision))
+    if failed:
+        say(f"{failed} of {samples} networks could not be measured, and are left out")
+    if shaky := sum(row.noise is not None for row in rows):
+        say(f"{shaky} of {samples} measurements are unstable, and count less: a calm board is learned better")
+    return rows
+
+
+def _find(known: list[Line], model: bytes, number: int, seed: int, precision: Precision) -> Line | None:
+    """What was kept of this very model."""
+    sha256 = hashlib.sha256(model).hexdigest()
+    return next((one for one in known if (one.number, one.seed, one.precision, one.sha256)
+                 == (number, seed, precision, sha256)), None)  # fmt: skip
+
+
+def _measured(
+    board: Board,
+    designed: Designed,
+    model: bytes,
+    profile: HardwareProfile,
+    seed: int,
+    baseline_ms: float | None,
+    timing: Timing,
+    progress: str,
+) -> Line:
+    line = Line(designed.number, seed, profile.precision, hashlib.sha256(model).hexdigest(), designed.name)
+    try:
+        tries = [board.measure(model, job_for(model, profile.name[:100], timing))]
+        if not tries[0].stable:  # a busy moment may have passed
+            tries.append(board.measure(model, job_for(model, profile.name[:100], timing, repeat=1)))
+        measurement = min(tries, key=lambda one: (not one.stable, spread(one.samples_ms)))
+    except BoardAway as away:
+        raise EdgenasError(
+            f"{away}: {progress} networks are measured and kept; run the same command to go on"
+        ) from away
+    except MeasureError as error:
+        return msgspec.structs.replace(line, status=error.status, error=str(error)[:500])
+    reference_ms = _reference_ms(measurement)
+    latency = latency_from_measurement(measurement, baseline_ms if baseline_ms is not None else reference_ms)
+    return msgspec.structs.replace(
+        line,
+        ms=latency.ms,
+        spread=latency.spread or 0.0,
+        status=measurement.status,
+        host=measurement.host,
+        runtime=measurement.runtime,
+        reference_ms=reference_ms,
+    )
+
+
+def _reference_ms(measurement: Measurement) -> float:
+    from statistics import median
+
+    return float(median(measurement.detail["reference_ms"]))
+
+
+def _words(line: Line, number: int, samples: int) -> str:
+    result = f"{line.ms:.4g} ms" if line.ms is not None else f"not measured: {line.error}"
+    shaky = f", {line.status}" if line.ms is not None and line.status != "ok" else ""
+    return f"{number + 1}/{samples} {line.name}: {result}{shaky}"
+
+
+# ---------------------------------------------------------------- the file of measurements
+
+
+def lines_from_file(path: Path) -> list[Line]:
+    """What was kept; a last line that was cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    content = read_bytes(path, LARGEST)
+    whole, _, _ = content.rpartition(b"\n")
+    try:
+        return [msgspec.json.decode(line, type=Line) for line in whole.splitlines() if line]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EdgenasError(f"{path} is no file of measurements ({error}): name another --out, or remove it") from error
+
+
+def _keep(path: Path, line: Line) -> None:
+    """Append, and have it on the disk; where a crash had cut a line off, that is taken away first."""
+    try:
+        with path.open("ab") as file:
+            if file.tell() and not _ends_whole(path):
+                content = path.read_bytes()
+                file.truncate(content.rfind(b"\n") + 1)
+            file.write(msgspec.json.encode(line) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise EdgenasError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

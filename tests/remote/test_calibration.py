@@ -1,0 +1,170 @@
+"""A board made known in one command: measured, kept, interrupted, gone on with, fitted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgenas.architectures.from_onnx import workload_from_onnx
+from edgenas.cli.main import app
+from edgenas.errors import EdgenasError
+from edgenas.hardware.designed import designed_network
+from edgenas.hardware.measure import MeasureError
+from edgenas.hardware.predictor import Row, latencies
+from edgenas.hardware.profile import profile_from_file, profile_from_name
+from edgenas.records import Measurement
+from edgenas.remote.calibration import Line, calibration_of_board, lines_from_file
+from edgenas.remote.client import BoardAway
+from edgenas.remote.job import Job
+from tests.remote.conftest import listening
+from tests.remote.models import QUICK
+
+PI = profile_from_name("raspberry-pi-5")
+BARE = msgspec.structs.replace(PI, calibration=None, carried_from="")
+DEVICE = {"model": "A Board", "power_mode": "", "power_mw": {}}
+
+
+class Drawn:
+    """A board that takes `slower` times what the datasheet says; it goes away before measurement `away`."""
+
+    url = "http://board:8765"
+
+    def __init__(self, slower: float = 1.7, away: int = 10**6, model: str = "A Board", refuses: int = -1) -> None:
+        self.slower, self.away, self.model, self.refuses, self.asked = slower, away, model, refuses, 0
+
+    def info(self) -> dict[str, Any]:
+        return {"device": {**DEVICE, "model": self.model}, "runtime": "onnxruntime", "runtime_version": "1.99"}
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        if self.asked == self.away:
+            raise BoardAway(f"board {self.url} does not answer")
+        self.asked += 1
+        if self.asked - 1 == self.refuses:
+            raise MeasureError("oom", "too large")
+        import onnx
+
+        network = workload_from_onnx(onnx.load_model_from_string(model))
+        ms = self.slower * latencies(BARE, [Row("", network)])[0].ms
+        device = {"before": DEVICE, "after": DEVICE}
+        detail = {"round_ms": [ms] * 4, "reference_ms": [0.5] * 4, "settings": {"provider": "cpu"}, "device": device}
+        detail |= {"warnings": [], "runs": 20}
+        return Measurement(job.profile, self.model, "onnxruntime 1.99", "fp32", 1, (ms,) * 20, detail=detail)
+
+
+def kept(tmp_path: Path) -> Path:
+    return tmp_path / "mine.measured.jsonl"
+
+
+def test_a_board_is_measured_kept_and_fitted(tmp_path: Path) -> None:
+    said: list[str] = []
+    result = calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", samples=30, say=said.append)
+    assert (result.card.n, result.card.held_out) == (24, 6)
+    assert (result.card.mape or 1) < 0.1
+    assert "30 designed networks on A Board, onnxruntime 1.99" in result.card.source
+    assert result.profile.runtime_version == "1.99"
+    network = designed_network(99, 5).workload
+    (found,) = latencies(result.profile, [Row("", network)])
+    assert found.ms == pytest.approx(1.7 * latencies(BARE, [Row("", network)])[0].ms, rel=0.25)
+    assert sum("/30 " in line for line in said) == 30
+    assert len(lines_from_file(kept(tmp_path))) == 30
+
+
+def test_what_was_measured_is_not_measured_again_and_more_samples_go_on(tmp_path: Path) -> None:
+    board = Drawn(away=7)
+    with pytest.raises(EdgenasError, match="7 of 12 networks are measured and kept; run the same command to go on"):
+        calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=12)
+    board.away = 10**6
+    whole = calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=12)
+    assert board.asked == 12
+    at_once = calibration_of_board(Drawn(), tmp_path / "other.jsonl", "raspberry-pi-5", samples=12)
+    assert whole.profile == at_once.profile
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=15)
+    assert board.asked == 15
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=3, seed=1)  # other networks
+    assert board.asked == 18
+
+
+def test_a_line_that_a_crash_cut_off_is_measured_again(tmp_path: Path) -> None:
+    calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", samples=5)
+    content = kept(tmp_path).read_bytes()
+    kept(tmp_path).write_bytes(content[:-20])
+    board = Drawn()
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=6)
+    assert board.asked == 2
+    assert [line.number for line in lines_from_file(kept(tmp_path))] == list(range(6))
+    assert kept(tmp_path).read_bytes().startswith(content[: content[:-20].rfind(b"\n") + 1])
+
+
+def test_measurements_of_another_board_are_not_mixed_in(tmp_path: Path) -> None:
+    calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", samples=3)
+    with pytest.raises(EdgenasError, match=r"is of another board \(A Board; here: Another\): name another --out"):
+        calibration_of_board(Drawn(model="Another"), kept(tmp_path), "raspberry-pi-5", samples=4)
+    kept(tmp_path).write_text("{}\n")
+    with pytest.raises(EdgenasError, match="is no file of measurements"):
+        calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", samples=4)
+
+
+def test_a_network_that_the_board_cannot_run_is_left_out_and_not_tried_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    board = Drawn(refuses=2)
+    result = calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=6, say=said.append)
+    assert result.card.n + result.card.held_out == 5
+    assert "1 of 6 networks could not be measured, and are left out" in said
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=6)
+    assert board.asked == 6
+    assert [line.status for line in lines_from_file(kept(tmp_path))].count("oom") == 1
+
+
+def test_unstable_measurements_are_taken_twice_and_the_calmer_one_counts_less(tmp_path: Path) -> None:
+    class Busy(Drawn):
+        def measure(self, model: bytes, job: Job) -> Measurement:
+            calm = super().measure(model, job)
+            wide = 3.0 if job.repeat == 0 else 2.0
+            samples = tuple(np.linspace(1, wide, 20) * calm.samples_ms[0])
+            return msgspec.structs.replace(calm, samples_ms=samples, stable=False, status="unstable")
+
+    said: list[str] = []
+    board = Busy()
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=3, say=said.append)
+    assert board.asked == 6
+    lines = lines_from_file(kept(tmp_path))
+    assert {line.status for line in lines} == {"unstable"}
+    assert lines[0].spread == pytest.approx(1 / 3, rel=0.1)  # of 1 to 2, not of 1 to 3
+    assert any("3 of 3 measurements are unstable, and count less" in line for line in said)
+
+
+def test_a_board_that_runs_something_else_than_the_target_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        EdgenasError, match="describes tensorrt, and board http://board:8765 runs onnxruntime: start the agent"
+    ):
+        calibration_of_board(Drawn(), kept(tmp_path), "jetson", samples=3)
+    for samples in (0, 1001):
+        with pytest.raises(EdgenasError, match=f"{samples} networks were asked for: possible are 1 to 1000"):
+            calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", samples=samples)
+    with pytest.raises(EdgenasError, match="cannot be measured in int8"):
+        calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", precision="int8", samples=3)
+    new = calibration_of_board(Drawn(), kept(tmp_path), new="mine", samples=3).profile
+    assert (new.name, new.runtime, new.precision) == ("mine", "onnxruntime", "fp32")
+
+
+def test_the_profile_of_this_machine_gets_a_name_by_which_it_predicts(tmp_path: Path) -> None:
+    assert calibration_of_board(Drawn(), kept(tmp_path), "host-cpu", samples=3).profile.name == "host-cpu-calibrated"
+
+
+def test_one_command_calibrates_a_board_on_loopback(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("edgenas.remote.calibration.SHORT", QUICK)
+    with listening() as board:
+        (tmp_path / "token").write_text(board.token)
+        (tmp_path / "token").chmod(0o600)
+        where = ["--board", board.url, "--token-file", str(tmp_path / "token"), "--out", str(tmp_path / "mine.toml")]
+        app(["calibrate", *where, "--new", "mine", "--samples", "4", "--json"], standalone_mode=False)
+    card = json.loads(capsys.readouterr().out)
+    assert card["n"] + card["held_out"] == 4
+    profile = profile_from_file(tmp_path / "mine.toml")
+    assert (profile.name, profile.runtime, profile.confidence) == ("mine", "onnxruntime", "estimate")
+    lines = lines_from_file(kept(tmp_path))
+    assert all(isinstance(line, Line) and line.ms is not None and line.ms > 0 for line in lines)
+    assert len({line.host for line in lines}) == 1
