@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from edgenas.api.arguments import File
+from edgenas.api.arguments import File, path_or_none
+from edgenas.errors import EdgenasError
 from edgenas.hardware.calibration import Calibrated, calibration
 from edgenas.hardware.description import Description, description
 from edgenas.hardware.prediction import Asked, Prediction, predictions
 from edgenas.hardware.targets import Target
 from edgenas.hardware.targets import targets as all_targets
 from edgenas.records import Architecture, HardwareProfile, Workload
+
+if TYPE_CHECKING:
+    from edgenas.api.study import Study
+    from edgenas.hardware.predictor import Row
 
 
 @overload
@@ -50,9 +55,7 @@ def predict(
     `network`: an ONNX file, an architecture, a workload, `torchvision:NAME`, a CSV with a column `architecture`. `batch`: images
     per run. `shapes`: sizes of ONNX inputs with free sides.
     """
-    from edgenas.networks.zoo import row_from_zoo
-
-    found = predictions(network, target, precision, batch, shapes, row_from_zoo)
+    found = predictions(network, target, precision, batch, shapes, _zoo)
     several = not isinstance(network, str | Path | Architecture) and isinstance(network, Sequence)
     table = isinstance(network, str | Path) and str(network).lower().endswith(".csv")
     return list(found) if several or table else found[0]
@@ -75,9 +78,10 @@ def targets() -> tuple[Target, ...]:
 
 
 def calibrate(
-    measured: File | Sequence[File],
+    measured: File | Sequence[File] | Study | None = None,
     target: str | None = None,
     *,
+    board: str | None = None,
     out: File | None = None,
     new: str | None = None,
     runtime: str | None = None,
@@ -85,15 +89,70 @@ def calibrate(
     samples: int | None = None,
     seed: int = 0,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    token_file: File | None = None,
+    ca: File | None = None,
 ) -> Calibrated:
-    """Fit a target's profile (or that of a `new` device) on measured networks; `out`: a TOML file for it."""
-    from edgenas.hardware.profile import write_profile
-    from edgenas.networks.zoo import row_from_zoo
+    """Fit a target's profile (or that of a `new` device) on measured networks; `out`: a TOML file for it.
 
-    found = calibration(
-        measured, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed, shapes=shapes,
-        zoo=row_from_zoo,
-    )  # fmt: skip
+    `measured`: CSVs, logs of trtexec, or a study, whose own measurements are taken. In its place a `board` (http://HOST:PORT,
+    ssh://HOST, or host-cpu) measures `samples` designed networks now (50), which are kept beside `out`, so that an interrupted
+    call goes on.
+    """
+    from edgenas.hardware.profile import write_profile
+
+    if (measured is None) == (board is None):
+        raise EdgenasError("say what was measured: files or a study, or a board to measure on now; one of them")
+    if board is not None:
+        found = _of_board(board, out, target, new, precision, samples, seed, path_or_none(token_file), path_or_none(ca))
+    else:
+        source, rows = _of_study(measured)
+        found = calibration(
+            rows, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed, shapes=shapes,
+            source=source, zoo=_zoo,
+        )  # fmt: skip
     if out is not None:
         write_profile(found.profile, Path(out))
     return found
+
+
+def _zoo(name: str, input_px: tuple[int, int] | None) -> Row:
+    from edgenas.networks.zoo import row_from_zoo
+
+    return row_from_zoo(name, input_px)
+
+
+def _of_study(measured: Any) -> tuple[str | None, Any]:
+    """The rows of a study with its name; anything else as it is."""
+    from edgenas.api.study import Study
+    from edgenas.hardware.study_rows import rows_from_study
+    from edgenas.store import Store
+
+    if not isinstance(measured, Study):
+        return None, measured
+    with Store.read(measured.folder) as store:
+        return f"study {measured.folder.name}", rows_from_study(store)
+
+
+def _of_board(
+    board: str,
+    out: File | None,
+    target: str | None,
+    new: str | None,
+    precision: str | None,
+    samples: int | None,
+    seed: int,
+    token_file: Path | None,
+    ca: Path | None,
+) -> Calibrated:
+    from edgenas.hardware.profile import HOST_CPU
+    from edgenas.remote.boards import open_board
+    from edgenas.remote.calibration import SAMPLES, calibration_of_board, kept_beside
+    from edgenas.remote.here import Here
+
+    if out is None:
+        raise EdgenasError("a board's measurements are kept beside the profile: name its file with out=")
+    there = Here() if board == HOST_CPU else open_board(board, token_file, ca)
+    kept = kept_beside(Path(out))
+    return calibration_of_board(
+        there, kept, target, new=new, precision=precision, samples=samples or SAMPLES, seed=seed
+    )

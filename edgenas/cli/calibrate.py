@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from edgenas.hardware.calibration import Calibrated
     from edgenas.hardware.predictor import Row
 
-DESIGNED = 50  # networks that a board is asked to measure
-
 
 def calibrate(
     study: str | None = typer.Argument(None, help="A study whose own measurements are taken (see --board of search)."),
@@ -94,8 +92,8 @@ def _of_measurements(
     shape: list[str],
 ) -> Calibrated:
     from edgenas.architectures.onnx_file import shapes_from_text
-    from edgenas.cli.studies import study_folder
     from edgenas.cli.zoo import zoo
+    from edgenas.engine.folders import study_folder
     from edgenas.hardware.calibration import calibration
     from edgenas.hardware.study_rows import rows_from_study
     from edgenas.store import Store
@@ -107,7 +105,7 @@ def _of_measurements(
             "--shape belongs to ONNX files: the size of a study's networks is part of their architectures"
         )
     if study is not None:
-        folder = study_folder(study)
+        folder = study_folder(study, say)
         with Store.read(folder) as store:
             measured, source = rows_from_study(store), f"study {folder.name}"
     return calibration(
@@ -139,13 +137,12 @@ def _of_board(
 ) -> Calibrated:
     from edgenas.hardware.profile import HOST_CPU
     from edgenas.remote.boards import open_board
-    from edgenas.remote.calibration import SUFFIX, calibration_of_board
+    from edgenas.remote.calibration import SAMPLES, calibration_of_board, kept_beside
     from edgenas.remote.here import Here
 
     if runtime is not None or shape:
         raise EdgenasError("--runtime and --shape belong to measurements that are there: a board says what it runs")
     there = Here(say=say) if board == HOST_CPU else open_board(board, token_file, ca, say)
-    kept = out.with_name(out.stem + SUFFIX)
     return calibration_of_board(
-        there, kept, target, new=new, precision=precision, samples=samples or DESIGNED, seed=seed, say=say
+        there, kept_beside(out), target, new=new, precision=precision, samples=samples or SAMPLES, seed=seed, say=say
     )

@@ -31,10 +31,15 @@ if TYPE_CHECKING:
 SHORT = Timing(
     runs=20, seconds=0.3, rounds=10, warmup_runs=3, warmup_seconds=0.05
 )  # judged by the ratio to the reference
-SUFFIX = ".measured.jsonl"
+SAMPLES = 50  # designed networks that a board is asked to measure
 LARGEST = 64 * 10**6  # bytes
 SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
 MOST_SAMPLES = 1000
+
+
+def kept_beside(profile: Path) -> Path:
+    """Where a board's measurements are kept: beside the profile that is made of them."""
+    return profile.with_name(f"{profile.stem}.measured.jsonl")
 
 
 class Line(Record, frozen=True):

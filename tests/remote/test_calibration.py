@@ -8,17 +8,22 @@ import msgspec
 import numpy as np
 import pytest
 
+import edgenas
+from edgenas.architectures.chain import chain
 from edgenas.architectures.from_onnx import workload_from_onnx
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
 from edgenas.hardware.designed import designed_network
 from edgenas.hardware.measure import MeasureError
 from edgenas.hardware.predictor import Row, latencies
 from edgenas.hardware.profile import profile_from_file, profile_from_name
-from edgenas.records import Measurement
+from edgenas.records import Candidate, Classes, Cost, Latency, Limits, Measurement, Recipe, StudyRecord, Trial
 from edgenas.remote.calibration import Line, calibration_of_board, lines_from_file
 from edgenas.remote.client import BoardAway
 from edgenas.remote.job import Job
+from edgenas.store import Store
+from tests.cli.edgenas import refusal
 from tests.remote.conftest import listening
 from tests.remote.models import QUICK
 
@@ -154,6 +159,7 @@ def test_the_profile_of_this_machine_gets_a_name_by_which_it_predicts(tmp_path: 
     assert calibration_of_board(Drawn(), kept(tmp_path), "host-cpu", samples=3).profile.name == "host-cpu-calibrated"
 
 
+@pytest.mark.slow
 def test_one_command_calibrates_a_board_on_loopback(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("edgenas.remote.calibration.SHORT", QUICK)
     with listening() as board:
@@ -168,3 +174,60 @@ def test_one_command_calibrates_a_board_on_loopback(tmp_path: Path, monkeypatch,
     lines = lines_from_file(kept(tmp_path))
     assert all(isinstance(line, Line) and line.ms is not None and line.ms > 0 for line in lines)
     assert len({line.host for line in lines}) == 1
+
+
+def study_of(tmp_path: Path, origin: str = "measured") -> Path:
+    """A study that measured twelve small networks on a board that takes 1.7 times what the datasheet says."""
+    study = StudyRecord("gnas", "classification", "digits", (PI.name,), "fp32", Limits(), 0)
+    with Store.create(tmp_path / "study", study) as store:
+        for width in range(4, 28, 2):
+            architecture = chain(width, 6, (0, 1) * 3, (3,) * 6, Classes(10))
+            work = workload_from_architecture(architecture)
+            ms = 1.7 * latencies(BARE, [Row("", architecture)])[0].ms
+            told = {PI.name: Latency(ms, origin, PI.name, precision="fp32")}  # type: ignore[arg-type]  # a Literal
+            cost = Cost(work.params, work.macs, work.bytes_moved, work.size_mb(), work.memory_mb(), told)
+            candidate = Candidate(architecture, Recipe("r", 1, 32, 0.1), "depth")
+            store.add(Trial(candidate, "complete", cost, 0, {"val_accuracy": 90.0}))
+            store.number(candidate.key)
+    return tmp_path / "study"
+
+
+def test_a_study_calibrates_by_its_own_measurements(tmp_path: Path, capsys) -> None:
+    made = str(tmp_path / "pi.toml")
+    app(["calibrate", str(study_of(tmp_path)), "--target", PI.name, "--out", made, "--json"], standalone_mode=False)
+    card = json.loads(capsys.readouterr().out)
+    assert (card["n"], card["held_out"]) == (9, 3)
+    profile = profile_from_file(Path(made))
+    assert profile.calibration is not None
+    assert profile.calibration.source == "study study"
+    network = chain(16, 7, (0, 1, 0) * 2 + (1,), (3,) * 7, Classes(10))
+    (found,) = latencies(profile, [Row("", network)])
+    assert found.ms == pytest.approx(1.7 * latencies(BARE, [Row("", network)])[0].ms, rel=0.1)
+    same = edgenas.calibrate(edgenas.open_study(tmp_path / "study"), PI.name, out=tmp_path / "again.toml")
+    assert same.profile == profile
+
+
+def test_a_study_that_measured_nothing_calibrates_nothing(tmp_path: Path) -> None:
+    study = study_of(tmp_path, "predicted")
+    line = refusal("calibrate", str(study), "--target", PI.name, "--out", "x.toml")
+    assert f"{study} has measured nothing on raspberry-pi-5: search with --board" in line
+
+
+def test_one_source_of_measurements_is_asked_for() -> None:
+    out = ("--target", "jetson", "--out", "x.toml")
+    assert "say what was measured: a STUDY, --measurements FILE, or --board URL" in refusal("calibrate", *out)
+    both = ("--measurements", "t.csv", "--board", "host-cpu")
+    assert "one of them" in refusal("calibrate", *both, *out)
+    assert "--token-file and --ca belong to --board" in refusal("calibrate", "x", "--token-file", "t", *out)
+    assert "a board says what it runs" in refusal("calibrate", "--board", "host-cpu", "--runtime", "tensorrt", *out)
+    with pytest.raises(EdgenasError, match="one of them"):
+        edgenas.calibrate(target="jetson")
+    with pytest.raises(EdgenasError, match="name its file with out="):
+        edgenas.calibrate(target="jetson", board="host-cpu")
+
+
+def test_this_machine_is_calibrated_without_an_agent(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("edgenas.remote.calibration.SHORT", QUICK)
+    result = edgenas.calibrate(board="host-cpu", new="mine", samples=3, out=tmp_path / "mine.toml")
+    assert (result.card.n, result.profile.runtime) == (3, "onnxruntime")
+    assert len(lines_from_file(kept(tmp_path))) == 3
