@@ -42,6 +42,7 @@ def findings() -> dict[str, Any]:
         "power_mode": state.power_mode or None,
         "throttling": list(state.throttling),
         "memory_mb": {"available": round(available), "total": round(total)},
+        "image": _image(state.l4t),
         "gpu": _or_reason(lambda: (gpu := probe_gpu()).name + f", compute capability {gpu.compute_capability}"),
         "tensorrt": _or_reason(lambda: str(tensorrt_module().__version__)),
         "onnxruntime": _onnxruntime(),
@@ -56,6 +57,23 @@ def findings() -> dict[str, Any]:
     }
 
 
+def _image(l4t: str) -> str | None:
+    """Which of deploy/'s images belong here; None off Jetsons."""
+    from edgenas.hardware.matrix import jetson_families
+
+    return (", ".join(jetson_families(l4t)) or "none") if l4t else None
+
+
+def _misfits(found: dict[str, Any]) -> list[str]:
+    import platform
+
+    from edgenas.hardware.matrix import misfits
+
+    if not found["l4t"]:
+        return []
+    return misfits(found["l4t"], platform.python_version(), found["tensorrt"].get("found"))
+
+
 def advice_from(found: dict[str, Any]) -> list[str]:
     """One line for everything that would get in the way."""
     advice = []
@@ -66,6 +84,7 @@ def advice_from(found: dict[str, Any]) -> list[str]:
         )
     if gpu and "reason" in found["tensorrt"]:
         advice.append(found["tensorrt"]["reason"])
+    advice += _misfits(found)
     if gpu and found["cuda_python"] is None:
         advice.append("engines need cuda-python: pip install 'cuda-python>=12.6,<13' on JetPack 6, '>=13' on JetPack 7")
     if "reason" in found["onnxruntime"]:

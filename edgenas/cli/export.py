@@ -67,6 +67,8 @@ def export(
         chosen = bundle.manifest.chosen_precision
         document["engine"] = str(engine_from_onnx(bundle.path(chosen), chosen).path)
         text += f"\nengine {document['engine']}"
+    document["trtexec"] = trtexec_of(bundle)
+    text += "".join(f"\n{line}" for line in document["trtexec"])
     emit(document, as_json=as_json, text=text)
     if document["failed"]:
         for name, reason in document["failed"].items():
@@ -75,6 +77,14 @@ def export(
             f"{out} holds {', '.join(document['files'])}; to get it without this error ask for these alone (--precision)"
         )
         raise typer.Exit(1)
+
+
+def trtexec_of(bundle: Bundle) -> list[str]:
+    """How the chosen file is built by hand on the target's boards, where TensorRT runs there; it differs between versions."""
+    from edgenas.hardware.matrix import trtexec_lines
+
+    chosen = bundle.manifest.chosen_precision
+    return trtexec_lines(bundle.manifest.profile, bundle.manifest.models[chosen].artifact.path, chosen)
 
 
 def document_of(bundle: Bundle) -> dict[str, Any]:

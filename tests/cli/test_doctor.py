@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ HEALTHY: dict[str, Any] = {
     "tensorrt_mounts": [],
 }
 
+NOT_310 = [] if sys.version_info[:2] == (3, 10) else ["is not what this JetPack has: >=3.10,<3.11"]
+
 
 def test_data_sets_on_disk_are_found_without_reading_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGENAS_DATA", str(tmp_path))
@@ -40,7 +43,16 @@ def test_data_sets_on_disk_are_found_without_reading_them(tmp_path: Path, monkey
     ("change", "advice"),
     [
         ({}, []),
-        ({"l4t": "36.4"}, ["the GPU is not visible"]),
+        ({"l4t": "36.4"}, ["the GPU is not visible", *NOT_310]),
+        (
+            {
+                "l4t": "36.4",
+                "gpu": {"found": "Orin"},
+                "tensorrt": {"found": "10.16.1"},
+                "cuda_python": "cuda-python 12.9",
+            },
+            [*NOT_310, "TensorRT 10.16.1 does not go with L4T 36.4: >=10.3,<10.4"],
+        ),
         ({"gpu": {"found": "Orin"}}, ["TensorRT is not installed", "engines need cuda-python"]),
         ({"serving": None}, ["pip install 'edgenas[serve]'"]),
         ({"memory_mb": {"available": 700, "total": 4_000}}, ["less than 1 GB of memory"]),

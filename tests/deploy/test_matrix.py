@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from edgenas.errors import EdgenasError
+from edgenas.hardware.matrix import families, is_within, misfits, trtexec_lines
+from edgenas.hardware.profile import all_profiles
 from edgenas.store import toml_values
 from tests.deploy.test_pins import requirements
 
@@ -111,3 +115,84 @@ def test_the_base_image_has_a_python_of_the_family(name: str) -> None:
         else {"ubuntu:24.04": "3.12", "nvcr.io/nvidia/l4t-jetpack:r36.4.0": "3.10"}[family["base_image"]]
     )
     assert version in SpecifierSet(family["python"])
+
+
+def test_jetpack_7_2_2_gets_the_first_tensorrt_11_that_supports_it() -> None:
+    (specifier,) = wanted(FAMILIES["jp72"], "tensorrt")
+    versions = ("10.16.1.11", "11.0.0.114", "11.4.0.106", "11.4.1.2", "11.5.0.1", "12.0.0.1")
+    assert [version for version in versions if version in SpecifierSet(specifier)] == ["11.4.1.2", "11.5.0.1"]
+    assert FAMILIES["jp72"]["devices"] == ["jetson-agx-orin-32gb", "jetson-agx-orin-64gb", "jetson-agx-thor"]
+
+
+def test_every_device_of_the_matrix_is_a_target_and_every_newer_jetson_is_in_it() -> None:
+    known = {profile.name: profile for profile in all_profiles()}
+    named = {device for family in FAMILIES.values() for device in family["devices"]}
+    assert named - {"any PC"} <= set(known)
+    newer = {name for name, one in known.items() if "jetson" in name and float(one.compute_capability) >= 8.0}
+    assert newer <= named
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_edgenas_reads_is_what_the_file_says(name: str) -> None:
+    family = families()[name]
+    assert msgspec.to_builtins(family, str_keys=True)["devices"] == tuple(FAMILIES[name]["devices"])
+    for version in ("10.3.0.30", "10.12.0.36", "10.13.0.35", "10.16.1.11", "11.4.0.106", "11.4.1.2", "12.0.0.1"):
+        assert is_within(version, family.tensorrt) is (version in SpecifierSet(family.tensorrt)), version
+
+
+@pytest.mark.parametrize(
+    ("l4t", "python", "tensorrt", "said"),
+    [
+        ("36.4.3", "3.10.12", "10.3.0", []),
+        ("36.4.3", "3.10.12", None, []),
+        ("36.4.3", "3.10.12", "10.4.0", [
+            "TensorRT 10.4.0 does not go with L4T 36.4.3: >=10.3,<10.4 (JetPack >=6.1,<7, from JetPack"]),
+        ("36.4.3", "3.11.2", "10.3.0", ["Python 3.11.2 is not what this JetPack has: >=3.10,<3.11 (JetPack >=6.1,<7)"]),
+        ("38.2.1", "3.12.3", "10.13.3.9", []),
+        ("38.2.1", "3.12.3", "11.4.1.2", []),
+        ("38.2.1", "3.12.3", "11.4.0.106", [
+            "TensorRT 11.4.0.106 does not go with L4T 38.2.1: >=10.13,<11 (JetPack >=7,<8), or >=11.4.1,<12 (JetPack >=7.2.2,<8, "
+            "on jetson-agx-orin-32gb, jetson-agx-orin-64gb, jetson-agx-thor)"]),
+        ("36.3.0", "3.10.12", "8.6.2", [
+            "L4T 36.3.0 is of no JetPack that EdgeNAS has an image for: >=36.4,<37 (JetPack >=6.1,<7)"]),
+        ("32.7.1", "3.6.9", None, ["L4T 32.7.1 is of no JetPack"]),
+    ],
+)  # fmt: skip
+def test_a_jetson_is_told_what_does_not_go_together(
+    l4t: str, python: str, tensorrt: str | None, said: list[str]
+) -> None:
+    found = misfits(l4t, python, tensorrt)
+    assert len(found) == len(said)
+    assert all(line.startswith(words) for words, line in zip(said, found, strict=True)), found
+
+
+def test_trtexec_is_given_a_precision_where_it_takes_one() -> None:
+    orin = trtexec_lines("jetson-agx-orin-64gb", "model.fp16.onnx", "fp16")
+    assert [line.partition(": ")[2] for line in orin] == [
+        "trtexec --onnx=model.fp16.onnx --fp16",  # JetPack 6: TensorRT 10.3
+        "trtexec --onnx=model.fp16.onnx --fp16",  # JetPack 7: TensorRT 10
+        "trtexec --onnx=model.fp16.onnx",  # JetPack 7.2.2: TensorRT 11, which has no --fp16
+    ]
+    assert trtexec_lines("jetson-orin-nano-8gb", "model.int8.onnx", "int8")[0].endswith("--onnx=model.int8.onnx --int8")
+    assert trtexec_lines("raspberry-pi-5", "model.onnx", "fp32") == []
+
+
+@pytest.mark.parametrize(
+    ("version", "allowed", "inside"),
+    [
+        ("10.3", ">=10.3,<10.4", True), ("10.4", ">=10.3,<10.4", False), ("10.3.0.30", ">=10.3,<10.4", True),
+        ("10.2.9", ">=10.3", False), ("3.12.3", "==3.12.3", True), ("3.12.3.1", "==3.12.3", False), ("1", "", True),
+        ("10.16.1.11.post1", "<11", True), ("11", "<11", False), ("11.0.0", "<11", False),
+    ],
+)  # fmt: skip
+def test_versions_are_compared_as_numbers(version: str, allowed: str, inside: bool) -> None:
+    assert is_within(version, allowed) is inside
+    if allowed:
+        assert (version in SpecifierSet(allowed)) is inside
+
+
+def test_what_is_no_version_or_no_range_is_said() -> None:
+    with pytest.raises(EdgenasError, match="'new' is no version"):
+        is_within("new", ">=1")
+    with pytest.raises(EdgenasError, match=r"'~=10\.1' is no range of versions"):
+        is_within("10", "~=10.1")

@@ -203,8 +203,8 @@ def test_a_study_calibrates_by_its_own_measurements(tmp_path: Path, capsys) -> N
     network = chain(16, 7, (0, 1, 0) * 2 + (1,), (3,) * 7, Classes(10))
     (found,) = latencies(profile, [Row("", network)])
     assert found.ms == pytest.approx(1.7 * latencies(BARE, [Row("", network)])[0].ms, rel=0.1)
-    same = edgenas.calibrate(edgenas.open_study(tmp_path / "study"), PI.name, out=tmp_path / "again.toml")
-    assert same.profile == profile
+    edgenas.calibrate(edgenas.open_study(tmp_path / "study"), PI.name, out=tmp_path / "again.toml")
+    assert (tmp_path / "again.toml").read_text() == Path(made).read_text()
 
 
 def test_a_study_that_measured_nothing_calibrates_nothing(tmp_path: Path) -> None:
