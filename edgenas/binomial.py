@@ -56,15 +56,17 @@ class Validation(Record, frozen=True):
             return self.chance
         return self.chance + self.metric.gain(CHANCE_ERRORS * standard_error(self.chance, self.images))
 
-    def is_share(self, objective: str) -> bool:
-        """Is this score a share of the images, about which the binomial distribution can tell something?"""
-        return objective.endswith("accuracy") if self.metric is None else self.metric.share
+    def is_share(self, score: str) -> bool:
+        """Is this score on validation a share of the images, about which the binomial distribution can tell something?"""
+        if self.metric is None:
+            return score.endswith("accuracy")
+        return self.metric.share and score == f"val_{self.metric.name}"
 
     def chance_words(self, objective: str) -> str:
         """The figures behind `is_chance`."""
         if self.metric is not None and self.metric.unit != "%":
             return self.metric.words(self.chance)
-        if not self.is_share(objective):
+        if not (self.is_share(objective) if self.metric is None else self.metric.share):
             return f"{self.chance:.2f} %, which is inside their 95 % intervals"
         way = "up" if self.above_chance >= self.chance else "down"
         return f"{self.chance:.2f} %, so {way} to {self.above_chance:.2f} % on {self.images} validation images"

@@ -477,10 +477,13 @@ class Metric(Record, frozen=True):
             return value
         return 100 - value if self.unit == "%" else -value
 
+    def number(self, value: float) -> str:
+        """The value without its unit: "97.20", "3.142"."""
+        return f"{value:.2f}" if self.unit == "%" else f"{value:.4g}"
+
     def words(self, value: float) -> str:
         """The value with its unit: "97.20 %", "3.142 deg"."""
-        number = f"{value:.2f}" if self.unit == "%" else f"{value:.4g}"
-        return f"{number} {self.unit}".rstrip()
+        return f"{self.number(value)} {self.unit}".rstrip()
 
     def trial_scores(self, scores: Mapping[str, float]) -> dict[str, float]:
         """What a trial keeps of the scores on validation: each as val_<name>; with the objective of a metric that is better

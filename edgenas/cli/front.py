@@ -90,7 +90,7 @@ def _chosen_words(chosen: dict[str, Any], metric: Metric) -> str:
     name = f"val_{metric.name}"
     if chosen[name] is None:
         return f"-> trial {chosen['trial']}"
-    score = f"{metric.words(chosen[name])}{interval_words(chosen[f'{name}_interval'])}"
+    score = f"{metric.words(chosen[name])}{interval_words(chosen[f'{name}_interval'], metric)}"
     if chosen[f"{name}_trial"] == chosen["trial"]:
         return f"-> trial {chosen['trial']}: {score} on validation after {chosen['epochs']} epochs"
     return (
@@ -111,7 +111,7 @@ def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ..
         str(item["trial"]),
         item["phase"],
         str(item["epochs"]),
-        f"{metric.words(score).removesuffix(' %')}{interval_words(item[f'{name}_interval'])}"
+        f"{metric.words(score).removesuffix(' %')}{interval_words(item[f'{name}_interval'], metric)}"
         if score is not None
         else "-",
         f"{latency['ms']:.3f}" if latency["ms"] is not None else "-",

@@ -95,9 +95,8 @@ def text(folder: Path, final: FinalTraining) -> str:
     result = document(folder, final)
     test = result[f"test_{final.metric}"]
     interval = result.get(f"test_{final.metric}_interval")
-    known = (
-        "" if interval is None else f"; 95 % interval over {final.images['test']} test images{interval_words(interval)}"
-    )
+    within = interval_words(interval, metric_of(final))
+    known = "" if interval is None else f"; 95 % interval over {final.images['test']} test images{within}"
     return (
         f"{folder}: trial {final.trial}, {final.params} parameters, {final.recipe.epochs} epochs\n"
         f"test {final.metric} {_mean_words(test, metric_of(final))} over {len(final.runs)} seeds (last epoch){known}"

@@ -153,6 +153,8 @@ def network_words(architecture: dict[str, Any]) -> str:
         return f"{len(cells)} cells with {branches} branches, stem {architecture['stem_channels']}, pool {architecture['pool']}"
     if architecture["type"] == "cell":
         return f"{architecture['cell']['space']} cells, {architecture['channels']} channels"
+    if architecture["type"] == "own":
+        return f"{architecture['space']}: {', '.join(f'{name} {value}' for name, value in architecture['choices'].items())}"
     return str(architecture["type"])
 
 

@@ -25,12 +25,15 @@ def interval_of(scores: Mapping[str, float], name: str, validation: Validation |
 def scored_words(scores: Mapping[str, float], metric: Metric, validation: Validation | None) -> str:
     """A trial's score as people read the metric, with its 95 % interval: 97.20 % (95.9 to 98.1)."""
     name = f"val_{metric.name}"
-    return f"{metric.words(scores[name])}{interval_words(interval_of(scores, name, validation))}"
+    return f"{metric.words(scores[name])}{interval_words(interval_of(scores, name, validation), metric)}"
 
 
-def interval_words(interval: Interval | None) -> str:
+def interval_words(interval: Interval | None, metric: Metric = ACCURACY) -> str:
     """What stands behind a score, such as (23.2 to 39.6); nothing where its interval is not known."""
-    return "" if interval is None else f" ({interval[0]:.1f} to {interval[1]:.1f})"
+    if interval is None:
+        return ""
+    low, high = (f"{end:.1f}" if metric.unit == "%" else f"{end:.3g}" for end in interval)
+    return f" ({low} to {high})"
 
 
 def with_intervals(document: dict[str, Any], images: Mapping[str, int]) -> dict[str, Any]:
@@ -54,7 +57,8 @@ def split_interval(scores: Mapping[str, float], final: FinalTraining, split: str
 
 def split_words(scores: Mapping[str, float], final: FinalTraining, split: str) -> str:
     """97.20 (95.9 to 98.1)."""
-    return f"{scores[final.metric]:.2f}{interval_words(split_interval(scores, final, split))}"
+    metric = metric_of(final)
+    return f"{metric.number(scores[metric.name])}{interval_words(split_interval(scores, final, split), metric)}"
 
 
 def best_of_network(trial: Trial, trials: Sequence[Trial], objective: str) -> Trial:
@@ -106,7 +110,7 @@ def run_line(run: FinalRun, metric: Metric, images: Mapping[str, int]) -> str:
 
     def words(scores: Mapping[str, float], split: str) -> str:
         interval = wilson(scores[name], images[split]) if metric.share else interval_of(scores, name, None)
-        return f"{metric.words(scores[name])}{interval_words(interval)}"
+        return f"{metric.words(scores[name])}{interval_words(interval, metric)}"
 
     return (
         f"seed {run.seed}: test {name} {words(run.test, 'test')}, validation {words(run.val, 'val')}; "

@@ -14,7 +14,7 @@ from edgenas.architectures.subspace import Round
 from edgenas.binomial import Interval
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import validation_in
-from edgenas.engine.scores import at_chance, best_of_network, interval_of
+from edgenas.engine.scores import at_chance, best_of_network, interval_of, interval_words
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name, profiles_of
@@ -25,6 +25,7 @@ from edgenas.records import (
     FinalTraining,
     HardwareProfile,
     Measurement,
+    Metric,
     Precision,
     Record,
     Session,
@@ -35,7 +36,8 @@ from edgenas.store import Store
 
 
 class Noise(Record, frozen=True):
-    """What another seed alone changes: pooled standard deviation of one training, points, over `networks` repeated ones."""
+    """What another seed alone changes: pooled standard deviation of one training, in the metric's unit, over `networks` repeated
+    ones."""
 
     deviation: float
     networks: int
@@ -80,8 +82,12 @@ class Facts:
         return self.folder.resolve().name
 
     @property
+    def metric(self) -> Metric:
+        return self.study.metric
+
+    @property
     def objective(self) -> str:
-        return self.study.metric.objective
+        return self.metric.objective
 
     @property
     def read(self) -> tuple[Trial, ...]:
@@ -117,11 +123,20 @@ class Facts:
         return at_chance(self.read, self.study)
 
     def score(self, trial: Trial) -> float:
+        """What the search maximised."""
         return trial.scores[self.objective]
 
+    def value(self, trial: Trial) -> float:
+        """The score as people read the metric."""
+        return self.metric.gain(self.score(trial))
+
     def interval(self, trial: Trial) -> Interval | None:
-        """The score's 95 % interval, percent; None where it is not known."""
-        return interval_of(trial.scores, self.objective, validation_in(self.study))
+        """The 95 % interval of `value`, in the metric's unit; None where it is not known."""
+        return interval_of(trial.scores, f"val_{self.metric.name}", validation_in(self.study))
+
+    def words(self, trial: Trial) -> str:
+        """The value with its unit and interval, such as 97.20 % (95.9 to 98.1)."""
+        return f"{self.metric.words(self.value(trial))}{interval_words(self.interval(trial), self.metric)}"
 
     def front(self, profile: str) -> list[Trial]:
         return front(self.complete, self.objective, profile)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgenas.records import TAR, Metric
 from edgenas.report.facts import Facts
 
 
@@ -36,17 +37,44 @@ class Figure:
     half: bool = False  # stands beside another where there is room
 
 
-def score_words(facts: Facts) -> str:
-    """The objective with its unit, for axes and tables."""
-    if facts.study.task != "faces":
-        return "validation accuracy, %"
+def score_name(facts: Facts) -> str:
+    """What the metric is called on validation, such as "validation accuracy"."""
+    if facts.metric.name != TAR.name:
+        return f"validation {facts.metric.name}"
     far = next((trial.scores["val_far"] for trial in facts.complete if "val_far" in trial.scores), None)
-    return "TAR, %" if far is None else f"TAR at FAR {far:g}, %"
+    return "TAR" if far is None else f"TAR at FAR {far:g}"
+
+
+def score_words(facts: Facts) -> str:
+    """The metric with its unit and, where that is not clear, its direction, for axes and tables."""
+    lower = " (lower is better)" if facts.metric.better == "lower" else ""
+    return with_unit(score_name(facts), facts.metric) + lower
 
 
 def error_words(facts: Facts) -> str:
-    """100 - score, for axes."""
-    return "validation error, %" if facts.study.task != "faces" else f"100 − {score_words(facts)}"
+    """What `Metric.error` of the metric is, for axes."""
+    metric = facts.metric
+    if metric.better == "lower":
+        return with_unit(score_name(facts), metric)
+    if metric.share:
+        return with_unit("validation error", metric)
+    return with_unit(f"{'100 ' if metric.unit == '%' else ''}− {score_name(facts)}", metric)
+
+
+def with_unit(words: str, metric: Metric) -> str:
+    """The words, and behind a comma the metric's unit, where it has one."""
+    return f"{words}, {metric.unit}" if metric.unit else words
+
+
+def unit_of_difference(metric: Metric) -> str:
+    """In what two scores differ: percent in points, others in their unit."""
+    return "points" if metric.unit == "%" else metric.unit or metric.name
+
+
+def hovered(metric: Metric) -> str:
+    """A score in the label of a point of a chart, as Plotly formats it."""
+    number = "%{y:.2f}" if metric.unit == "%" else "%{y:.4~g}"
+    return f"{number} {metric.unit}".rstrip()
 
 
 def origins(facts: Facts, profile: str) -> str:

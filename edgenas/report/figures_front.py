@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edgenas.binomial import Interval
 from edgenas.engine.scores import interval_words
-from edgenas.records import Trial
+from edgenas.records import TAR, Trial
 from edgenas.report.facts import Facts
-from edgenas.report.figure import Figure, View, error_words, origins, score_words
+from edgenas.report.figure import Figure, View, error_words, hovered, origins, score_words
 
 
 def front_figure(facts: Facts) -> Figure:
@@ -68,9 +69,11 @@ def _front_traces(facts: Facts, profile: str, cost: Callable[[Trial], float], un
             "y": [_error(facts, trial) for trial in trials],
             "customdata": [trial.number for trial in trials],
             "marker": {"color": colour, "symbol": symbol, "size": size, "line": {"width": 1.5, "color": colour}},
-            "text": [_error_interval(facts, trial) for trial in trials],
-            "hovertemplate": f"trial %{{customdata}}<br>%{{x:.4~g}}{unit}<br>error %{{y:.2f}} %%{{text}}<extra>{name}</extra>",
+            "text": [interval_words(_error_interval(facts, trial), facts.metric) for trial in trials],
+            "hovertemplate": f"trial %{{customdata}}<br>%{{x:.4~g}}{unit}<br>{what} {there}%{{text}}<extra>{name}</extra>",
         } | more
+
+    what, there = _error_name(facts), hovered(facts.metric)
 
     on_front = {trial.candidate.key for trial in facts.front(profile)}
     others = [trial for trial in facts.complete if trial.candidate.key not in on_front]
@@ -120,23 +123,31 @@ def _latency_on(profile: str) -> Callable[[Trial], float]:
     return lambda trial: trial.cost.latencies[profile].ms
 
 
+def _error_name(facts: Facts) -> str:
+    """What the vertical axis holds, in a word for a point's label."""
+    return facts.metric.name if facts.metric.better == "lower" else "error"
+
+
 def _error(facts: Facts, trial: Trial) -> float | None:
-    return round(100 - facts.score(trial), 4) if trial.status == "complete" else None
+    return round(facts.metric.error(facts.value(trial)), 4) if trial.status == "complete" else None
 
 
-def _error_interval(facts: Facts, trial: Trial) -> str:
-    """The 95 % interval of a point's error, behind it; empty where it is not known."""
+def _error_interval(facts: Facts, trial: Trial) -> Interval | None:
+    """The 95 % interval of a point's error."""
     interval = facts.interval(trial)
-    return "" if interval is None else interval_words((100 - interval[1], 100 - interval[0]))
+    if interval is None:
+        return None
+    low, high = sorted(map(facts.metric.error, interval))
+    return low, high
 
 
 def _error_bars(facts: Facts, trials: Sequence[Trial]) -> dict[str, Any]:
     """95 % intervals of the errors, as bars; none where they are not known."""
-    intervals = [facts.interval(trial) for trial in trials]
+    ends = [(_error_interval(facts, trial), facts.metric.error(facts.value(trial))) for trial in trials]
     bars = {"type": "data", "symmetric": False, "color": "$accent", "thickness": 1, "width": 3}
     return bars | {
-        "array": [i and round(facts.score(t) - i[0], 4) for i, t in zip(intervals, trials, strict=True)],
-        "arrayminus": [i and round(i[1] - facts.score(t), 4) for i, t in zip(intervals, trials, strict=True)],
+        "array": [interval and round(interval[1] - error, 4) for interval, error in ends],
+        "arrayminus": [interval and round(error - interval[0], 4) for interval, error in ends],
     }
 
 
@@ -148,7 +159,8 @@ def compared_fronts(studies: Sequence[Facts]) -> Figure:
     by_params = [
         _front_line(index, facts, lambda t: t.cost.params, " parameters") for index, facts in enumerate(studies)
     ]
-    error = {"title": {"text": "validation error, %"}}
+    named = {error_words(facts) for facts in studies}
+    error = {"title": {"text": named.pop() if len(named) == 1 else "validation error, in each study's own metric"}}
     latency = {"title": {"text": "latency on each study's first target, ms"}}
     return Figure(
         "compared",
@@ -174,7 +186,7 @@ def _front_line(index: int, facts: Facts, cost: Callable[[Trial], float], unit: 
         "y": [_error(facts, trial) for trial in trials],
         "marker": {"color": colour, "symbol": symbol, "size": 8},
         "line": {"color": colour, "width": 1, "dash": "dot"},
-        "hovertemplate": f"%{{x:.4~g}}{unit}<br>error %{{y:.2f}} %",
+        "hovertemplate": f"%{{x:.4~g}}{unit}<br>{_error_name(facts)} {hovered(facts.metric)}",
     }
 
 
@@ -182,7 +194,7 @@ def tar_figure(facts: Facts) -> Figure | None:
     """Faces: TAR of every trained network with its interval, by latency."""
     name = facts.objective
     trials = [trial for trial in facts.complete if f"{name}_low" in trial.scores]
-    if facts.study.task != "faces" or not trials:
+    if facts.metric.name != TAR.name or not trials:
         return None
     profile = facts.study.profiles[0]
     on_front = {trial.candidate.key for trial in facts.front(profile)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from edgenas.engine.scores import decision_words
 from edgenas.methods import LADDER
 from edgenas.records import Decision
 from edgenas.report.facts import Facts, Noise
-from edgenas.report.figure import Figure, View, level, score_words
+from edgenas.report.figure import Figure, View, hovered, level, score_words, unit_of_difference, with_unit
 
 VERDICTS = {  # verdict: (colour, marker)
     "start": ("$accent", "circle"),
@@ -25,11 +26,12 @@ def ladder_figure(facts: Facts, phase: str) -> Figure | None:
     decided = [d for d in facts.decisions if d.phase == phase and d.score is not None and d.verdict in VERDICTS]
     if not decided:
         return None
-    traces = [_path(decided, phase)]
+    traces = [_path(facts, decided, phase)]
     for verdict, (colour, symbol) in VERDICTS.items():
         group = [d for d in decided if d.verdict == verdict]
         if group:
-            traces.append(_decided(facts, verdict, group, [getattr(d, phase) for d in group], [d.score for d in group]))
+            there = [facts.metric.gain(d.score or 0.0) for d in group]
+            traces.append(_decided(facts, verdict, group, [getattr(d, phase) for d in group], there))
             traces[-1]["marker"] = {
                 "color": colour,
                 "symbol": symbol,
@@ -60,13 +62,13 @@ def ladder_figure(facts: Facts, phase: str) -> Figure | None:
     )
 
 
-def _path(decided: Sequence[Decision], phase: str) -> dict[str, Any]:
+def _path(facts: Facts, decided: Sequence[Decision], phase: str) -> dict[str, Any]:
     taken = [d for d in decided if d.verdict in ("start", "accept")]
     return {
         "type": "scatter",
         "mode": "lines",
         "x": [getattr(d, phase) for d in taken],
-        "y": [d.score for d in taken],
+        "y": [facts.metric.gain(d.score or 0.0) for d in taken],
         "line": {"color": "$accent", "width": 1.5},
         "hoverinfo": "skip",
         "showlegend": False,
@@ -82,8 +84,8 @@ def _decided(facts: Facts, name: str, group: Sequence[Decision], x: list[Any], y
         "x": x,
         "y": y,
         "customdata": [numbers.get(d.key) for d in group],
-        "text": [decision_words(d, validation_in(facts.study), facts.study.metric) for d in group],
-        "hovertemplate": "trial %{customdata}<br>%{y:.2f}<br>%{text}<extra></extra>",
+        "text": [decision_words(d, validation_in(facts.study), facts.metric) for d in group],
+        "hovertemplate": f"trial %{{customdata}}<br>{hovered(facts.metric)}<br>%{{text}}<extra></extra>",
     }
 
 
@@ -110,7 +112,7 @@ def micro_figure(facts: Facts, noise: Noise | None) -> Figure | None:
     ticks = {"tickvals": list(range(len(labels))), "ticktext": labels, "tickangle": -60, "showgrid": False}
     layout: dict[str, Any] = {
         "xaxis": {**ticks, "range": [-0.7, len(labels) - 0.3]},
-        "yaxis": {"title": {"text": "gain over the best so far, points"}},
+        "yaxis": {"title": {"text": f"gain over the best so far, {unit_of_difference(facts.metric)}"}},
         "shapes": [level(0)],
     }
     if noise is not None:
@@ -138,8 +140,9 @@ def _noise_words(facts: Facts, noise: Noise | None, decided: Sequence[Decision])
         )
     inside = sum(d.verdict == "accept" and (d.score or 0.0) - (d.best or 0.0) <= noise.of_a_difference for d in decided)
     told += (
-        f"Band: ± {noise.of_a_difference:.2f} points, one standard deviation of the difference of two trainings that differ in "
-        f"their seed alone ({noise.trainings} trainings of {noise.networks} networks). "
+        f"Band: ± {facts.metric.number(noise.of_a_difference)} {unit_of_difference(facts.metric)}, one standard deviation of "
+        "the difference of two trainings that differ in their seed alone "
+        f"({noise.trainings} trainings of {noise.networks} networks). "
     )
     confirm = plan_values(facts.study).get("asked", {}).get("confirm_seeds") or 0
     if confirm:
@@ -152,19 +155,17 @@ def timeline_figure(facts: Facts) -> Figure | None:
     trials = [t for t in facts.complete if t.candidate.phase not in LADDER]
     if not trials:
         return None
-    best: list[float] = []
-    for trial in trials:
-        best.append(max([facts.score(trial), *best[-1:]]))
+    best = [facts.metric.gain(score) for score in itertools.accumulate(map(facts.score, trials), max)]
     numbers = [trial.number for trial in trials]
     points: dict[str, Any] = {
         "type": "scatter",
         "mode": "markers",
         "name": "trial",
         "x": numbers,
-        "y": [facts.score(trial) for trial in trials],
+        "y": [facts.value(trial) for trial in trials],
         "customdata": numbers,
         "marker": {"color": "$faint", "size": 8},
-        "hovertemplate": "trial %{customdata}<br>%{y:.2f}<extra></extra>",
+        "hovertemplate": f"trial %{{customdata}}<br>{hovered(facts.metric)}<extra></extra>",
     }
     line: dict[str, Any] = {"type": "scatter", "mode": "lines", "name": "best so far", "x": numbers, "y": best}
     line |= {"line": {"color": "$accent", "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
@@ -194,7 +195,7 @@ def rounds_figure(facts: Facts) -> Figure | None:
             "x": [network.cost for network in shown],
             "y": [network.error for network in shown],
             "marker": {"color": "$faint", "size": 5},
-            "hovertemplate": "%{x:.4~g}<br>error %{y:.2f} %",
+            "hovertemplate": f"%{{x:.4~g}}<br>error {hovered(facts.metric)}",
         }
     ]
     for index, played in enumerate(facts.rounds):
@@ -208,12 +209,12 @@ def rounds_figure(facts: Facts) -> Figure | None:
                 "y": [network.error for network in played.survivors],
                 "marker": {"color": colour, "size": 8},
                 "line": {"color": colour, "width": 1.5, "dash": "solid" if played is last else "dot"},
-                "hovertemplate": "%{x:.4~g}<br>error %{y:.2f} %",
+                "hovertemplate": f"%{{x:.4~g}}<br>error {hovered(facts.metric)}",
             }
         )
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": f"cost, {last.plan.unit}"}},
-        "yaxis": {"title": {"text": "error with inherited weights, %"}},
+        "yaxis": {"title": {"text": with_unit("error with inherited weights", facts.metric)}},
     }
     return Figure(
         "rounds",

@@ -9,7 +9,6 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
-from edgenas.engine.plan import validation_in
 from edgenas.errors import MissingExtraError
 from edgenas.report import tables, words
 from edgenas.report.facts import Facts, compared, noise
@@ -118,7 +117,7 @@ def _page_data(studies: Sequence[Facts], figures: Figures) -> dict[str, Any]:
         },
         "trials": {
             f"s{index}": {
-                str(trial.number): words.trial_facts(trial, validation_in(facts.study))
+                str(trial.number): words.trial_facts(trial, facts.study)
                 for trial in facts.trials
                 if trial.number is not None
             }

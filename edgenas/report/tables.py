@@ -12,7 +12,7 @@ from edgenas.engine.fronts import network_words
 from edgenas.engine.scores import interval_words, split_words
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
-from edgenas.report.figure import score_words
+from edgenas.report.figure import score_words, with_unit
 from edgenas.report.network import Stage
 from edgenas.report.words import duration
 
@@ -81,7 +81,7 @@ def side_by_side(studies: Sequence[Facts]) -> Table:
                 study.method,
                 study.data,
                 study.profiles[0],
-                f"{facts.score(peak):.2f} %{interval_words(facts.interval(peak))}" if peak else "-",
+                facts.words(peak) if peak else "-",
                 f"{latency.ms:.3f}" if latency else "-",
                 latency.origin if latency else "-",
                 f"{trial.cost.params:,}" if trial else "-",
@@ -107,7 +107,7 @@ def rounds_table(facts: Facts) -> Table | None:
                 " ".join(str(len(ops)) for ops in played.kept),
                 str(len(played.networks)),
                 str(len(played.survivors)),
-                "-" if best is None else f"{best:.2f} %",
+                "-" if best is None else facts.metric.words(best),
                 duration(played.seconds),
             ]
         )
@@ -127,7 +127,9 @@ def finals_table(facts: Facts) -> Table | None:
     """One line per seed of every final training."""
     if not facts.finals:
         return None
-    header = ["trial", "data", "parameters", "epochs", "seed", "test, %", "validation, %", "best epoch", "time"]
+    name = facts.metric.name if facts.metric.unit != "%" else ""
+    test, val = (with_unit(f"{split} {name}".rstrip(), facts.metric) for split in ("test", "validation"))
+    header = ["trial", "data", "parameters", "epochs", "seed", test, val, "best epoch", "time"]
     rows = [
         [
             str(final.trial),
@@ -196,5 +198,6 @@ def _row(facts: Facts, trial: Trial) -> list[str]:
 
 
 def _score(facts: Facts, trial: Trial) -> str:
-    value = trial.scores.get(facts.objective)
-    return "-" if value is None else f"{value:.2f}{interval_words(facts.interval(trial))}"
+    if facts.objective not in trial.scores:
+        return "-"
+    return f"{facts.metric.number(facts.value(trial))}{interval_words(facts.interval(trial), facts.metric)}"

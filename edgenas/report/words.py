@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from edgenas.binomial import Interval, Validation
+from edgenas.binomial import Interval
 from edgenas.engine.fronts import covered, network_words, share_words
 from edgenas.engine.plan import plan_values, validation_in
-from edgenas.engine.scores import chance_words, interval_of, interval_words, split_interval
+from edgenas.engine.scores import chance_words, interval_of, interval_words, metric_of, split_interval
 from edgenas.hardware.profile import trust
-from edgenas.records import FinalTraining, Latency, Limits, Trial
+from edgenas.records import ACCURACY, TAR, FinalTraining, Latency, Limits, StudyRecord, Trial
 from edgenas.report.facts import Compared, Facts
-from edgenas.report.figure import score_words
+from edgenas.report.figure import score_name
 from edgenas.report.network import Stage
 from edgenas.store import flat
 
@@ -68,23 +68,24 @@ def _network_words(facts: Facts, best: Trial) -> str:
 
 def final_words(final: FinalTraining) -> str:
     """What a final training reached on the test set, with its spread over seeds."""
-    name, scores = _tested(final)
-    spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+    metric, (name, scores) = metric_of(final), _tested(final)
+    spread = f" ± {metric.number(statistics.stdev(scores))}" if len(scores) > 1 else ""
     seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
-    reached = f"{statistics.fmean(scores):.2f}{spread} % {name}{interval_words(test_interval(final))}"
+    mean = f"{metric.number(statistics.fmean(scores))}{spread} {metric.unit}".rstrip()
+    reached = f"{mean} {name}{interval_words(test_interval(final))}"
     return f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial} reaches {reached} ({seeds})."
 
 
 def test_interval(final: FinalTraining) -> Interval | None:
-    """Of the mean test accuracy, over the test images; None where their number is not known, and for TAR."""
-    if final.metric != "accuracy":
+    """Of the mean test accuracy, over the test images; None where their number is not known, and for other metrics."""
+    if not metric_of(final).share:
         return None
     return split_interval({final.metric: statistics.fmean(_tested(final)[1])}, final, "test")
 
 
 def _tested(final: FinalTraining) -> tuple[str, list[float]]:
     """What was tested, and each seed's score."""
-    name = "test accuracy" if final.metric == "accuracy" else f"test {final.metric.upper()}"
+    name = f"test {'TAR' if final.metric == TAR.name else final.metric}"
     return name, [run.test[final.metric] for run in final.runs]
 
 
@@ -94,15 +95,15 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     if trial is None:
         return []
     peak = facts.peak or trial
-    name, score = f"{score_words(facts).split(',')[0]} after {peak.candidate.recipe.epochs} epochs", facts.score(peak)
+    name, score = f"{score_name(facts)} after {peak.candidate.recipe.epochs} epochs", facts.value(peak)
     interval = facts.interval(peak)
     for final in facts.finals:  # what the network is worth, once it is known
         if final.trial == trial.number and final.data == facts.study.data:
             tested, scores = _tested(final)
             name, score = f"{tested}, {final.recipe.epochs} epochs", statistics.fmean(scores)
             interval = test_interval(final)
-    name += "" if interval is None else f", 95 % interval {interval[0]:.1f} to {interval[1]:.1f}"
-    figures = [{"name": name, "value": f"{score:.2f}", "unit": "%", "origin": ""}]
+    name += "" if interval is None else f", 95 % interval {interval_words(interval, facts.metric).strip(' ()')}"
+    figures = [{"name": name, "value": facts.metric.number(score), "unit": facts.metric.unit, "origin": ""}]
     figures += [
         {"name": latency.profile, "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
         for latency in list(trial.cost.latencies.values())[:2]
@@ -147,8 +148,7 @@ def found(facts: Facts) -> Pairs:
         pairs.append(("macro network", ", ".join(f"{name} {value}" for name, value in facts.choice.macro.items())))
     if facts.control:
         best = max(facts.control, key=facts.score)
-        reached = f"{facts.score(best):.2f} %{interval_words(facts.interval(best))}"
-        pairs.append(("random control", f"best of {len(facts.control)} at equal budget: {reached}"))
+        pairs.append(("random control", f"best of {len(facts.control)} at equal budget: {facts.words(best)}"))
         groups = {"search": facts.complete, "control": facts.control}
         shares = covered(groups, facts.objective, facts.study.profiles[0])
         if shares:
@@ -236,12 +236,13 @@ def _versions(facts: Facts) -> str:
 
 
 def _score_origin(facts: Facts) -> str:
-    data = "people" if facts.study.task == "faces" else "images"
+    data = "people" if facts.metric.name == TAR.name else "images"
     validation = validation_in(facts.study)
     many = "" if validation is None else f"{validation.images} "
+    intervals = "; 95 % intervals" if any(facts.interval(trial) for trial in facts.complete) else ""
     return (
-        f"on {many}validation {data} that no candidate was trained on; last epoch, short trainings of the search; 95 % "
-        "intervals. The test set is not touched by a search."
+        f"on {many}validation {data} that no candidate was trained on; last epoch, short trainings of the search{intervals}. "
+        "The test set is not touched by a search."
     )
 
 
@@ -251,15 +252,20 @@ def settings(facts: Facts) -> Pairs:
     return [(name, msgspec.json.encode(value).decode()) for name, value in flat(plan).items()]
 
 
-def trial_facts(trial: Trial, validation: Validation | None) -> Pairs:
+def trial_facts(trial: Trial, study: StudyRecord) -> Pairs:
     """One trial, for the panel beside the front."""
+    metric, validation = study.metric, validation_in(study)
     words = network_words(msgspec.to_builtins(trial.candidate.architecture))
     pairs = [("trial", f"{trial.number}, {trial.candidate.phase} phase, {trial.status}"), ("network", words)]
     if trial.error:
         pairs.append(("reason", trial.error))
     for name, value in trial.scores.items():
-        interval = interval_words(interval_of(trial.scores, name, validation)) if name.startswith("val_") else ""
-        pairs.append((name.replace("_", " "), f"{value:.4g}{interval}"))
+        if metric.better == "lower" and name.startswith(metric.objective):
+            continue  # the negative of what stands beside it
+        scored = name.split("_", 1)[-1] == metric.name  # on validation or training images
+        told = metric.words(value) if scored and metric.unit != "%" else f"{value:.4g}"
+        interval = interval_of(trial.scores, name, validation) if name.startswith("val_") else None
+        pairs.append((name.replace("_", " "), told + interval_words(interval, metric if scored else ACCURACY)))
     pairs += [(f"latency, {latency.profile}", milliseconds(latency)) for latency in trial.cost.latencies.values()]
     pairs += [("parameters", f"{trial.cost.params:,}"), ("MACs", f"{trial.cost.macs:,}")]
     pairs += [("size", f"{trial.cost.size_mb:.4g} MB"), ("peak memory", f"{trial.cost.memory_mb:.4g} MB")]

@@ -3,7 +3,7 @@
 import msgspec
 
 from edgenas.architectures.chain import chain
-from edgenas.engine.fronts import front, smallest_serving_set, summary
+from edgenas.engine.fronts import front, network_words, smallest_serving_set, summary
 from edgenas.methods import CONTROL
 from edgenas.records import Candidate, Classes, Cost, Latency, Recipe, Trial
 from tests.report.studies import study_record
@@ -69,3 +69,8 @@ def test_the_front_of_a_search_holds_nothing_of_its_control_and_the_control_has_
     document = summary(study, "studies/x", [found, random], None, 0.0)
     assert [entry["architecture"]["width"] for entry in document["front"]] == [1]
     assert [entry["architecture"]["width"] for entry in document["control"]] == [2]
+
+
+def test_a_network_of_an_own_space_is_told_by_its_choices() -> None:
+    architecture = {"type": "own", "space": "two-stages", "choices": {"width": 8, "blocks": 2}}
+    assert network_words(architecture) == "two-stages: width 8, blocks 2"

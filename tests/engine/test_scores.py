@@ -6,9 +6,9 @@ import pytest
 from edgenas.binomial import Validation, noise_of_difference, wilson
 from edgenas.engine.fronts import summary
 from edgenas.engine.plan import plan_json
-from edgenas.engine.scores import at_chance, decision_words, interval_of, with_intervals
+from edgenas.engine.scores import at_chance, decision_words, interval_of, interval_words, with_intervals
 from edgenas.methods import CONTROL
-from edgenas.records import Choice, Decision, StudyRecord, Trial
+from edgenas.records import ACCURACY, TAR, Choice, Decision, Metric, StudyRecord, Trial
 from tests.engine.test_fronts import trial
 from tests.plans import plan
 from tests.report.studies import study_record
@@ -86,18 +86,18 @@ def test_a_difference_inside_the_noise_is_called_noise_and_one_beyond_it_is_not(
     noise = noise_of_difference(80.4, 80.0, 143)
     inside = Decision("depth", "accept", "+0.40 points", score=80.4, best=80.0)
     validation = Validation(143, 10.0)
-    assert decision_words(inside, validation, "val_accuracy") == f"+0.40 points, inside the noise of +- {noise:.1f}"
+    assert decision_words(inside, validation, ACCURACY) == f"+0.40 points, inside the noise of +- {noise:.1f}"
     # Wilson: 80 % is 72.70 to 85.73, 88.4 % is 82.12 to 92.67: hypot(85.73 - 80, 88.4 - 82.12) = 8.50 > 8.4; at 88.6 8.48 < 8.6
     for score, called in ((88.4, True), (88.6, False)):
-        words = decision_words(Decision("depth", "accept", "", score=score, best=80.0), validation, "val_accuracy")
+        words = decision_words(Decision("depth", "accept", "", score=score, best=80.0), validation, ACCURACY)
         assert ("inside the noise" in words) is called
 
 
 def test_decisions_without_two_scores_and_those_on_tar_are_left_as_they_are() -> None:
     start = Decision("depth", "start", "the shallowest", score=80.0)
-    assert decision_words(start, VALIDATION, "val_accuracy") == "the shallowest"
+    assert decision_words(start, VALIDATION, ACCURACY) == "the shallowest"
     tie = Decision("depth", "reject", "a tie, and slower", score=80.0, best=80.0)
-    assert decision_words(tie, VALIDATION, "val_tar") == "a tie, and slower"
+    assert decision_words(tie, VALIDATION, TAR) == "a tie, and slower"
 
 
 def test_every_accuracy_of_a_document_gets_an_interval_of_its_own_split() -> None:
@@ -113,3 +113,17 @@ def test_every_accuracy_of_a_document_gets_an_interval_of_its_own_split() -> Non
     assert told["test_accuracy_mirrored_interval"] == list(wilson(81.0, 400))
     assert {name: told[name] for name in document} == document
     assert with_intervals(document, {}) == document
+
+
+def test_only_the_metric_has_a_binomial_interval_and_no_loss_or_error() -> None:
+    known = Validation(120, 10.0, ACCURACY)
+    scores = {"val_accuracy": 80.0, "val_loss": 0.5, "val_mae": 3.0}
+    assert interval_of(scores, "val_accuracy", known) == wilson(80.0, 120)
+    assert interval_of(scores, "val_loss", known) is None
+    assert interval_of(scores, "val_mae", Validation(120, 30.0, Metric("mae", unit="deg", better="lower"))) is None
+
+
+def test_an_interval_has_as_many_digits_as_its_unit_needs() -> None:
+    assert interval_words((3.04, 4.16)) == " (3.0 to 4.2)"  # percent
+    assert interval_words((0.0304, 0.0416), Metric("mae", unit="rad", better="lower")) == " (0.0304 to 0.0416)"
+    assert interval_words(None) == ""

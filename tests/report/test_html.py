@@ -9,7 +9,7 @@ import pytest
 
 from edgenas.binomial import Validation, wilson
 from edgenas.engine.plan import plan_json
-from edgenas.records import FinalRun, FinalTraining, Metric, Preprocessing, Trial
+from edgenas.records import Decision, FinalRun, FinalTraining, Metric, Preprocessing, Trial
 from edgenas.report.facts import Facts, read_facts
 from edgenas.report.figures_front import front_figure
 from edgenas.report.html import html_from_studies
@@ -160,6 +160,68 @@ def test_the_chosen_network_is_drawn_with_the_latency_of_its_profile(tmp_path: P
     figure = page_data(html_from_studies([facts]))["figures"]["s1-network"]["views"][0]  # type: ignore[index]
     microseconds = sum(sum(trace["y"]) for trace in figure["data"] if trace["yaxis"] == "y2")
     assert abs(microseconds / 1e3 - facts.best.cost.latencies[TARGET].ms) < 1e-9
+
+
+DEGREES = Metric("mae", unit="deg", better="lower")
+
+
+def estimated(trial: Trial) -> Trial:
+    """As if half of its error in percent were one in degrees, with the interval that the task gave."""
+    if trial.status != "complete":
+        return trial
+    error = round((100 - trial.scores["val_accuracy"]) / 2, 6)
+    scores = DEGREES.trial_scores({"mae": error, "mae_low": error - 0.25, "mae_high": error + 0.5})
+    return msgspec.structs.replace(trial, scores={**scores, "train_mae": error})
+
+
+def in_degrees(facts: Facts) -> Facts:
+    """The study as it were if it had been one of angles, with a final training."""
+    assert facts.choice is not None
+
+    def decided(decision: Decision) -> Decision:
+        score, best = (None if v is None else -(100 - v) / 2 for v in (decision.score, decision.best))
+        return msgspec.structs.replace(decision, score=score, best=best)
+
+    trial = estimated(facts.choice.trial)
+    run = FinalRun(1, "1.safetensors", {"mae": 2.25}, {"mae": 2.5}, 3, {}, {}, 9.0)
+    net, recipe = trial.candidate.architecture, trial.candidate.recipe
+    how = (net, recipe, "lines", "mae", (), Preprocessing(1, 16, (0.5,), (0.2,)), 5, (run,), 9.0)
+    return dataclasses.replace(
+        facts,
+        trials=tuple(map(estimated, facts.trials)),
+        decisions=tuple(map(decided, facts.decisions)),
+        choice=msgspec.structs.replace(facts.choice, trial=trial),
+        finals=(FinalTraining(trial.number or 0, *how, scored=DEGREES),),
+    )
+
+
+def test_an_error_in_degrees_is_shown_as_it_is_and_nothing_is_called_percent_or_accuracy(tmp_path: Path) -> None:
+    folder = published_study(tmp_path / "angle", task="angle", data="lines", metric=DEGREES)
+    facts = in_degrees(read_facts(folder))
+    page = html_from_studies([facts, facts])
+    words, figures = str(Text(page)), json.dumps(page_data(page)["figures"])
+    told = words.split("How far the latencies can be trusted")[0]
+    assert not re.search(r"accuracy|error, %|\bTAR\b|(?<!\b95) %", told)
+    assert "validation mae, deg (lower is better)" in words
+    assert "reaches 2.25 deg test mae (1 seed)" in words
+    assert merit(facts)[0] == {"name": f"test mae, {facts.finals[0].recipe.epochs} epochs", "value": "2.25", "unit": "deg",
+                               "origin": ""}  # fmt: skip
+    best = min(facts.complete, key=lambda t: t.scores["val_mae"])
+    value = best.scores["val_mae"]
+    assert f"{value:.4g} ({value - 0.25:.3g} to {value + 0.5:.3g})" in words
+    view = front_figure(facts).views[0]
+    assert view.layout["yaxis"]["title"]["text"] == "validation mae, deg"
+    shown = next(t for t in view.data if t["name"] == "front")
+    assert min(shown["y"]) == pytest.approx(value, abs=1e-3)
+    assert set(shown["error_y"]["array"]) == {0.5}
+    assert set(shown["error_y"]["arrayminus"]) == {0.25}
+    assert "%{y:.2f} %" not in figures
+    assert "%{y:.4~g} deg" in figures
+    assert "gain over the best so far, deg" in figures
+    ladder = page_data(page)["figures"]["s1-depth"]["views"][0]  # type: ignore[index]
+    assert all(y > 0 for trace in ladder["data"] for y in trace["y"])
+    assert "val neg mae" not in json.dumps(page_data(page))
+    assert re.search(r'"val mae", "[0-9.]+ deg \(', json.dumps(page_data(page)))
 
 
 def test_points_of_the_front_carry_their_95_percent_intervals_as_bars(tmp_path: Path) -> None:
