@@ -25,7 +25,7 @@ from edgenas.architectures.tracer import TRACES, Tracer, refuse_impossible
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Head, Kernel, OwnArchitecture, Workload
 
-MOST_KERNELS = 10_000
+MOST_KERNELS = 4_000
 
 
 class Choices(Mapping[str, Any]):

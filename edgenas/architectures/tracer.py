@@ -20,6 +20,7 @@ from edgenas.records import Classes, Head, Kernel, KernelKind, Outputs, Workload
 ACTIVATIONS = ("relu", "relu6", "sigmoid", "tanh", "elu", "leakyrelu", "hardsigmoid", "hardswish", "silu")
 TRACES = 256  # workloads that each space remembers; a deep chain takes about 0.1 MB
 LARGEST_MAP = 10**10  # numbers in what one kernel computes for one image
+WIDEST_PADDING = 99  # pixels
 # Of a network for one image; GPT-3 has 1.75e11 parameters, the largest vision models 2e10.
 LARGEST_PARAMS, LARGEST_MACS = 10**11, 10**15
 Pair = int | tuple[int, int]  # (height, width); one number for both
@@ -221,8 +222,11 @@ class Tracer:
     def _side(self, side: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
         """What a window leaves of a side, in pixels."""
         span = dilation * (kernel - 1) + 1
-        if min(kernel, stride) < 1 or padding < 0:
-            raise self._refused(f"kernel {kernel}, stride {stride} and padding {padding}: at least 1, 1 and 0")
+        if min(kernel, stride) < 1 or not 0 <= padding <= WIDEST_PADDING:
+            raise self._refused(
+                f"kernel {kernel}, stride {stride} and padding {padding}: at least 1, 1 and 0, and at most {WIDEST_PADDING} "
+                "pixels of padding"
+            )
         if span > side + 2 * padding:
             raise self._refused(
                 f"kernel {kernel} with dilation {dilation} and padding {padding} does not fit its input of {side} pixels"
