@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal, TypeAlias, cast
@@ -10,6 +11,7 @@ from typing import Literal, TypeAlias, cast
 from edgenas.architectures.cell import (
     DARTS_OPS,
     INPUT,
+    MAX_EDGES,
     MAX_VERTICES,
     NASBENCH101_OPS,
     NASBENCH201_EDGES,
@@ -82,9 +84,7 @@ class CellSpace(Record, NamedChoices, frozen=True):
         ask = asking(choices, answer)
         if self.family == "nasbench101":
             edges = {pair for pair in PAIRS if ask(_edge(pair))}
-            live = pruned(_named(edges, [str(vertex) for vertex in range(1, LAST)]))  # vertices by number
-            if live is None:
-                raise EdgenasError("this NAS-Bench-101 cell never connects its input to its output")
+            live = _few_edges(_named(edges, [str(vertex) for vertex in range(1, LAST)]))  # vertices by number
             ops = tuple(str(ask(f"op_{vertex}")) for vertex in live.ops[1:-1])
             cell: Cell = Nasbench101Cell(live.matrix, (INPUT, *ops, OUTPUT))
         elif self.family == "nasbench201":
@@ -175,6 +175,21 @@ def _named(edges: set[tuple[int, int]], ops: Sequence[str]) -> Nasbench101Cell:
     size = len(ops) + 2
     matrix = tuple(tuple(int((i, j) in edges) for j in range(size)) for i in range(size))
     return Nasbench101Cell(matrix, (INPUT, *ops, OUTPUT))
+
+
+def _few_edges(graph: Nasbench101Cell) -> Nasbench101Cell:
+    """What is on a path from input to output; of more than nine edges the first ones go that neither of their ends needs: so
+    nearly all choices make a cell."""
+    live = pruned(graph)
+    while live is not None:
+        edges = [(i, j) for i, row in enumerate(live.matrix) for j, entry in enumerate(row) if entry]
+        if len(edges) <= MAX_EDGES:
+            return live
+        readers, sources = Counter(i for i, _ in edges), Counter(j for _, j in edges)
+        spare = [(i, j) for i, j in edges if readers[i] > 1 and sources[j] > 1]
+        edges.remove(spare[0] if spare else edges[0])
+        live = pruned(_named(set(edges), live.ops[1:-1]))
+    raise EdgenasError("this NAS-Bench-101 cell never connects its input to its output")
 
 
 def _held_101(cell: Nasbench101Cell) -> dict[str, Value]:

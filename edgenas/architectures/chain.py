@@ -91,6 +91,15 @@ class ChainSpace(Record, NamedChoices, frozen=True):
         """The deepest and widest, all separable 3x3."""
         return self.chain(self.max_depth, self.max_width)
 
+    def contains(self, network: Architecture) -> bool:
+        """A width between the steps is a member, too: GNAS matches sizes one channel at a time."""
+        if not isinstance(network, ChainArchitecture):
+            return False
+        within = self.min_depth <= network.depth <= self.max_depth and self.min_width <= network.width <= self.max_width
+        if not within or not {*network.kernels} <= {*self.kernels} or not {*network.ops} <= {SEPARABLE, DENSE}:
+            return False
+        return self.chain(network.depth, network.width, network.ops, network.kernels) == network
+
     def words(self, network: Architecture) -> str:
         held = self.choices_of(network)
         return f"L{held['depth']} W{held['width']}"

@@ -127,7 +127,7 @@ class NamedChoices:
         return least(self, first_values(self), lambda network: -self.workload(network).bytes_moved)
 
     def features(self, networks: Sequence[Architecture]) -> NDArray[np.float64]:
-        """(n, d): per choice its place among its values (1 / k for the first of k), or for words one column for each value, 0
+        """(n, d): per choice its place among its values (1 / k for the first of k), or for words one column for each value; 0
         where the network does not have the choice; then the logarithms of parameters, MACs and bytes moved, and the number of
         kernels / 10."""
         choices = self.choices()
@@ -179,9 +179,14 @@ def changed_in_one(
         others = [value for value in choices[name] if value != held[name]]
         for value in rng.sample(others, len(others)):
             found = _network({**held, name: value}, space, rng.choice)
-            if found is not None and found != network:
+            if found is not None and found != network and _one_differs(held, space.choices_of(found)):
                 return found
     raise EdgenasError(f"no network of space {space.name} differs from this one in one choice: it has no other")
+
+
+def _one_differs(one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
+    """Of the choices that both have; any number where choices have come or gone."""
+    return one.keys() != other.keys() or sum(one[name] != other[name] for name in one) == 1
 
 
 def first_values(space: NamedChoices) -> Architecture:
@@ -228,8 +233,12 @@ def _chosen(choices: Mapping[str, Values], held: Mapping[str, Value]) -> Iterato
     for name, values in choices.items():
         if any(isinstance(value, str) for value in values):
             yield from (float(name in held and held[name] == value) for value in values)
+        elif name not in held:
+            yield 0.0
+        elif isinstance(values, range):  # a size between the steps is one, too
+            yield ((float(held[name]) - values[0]) / values.step + 1) / len(values)
         else:
-            yield (values.index(held[name]) + 1) / len(values) if name in held else 0.0  # type: ignore[arg-type]  # numbers
+            yield (values.index(held[name]) + 1) / len(values)
 
 
 def sizes(workload: Workload) -> tuple[float, float, float, float]:

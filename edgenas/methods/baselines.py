@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Sampler = Literal["nsga2", "tpe"]
 DRAWS = 10_000  # random members looked at before a limit is called unreachable
+NO_NETWORK = 100.0  # as a broken constraint; limits count 1 each
 PROPOSALS = 20  # of a sampler for each network that may be trained: many break a limit or were seen before
 
 
@@ -158,12 +159,11 @@ def optuna_search(
         members: list[tuple[OptunaTrial, Architecture]] = []
         for suggestion in asked:
             net = _suggested(space, suggestion)
-            if net is None:
-                study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
+            if net is None:  # worse than any limit broken, so that the sampler learns to avoid it
+                suggestion.set_constraint("limits", NO_NETWORK)
+                study.tell(suggestion, [100.0, 0.0, 0.0])
             else:
                 members.append((suggestion, net))
-        if not members:
-            continue
         answers = yield Ask(
             tuple(Candidate(n, training.recipe_for(rules.epochs, cost(n)), sampler) for _, n in members)
         )
@@ -175,6 +175,10 @@ def optuna_search(
             if trial.status != "infeasible" and trial.candidate.key not in trained:
                 trained[trial.candidate.key] = trial
                 spent += work(trial)
+    if not trained:
+        raise LimitError(
+            f"{proposals} networks that {sampler} proposed broke the limit, none was left: raise the limit"
+        )
     return _best(list(trained.values()), objective)
 
 

@@ -1,69 +1,265 @@
-"""What every chain method must do, whatever it searches like."""
+"""What every method must do, whatever it searches like and in whatever space."""
 
+import functools
 import hashlib
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from edgenas.architectures.cell_space import CellSpace
+from edgenas.architectures.multibranch import MultiBranchSpace
+from edgenas.architectures.space import Space
 from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, optuna_search, random_search, with_control
 from edgenas.methods.gnas import GnasRules, gnas
+from edgenas.methods.nal import NalRules, nal, shipped_predictor
+from edgenas.methods.nse import nse
+from edgenas.methods.nse_rules import NseRules
 from edgenas.methods.replay import cost_without_device
 from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.records import Ask, Candidate, Choice, Limits, Trial
-from tests.methods.answers import SPACE, TRAINING, play
+from edgenas.records import (
+    Architecture,
+    Ask,
+    Candidate,
+    Choice,
+    Classes,
+    Decision,
+    Limits,
+    MultiBranchArchitecture,
+    Study,
+    Trial,
+)
+from edgenas.store import Store
+from edgenas.study import run
+from tests.contracts.test_spaces import SPACES
+from tests.methods.answers import SPACE, TRAINING
+from tests.methods.test_nse import KnownWorth
 
-LIMITS = Limits(params=20_000)
 FEW = BaselineRules(trials=20, epochs=2)
+FEWER = BaselineRules(trials=5, epochs=1, population=3)
+OF_CHAINS = Limits(params=20_000)
+STUDY = Study("any", "classification", "digits", (), "fp32", Limits(), 0, {})
+CELLS = CellSpace(Classes(10), 3, 8, "nasbench101", channels=8, cells_per_stage=1)
+BRANCHES = MultiBranchSpace(19, "NRN", (4, 8), Classes(10), 1, 16, tail_channels=16)
+SMALL_ROUNDS = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, control=2)
 
-METHODS: dict[str, Callable[[Limits], Method]] = {
-    "gnas": lambda limits: gnas(SPACE, GnasRules(), TRAINING, cost_without_device, limits),
-    "gnas with confirming seeds": lambda limits: gnas(
-        SPACE, GnasRules(), TRAINING, cost_without_device, limits, confirm_seeds=2
+cost = cost_without_device
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method in a space: `make` is given limits, and a memory of what was trained for the whole search, kept over a kill."""
+
+    space: Space
+    make: Callable[[Limits, KnownWorth], Method]
+    limits: Limits = OF_CHAINS
+
+
+def baseline(name: str, space: Space, rules: BaselineRules = FEWER) -> Callable[[Limits, KnownWorth], Method]:
+    if name == "random":
+        return lambda limits, _: random_search(space, rules, TRAINING, cost, limits, seed=3)
+    return lambda limits, _: optuna_search(name, space, rules, TRAINING, cost, limits, seed=3)  # type: ignore[arg-type]
+
+
+def third_of(space: Space) -> Limits:
+    """A limit that about a third of the networks keep."""
+    rng = random.Random(1)
+    return Limits(params=sorted(cost(space.draw(rng)).params for _ in range(50))[16])
+
+
+CASES: dict[str, Case] = {
+    "gnas": Case(SPACE, lambda limits, _: gnas(SPACE, GnasRules(), TRAINING, cost, limits)),
+    "gnas with confirming seeds": Case(
+        SPACE, lambda limits, _: gnas(SPACE, GnasRules(), TRAINING, cost, limits, confirm_seeds=2)
     ),
-    "trgnas": lambda limits: trgnas(SPACE, TrgnasRules(), TRAINING, cost_without_device, limits),
-    "random": lambda limits: random_search(SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
-    "nsga2": lambda limits: optuna_search("nsga2", SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
-    "tpe": lambda limits: optuna_search("tpe", SPACE, FEW, TRAINING, cost_without_device, limits, seed=3),
-    "gnas with a random control": lambda limits: with_control(
-        gnas(SPACE, GnasRules(), TRAINING, cost_without_device, limits), SPACE, TRAINING, cost_without_device, limits, 3
+    "trgnas": Case(SPACE, lambda limits, _: trgnas(SPACE, TrgnasRules(), TRAINING, cost, limits)),
+    "gnas with a random control": Case(
+        SPACE,
+        lambda limits, _: with_control(
+            gnas(SPACE, GnasRules(), TRAINING, cost, limits), SPACE, TRAINING, cost, limits, 3
+        ),
     ),
+    "nse": Case(
+        BRANCHES,
+        lambda limits, supernets: nse(BRANCHES, SMALL_ROUNDS, supernets, TRAINING.recipe, cost, limits, seed=3),
+        Limits(params=4_000),
+    ),
+    "nal": Case(
+        CELLS,
+        lambda limits, _: nal(
+            shipped_predictor("nasbench101"),
+            CELLS,
+            NalRules("nasbench101", channels=8, cells_per_stage=1),
+            TRAINING,
+            cost,
+            limits,
+            seed=3,
+        ),
+        Limits(params=53_500),
+    ),
+    "a random control in cells": Case(
+        CELLS,
+        lambda limits, _: with_control(
+            random_search(CELLS, FEWER, TRAINING, cost, limits), CELLS, TRAINING, cost, limits, 3
+        ),
+        third_of(CELLS),
+    ),
+    **{name: Case(SPACE, baseline(name, SPACE, FEW)) for name in ("random", "nsga2", "tpe")},
+    **{
+        f"{name} in {other}": Case(space, baseline(name, space), third_of(space))
+        for name in ("random", "nsga2", "tpe")
+        for other, space in SPACES.items()
+        if other != "chain"
+    },
 }
 
-every_method = pytest.mark.parametrize("name", METHODS)
+every_method = pytest.mark.parametrize("name", CASES)
 
 
 def score(candidate: Candidate) -> float:
     """An accuracy that depends on the candidate alone, like a trained one: larger is better, with noise."""
-    params = cost_without_device(candidate.architecture).params
     noise = int(hashlib.sha256(candidate.key.encode()).hexdigest()[:4], 16) / 0xFFFF
-    return 60.0 + params**0.5 / 10 + noise
+    return 30.0 + min(50.0, cost(candidate.architecture).params ** 0.5 / 10) + noise
+
+
+class Answers:
+    """An executor that makes accuracies up, and answers what is likely first where it may; it counts what it answers anew."""
+
+    def __init__(self, limits: Limits, *, ahead: bool) -> None:
+        self.limits, self.ahead = limits, ahead
+        self.made: list[str] = []
+
+    def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
+        wanted = (*reversed(ask.likely), *ask.needed) if self.ahead else ask.needed
+        for candidate in wanted:
+            if store.find(candidate.key) is None:
+                store.add(self._trial(candidate))
+                self.made.append(candidate.key)
+        return tuple(trial for candidate in ask.needed if (trial := store.find(candidate.key)) is not None)
+
+    def _trial(self, candidate: Candidate) -> Trial:
+        price = cost(candidate.architecture)
+        if broken := self.limits.broken(price):
+            return Trial(candidate, "infeasible", price, 0, error="; ".join(broken))
+        return Trial(candidate, "complete", price, 0, {"val_accuracy": score(candidate), "train_accuracy": 50.0})
+
+
+@dataclass(frozen=True)
+class Played:
+    choice: Choice
+    trials: tuple[Trial, ...]
+    decisions: tuple[Decision, ...]
+    asks: int
+    made: tuple[str, ...]
+
+
+def play(
+    case: Case, folder: Path, *, ahead: bool = False, kills: tuple[int, ...] = (), limits: Limits | None = None
+) -> Played:
+    """A whole search over a real store, killed after so many events each time."""
+    limits = case.limits if limits is None else limits
+    supernets, made = KnownWorth(), []
+    for most in (*kills, None):
+        executor = Answers(limits, ahead=ahead)
+        with Store.create(folder, STUDY) as store:
+            events = run(case.make(limits, supernets), executor, store)
+            seen: list[Trial | Decision] = []
+            ended = False
+            while not ended and (most is None or len(seen) < most):
+                try:
+                    seen.append(next(events))
+                except StopIteration as end:
+                    choice: Choice = end.value
+                    ended = True
+                assert len(seen) < 2000, "it does not end"
+            events.close()
+            made += executor.made
+    decisions = tuple(event for event in seen if isinstance(event, Decision))
+    with Store.read(folder) as store:
+        return Played(choice, store.ledger(), decisions, len(seen), tuple(made))
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Played]:
+    """Each case, played through once."""
+    return functools.cache(lambda name: play(CASES[name], tmp_path_factory.mktemp("once")))
+
+
+def keys(trials: tuple[Trial, ...]) -> list[str]:
+    return [trial.candidate.key for trial in trials]
 
 
 @every_method
-def test_what_is_over_a_limit_is_never_trained_and_never_chosen(name: str) -> None:
-    choice, trials, _ = play(METHODS[name](LIMITS), score, cost_without_device, LIMITS)
-    assert choice.trial.status == "complete"
-    assert choice.trial.cost.params <= 20_000
-    assert {t.status for t in trials if t.cost.params > 20_000} <= {"infeasible"}
+def test_what_is_over_a_limit_is_never_trained_and_never_chosen(name: str, once: Callable[[str], Played]) -> None:
+    played, most = once(name), CASES[name].limits.params
+    assert most is not None
+    assert played.choice.trial.status == "complete"
+    assert played.choice.trial.cost.params <= most
+    assert {t.status for t in played.trials if t.cost.params > most} <= {"infeasible"}
+    assert {t.status for t in played.trials if t.cost.params <= most} == {"complete"}
+
+
+@every_method
+def test_the_limit_of_a_case_excludes_something_that_the_method_would_train(name: str, tmp_path: Path) -> None:
+    """So that the test before this one can fail."""
+    most = CASES[name].limits.params
+    assert most is not None
+    free = play(CASES[name], tmp_path, limits=Limits())
+    assert any(trial.cost.params > most for trial in free.trials)
 
 
 @pytest.mark.parametrize("name", ["random", "nsga2", "tpe"])
-def test_baselines_train_as_many_networks_as_they_may_and_none_twice(name: str) -> None:
-    _, trials, _ = play(METHODS[name](LIMITS), score, cost_without_device, LIMITS)
-    assert len({t.candidate.key for t in trials if t.status == "complete"}) == FEW.trials
+def test_baselines_train_as_many_networks_as_they_may_and_none_twice(name: str, once: Callable[[str], Played]) -> None:
+    assert len({t.candidate.key for t in once(name).trials if t.status == "complete"}) == FEW.trials
 
 
 @every_method
-def test_the_same_answers_lead_to_the_same_decisions(name: str) -> None:
-    assert play(METHODS[name](LIMITS), score, cost_without_device, LIMITS) == play(
-        METHODS[name](LIMITS), score, cost_without_device, LIMITS
-    )
+def test_the_same_answers_lead_to_the_same_decisions(name: str, once: Callable[[str], Played], tmp_path: Path) -> None:
+    again = play(CASES[name], tmp_path)
+    assert (keys(again.trials), again.decisions) == (keys(once(name).trials), once(name).decisions)
+    assert again.choice == once(name).choice
 
 
 @every_method
+def test_what_is_answered_ahead_of_time_changes_nothing(
+    name: str, once: Callable[[str], Played], tmp_path: Path
+) -> None:
+    ahead = play(CASES[name], tmp_path, ahead=True)
+    assert keys(ahead.trials) == keys(once(name).trials)
+    assert (ahead.choice, ahead.decisions) == (once(name).choice, once(name).decisions)
+
+
+@every_method
+def test_a_search_that_is_killed_ends_as_it_would_have_and_trains_nothing_twice(
+    name: str, once: Callable[[str], Played], tmp_path: Path
+) -> None:
+    whole = once(name)
+    resumed = play(CASES[name], tmp_path, kills=(1, whole.asks // 2))
+    assert keys(resumed.trials) == keys(whole.trials)
+    assert (resumed.choice, resumed.decisions) == (whole.choice, whole.decisions)
+    assert sorted(resumed.made) == sorted(set(whole.made))
+
+
+@every_method
+def test_every_candidate_is_a_member_of_the_space(name: str, once: Callable[[str], Played]) -> None:
+    space = CASES[name].space
+    for trial in once(name).trials:
+        assert space.contains(unscaled(trial.candidate.architecture, space))
+
+
+def unscaled(network: Architecture, space: Space) -> Architecture:
+    """NSE makes its final networks wider or narrower than the space's."""
+    if isinstance(network, MultiBranchArchitecture) and isinstance(space, MultiBranchSpace):
+        return space.member(tuple(cell.ops for cell in network.cells))
+    return network
+
+
+@pytest.mark.parametrize("name", ["gnas", "trgnas", "random", "nal"])
 def test_what_is_likely_is_what_is_asked_for_next_unless_the_answer_changes_something(name: str) -> None:
-    method = METHODS[name](Limits())
+    method = CASES[name].make(Limits(), KnownWorth())
     ask: Ask = next(method)
     expected: Candidate | None = None
     hits = 0
@@ -71,8 +267,7 @@ def test_what_is_likely_is_what_is_asked_for_next_unless_the_answer_changes_some
         hits += expected is not None and ask.needed[0] == expected
         expected = ask.likely[0] if ask.likely else None
         trials = tuple(
-            Trial(c, "complete", cost_without_device(c.architecture), 0, {"val_accuracy": 50.0}, number=1)
-            for c in ask.needed
+            Trial(c, "complete", cost(c.architecture), 0, {"val_accuracy": 50.0}, number=1) for c in ask.needed
         )
         try:
             ask = method.send(trials)
@@ -80,15 +275,4 @@ def test_what_is_likely_is_what_is_asked_for_next_unless_the_answer_changes_some
             choice: Choice = end.value
             break
     assert choice.trial.status == "complete"
-    if name in ("gnas", "trgnas", "random"):  # the others' next question depends on the answer
-        assert hits > 0
-
-
-@every_method
-def test_every_candidate_is_a_member_of_the_space(name: str) -> None:
-    _, trials, _ = play(METHODS[name](LIMITS), score, cost_without_device, LIMITS)
-    for trial in trials:
-        net = trial.candidate.architecture
-        assert SPACE.min_depth <= net.depth <= SPACE.max_depth
-        assert SPACE.min_width <= net.width <= SPACE.max_width
-        assert set(net.kernels) <= set(SPACE.kernels)
+    assert hits > 0
