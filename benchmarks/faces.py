@@ -33,6 +33,7 @@ from PIL import Image
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.workload import workload_from_architecture
+from edgenas.engine.plan import written_plan
 from edgenas.export.release import Trained, Wishes, bundle_from_trained
 from edgenas.faces.baselines import Lda, pixels
 from edgenas.faces.gallery import Gallery
@@ -85,7 +86,7 @@ def chosen(study: str) -> tuple[ChainArchitecture, ChainSpace]:
         assert choice is not None, f"{study} is not finished"
         architecture = choice.trial.candidate.architecture
         assert isinstance(architecture, ChainArchitecture)
-        return architecture, msgspec.convert(store.study.settings["space"], type=ChainSpace)
+        return architecture, msgspec.json.decode(written_plan(store.study).space.fields, type=ChainSpace)
 
 
 def trained(architecture: ChainArchitecture, task: Task, epochs: int = EPOCHS, seed: int = 0) -> torch.nn.Module:

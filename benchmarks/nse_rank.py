@@ -17,11 +17,11 @@ import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
 from edgenas.architectures.subspace import Round, Scored
+from edgenas.engine.plan import written_plan
 from edgenas.hardware.cost import CostModel
-from edgenas.methods.ladder import Training
 from edgenas.records import Ask, Candidate, Limits
 from edgenas.store import Store
-from edgenas.tasks import TaskSettings, load_task
+from edgenas.tasks import load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import local_executor
 
@@ -42,12 +42,12 @@ def main() -> None:
     with Store.write(options.study) as store:
         study = store.study
         played = list(store.all("round", Round).values())[-1]
-        training = msgspec.convert(study.settings["training"], type=Training)
-        recipe = msgspec.structs.replace(training.recipe, epochs=options.epochs or training.recipe.epochs)
+        plan = written_plan(study)
+        recipe = msgspec.structs.replace(plan.training.recipe, epochs=options.epochs or plan.training.recipe.epochs)
         chosen = spread([network for network in played.networks if network.band != "cheap"], options.n)
         candidates = tuple(Candidate(played.plan.space.member(n.ops), recipe, "rank") for n in chosen)
-        task = load_task(msgspec.convert(study.settings["task"], type=TaskSettings))
-        evaluator = Evaluator(task, study.seed, study.settings["device"])
+        task = load_task(plan.task)
+        evaluator = Evaluator(task, study.seed, plan.device)
         with local_executor(evaluator, CostModel((), None, Limits()), options.workers) as executor:
             trials = executor.answer(Ask(candidates), store)
     score = task.metric.objective

@@ -22,10 +22,15 @@ import torch
 
 from benchmarks.throughput import device_name
 from edgenas.architectures.chain import ChainSpace
+from edgenas.engine.plan import Plan, plan_json
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.baselines import BaselineRules
+from edgenas.methods.ladder import Training
+from edgenas.methods.settings import SearchSettings
 from edgenas.records import Candidate, Choice, Classes, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
+from edgenas.tasks import TaskSettings
 
 TRIALS, ROUNDS, TARGET = 500, 5, "jetson-nano-4gb"
 
@@ -35,8 +40,10 @@ def large_study(folder: Path) -> None:
     rng = random.Random(0)
     space = ChainSpace(Classes(10), 3, 32, min_depth=4, max_depth=20, min_width=8, max_width=64, width_step=2)
     cost = CostModel([profile_from_name(TARGET)], "fp32", Limits())
-    settings = {"asked": {"recipe": "fast", "confirm_seeds": 0}, "preset": "t", "device": "cpu"}
-    study = StudyRecord("random", "classification", "cifar10", (TARGET,), "fp32", Limits(), 0, settings, {})
+    asked = SearchSettings(target=(TARGET,), data="cifar10", method="random")
+    training, rules = Training(Recipe("fast", 10, 64, 0.1)), BaselineRules()
+    plan = Plan(asked, False, "t", "cpu", TaskSettings("cifar10"), training, space, rules)
+    study = StudyRecord("random", "classification", "cifar10", (TARGET,), "fp32", Limits(), 0, plan=plan_json(plan))
     trials = []
     with Store.create(folder, study) as store:
         while len(trials) < TRIALS:

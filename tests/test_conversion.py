@@ -65,7 +65,7 @@ def test_a_search_of_chains_is_read_with_its_settings_space_and_rules() -> None:
     recipe = Recipe(
         "fast", 10, 32, 0.025, nesterov=True, weight_decay=5e-4, decay_norm_and_bias=False, warmup_epochs=0.5
     )
-    recipe = msgspec.structs.replace(recipe, clip_norm=5.0, crop_padding=1, cutout=2, threads=1)
+    recipe = msgspec.structs.replace(recipe, schedule="linear", clip_norm=5.0, crop_padding=1, cutout=2, threads=1)
     assert found == Plan(
         asked=SearchSettings(PI, epoch_scale=0.1, search_images=100, max_params=5000, seed=3, **bounds),
         boards=False,

@@ -1,8 +1,8 @@
 """Identities: records may grow, and a known network stays the one that it is."""
 
+import ast
 import json
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -18,7 +18,9 @@ from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.subspace import AdditiveCost, RoundPlan, SupernetRules
-from edgenas.engine.settings import SearchSettings, default_folder, study_record
+from edgenas.engine.engine import study_record
+from edgenas.engine.folders import Asked, default_folder
+from edgenas.engine.settings import as_asked
 from edgenas.hardware.profile import profile_from_name
 from edgenas.identity import FIRST, IDENTITY, default_of, digest, identity, later_defaults
 from edgenas.methods.baselines import BaselineRules
@@ -26,6 +28,7 @@ from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Training
 from edgenas.methods.nal import NalRules
 from edgenas.methods.nse_rules import NseRules
+from edgenas.methods.settings import SearchSettings
 from edgenas.methods.trgnas import TrgnasRules
 from edgenas.records import (
     BranchCell,
@@ -178,17 +181,15 @@ def grown_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "profiles").symlink_to(PACKAGE.parent / "profiles")
     for file, records in (
         ("records.py", ("Recipe", "ChainArchitecture", "Candidate", "Embedding", "HardwareProfile")),
-        ("cli/settings.py", ("SearchSettings",)),
+        ("methods/settings.py", ("SearchSettings",)),
     ):
         path = folder / "edgenas" / file
         text = path.read_text()
         for name in records:
-            begin = text.index(f"class {name}(")
-            last = [*re.finditer(r"^    \w+: .* = .*\n", text[begin : text.index("\n\n\n", begin) + 1], re.MULTILINE)][
-                -1
-            ]
-            place = begin + last.end()
-            text = f"{text[:place]}    grain: float = 0.25\n{text[place:]}"
+            lines, tree = text.splitlines(keepends=True), ast.parse(text)
+            (record,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+            last = max(field.end_lineno or 0 for field in record.body if isinstance(field, ast.AnnAssign))
+            text = "".join([*lines[:last], "    grain: float = 0.25\n", *lines[last:]])
         path.write_text(text)
     return folder
 
@@ -206,13 +207,16 @@ def test_one_more_field_with_a_default_changes_no_key(grown_package: Path) -> No
         "import sys, msgspec; from edgenas.records import Candidate, Recipe; assert Recipe('r', 1, 1, 1.0).grain == 0.25\n"
         "c = msgspec.json.decode(sys.argv[1], type=Candidate)\n"
         "print(c.key, c.architecture.fingerprint, c.recipe.fingerprint)\n"
-        "from edgenas.engine.settings import SearchSettings, default_folder, study_record\n"
+        "from edgenas.engine.engine import study_record; from edgenas.engine.folders import Asked, default_folder\n"
+        "from edgenas.engine.settings import as_asked; from edgenas.methods.settings import SearchSettings\n"
         "from edgenas.hardware.profile import profile_from_name\n"
-        "print(default_folder(study_record(SearchSettings(), (profile_from_name('jetson'),), False, {})))\n"
+        "asked, profiles = SearchSettings(), (profile_from_name('jetson'),)\n"
+        "print(default_folder(Asked(study_record(asked, profiles), as_asked(asked, profiles), False)))\n"
     )
     candidate = Candidate(CHAIN, RECIPE, "depth", 2)
     done = later_version(grown_package, "-c", code, candidate.canonical_json().decode(), cwd=grown_package)
-    folder = default_folder(study_record(SearchSettings(), (profile_from_name("jetson"),), boards=False, decided={}))
+    asked, profiles = SearchSettings(), (profile_from_name("jetson"),)
+    folder = default_folder(Asked(study_record(asked, profiles), as_asked(asked, profiles), False))
     assert done.stdout.split() == [candidate.key, CHAIN.fingerprint, RECIPE.fingerprint, str(folder)], done.stderr
 
 

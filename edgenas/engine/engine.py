@@ -120,7 +120,7 @@ def go_on(folder: Path, where: Where, listener: Listener, data_dir: str | None =
         for what in ("method", "space"):
             if getattr(given, what) is None:
                 refuse_missing_object(store.study, what)
-        spec = given.method_for(store.study.method)
+        spec = _method_of(store.study, given)
         plan = plan_of(store.study, spec, given.space)
     tell(f"study {folder}")
     with Store.write(folder) as store:
@@ -224,6 +224,15 @@ def decide(
     return Plan(
         asked, boards, name, device, wanted, training, space, rules, validation, objects=given.objects
     )  # fmt: skip
+
+
+def _method_of(study: StudyRecord, given: Given) -> MethodSpec:
+    """The method that the study was begun with. StudyError, naming the version that had it, where it is not here."""
+    try:
+        return given.method_for(study.method)
+    except EdgenasError as error:
+        began = study.versions.get("edgenas", "of another version")
+        raise StudyError(f"{error}; this study was begun by edgenas {began}") from error
 
 
 def _go_on(

@@ -29,6 +29,8 @@ KINDS: dict[str, type[ChainSpace | MultiBranchSpace | CellSpace | FbnetSpace]] =
     "fbnet": FbnetSpace,
 }
 
+NONE = msgspec.Raw(b"null")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -77,7 +79,7 @@ class WrittenPlan(Record, frozen=True):
     space: WrittenSpace
     rules: msgspec.Raw
     validation: Validation | None = None
-    budget: msgspec.Raw | None = None
+    budget: msgspec.Raw = NONE  # msgspec takes no Raw in a union
     objects: tuple[str, ...] = ()
 
 
@@ -97,7 +99,7 @@ def plan_json(plan: Plan) -> msgspec.Raw:
         _written(plan.space),
         _json(plan.rules),
         plan.validation,
-        None if plan.budget is None else _json(plan.budget),
+        _json(plan.budget),
         plan.objects,
     )
     return _json(written)
@@ -120,7 +122,7 @@ def plan_of(study: StudyRecord, spec: MethodSpec, space: SpaceForData | None = N
     try:
         searched = _space(written.space, space)
         rules = msgspec.json.decode(written.rules, type=spec.rules)
-        budget = None if written.budget is None or spec.fit is not None else _budget(written.budget)
+        budget = None if written.budget == NONE or spec.fit is not None else _budget(written.budget)
     except msgspec.ValidationError as error:
         raise StudyError(
             f"the plan of this study is not one of method {spec.name} as it is here ({error}): go on with the edgenas "

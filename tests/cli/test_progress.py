@@ -9,12 +9,30 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edgenas.cli.progress import Pace, RunsView, SearchView, at_most_left
+from edgenas.architectures.chain import ChainSpace
+from edgenas.cli.progress import Pace, SearchView, TrainingView
+from edgenas.engine.events import Event, RunEnds, SearchBegins, TrainingBegins
+from edgenas.methods.gnas import GNAS, GnasRules
+from edgenas.methods.ladder import Training
+from edgenas.methods.replay import cost_without_device
+from edgenas.methods.spec import Search
+from edgenas.records import ACCURACY, Classes, FinalRun, Limits, StudyRecord, Trial
 from edgenas.report.facts import read_facts
 from tests.cli.edgenas import ENVIRONMENT, SMALL
-from tests.report.studies import published_study, study_record
+from tests.plans import RECIPE
+from tests.report.studies import published_study
 
-SPACE = {"min_depth": 10, "max_depth": 100, "min_width": 16, "max_width": 64, "width_step": 2, "kernels": [3, 5]}
+SPACE = ChainSpace(Classes(10), 3, 32, min_depth=10, max_depth=100, min_width=16, max_width=64, width_step=2)
+SEARCH = Search(SPACE, GnasRules(), Training(RECIPE), cost_without_device, Limits(), "val_accuracy", 0)
+
+
+def begins(study: StudyRecord, seconds: float | None = None) -> Event:
+    """The search of the published study begins, with so many seconds of its budget left."""
+
+    def left(last: Trial, decided: int) -> int | None:
+        return GNAS.left(SEARCH, last, decided)
+
+    return SearchBegins(study, Path("studies/x"), seconds, left)
 
 
 class Clock:
@@ -43,27 +61,25 @@ def test_the_pace_counts_what_was_trained_and_not_what_was_read_from_the_store()
 )
 def test_what_is_left_of_a_phase_is_bounded_by_its_space(tmp_path: Path, phase: str, left: int) -> None:
     facts = read_facts(published_study(tmp_path / "cifar10"))
-    study = study_record(settings={"space": SPACE, "rules": {}})
     nets = {"depth": (26, 64), "width": (26, 46), "ops": (26, 45), "kernels": (26, 43)}
     trials = [t for t in facts.complete if t.candidate.phase == phase]
     depth, width = nets[phase]
     net = next(t for t in trials if getattr(t.candidate.architecture, "depth", 0) == depth)
     if phase == "width":
         net = next(t for t in trials if getattr(t.candidate.architecture, "width", 0) == width)
-    assert at_most_left(study, net, decided=3) == left
+    assert GNAS.left(SEARCH, net, 3) == left
 
 
 def test_the_panel_of_a_terminal_shows_phase_pace_time_left_and_best(tmp_path: Path) -> None:
     facts = read_facts(published_study(tmp_path / "cifar10"))
     clock, screen = Clock(), io.StringIO()
-    study = study_record(settings={"space": SPACE, "rules": {}})
     console = Console(file=screen, force_terminal=True, width=120)
-    view = SearchView(study, "val_accuracy", deadline_s=600.0, console=console, clock=clock)
-    with view:
+    with SearchView(console, clock) as view:
+        view.hear(begins(facts.study, 600.0))
         for trial, decision in zip(facts.complete[:3], facts.decisions[:3], strict=True):
             clock.now += 10.0
-            view.show(trial)
-            view.show(decision)
+            view.hear(trial)
+            view.hear(decision)
         panel = view.panel().plain
     assert "[depth] > width > ops > kernels" in panel
     assert "3 trained in 30 s · 10.0 s a decision · at most 88 more in this phase, at most 14.7 min" in panel
@@ -73,20 +89,24 @@ def test_the_panel_of_a_terminal_shows_phase_pace_time_left_and_best(tmp_path: P
 
 def test_the_line_below_a_training_counts_runs_and_estimates_the_rest() -> None:
     clock, screen = Clock(), io.StringIO()
-    with RunsView(3, Console(file=screen, force_terminal=True, width=100, highlight=False), clock) as view:
+    images = {"train": 1000, "val": 100, "test": 1000}
+    run = FinalRun(1, "1.safetensors", {"accuracy": 97.0}, {"accuracy": 97.1}, 3, {}, {"accuracy": 97.2}, 59.6)
+    with TrainingView(Console(file=screen, force_terminal=True, width=160, highlight=False), clock) as view:
+        view.hear(TrainingBegins(3, ACCURACY, images))
         clock.now += 60.0
         assert view.panel().plain == "0 of 3 runs finished · 60 s"
-        view.show("seed 1: 97.10 %")
+        view.hear(RunEnds(run, ACCURACY, images))
         assert view.panel().plain == "1 of 3 runs finished · 60 s · about 2.0 min left"
-    assert "seed 1: 97.10 %" in screen.getvalue()
+    assert "seed 1: test accuracy 97.00 % (95.7 to 97.9), validation 97.10 %" in screen.getvalue()
 
 
 def test_a_pipe_gets_plain_lines_without_control_characters(tmp_path: Path) -> None:
     facts = read_facts(published_study(tmp_path / "cifar10"))
     screen = io.StringIO()
-    with SearchView(facts.study, "val_accuracy", console=Console(file=screen, soft_wrap=True)) as view:
+    with SearchView(Console(file=screen, soft_wrap=True)) as view:
+        view.hear(begins(facts.study))
         for trial in facts.complete:
-            view.show(trial)
+            view.hear(trial)
     text = screen.getvalue()
     assert "\x1b" not in text
     assert "\r" not in text

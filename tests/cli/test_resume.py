@@ -13,10 +13,11 @@ import msgspec
 import pytest
 
 from edgenas.cli.main import app
-from edgenas.records import Limits, StudyRecord
+from edgenas.methods.settings import SearchSettings
 from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json, refusal
 from tests.cli.test_search import ledger
+from tests.plans import plan, studied
 
 
 def unfinished(study: Path, trials: int = 1000) -> None:
@@ -107,30 +108,27 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(here: Path) ->
     assert not (here / "studies/two").exists()
 
 
-def begun(folder: Path, method: str = "gnas", boards: bool = False, **settings: object) -> str:
-    asked = {"asked": {"boards": boards, "precision": None}, **settings}
-    study = StudyRecord(method, "classification", "digits", ("raspberry-pi-5",), "fp32", Limits(), 0, asked)
-    Store.create(folder, msgspec.structs.replace(study, versions={"edgenas": "9.9"})).close()
+def begun(folder: Path, method: str = "gnas", boards: bool = False, **changes: object) -> str:
+    asked = SearchSettings(target=("raspberry-pi-5",), method=method)
+    study = studied(plan(asked=asked, boards=boards), **{"versions": {"edgenas": "9.9"}, **changes})
+    Store.create(folder, study).close()
     return str(folder)
 
 
-WHOLE: dict[str, object] = dict.fromkeys(("device", "task", "training", "space", "rules"))
-
-
 def test_a_study_that_cannot_go_on_here_is_refused_in_one_line(tmp_path: Path) -> None:
-    other = begun(tmp_path / "other", method="annealing", **WHOLE)
+    other = begun(tmp_path / "other", method="annealing")
     line = refusal("search", "--resume", other)
-    assert "is a search by method 'annealing', this edgenas has gnas, trgnas," in line
-    assert line.endswith("go on with edgenas 9.9, which began it")
-    bare = begun(tmp_path / "bare", device="cpu")
-    assert "does not say its task, training, space, rules" in refusal("search", "--resume", bare)
+    assert "unknown method 'annealing'" in line
+    assert "gnas, trgnas," in line
+    bare = begun(tmp_path / "bare", plan=msgspec.Raw(b'{"device": "cpu"}'))
+    assert "does not say how it was searched" in refusal("search", "--resume", bare)
 
 
 def test_a_study_goes_on_where_its_latencies_came_from(tmp_path: Path) -> None:
     board = ("--board", "http://127.0.0.1:9")
-    measured = begun(tmp_path / "measured", boards=True, **WHOLE)
+    measured = begun(tmp_path / "measured", boards=True)
     assert refusal("search", "--resume", measured).endswith("measures its candidates on a board: give its --board URL")
-    predicted = begun(tmp_path / "predicted", **WHOLE)
+    predicted = begun(tmp_path / "predicted")
     assert "was begun without a board: leave --board out" in refusal("search", "--resume", predicted, *board)
 
 

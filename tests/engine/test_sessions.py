@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 from edgenas.architectures.chain import chain
+from edgenas.architectures.subspace import SupernetRules
 from edgenas.engine.engine import study_record
 from edgenas.engine.folders import Asked, default_folder, folder_to_write
+from edgenas.engine.nse import NsePlan
 from edgenas.engine.plan import plan_json
 from edgenas.engine.sessions import begin_session, refuse_other_meaning
 from edgenas.engine.settings import as_asked
 from edgenas.engine.versions import versions
 from edgenas.errors import StudyError
 from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.gnas import GnasRules
 from edgenas.methods.ladder import Training
+from edgenas.methods.nse_rules import NseRules
 from edgenas.methods.replay import cost_without_device
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Candidate, Choice, Classes, Recipe, StudyRecord, Trial
@@ -42,7 +46,8 @@ def asked(**settings: object) -> Asked:
 
 def study_of(recipe: Recipe = RECIPE, **settings: object) -> StudyRecord:
     of = asked(**settings)
-    planned = plan(asked=of.settings, training=Training(recipe))
+    rules = NsePlan(NseRules(), SupernetRules(recipe)) if of.settings.method == "nse" else GnasRules()
+    planned = plan(asked=of.settings, training=Training(recipe), rules=rules)
     return msgspec.structs.replace(of.study, plan=plan_json(planned))
 
 

@@ -74,7 +74,8 @@ def _digits() -> Any:
 
 def project(content: bytes, folder: Path) -> None:
     """`edgenas search FILE` as far as its images, of which there are none; then what it goes on with."""
-    from edgenas.engine.settings import PRESETS, preset_of, rules_from, settings_from, space_from
+    from edgenas.engine.registry import method_named
+    from edgenas.engine.settings import PRESETS, chain_space, preset_of, settings_from
     from edgenas.errors import EdgenasError
     from edgenas.records import Classes
 
@@ -86,10 +87,12 @@ def project(content: bytes, folder: Path) -> None:
     else:
         raise SilentChangeError("a search without images came to its end")
     settings = settings_from(Path(file), {})
-    preset = PRESETS[preset_of(settings, False)]
-    if settings.method not in ("nse", "nal"):
-        space_from(settings, preset, Classes(10), 1, settings.image_size or 8)
-    rules_from(settings, preset)
+    spec = method_named(settings.method)
+    preset = preset_of(settings, spec, on_gpu=False)
+    if spec.plan is None:
+        chain_space(settings, PRESETS[preset], Classes(10), 1, settings.image_size or 8)
+    if settings.method != "nse":  # whose rules follow from its data
+        spec.as_planned(preset, settings.rules)
 
 
 def architecture(content: bytes, folder: Path) -> None:
