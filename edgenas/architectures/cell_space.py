@@ -140,13 +140,6 @@ class CellSpace(Record, NamedChoices, frozen=True):
             held |= {_edge((rng.randrange(vertex), vertex)): True for vertex in spare}
         return changed_in_one(self, network, held, rng)
 
-    def words(self, network: Architecture) -> str:
-        """The two most frequent operations of the cell (DARTS: of both cells), such as "2 conv3x3-bn-relu, 1 maxpool3x3"."""
-        held = [str(value) for value in self.choices_of(network).values()]
-        names = {"nasbench101": NASBENCH101_OPS, "nasbench201": NASBENCH201_OPS[1:], "darts": DARTS_OPS}[self.family]
-        often = sorted((name for name in names if name in held), key=held.count, reverse=True)
-        return ", ".join(f"{held.count(name)} {name}" for name in often[:2]) or "no operation"
-
 
 def nasbench101(head: Head, in_channels: int, image_size: int) -> CellSpace:
     """NAS-Bench-101 for these data, sized as published."""

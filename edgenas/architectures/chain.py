@@ -100,10 +100,6 @@ class ChainSpace(Record, NamedChoices, frozen=True):
             return False
         return self.chain(network.depth, network.width, network.ops, network.kernels) == network
 
-    def words(self, network: Architecture) -> str:
-        held = self.choices_of(network)
-        return f"L{held['depth']} W{held['width']}"
-
 
 def chain(
     width: int,

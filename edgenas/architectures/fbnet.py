@@ -66,10 +66,6 @@ class FbnetSpace(Record, NamedChoices, frozen=True):
         assert isinstance(network, FbnetArchitecture)
         return workload_from_fbnet(network)
 
-    def words(self, network: Architecture) -> str:
-        """Its 22 digits, as they are written behind `fbnet:`."""
-        return "".join(str(OPERATIONS.index(str(op))) for op in self.choices_of(network).values())
-
 
 def fbnet_space(head: Head, in_channels: int, image_size: int) -> FbnetSpace:
     """FBNet for these data. Raises EdgenasError for images that are not of 32 or 224 px."""

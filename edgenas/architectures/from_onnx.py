@@ -33,7 +33,7 @@ class OnnxNetwork(Record, frozen=True):
         return sum(self.kernel_params)
 
 
-def network_from_onnx(model: onnx.ModelProto | str | Path, shapes: Mapping[str, Shape] | None = None) -> OnnxNetwork:
+def read_onnx(model: onnx.ModelProto | str | Path, shapes: Mapping[str, Shape] | None = None) -> OnnxNetwork:
     """The network of a model, a free batch taken as 1; `shapes`: sizes of inputs with other free sides.
 
     Weights beside the file are not needed. Raises EdgenasError, in one line, for what cannot be read.
@@ -50,5 +50,5 @@ def network_from_onnx(model: onnx.ModelProto | str | Path, shapes: Mapping[str, 
 
 
 def workload_from_onnx(model: onnx.ModelProto | str | Path, shapes: Mapping[str, Shape] | None = None) -> Workload:
-    """The kernels of a model; as `network_from_onnx`."""
-    return network_from_onnx(model, shapes).workload
+    """The kernels of a model; as `read_onnx`."""
+    return read_onnx(model, shapes).workload

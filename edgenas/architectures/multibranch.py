@@ -162,11 +162,6 @@ class MultiBranchSpace(Record, NamedChoices, frozen=True):
             return False
         return self.member(tuple(cell.ops for cell in network.cells)) == network
 
-    def words(self, network: Architecture) -> str:
-        """How many branches there are in how many cells."""
-        filled = [ops for ops in map(str, self.choices_of(network).values()) if ops]
-        return f"{sum(len(_read(ops)) for ops in filled)} branches in {len(filled)} cells"
-
 
 def _written(ops: Sequence[int]) -> str:
     return "+".join(map(str, ops))

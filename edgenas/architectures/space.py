@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.architectures.words import words_of
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Workload
 
@@ -98,9 +99,11 @@ class NamedChoices:
 
         def given(name: str, possible: Values) -> Value:
             if name not in values:
-                raise EdgenasError(f"space {self.name}: choice {name!r} is missing: one of {in_words(possible)}")
+                raise EdgenasError(f"space {self.name}: choice {name!r} is missing: one of {values_in_words(possible)}")
             if values[name] not in possible:
-                raise EdgenasError(f"space {self.name}: {name} {values[name]!r} was chosen: {in_words(possible)}")
+                raise EdgenasError(
+                    f"space {self.name}: {name} {values[name]!r} was chosen: {values_in_words(possible)}"
+                )
             return values[name]
 
         return self.choose(given)
@@ -136,9 +139,7 @@ class NamedChoices:
         return np.array(rows, np.float64).reshape(len(networks), width)
 
     def words(self, network: Architecture) -> str:
-        """The first three choices."""
-        held = [f"{name} {value}" for name, value in self.choices_of(network).items()]
-        return ", ".join([*held[:3], *(["..."] if held[3:] else [])])
+        return words_of(network)
 
     def contains(self, network: Architecture) -> bool:
         try:
@@ -247,7 +248,7 @@ def sizes(workload: Workload) -> tuple[float, float, float, float]:
     return params, macs, moved, len(workload.kernels) / 10
 
 
-def in_words(values: Values) -> str:
+def values_in_words(values: Values) -> str:
     """The values of a choice, such as "8 to 32 in steps of 8" or "3, 5"."""
     if isinstance(values, range) and len(values) > 3:
         return f"{values[0]} to {values[-1]}{'' if values.step == 1 else f' in steps of {values.step}'}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from edgenas.architectures.words import words_of
 from edgenas.binomial import Validation
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import decision_words, run_line, scored_words
-from edgenas.records import ChainArchitecture, Decision, Metric, StudyRecord, Trial
+from edgenas.records import Decision, Metric, StudyRecord, Trial
 
 
 class Lines:
@@ -45,8 +46,7 @@ def decision_line(decision: Decision, metric: Metric, validation: Validation | N
 
 def trial_line(trial: Trial, metric: Metric, validation: Validation | None = None) -> str:
     """number, phase, network, epochs, score with its 95 % interval, latencies, seconds."""
-    net = trial.candidate.architecture
-    words = f"L{net.depth} W{net.width}" if isinstance(net, ChainArchitecture) else net.fingerprint
+    words = words_of(trial.candidate.architecture)
     score = f"{trial.status}: {trial.error}"
     if trial.status == "complete":
         score = f"{scored_words(trial.scores, metric, validation):>8}"

@@ -8,7 +8,7 @@ from typing import cast
 
 import msgspec
 
-from edgenas.architectures.from_onnx import network_from_onnx
+from edgenas.architectures.from_onnx import read_onnx
 from edgenas.architectures.published import PUBLISHED, published_architecture
 from edgenas.architectures.tracer import refuse_impossible
 from edgenas.architectures.workload import workload_from_architecture
@@ -107,7 +107,7 @@ def _of_architecture(architecture: Architecture) -> Description:
 
 def _of_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Description, Row]:
     """Parameters are those that lie in the file, each tensor once."""
-    network = network_from_onnx(path, shapes)
+    network = read_onnx(path, shapes)
     workload, many = network.workload, network.fixed_batch
     described = Description(
         params=network.params,

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from edgenas.architectures.cell import live_edges
-from edgenas.architectures.from_onnx import OnnxNetwork, network_from_onnx
+from edgenas.architectures.from_onnx import OnnxNetwork, read_onnx
 from edgenas.architectures.from_text import network_from_text
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
@@ -105,7 +105,7 @@ def row_from_text(text: str) -> Row:
 
 def row_from_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Row:
     """The network of an ONNX file; `shapes`: sizes of inputs with free sides."""
-    return row_from_network(path.name, network_from_onnx(path, shapes))
+    return row_from_network(path.name, read_onnx(path, shapes))
 
 
 def row_from_network(name: str, network: OnnxNetwork) -> Row:

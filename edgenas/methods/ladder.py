@@ -169,7 +169,7 @@ class Ladder:
             Decision(
                 trial.candidate.phase,
                 "infeasible" if trial.status == "infeasible" else verdict,
-                trial.error or in_words(reason),
+                trial.error or tie_in_words(reason),
                 depth=architecture.depth,
                 width=architecture.width,
                 score=self.score(trial) if trial.status == "complete" else None,
@@ -209,7 +209,7 @@ def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits) -> None:
     )
 
 
-def in_words(reason: str) -> str:
+def tie_in_words(reason: str) -> str:
     """A gain of infinitely many points is how a tie is decided."""
     return reason.replace("+inf points", "a tie, and faster").replace("-inf points", "a tie, and slower")
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from edgenas.architectures.from_onnx import network_from_onnx
+from edgenas.architectures.from_onnx import read_onnx
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import Row
 
@@ -36,7 +36,7 @@ def row_from_zoo(name: str, input_px: tuple[int, int] | None = None) -> Row:
         raise EdgenasError(
             f"{name} cannot be run at {height}x{width} and written as ONNX: {' '.join(str(error).split())[:200]}"
         ) from error
-    read = network_from_onnx(model)
+    read = read_onnx(model)
     params = sum(parameter.numel() for parameter in network.parameters())
     return Row(name, read.workload, params=params)
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.architectures.chain import chain
-from edgenas.architectures.from_onnx import network_from_onnx, workload_from_onnx
+from edgenas.architectures.from_onnx import read_onnx, workload_from_onnx
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
@@ -176,7 +176,7 @@ def test_ways_to_flatten_are_read_from_torchs_older_exporter(tmp_path: Path, exp
             return self.last(self.way(torch.relu(self.conv(x))))
 
     for name, way in ways.items():
-        network = network_from_onnx(exported(Net(way).eval(), 16, tmp_path / f"{name}.onnx", exporter))
+        network = read_onnx(exported(Net(way).eval(), 16, tmp_path / f"{name}.onnx", exporter))
         assert network.workload.macs == 8 * 3 * 9 * 64 + 512 * 10
         assert network.params == 8 * 27 + 8 + 512 * 10 + 10
 
@@ -191,7 +191,7 @@ def test_torchvision_networks_have_the_macs_that_pytorch_runs(tmp_path: Path, na
     torchvision = pytest.importorskip("torchvision")
     more = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     network = torchvision.models.get_model(name, weights=None, **more).eval()
-    read = network_from_onnx(exported(network, 224, tmp_path / "m.onnx", exporter))
+    read = read_onnx(exported(network, 224, tmp_path / "m.onnx", exporter))
     assert read.workload.macs == multiplications(network, 224)
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgenas.architectures.from_onnx import network_from_onnx, workload_from_onnx
+from edgenas.architectures.from_onnx import read_onnx, workload_from_onnx
 from edgenas.architectures.onnx_file import portable_model, shapes_from_text
 from edgenas.architectures.onnx_weights import precision_of_model
 from edgenas.errors import EdgenasError
@@ -17,7 +17,7 @@ from tests.architectures.graphs import CONV, LAST, WVB, W, conv, flat, graph, no
 
 def refused(model: onnx.ModelProto | Path, **shapes: tuple[int, ...]) -> str:
     with pytest.raises(EdgenasError) as caught:
-        network_from_onnx(model, shapes)
+        read_onnx(model, shapes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -73,7 +73,7 @@ def test_weights_beside_the_file_are_not_needed_but_small_ones_that_shapes_depen
         graph(nodes, {**WVB, "to": numbers(1, 2048)}), str(path), save_as_external_data=True, location="w.bin",
         size_threshold=threshold,
     )  # fmt: skip
-    assert network_from_onnx(path).params == 216 + 20480 + 10
+    assert read_onnx(path).params == 216 + 20480 + 10
     (tmp_path / "w.bin").unlink()
     if threshold:
         assert workload_from_onnx(path).macs == CONV + LAST
@@ -134,13 +134,13 @@ def weights_of(model: onnx.ModelProto) -> bytes:
     ],
 )
 def test_weights_that_are_computed_from_constants_are_weights(nodes, constants, params) -> None:
-    network = network_from_onnx(graph([*nodes, conv(weight="w2"), pooled()], constants))
+    network = read_onnx(graph([*nodes, conv(weight="w2"), pooled()], constants))
     assert (network.workload.macs, network.params, network.precision) == (CONV, params, "fp32")
 
 
 def test_a_tensor_that_two_layers_share_is_counted_once() -> None:
     nodes = [conv(), node("Relu", ["c"], ["r"]), conv("r", "d", "u"), conv("d", "e", "u"), pooled("e")]
-    network = network_from_onnx(graph(nodes, {**W, "u": (8, 8, 3, 3)}))
+    network = read_onnx(graph(nodes, {**W, "u": (8, 8, 3, 3)}))
     assert network.params == 216 + 576
     assert network.kernel_params == (216, 576, 0, 0)
     assert network.workload.macs == CONV + 2 * 576 * 256
@@ -161,7 +161,7 @@ def test_running_statistics_sizes_and_what_normalises_the_image_are_no_parameter
     ]
     norm = dict.fromkeys(("scale", "shift", "running_mean", "running_var"), (8,))
     constants = {**W, **norm, "mean": (1, 3, 1, 1), "std": (1, 3, 1, 1), "twice": np.array([1, 1, 2, 2], np.float32)}
-    network = network_from_onnx(graph(nodes, {**constants, "slope": (8, 1, 1), "m": (8, 10), "bias": (10,)}))
+    network = read_onnx(graph(nodes, {**constants, "slope": (8, 1, 1), "m": (8, 10), "bias": (10,)}))
     assert network.params == 216 + 16 + 8 + 80 + 10
 
 
@@ -175,7 +175,7 @@ def test_a_product_with_its_weight_on_the_left_is_a_layer() -> None:
         node("Transpose", ["f"], ["t"], perm=[1, 0]),
         node("MatMul", ["v", "t"], ["y"]),
     ]
-    network = network_from_onnx(graph(nodes, {**W, "v": (10, 2048)}))
+    network = read_onnx(graph(nodes, {**W, "v": (10, 2048)}))
     assert (network.workload.macs, network.params) == (CONV + LAST, 216 + 20480)
 
 
@@ -195,7 +195,7 @@ def test_a_transposed_convolution_multiplies_every_input_pixel_with_every_weight
 def test_weights_that_come_in_with_the_image_are_multiplied_but_are_no_parameters() -> None:
     inputs = [value("x", (1, 3, 16, 16)), value("k", (216,))]
     model = graph([node("Reshape", ["k", "to"], ["w"]), conv(), pooled()], {"to": numbers(8, 3, 3, 3)}, inputs=inputs)
-    network = network_from_onnx(model)
+    network = read_onnx(model)
     assert (network.workload.macs, network.params) == (CONV, 0)
 
 
@@ -216,7 +216,7 @@ def test_quantised_files_say_so_in_both_of_onnx_formats() -> None:
         node("DequantizeLinear", ["cq", "s", "z"], ["y"]),
     ]
     for nodes in (pairs, fused):
-        network = network_from_onnx(graph(nodes, scale))
+        network = read_onnx(graph(nodes, scale))
         assert (network.precision, network.workload.macs, network.params) == ("int8", CONV, 216 + 8)
         assert precision_of_model(graph(nodes, scale)) == "int8"
 
@@ -224,7 +224,7 @@ def test_quantised_files_say_so_in_both_of_onnx_formats() -> None:
 def test_a_half_precision_file_says_so() -> None:
     model = graph([conv(), node("GlobalAveragePool", ["c"], ["y"])], {"w": np.ones((8, 3, 3, 3), np.float16)},
                   inputs=[value("x", ("N", 3, 16, 16), TensorProto.FLOAT16)])  # fmt: skip
-    assert network_from_onnx(model).precision == precision_of_model(model) == "fp16"
+    assert read_onnx(model).precision == precision_of_model(model) == "fp16"
 
 
 def test_a_file_is_half_precision_only_where_all_its_layers_are() -> None:
@@ -237,10 +237,10 @@ def test_a_file_is_half_precision_only_where_all_its_layers_are() -> None:
         pooled("e"),
     ]
     mixed = graph(nodes, {"w": half, "u": whole})
-    assert network_from_onnx(mixed).precision == precision_of_model(mixed) == "fp32"
+    assert read_onnx(mixed).precision == precision_of_model(mixed) == "fp32"
     cast = graph([node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), node("Cast", ["w"], ["v"], to=TensorProto.FLOAT16),
                   conv("h", "c", "v"), pooled()], W)  # fmt: skip
-    assert network_from_onnx(cast).precision == precision_of_model(cast) == "fp16"
+    assert read_onnx(cast).precision == precision_of_model(cast) == "fp16"
 
 
 def test_what_no_output_needs_is_not_computed() -> None:
@@ -281,14 +281,14 @@ def test_keras_flatten_through_int32_is_read() -> None:
         node("Add", ["mm", "b"], ["y"]),
     ]
     ends = {"st": numbers(0), "en": numbers(1), "ax": numbers(0), "rest": np.array([-1], np.int32)}
-    network = network_from_onnx(graph(nodes, {**W, "vt": (2048, 10), "b": (10,), **ends}))
+    network = read_onnx(graph(nodes, {**W, "vt": (2048, 10), "b": (10,), **ends}))
     assert (network.workload.macs, network.params) == (CONV + LAST, 216 + 20480 + 10)
 
 
 def test_free_height_and_width_are_asked_for_and_taken() -> None:
     model = graph([conv(), pooled()], W, inputs=[value("x", ("N", 3, "H", "W"))])
     assert "its input 'x' has no fixed size (Nx3xHxW): give one, such as --shape x=1x3x320x320" in refused(model)
-    assert network_from_onnx(model, {"x": (1, 3, 32, 32)}).workload.macs == 4 * CONV
+    assert read_onnx(model, {"x": (1, 3, 32, 32)}).workload.macs == 4 * CONV
     assert "x=2x3x32x32 is a batch of 2" in refused(model, x=(2, 3, 32, 32))
     assert "in the model this input is Nx3xHxW" in refused(model, x=(1, 4, 32, 32))
     assert "in the model this input is Nx3xHxW" in refused(model, x=(3, 32, 32))
@@ -298,7 +298,7 @@ def test_free_height_and_width_are_asked_for_and_taken() -> None:
 def test_an_input_without_a_shape_is_asked_for_and_taken() -> None:
     model = graph([conv(), pooled()], W, inputs=[value("x", None)])
     assert "'x' has no shape: give one, --shape x=1x3x224x224" in refused(model)
-    assert network_from_onnx(model, {"x": (1, 3, 16, 16)}).workload.macs == CONV
+    assert read_onnx(model, {"x": (1, 3, 16, 16)}).workload.macs == CONV
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_shape_that_is_none_is_one_line(text: str) -> None:
 
 
 def test_a_fixed_batch_is_read_as_one_image_and_said() -> None:
-    network = network_from_onnx(graph([conv(), *flat()], WVB, inputs=[value("x", (4, 3, 16, 16))]))
+    network = read_onnx(graph([conv(), *flat()], WVB, inputs=[value("x", (4, 3, 16, 16))]))
     assert (network.workload.macs, network.fixed_batch, network.inputs) == (CONV + LAST, 4, {"x": (1, 3, 16, 16)})
 
 
@@ -340,7 +340,7 @@ def test_a_first_side_that_is_no_batch_stays_what_it_is() -> None:
     assert workload_from_onnx(fixed).macs == 2048 * 3 * 64
     free = graph(points, {"m": (3, 64)}, inputs=[value("x", ("points", 3))])
     assert "pointsx3; its results do not grow with the free side, so that is no batch" in refused(free)
-    assert network_from_onnx(free, {"x": (2048, 3)}).workload.macs == 2048 * 3 * 64
+    assert read_onnx(free, {"x": (2048, 3)}).workload.macs == 2048 * 3 * 64
 
 
 def test_a_batch_at_the_end_is_found_by_its_name_in_the_output() -> None:
@@ -390,7 +390,7 @@ def test_bytes_as_pixels_last_are_read() -> None:
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_by_the_true_reason(nodes, constants, reason: str) -> None:
     with pytest.raises(EdgenasError, match=reason):
-        network_from_onnx(graph(nodes, constants, opsets=[helper.make_opsetid("org.me", 1)]))
+        read_onnx(graph(nodes, constants, opsets=[helper.make_opsetid("org.me", 1)]))
 
 
 def test_a_three_dimensional_convolution_is_refused() -> None:

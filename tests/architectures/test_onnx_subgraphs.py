@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgenas.architectures import onnx_graph
-from edgenas.architectures.from_onnx import network_from_onnx, workload_from_onnx
+from edgenas.architectures.from_onnx import read_onnx, workload_from_onnx
 from edgenas.errors import EdgenasError
 from tests.architectures.graphs import CONV, W, conv, graph, node, pooled, value
 
@@ -52,7 +52,7 @@ def test_a_branch_that_the_image_chooses_is_refused() -> None:
     ]
     model = graph(nodes, {**W, "u": (8, 8, 3, 3), "half": np.array(0.5, np.float32)})
     with pytest.raises(EdgenasError, match="an If chooses its branch by the image"):
-        network_from_onnx(model)
+        read_onnx(model)
 
 
 def test_names_and_constants_of_a_branch_are_its_own() -> None:
@@ -97,7 +97,7 @@ def test_a_loop_without_end_is_refused_at_once_whether_an_image_reaches_it_or_no
         model.graph.initializer.append(helper.make_tensor("k", 1, [1, 8, 4, 4], [0.0] * 128))
     began = time.monotonic()
     with pytest.raises(EdgenasError, match="a Loop runs 4,611,686,018,427,387,904 times, and at most"):
-        network_from_onnx(model)
+        read_onnx(model)
     assert time.monotonic() - began < 60
 
 
@@ -108,7 +108,7 @@ def test_a_loop_that_the_image_ends_is_refused() -> None:
     for place, one in enumerate(cast):
         model.graph.node.insert(place, one)
     with pytest.raises(EdgenasError, match="how often a Loop runs depends on the image"):
-        network_from_onnx(model)
+        read_onnx(model)
 
 
 def test_other_nodes_with_graphs_inside_are_named_even_if_only_constants_go_in() -> None:
@@ -116,7 +116,7 @@ def test_other_nodes_with_graphs_inside_are_named_even_if_only_constants_go_in()
     nodes = [conv(), node("Scan", ["k"], ["s"], body=body, num_scan_inputs=1), node("ReduceMean", ["s"], ["m"], keepdims=0),
              node("Add", ["c", "m"], ["y"])]  # fmt: skip
     with pytest.raises(EdgenasError, match="not known here: Scan"):
-        network_from_onnx(graph(nodes, {**W, "k": (5, 3)}))
+        read_onnx(graph(nodes, {**W, "k": (5, 3)}))
 
 
 # -------- functions
@@ -144,7 +144,7 @@ def test_a_function_that_calls_itself_is_refused() -> None:
     one = function("A", [node("B", ["a", "k"], ["r"], domain="my")])
     two = function("B", [node("A", ["a", "k"], ["r"], domain="my")])
     with pytest.raises(EdgenasError, match="its function 'A' calls itself"):
-        network_from_onnx(calling("A", [one, two]))
+        read_onnx(calling("A", [one, two]))
 
 
 def test_thirty_functions_that_call_each_other_twice_are_refused_at_once() -> None:
@@ -158,7 +158,7 @@ def test_thirty_functions_that_call_each_other_twice_are_refused_at_once() -> No
     ]
     began = time.monotonic()
     with pytest.raises(EdgenasError, match="make more than 20,000 operators"):
-        network_from_onnx(calling("F0", [*others, last]))
+        read_onnx(calling("F0", [*others, last]))
     assert time.monotonic() - began < 60
 
 

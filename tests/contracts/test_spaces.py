@@ -149,8 +149,20 @@ def test_features_are_finite_of_one_width_and_tell_networks_apart(space: NamedCh
     np.testing.assert_allclose(table[:, -4], [np.log10(params(network)) for network in networks])
 
 
+WORDS = {
+    "chain": "L3 W4",
+    "multibranch": "1 branch in 1 cell",
+    "nasbench101": "4 maxpool3x3",
+    "nasbench201": "1 skip_connect",
+    "darts": "16 max_pool_3x3",
+    "fbnet": "8888888881888188818881",  # grouped blocks where the channels rise from 32 on: less than one 1x1 convolution
+    "two-stages": "width 4, second False, blocks 0 1, ...",
+}
+
+
 @every_space
 def test_words_are_few(space: NamedChoices) -> None:
+    assert space.words(space.smallest()) == WORDS[space.name]
     for network in drawn(space, 20):
         assert 1 <= len(space.words(network)) <= 60
 
