@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
+from edgenas.architectures.cell_space import FAMILIES, CellSpace, Family
 from edgenas.engine.folders import ROOT
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.methods import Method
-from edgenas.methods.nal import CellSpace, NalRules, design, nal, network_of, shipped_predictor
+from edgenas.methods.nal import NalRules, design, nal, network_of, shipped_predictor
 from edgenas.methods.nal_model import LinkPredictor, load_predictor
 from edgenas.methods.spec import MethodSpec, Planned, Planning, Search, changed
 
@@ -18,7 +20,6 @@ from edgenas.methods.spec import MethodSpec, Planned, Planning, Search, changed
 def decide_designs(planning: Planning) -> Planned:
     """The cells asked for, and with --from the predictor, by its content and not by name alone."""
     settings, shape = planning.settings, planning.task.preprocessing
-    space = CellSpace(planning.task.head, shape.channels, shape.input_size)
     rules = changed("nal", NAL.rules_of(planning.preset), settings.rules)
     assert isinstance(rules, NalRules)
     rules = msgspec.structs.replace(rules, space=settings.space or rules.space)
@@ -27,6 +28,9 @@ def decide_designs(planning: Planning) -> Planned:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rules = msgspec.structs.replace(rules, weights=str(path), weights_sha256=digest)
     first = design(_predictor(rules), rules.space, 1, settings.seed).cells[0]
+    family = cast("Family", rules.space)  # there is no predictor for another name
+    around = (rules.channels, rules.cells_per_stage)
+    space = CellSpace(planning.task.head, shape.channels, shape.input_size, family, *around)
     network_of(first, space, rules)  # refuses images that no such network takes before a study exists
     return space, rules
 
@@ -65,8 +69,7 @@ NAL = MethodSpec(
         "tiny": NalRules(channels=16, cells_per_stage=1, designs=4, epochs=10),
         **{preset: NalRules(designs=8, epochs=25) for preset in ("t", "m", "trg")},
     },
-    spaces=("nasbench101", "nasbench201", "darts"),
+    spaces=FAMILIES,
     heeds=("space", "from_study"),
     plan=decide_designs,
-    control="none",
 )

@@ -151,7 +151,7 @@ def optuna_search(
         chosen = optuna.samplers.TPESampler(seed=seed, n_startup_trials=rules.population)
     study = optuna.create_study(directions=["minimize"] * 3, sampler=chosen)
     trained: dict[str, Trial] = {}  # what breaks a limit, or was proposed before, costs nothing
-    proposals = 0
+    proposals = nothing = 0
     spent = 0.0
     while _unspent(rules, len(trained), spent) and proposals < PROPOSALS * rules.trials:
         asked = [study.ask() for _ in range(min(rules.population, rules.trials - len(trained)))]
@@ -160,6 +160,7 @@ def optuna_search(
         for suggestion in asked:
             net = _suggested(space, suggestion)
             if net is None:  # worse than any limit broken, so that the sampler learns to avoid it
+                nothing += 1
                 suggestion.set_constraint("limits", NO_NETWORK)
                 study.tell(suggestion, [100.0, 0.0, 0.0])
             else:
@@ -177,7 +178,8 @@ def optuna_search(
                 spent += work(trial)
     if not trained:
         raise LimitError(
-            f"{proposals} networks that {sampler} proposed broke the limit, none was left: raise the limit"
+            f"none of {proposals} proposals of {sampler} can be trained: {nothing} made no network, the others broke the limit: "
+            "raise it, or search with another method"
         )
     return _best(list(trained.values()), objective)
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from edgenas.architectures.cell import Cell, canonical_cell, check_cell, sorted_genotype
 from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, cells_from_graphs, graphs_from_cells, link_features
-from edgenas.architectures.cell_space import FAMILIES
-from edgenas.architectures.cell_space import CellSpace as CellSpace  # until everybody takes it from there
+from edgenas.architectures.cell_space import FAMILIES, CellSpace
 from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training
@@ -200,7 +199,7 @@ def nal(
     best = max(complete, key=lambda trial: (trial.scores[objective], -trial.cost.params))
     score = best.scores[objective]
     decision = Decision("design", "accept", f"the best of {len(complete)}", score=score, key=best.candidate.key)
-    return Choice(best, {"epochs": best.candidate.recipe.epochs}, (decision,))
+    return Choice(best, {"epochs": rules.epochs}, (decision,))
 
 
 def network_of(cell: Cell, space: CellSpace, rules: NalRules) -> CellArchitecture:

@@ -29,7 +29,7 @@ from edgenas.records import (
     Decision,
     Limits,
     MultiBranchArchitecture,
-    Study,
+    StudyRecord,
     Trial,
 )
 from edgenas.store import Store
@@ -41,7 +41,7 @@ from tests.methods.test_nse import KnownWorth
 FEW = BaselineRules(trials=20, epochs=2)
 FEWER = BaselineRules(trials=5, epochs=1, population=3)
 OF_CHAINS = Limits(params=20_000)
-STUDY = Study("any", "classification", "digits", (), "fp32", Limits(), 0, {})
+STUDY = StudyRecord("any", "classification", "digits", (), "fp32", Limits(), 0)
 CELLS = CellSpace(Classes(10), 3, 8, "nasbench101", channels=8, cells_per_stage=1)
 BRANCHES = MultiBranchSpace(19, "NRN", (4, 8), Classes(10), 1, 16, tail_channels=16)
 SMALL_ROUNDS = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, control=2)
@@ -70,6 +70,11 @@ def third_of(space: Space) -> Limits:
     return Limits(params=sorted(cost(space.draw(rng)).params for _ in range(50))[16])
 
 
+def designed(limits: Limits) -> Method:
+    rules = NalRules("nasbench101", channels=8, cells_per_stage=1)
+    return nal(shipped_predictor("nasbench101"), CELLS, rules, TRAINING, cost, limits, seed=3)
+
+
 CASES: dict[str, Case] = {
     "gnas": Case(SPACE, lambda limits, _: gnas(SPACE, GnasRules(), TRAINING, cost, limits)),
     "gnas with confirming seeds": Case(
@@ -87,25 +92,11 @@ CASES: dict[str, Case] = {
         lambda limits, supernets: nse(BRANCHES, SMALL_ROUNDS, supernets, TRAINING.recipe, cost, limits, seed=3),
         Limits(params=4_000),
     ),
-    "nal": Case(
+    "nal": Case(CELLS, lambda limits, _: designed(limits), Limits(params=53_500)),
+    "nal with a random control": Case(
         CELLS,
-        lambda limits, _: nal(
-            shipped_predictor("nasbench101"),
-            CELLS,
-            NalRules("nasbench101", channels=8, cells_per_stage=1),
-            TRAINING,
-            cost,
-            limits,
-            seed=3,
-        ),
+        lambda limits, _: with_control(designed(limits), CELLS, TRAINING, cost, limits, 3),
         Limits(params=53_500),
-    ),
-    "a random control in cells": Case(
-        CELLS,
-        lambda limits, _: with_control(
-            random_search(CELLS, FEWER, TRAINING, cost, limits), CELLS, TRAINING, cost, limits, 3
-        ),
-        third_of(CELLS),
     ),
     **{name: Case(SPACE, baseline(name, SPACE, FEW)) for name in ("random", "nsga2", "tpe")},
     **{

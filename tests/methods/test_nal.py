@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from edgenas.architectures.cell import canonical_cell, cell_network, check_cell, family_of, pruned
 from edgenas.architectures.cell_graph import attention_masks, cells_from_graphs, graphs_from_cells, link_features
+from edgenas.architectures.cell_space import CellSpace
 from edgenas.errors import EdgenasError, LimitError
-from edgenas.methods.nal import CellSpace, NalRules, design, draw_darts, nal, shipped_predictor
+from edgenas.methods.nal import NalRules, design, draw_darts, nal, shipped_predictor
 from edgenas.methods.nal_evidence import auc, average_precision, report_card
 from edgenas.methods.nal_model import LinkPredictor, PredictorCard, load_predictor, save_predictor, write_graphs
 from edgenas.methods.nal_table import (
