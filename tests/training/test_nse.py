@@ -17,7 +17,7 @@ from edgenas.records import Limits, Recipe, StudyRecord
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.executors import inline_executor, local_executor
+from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
 from edgenas.training.nse import NseSupernets, recalibrate
 from edgenas.training.supernet import Supernet
 from edgenas.training.supernet_training import SupernetImages
@@ -46,12 +46,20 @@ def play(
 ) -> tuple[Fitness, tuple[float, ...]]:
     """Train and score one round; `stop_after`: part of the progress line after which the process is gone."""
 
+    with local_executor(Evaluator(task, 0), ParameterCost(), workers) as executor:
+        return play_with(executor, task, folder, stop_after, rules)
+
+
+def play_with(
+    executor: CrewExecutor, task: Task, folder: Path, stop_after: str = "never", rules: SupernetRules = RULES
+) -> tuple[Fitness, tuple[float, ...]]:
+    """The same with the executor's crew."""
+
     def tell(line: str) -> None:
         if stop_after in line:
             raise StoppedError
 
-    evaluator = Evaluator(task, 0)
-    with Store.create(folder, STUDY) as store, local_executor(evaluator, ParameterCost(), workers) as executor:
+    with Store.create(folder, STUDY) as store:
         supernets = NseSupernets(rules, store, 0, executor.results, tell)
         fitness = supernets.train(plan(task))
         return fitness, supernets.errors(plan(task), NETWORKS)

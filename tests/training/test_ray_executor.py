@@ -28,6 +28,7 @@ from edgenas.training.executors import inline_executor
 from edgenas.training.ray_executor import _refuse_silent_host, ray_executor
 from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json
 from tests.training.conftest import ParameterCost
+from tests.training.test_nse import play, play_with
 
 pytestmark = [
     pytest.mark.slow,
@@ -106,6 +107,11 @@ def test_a_killed_driver_goes_on_to_the_same_ledger(tmp_path: Path, cluster: Any
         kill_driver_at(trials, command, tmp_path)
     edgenas_json(*command, folder=tmp_path)
     assert decided(tmp_path / "studies/ray") == decided(tmp_path / "studies/local")
+
+
+def test_a_round_of_nse_is_the_same_on_a_cluster(tmp_path: Path, cluster: Any, digits: Task) -> None:
+    with ray_executor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
+        assert play_with(executor, digits, tmp_path / "ray") == play(digits, tmp_path / "inline")
 
 
 def kill_driver_at(trials: int, command: tuple[str, ...], folder: Path) -> None:
