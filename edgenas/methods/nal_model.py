@@ -1,10 +1,13 @@
-"""The link predictor of NAL at work: numpy only, from a safetensors file; torch trains it (training/nal_fit.py)."""
+"""The link predictor of NAL at work: cells are written and ranked, from a safetensors file. training/nal_fit.py fits it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +31,12 @@ from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
 from edgenas.records import Record
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from edgenas.networks.link_prediction import Author, Judge, Size
+
+N = TypeVar("N", bound="nn.Module")
 Floats = NDArray[np.float32]
 
 
@@ -49,7 +58,7 @@ class PredictorCard(Record, frozen=True):
 
 @dataclass(frozen=True)
 class LinkPredictor:
-    """Weights by the names of the torch modules, and where they come from."""
+    """Weights of both networks (networks/link_prediction.py) as "author.NAME" and "judge.NAME", and where they come from."""
 
     card: PredictorCard
     weights: Mapping[str, Floats]
@@ -60,11 +69,9 @@ class LinkPredictor:
 
     def judge(self, graphs: Graphs) -> Floats:
         """(N, levels): log odds that each cell is in the best 1/2, 1/4, ... of the table."""
-        h = self._attend("judge.body", graphs)
-        there = np.arange(h.shape[1]) < graphs.sizes[:, None]
-        mean = (h * there[..., None]).sum(1) / np.float32(VERTICES[self.space])
-        output = h[np.arange(len(h)), graphs.sizes - 1]
-        return self._perceptron("judge.level", np.concatenate([mean, output], 1))
+        with _one_thread():
+            levels = self._judge(*_tensors(graphs.ops, attention_masks(graphs), graphs.sizes))
+        return _floats(levels)
 
     def score(self, graphs: Graphs) -> Floats:
         """(N,): expected number of halvings of the table that a cell survives; higher is better."""
@@ -75,63 +82,72 @@ class LinkPredictor:
         """States (N, vertex + 1, W) of graphs written up to `vertex`, and logits (N, K) of its operation."""
         whole = prefixes(self.space, graphs, vertex)
         seen = slice(0, vertex + 1)
-        h = self._attend("author.body", Graphs(whole.ops[:, seen], whole.links[:, seen, seen], whole.sizes))
-        return h, self._linear("author.operation", h[:, vertex])
+        there = Graphs(whole.ops[:, seen], whole.links[:, seen, seen], whole.sizes)
+        with _one_thread():
+            h = self._author.body(*_tensors(there.ops, attention_masks(there)))
+            return _floats(h), _floats(self._author.operation(h[:, vertex]))
 
     def linker(self, h: Floats, vertex: int, op: NDArray[np.int64]) -> Callable[[int, Floats], Floats]:
         """(source, features (N, 5)) -> log odds (N,) that `vertex`, being `op` (N,), reads `source`."""
-        weight, width = self.weights["author.link.0.weight"].T, h.shape[2]
-        from_source, from_vertex, from_op, from_features = np.split(weight, [width, 2 * width, 3 * width])
-        operation = self.weights["author.body.operation.weight"][op]
-        known = h[:, vertex] @ from_vertex + operation @ from_op + self.weights["author.link.0.bias"]
 
         def link(source: int, features: Floats) -> Floats:
-            hidden = np.maximum(h[:, source] @ from_source + features @ from_features + known, 0)
-            return self._linear("author.link.2", hidden)[:, 0]
+            with _one_thread():
+                parts = _tensors(h[:, source : source + 1], h[:, vertex], op, features[:, None])
+                return _floats(self._author.links(*parts)[:, 0])
 
         return link
 
-    def _attend(self, name: str, graphs: Graphs) -> Floats:
-        heads = self.card.heads
-        masks = np.repeat(attention_masks(graphs), heads // 3, 1)  # (N, H, V, V)
-        barred = np.where(masks, np.float32(0), np.float32(-1e9))
-        h = (
-            self.weights[f"{name}.operation.weight"][graphs.ops]
-            + self.weights[f"{name}.position.weight"][: graphs.ops.shape[1]]
-        )
-        layer = 0
-        while f"{name}.layers.{layer}.norm.weight" in self.weights:
-            h = self._layer(f"{name}.layers.{layer}", h, barred)
-            layer += 1
-        return self._norm(f"{name}.norm", h)
+    @functools.cached_property
+    def _author(self) -> Author:
+        from edgenas.networks.link_prediction import Author
 
-    def _layer(self, name: str, h: Floats, barred: Floats) -> Floats:
-        n, vertices, width = h.shape
-        heads = self.card.heads
-        x = self._norm(f"{name}.norm", h)
-        scores = self._linear(f"{name}.scores", x).reshape(n, vertices, 2, heads).transpose(2, 0, 3, 1)
-        pair = scores[0][..., :, None] + scores[1][..., None, :]  # (N, H, V, V)
-        pair = np.maximum(pair, np.float32(0.2) * pair) + barred
-        attention = np.exp(pair - pair.max(-1, keepdims=True))
-        attention /= attention.sum(-1, keepdims=True)
-        values = self._linear(f"{name}.values", x).reshape(n, vertices, heads, -1).transpose(0, 2, 1, 3)
-        read = (attention @ values).transpose(0, 2, 1, 3).reshape(n, vertices, width)
-        h = h + self._linear(f"{name}.mix", read)
-        wide = np.maximum(self._linear(f"{name}.wide", self._norm(f"{name}.norm2", h)), 0)
-        return h + self._linear(f"{name}.narrow", wide)
+        return _loaded(Author(self.space, self._size("author")), self.weights, "author.")
 
-    def _perceptron(self, name: str, x: Floats) -> Floats:
-        return self._linear(f"{name}.2", np.maximum(self._linear(f"{name}.0", x), 0))
+    @functools.cached_property
+    def _judge(self) -> Judge:
+        from edgenas.networks.link_prediction import Judge
 
-    def _linear(self, name: str, x: Floats) -> Floats:
-        y: Floats = x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
-        return y
+        return _loaded(Judge(self.space, self._size("judge"), len(self.card.levels)), self.weights, "judge.")
 
-    def _norm(self, name: str, x: Floats) -> Floats:
-        centred = x - x.mean(-1, keepdims=True)
-        spread = np.sqrt((centred**2).mean(-1, keepdims=True) + np.float32(1e-5))
-        y: Floats = centred / spread * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
-        return y
+    def _size(self, name: str) -> Size:
+        from edgenas.networks.link_prediction import Size
+
+        layers = sum(key.startswith(f"{name}.body.layers.") and key.endswith(".norm.weight") for key in self.weights)
+        return Size(len(self.weights[f"{name}.body.norm.weight"]), layers, self.card.heads)
+
+
+def _loaded(network: N, weights: Mapping[str, Floats], prefix: str) -> N:
+    """With the weights whose names begin with `prefix`, in evaluation mode."""
+    import torch
+
+    own = {name[len(prefix) :]: torch.tensor(value) for name, value in weights.items() if name.startswith(prefix)}
+    network.load_state_dict(own)
+    return network.eval()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Without gradients, and with sums that do not depend on how many cores there are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _tensors(*arrays: NDArray[Any]) -> list[Tensor]:
+    import torch
+
+    return [torch.from_numpy(array) for array in arrays]
+
+
+def _floats(tensor: Tensor) -> Floats:
+    found: Floats = tensor.numpy()
+    return found
 
 
 # ---------------------------------------------------------------- writing cells

@@ -1,7 +1,7 @@
 """Fits the link predictor of NAL to a table of cells ("after NAL", arXiv 2204.11838; sizes, loss and decoding are ours).
 
-Two small graph-attention networks: the author learns, from expert cells alone, which operation a vertex has and which earlier
-vertices it reads; the judge learns from the whole table how far up a cell stands. numpy runs both: methods/nal_model.py.
+Two small graph-attention networks (networks/link_prediction.py): the author learns, from expert cells alone, which operation a
+vertex has and which earlier vertices it reads; the judge learns from the whole table how far up a cell stands.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from edgenas.architectures.cell_graph import (
     LINK_FEATURES,
     VERTICES,
-    VOCABULARY,
     Graphs,
     attention_masks,
     link_features,
     prefixes,
 )
+from edgenas.networks.link_prediction import Author, Judge, Size
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -42,6 +42,10 @@ class FitSettings:
     weight_decay: float = 0.01
     dropout: float = 0.1
 
+    @property
+    def size(self) -> Size:
+        return Size(self.width, self.layers, self.heads, self.dropout)
+
     @staticmethod
     def for_table(cells: int, *, from_scratch: bool) -> FitSettings:
         """Some 40 passes over small tables, the default steps for large ones; gentler where it starts from learned weights."""
@@ -50,99 +54,6 @@ class FitSettings:
         if from_scratch:
             return replace(full, judge_steps=judge_steps)
         return replace(full, author_steps=60, judge_steps=judge_steps, lr=1e-3)
-
-
-# ---------------------------------------------------------------- networks
-
-
-class AttentionLayer(nn.Module):
-    """Masked multi-head graph attention (additive scores, as in GAT), then a two-layer perceptron; both added to their input."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.scores = nn.Linear(width, 2 * heads)
-        self.values = nn.Linear(width, width)
-        self.mix = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
-        self.wide = nn.Linear(width, 2 * width)
-        self.narrow = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, h: Tensor, masks: Tensor) -> Tensor:
-        n, vertices, width = h.shape
-        x = self.norm(h)
-        scores = self.scores(x).view(n, vertices, 2, self.heads).permute(2, 0, 3, 1)  # (2, N, H, V)
-        pair = F.leaky_relu(scores[0][..., :, None] + scores[1][..., None, :], 0.2)  # (N, H, V, V)
-        attention = pair.masked_fill(~masks, -1e9).softmax(-1)
-        values = self.values(x).view(n, vertices, self.heads, -1).transpose(1, 2)  # (N, H, V, W / H)
-        read = (attention @ values).transpose(1, 2).reshape(n, vertices, width)
-        h = h + self.dropout(self.mix(read))
-        y: Tensor = h + self.dropout(self.narrow(F.relu(self.wide(self.norm2(h)))))
-        return y
-
-
-class GraphAttention(nn.Module):
-    """Operations (N, V) and masks (N, 3, V, V) -> (N, V, W). A third of the heads looks along incoming edges, a third along
-    outgoing ones, a third at every vertex."""
-
-    def __init__(self, space: str, settings: FitSettings) -> None:
-        super().__init__()
-        self.operation = nn.Embedding(len(VOCABULARY[space]) + 1, settings.width)
-        self.position = nn.Embedding(VERTICES[space], settings.width)
-        self.layers = nn.ModuleList(
-            AttentionLayer(settings.width, settings.heads, settings.dropout) for _ in range(settings.layers)
-        )
-        self.norm = nn.LayerNorm(settings.width)
-        self.heads = settings.heads
-
-    def forward(self, ops: Tensor, masks: Tensor) -> Tensor:
-        h = self.operation(ops) + self.position.weight
-        masks = masks.repeat_interleave(self.heads // 3, 1)  # (N, H, V, V)
-        for layer in self.layers:
-            h = layer(h, masks)
-        y: Tensor = self.norm(h)
-        return y
-
-
-class Author(nn.Module):
-    """What experts would write next: the operation of a vertex, and which earlier vertices it reads."""
-
-    def __init__(self, space: str, settings: FitSettings) -> None:
-        super().__init__()
-        width = settings.width
-        self.body = GraphAttention(space, settings)
-        self.operation = nn.Linear(width, len(VOCABULARY[space]))
-        self.link = nn.Sequential(nn.Linear(3 * width + LINK_FEATURES, width), nn.ReLU(), nn.Linear(width, 1))
-
-    def forward(
-        self, ops: Tensor, masks: Tensor, vertex: Tensor, op: Tensor, features: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Logits of the operation (N, K) and, given it, of the links from every vertex (N, V)."""
-        h = self.body(ops, masks)  # (N, V, W)
-        here = h[torch.arange(len(h)), vertex]  # (N, W)
-        pair = torch.cat([here, self.body.operation(op)], 1)[:, None].expand(-1, h.shape[1], -1)
-        links = self.link(torch.cat([h, pair, features], 2))[..., 0]
-        return self.operation(here), links
-
-
-class Judge(nn.Module):
-    """Logits that a cell is in the best 1/2, 1/4, 1/8, ... of its table."""
-
-    def __init__(self, space: str, settings: FitSettings, levels: int) -> None:
-        super().__init__()
-        width = settings.width
-        self.body = GraphAttention(space, settings)
-        self.level = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, levels))
-
-    def forward(self, ops: Tensor, masks: Tensor, sizes: Tensor) -> Tensor:
-        h = self.body(ops, masks)  # (N, V, W)
-        there = torch.arange(h.shape[1]) < sizes[:, None]
-        mean = (h * there[..., None]).sum(1) / h.shape[1]
-        output = h[torch.arange(len(h)), sizes - 1]
-        levels: Tensor = self.level(torch.cat([mean, output], 1))
-        return levels
 
 
 # ---------------------------------------------------------------- fitting
@@ -158,7 +69,7 @@ def fit_author(
     """Weights of the author: masked-operation cross-entropy plus link cross-entropy over every vertex of every expert."""
     examples = author_examples(space, experts)
     torch.manual_seed(seed)
-    author = Author(space, settings)
+    author = Author(space, settings.size)
     _load(author, "author.", start)
 
     def loss(rows: Tensor) -> Tensor:
@@ -206,7 +117,7 @@ def fit_judge(
     masks = torch.from_numpy(attention_masks(graphs))
     inside = torch.from_numpy((standing[:, None] < np.array(levels)).astype(np.float32))
     torch.manual_seed(seed)
-    judge = Judge(space, settings, len(levels))
+    judge = Judge(space, settings.size, len(levels))
     _load(judge, "judge.", start)
 
     def loss(rows: Tensor) -> Tensor:
