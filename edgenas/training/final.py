@@ -196,9 +196,8 @@ class Best:
             return
         task = self.job.task
         scores = scores_of(network, task, task.val, self.device, self.job.recipe.threads)
-        if not self.epoch or task.metric.gain(scores[task.metric.name]) > task.metric.gain(
-            self.scores[task.metric.name]
-        ):
+        gain, name = task.metric.gain, task.metric.name
+        if not self.epoch or gain(scores[name]) > gain(self.scores[name]):
             self.epoch, self.scores, self.network = epoch, scores, copy.deepcopy(network)
 
 
