@@ -21,13 +21,13 @@ cat >"$ROOT/check.py" <<'CHECK'
 import pathlib, platform, sys
 import numpy as np
 from edgenas.bundle import read_bundle
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 assert platform.machine() == "aarch64"
 bundle = read_bundle(pathlib.Path("/bundle"))
 golden = bundle.golden()
 assert "torch" not in sys.modules
 for precision in bundle.manifest.models:
-    with open_runtime(bundle.path(precision)) as runtime:
+    with open_session(bundle.path(precision)) as runtime:
         got = next(iter(runtime.run({"image": golden["inputs"]}).values()))
     off = float(np.abs(got - golden[precision]).max())
     print(platform.machine(), precision, f"off by {off:.2g} from x86-64", flush=True)

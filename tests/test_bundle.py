@@ -10,7 +10,7 @@ from onnx import helper
 
 from edgenas.bundle import BundleError, Threshold, read_bundle, rewrite_manifest, sealed, write_bundle
 from edgenas.records import ACCURACY, TAR
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle
 
 
@@ -30,7 +30,7 @@ def test_golden_outputs_are_what_onnx_runtime_gives_again():
     bundle = digits_bundle()
     golden = bundle.golden()
     for precision in bundle.manifest.models:
-        with open_runtime(bundle.path(precision)) as runtime:
+        with open_session(bundle.path(precision)) as runtime:
             np.testing.assert_allclose(runtime.run({"image": golden["inputs"]})["logits"], golden[precision], atol=1e-5)
 
 

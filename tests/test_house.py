@@ -56,7 +56,8 @@ def test_the_command_line_of_a_device_needs_nothing_that_a_device_does_not_get()
     given = {name.lower().replace("-", "_") for name in re.findall(r"^([A-Za-z0-9_.-]+)==", text, re.MULTILINE)}
     given |= {"pil", "google", "prometheus_client", "_distutils_hack"}  # pillow, protobuf as they are imported
     code = (
-        "import sys, edgenas.cli.main, edgenas.serve.server, edgenas.serve.app, edgenas.remote.agent, edgenas.runtimes.onnx\n"
+        "import sys, edgenas.cli.main, edgenas.serve.server, edgenas.serve.app, edgenas.remote.agent\n"
+        "import edgenas.runtimes.onnx_session\n"
         "from importlib.metadata import packages_distributions\n"
         "foreign = {name.split('.')[0] for name in sys.modules} & set(packages_distributions())\n"
         "print(*sorted(foreign))"

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 PLAIN = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
 SESSION = """
 import sys
-from edgenas.runtimes.onnx import open_runtime
-with open_runtime(sys.argv[1]):
+from edgenas.runtimes.onnx_session import open_session
+with open_session(sys.argv[1]):
     pass
 """
 JOB = """

@@ -33,7 +33,10 @@ def agent(
         False, "--once", help="Read one job (a line of JSON, then the model), print the answer, end."
     ),
     info: bool = typer.Option(False, "--info", help="Print what this board is and how it measures, end."),
-    runtime: str = typer.Option("onnxruntime", help="onnxruntime, or tensorrt (engines are built and kept here)."),
+    runtime: str = typer.Option(
+        "onnxruntime",
+        help="onnxruntime, cuda (ONNX Runtime on the GPU), tensorrt (engines are built and kept here), or a package's.",
+    ),
     provider: str = typer.Option("cpu", help="ONNX Runtime's provider: cpu, cuda or tensorrt."),
     threads: int = typer.Option(1, min=1, help="Threads of the CPU provider."),
     memory_mb: int = typer.Option(2048, min=256, help="Memory that each measuring process may take."),
@@ -50,12 +53,10 @@ def agent(
     from edgenas.remote.agent import about
     from edgenas.remote.job import Bounds
     from edgenas.remote.tls import tls_from_options
+    from edgenas.runtimes import check_provider
 
-    if provider not in ("cpu", "cuda", "tensorrt"):
-        raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda, tensorrt")
-    if runtime not in ("onnxruntime", "tensorrt"):
-        raise EdgenasError(f"runtime {runtime!r} was asked for; possible: onnxruntime, tensorrt")
-    load = Load("", runtime=runtime, provider=provider, threads=threads)  # type: ignore[arg-type]
+    check_provider(runtime, provider)
+    load = Load("", runtime=runtime, provider=provider, threads=threads)
     bounds = Bounds(memory_mb, max_model_mb)
     described = about(load, bounds)  # a runtime that is not here is refused now, not at the first job
     if info:

@@ -26,6 +26,7 @@ def bench(
     mlperf: bool = typer.Option(
         False, "--mlperf", help="At least 1,024 runs and 600 s, as MLPerf's single stream; see p90."
     ),
+    runtime: str = typer.Option("onnxruntime", help="host-cpu: onnxruntime, tensorrt, or that of a package."),
     provider: str = typer.Option("cpu", help="host-cpu: ONNX Runtime's provider, cpu or cuda."),
     threads: int = typer.Option(1, min=1, help="host-cpu: threads."),
     batch: int = typer.Option(1, min=1, max=1024, help="Images per run."),
@@ -55,7 +56,7 @@ def bench(
     content, name = _content(model, shape)
     timing = MLPERF if mlperf else BENCH
     try:
-        measurement = _measure(content, target, timing, provider, threads, batch, token_file, ca)
+        measurement = _measure(content, target, timing, runtime, provider, threads, batch, token_file, ca)
     except MeasureError as error:  # the file that was opened is a copy: say whose it is
         raise MeasureError(error.status, re.sub(r"\S*/0\.onnx", lambda _: name, str(error))) from error
     if out is not None:
@@ -108,6 +109,7 @@ def _measure(
     content: bytes,
     target: str,
     timing: Timing,
+    runtime: str,
     provider: str,
     threads: int,
     batch: int,
@@ -117,14 +119,19 @@ def _measure(
     from edgenas.hardware.measure import measure
     from edgenas.hardware.profile import HOST_CPU
     from edgenas.hardware.worker import Load
+    from edgenas.runtimes import check_provider
 
     if target == HOST_CPU:
         if ca is not None:
             raise EdgenasError("--ca was given, and host-cpu has no certificate to check: leave it out")
-        if provider not in ("cpu", "cuda"):
-            raise EdgenasError(f"provider {provider!r} was asked for; possible: cpu, cuda")
-        load = Load("", provider=provider, threads=threads, batch_size=batch)  # type: ignore[arg-type]
-        return measure([content], load, timing, HOST_CPU if provider == "cpu" else "host-cuda", say=say)[0]
+        check_provider(runtime, provider)
+        load = Load("", runtime=runtime, provider=provider, threads=threads, batch_size=batch)
+        named = provider if runtime == "onnxruntime" else runtime
+        return measure([content], load, timing, f"host-{named}", say=say)[0]
+    if runtime != "onnxruntime":
+        raise EdgenasError(
+            f"--runtime {runtime} is for host-cpu: a board measures with the one that its agent was given"
+        )
     if not target.startswith(("https://", "http://", "ssh://")):
         raise EdgenasError(
             f"target {target!r}: measured are host-cpu, ssh://.., https://.. and http://..; `edgenas predict` knows others"

@@ -8,7 +8,6 @@ import typer
 
 from edgenas.cli.output import say
 
-RUNTIMES = ("onnxruntime", "cuda", "tensorrt")
 RANGES = {"port": (0, 65535), "queue": (1, 10_000), "deadline_s": (0.001, 3600), "body_mb": (0.001, 1000)}
 
 
@@ -24,7 +23,9 @@ def serve(
     tls_cert: Path | None = typer.Option(None, help="Certificate with its chain, PEM: serve HTTPS."),
     tls_key: Path | None = typer.Option(None, help="Key of --tls-cert, PEM without a password."),
     precision: str | None = typer.Option(None, help="fp32, fp16 or int8; the bundle's own choice if left out."),
-    runtime: str = typer.Option("onnxruntime", help="onnxruntime (CPU), cuda (ONNX Runtime on the GPU) or tensorrt."),
+    runtime: str = typer.Option(
+        "onnxruntime", help="onnxruntime (CPU), cuda (ONNX Runtime on the GPU), tensorrt, or a package's."
+    ),
     queue: int = typer.Option(64, help="Requests that may wait, 1 to 10000; more get 503 with Retry-After."),
     deadline_s: float = typer.Option(10.0, help="Seconds, up to 3600, after which a request is given up (504)."),
     body_mb: float = typer.Option(
@@ -76,13 +77,11 @@ def serve(
 def _check_options(precision: str | None, runtime: str, **numbers: float) -> None:
     """EdgenasError with the range of an option that is outside of it."""
     from edgenas.errors import EdgenasError
+    from edgenas.runtimes import runtime_spec
 
-    for word, allowed, name in (
-        (precision, (None, "fp32", "fp16", "int8"), "--precision"),
-        (runtime, RUNTIMES, "--runtime"),
-    ):
-        if word not in allowed:
-            raise EdgenasError(f"{name} {word} was asked for; possible: {', '.join(a for a in allowed if a)}")
+    if precision not in (None, "fp32", "fp16", "int8"):
+        raise EdgenasError(f"--precision {precision} was asked for; possible: fp32, fp16, int8")
+    runtime_spec(runtime)
     for name, value in numbers.items():
         low, high = RANGES[name]
         if not low <= value <= high:

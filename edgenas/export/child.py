@@ -53,10 +53,10 @@ def outputs_in_child(model: onnx.ModelProto, batches: Sequence[Array]) -> list[d
 
 def main(model: str, inputs: str, outputs: str) -> int:
     """The child's side: every input batch through the model, every output into one npz file."""
-    from edgenas.runtimes.onnx import open_runtime
+    from edgenas.runtimes import open_runtime
 
     results: dict[str, Array] = {}
-    with open_runtime(model) as runtime, np.load(inputs, allow_pickle=False) as saved:
+    with open_runtime("onnxruntime", Path(model), "fp32") as runtime, np.load(inputs, allow_pickle=False) as saved:
         (name,) = runtime.inputs
         for index, key in enumerate(saved.files):
             for output, value in runtime.run({name: saved[key]}).items():

@@ -40,7 +40,7 @@ from edgenas.hardware.measure import Timing
 from edgenas.identity import canonical_json
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Architecture, Artifact, HardwareProfile, Metric, Precision, TaskKind
-from edgenas.runtimes import LARGEST_BATCH
+from edgenas.runtimes import LARGEST_BATCH, stores_int8
 from edgenas.version import __version__
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.M
     elif precision == "int8":
         pixels = task.train.images[calibration_indices(len(task.train))]
         inputs = input_from_pixels(pixels, task.preprocessing)
-        stored = trained.profile.runtime == "onnxruntime"
+        stored = stores_int8(trained.profile.runtime)
         model = int8_from_onnx(plain, inputs, stored=stored, reduce_range=wishes.reduce_range)
         calibration, weight_bits = CalibrationImages(len(inputs), "train"), 7 if wishes.reduce_range else 8
     kind = trained.kind

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
 from edgenas.faces.images import SIDE
-from edgenas.runtimes import Runtime
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes import How, Runtime, open_runtime
 
 BATCH = 64
 
@@ -54,7 +53,7 @@ def open_recogniser(path: Path, threads: int = 1) -> Iterator[Recogniser]:
     except DecodeError as error:
         raise EdgenasError(f"{path} is no ONNX file: give a bundle's folder or a recogniser as ONNX") from error
     raw = all(any(name.startswith(starts) for name in names) for starts in (("Sub", "_minus"), ("Mul", "_mul")))
-    with open_runtime(path, threads=threads) as runtime:
+    with open_runtime("onnxruntime", path, "fp32", How(threads=threads)) as runtime:
         ports = [*runtime.inputs.values(), *runtime.outputs.values()]
         fits = len(ports) == 2 and ports[0].shape[1:] == (3, SIDE, SIDE) and len(ports[1].shape) == 2
         if not fits or ports[0].dtype != "float32":

@@ -30,6 +30,7 @@ from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttle
 from edgenas.hardware.lock import device_lock
 from edgenas.hardware.worker import Burst, Load, Loaded, Refusal, Samples
 from edgenas.records import BYTES, Classes, Latency, Measurement, Precision, Record
+from edgenas.runtimes import runtime_spec
 from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.graph import onnx_from_workload
 
@@ -107,7 +108,7 @@ def measure(
 def common_core(load: Load) -> int | None:
     """Where all single-threaded models of a measurement run: on cores of their own, other work would slow one and not the
     other. None where threads are to spread, or where the system cannot pin."""
-    on_cpu = load.runtime == "onnxruntime" and load.provider == "cpu"
+    on_cpu = runtime_spec(load.runtime).on_cpu(load.provider)
     if load.threads > 1 or not on_cpu or not hasattr(os, "sched_getaffinity"):
         return None
     return max(os.sched_getaffinity(0))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,12 +22,10 @@ from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Precision, Record
-from edgenas.runtimes import Port, Runtime
+from edgenas.runtimes import How, Port, Runtime, open_runtime
 from edgenas.runtimes.child import die_with
-from edgenas.runtimes.onnx import Provider, open_runtime
 
 KEPT_PER_BURST = 20_000  # raw samples that travel back; of more, evenly spaced ones
-RuntimeName = Literal["onnxruntime", "tensorrt"]
 T = TypeVar("T")
 
 
@@ -35,8 +33,8 @@ class Load(Record, frozen=True):
     """Which model to open, and how."""
 
     model: str
-    runtime: RuntimeName = "onnxruntime"
-    provider: Provider = "cpu"  # of onnxruntime
+    runtime: str = "onnxruntime"  # a name in edgenas.runtimes.RUNTIMES
+    provider: str = "cpu"  # of onnxruntime
     threads: int = 1
     spinning: bool = False
     batch_size: int = 1
@@ -114,11 +112,7 @@ def inputs_for(ports: dict[str, Port], batch_size: int) -> dict[str, NDArray[Any
 
 
 def _opened(load: Load) -> AbstractContextManager[Runtime]:
-    if load.runtime == "tensorrt":
-        from edgenas.runtimes.tensorrt import open_engine
-
-        return open_engine(Path(load.model), load.precision)
-    return open_runtime(load.model, provider=load.provider, threads=load.threads, spinning=load.spinning)
+    return open_runtime(load.runtime, Path(load.model), load.precision, How(load.provider, load.threads, load.spinning))
 
 
 def status_of(error: BaseException) -> str:

@@ -27,6 +27,7 @@ from edgenas.remote.desk import Desk, Quota, Refused
 from edgenas.remote.heard import printable
 from edgenas.remote.job import Bounds, Job
 from edgenas.remote.listener import CHUNK, AgentServer, linger
+from edgenas.runtimes import runtime_spec
 from edgenas.version import __version__
 
 JOB_HEADER = "X-Edgenas-Job"
@@ -181,19 +182,11 @@ class Handler(BaseHTTPRequestHandler):
 
 def about(load: Load, bounds: Bounds) -> dict[str, Any]:
     """What this board is and how it measures."""
-    if load.runtime == "tensorrt":
-        from edgenas.runtimes.tensorrt import tensorrt_module
-
-        version = str(tensorrt_module().__version__)
-    else:
-        import onnxruntime
-
-        version = str(onnxruntime.__version__)
     return {
         "version": __version__,
         "device": msgspec.to_builtins(probe()),
         "runtime": load.runtime,
-        "runtime_version": version,
+        "runtime_version": runtime_spec(load.runtime).version(),
         "load": msgspec.to_builtins(load),
         "bounds": msgspec.to_builtins(bounds),
         "reference_sha256": hashlib.sha256(reference_model()).hexdigest(),

@@ -24,6 +24,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.measure import MeasureError, Timing, measure
 from edgenas.hardware.worker import Load
 from edgenas.records import Measurement, Record
+from edgenas.runtimes import runtime_spec
 from edgenas.runtimes.child import child_environment, die_with
 
 Status = Literal[
@@ -179,7 +180,7 @@ def _limit(task: _Task) -> None:
     die_with(task.parent)  # an agent that is killed takes this process along
     memory = task.bounds.memory_mb * 1_000_000
     # CUDA reserves far more address space than it uses
-    on_cpu = task.load.runtime == "onnxruntime" and task.load.provider == "cpu"
+    on_cpu = runtime_spec(task.load.runtime).on_cpu(task.load.provider)
     kind = resource.RLIMIT_AS if on_cpu else resource.RLIMIT_DATA
     resource.setrlimit(kind, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

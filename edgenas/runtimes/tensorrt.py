@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from edgenas.errors import DeviceError, EdgenasError, MissingExtraError
 from edgenas.identity import digest
 from edgenas.records import Precision, Record
-from edgenas.runtimes import LARGEST_BATCH, Arrays, Port
+from edgenas.runtimes import LARGEST_BATCH, Arrays, How, Port, Runtime, RuntimeSpec
 from edgenas.runtimes.child import child_environment
+from edgenas.runtimes.cuda_memory import Cuda
 
 CACHE = "EDGENAS_CACHE"
 DRIVER = "libcuda.so.1"
@@ -225,7 +226,7 @@ class EngineRuntime:
 
     def __init__(self, engine: Engine, stack: ExitStack) -> None:
         trt = tensorrt_module()
-        self._cuda, self._stack = _Cuda(), stack
+        self._cuda, self._stack = Cuda(), stack
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         self._engine = self._runtime.deserialize_cuda_engine(engine.path.read_bytes())
         if self._engine is None:
@@ -304,38 +305,13 @@ class EngineRuntime:
         return Port(shape, types[self._engine.get_tensor_dtype(name)])
 
 
-class _Cuda:
-    """Memory, copies and a stream by cuda-python; every call is checked."""
+def _open(path: Path, precision: Precision, _: How) -> AbstractContextManager[Runtime]:
+    return open_engine(path, precision)
 
-    def __init__(self) -> None:
-        try:
-            from cuda.bindings import runtime
-        except ImportError as error:
-            raise MissingExtraError("running engines needs cuda-python: pip install 'edgenas[tensorrt]'") from error
-        self._rt: Any = runtime
 
-    def _done(self, answer: tuple[Any, ...]) -> Any:
-        if int(answer[0]):
-            raise DeviceError(f"CUDA failure {int(answer[0])} ({answer[0].name}): restart the program")
-        return answer[1] if len(answer) > 1 else None
-
-    def stream(self, stack: ExitStack) -> int:
-        stream = self._done(self._rt.cudaStreamCreate())
-        stack.callback(self._rt.cudaStreamDestroy, stream)
-        return int(stream)
-
-    def allocate(self, size: int, stack: ExitStack) -> int:
-        address = self._done(self._rt.cudaMalloc(size))
-        stack.callback(self._rt.cudaFree, address)
-        return int(address)
-
-    def to_device(self, address: int, array: NDArray[Any], stream: int) -> None:
-        kind = self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._done(self._rt.cudaMemcpyAsync(address, array.ctypes.data, array.nbytes, kind, stream))
-
-    def to_host(self, array: NDArray[Any], address: int, stream: int) -> None:
-        kind = self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._done(self._rt.cudaMemcpyAsync(array.ctypes.data, address, array.nbytes, kind, stream))
-
-    def wait(self, stream: int) -> None:
-        self._done(self._rt.cudaStreamSynchronize(stream))
+TENSORRT = RuntimeSpec(
+    open=_open,
+    version=lambda: str(tensorrt_module().__version__),
+    on_cpu=lambda _: False,
+    platform="tensorrt_plan",
+)

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.records import Preprocessing
-from edgenas.runtimes import LARGEST_BATCH
+from edgenas.runtimes import LARGEST_BATCH, runtime_spec
 from edgenas.serve import protocol
 from edgenas.serve.errors import Refused
 from edgenas.serve.guard import Bounds, Guard
@@ -73,7 +73,7 @@ class Service:
             {
                 "name": self.model.name,
                 "versions": ["1"],
-                "platform": "tensorrt_plan" if self.model.runtime_name == "tensorrt" else "onnx_onnxv1",
+                "platform": runtime_spec(self.model.runtime_name).platform,
                 "inputs": [self.input.document()],
                 "outputs": [self.output.document()],
             }

@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Literal, TypeVar
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from edgenas.bundle import Bundle
 from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.records import Outputs, Precision
-from edgenas.runtimes import Runtime
+from edgenas.runtimes import Runtime, open_runtime
 from edgenas.runtimes.compare import likeness
 from edgenas.serve.errors import Refused
 
 T = TypeVar("T")
 Array = NDArray[Any]
-RuntimeName = Literal["onnxruntime", "cuda", "tensorrt"]
 WARM_UP_RUNS = 3
 GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3}  # of a row's largest value
 LOST = (
@@ -41,7 +40,7 @@ class Model:
     """Used from the event loop; everything that computes happens on its single worker thread."""
 
     def __init__(
-        self, bundle: Bundle, precision: Precision | None, runtime: RuntimeName, *, queue: int, deadline_s: float
+        self, bundle: Bundle, precision: Precision | None, runtime: str, *, queue: int, deadline_s: float
     ) -> None:
         self.bundle = bundle
         self.precision: Precision = precision or bundle.manifest.chosen_precision
@@ -65,7 +64,7 @@ class Model:
         self.ready = True
 
     def _load(self) -> None:
-        self._runtime = self._open.enter_context(_opened(self))
+        self._runtime = self._open.enter_context(open_runtime(self.runtime_name, self.path, self.precision))
         golden = self.bundle.golden()
         for _ in range(WARM_UP_RUNS):
             outputs = self._run(golden["inputs"])
@@ -128,16 +127,6 @@ class Model:
         (name,) = self._runtime.inputs
         (output,) = self._runtime.run({name: inputs}).values()
         return output
-
-
-def _opened(model: Model) -> AbstractContextManager[Runtime]:
-    if model.runtime_name == "tensorrt":
-        from edgenas.runtimes.tensorrt import open_engine
-
-        return open_engine(model.path, model.precision)
-    from edgenas.runtimes.onnx import open_runtime
-
-    return open_runtime(model.path, provider="cuda" if model.runtime_name == "cuda" else "cpu")
 
 
 def check_golden(wanted: Array, got: Array, precision: Precision, *, values: bool = False) -> None:

@@ -58,7 +58,6 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ("--body-mb", "-1", "0.001 to 1000"),
         ("--body-mb", "1001", "0.001 to 1000"),
         ("--precision", "fp8", "fp32, fp16, int8"),
-        ("--runtime", "tpu", "onnxruntime, cuda, tensorrt"),
     ],
 )
 def test_a_number_outside_its_range_is_refused_with_the_range(
@@ -67,6 +66,11 @@ def test_a_number_outside_its_range_is_refused_with_the_range(
     line = refused(digits_bundle().folder, option, value)
     assert option in line
     assert line.endswith(f"possible: {range_}")
+
+
+def test_a_runtime_that_nobody_installed_is_refused_with_those_that_are_there(refused: Refused) -> None:
+    line = refused(digits_bundle().folder, "--runtime", "tpu")
+    assert "runtime 'tpu' is unknown; possible: onnxruntime, cuda, tensorrt" in line
 
 
 @pytest.mark.parametrize("value", ["-2", "-0.01", "0", "1.0001", "nan", "inf", "-inf"])

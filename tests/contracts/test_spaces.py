@@ -19,7 +19,7 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.export.onnx import onnx_from_network
 from edgenas.networks import network_from_architecture
 from edgenas.records import Architecture, Classes
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 
 HEAD = Classes(5)
 
@@ -196,7 +196,7 @@ def parity(network: Architecture, opset: int) -> None:
         mine = module(torch.from_numpy(x)).numpy()
     assert mine.shape == (2, 5)
     assert np.abs(mine).max() > 1e-3
-    with open_runtime(onnx_from_network(module, network, opset=opset, ir=8).SerializeToString()) as runtime:
+    with open_session(onnx_from_network(module, network, opset=opset, ir=8).SerializeToString()) as runtime:
         (theirs,) = runtime.run({"image": x}).values()
     np.testing.assert_allclose(mine, theirs, atol=1e-5, rtol=1e-4)
 

@@ -24,7 +24,7 @@ from edgenas.hardware.measure import SEARCH
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Embedding, Precision
 from edgenas.runtimes.compare import cosines
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.tasks.faces import network_pixels, raw_pixels
 from edgenas.training.loop import fresh_network
@@ -70,7 +70,7 @@ def by_insightface_rule(path: Path, images: np.ndarray) -> np.ndarray:
     mean, std = (0.0, 1.0) if raw else (127.5, 127.5)
     bgr = [np.ascontiguousarray(image[..., ::-1]) for image in images]
     blob = cv2.dnn.blobFromImages(bgr, 1.0 / std, (SIDE, SIDE), (mean, mean, mean), swapRB=True)
-    with open_runtime(path) as runtime:
+    with open_session(path) as runtime:
         return runtime.run({"image": blob})["embedding"]
 
 
@@ -86,7 +86,7 @@ def test_torch_onnx_runtime_opencv_and_insightface_read_one_file_alike(
     onnx.save(with_face_input(onnx_from_network(network, arch), arch), path)
     images = faces()
     wanted = by_torch(network, arch, images)
-    with open_runtime(path) as runtime:
+    with open_session(path) as runtime:
         pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
         assert cosines(wanted, runtime.run({"image": pixels})["embedding"]).min() >= 0.999999
     assert cosines(wanted, by_opencv(path, images)).min() >= 0.9999
@@ -117,7 +117,7 @@ def test_the_opset_of_old_boards_carries_the_same_front(tmp_path: Path) -> None:
     arch = architecture()
     network = network_of(arch)
     model = with_face_input(onnx_from_network(network, arch, opset=13, ir=7), arch)
-    with open_runtime(model.SerializeToString()) as runtime:
+    with open_session(model.SerializeToString()) as runtime:
         pixels = faces().transpose(0, 3, 1, 2).astype(np.float32)
         assert cosines(by_torch(network, arch, faces()), runtime.run({"image": pixels})["embedding"]).min() >= 0.99999
 

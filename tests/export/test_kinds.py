@@ -24,7 +24,7 @@ from edgenas.hardware.measure import SEARCH
 from edgenas.hardware.profile import profile_from_name
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import ACCURACY, Metric, TaskKind
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from edgenas.serve.kinds import ROUTES
 from edgenas.tasks.checks import checked_task
 from tests.angle import trained_angle
@@ -61,7 +61,7 @@ def test_a_bundle_of_an_own_task_holds_every_precision_and_says_what_its_outputs
 def test_each_file_scores_what_its_manifest_says(precision: Any) -> None:
     bundle = angle_bundle()
     _, _, task = trained_angle()
-    with open_runtime(bundle.path(precision)) as runtime:
+    with open_session(bundle.path(precision)) as runtime:
         inputs = input_from_pixels(task.val.images, bundle.manifest.preprocessing)
         outputs = np.concatenate([runtime.run({"image": inputs[i : i + 50]})["outputs"] for i in range(0, 200, 50)])
     error = np.degrees(np.abs(outputs[:, 0] - task.val.labels).mean())

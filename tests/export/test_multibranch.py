@@ -10,7 +10,7 @@ from edgenas.export.from_workload import onnx_from_trained_workload
 from edgenas.export.onnx import onnx_from_network
 from edgenas.networks import network_from_architecture
 from edgenas.records import Architecture, BranchCell, Classes, MultiBranchArchitecture
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 
 CELLS = (
     BranchCell("N", 8, (0, 22)),
@@ -37,7 +37,7 @@ def compare(architecture: Architecture, model_bytes: bytes, network: nn.Module, 
     images = np.random.default_rng(0).standard_normal((2, architecture.in_channels, side, side)).astype(np.float32)
     with torch.no_grad():
         wanted = network(torch.from_numpy(images)).numpy()
-    with open_runtime(model_bytes) as runtime:
+    with open_session(model_bytes) as runtime:
         (name,) = runtime.inputs
         (got,) = runtime.run({name: images}).values()
     assert np.abs(wanted).max() > 0.05

@@ -13,7 +13,7 @@ from edgenas.errors import EdgenasError
 from edgenas.export.onnx import clean, onnx_from_network, unfolded_norms
 from edgenas.networks import network_from_architecture
 from edgenas.records import Embedding
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from tests.trained_digits import trained_digits
 
 
@@ -24,7 +24,7 @@ def exported(opset: int, ir: int) -> onnx.ModelProto:
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
-    with open_runtime(model.SerializeToString()) as runtime:
+    with open_session(model.SerializeToString()) as runtime:
         (output,) = runtime.run({"image": images}).values()
         return output
 
@@ -99,7 +99,7 @@ def test_batch_norms_are_folded_and_one_that_is_not_is_found():
 
 def test_metadata_round_trips_through_onnx_runtime():
     _, architecture, _ = trained_digits()
-    with open_runtime(exported(18, 10).SerializeToString()) as runtime:
+    with open_session(exported(18, 10).SerializeToString()) as runtime:
         metadata = runtime.metadata
     assert metadata["edgenas.architecture"] == architecture.canonical_json().decode()
     assert metadata["edgenas.fingerprint"] == architecture.fingerprint

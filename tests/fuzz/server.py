@@ -185,10 +185,10 @@ def _seeds() -> list[bytes]:
 def _judge(folder: Path) -> Callable[[bytes, Reply], str]:
     """What a request for the model's values is answered with is what ONNX Runtime gives for its numbers, as Python reads them."""
     from edgenas.bundle import read_bundle
-    from edgenas.runtimes.onnx import open_runtime
+    from edgenas.runtimes.onnx_session import open_session
 
     bundle = read_bundle(folder)
-    runtime = contextlib.ExitStack().enter_context(open_runtime(bundle.path(bundle.manifest.chosen_precision)))
+    runtime = contextlib.ExitStack().enter_context(open_session(bundle.path(bundle.manifest.chosen_precision)))
 
     def judge(content: bytes, reply: Reply) -> str:
         head, _, body = content.partition(b"\r\n\r\n")

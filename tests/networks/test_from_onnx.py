@@ -22,7 +22,7 @@ from edgenas.export.onnx import onnx_from_network
 from edgenas.export.precision import half_from_onnx
 from edgenas.networks import Network, network_from_architecture, network_from_onnx
 from edgenas.records import Architecture, BranchCell, Classes, DartsCell, Embedding, MultiBranchArchitecture
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from tests.networks.test_cell import BRANCHY_101, FULL_201, NORMAL, REDUCE
 
 RNG = np.random.default_rng(5)
@@ -33,7 +33,7 @@ def check(model: onnx.ModelProto, path: Path, shape: tuple[int, ...], bar: float
     onnx.save(model, path)
     network = network_from_onnx(path)
     images = RNG.standard_normal((3, *shape)).astype(np.float32)
-    with open_runtime(model.SerializeToString()) as runtime:
+    with open_session(model.SerializeToString()) as runtime:
         (name,) = runtime.inputs
         (wanted,) = runtime.run({name: images}).values()
     with torch.no_grad():

@@ -13,7 +13,7 @@ from edgenas.errors import EdgenasError
 from edgenas.export.from_workload import onnx_from_trained_workload, weights_from_network
 from edgenas.networks import Network, network_from_workload
 from edgenas.records import Kernel, Workload
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from tests.runtimes.test_graph import zoo
 
 
@@ -31,7 +31,7 @@ def shaken(workload: Workload) -> Network:
 
 def answer(network: Network, x: np.ndarray, opset: int = 18) -> np.ndarray:
     model = onnx_from_trained_workload(network, opset, 10, ("image", "logits"))
-    with open_runtime(model.SerializeToString()) as runtime:
+    with open_session(model.SerializeToString()) as runtime:
         (value,) = runtime.run({"image": x}).values()
     return value
 

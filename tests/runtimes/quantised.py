@@ -74,13 +74,13 @@ def every_case() -> list[tuple[type[np.integer[Any]], str, bool]]:
 
 def main() -> None:
     from edgenas.runtimes.int8 import ENTRIES, exact_arithmetic, worst_error
-    from edgenas.runtimes.onnx import open_runtime
+    from edgenas.runtimes.onnx_session import open_session
 
     wrong = {}
     for activation, kind, paired in every_case():
         for largest in (64, 127):
             content, x, exact = case(activation, kind, largest, paired=paired)
-            with open_runtime(content) as runtime:
+            with open_session(content) as runtime:
                 found = {"wrong": int((runtime.run({"x": x})["y"] != exact).sum()), "int8": runtime.settings["int8"]}
             wrong[f"{activation.__name__} {kind} {largest} {'paired' if paired else 'stored'}"] = found
     chosen = {w: exact_arithmetic(w) for w in (64, 65, 127, 128)}

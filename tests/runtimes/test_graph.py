@@ -11,13 +11,13 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes, Embedding, Kernel, Workload
 from edgenas.runtimes.graph import OPSETS, KernelWeights, onnx_from_workload, random_weights
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 
 RNG = np.random.default_rng(7)
 
 
 def answer(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
-    with open_runtime(model.SerializeToString()) as runtime:
+    with open_session(model.SerializeToString()) as runtime:
         (value,) = runtime.run({"image": image}).values()
     return value
 

@@ -21,7 +21,7 @@ from edgenas.records import Classes
 from edgenas.runtimes import int8
 from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.int8 import ENTRIES, arithmetic_of, exact_arithmetic, largest_weight, worst_case, worst_error
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from tests.runtimes.quantised import case, every_case
 
 REPOSITORY = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def elsewhere(*options: str) -> dict[str, Any]:
 def test_a_quantised_product_is_what_32_bit_integers_give(activation, kind, paired, largest):
     content, x, exact = case(activation, kind, largest, paired=paired)
     assert np.abs(exact).max() > 0
-    with open_runtime(content) as runtime:
+    with open_session(content) as runtime:
         np.testing.assert_array_equal(runtime.run({"x": x})["y"], exact)
         assert runtime.settings["int8"] == exact_arithmetic(largest)
 
@@ -88,7 +88,7 @@ def test_where_no_way_is_exact_int8_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(int8, "worst_case", lambda _: (model, x, {name: value * 0.9 for name, value in exact.items()}))
     monkeypatch.setattr(int8, "exact_arithmetic", functools.cache(exact_arithmetic.__wrapped__))
     content, *_ = case(np.int8, "Conv")
-    with pytest.raises(EdgenasError, match="use fp32 or fp16") as caught, open_runtime(content):
+    with pytest.raises(EdgenasError, match="use fp32 or fp16") as caught, open_session(content):
         pass
     assert "\n" not in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_a_file_without_int8_has_no_such_setting():
     workload = workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8))
     content = onnx_from_workload(workload, None).SerializeToString()
     assert arithmetic_of(content) is None
-    with open_runtime(content) as runtime:
+    with open_session(content) as runtime:
         assert "int8" not in runtime.settings
 
 

@@ -11,7 +11,7 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes
 from edgenas.runtimes.graph import onnx_from_workload
-from edgenas.runtimes.onnx import open_runtime, wanted_providers
+from edgenas.runtimes.onnx_session import open_session, wanted_providers
 
 MODEL = onnx_from_workload(
     workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8)), None
@@ -22,7 +22,7 @@ X = {"image": np.ones((2, 1, 8, 8), np.float32)}
 def test_a_model_runs_from_bytes_and_from_a_file_with_the_same_result(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(MODEL)
-    with open_runtime(MODEL) as one, open_runtime(path) as two:
+    with open_session(MODEL) as one, open_session(path) as two:
         assert one.inputs["image"] == (("batch", 1, 8, 8), "float32")
         assert one.outputs["logits"].shape == ("batch", 10)
         np.testing.assert_array_equal(one.run(X)["logits"], two.run(X)["logits"])
@@ -30,7 +30,7 @@ def test_a_model_runs_from_bytes_and_from_a_file_with_the_same_result(tmp_path: 
 
 
 def test_settings_say_how_it_runs() -> None:
-    with open_runtime(MODEL, threads=2, spinning=True) as runtime:
+    with open_session(MODEL, threads=2, spinning=True) as runtime:
         assert runtime.settings == {
             "runtime": "onnxruntime", "runtime_version": ort.__version__, "provider": "cpu", "threads": 2,
             "execution": "sequential", "spinning": True,
@@ -40,7 +40,7 @@ def test_settings_say_how_it_runs() -> None:
 def test_a_provider_that_does_not_come_up_is_an_error_and_never_the_cpu() -> None:
     """Here neither CUDA nor its driver is there; where they are, the session must say so itself."""
     try:
-        with open_runtime(MODEL, provider="cuda") as runtime:
+        with open_session(MODEL, provider="cuda") as runtime:
             came_up = runtime.settings["provider"]
     except EdgenasError as error:
         came_up = str(error)
@@ -53,7 +53,7 @@ def test_cuda_computes_in_fp32_and_not_in_tf32() -> None:
 
 
 def test_wrong_inputs_are_named_with_what_the_model_takes() -> None:
-    with open_runtime(MODEL) as runtime:
+    with open_session(MODEL) as runtime:
         with pytest.raises(EdgenasError, match=r"\['picture'\] were given; the model takes \['image'\]"):
             runtime.run({"picture": X["image"]})
         with pytest.raises(EdgenasError, match=r"float64 \(2, 1, 8, 8\); the model takes float32 batch x 1 x 8 x 8"):
@@ -65,6 +65,6 @@ def test_wrong_inputs_are_named_with_what_the_model_takes() -> None:
 def test_files_that_are_no_models_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(MODEL[: len(MODEL) // 2])
     for name in ("bad.onnx", "missing.onnx"):
-        with pytest.raises(EdgenasError, match=name) as caught, open_runtime(tmp_path / name):
+        with pytest.raises(EdgenasError, match=name) as caught, open_session(tmp_path / name):
             pass
         assert "\n" not in str(caught.value)

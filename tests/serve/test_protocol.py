@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle
 from tests.serve.hosted import Hosted, hosted
 from tests.serve.running import HOST
@@ -27,7 +27,7 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
     """Two inputs, and what ONNX Runtime itself makes of them."""
     bundle = digits_bundle()
     inputs = bundle.golden()["inputs"][:2]
-    with open_runtime(bundle.path(bundle.manifest.chosen_precision)) as runtime:
+    with open_session(bundle.path(bundle.manifest.chosen_precision)) as runtime:
         return inputs, runtime.run({"image": inputs})["logits"]
 
 
@@ -91,7 +91,7 @@ def test_long_data_is_decoded_in_slices_to_the_same_values(server: Hosted) -> No
     inputs = np.random.default_rng(0).standard_normal((64, 1, 8, 8)).astype(np.float32)
     body = request(inputs, {"data": [float(value) + 1e-17 for value in inputs.ravel()]})
     assert len(body) > 70_000
-    with open_runtime(digits_bundle().path("fp32")) as runtime:
+    with open_session(digits_bundle().path("fp32")) as runtime:
         wanted = runtime.run({"image": inputs})["logits"]
     np.testing.assert_allclose(data_of(server, body), wanted.ravel(), atol=1e-5)
 

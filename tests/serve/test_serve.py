@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
-from edgenas.runtimes.onnx import open_runtime
+from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle
 from tests.picture_kinds import kinds
 from tests.serve.bad_requests import KINDS, bad_request
@@ -33,7 +33,7 @@ def expected():
     """Golden inputs and what ONNX Runtime itself makes of them."""
     bundle = digits_bundle()
     inputs = bundle.golden()["inputs"]
-    with open_runtime(bundle.path(bundle.manifest.chosen_precision)) as runtime:
+    with open_session(bundle.path(bundle.manifest.chosen_precision)) as runtime:
         return inputs, runtime.run({"image": inputs})["logits"]
 
 
@@ -80,7 +80,7 @@ def test_an_image_is_classified_as_preprocessing_and_model_say(server):
     body = io.BytesIO()
     image.save(body, "PNG")
     preprocessing = bundle.manifest.preprocessing
-    with open_runtime(bundle.path("fp32")) as runtime:
+    with open_session(bundle.path("fp32")) as runtime:
         pixels = pixels_from_image(image, preprocessing)[None]
         logits = runtime.run({"image": input_from_pixels(pixels, preprocessing)})["logits"][0]
     probabilities = np.exp(logits - logits.max())
@@ -97,7 +97,7 @@ def test_a_picture_of_every_kind_is_classified_from_the_pixels_that_training_see
     bundle = digits_bundle()
     with Image.open(io.BytesIO(kinds()[name])) as image:
         pixels = pixels_from_image(image, bundle.manifest.preprocessing)[None]
-    with open_runtime(bundle.path("fp32")) as runtime:
+    with open_session(bundle.path("fp32")) as runtime:
         logits = runtime.run({"image": input_from_pixels(pixels, bundle.manifest.preprocessing)})["logits"][0]
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     status, answer = server.json("POST", "/classify", kinds()[name])
