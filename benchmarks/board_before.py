@@ -47,7 +47,11 @@ def predicted_before(checkout: Path, rows: Sequence[Published], workloads: Seque
         question.write_bytes(msgspec.json.encode(asked))
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(question)], cwd=checkout, env=environment, check=True, capture_output=True
+            [sys.executable, "-c", SCRIPT, str(question)],
+            cwd=checkout,
+            env=environment,
+            check=True,
+            capture_output=True,
         )
     for place, ms in msgspec.json.decode(done.stdout, type=dict[str, float]).items():
         found[int(place)] = ms

@@ -12,13 +12,21 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.records import HardwareProfile, Precision
 
 BYTES_OF_GPUS = {
-    "read": (0.7, 0.4), "write": (0.7, 0.4), "weights": (0.7, 0.4), "moved": (2.0, 0.7), "pooled": (2.0, 0.7), "activated": (4.0, 1.0),
+    "read": (0.7, 0.4), "write": (0.7, 0.4), "weights": (0.7, 0.4),
+    "moved": (2.0, 0.7), "pooled": (2.0, 0.7), "activated": (4.0, 1.0),
 }  # fmt: skip
 # Small maps stay in the caches of a CPU: a byte is cheaper than its memory's bandwidth says. Exponentials are not.
 BYTES_OF_CPUS = {
-    "read": (2.0, 0.7), "write": (2.0, 0.7), "weights": (2.0, 0.7), "moved": (1.0, 0.7), "pooled": (1.0, 0.7), "activated": (1.0, 1.0),
+    "read": (2.0, 0.7), "write": (2.0, 0.7), "weights": (2.0, 0.7),
+    "moved": (1.0, 0.7), "pooled": (1.0, 0.7), "activated": (1.0, 1.0),
 }  # fmt: skip
-COMMON = {"dense": (0.6, 0.4), "dense2": (0.5, 0.5), "winograd": (0.9, 0.5), "pointwise": (0.6, 0.4), "linear": (0.2, 1.0)}
+COMMON = {
+    "dense": (0.6, 0.4),
+    "dense2": (0.5, 0.5),
+    "winograd": (0.9, 0.5),
+    "pointwise": (0.6, 0.4),
+    "linear": (0.2, 1.0),
+}
 
 
 def computes(depthwise: float, grouped: float, first: float) -> dict[str, tuple[float, float]]:
@@ -43,7 +51,11 @@ class Boards:
         """The profile that a row is of, "" for none."""
         name = dict(self.same_as).get(row.device, row.device)
         known = (*self.profiles, *(board.name for board in self.lent))
-        return name if name in known and re.fullmatch(self.runtime, row.runtime) and row.precision in self.precisions else ""
+        return (
+            name
+            if name in known and re.fullmatch(self.runtime, row.runtime) and row.precision in self.precisions
+            else ""
+        )
 
     def profile(self, name: str) -> HardwareProfile:
         return next((board for board in self.lent if board.name == name), None) or profile_from_name(name)

@@ -3,9 +3,9 @@
     ms(network, board) = base(how it was measured) + launches * launch(board) + sum over prices p of
                          quantity_p * datasheet price_p(board, precision) * inefficiency_p * slowness_group(p)(board)
 
-Quantities and datasheet prices are the predictor's own (hardware/kernels.py). Everything is positive, so logarithms are fitted: maximum a
-posteriori, soft-L1 loss, priors around what such chips reach. Compute inefficiencies are per precision and tied to each other; a byte
-costs the same at every precision. Boards may be slower than their datasheet in compute, depthwise compute and traffic.
+Quantities and datasheet prices are the predictor's own (hardware/kernels.py). Everything is positive, so logarithms are fitted:
+maximum a posteriori, soft-L1 loss, priors around what such chips reach. Compute inefficiencies are per precision and tied to each
+other; a byte costs the same at every precision. Boards may differ from their datasheet in compute, depthwise compute and traffic.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Prior:
     traffic: dict[str, tuple[float, float]]
     launch_ms: float
     base_ms: float
-    boards: tuple[float, float, float]  # deviations of a board's compute, depthwise compute and traffic from its datasheet
+    boards: tuple[
+        float, float, float
+    ]  # deviations of a board's compute, depthwise compute and traffic from its datasheet
     precisions: float = 0.3  # deviation between precisions
 
 
@@ -67,7 +69,9 @@ class Sample:
 
 
 def sample(row: Published, workload: Workload, profile: HardwareProfile) -> Sample:
-    load = batched(quantities(workload, tiles_of_profile(profile, row.precision, fitted=True), row.precision), row.batch)
+    load = batched(
+        quantities(workload, tiles_of_profile(profile, row.precision, fitted=True), row.precision), row.batch
+    )
     prices = datasheet_prices(profile, row.precision)
     return Sample(row, load.sum(axis=0), np.array([prices[name] for name in TERMS]))
 

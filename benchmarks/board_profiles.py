@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +25,22 @@ if TYPE_CHECKING:
 TODAY = datetime.date.today().isoformat()
 SOURCE = "public measurements of whole networks, see evidence"
 NOTES = {
-    "jetson-tx2": "FP16: whole networks that others measured. NAS-Bench-201 cells: HW-NAS-Bench, whose runtime version is not stated. "
-    "FP32 of other networks: the Jetson Nano's efficiencies, never held against a measurement.",
+    "jetson-tx2": "FP16: whole networks that others measured. NAS-Bench-201 cells: HW-NAS-Bench, whose runtime version is not "
+    "stated. FP32 of other networks: the Jetson Nano's efficiencies, never held against a measurement.",
     "jetson-nano-4gb": "FP32: the TensorRT table, and NAS-Bench-201 cells from LatBench's FP32 column. FP16: whole networks that "
     "others measured.",
-    "raspberry-pi-4-tflite": "TFLite's latencies, not ONNX Runtime's: EdgeNAS does not run on it. Whole networks, and the cells and "
-    "blocks of HW-NAS-Bench, each have their own predictor.",
+    "raspberry-pi-4-tflite": "TFLite's latencies, not ONNX Runtime's: EdgeNAS does not run on it. Whole networks, and the cells "
+    "and blocks of HW-NAS-Bench, each have their own predictor.",
     "t4": "Nearly all public figures are of Paddle Inference, which is slower than TensorRT's own runtime for small networks.",
 }  # fmt: skip
-OTHER_FP32 = {"jetson-tx2": "jetson-nano-4gb"}  # whole networks in FP32, by the efficiencies of a relative that was measured so
-CARRIED = {  # modules that nobody has published for, and the one whose efficiencies are theirs
-    "jetson-orin-nano-4gb": "jetson-orin-nano-8gb",
-    "jetson-orin-nx-8gb": "jetson-orin-nx-16gb",
-    "jetson-agx-orin-32gb": "jetson-agx-orin-64gb",
+OTHER_FP32 = {
+    "jetson-tx2": "jetson-nano-4gb"
+}  # whole networks in FP32, by the efficiencies of a relative that was measured so
+CARRIED = {  # boards that nobody has published for: the family that judges them, and the board whose efficiencies are theirs
+    "jetson-orin-nano-4gb": ("Orin", "jetson-orin-nano-8gb"),
+    "jetson-orin-nx-8gb": ("Orin", "jetson-orin-nx-16gb"),
+    "jetson-agx-orin-32gb": ("Orin", "jetson-agx-orin-64gb"),
+    "raspberry-pi-zero-2w": ("ONNX Runtime on Arm", "raspberry-pi-4"),
 }
 
 
@@ -47,14 +51,13 @@ def write_profiles(judged: Mapping[str, Judged]) -> None:
             path = profiles_folder() / f"{name}.toml"
             write_profile(fitted(profile_from_file(path), one), path)
             print("wrote", path.name)
-    band = other_modules(judged["Orin"])
-    for name, relative in CARRIED.items():
+    for name, (family, relative) in CARRIED.items():
         path = profiles_folder() / f"{name}.toml"
-        profile = profile_from_file(path)
-        said = f"derived: nine of ten networks on an Orin module that the fit saw no row of lie within it ({TODAY})"
+        band = other_boards(judged[family])
+        said = f"derived: nine of ten networks on a board of its family ({family}) that the fit saw no row of lie within it"
         changes: dict[str, Any] = {"carried_from": relative, "error_band": round(band - 1, 2)}
-        changes["sources"] = {**profile.sources, "error_band": said}
-        write_profile(msgspec.structs.replace(profile, **changes), path)
+        changes["sources"] = {**profile_from_file(path).sources, "error_band": said}
+        write_profile(msgspec.structs.replace(profile_from_file(path), **changes), path)
         print("wrote", path.name, f"within a factor of {band:.2f}")
 
 
@@ -109,7 +112,10 @@ def cards_of(one: Judged) -> dict[str, HeldOut]:
         ms = np.array([one.rows[place].ms for place in there])
         networks = [(one.rows[place].device, one.rows[place].network) for place in there]
         card = held_out(one.held_out["design"][there], ms, networks)
-        ranks = [ranked(one, [place for place in there if one.rows[place].device == device]) for device in one.boards.profiles]
+        ranks = [
+            ranked(one, [place for place in there if one.rows[place].device == device])
+            for device in one.boards.profiles
+        ]
         known = [rank for rank in ranks if rank is not None]
         found[name] = msgspec.structs.replace(card, kendall=float(np.mean(known)) if known else None)
     return found
@@ -149,14 +155,22 @@ def head_of(before: Calibration | None) -> dict[str, Any]:
 
 def evidence(one: Judged, places: Sequence[int]) -> tuple[Evidence, ...]:
     """The board's rows by where they were published."""
-    groups: dict[tuple[str, Precision, str], list[Published]] = {}
+    groups: dict[tuple[str, str, Precision, str], list[Published]] = {}
     for place in places:
         row = one.rows[place]
-        groups.setdefault((row.source, row.precision, row.what), []).append(row)
+        groups.setdefault((row.repository, row.source.partition("@")[2], row.precision, row.what), []).append(row)
     return tuple(
-        Evidence(source, precision, len({row.network for row in rows}), len(rows), what)
-        for (source, precision, what), rows in sorted(groups.items())
+        Evidence(source_of(rows), precision, len({row.network for row in rows}), len(rows), what)
+        for (_, _, precision, what), rows in sorted(groups.items())
     )
+
+
+def source_of(rows: Sequence[Published]) -> str:
+    """Repository:path@commit; several files of one commit by the beginning of their paths."""
+    paths = sorted({row.source.partition("@")[0] for row in rows})
+    commit = rows[0].source.partition("@")[2]
+    path = paths[0] if len(paths) == 1 else f"{os.path.commonprefix(paths)}*"
+    return f"{path}@{commit}" if commit else path
 
 
 def prices_of_relative(profile: HardwareProfile, relative: str) -> KernelModel:
@@ -170,7 +184,7 @@ def prices_of_relative(profile: HardwareProfile, relative: str) -> KernelModel:
     return KernelModel(prices, kernels.largest)
 
 
-def other_modules(one: Judged) -> float:
+def other_boards(one: Judged) -> float:
     """The factor that nine of ten networks of a board stay within, when its rows were not fitted."""
     predicted, ms = one.held_out["board"], np.array([row.ms for row in one.rows])
     known = np.flatnonzero(~np.isnan(predicted))

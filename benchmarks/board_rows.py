@@ -1,8 +1,8 @@
-"""Published latencies of whole networks (../shared/data/latency/measured.csv.gz) as calibration rows: the networks that the table
-names are built here and read as a user's ONNX file would be. Nothing of the table is copied.
+"""Published latencies of whole networks (../shared/data/latency/measured.csv.gz) as calibration rows.
 
-A network's kernels are kept in a cache folder outside of the repository (--cache). `timm:` networks need timm installed; a network
-that only its authors' package can build is taken from FOLDER/NAME.onnx where the user gives a folder (--onnx).
+The networks that the table names are built here and read as a user's ONNX file is; nothing of the table is copied. A network's
+kernels are kept in a cache folder outside of the repository (--cache). `timm:` networks need timm installed; a network that only
+its authors' package can build is taken from FOLDER/NAME.onnx where the user gives a folder (--onnx).
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Published(Record, frozen=True):
 
 
 FAMILIES = (
-    "yolov7", "yolox", "yolov8", "yolov9", "yolov10", "yolo11", "yolo26", "mixnet", "efficientformer", "efficientnet_lite", "repvgg",
-    "efficientnet", "mobilenetv1", "mobilenet_v2", "mobilenetv2", "mobilenet_v3", "mobilenetv3", "shufflenet", "squeezenet",
-    "mnasnet", "semnasnet", "densenet", "resnext", "resnet", "vgg", "vit",
+    "yolov7", "yolox", "yolov8", "yolov9", "yolov10", "yolo11", "yolo26", "mixnet", "efficientformer", "efficientnet_lite",
+    "repvgg", "efficientnet", "mobilenetv1", "mobilenet_v2", "mobilenetv2", "mobilenet_v3", "mobilenetv3", "shufflenet",
+    "squeezenet", "mnasnet", "semnasnet", "densenet", "resnext", "resnet", "vgg", "vit",
 )  # fmt: skip
 # How the sources measured, by repository; each kind has its own constant in a fit. Python loops hold copies and calls.
 GROUPS = {
@@ -79,7 +79,10 @@ GROUPS = {
 # Not comparable with the rest, each for the reason that the table itself gives. Pairs of patterns: field, text.
 LEFT_OUT = (
     ("confidence", r"MaxQ"),  # MLPerf power mode whose clocks are not stated
-    ("confidence", r"^low(?!: same board as the COCO128|: older series)"),  # the table's own verdict; repeated series are kept
+    (
+        "confidence",
+        r"^low(?!: same board as the COCO128|: older series)",
+    ),  # the table's own verdict; repeated series are kept
     ("confidence", r"enqueued without sync"),
     ("runtime", r"DeepStream|TF-TRT"),
     ("board_detail", r"dividiti|CUDA graph"),  # another submitter's code; graphs launch nothing
@@ -129,7 +132,7 @@ def is_left_out(row: Mapping[str, str]) -> bool:
 # ---------------------------------------------------------------- the networks
 
 
-def module_of(name: str):  # noqa: ANN201 - torch is imported late
+def module_of(name: str):
     """The network that the table names, with random weights; None where nothing here can build it."""
     import torchvision
 
@@ -173,7 +176,7 @@ def workload_of(name: str, side: str, cache: Path, files: Path | None = None) ->
     return workload
 
 
-def _traced(module, side: str) -> Workload:  # noqa: ANN001 - a torch module
+def _traced(module, side: str) -> Workload:
     import torch
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -6,8 +6,8 @@
     python -m benchmarks.boards --searches         what a search chooses with today's profiles, and with those of --before
         [--before CHECKOUT] [--cache FOLDER] [--onnx FOLDER] [--json]
 
-Networks are held out by design (a family such as ResNet, with all its sizes, inputs, precisions and boards), by source and by board; a
-row is never judged by a fit that saw its network. Needs timm beside torchvision. Takes minutes at first, seconds from the cache.
+Networks are held out by design (a family such as ResNet, with all sizes, inputs, precisions and boards), by source and by board:
+a row is never judged by a fit that saw its network. Needs timm beside torchvision; minutes at first, seconds from the cache.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def tau(predicted: Array, rows: Sequence[Published]) -> float:
     if len(groups) < 3:
         return float("nan")
     pairs = [
-        (np.mean(np.log(predicted[places])), np.mean([np.log(rows[place].ms) for place in places])) for places in groups.values()
+        (np.mean(np.log(predicted[places])), np.mean([np.log(rows[place].ms) for place in places]))
+        for places in groups.values()
     ]
     return float(kendalltau(*zip(*pairs, strict=True)).statistic)
 
@@ -125,7 +126,9 @@ def covered(predicted: Array, rows: Sequence[Published]) -> list[bool]:
     found = []
     for place, design in enumerate(designs):
         rest = [other for other, name in enumerate(designs) if name != design]
-        width = half_width(error[rest], [(rows[other].device, rows[other].network) for other in rest]) if rest else np.inf
+        width = (
+            half_width(error[rest], [(rows[other].device, rows[other].network) for other in rest]) if rest else np.inf
+        )
         found.append(bool(error[place] <= width))
     return found
 
@@ -198,7 +201,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--before", type=Path, help="a checkout of an older version to compare with")
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--onnx", type=Path, help="a folder of ONNX files, NAME.onnx, for networks that cannot be built here")
+    parser.add_argument(
+        "--onnx", type=Path, help="a folder of ONNX files, NAME.onnx, for networks that cannot be built here"
+    )
     arguments = parser.parse_args()
     judged = {name: judge(boards, arguments.cache, arguments.onnx) for name, boards in FAMILIES.items()}
     if arguments.write:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.latency_tables import BIMODAL, Table, fbnet, jetson_nano, nasbench201
-from edgenas.hardware.calibrate import KnownDevices, calibrate, fit
+from edgenas.hardware.calibrate import KnownDevices, calibrate, fit, judged_by_kind
 from edgenas.hardware.predictor import CELLS, Row, models_of, space_of
 from edgenas.hardware.profile import profile_from_file, profiles_folder, write_profile
 from edgenas.records import HardwareProfile
@@ -32,11 +32,14 @@ def nano(cells: Table) -> None:
     table, _ = jetson_nano()
     profile = profile_from_file(profiles_folder() / "jetson-nano-4gb.toml")
     result = shipped(profile, table.rows("jetson-nano"), "Jetson Nano TensorRT CNN measurements (8,147 networks)")
-    latbench = fit(
-        profile, thinned(cells.rows("latbench_embedded-gpu-jetson-nano-fp32", connected=True), SAMPLES), SEED
+    cells_of = cells.rows("latbench_embedded-gpu-jetson-nano-fp32", connected=True)
+    chosen = thinned(cells_of, SAMPLES)
+    models = msgspec.structs.replace(models_of(result.calibration), cells=fit(profile, chosen, SEED).cells)
+    names = {row.name for row in chosen}
+    cards = judged_by_kind(profile, models, [row for row in cells_of if row.name not in names])
+    calibration = msgspec.structs.replace(
+        result.calibration, parameters=msgspec.to_builtins(models), judged={**result.calibration.judged, **cards}
     )
-    models = msgspec.structs.replace(models_of(result.calibration), cells=latbench.cells)
-    calibration = msgspec.structs.replace(result.calibration, parameters=msgspec.to_builtins(models))
     notes = "The report card is of the TensorRT table; NAS-Bench-201 cells are predicted from LatBench's FP32 column."
     write_profile(msgspec.structs.replace(result, calibration=calibration, notes=notes), path(profile))
 

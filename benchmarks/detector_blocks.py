@@ -120,7 +120,10 @@ class Attention(nn.Module):
         self.value = channels // self.heads
         self.key = self.value // 2
         self.qkv = Conv(channels, channels + 2 * self.heads * self.key, act=None)
-        self.out, self.position = Conv(channels, channels, act=None), Conv(channels, channels, 3, groups=channels, act=None)
+        self.out, self.position = (
+            Conv(channels, channels, act=None),
+            Conv(channels, channels, 3, groups=channels, act=None),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -332,7 +335,9 @@ class Detect(nn.Module):
     `light`: depthwise convolutions for the classes. `end_to_end`: the 300 best boxes.
     """
 
-    def __init__(self, channels: Sequence[int], *, bins: int = 16, light: bool = False, end_to_end: bool = False) -> None:
+    def __init__(
+        self, channels: Sequence[int], *, bins: int = 16, light: bool = False, end_to_end: bool = False
+    ) -> None:
         super().__init__()
         self.bins, self.end_to_end = bins, end_to_end
         boxes, scores = max(16, channels[0] // 4, 4 * bins), max(channels[0], min(CLASSES, 100))
@@ -355,11 +360,16 @@ class Detect(nn.Module):
         )  # fmt: skip
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        found = [torch.cat((box(x), score(x)), 1).flatten(2) for box, score, x in zip(self.boxes, self.scores, maps, strict=True)]
+        found = [
+            torch.cat((box(x), score(x)), 1).flatten(2)
+            for box, score, x in zip(self.boxes, self.scores, maps, strict=True)
+        ]
         boxes, scores = torch.cat(found, 2).split((4 * self.bins, CLASSES), 1)
         if self.expected is not None:
             batch, _, places = boxes.shape
-            boxes = self.expected(boxes.view(batch, 4, self.bins, places).transpose(2, 1).softmax(1)).view(batch, 4, places)
+            boxes = self.expected(boxes.view(batch, 4, self.bins, places).transpose(2, 1).softmax(1)).view(
+                batch, 4, places
+            )
         near, far = boxes.chunk(2, 1)
         anchors, strides = torch.zeros(1, 2, boxes.shape[2]), torch.ones(1, boxes.shape[2])
         left, right = anchors - near, anchors + far

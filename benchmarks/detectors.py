@@ -1,8 +1,9 @@
-"""Graphs of well-known detectors in plain torch, for their latency only: written from their published architecture tables, without
-any of their authors' packages (ultralytics' is AGPL, YOLOv7's GPL). Parameters and FLOPs equal the published ones: tests/benchmarks.
+"""Graphs of well-known detectors in plain torch, for their latency only.
 
-`detector(name)`: yolov8{n,s,m,l,x}, yolov9{t,s,m}, yolov10{n,s,m}, yolo11{n..x}, yolo26{n..x}, yolov7, yolov7-tiny, yolox-{nano..x}, 80
-classes. Weights are random; what follows the network (non-maximum suppression) is not in it.
+Written from their published architecture tables, without any of their authors' packages (ultralytics' is AGPL, YOLOv7's GPL);
+parameters and FLOPs equal the published ones (tests/benchmarks). `detector(name)`: yolov8{n,s,m,l,x}, yolov9{t,s,m},
+yolov10{n,s,m}, yolo11 and yolo26{n,s,m,l,x}, yolov7, yolov7-tiny, yolox-{nano,tiny,s,m,l,x}; 80 classes, random weights, without
+non-maximum suppression.
 """
 
 from __future__ import annotations
@@ -39,7 +40,13 @@ from benchmarks.detector_blocks import (
 from benchmarks.yolox import YoloX
 
 # (depth, width, most channels before the width) of each size
-SCALES_V8 = {"n": (1 / 3, 0.25, 1024), "s": (1 / 3, 0.5, 1024), "m": (2 / 3, 0.75, 768), "l": (1, 1, 512), "x": (1, 1.25, 512)}
+SCALES_V8 = {
+    "n": (1 / 3, 0.25, 1024),
+    "s": (1 / 3, 0.5, 1024),
+    "m": (2 / 3, 0.75, 768),
+    "l": (1, 1, 512),
+    "x": (1, 1.25, 512),
+}
 SCALES_11 = {"n": (0.5, 0.25, 1024), "s": (0.5, 0.5, 1024), "m": (0.5, 1, 512), "l": (1, 1, 512), "x": (1, 1.5, 512)}
 Layer = tuple[int | list[int], nn.Module]
 
@@ -77,7 +84,9 @@ def backbone(c: Callable[[int], int], blocks: Sequence[nn.Module], downs: Sequen
     return layers
 
 
-def neck(layers: list[Layer], p3: int, p4: int, blocks: Sequence[nn.Module], downs: Sequence[nn.Module], head: nn.Module) -> Graph:
+def neck(
+    layers: list[Layer], p3: int, p4: int, blocks: Sequence[nn.Module], downs: Sequence[nn.Module], head: nn.Module
+) -> Graph:
     """Top-down, then bottom-up paths over the maps of layers p3, p4 and the last one, and the head on the three results."""
     p5 = len(layers) - 1
     layers += [(-1, Upsample()), ([p5 + 1, p4], Concat()), (-1, blocks[0])]
@@ -124,13 +133,19 @@ def yolo11(size: str, *, later: bool = False) -> nn.Module:
     large = size in "mlx"
 
     def k2(into: int, out: int, *, deep: bool, share: float = 0.5) -> C2f:
-        return C2f(into, out, n(2), share=share, block=C3k if deep or large else lambda hidden: ResidualPair(hidden, 0.5))
+        return C2f(
+            into, out, n(2), share=share, block=C3k if deep or large else lambda hidden: ResidualPair(hidden, 0.5)
+        )
 
     blocks = [k2(c(128), c(256), deep=False, share=0.25), k2(c(256), c(512), deep=False, share=0.25)]
     blocks += [k2(c(512), c(512), deep=True), k2(c(1024), c(1024), deep=True)]
     downs = [Conv(c(256), c(256), 3, 2), Conv(c(512), c(512), 3, 2), Conv(c(512), c(1024), 3, 2)]
     layers = [*backbone(c, blocks, downs), (-1, Sppf(c(1024), c(1024), shortcut=later)), (-1, Psa(c(1024), n(2)))]
-    up = [k2(c(1024) + c(512), c(512), deep=later), k2(2 * c(512), c(256), deep=later), k2(c(256) + c(512), c(512), deep=later)]
+    up = [
+        k2(c(1024) + c(512), c(512), deep=later),
+        k2(2 * c(512), c(256), deep=later),
+        k2(c(256) + c(512), c(512), deep=later),
+    ]
     final = C2f(c(512) + c(1024), c(1024), 1, block=LastC3k2) if later else k2(c(512) + c(1024), c(1024), deep=True)
     down = [Conv(c(256), c(256), 3, 2), Conv(c(512), c(512), 3, 2)]
     head = Detect((c(256), c(512), c(1024)), bins=1 if later else 16, light=True, end_to_end=later)
@@ -156,7 +171,12 @@ def yolov9_medium() -> nn.Module:
     for down, block in zip((AConv(128, 240), AConv(240, 360), AConv(360, 480)), blocks[1:], strict=True):
         layers += [(-1, down), (-1, block)]
     layers.append((-1, SppElan(480, 480)))
-    up = [Elan(840, 360, 360, 180, 1), Elan(600, 240, 240, 120, 1), Elan(544, 360, 360, 180, 1), Elan(720, 480, 480, 240, 1)]
+    up = [
+        Elan(840, 360, 360, 180, 1),
+        Elan(600, 240, 240, 120, 1),
+        Elan(544, 360, 360, 180, 1),
+        Elan(720, 480, 480, 240, 1),
+    ]
     return neck(layers, 4, 6, up, [AConv(240, 184), AConv(360, 240)], Detect((240, 360, 480)))
 
 
@@ -164,9 +184,24 @@ def yolov7() -> nn.Module:
     def down(into: int, out: int) -> ElanV7:
         return ElanV7(into, out, out, take=(-1, -2, -3, -4, -5, -6), inner=out // 2)
 
-    layers: list[Layer] = [(-1, Conv(3, 32, 3)), (-1, Conv(32, 64, 3, 2)), (-1, Conv(64, 64, 3)), (-1, Conv(64, 128, 3, 2))]
-    layers += [(-1, ElanV7(128, 64, 256)), (-1, MaxAndConv(256, 128)), (-1, ElanV7(256, 128, 512)), (-1, MaxAndConv(512, 256))]
-    layers += [(-1, ElanV7(512, 256, 1024)), (-1, MaxAndConv(1024, 512)), (-1, ElanV7(1024, 256, 1024)), (-1, SppCsp(1024, 512))]
+    layers: list[Layer] = [
+        (-1, Conv(3, 32, 3)),
+        (-1, Conv(32, 64, 3, 2)),
+        (-1, Conv(64, 64, 3)),
+        (-1, Conv(64, 128, 3, 2)),
+    ]
+    layers += [
+        (-1, ElanV7(128, 64, 256)),
+        (-1, MaxAndConv(256, 128)),
+        (-1, ElanV7(256, 128, 512)),
+        (-1, MaxAndConv(512, 256)),
+    ]
+    layers += [
+        (-1, ElanV7(512, 256, 1024)),
+        (-1, MaxAndConv(1024, 512)),
+        (-1, ElanV7(1024, 256, 1024)),
+        (-1, SppCsp(1024, 512)),
+    ]
     layers += [(-1, Conv(512, 256)), (-1, Upsample()), (8, Conv(1024, 256)), ([14, 13], Concat()), (-1, down(512, 256))]
     layers += [(-1, Conv(256, 128)), (-1, Upsample()), (6, Conv(512, 128)), ([19, 18], Concat()), (-1, down(256, 128))]
     layers += [(-1, MaxAndConv(128, 128)), ([22, 16], Concat()), (-1, down(512, 256))]
@@ -184,10 +219,21 @@ def yolov7_tiny() -> nn.Module:
     def elan(into: int, hidden: int, out: int) -> ElanV7:
         return ElanV7(into, hidden, out, count=2, take=(-1, -2, -3, -4), act=leaky)
 
-    layers: list[Layer] = [(-1, conv(3, 32, 3, 2)), (-1, conv(32, 64, 3, 2)), (-1, elan(64, 32, 64)), (-1, nn.MaxPool2d(2))]
+    layers: list[Layer] = [
+        (-1, conv(3, 32, 3, 2)),
+        (-1, conv(32, 64, 3, 2)),
+        (-1, elan(64, 32, 64)),
+        (-1, nn.MaxPool2d(2)),
+    ]
     layers += [(-1, elan(64, 64, 128)), (-1, nn.MaxPool2d(2)), (-1, elan(128, 128, 256)), (-1, nn.MaxPool2d(2))]
     layers += [(-1, elan(256, 256, 512)), (-1, SppCspTiny(512, 256, leaky)), (-1, conv(256, 128)), (-1, Upsample())]
-    layers += [(6, conv(256, 128)), ([12, 11], Concat()), (-1, elan(256, 64, 128)), (-1, conv(128, 64)), (-1, Upsample())]
+    layers += [
+        (6, conv(256, 128)),
+        ([12, 11], Concat()),
+        (-1, elan(256, 64, 128)),
+        (-1, conv(128, 64)),
+        (-1, Upsample()),
+    ]
     layers += [(4, conv(128, 64)), ([17, 16], Concat()), (-1, elan(128, 32, 64)), (-1, conv(64, 128, 3, 2))]
     layers += [([20, 14], Concat()), (-1, elan(256, 64, 128)), (-1, conv(128, 256, 3, 2)), ([23, 9], Concat())]
     layers += [(-1, elan(512, 128, 256)), (19, conv(64, 128, 3)), (22, conv(128, 256, 3)), (25, conv(256, 512, 3))]
@@ -207,7 +253,11 @@ def detector(name: str) -> nn.Module | None:
         return yolo11(size, later=name.startswith("yolo26"))
     if name.startswith("yolox-"):
         return YoloX(name.removeprefix("yolox-"))
-    others: dict[str, Callable[[], nn.Module]] = {"yolov9m": yolov9_medium, "yolov7": yolov7, "yolov7-tiny": yolov7_tiny}
+    others: dict[str, Callable[[], nn.Module]] = {
+        "yolov9m": yolov9_medium,
+        "yolov7": yolov7,
+        "yolov7-tiny": yolov7_tiny,
+    }
     return others[name]() if name in others else None
 
 

@@ -15,13 +15,19 @@ class MobileNetV1(nn.Module):
         channels = int(32 * width)
         layers = self._conv(3, channels, 3, 2, 1)
         for out, stride in LAYERS:
-            layers += self._conv(channels, channels, 3, stride, channels) + self._conv(channels, int(out * width), 1, 1, 1)
+            layers += self._conv(channels, channels, 3, stride, channels) + self._conv(
+                channels, int(out * width), 1, 1, 1
+            )
             channels = int(out * width)
         self.layers, self.head = nn.Sequential(*layers), nn.Linear(channels, 1001)
 
     @staticmethod
     def _conv(into: int, out: int, side: int, stride: int, groups: int) -> list[nn.Module]:
-        return [nn.Conv2d(into, out, side, stride, side // 2, groups=groups, bias=False), nn.BatchNorm2d(out), nn.ReLU6()]
+        return [
+            nn.Conv2d(into, out, side, stride, side // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU6(),
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(self.layers(x).mean((2, 3)))

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from benchmarks.detector_blocks import CLASSES, Conv, Csp, Upsample
 
-SCALES = {"nano": (1 / 3, 0.25), "tiny": (1 / 3, 0.375), "s": (1 / 3, 0.5), "m": (2 / 3, 0.75), "l": (1, 1), "x": (4 / 3, 1.25)}
+SCALES = {
+    "nano": (1 / 3, 0.25),
+    "tiny": (1 / 3, 0.375),
+    "s": (1 / 3, 0.5),
+    "m": (2 / 3, 0.75),
+    "l": (1, 1),
+    "x": (4 / 3, 1.25),
+}
 
 
 class Separable(nn.Sequential):
@@ -44,7 +51,9 @@ class YoloX(nn.Module):
             nn.Sequential(self._conv(into, 2 * into, 2), self._csp(2 * into, 2 * into, count))
             for into, count in ((b, n), (2 * b, 3 * n), (4 * b, 3 * n))
         )
-        self.last = nn.Sequential(self._conv(8 * b, 16 * b, 2), Spp(16 * b), self._csp(16 * b, 16 * b, n, shortcut=False))
+        self.last = nn.Sequential(
+            self._conv(8 * b, 16 * b, 2), Spp(16 * b), self._csp(16 * b, 16 * b, n, shortcut=False)
+        )
         self.up, self.lateral = Upsample(), nn.ModuleList((Conv(16 * b, 8 * b), Conv(8 * b, 4 * b)))
         self.down = nn.ModuleList((self._conv(4 * b, 4 * b, 2), self._conv(8 * b, 8 * b, 2)))
         self.blocks = nn.ModuleList(

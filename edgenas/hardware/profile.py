@@ -13,11 +13,12 @@ import msgspec
 
 from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
-from edgenas.records import BYTES, HardwareProfile, Precision, StudyRecord
+from edgenas.records import BYTES, Calibration, HardwareProfile, Precision, StudyRecord
 from edgenas.store import record_from_values, toml_values
 
 PACKAGE = Path(__file__).parents[1]
 JUDGED = ("spearman", "kendall", "mape", "within_5", "within_10", "worst_under")  # None where no row was held out
+KINDS = {"whole": "whole networks", "small": "small images", "chain": "chains", "cell": "cells", "block": "blocks"}
 HOST_CPU = "host-cpu"  # the profile of this machine: measured, never predicted
 UNSUPPORTED = {
     "coral-edge-tpu": "the Edge TPU compiler reads fully quantised TFLite files only; there is no path from ONNX to it",
@@ -95,10 +96,18 @@ def trust(profile: HardwareProfile) -> str:
         return "measured on this machine"
     if profile.calibration is not None:
         card = profile.calibration
-        error = "no held-out rows" if card.mape is None else f"held-out error {100 * card.mape:.1f} %"
-        return f"calibrated on {card.n} measured networks ({error})"
+        by = "networks that others measured" if profile.confidence == "published" else "measured networks"
+        return f"calibrated on {card.n} {by} ({held_out_words(card)})"
     band = f", within a factor of {1 + profile.error_band:g}" if profile.error_band else ""
     return f"from the datasheet{band}"
+
+
+def held_out_words(card: Calibration) -> str:
+    """Errors on networks that the fit never saw, by kind of network, such as "held-out error: cells in fp32 3.1 %"."""
+    if not card.judged:
+        return "no held-out rows" if card.mape is None else f"held-out error {100 * card.mape:.1f} %"
+    each = [(name.split(" ", 1), held.error) for name, held in card.judged.items()]
+    return "held-out error: " + ", ".join(f"{KINDS.get(kind, kind)} in {at} {100 * e:.1f} %" for (at, kind), e in each)
 
 
 def write_profile(profile: HardwareProfile, path: Path) -> None:
