@@ -89,7 +89,7 @@ FAMILIES = {
     ),
     "ONNX Runtime on Arm": Boards(
         ("raspberry-pi-4", "raspberry-pi-5"), r"onnxruntime( ultralytics)?", ("fp32",),
-        Prior(computes(0.03, 0.1, 0.3), BYTES_OF_CPUS, 0.01, 0.5, (0.4, 0.3, 0.5)),
+        Prior(computes(0.03, 0.1, 0.3), BYTES_OF_CPUS, 0.01, 0.1, (0.4, 0.3, 0.5)),
         same_as=(("jetson-orin-nano-8gb", "orin-nano-cpu"),), lent=(ORIN_CPU,),
     ),
     "TFLite on a Raspberry Pi 4": Boards(

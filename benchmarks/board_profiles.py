@@ -33,9 +33,8 @@ NOTES = {
     "and blocks of HW-NAS-Bench, each have their own predictor.",
     "t4": "Nearly all public figures are of Paddle Inference, which is slower than TensorRT's own runtime for small networks.",
 }  # fmt: skip
-OTHER_FP32 = {
-    "jetson-tx2": "jetson-nano-4gb"
-}  # whole networks in FP32, by the efficiencies of a relative that was measured so
+FP32_RELATIVE = "jetson-nano-4gb"  # the only one that was measured in strict FP32
+OTHER_FP32 = {"jetson-tx2": FP32_RELATIVE}  # whole networks in FP32, where cells alone were measured
 CARRIED = {  # boards that nobody has published for: the family that judges them, and the board whose efficiencies are theirs
     "jetson-orin-nano-4gb": ("Orin", "jetson-orin-nano-8gb"),
     "jetson-orin-nx-8gb": ("Orin", "jetson-orin-nx-16gb"),
@@ -88,7 +87,7 @@ def fitted(profile: HardwareProfile, one: Judged) -> HardwareProfile:
         calibration=calibration,
         confidence="measured" if own is None else "published",
         error_band=None,
-        carried_from="",
+        carried_from=FP32_RELATIVE if "tensorrt" in profile.runtime and own is not None else "",
         notes=NOTES.get(profile.name, profile.notes),
         sources={name: said for name, said in profile.sources.items() if name != "error_band"},
     )
@@ -169,7 +168,7 @@ def source_of(rows: Sequence[Published]) -> str:
     """Repository:path@commit; several files of one commit by the beginning of their paths."""
     paths = sorted({row.source.partition("@")[0] for row in rows})
     commit = rows[0].source.partition("@")[2]
-    path = paths[0] if len(paths) == 1 else f"{os.path.commonprefix(paths)}*"
+    path = paths[0] if len(paths) == 1 else f"{os.path.commonpath(paths)}/*"
     return f"{path}@{commit}" if commit else path
 
 

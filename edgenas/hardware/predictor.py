@@ -271,10 +271,25 @@ def kernel_latencies_ms(
 
 
 def _ratio(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) -> Array:
-    """How much faster the datasheet expects each network to be at another precision than the calibrated one."""
-    bare = msgspec.structs.replace(profile, calibration=None)
-    there, here = (latencies(bare, rows, each) for each in (precision, profile.precision))
-    return np.array([a.ms / b.ms for a, b in zip(there, here, strict=True)])
+    """How much longer each network is expected to take at a precision that was not fitted than at the profile's own."""
+    own = _fitted(profile, profile.precision)
+    here = prices_of(profile, profile.precision) if own is None else own.prices
+    there = _unfitted_prices(profile, precision, here)
+    found = []
+    for at, prices in ((precision, there), (profile.precision, here)):
+        loads = loads_of_rows(rows, tiles_of_profile(profile, at, fitted=own is not None), at)
+        vector = np.array([prices.get(name, 0.0) for name in PRICES])
+        found.append(np.array([load.sum(axis=0) for load in loads]) @ vector)
+    return np.asarray(found[0] / found[1])
+
+
+def _unfitted_prices(profile: HardwareProfile, precision: Precision, here: Mapping[str, float]) -> dict[str, float]:
+    """By the efficiencies of a relative that was fitted at this precision, else by the profile's own at its own precision."""
+    relative = next((known for known in all_profiles() if known.name == profile.carried_from), None)
+    if relative is None or _fitted(relative, precision) is None:
+        relative = profile
+    prices = carried_prices(profile, precision, relative, _fitted)
+    return prices | {name: here[name] for name in ("base", "launch")}
 
 
 def models_of(calibration: Calibration) -> Models:

@@ -63,8 +63,8 @@ def test_predict_names_profile_precision_and_origin(tmp_path: Path, capsys) -> N
     file = saved(tmp_path, graph([conv(), pooled()], W))
     (row,), _ = answer(capsys, "predict", file, "--target", "jetson")
     assert {key: row[key] for key in ("name", "precision", "profile", "origin", "extrapolated")} == {
-        "name": "m.onnx", "precision": "fp16", "profile": "jetson-orin-nano-8gb-super", "origin": "datasheet",
-        "extrapolated": False,
+        "name": "m.onnx", "precision": "fp16", "profile": "jetson-orin-nano-8gb-super", "origin": "predicted",
+        "extrapolated": True,
     }  # fmt: skip
     (other,), _ = answer(capsys, "predict", file, "--target", "jetson", "--precision", "fp32")
     assert other["precision"] == "fp32"
@@ -72,7 +72,7 @@ def test_predict_names_profile_precision_and_origin(tmp_path: Path, capsys) -> N
     app(["predict", file, "--target", "jetson"], standalone_mode=False)
     header, line = capsys.readouterr().out.strip().split("\n")
     assert header == "name,ms,precision,profile,origin,extrapolated,low,high"
-    assert ",fp16,jetson-orin-nano-8gb-super,datasheet," in line
+    assert ",fp16,jetson-orin-nano-8gb-super,predicted," in line
 
 
 def test_a_quantised_file_is_predicted_at_int8_and_says_so(tmp_path: Path, capsys) -> None:

@@ -26,7 +26,7 @@ def test_a_cost_has_one_latency_for_each_target_and_says_where_it_comes_from() -
     targets = [profile_from_name("jetson"), profile_from_name("raspberry-pi-5")]
     cost = CostModel(targets, None, Limits())(SMALL)
     assert list(cost.latencies) == ["jetson-orin-nano-8gb-super", "raspberry-pi-5"]
-    assert {latency.origin for latency in cost.latencies.values()} == {"datasheet"}
+    assert {latency.origin for latency in cost.latencies.values()} == {"predicted"}
     assert "fp16, batch 1, MAXN_SUPER" in cost.latencies["jetson-orin-nano-8gb-super"].detail
 
 
