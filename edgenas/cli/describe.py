@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
+from edgenas.cli.options import target_names
 from edgenas.cli.output import emit, say, table
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def describe(
         help="An ONNX file, an architecture's JSON file, a study (its choice), or a published network's name."
     ),
     trial: int | None = typer.Option(None, help="Of a study: this trial instead of the choice."),
-    target: str | None = typer.Option(None, help="Add latencies on this target."),
+    target: str | None = typer.Option(None, autocompletion=target_names, help="Add latencies on this target."),
     precision: str | None = typer.Option(None, help="One of the target's precisions."),
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
+from edgenas.cli.options import CellFamily, target_names
 from edgenas.cli.output import emit, say, table
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ FILTERED_POOL = 1024  # designs looked at, best first, where they must meet a li
 
 
 def design(
-    space: str = typer.Option("nasbench101", help="nasbench101, nasbench201 or darts."),
+    space: CellFamily = typer.Option("nasbench101", help="Cells of this benchmark's kind."),
     n: int = typer.Option(10, help="How many distinct cells."),
-    target: str | None = typer.Option(None, help="Predict every design's latency there; the fastest comes first."),
+    target: str | None = typer.Option(
+        None, autocompletion=target_names, help="Predict every design's latency there; the fastest comes first."
+    ),
     max_latency_ms: float | None = typer.Option(None, help="Leave out what is slower on the target."),
     max_params: int | None = typer.Option(None, help="Leave out what has more parameters."),
     channels: int | None = typer.Option(None, help="Of the first stage. Default: as published (128, 16, 36)."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -22,8 +22,8 @@ def export(
     data: str | None = typer.Option(None, help="After train --from-trained: the data whose weights are meant."),
     precision: str = typer.Option("fp32", help="Comma-separated: fp32, fp16, int8; or auto: the fastest that passes."),
     target: str | None = typer.Option(None, help="Profile that sets opset and IR; the study's own if left out."),
-    input_type: str = typer.Option(
-        "float32", "--input", help="float32, or uint8: pixels, normalised inside the model."
+    input_type: Literal["float32", "uint8"] = typer.Option(
+        "float32", "--input", help="uint8: pixels, normalised inside the model."
     ),
     max_drop: float = typer.Option(0.5, help="Points that FP16 or INT8 may lose on the validation split."),
     reduce_range: bool = typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgenas.cli.options import SeveralFaces
 from edgenas.cli.output import emit, say, table
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def align(
     data: Path = typer.Option(..., help="One folder of images per person."),
     out: Path = typer.Option(..., help="Where the aligned 112x112 faces go, one folder per person."),
     detector_sha256: str | None = typer.Option(None, help="Expected SHA-256 of the detector's file."),
-    several: str = typer.Option("refuse", help="Where there are several faces: refuse, largest or most-central."),
+    several: SeveralFaces = typer.Option("refuse", help="Where there are several faces."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Find the face in every image and write it upright, 112x112, by its five landmarks; refusals are counted by reason.

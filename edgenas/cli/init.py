@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from edgenas.cli.options import method_names, task_names
 from edgenas.cli.output import emit
 
 PROJECT = """\
@@ -69,8 +70,10 @@ def init(
     file: Path = typer.Argument(Path("edgenas.toml"), help="The file to write; an existing one is left alone."),
     data: str = typer.Option("digits", help="A data set's name or a folder of class folders."),
     target: list[str] | None = typer.Option(None, help="Device profile; repeatable. Default: jetson."),
-    task: str = typer.Option("classification", help="classification or faces."),
-    method: str = typer.Option("gnas", help="gnas, trgnas, nse, nal, random, nsga2 or tpe."),
+    task: str = typer.Option("classification", autocompletion=task_names, help="classification or faces."),
+    method: str = typer.Option(
+        "gnas", autocompletion=method_names, help="gnas, trgnas, nse, nal, random, nsga2 or tpe."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Write a commented project file that `edgenas search FILE` accepts as it is.

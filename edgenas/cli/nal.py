@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -32,8 +32,8 @@ def fit(
     ),
     experts: float = typer.Option(0.01, min=0.0, max=1.0, help="Share of the best cells to learn writing from."),
     hold_out: float = typer.Option(0.2, min=0.0, max=0.9, help="Share of the cells to judge on, never learned from."),
-    start: str | None = typer.Option(
-        None, help="scratch or shipped. Default: scratch for a table, shipped for a study."
+    start: Literal["scratch", "shipped"] | None = typer.Option(
+        None, help="Default: scratch for a table, shipped for a study."
     ),
     target: str | None = typer.Option(None, help="Experts are those within the limits on this device."),
     max_latency_ms: float | None = typer.Option(None, help="Limit on experts, predicted for --target."),
@@ -60,8 +60,6 @@ def fit(
     if out is None:
         raise EdgenasError(f"--table {table}: say where the predictor goes, --out FILE.safetensors")
     start = start or ("shipped" if folder else "scratch")
-    if start not in ("scratch", "shipped"):
-        raise EdgenasError(f"--start {start!r}: scratch or shipped")
     allowed, limits = _limits(target, max_latency_ms, max_params)
     learned = lesson(known, experts, hold_out, allowed)
     say(f"{known.name}: {len(known.cells)} cells, {len(learned.seen)} to learn from, {len(learned.experts)} experts")

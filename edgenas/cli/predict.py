@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from edgenas.cli.options import target_names
 from edgenas.cli.output import emit, say
 
 COLUMNS = ("name", "ms", "precision", "profile", "origin", "extrapolated", "low", "high")
@@ -14,7 +15,7 @@ def predict(
     file: str = typer.Argument(
         ..., help="CSV with a column architecture, an ONNX model, torchvision:NAME or timm:NAME."
     ),
-    target: str = typer.Option(..., help="A target's name or alias, or a profile file."),
+    target: str = typer.Option(..., autocompletion=target_names, help="A target's name or alias, or a profile file."),
     precision: str | None = typer.Option(
         None, help="fp32, fp16 or int8; left out, that of a quantised or half-precision file, else the target's own."
     ),

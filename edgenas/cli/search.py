@@ -7,6 +7,19 @@ from typing import Any
 
 import typer
 
+from edgenas.cli.options import (
+    Control,
+    FinalWidth,
+    Policy,
+    Pool,
+    Precision,
+    Preset,
+    method_names,
+    space_names,
+    study_names,
+    target_names,
+    task_names,
+)
 from edgenas.cli.output import emit
 from edgenas.errors import EdgenasError
 
@@ -19,13 +32,21 @@ def search(
         None, help="A project file (TOML) with any of these settings and a [rules] table."
     ),
     target: list[str] | None = typer.Option(
-        None, help="Device profile, name or TOML file; repeatable. Default: jetson."
+        None, autocompletion=target_names, help="Device profile, name or TOML file; repeatable. Default: jetson."
     ),
     data: str | None = typer.Option(None, help="A data set's name or a folder of class folders. Default: digits."),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
-    task: str | None = typer.Option(None, help="classification or faces."),
-    method: str | None = typer.Option(None, help="gnas, trgnas, nse, nal, random, nsga2 or tpe. Default: gnas."),
-    preset: str | None = typer.Option(None, help="tiny, t, m or trg: bounds and schedule. Default: tiny on a CPU."),
+    task: str | None = typer.Option(
+        None,
+        autocompletion=task_names,
+        help="classification, faces, or one of another package. Default: classification.",
+    ),
+    method: str | None = typer.Option(
+        None,
+        autocompletion=method_names,
+        help="gnas, trgnas, nse, nal, random, nsga2, tpe, or one of another package. Default: gnas.",
+    ),
+    preset: Preset | None = typer.Option(None, help="Bounds and schedule. Default: tiny on a CPU."),
     min_depth: int | None = typer.Option(None, help="Fewest layers."),
     max_depth: int | None = typer.Option(None, help="Most layers."),
     min_width: int | None = typer.Option(None, help="Fewest channels."),
@@ -44,28 +65,38 @@ def search(
     max_size_mb: float | None = typer.Option(None, help="Limit on the weights' size at the target's precision, MB."),
     max_memory_mb: float | None = typer.Option(None, help="Limit on peak activations plus weights, MB."),
     max_energy_mj: float | None = typer.Option(None, help="Limit on energy per inference, where a board measures it."),
-    policy: str | None = typer.Option(None, help="gnas, fixed or gpu-seconds: who is trained for how long."),
+    policy: Policy | None = typer.Option(
+        None, help="How long candidates train: as gnas has it, all alike, or all at equal cost. Default: gnas."
+    ),
     confirm_seeds: int | None = typer.Option(None, help="Repeat close decisions with this many more seeds."),
-    control: str | None = typer.Option(None, help="random: spend the same budget on random networks and show both."),
+    control: Control | None = typer.Option(None, help="Spend the same budget on random networks, and show both."),
     image_size: int | None = typer.Option(None, help="Side of the network's input, pixels. Default: the data's own."),
     flip: bool | None = typer.Option(None, help="Mirror training images. Default: for cifar, fashion-mnist and faces."),
     seed: int | None = typer.Option(None, help="Of the splits and of every training."),
     far: float | None = typer.Option(None, help="Faces: the false accept rate at which TAR is judged. Default: 1e-2."),
-    precision: str | None = typer.Option(None, help="fp32, fp16 or int8, of those that the target has."),
-    final_width: str | None = typer.Option(None, help="matched or macro: the width that edgenas train takes."),
-    pool: int | None = typer.Option(None, help="NSE: 19, 27 or 72 operations."),
+    precision: Precision | None = typer.Option(None, help="One that the target has. Default: its own."),
+    final_width: FinalWidth | None = typer.Option(None, help="The width that edgenas train takes. Default: matched."),
+    pool: Pool | None = typer.Option(None, help="NSE: how many operations."),
     rounds: int | None = typer.Option(None, help="NSE: at most this many rounds."),
     from_study: str | None = typer.Option(
         None,
         "--from",
         help="NSE: a finished study's space. NAL: the study or file of `nal fit`.",
     ),
-    space: str | None = typer.Option(None, help="NAL: nasbench101, nasbench201 or darts. Default: nasbench101."),
+    space: str | None = typer.Option(
+        None,
+        autocompletion=space_names,
+        help="nal: nasbench101 (default), nasbench201 or darts. random, nsga2, tpe: chain (default), one of these, fbnet, or one "
+        "of another package.",
+    ),
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."
     ),
     resume: str | None = typer.Option(
-        None, metavar="STUDY", help="Go on with this study, name or folder, with the settings that it holds."
+        None,
+        metavar="STUDY",
+        autocompletion=study_names,
+        help="Go on with this study, name or folder.",
     ),
     workers: int | None = typer.Option(
         None, min=0, help="Processes; 0: train in this one. Default: one per core, or one per GPU."

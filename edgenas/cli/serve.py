@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from edgenas.cli.options import SeveralFaces
 from edgenas.cli.output import say
 
 RANGES = {"port": (0, 65535), "queue": (1, 10_000), "deadline_s": (0.001, 3600), "body_mb": (0.001, 1000)}
@@ -37,7 +38,7 @@ def serve(
         None, help="Faces: yunet:FILE, scrfd:FILE or centerface. Without: images are faces."
     ),
     detector_sha256: str | None = typer.Option(None, help="Faces: expected SHA-256 of the detector's file."),
-    several_faces: str = typer.Option("refuse", help="Faces: refuse, largest or most-central."),
+    several_faces: SeveralFaces = typer.Option("refuse", help="Faces: where there are several."),
     threshold: float | None = typer.Option(
         None, help="Faces: cosine above 0, at most 1; the bundle's calibrated one if left out."
     ),

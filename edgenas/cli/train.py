@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgenas.cli.options import FinalWidth, study_names
 from edgenas.cli.output import emit, say
 from edgenas.engine.scores import interval_words, metric_of, with_intervals
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    study: str | None = typer.Argument(None, help="A study's folder or name. Default: the newest."),
+    study: str | None = typer.Argument(
+        None, autocompletion=study_names, help="A study's folder or name. Default: the newest."
+    ),
     trial: int | None = typer.Option(None, help="Train this trial. Default: the search's choice."),
     seeds: int = typer.Option(3, min=1, help="Trainings with different seeds."),
     epochs: int | None = typer.Option(None, min=1, help="Default: the recipe's."),
@@ -26,9 +29,7 @@ def train(
         help="final, brief, fast, paper or a recipe's TOML file. Default: final; brief where --budget leaves few epochs.",
     ),
     budget: float | None = typer.Option(None, help="Minutes: chooses the epochs that fit, on this machine."),
-    final_width: str | None = typer.Option(
-        None, help="matched or macro. Default: what the search was told, or matched."
-    ),
+    final_width: FinalWidth | None = typer.Option(None, help="Default: what the search was told, or matched."),
     data: str | None = typer.Option(None, help="Other data, with --from-trained."),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     from_trained: bool = typer.Option(False, "--from-trained", help="Go on from the trained weights, on --data."),
@@ -46,9 +47,8 @@ def train(
     from edgenas.engine.final import train as train_final
     from edgenas.engine.folders import study_folder
 
-    width: Any = final_width
     asked = TrainingAsked(
-        trial, seeds, epochs, recipe, budget, width, data, data_dir, from_trained, workers, time.monotonic()
+        trial, seeds, epochs, recipe, budget, final_width, data, data_dir, from_trained, workers, time.monotonic()
     )
     folder = study_folder(study, say)
     with interruptible(), TrainingView() as view:

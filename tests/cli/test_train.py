@@ -68,7 +68,6 @@ def test_seeds_are_trained_once_and_their_weights_give_the_reported_scores(study
     ("arguments", "complaint"),
     [
         (("--trial", "7"), "has no trial 7: it has 1 to 1"),
-        (("--final-width", "wide"), "matched or macro"),
         (("--epochs", "2", "--budget", "1"), "give one of them"),
         (("--data", "digits"), "belong together"),
         (("--recipe", "slow"), "recipe 'slow' is unknown"),
