@@ -47,7 +47,7 @@ from edgenas.store import Store
 from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.tasks.faces import Faces, network_pixels, raw_pixels
 from edgenas.training.final import adopt
-from edgenas.training.loop import fresh_network, outputs_of, train
+from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import recipe_from_name
 
 CPU = torch.device("cpu")
@@ -91,7 +91,7 @@ def chosen(study: str) -> tuple[ChainArchitecture, ChainSpace]:
 
 def trained(architecture: ChainArchitecture, task: Task, epochs: int = EPOCHS, seed: int = 0) -> torch.nn.Module:
     network = fresh_network(architecture, seed, CPU)
-    return train(network, task, recipe_from_name("fast", task, "cpu", epochs), seed, CPU).network
+    return train_network(network, task, recipe_from_name("fast", task, "cpu", epochs), seed, CPU).network
 
 
 def compare(*studies: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def adapted(base: torch.nn.Module, architecture: ChainArchitecture, task: Task, 
     network = fresh_network(architecture, seed, CPU)
     adopt(network, base)
     recipe = recipe_from_name("fast", task, "cpu", ORL_EPOCHS)
-    return train(network, task, msgspec.structs.replace(recipe, lr=0.2 * recipe.lr), seed, CPU).network
+    return train_network(network, task, msgspec.structs.replace(recipe, lr=0.2 * recipe.lr), seed, CPU).network
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from edgenas.architectures.cell import check_cell
 from edgenas.architectures.cell_graph import cells_from_graphs, graphs_from_cells
 from edgenas.errors import EdgenasError
 from edgenas.methods.nal import design, shipped_predictor
-from edgenas.methods.nal_evidence import percentile_of, report_card
+from edgenas.methods.nal_evidence import held_out_report, percentile_of
 from edgenas.methods.nal_model import LinkPredictor, PredictorCard, write_graphs
 from edgenas.methods.nal_table import CellTable, Lesson, lesson, table_from_npz
 from edgenas.version import __version__
@@ -96,7 +96,7 @@ def judged(predictor: LinkPredictor, table: CellTable, learned: Lesson, seeds: r
     rng = np.random.default_rng(0)
     loose = cells_from_graphs("nasbench101", write_graphs(predictor, 2000, rng, bound=False))
     return {
-        "held_out": report_card(predictor, table, learned),
+        "held_out": held_out_report(predictor, table, learned),
         "valid_without_bounds": float(np.mean([is_valid(cell) for cell in loose])),
         "designs": [designed(predictor, table, learned, count, seed) for count in (2000, 3000) for seed in seeds],
     }

@@ -18,7 +18,7 @@ from torch import nn
 from edgenas.architectures.chain import chain
 from edgenas.records import ChainArchitecture, Recipe
 from edgenas.tasks import Task, TaskSettings, load_task
-from edgenas.training.loop import fresh_network, train
+from edgenas.training.loop import fresh_network, train_network
 from tests.docs.blocks import ROOT, blocks
 from tests.packages import install
 
@@ -56,5 +56,5 @@ def trained_angle() -> tuple[nn.Module, ChainArchitecture, Task]:
     task = angle()
     architecture = chain(8, 4, (1, 0, 0, 0), (3, 3, 3, 3), task.head, 1, 16)
     cpu = torch.device("cpu")
-    trained = train(fresh_network(architecture, 0, cpu), task, RECIPE, 0, cpu)
+    trained = train_network(fresh_network(architecture, 0, cpu), task, RECIPE, 0, cpu)
     return trained.network.eval(), architecture, task

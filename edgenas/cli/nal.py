@@ -48,7 +48,7 @@ def fit(
     from edgenas.architectures.cell_graph import graphs_from_cells
     from edgenas.errors import EdgenasError
     from edgenas.methods.nal import shipped_predictor
-    from edgenas.methods.nal_evidence import report_card
+    from edgenas.methods.nal_evidence import held_out_report
     from edgenas.methods.nal_model import LinkPredictor, PredictorCard, save_predictor
     from edgenas.methods.nal_table import lesson
     from edgenas.training.nal_fit import FitSettings, fit_author, fit_judge
@@ -83,7 +83,7 @@ def fit(
         "space": known.space,
         "cells": len(learned.seen),
         "experts": len(learned.experts),
-        "held_out": report_card(predictor, known, learned, seed),
+        "held_out": held_out_report(predictor, known, learned, seed),
         "seconds": round(time.monotonic() - began, 1),
     }
     emit(document, as_json=as_json, text="\n".join(f"{key}: {value}" for key, value in document.items()))

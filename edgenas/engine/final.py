@@ -23,7 +23,7 @@ from edgenas.store import Store
 
 if TYPE_CHECKING:
     from edgenas.tasks import Task
-    from edgenas.training.final import FinalPool, Job
+    from edgenas.training.final import FinalPool, SeedTraining
 
 BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
@@ -90,11 +90,11 @@ def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: 
     if at_chance(store.ledger(), store.study):
         tell("warning: nothing in this search was better than chance: another network would do as well as this one")
     device = written_plan(store.study).device
-    with FinalPool(asked.workers or asked.seeds, device) as pool:
-        jobs = jobs_for(store, asked, trial, architecture, task, device, pool, tell)
-        tell(f"{jobs[0].recipe.epochs} epochs each")
-        listener(TrainingBegins(len(jobs), task.metric, images))
-        runs = final_runs(jobs, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
+    with FinalPool(task, asked.workers or asked.seeds, device) as pool:
+        seeds = trainings_of(store, asked, trial, architecture, device, pool, tell)
+        tell(f"{seeds[0].recipe.epochs} epochs each")
+        listener(TrainingBegins(len(seeds), task.metric, images))
+        runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
     if before is not None and before.runs == runs:
@@ -102,7 +102,7 @@ def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: 
     final = FinalTraining(
         trial=trial.number or 0,
         architecture=architecture,
-        recipe=jobs[0].recipe,
+        recipe=seeds[0].recipe,
         data=asked.data or store.study.data,
         data_dir=asked.data_dir,
         images=images,
@@ -168,20 +168,20 @@ def whole_task(
     return task
 
 
-def jobs_for(
+def trainings_of(
     store: Store,
     asked: TrainingAsked,
     trial: Trial,
     architecture: Architecture,
-    task: Task,
     device: str,
     pool: FinalPool,
     tell: Tell,
-) -> list[Job]:
-    """One job per seed; where minutes were given, with as many epochs as fit them."""
+) -> list[SeedTraining]:
+    """What is to be trained, one per seed; where minutes were given, with as many epochs as fit them."""
     from edgenas.networks.weights import check_weights
-    from edgenas.training.final import Job
+    from edgenas.training.final import SeedTraining
 
+    task = pool.task
     recipe = recipe_for(asked, asked.recipe or "final", task, device)
     start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
     if asked.from_trained:
@@ -193,18 +193,18 @@ def jobs_for(
             check_weights(path, sha256)  # before a process is started
         start = [(before.architecture, *files[i % len(files)]) for i in range(asked.seeds)]
 
-    def job(index: int) -> Job:
+    def training(index: int) -> SeedTraining:
         seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)
         name = f"{digest(architecture, recipe, asked.data)}-{index}.safetensors"
-        return Job(task, architecture, recipe, seed, store.folder / "weights" / name, start[index])
+        return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start[index])
 
     if asked.budget is not None:
-        epochs = epochs_for_budget(store, asked, job(0), pool, tell)
+        epochs = epochs_for_budget(store, asked, training(0), pool, tell)
         if asked.recipe is None and epochs < BRIEF_EPOCHS and task.name == "classification":
             tell("so few epochs: the recipe is brief, not final")
             recipe = recipe_for(asked, "brief", task, device)
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
-    return [job(index) for index in range(asked.seeds)]
+    return [training(index) for index in range(asked.seeds)]
 
 
 def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str) -> Recipe:
@@ -215,25 +215,25 @@ def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str) -> Reci
     return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained else recipe
 
 
-def epochs_for_budget(store: Store, asked: TrainingAsked, job: Job, pool: FinalPool, tell: Tell) -> int:
+def epochs_for_budget(store: Store, asked: TrainingAsked, seed: SeedTraining, pool: FinalPool, tell: Tell) -> int:
     """Epochs that fit the minutes, from a short throughput trial; remembered, so that an interrupted run goes on with them."""
     from edgenas.training.budget import least_epochs
     from edgenas.training.final import epochs_within, seconds_of
     from edgenas.training.recipes import steps_an_epoch
 
     assert asked.budget is not None
-    key = digest(asked.budget, asked.seeds, job.architecture, job.recipe, asked.data)
+    key = digest(asked.budget, asked.seeds, seed.architecture, seed.recipe, asked.data)
     known = store.get("final-epochs", key, int)
     if known is not None:
         return known
-    per_image = pool.seconds_per_image(job)
+    per_image = pool.seconds_per_image(seed)
     left = 60 * asked.budget - (time.monotonic() - asked.started)
     waves = -(-asked.seeds // pool.size)
-    epochs = epochs_within(0.95 * left, job, per_image, waves)
-    steps = steps_an_epoch(job.recipe, len(job.task.train))
+    epochs = epochs_within(0.95 * left, pool.task, per_image, waves)
+    steps = steps_an_epoch(seed.recipe, len(pool.task.train))
     least = 1 if asked.from_trained else least_epochs(steps)  # trained weights need not learn everything anew
     if epochs < least:
-        more = math.ceil((seconds_of(least, job, per_image, waves) / 0.95 - left) / 6) / 10
+        more = math.ceil((seconds_of(least, pool.task, per_image, waves) / 0.95 - left) / 6) / 10
         raise EdgenasError(
             f"--budget has {max(0.0, left) / 60:.1f} minutes left, and {asked.seeds} seeds of {least} epochs ({least * steps} "
             f"steps), the least that tells anything, need {more:.1f} more on this machine: allow them, or fewer --seeds"

@@ -12,7 +12,9 @@ from edgenas.methods.nal_model import LinkPredictor
 from edgenas.methods.nal_table import CellTable, Lesson
 
 
-def report_card(predictor: LinkPredictor, table: CellTable, learned: Lesson, seed: int = 0) -> dict[str, Any] | None:
+def held_out_report(
+    predictor: LinkPredictor, table: CellTable, learned: Lesson, seed: int = 0
+) -> dict[str, Any] | None:
     """On the held-out cells: rank correlation, what the best-ranked reach, and how links and operations of experts are told."""
     rows = np.setdiff1d(np.arange(len(table.cells)), learned.seen)
     if len(rows) < 8:

@@ -124,7 +124,7 @@ def least_epochs(steps: int) -> int:
     return -(-LEAST_STEPS // steps)
 
 
-Plan = Callable[[int | None], tuple[Candidate, ...]]
+Rehearsal = Callable[[int | None], tuple[Candidate, ...]]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Schedule:
 
 def fit_budget(
     left: Callable[[], float],
-    plan: Plan,
+    rehearsal: Rehearsal,
     steps: Callable[[int], int],
     cost: Callable[[Architecture], Cost],
     task: Task,
@@ -161,12 +161,12 @@ def fit_budget(
     workers: int,
 ) -> Budget:
     """As many images as the rehearsed search can train in the seconds that are `left` at half of its epochs; then more epochs.
-    `plan(n)` rehearses a search that ends after n candidates (None: where it ends by itself)."""
-    candidates = plan(None)
+    `rehearsal(n)` gives the candidates of a search that ends after n candidates (None: where it ends by itself)."""
+    candidates = rehearsal(None)
     speed = Speed.measured(candidates, cost, task, device)
     schedule = Schedule(speed, cost, steps, len(task.val), workers)
     seconds = left()  # asked after what loading and timing took
-    fitted = _fit(seconds, schedule, plan, candidates, len(task.train), least_images(task))
+    fitted = _fit(seconds, schedule, rehearsal, candidates, len(task.train), least_images(task))
     planned, images, scale = fitted
     shortest = min(schedule.epochs(candidate, images, scale) for candidate in planned)
     return Budget(
@@ -182,12 +182,17 @@ def fit_budget(
     )
 
 
-Fitted = tuple[tuple[Candidate, ...], int, float]  # (candidates, images, epoch scale)
+Sized = tuple[tuple[Candidate, ...], int, float]  # (candidates, images, epoch scale)
 
 
 def _fit(
-    seconds: float, schedule: Schedule, plan: Plan, candidates: tuple[Candidate, ...], everything: int, least: int
-) -> Fitted:
+    seconds: float,
+    schedule: Schedule,
+    rehearsal: Rehearsal,
+    candidates: tuple[Candidate, ...],
+    everything: int,
+    least: int,
+) -> Sized:
     """The whole search with more epochs, or with fewer images; then a shorter search."""
     for scale in LONGER:
         if schedule.seconds(candidates, everything, scale) <= seconds:
@@ -197,10 +202,10 @@ def _fit(
         for images in sizes:
             if schedule.seconds(candidates, images, scale) <= seconds:
                 return candidates, images, scale
-    return _fewer(seconds, schedule, plan, len(candidates), sizes)
+    return _fewer(seconds, schedule, rehearsal, len(candidates), sizes)
 
 
-def _fewer(seconds: float, schedule: Schedule, plan: Plan, candidates: int, sizes: tuple[int, ...]) -> Fitted:
+def _fewer(seconds: float, schedule: Schedule, rehearsal: Rehearsal, candidates: int, sizes: tuple[int, ...]) -> Sized:
     """The longest search of LEAST_CANDIDATES or more that fits, by halving, at the largest scale at which one does; then the
     most images."""
     fewest = min(LEAST_CANDIDATES, candidates)
@@ -209,14 +214,14 @@ def _fewer(seconds: float, schedule: Schedule, plan: Plan, candidates: int, size
         def shortest(planned: tuple[Candidate, ...], scale: float = scale) -> float:
             return min(schedule.seconds(planned, images, scale) for images in sizes)
 
-        if shortest(plan(fewest)) <= seconds:
+        if shortest(rehearsal(fewest)) <= seconds:
             low, high = fewest, candidates
             while high - low > 1:
                 middle = (low + high) // 2
-                low, high = (middle, high) if shortest(plan(middle)) <= seconds else (low, middle)
-            planned = plan(low)
+                low, high = (middle, high) if shortest(rehearsal(middle)) <= seconds else (low, middle)
+            planned = rehearsal(low)
             return planned, next(n for n in sizes if schedule.seconds(planned, n, scale) <= seconds), scale
-    raise EdgenasError(_too_short(seconds, shortest(plan(fewest)), fewest))
+    raise EdgenasError(_too_short(seconds, shortest(rehearsal(fewest)), fewest))
 
 
 def _sizes(everything: int, least: int) -> tuple[int, ...]:

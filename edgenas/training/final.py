@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -17,19 +17,20 @@ from edgenas.networks.weights import load_weights, save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
-from edgenas.training.loop import fresh_network, outputs_of, scores_of, train
+from edgenas.training.augmentation import tensor_of
+from edgenas.training.loop import fresh_network, outputs_of, scores_of, train_network
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
-from edgenas.training.work import AnyItem, Workplace, local_devices, results_of
+from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, results_of
 from edgenas.training.workers import LocalCrew
 
+R = TypeVar("R")
 EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
 
 
 @dataclass(frozen=True)
-class Job:
-    """One seed of a final training."""
+class SeedTraining:
+    """One seed of a final training, as a work item."""
 
-    task: Task
     architecture: Architecture
     recipe: Recipe
     seed: int
@@ -42,21 +43,16 @@ class Job:
         start = (self.start[0], self.start[1].name) if self.start else None
         return digest(self.architecture, self.recipe, self.seed, self.weights.name, start)
 
-
-@dataclass(frozen=True)
-class Seed:
-    """One seed of a final training, as a work item: a job without its data, which the workers have."""
-
-    architecture: Architecture
-    recipe: Recipe
-    seed: int
-    weights: Path
-    start: tuple[Architecture, Path, str] | None
-    key: str
-
     def run(self, place: Workplace) -> FinalRun:
-        job = Job(place.task, self.architecture, self.recipe, self.seed, self.weights, self.start)
-        return run_job(job, str(place.device))
+        """Train and save the weights of the last epoch, then read the test set; raises TrainingError as the loop does."""
+        started, device = time.perf_counter(), place.device
+        network = fresh_network(self.architecture, self.seed, device)
+        if self.start is not None:
+            adopt(network, load_weights(*self.start))
+        best = Best(place.task, self.recipe, device)
+        trained = train_network(network, place.task, self.recipe, self.seed, device, best)
+        save_weights(trained.network, self.weights)
+        return _tested(self, place, trained.network, best, started)
 
 
 @dataclass(frozen=True)
@@ -72,33 +68,31 @@ class SpeedTrial:
 
 
 class FinalPool:
-    """One worker process per seed on a CPU (up to two a core: three seeds on two cores end sooner that way), one per GPU."""
+    """One worker process per seed on a CPU (up to two a core: three seeds on two cores end sooner that way), one per GPU; all
+    share one copy of the task."""
 
-    def __init__(self, jobs: int, device: str) -> None:
+    def __init__(self, task: Task, seeds: int, device: str) -> None:
         devices = local_devices(device)
-        self.size = min(jobs, len(devices) * (2 if device == "cpu" else 1))
+        self.task = task
+        self.size = min(seeds, len(devices) * (2 if device == "cpu" else 1))
         self.devices = tuple(devices[i % len(devices)] for i in range(self.size))
         self._crew: LocalCrew | None = None
 
-    def seconds_per_image(self, job: Job) -> float:
+    def seconds_per_image(self, seed: SeedTraining) -> float:
         """Of one worker while all are busy: the slowest."""
-        trials: list[AnyItem] = [SpeedTrial(job.architecture, job.recipe, str(i)) for i in range(self.size)]
-        slowest: float = max(seconds for _, seconds in self._results(job.task, trials))
-        return slowest
+        trials = [SpeedTrial(seed.architecture, seed.recipe, str(i)) for i in range(self.size)]
+        return max(seconds for _, seconds in self._results(trials))
 
-    def runs(self, jobs: list[Job]) -> Iterator[tuple[Job, FinalRun]]:
-        """Each job with its run, as they end; all of one task."""
-        by_key = {job.key: job for job in jobs}
-        seeds: list[AnyItem] = [
-            Seed(j.architecture, j.recipe, j.seed, j.weights, j.start, key) for key, j in by_key.items()
-        ]
-        if jobs:
-            yield from ((by_key[seed.key], run) for seed, run in self._results(jobs[0].task, seeds))
+    def runs(self, seeds: list[SeedTraining]) -> Iterator[tuple[SeedTraining, FinalRun]]:
+        """Each with its run, as they end."""
+        for item, run in self._results(seeds) if seeds else ():
+            assert isinstance(item, SeedTraining)
+            yield item, run
 
-    def _results(self, task: Task, items: list[AnyItem]) -> Iterator[tuple[AnyItem, Any]]:
+    def _results(self, items: Sequence[WorkItem[R]]) -> Iterator[tuple[WorkItem[R], R]]:
         """Each item with its result, as they end. Processes are started now: mistakes and finished trainings cost none."""
         if self._crew is None:
-            self._crew = LocalCrew(task, self.devices, attempts=1)
+            self._crew = LocalCrew(self.task, self.devices, attempts=1)
         advice = "free memory, or train fewer --seeds at once"
         return results_of(self._crew, items, _nothing_else, "a final training ended early", advice)
 
@@ -115,19 +109,18 @@ def _nothing_else(item: AnyItem, result: object) -> None:
 
 
 def final_runs(
-    jobs: list[Job], pool: FinalPool, store: Store, on_run: Callable[[FinalRun], None]
+    seeds: list[SeedTraining], pool: FinalPool, store: Store, on_run: Callable[[FinalRun], None]
 ) -> tuple[FinalRun, ...]:
-    """The runs of all jobs, in order; those in the store are not trained again."""
-    missing = [job for job in jobs if store.get("final-run", job.key, FinalRun) is None]
-    for job, run in pool.runs(missing):
-        store.put("final-run", job.key, run)
+    """The runs of all seeds, in order; those in the store are not trained again."""
+    missing = [seed for seed in seeds if store.get("final-run", seed.key, FinalRun) is None]
+    for seed, run in pool.runs(missing):
+        store.put("final-run", seed.key, run)
         on_run(run)
-    return tuple(_there(store.get("final-run", job.key, FinalRun)) for job in jobs)
+    return tuple(_there(store.get("final-run", seed.key, FinalRun)) for seed in seeds)
 
 
-def epochs_within(seconds: float, job: Job, per_image: float, waves: int) -> int:
+def epochs_within(seconds: float, task: Task, per_image: float, waves: int) -> int:
     """How many epochs fit, validation looks and the test at the end included; 0 where not even one does."""
-    task = job.task
     ending = per_image * EVALUATION_SHARE * (2 + task.flip) * len(task.test)
     left = seconds / waves - ending
     epoch, look = per_image * len(task.train), per_image * EVALUATION_SHARE * len(task.val)
@@ -135,39 +128,25 @@ def epochs_within(seconds: float, job: Job, per_image: float, waves: int) -> int
     return max(0, epochs if epochs <= EPOCH_LOOKS else int((left - EPOCH_LOOKS * look) / epoch))
 
 
-def seconds_of(epochs: int, job: Job, per_image: float, waves: int) -> float:
+def seconds_of(epochs: int, task: Task, per_image: float, waves: int) -> float:
     """What that many epochs take, looks and test included."""
-    task = job.task
     ending = (2 + task.flip) * len(task.test)
     looks = min(epochs, EPOCH_LOOKS) * len(task.val)
     return waves * per_image * (epochs * len(task.train) + EVALUATION_SHARE * (looks + ending))
 
 
-def run_job(job: Job, device: str) -> FinalRun:
-    """Train with one seed and save the weights of the last epoch; raises TrainingError as the loop does."""
-    started = time.perf_counter()
-    where = torch.device(device)
-    network = fresh_network(job.architecture, job.seed, where)
-    if job.start is not None:
-        adopt(network, load_weights(*job.start))
-    best = Best(job, where)
-    trained = train(network, job.task, job.recipe, job.seed, where, best)
-    save_weights(trained.network, job.weights)
-    return _tested(job, trained.network, best, where, started)
-
-
-def _tested(job: Job, network: nn.Module, best: Best, device: torch.device, started: float) -> FinalRun:
+def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Best, started: float) -> FinalRun:
     """The test set, for the first and only time: the last epoch, its mirrored variant, and the best epoch beside it."""
-    task, threads = job.task, job.recipe.threads
-    labels = torch.from_numpy(task.test.labels).to(device)
+    task, device, threads = place.task, place.device, asked.recipe.threads
+    labels = tensor_of(task.test.labels).to(device)
     outputs = outputs_of(network, task.test, task.preprocessing, device, threads)
     mirrored = {}
     if task.flip:
         mirror = outputs_of(network, task.test, task.preprocessing, device, threads, mirror=True)
         mirrored = task.scores((outputs + mirror) / 2, labels)
     return FinalRun(
-        seed=job.seed,
-        weights=f"{job.weights.parent.name}/{job.weights.name}",
+        seed=asked.seed,
+        weights=f"{asked.weights.parent.name}/{asked.weights.name}",
         test=task.scores(outputs, labels),
         val=scores_of(network, task, task.val, device, threads),
         best_epoch=best.epoch,
@@ -176,27 +155,25 @@ def _tested(job: Job, network: nn.Module, best: Best, device: torch.device, star
         seconds=time.perf_counter() - started,
         mirrored=mirrored,
         report=task.report(outputs, labels),
-        weights_sha256=weights_sha256(job.weights),
+        weights_sha256=weights_sha256(asked.weights),
     )
 
 
 class Best:
     """Called after every epoch: keeps the network that was best on validation so far."""
 
-    def __init__(self, job: Job, device: torch.device) -> None:
-        self.job = job
-        self.device = device
+    def __init__(self, task: Task, recipe: Recipe, device: torch.device) -> None:
+        self.task, self.recipe, self.device = task, recipe, device
         self.epoch = 0
         self.scores: dict[str, float] = {}
         self.network: nn.Module = nn.Identity()
-        self.every = max(1, job.recipe.epochs // EPOCH_LOOKS)
+        self.every = max(1, recipe.epochs // EPOCH_LOOKS)
 
     def __call__(self, epoch: int, network: nn.Module) -> None:
-        if epoch % self.every and epoch != self.job.recipe.epochs:
+        if epoch % self.every and epoch != self.recipe.epochs:
             return
-        task = self.job.task
-        scores = scores_of(network, task, task.val, self.device, self.job.recipe.threads)
-        gain, name = task.metric.gain, task.metric.name
+        scores = scores_of(network, self.task, self.task.val, self.device, self.recipe.threads)
+        gain, name = self.task.metric.gain, self.task.metric.name
         if not self.epoch or gain(scores[name]) > gain(self.scores[name]):
             self.epoch, self.scores, self.network = epoch, scores, copy.deepcopy(network)
 

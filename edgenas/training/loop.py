@@ -26,7 +26,7 @@ OnEpoch = Callable[[int, nn.Module], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A trained network (the averaged one, where the recipe asks for EMA) and its last epoch on training batches."""
 
     network: nn.Module
@@ -34,9 +34,9 @@ class Trained:
     train_loss: float
 
 
-def train(
+def train_network(
     network: nn.Module, task: Task, recipe: Recipe, seed: int, device: torch.device, on_epoch: OnEpoch | None = None
-) -> Trained:
+) -> TrainingResult:
     """Train `network` in place. `on_epoch(epochs done, network to evaluate)` is called after every epoch.
 
     Raises TrainingError where the loss stops being a number or memory runs out.
@@ -63,7 +63,7 @@ def train(
                 raise TrainingError(f"the loss is {loss} after epoch {epoch + 1} of {recipe.epochs}")
             if on_epoch is not None:
                 on_epoch(epoch + 1, step.averaged)
-        return Trained(step.averaged, accuracy if step.counts else None, loss)
+        return TrainingResult(step.averaged, accuracy if step.counts else None, loss)
 
 
 def _loss(task: Task, recipe: Recipe, width: int, seed: int) -> nn.Module:

@@ -25,7 +25,7 @@ from edgenas.architectures.cell_graph import (
 )
 from edgenas.networks.link_prediction import Author, Judge, Size
 
-Arrays = dict[str, NDArray[np.float32]]
+Weights = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def fit_author(
     settings: FitSettings,
     seed: int,
     start: Mapping[str, NDArray[np.float32]] | None = None,
-) -> Arrays:
+) -> Weights:
     """Weights of the author: masked-operation cross-entropy plus link cross-entropy over every vertex of every expert."""
     examples = author_examples(space, experts)
     torch.manual_seed(seed)
@@ -111,7 +111,7 @@ def fit_judge(
     settings: FitSettings,
     seed: int,
     start: Mapping[str, NDArray[np.float32]] | None = None,
-) -> Arrays:
+) -> Weights:
     """Weights of the judge; `standing` (N,): share of the table that is better than this cell, `levels`: shares to tell apart."""
     ops, sizes = torch.from_numpy(graphs.ops), torch.from_numpy(graphs.sizes)
     masks = torch.from_numpy(attention_masks(graphs))
@@ -153,5 +153,5 @@ def _load(network: nn.Module, prefix: str, start: Mapping[str, NDArray[np.float3
         network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in own.items()})
 
 
-def _arrays(network: nn.Module, prefix: str) -> Arrays:
+def _arrays(network: nn.Module, prefix: str) -> Weights:
     return {prefix + name: value.numpy().copy() for name, value in network.state_dict().items()}

@@ -27,7 +27,7 @@ from edgenas.training.supernet_training import (
     SupernetTraining,
     epochs_in,
     fitness_in,
-    name_of,
+    training_name,
 )
 from edgenas.training.work import WorkItem, Workplace
 
@@ -60,7 +60,7 @@ class NseSupernets:
         """The fitness after all epochs; goes on from the last checkpoint of exactly this plan, where there is one."""
         path, epochs = self._path(plan.number), self.rules.recipe.epochs
         path.parent.mkdir(exist_ok=True)
-        done = epochs_in(path, name_of(plan, self.rules))
+        done = epochs_in(path, training_name(plan, self.rules))
         checkpoint = path.read_bytes() if done else None
         for epoch in range(done, epochs):
             item = SupernetEpoch(plan, self.rules, self.seed, epoch, checkpoint)
@@ -109,7 +109,7 @@ class SupernetEpoch:
 
     @property
     def key(self) -> str:
-        return f"{name_of(self.plan, self.rules)} epoch {self.epoch}"
+        return f"{training_name(self.plan, self.rules)} epoch {self.epoch}"
 
     def run(self, place: Workplace) -> tuple[bytes, str]:
         """(checkpoint, a line about the epoch)."""
@@ -131,7 +131,7 @@ class InheritedErrors:
 
     @property
     def key(self) -> str:
-        return f"{name_of(self.plan, self.rules)} {digest(self.networks)}"
+        return f"{training_name(self.plan, self.rules)} {digest(self.networks)}"
 
     def run(self, place: Workplace) -> tuple[float, ...]:
         """The error of each network."""
@@ -146,7 +146,7 @@ def _training(
 ) -> SupernetTraining:
     """The training after so many epochs: the one that the last item has left here, or anew from its checkpoint."""
     kept = place.kept.get("supernet")
-    if isinstance(kept, SupernetTraining) and (kept.name, kept.epochs_done) == (name_of(plan, rules), epochs):
+    if isinstance(kept, SupernetTraining) and (kept.name, kept.epochs_done) == (training_name(plan, rules), epochs):
         return kept
     place.kept.pop("supernet", None)  # before there is another one: both may not fit
     training = SupernetTraining(

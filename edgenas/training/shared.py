@@ -56,7 +56,7 @@ class Shared:
         self.file.close()
 
 
-def opened(descriptor: int, start: int) -> Any:
+def open_shared(descriptor: int, start: int) -> Any:
     """The object of a `Shared`, from its open file and its `start`. A process that writes into an array gets those pages for
     itself; nobody else sees it."""
     whole = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))

@@ -65,8 +65,8 @@ class SupernetTraining:
 
     @property
     def name(self) -> str:
-        """See name_of."""
-        return name_of(self.plan, self.rules)
+        """See training_name."""
+        return training_name(self.plan, self.rules)
 
     def fitness(self) -> Fitness:
         return tuple(cell.values() for cell in self.cells)
@@ -180,7 +180,7 @@ class SupernetTraining:
                 }
 
 
-def name_of(plan: RoundPlan, rules: SupernetRules) -> str:
+def training_name(plan: RoundPlan, rules: SupernetRules) -> str:
     """Of exactly this training: a checkpoint of another one is not used, nor one whose weights have other names."""
     return digest(plan, rules, NAMES)
 

@@ -19,7 +19,7 @@ import torch
 
 from edgenas.errors import EdgenasError
 from edgenas.training.memory import keep_freed_memory
-from edgenas.training.shared import opened, pickled
+from edgenas.training.shared import open_shared, pickled
 from edgenas.training.work import Workplace
 
 # Before anything is imported: the parent's path, so that everything is found that the parent finds, and in its order.
@@ -45,7 +45,7 @@ def main(channel: str, lifeline: str, data: str, start: str, device: str) -> Non
     keep_freed_memory()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(channel)) as connection:
         try:
-            place = Workplace(opened(int(data), int(start)), torch.device(device))
+            place = Workplace(open_shared(int(data), int(start)), torch.device(device))
         except (ImportError, AttributeError, pickle.UnpicklingError) as error:
             _refuse_everything(connection, EdgenasError(_not_loaded(error)))
             return

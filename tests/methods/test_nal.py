@@ -13,7 +13,7 @@ from edgenas.architectures.cell_space import CellSpace
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.identity import digest
 from edgenas.methods.nal import NalRules, design, draw_darts, nal, shipped_predictor
-from edgenas.methods.nal_evidence import auc, average_precision, report_card
+from edgenas.methods.nal_evidence import auc, average_precision, held_out_report
 from edgenas.methods.nal_model import LinkPredictor, PredictorCard, load_predictor, save_predictor, write_graphs
 from edgenas.methods.nal_table import (
     LEVELS,
@@ -170,7 +170,7 @@ def test_a_fit_learns_and_the_same_seed_gives_the_same_weights(table101: CellTab
     ]
     assert all((fitted[0][name] == fitted[1][name]).all() for name in fitted[0])
     predictor = predictor_of("nasbench101", fitted[0])
-    card = report_card(predictor, some, learned)
+    card = held_out_report(predictor, some, learned)
     assert card is not None
     assert card["spearman"] > 0.4
     assert card["experts"]["model"]["auc"] > card["experts"]["degree"]["auc"]

@@ -16,7 +16,7 @@ from edgenas.errors import TrainingError
 from edgenas.records import Recipe
 from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator, seed_of
-from edgenas.training.loop import fresh_network, images_an_epoch, scores_of, train
+from edgenas.training.loop import fresh_network, images_an_epoch, scores_of, train_network
 from edgenas.training.step import Average, Step
 from tests.tasks.test_faces import write_people
 from tests.training.conftest import ParameterCost, candidate, tiny
@@ -27,7 +27,7 @@ RECIPE = Recipe("test", 2, 32, 0.05, crop_padding=1, cutout=2, nesterov=True)
 
 def trained_weights(task: Task, seed: int, recipe: Recipe = RECIPE) -> list[torch.Tensor]:
     network = fresh_network(tiny(), seed, CPU)
-    return list(train(network, task, recipe, seed, CPU).network.state_dict().values())
+    return list(train_network(network, task, recipe, seed, CPU).network.state_dict().values())
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(digits: Task) -> None:
@@ -51,7 +51,9 @@ def test_a_face_training_follows_its_seed_alone(tmp_path: Path) -> None:
     def trained(seed: int, drawn_before: int) -> list[torch.Tensor]:
         torch.rand(drawn_before)
         state = torch.random.get_rng_state()
-        weights = list(train(fresh_network(net, seed, CPU), faces, recipe, seed, CPU).network.state_dict().values())
+        weights = list(
+            train_network(fresh_network(net, seed, CPU), faces, recipe, seed, CPU).network.state_dict().values()
+        )
         assert torch.equal(torch.random.get_rng_state(), state)
         return weights
 
@@ -85,12 +87,12 @@ def test_too_little_memory_is_a_training_error(digits: Task) -> None:
     too_large.forward = lambda x: x.new_empty((1 << 60,))  # type: ignore[method-assign]
     network.kernels[0] = too_large
     with pytest.raises(TrainingError, match="out of memory"):
-        train(network, digits, RECIPE, 0, CPU)
+        train_network(network, digits, RECIPE, 0, CPU)
 
 
 def test_a_set_smaller_than_the_batch_is_one_batch(digits: Task) -> None:
     recipe = msgspec.structs.replace(RECIPE, batch_size=1000, epochs=1)
-    result = train(fresh_network(tiny(), 0, CPU), digits, recipe, 0, CPU)
+    result = train_network(fresh_network(tiny(), 0, CPU), digits, recipe, 0, CPU)
     assert math.isfinite(result.train_loss)
 
 
@@ -101,10 +103,10 @@ def test_a_recipe_that_keeps_the_partial_batch_trains_on_every_image_but_one_lef
     recipe = msgspec.structs.replace(RECIPE, partial_batch=True)
     assert images_an_epoch(images, min(32, images), recipe) == kept
     some = dataclasses.replace(digits, train=Split(digits.train.images[:images], digits.train.labels[:images]))
-    result = train(fresh_network(tiny(), 0, CPU), some, recipe, 0, CPU)
+    result = train_network(fresh_network(tiny(), 0, CPU), some, recipe, 0, CPU)
     right = result.train_accuracy * kept / 100
     assert right == pytest.approx(round(right), abs=1e-3)  # a share of exactly these images
-    dropped = train(fresh_network(tiny(), 0, CPU), some, RECIPE, 0, CPU)
+    dropped = train_network(fresh_network(tiny(), 0, CPU), some, RECIPE, 0, CPU)
     same = all(
         torch.equal(a, b) for a, b in zip(result.network.parameters(), dropped.network.parameters(), strict=True)
     )
@@ -147,7 +149,7 @@ def test_the_average_follows_the_weights() -> None:
 def test_averaged_weights_are_what_is_evaluated(digits: Task) -> None:
     recipe = msgspec.structs.replace(RECIPE, ema=0.9)
     network = fresh_network(tiny(), 1, CPU)
-    averaged = train(network, digits, recipe, 1, CPU).network
+    averaged = train_network(network, digits, recipe, 1, CPU).network
     assert averaged is not network
     assert not torch.equal(list(averaged.parameters())[-2], list(network.parameters())[-2])  # the last layer's weights
     assert scores_of(averaged, digits, digits.val, CPU, 1)["accuracy"] >= 0

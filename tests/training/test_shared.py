@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgenas.errors import EdgenasError
-from edgenas.training.shared import LEAST_BYTES, Shared, opened
+from edgenas.training.shared import LEAST_BYTES, Shared, open_shared
 from edgenas.training.workers import LocalCrew
 
 LARGE = np.arange(3 * LEAST_BYTES, dtype=np.uint8).reshape(3, -1)
@@ -22,7 +22,7 @@ LARGE = np.arange(3 * LEAST_BYTES, dtype=np.uint8).reshape(3, -1)
 def reopened(value: object) -> Any:
     shared = Shared(value)
     try:
-        return opened(shared.file.fileno(), shared.start)
+        return open_shared(shared.file.fileno(), shared.start)
     finally:
         shared.close()
 
@@ -58,10 +58,10 @@ def test_the_file_has_no_name_that_could_be_left_behind(tmp_path: Path, monkeypa
 
 def test_who_writes_into_an_array_changes_nothing_for_others() -> None:
     shared = Shared(LARGE)
-    one, other = (opened(shared.file.fileno(), shared.start) for _ in range(2))
+    one, other = (open_shared(shared.file.fileno(), shared.start) for _ in range(2))
     one[:] = 0
     np.testing.assert_array_equal(other, LARGE)
-    np.testing.assert_array_equal(opened(shared.file.fileno(), shared.start), LARGE)
+    np.testing.assert_array_equal(open_shared(shared.file.fileno(), shared.start), LARGE)
     shared.close()
 
 
