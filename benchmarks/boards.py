@@ -183,9 +183,10 @@ def markdown(table: Sequence[dict[str, Any]]) -> str:
         held, old, source = entry["design"], entry.get("before") or {}, entry["source"]
         was = f"{100 * old['within_1.5']:.0f} %, {factor(old['error'])}" if old else "not predicted"
         other = factor(source["error"]) if source else "one source"
+        order = f"{held['kendall']:.2f}" if np.isfinite(held["kendall"]) else "-"
         lines.append(
             f"| {entry['profile']} | {entry['precision']} | {held['networks']} | {was} | {100 * held['within_1.25']:.0f} %, "
-            f"{100 * held['within_1.5']:.0f} %, {factor(held['error'])} | {held['kendall']:.2f} | {other} | "
+            f"{100 * held['within_1.5']:.0f} %, {factor(held['error'])} | {order} | {other} | "
             f"{100 * entry['covered']:.0f} % |"
         )
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import msgspec
 from edgenas.hardware.measure import Timing, latency_from_measurement, measure
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import HOST_CPU
+from edgenas.hardware.words import latency_words
 from edgenas.hardware.worker import Load
 from edgenas.records import Architecture, HardwareProfile, Latency, Precision
 
@@ -43,5 +44,5 @@ def chosen_precision(
     """The fastest of those that there is evidence of."""
     choice = min((p for p in possible if p in evidence), key=lambda p: evidence[p].ms)
     latency = evidence[choice]
-    notes.append(f"{choice} was chosen: {latency.ms:.4g} ms on {latency.profile}, {latency.origin}")
+    notes.append(f"{choice} was chosen: {latency_words(latency)} on {latency.profile}")
     return choice

@@ -10,6 +10,7 @@ import msgspec
 
 from edgenas.engine.fronts import network_words
 from edgenas.engine.scores import interval_words, split_words
+from edgenas.hardware.words import latency_words
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_words, with_unit
@@ -189,7 +190,7 @@ def _row(facts: Facts, trial: Trial) -> list[str]:
     return [
         f"{trial.number}{' (chosen)' if facts.choice and facts.peak and trial.candidate.key == facts.peak.candidate.key else ''}",
         _score(facts, trial),
-        *(f"{latency.ms:.3f} {latency.origin}" if latency else "-" for latency in latencies),
+        *(latency_words(latency) if latency else "-" for latency in latencies),
         f"{trial.cost.params:,}",
         f"{trial.cost.macs:,}",
         str(trial.candidate.recipe.epochs),

@@ -309,9 +309,15 @@ def three_digits(value: float) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
+def interval(low: float, high: float) -> str:
+    """The ends of an interval, such as "3.40 to 5.20"."""
+    return f"{three_digits(low)} to {three_digits(high)}"
+
+
 def milliseconds(latency: Latency) -> str:
-    """A latency with its origin and, where it was measured, its spread."""
-    text = f"{three_digits(latency.ms)} ms ({latency.origin}{', extrapolated' * latency.extrapolated}"
+    """A latency with its interval, its origin and, where it was measured, its spread."""
+    sure = "" if latency.low is None or latency.high is None else interval(latency.low, latency.high) + ", "
+    text = f"{three_digits(latency.ms)} ms ({sure}{latency.origin}{', extrapolated' * latency.extrapolated}"
     if latency.n is not None:
         text += f", n {latency.n}"
     if latency.p90_ms is not None:
