@@ -13,28 +13,9 @@ import pytest
 import edgenas
 from edgenas.architectures.own import Choices
 from edgenas.runtimes.child import child_environment
-from tests.packages import install
+from tests.docs.blocks import ROOT, installed, scripts
 
-CODE = '''
-import edgenas
-
-
-def build(net, choices):
-    """Residual blocks at two widths."""
-    here = net.conv(-1, choices["width"], 3, norm=True, activation="relu")
-    for stage in (0, 1):
-        width = choices["width"] << stage
-        if stage:
-            here = net.conv(here, width, 3, stride=2, norm=True, activation="relu")
-        for _ in range(choices[f"blocks_{stage}"]):
-            inner = net.conv(here, width, choices["kernel"], groups=width, norm=True, activation="relu")
-            here = net.conv(inner, width, 1, norm=True, activation="relu", residual=here)
-    return here
-
-
-CHOICES = {"width": range(8, 25, 8), "blocks_0": (1, 2), "blocks_1": (1, 2, 3), "kernel": (3, 5)}
-SPACE = edgenas.OwnSpace("two-stages", CHOICES, build)
-'''
+PAGE = ROOT / "docs" / "tutorials" / "new-space.md"
 QUICK: dict[str, Any] = {
     "target": "raspberry-pi-5",
     "method": "random",
@@ -106,16 +87,13 @@ def run(*command: str, cwd: Path, package: Path | None = None) -> str:
 
 
 @pytest.mark.slow
-def test_a_package_s_space_is_searched_by_name_and_its_networks_outlive_the_package(tmp_path: Path) -> None:
-    package = install(
-        tmp_path / "site", "two-stages", "two_stages", CODE, {"edgenas.spaces": {"two-stages": "two_stages:SPACE"}}
-    )
-    (tmp_path / "p.toml").write_text(
-        'target = "raspberry-pi-5"\nmethod = "tpe"\nspace = "two-stages"\nsearch-images = 100\nepoch-scale = 0.1\n'
-        "[rules]\ntrials = 3\npopulation = 2\n"
-    )
-    found = run("search", "p.toml", "--study", "s", "--workers", "2", cwd=tmp_path, package=package)
-    assert found.count("two-stages: width ") >= 1
+def test_the_tutorial_s_space_is_searched_by_its_name_and_its_networks_outlive_the_package(tmp_path: Path) -> None:
+    (package,) = installed(PAGE, tmp_path / "site")
+    (project,) = scripts(PAGE, "toml")
+    quick = "search-images = 100\nepoch-scale = 0.1\n[rules]\ntrials = 3\npopulation = 2\n"
+    (tmp_path / "project.toml").write_text(project + quick)
+    found = run("search", "project.toml", "--study", "s", "--workers", "2", cwd=tmp_path, package=package)
+    assert "two-stages: width " in found
     for command in (
         ("front", "s"),
         ("describe", "s"),
