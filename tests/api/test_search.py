@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,85 @@ def test_an_interrupted_search_is_whole_and_the_same_call_goes_on(
     assert edgenas.search("digits", study="stopped", quiet=True, **settings).choice is not None
     assert [t.candidate.key for t in stopped.trials] == [t.candidate.key for t in whole.trials]
     assert [t.scores for t in stopped.trials] == [t.scores for t in whole.trials]
+
+
+# ---------------------------------------------------------------- a space and a task of one's own
+
+
+def two_layers(net: edgenas.Tracer, choices: Any) -> int:
+    first = net.conv(-1, choices["width"], 3, stride=2, norm=True, activation="relu")
+    return net.conv(first, choices["width"], choices["kernel"], norm=True, activation="relu")
+
+
+TWO = edgenas.OwnSpace("two-layers", {"width": (4, 8), "kernel": (1, 3)}, two_layers)
+OWN: dict[str, Any] = {
+    "target": "raspberry-pi-5", "search_images": 200, "workers": 0, "method": "random",
+    "rules": {"trials": 2, "epochs": 2},
+}  # fmt: skip
+
+
+def unfinished(study: edgenas.Study) -> None:
+    """As if it had been killed before it chose."""
+    with sqlite3.connect(study.folder / "study.db") as connection:
+        connection.execute("DELETE FROM records WHERE kind = 'choice'")
+    connection.close()
+
+
+def test_a_space_of_the_callers_is_searched_and_goes_on_only_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = edgenas.search("digits", space=TWO, study="two", quiet=True, **OWN)
+    assert {trial.candidate.architecture.space for trial in study.trials} == {"two-layers"}  # type: ignore[union-attr]
+    assert study.plan.objects == ("space",)
+    before = study.trials
+    unfinished(study)
+    with pytest.raises(edgenas.EdgenasError, match=r"begun with an object for its space, .*\.go_on\(space=\.\.\.\)"):
+        edgenas.open_study("two", quiet=True).go_on(workers=0)
+    again = edgenas.open_study("two", quiet=True).go_on(workers=0, space=TWO)
+    assert (again.choice is not None, again.trials) == (True, before)
+    final = again.train(seeds=1, epochs=1)
+    assert sum(p.numel() for p in again.network().parameters()) == final.params
+
+
+def test_a_task_of_the_callers_is_learned_and_trained_only_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgenas.tasks.arrays import task_from_arrays
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    images = rng.integers(0, 60, (120, 16, 16), dtype=np.uint8)
+    images[labels == 1, 4:12] += 120
+    task = task_from_arrays(images, labels, classes=("dark", "bright"))
+    study = edgenas.search(task, study="own", quiet=True, **{**OWN, "search_images": None, "max_depth": 4})
+    assert study.plan.objects == ("data",)
+    assert study.record.data.startswith("classification-")
+    assert study.train(seeds=1, epochs=1).classes == ("dark", "bright")
+    with pytest.raises(edgenas.EdgenasError, match="begun with an object for its data"):
+        edgenas.open_study("own", quiet=True).train(seeds=1, epochs=2)
+
+
+# ---------------------------------------------------------------- settings of a file, and words
+
+
+def test_a_project_file_gives_what_the_call_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project.toml").write_text('target = "raspberry-pi-5"\nmax-params = 5\n')
+    with pytest.raises(edgenas.EdgenasError, match=r"no network of this space meets the limit.*parameters > 5"):
+        edgenas.search(file="project.toml", quiet=True)
+    with pytest.raises(edgenas.EdgenasError, match="parameters > 7"):
+        edgenas.search(file="project.toml", max_params=7, quiet=True)
+
+
+def test_nothing_is_said_where_quiet_and_to_the_listener_alone_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    heard: list[Event] = []
+    for listening in ({"quiet": True}, {"on_event": heard.append}):
+        with pytest.raises(edgenas.EdgenasError):
+            edgenas.search(target="raspberry-pi-5", max_params=5, **listening)  # type: ignore[arg-type]
+    assert tuple(capfd.readouterr()) == ("", "")
+    assert any("data digits: 1,797 images" in event.text for event in heard if isinstance(event, Note))
