@@ -586,7 +586,7 @@ class Candidate(Record, frozen=True):
 class Trial(Record, frozen=True):
     """One evaluated candidate. `number` is its place in decision order; None while no decision has read it.
 
-    scores: val_accuracy, train_accuracy, val_loss, ... (percent), or val_tar for faces.
+    scores: val_accuracy, train_accuracy, val_loss, ... in the metric's unit; of an error val_<name> and `Metric.objective`.
     """
 
     candidate: Candidate

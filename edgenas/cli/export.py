@@ -13,6 +13,7 @@ from edgenas.engine.scores import interval_words
 
 if TYPE_CHECKING:
     from edgenas.bundle import Bundle, Score
+    from edgenas.records import Metric
 
 
 def export(
@@ -99,7 +100,7 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
             "weight_bits": model.weight_bits,
             "size_mb": model.artifact.size_mb,
             "opset": model.artifact.opset,
-            "scores": [score_document(score) for score in model.scores],
+            "scores": [score_document(score, bundle.metric) for score in model.scores],
             "latencies": msgspec.to_builtins(model.latencies),
         }
         for precision, model in manifest.models.items()
@@ -113,34 +114,33 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def score_words(score: Score) -> str:
+def score_words(score: Score, metric: Metric) -> str:
     """97.20 (95.9 to 98.1)."""
-    interval = interval_words(wilson(score.value, score.n)) if score.metric == "accuracy" else ""
-    return f"{score.value:.2f}{interval}"
+    return f"{metric.number(score.value)}{interval_words(wilson(score.value, score.n)) if metric.share else ''}"
 
 
-def score_document(score: Score) -> dict[str, Any]:
-    """A score as the manifest has it; an accuracy with its 95 % interval over its n images."""
+def score_document(score: Score, metric: Metric) -> dict[str, Any]:
+    """A score as the manifest has it; a share of the images with its 95 % interval over its n images."""
     import msgspec
 
     document: dict[str, Any] = msgspec.to_builtins(score)
-    return document | ({"interval": wilson(score.value, score.n)} if score.metric == "accuracy" else {})
+    return document | ({"interval": wilson(score.value, score.n)} if metric.share else {})
 
 
 def text_of(bundle: Bundle) -> str:
     """One line per precision."""
     manifest = bundle.manifest
-    metric = next(iter(manifest.models.values())).scores[0].metric
+    metric, classes = bundle.metric, bundle.kind == "classification"
     header = (
         "",
         "precision",
         "file",
         "size MB",
-        f"val {metric} %",
+        f"val {metric.name} {metric.unit}".rstrip(),
         "latency ms",
         "max abs",
         "cosine",
-        "top-1 agreement",
+        *(["top-1 agreement"] if classes else []),
     )
     rows = []
     for precision, model in manifest.models.items():
@@ -151,11 +151,11 @@ def text_of(bundle: Bundle) -> str:
                 precision,
                 model.artifact.path,
                 f"{model.artifact.size_mb:.3f}",
-                score_words(model.scores[0]),
+                score_words(model.scores[0], metric),
                 ", ".join(f"{x.ms:.3f} {x.origin} ({x.profile})" for x in model.latencies),
                 f"{parity.max_abs:.2g}",
                 f"{parity.cosine:.6f}",
-                f"{100 * parity.top1_agreement:.1f} %",
+                *([f"{100 * parity.top1_agreement:.1f} %"] if classes else []),
             )
         )
     return table(header, rows) + f"\n\nbundle {bundle.folder}"

@@ -92,11 +92,15 @@ def _chosen_words(chosen: dict[str, Any], metric: Metric) -> str:
         return f"-> trial {chosen['trial']}"
     score = f"{metric.words(chosen[name])}{interval_words(chosen[f'{name}_interval'], metric)}"
     if chosen[f"{name}_trial"] == chosen["trial"]:
-        return f"-> trial {chosen['trial']}: {score} on validation after {chosen['epochs']} epochs"
+        return f"-> trial {chosen['trial']}: {score} on validation after {_epochs(chosen['epochs'])}"
     return (
         f"-> trial {chosen['trial']}: its network's best score on validation is {score}, in trial {chosen[f'{name}_trial']} "
-        f"after {chosen[f'{name}_epochs']} epochs"
+        f"after {_epochs(chosen[f'{name}_epochs'])}"
     )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def _metric_of(document: dict[str, Any]) -> Metric:

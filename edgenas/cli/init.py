@@ -46,7 +46,7 @@ recipe = "fast"                       # fast, paper or a recipe's TOML file
 # budget = 10.0                       # minutes for the whole search: chooses the next two for this machine
 # epoch_scale = 1.0
 # search_images = 3000                # a stratified subsample of the training images
-# policy = "gnas"                     # gnas, fixed or gpu-seconds: who is trained for how long
+# policy = "gnas"                     # gnas, fixed or gpu-seconds: how long a candidate is trained
 confirm_seeds = 0                     # 2: keep a change only where it exceeds the noise of this many more seeds
 seed = 0
 # final_width = "matched"             # matched or macro: the width that `edgenas train` takes
@@ -57,8 +57,8 @@ seed = 0
 # rounds = 3
 # from_study = "studies/NAME"         # start from a finished study's space
 
-# --- nal only (from_study: the study or file of `edgenas nal fit`)
-# space = "nasbench101"               # nasbench101, nasbench201 or darts
+# --- random, nsga2, tpe: any space; nal: one of its tables (from_study: the study or file of `edgenas nal fit`)
+# space = "nasbench101"               # or chain, fbnet, nasbench201, darts, or one of an installed package
 
 # --- single rules of the method; a name that it does not have is refused with those that it has
 # [rules]

@@ -58,12 +58,15 @@ def train(
 
 def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
     """As cli.md has it."""
+    import msgspec
+
     metric = final.metric
     each = [run.test[metric] for run in final.runs]
     shared: dict[str, Any] = {
         "study": str(folder),
         "trial": final.trial,
         "params": final.params,
+        "metric": msgspec.to_builtins(metric_of(final)),
         "epochs": final.recipe.epochs,
         "seeds": len(final.runs),
         f"val_{metric}": statistics.fmean(run.val[metric] for run in final.runs),
@@ -99,11 +102,16 @@ def text(folder: Path, final: FinalTraining) -> str:
     known = "" if interval is None else f"; 95 % interval over {final.images['test']} test images{within}"
     return (
         f"{folder}: trial {final.trial}, {final.params} parameters, {final.recipe.epochs} epochs\n"
-        f"test {final.metric} {_mean_words(test, metric_of(final))} over {len(final.runs)} seeds (last epoch){known}"
+        f"test {final.metric} {_mean_words(test, metric_of(final))} {_over(len(final.runs))} (last epoch){known}"
     )
 
 
 def _mean_words(spread: dict[str, Any], metric: Metric) -> str:
-    """97.20 +- 0.31 %."""
-    mean, deviation = metric.words(spread["mean"]), metric.words(spread["std"])
-    return f"{mean.removesuffix(f' {metric.unit}')} +- {deviation}"
+    """97.20 +- 0.31 %; of one seed without the spread, which nobody knows."""
+    if len(spread["each"]) == 1:
+        return metric.words(spread["mean"])
+    return f"{metric.number(spread['mean'])} +- {metric.words(spread['std'])}"
+
+
+def _over(seeds: int) -> str:
+    return f"over {seeds} seed{'s' * (seeds > 1)}"

@@ -97,6 +97,8 @@ def chance_words(validation: Validation, objective: str) -> str:
 
 def decision_words(decision: Decision, validation: Validation | None, metric: Metric) -> str:
     """The reason of a decision; a difference that the validation split cannot tell from none is called noise."""
+    if metric.unit != "%":  # what a method calls a point is 1 in the metric's unit
+        return decision.reason.replace(" points", f" {metric.unit}".rstrip())
     if validation is None or decision.score is None or decision.best is None or not metric.share:
         return decision.reason
     noise = noise_of_difference(decision.score, decision.best, validation.images)
