@@ -32,7 +32,7 @@ def angle_package() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="edgenas-angle-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     points = {"edgenas.tasks": {"angle": "angle:load_angle"}}
-    code = next(block.text for block in blocks(PAGE) if block.file == "angle.py")
+    code = next(block.text for block in blocks(PAGE) if block.file == "angle-task/angle.py")
     return install(folder, "angle-task", "angle", code, points)
 
 

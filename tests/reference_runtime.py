@@ -20,7 +20,7 @@ def reference_package() -> Path:
     """The folder that goes on the path."""
     folder = Path(tempfile.mkdtemp(prefix="edgenas-runtime-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    code = next(block.text for block in blocks(PAGE) if block.file == "reference_runtime.py")
+    code = next(block.text for block in blocks(PAGE) if block.file == "reference-runtime/reference_runtime.py")
     points = {"edgenas.runtimes": {"reference": "reference_runtime:REFERENCE"}}
     return install(folder, "reference-runtime", "reference_runtime", code, points)
 

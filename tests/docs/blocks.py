@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,20 +41,19 @@ def scripts(page: Path, language: str) -> list[str]:
     return [block.text for block in blocks(page) if block.language == language and not block.file]
 
 
-def installed(page: Path, folder: Path) -> list[Path]:
-    """What goes on the path where the page's files are a package: that package, built and installed by pip in `folder`."""
-    files = {block.file: block.text for block in blocks(page) if block.file}
-    if "pyproject.toml" not in files:
-        return []
-    source, target = folder / "source", folder / "installed"
-    source.mkdir(parents=True)
-    for name, text in files.items():
-        (source / name).write_text(text)
-    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [target]
+def steps(page: Path) -> list[Block]:
+    """What somebody who follows a tutorial does, in order: files are written, sh blocks are run. Nothing else is a step."""
+    return [block for block in blocks(page) if block.file or block.language == "sh"]
+
+
+def written(page: Path, folder: Path) -> Path:
+    """`folder`, with the files of a tutorial."""
+    for block in blocks(page):
+        if block.file:
+            file = folder / block.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+    return folder
 
 
 def commands(page: Path) -> Iterator[list[str]]:
