@@ -19,4 +19,6 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     reference = (tmp_path / "site" / "reference" / "index.html").read_text(encoding="utf-8")
     assert "workload_from_architecture" in reference
+    assert "side in pixels" in reference  # the comment behind a record's field
+    assert "fields edgenas" not in reference  # every such line became its records
     assert "fonts.googleapis" not in reference
