@@ -1,4 +1,4 @@
-"""Torchvision's and timm's families by both of torch's exporters: is each file read, and are its MACs those of an independent count?
+"""Torchvision's and timm's families by both exporters of torch: is each file read, with the MACs of an independent count?
 
     python scripts/onnx_families.py torchvision [NAME ...]
     python scripts/onnx_families.py timm [NAME ...]          # needs timm, in an environment of its own

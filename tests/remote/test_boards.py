@@ -15,7 +15,8 @@ from edgenas.hardware.candidates import model_from_architecture
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Limits, Measurement, StudyRecord
-from edgenas.remote.boards import DECIDED, Boards, Decided, different_siblings, measuring, open_board
+from edgenas.remote.boards import measuring, open_board
+from edgenas.remote.fleet import DECIDED, Boards, Decided, different_siblings
 from edgenas.remote.job import Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store

@@ -1,0 +1,244 @@
+"""Several boards as one measuring hook: candidates are measured there while others are trained here.
+
+Every board has a thread that takes the next candidate from one queue. A board that goes away is waited for; when all have been
+away for too long the search goes on with predictions that say so, and what could not be measured stays queued for their return.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
+
+import msgspec
+import numpy as np
+
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError
+from edgenas.hardware.candidates import KIND, baseline, model_of
+from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_measurement
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision, Record, Workload
+from edgenas.remote.client import Board, BoardAway
+from edgenas.remote.job import job_for
+from edgenas.store import Store
+
+DECIDED = "predicted-away"  # latencies that a search had to go on with while no board answered
+MAX_SIBLING_DIFFERENCE = 0.05
+THROTTLED_TRIES = 3
+LATE_S = 60.0  # at the end of a search, for what could not be measured before
+Task = tuple[bytes, "Future[Measurement]"]
+
+
+class Decided(Record, frozen=True):
+    """What a search went on with; a resumed one does the same, whatever is measured later."""
+
+    architecture: Architecture
+    latency: Latency
+
+
+class Boards:
+    """Callable like `measuring_here`'s; `prepare` lets the boards work ahead."""
+
+    def __init__(
+        self,
+        boards: Sequence[Board],
+        profile: HardwareProfile,
+        precision: Precision,
+        store: Store,
+        timing: Timing,
+        patience_s: float,
+        say: Say,
+    ) -> None:
+        self.boards, self.profile, self.precision, self.store = tuple(boards), profile, precision, store
+        self.timing, self.patience_s, self.say = timing, patience_s, say
+        self.reference_ms: dict[str, list[float]] = {board.url: [] for board in boards}
+        self._queue: queue.Queue[Task] = queue.Queue()
+        self._futures: dict[str, Future[Measurement]] = {}
+        self._away: dict[str, float] = {}  # url -> since when
+        self._named: set[str] = set()
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._serve, args=(board,), daemon=True) for board in boards]
+
+    def greet(self) -> None:
+        """Ask every board what it is; raise where none answers, say where one differs from the profile."""
+        failures = []
+        for board in self.boards:
+            try:
+                info = board.info()
+            except BoardAway as away:
+                failures.append(str(away))
+                continue
+            if self.store.study.limits.energy_mj is not None and not info["device"]["power_mw"]:
+                raise EdgenasError(
+                    f"board {board.url} has no power sensor, and there is a limit on energy: leave one of them out"
+                )
+            how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), {self.precision}"
+            self.say(f"board {board.url}: {info['device']['model']}, {how}")
+            if (info["runtime"], self.precision) != (self.profile.runtime, self.profile.precision):
+                described = f"{self.profile.runtime}, {self.profile.precision}"
+                self.say(f"{self.profile.name} describes {described}: the latencies of this search are the board's own")
+        if len(failures) == len(self.boards):
+            raise EdgenasError(f"no board can measure: {'; '.join(failures)}")
+        for failure in failures:
+            self.say(failure)
+        for thread in self._threads:
+            thread.start()
+        self.prepare(self._unmeasured())
+
+    def __call__(self, architecture: Architecture, workload: Workload) -> Latency:
+        self.harvest()
+        key = self.key_of(architecture)
+        decided = self.store.get(DECIDED, key, Decided)
+        if decided is not None:
+            return decided.latency
+        try:
+            baseline_ms = baseline(self.store, self.profile.name, lambda model: self._wait("reference", model))
+            measurement = self.store.get(KIND, key, Measurement)
+            if measurement is None:
+                measurement = self._wait(key, model_of(workload, self.profile, self.precision))
+                self.store.put(KIND, key, measurement)
+        except (BoardAway, MeasureError) as failure:
+            return self._predict(architecture, key, str(failure))
+        return latency_from_measurement(measurement, baseline_ms)
+
+    def prepare(self, architectures: Iterable[Architecture]) -> None:
+        """Queue candidates that will be asked for soon."""
+        for architecture in architectures:
+            key = self.key_of(architecture)
+            if key not in self._futures and self.store.get(KIND, key, Measurement) is None:
+                self._submit(key, model_of(workload_from_architecture(architecture), self.profile, self.precision))
+
+    def close(self) -> None:
+        """Give boards that are there a last chance to measure what was only predicted, keep what came in, end the threads."""
+        deadline = time.monotonic() + LATE_S
+        while self._unmeasured() and self.any_there() and time.monotonic() < deadline:
+            time.sleep(0.1)
+            self.harvest()
+        self._end.set()
+        self.harvest()
+        if left := self._unmeasured():
+            self.say(f"{len(left)} candidates could not be measured: their latencies are predictions")
+
+    def _unmeasured(self) -> list[Architecture]:
+        """Candidates that were decided on by a prediction, and that the boards may still measure."""
+        return [
+            decided.architecture
+            for key, decided in self.store.all(DECIDED, Decided).items()
+            if key in self._futures or self.store.get(KIND, key, Measurement) is None
+        ]
+
+    # ------------------------------------------------------------ in the search's thread
+
+    def key_of(self, architecture: Architecture) -> str:
+        return f"{architecture.fingerprint} {self.profile.name} {self.precision}"
+
+    def _submit(self, key: str, model: bytes) -> Future[Measurement]:
+        if key not in self._futures:
+            self._futures[key] = Future()
+            self._queue.put((model, self._futures[key]))
+        return self._futures[key]
+
+    def _wait(self, key: str, model: bytes) -> Measurement:
+        """The measurement, as long as any board is there or may come back soon."""
+        future = self._submit(key, model)
+        told = False
+        while not wait([future], timeout=0.1).done:
+            if self.any_there():
+                told = False
+                continue
+            waited = time.monotonic() - max(self._away.values(), default=time.monotonic())
+            if waited > self.patience_s:
+                raise BoardAway(f"no board has answered for {waited:.0f} s")
+            if not told:
+                self.say(f"no board answers: waiting up to {self.patience_s:.0f} s")
+                told = True
+        self._futures.pop(key)
+        return future.result()
+
+    def _predict(self, architecture: Architecture, key: str, reason: str) -> Latency:
+        # what stands beside measured latencies is of their precision, where the profile has it
+        precision = self.precision if self.precision in self.profile.precisions else self.profile.precision
+        predicted = latency_from_workload(self.profile, architecture, precision)
+        latency = msgspec.structs.replace(predicted, detail=f"{precision}, not measured: {reason}")
+        self.say(f"{architecture.fingerprint}: predicted {latency.ms:.4g} ms, {latency.detail}")
+        self.store.put(DECIDED, key, Decided(architecture, latency))
+        return latency
+
+    def any_there(self) -> bool:
+        """Does any board answer now?"""
+        return len(self._away) < len(self.boards)
+
+    def harvest(self) -> None:
+        """Keep measurements that came in late or ahead of time."""
+        for key, future in list(self._futures.items()):
+            if future.done() and key != "reference":
+                self._futures.pop(key)
+                if future.exception() is None:
+                    self.store.put(KIND, key, future.result())
+
+    # ------------------------------------------------------------ in the boards' threads
+
+    def _serve(self, board: Board) -> None:
+        while not self._end.is_set():
+            try:
+                model, future = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            try:
+                future.set_result(self._measure(board, model))
+            except BoardAway as away:
+                self._queue.put((model, future))
+                self._wait_for(board, str(away))
+            except EdgenasError as error:
+                future.set_exception(error)
+            except Exception as error:  # noqa: BLE001  a thread that dies silently would be waited for
+                future.set_exception(EdgenasError(f"board {board.url}: {type(error).__name__}: {error}"))
+
+    def _measure(self, board: Board, model: bytes) -> Measurement:
+        for repeat in range(THROTTLED_TRIES):
+            measurement = board.measure(model, job_for(model, self.profile.name, self.timing, repeat=repeat))
+            if measurement.status != "throttled":
+                break
+            self._end.wait(5)  # to cool down
+        self._compare(board, float(np.median(measurement.detail["reference_ms"])))
+        return msgspec.structs.replace(measurement, detail={**measurement.detail, "board": board.url})
+
+    def _wait_for(self, board: Board, reason: str) -> None:
+        self._away[board.url] = time.monotonic()
+        self.say(reason)
+        while not self._end.wait(0.5):
+            try:
+                board.info()
+            except BoardAway:
+                continue
+            except EdgenasError as error:
+                self.say(str(error))
+                self._end.wait(5)
+                continue
+            self.say(f"board {board.url} is back")
+            break
+        self._away.pop(board.url, None)
+
+    def _compare(self, board: Board, reference_ms: float) -> None:
+        """Name a board whose reference network takes another time than its siblings'."""
+        self.reference_ms[board.url].append(reference_ms)
+        for url, difference in different_siblings(self.reference_ms).items():
+            if url not in self._named:
+                self._named.add(url)
+                self.say(f"board {url} differs from its siblings: the reference network takes {difference:+.1%} there")
+
+
+def different_siblings(reference_ms: dict[str, list[float]], enough: int = 5) -> dict[str, float]:
+    """Boards whose median reference time differs by more than 5 % from their siblings', once all have been seen."""
+    medians = {url: float(np.median(times)) for url, times in reference_ms.items() if len(times) >= enough}
+    if len(medians) < 2 or len(medians) < len(reference_ms):
+        return {}
+    different = {}
+    for url, median in medians.items():
+        siblings = float(np.median([other for name, other in medians.items() if name != url]))
+        if abs(median / siblings - 1) > MAX_SIBLING_DIFFERENCE:
+            different[url] = median / siblings - 1
+    return different

@@ -1,0 +1,163 @@
+"""Boards that are asked where it matters: the first ten candidates, then those whose interval crosses the latency limit.
+
+All others are predicted by a profile that has learned the board from what this study has measured: from ten networks, anew from
+20, 40, 80. What was measured, in which order, and what was predicted is in the study, so a resumed search goes on with the very
+same numbers. At the end of a search the chosen network and the front are measured too, and shown beside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from edgenas.hardware.candidates import KIND
+from edgenas.hardware.learned import FIRST, learned_from, learned_profile, must_be_measured
+from edgenas.hardware.measure import percentiles
+from edgenas.hardware.predictor import Row, latency_from_workload
+from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Record, Trial, Workload
+from edgenas.remote.fleet import Boards
+from edgenas.store import Store
+
+ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; what was predicted instead
+PATIENCE_S = 120.0  # for the finalists, at the end
+
+
+class Asked(Record, frozen=True):
+    """The `number`-th candidate that was measured, and the latency that was decided by."""
+
+    number: int
+    architecture: Architecture
+    latency: Latency
+
+
+class Told(Record, frozen=True):
+    """A candidate that was decided on by a prediction, since no measurement could have decided otherwise."""
+
+    architecture: Architecture
+    latency: Latency
+
+
+def is_sparing(store: Store, profile: HardwareProfile) -> bool:
+    """Are there predictions to go by? There is a limit to hold them against, and the study was not begun by measuring all."""
+    limits = store.study.limits
+    measured_all = any(f" {profile.name} " in key for key in store.all(KIND, Measurement)) and not store.all(
+        ASKED, Asked
+    )
+    return limits.latency_ms is not None and limits.energy_mj is None and not measured_all
+
+
+class Sparing:
+    """Callable like `Boards`, which it asks."""
+
+    def __init__(self, boards: Boards) -> None:
+        self.boards, self.store, self.limits = boards, boards.store, boards.store.study.limits
+        self._rests_on = 0  # measured networks
+        self._profile = boards.profile
+        asked = sorted(self.store.all(ASKED, Asked).values(), key=lambda one: one.number)
+        self._rows = [self._row(one.architecture, one.latency) for one in asked]
+
+    def __call__(self, architecture: Architecture, workload: Workload) -> Latency:
+        key = self.boards.key_of(architecture)
+        told = self.store.get(TOLD, key, Told)
+        if told is not None:
+            return told.latency
+        if self.store.get(ASKED, key, Asked) is None:
+            predicted = self._predicted(architecture)
+            if predicted is not None:
+                self.store.put(TOLD, key, Told(architecture, predicted))
+                return predicted
+        latency = self.boards(architecture, workload)
+        if latency.origin == "measured" and self.store.get(ASKED, key, Asked) is None:
+            self.store.put(ASKED, key, Asked(len(self._rows), architecture, latency))
+            self._rows.append(self._row(architecture, latency))
+        return latency
+
+    def prepare(self, architectures: Iterable[Architecture]) -> None:
+        """Queue those that will have to be measured."""
+        room = max(0, FIRST - len(self._rows))
+        for architecture in architectures:
+            if self.store.get(TOLD, self.boards.key_of(architecture), Told) is not None:
+                continue
+            if self._rests_on or learned_from(len(self._rows)):
+                if self._predicted(architecture) is None:
+                    self.boards.prepare([architecture])
+            elif room:
+                room -= 1
+                self.boards.prepare([architecture])
+
+    def close(self) -> None:
+        """Measure the finalists of a finished search, and end."""
+        if self.store.choice is not None:
+            self._measure_finalists()
+        self.boards.close()
+        told, asked = len(self.store.all(TOLD, Told)), len(self._rows)
+        if told:
+            self.boards.say(f"{asked} of {asked + told} candidates were measured, the others are clear of the limit")
+
+    # ------------------------------------------------------------
+
+    def _row(self, architecture: Architecture, latency: Latency) -> Row:
+        return Row(architecture.fingerprint, architecture, latency.ms, ran_in=self.boards.precision)
+
+    def _predicted(self, architecture: Architecture) -> Latency | None:
+        """A prediction that no measurement can overturn; None where the board has to be asked."""
+        self._learn()
+        if not self._rests_on:
+            return None
+        found = latency_from_workload(self._profile, architecture, self.boards.precision)
+        if must_be_measured(found, self.limits):
+            return None
+        detail = f"{found.detail}; learned from {self._rests_on} measured networks of this study"
+        return msgspec.structs.replace(found, detail=detail)
+
+    def _learn(self) -> None:
+        rests_on = learned_from(len(self._rows))
+        if rests_on <= self._rests_on:
+            return
+        profile = learned_profile(
+            self.boards.profile, self._rows[:rests_on], self.boards.precision, self.store.study.seed
+        )
+        self._profile, self._rests_on = profile, rests_on
+        assert profile.calibration is not None
+        error = profile.calibration.mape or 0.0
+        self.boards.say(f"the board is learned from {rests_on} measured networks (error {error:.1%} on those left out)")
+
+    def _measure_finalists(self) -> None:
+        finalists = [trial for trial in self._finalists() if self._told(trial)]
+        self.boards.prepare(trial.candidate.architecture for trial in finalists)
+        deadline = time.monotonic() + PATIENCE_S
+        while (missing := [t for t in finalists if self._measured(t) is None]) and time.monotonic() < deadline:
+            if not self.boards.any_there():
+                break
+            time.sleep(0.05)
+            self.boards.harvest()
+        for trial in finalists:
+            measurement = self._measured(trial)
+            if measurement is not None:
+                predicted = trial.cost.latencies[self.boards.profile.name]
+                ms = percentiles(measurement)["median"]
+                self.boards.say(f"trial {trial.number}: {predicted.ms:.4g} ms predicted, {ms:.4g} ms measured")
+        if missing:
+            self.boards.say(f"{len(missing)} finalists could not be measured: `edgenas verify` measures them later")
+
+    def _finalists(self) -> list[Trial]:
+        """The chosen trial, and those that no other beats in score and latency at once."""
+        objective, profile = self.store.study.metric.objective, self.boards.profile.name
+        trials = [trial for trial in self.store.ledger() if trial.status == "complete" and objective in trial.scores]
+        points = [(trial.scores[objective], trial.cost.latencies[profile].ms, trial) for trial in trials]
+        front = [
+            t
+            for score, ms, t in points
+            if not any((s >= score and m < ms) or (s > score and m <= ms) for s, m, _ in points)
+        ]
+        choice = self.store.choice
+        every = [*([choice.trial] if choice is not None else []), *front]
+        return list({trial.candidate.architecture.fingerprint: trial for trial in every}.values())
+
+    def _told(self, trial: Trial) -> bool:
+        return self.store.get(TOLD, self.boards.key_of(trial.candidate.architecture), Told) is not None
+
+    def _measured(self, trial: Trial) -> Measurement | None:
+        return self.store.get(KIND, self.boards.key_of(trial.candidate.architecture), Measurement)

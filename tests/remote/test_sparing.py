@@ -1,0 +1,220 @@
+"""Boards are asked where it matters, and a resumed search goes on with the same numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx
+import pytest
+
+from edgenas.architectures.chain import chain
+from edgenas.architectures.from_onnx import workload_from_onnx
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.learned import FIRST, learned_from, learned_profile, must_be_measured
+from edgenas.hardware.measure import reference_model
+from edgenas.hardware.predictor import Row, latencies
+from edgenas.records import (
+    Candidate,
+    ChainArchitecture,
+    Choice,
+    Classes,
+    Cost,
+    Latency,
+    Limits,
+    Measurement,
+    Recipe,
+    StudyRecord,
+    Trial,
+)
+from edgenas.remote.fleet import Boards
+from edgenas.remote.job import Job
+from edgenas.remote.sparing import ASKED, TOLD, Asked, Sparing, Told, is_sparing
+from edgenas.store import Store
+from tests.remote.models import QUICK
+from tests.remote.test_calibration import BARE, PI, Drawn
+
+NETWORKS = [
+    chain(4 * width, depth, (0, 1, 0, 1, 0, 1, 0, 1)[:depth], (3,) * depth, Classes(10))
+    for depth in (4, 6, 8)
+    for width in (2, 3, 4, 5, 6, 8, 10, 12, 14, 16)
+]
+
+
+class Wired(Drawn):
+    """Takes 1.7 times what the datasheet says."""
+
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "load": {"provider": "cpu"}}
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        found = super().measure(model, job)
+        return msgspec.structs.replace(found, detail={**found.detail, "reference_ms": [REFERENCE_MS] * 4})
+
+
+REFERENCE_MS = (
+    1.7 * latencies(BARE, [Row("", workload_from_onnx(onnx.load_model_from_string(reference_model())))])[0].ms
+)
+
+
+def true_ms(architecture: ChainArchitecture) -> float:
+    return 1.7 * latencies(BARE, [Row("", architecture)])[0].ms
+
+
+def mixed() -> list[ChainArchitecture]:
+    """Small and large ones by turns, as a search meets them."""
+    return [NETWORKS[(7 * place) % len(NETWORKS)] for place in range(len(NETWORKS))]
+
+
+MIDDLE = sorted(map(true_ms, NETWORKS))[15] * 1.001
+
+
+def record(limit_ms: float | None = MIDDLE, **more: Any) -> StudyRecord:
+    limits = Limits(latency_ms=limit_ms, **more)
+    return StudyRecord("gnas", "classification", "digits", (PI.name,), "fp32", limits, 0)
+
+
+def boards(store: Store, board: Drawn, said: list[str] | None = None) -> Boards:
+    hook = Boards([board], PI, "fp32", store, QUICK, 1.0, (said if said is not None else []).append)
+    hook.greet()
+    return hook
+
+
+def asked_about(store: Store, hook: Sparing, networks: list[ChainArchitecture]) -> list[Latency]:
+    costs = CostModel([PI], "fp32", store.study.limits, hook, PI.name)
+    return [costs(network).latencies[PI.name] for network in networks]
+
+
+def test_only_what_may_cross_the_limit_is_measured_and_every_verdict_is_right(tmp_path: Path) -> None:
+    said: list[str] = []
+    with Store.create(tmp_path / "study", record()) as store:
+        board = Wired()
+        hook = Sparing(boards(store, board, said))
+        found = asked_about(store, hook, mixed())
+        hook.close()
+        assert [latency.origin for latency in found[:FIRST]] == ["measured"] * FIRST
+        predicted = [latency for latency in found if latency.origin == "predicted"]
+        assert len(predicted) >= 8
+        assert all(not must_be_measured(latency, store.study.limits) for latency in predicted)
+        assert board.asked == 1 + len(found) - len(predicted)  # and the reference network
+    for network, latency in zip(mixed(), found, strict=True):
+        assert (latency.ms <= MIDDLE) is (true_ms(network) <= MIDDLE)
+    assert any("the board is learned from 10 measured networks" in line for line in said)
+    assert f"{30 - len(predicted)} of 30 candidates were measured, the others are clear of the limit" in said
+
+
+@pytest.mark.parametrize("stop", [5, 10, 17, 29])
+def test_a_search_that_was_interrupted_goes_on_with_the_numbers_of_one_that_was_not(tmp_path: Path, stop: int) -> None:
+    with Store.create(tmp_path / "whole", record()) as store:
+        hook = Sparing(boards(store, Wired()))
+        whole = asked_about(store, hook, mixed())
+        hook.close()
+    with Store.create(tmp_path / "parts", record()) as store:
+        hook = Sparing(boards(store, Wired()))
+        first = asked_about(store, hook, mixed()[:stop])
+        hook.close()
+    with Store.write(tmp_path / "parts") as store:
+        board = Wired()
+        hook = Sparing(boards(store, board))
+        again = asked_about(store, hook, mixed())
+        hook.close()
+        assert board.asked <= sum(latency.origin == "measured" for latency in again[stop:])
+    assert first == whole[:stop]
+    assert again == whole
+
+
+def test_a_study_that_measured_all_goes_on_measuring_all(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "study", record()) as store:
+        assert is_sparing(store, PI)
+        everything = boards(store, Wired())
+        everything(NETWORKS[0], workload_from_architecture(NETWORKS[0]))
+        everything.close()
+        assert not is_sparing(store, PI)
+    with Store.create(tmp_path / "other", record()) as store:
+        sparing = Sparing(boards(store, Wired()))
+        sparing(NETWORKS[0], workload_from_architecture(NETWORKS[0]))
+        sparing.close()
+        assert is_sparing(store, PI)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sparing"), [({"latency_ms": 3.0}, True), ({}, False), ({"latency_ms": 3.0, "energy_mj": 5.0}, False)]
+)
+def test_without_a_limit_to_hold_predictions_against_all_are_measured(tmp_path: Path, limits, sparing: bool) -> None:
+    study = msgspec.structs.replace(record(), limits=Limits(**limits))
+    with Store.create(tmp_path / "study", study) as store:
+        assert is_sparing(store, PI) is sparing
+
+
+def test_what_is_measured_ahead_is_what_will_have_to_be(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "study", record()) as store:
+        board = Wired()
+        hook = Sparing(boards(store, board))
+        hook.prepare(mixed())
+        asked_about(store, hook, mixed()[:FIRST])
+        assert board.asked == FIRST + 1
+        hook.prepare(mixed())
+        found = asked_about(store, hook, mixed())
+        hook.close()
+        assert board.asked == 1 + sum(latency.origin == "measured" for latency in found)
+        assert {one.number for one in store.all(ASKED, Asked).values()} == set(range(board.asked - 1))
+
+
+def test_the_finalists_of_a_finished_search_are_measured_and_shown_beside(tmp_path: Path) -> None:
+    said: list[str] = []
+    with Store.create(tmp_path / "study", record()) as store:
+        hook = Sparing(boards(store, Wired(), said))
+        costs = CostModel([PI], "fp32", store.study.limits, hook, PI.name)
+        told = None
+        for network in mixed():
+            candidate = Candidate(network, Recipe("r", 1, 32, 0.1), "depth")
+            cost = costs(network)
+            score = 50.0 + workload_from_architecture(network).macs / 1e7
+            store.add(trial_of(candidate, cost, score))
+            trial = store.number(candidate.key)
+            holds = cost.latencies[PI.name].ms <= MIDDLE
+            if holds and store.get(TOLD, hook.boards.key_of(network), Told) is not None:
+                told = trial
+        assert told is not None
+        store.choose(Choice(told))
+        before = {trial.number: trial for trial in store.ledger()}
+        hook.close()
+        key = hook.boards.key_of(told.candidate.architecture)
+        assert store.get("measurement", key, Measurement) is not None
+        assert {trial.number: trial for trial in store.ledger()} == before  # decisions stay as they were
+        told_again = store.get(TOLD, key, Told)
+        assert told_again is not None
+        assert told_again.latency == told.cost.latencies[PI.name]
+    assert any(line.startswith(f"trial {told.number}: ") and line.endswith(" measured") for line in said)
+
+
+def trial_of(candidate: Candidate, cost: Cost, score: float) -> Trial:
+    return Trial(candidate, "complete", cost, 0, {"val_accuracy": score})
+
+
+@pytest.mark.parametrize(
+    ("measured", "rests_on"), [(0, 0), (9, 0), (10, 10), (19, 10), (20, 20), (39, 20), (40, 40), (100, 80)]
+)
+def test_a_board_is_learned_anew_whenever_twice_as_much_was_measured(measured: int, rests_on: int) -> None:
+    assert learned_from(measured) == rests_on
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "limit", "asked"),
+    [
+        (2.0, 3.0, 2.5, True), (2.0, 3.0, 2.0, True), (2.0, 3.0, 1.99, False), (2.0, 3.0, 3.0, False), (2.0, 3.0, 2.99, True),
+        (None, None, 2.5, True), (2.0, 3.0, None, True),
+    ],
+)  # fmt: skip
+def test_a_prediction_stands_where_its_interval_is_clear_of_the_limit(low, high, limit, asked: bool) -> None:
+    assert must_be_measured(Latency(2.4, "predicted", "b", low=low, high=high), Limits(latency_ms=limit)) is asked
+
+
+def test_a_learned_profile_is_judged_on_what_each_fit_left_out() -> None:
+    rows = [Row("", network, true_ms(network), ran_in="fp32") for network in mixed()[:20]]
+    profile = learned_profile(PI, rows, "fp32", 0)
+    assert profile.calibration is not None
+    (judged,) = profile.calibration.judged.values()
+    assert (judged.networks, profile.calibration.n) == (20, 20)
+    assert 0 < (profile.calibration.mape or 0) < 0.2
+    assert profile == learned_profile(PI, rows, "fp32", 0)
