@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgenas.architectures.from_onnx import network_from_onnx
+from edgenas.architectures.from_onnx import workload_from_onnx
 from edgenas.errors import EdgenasError
 from edgenas.records import Precision, Record, Workload
 
@@ -166,7 +166,7 @@ def workload_of(name: str, side: str, cache: Path, files: Path | None = None) ->
     workload = None
     if given is not None and given.exists():
         height, width = sides(side)
-        workload = network_from_onnx(given, {"images": (1, 3, height, width)}).workload
+        workload = workload_from_onnx(given, {"images": (1, 3, height, width)})
     elif (module := module_of(name)) is not None:
         workload = _traced(module, side)
     elif given is not None:
@@ -184,7 +184,7 @@ def _traced(module, side: str) -> Workload:
         file = Path(folder) / "network.onnx"
         image = torch.zeros(1, 3, *sides(side))
         torch.onnx.export(module.eval(), image, str(file), dynamo=False, opset_version=17)
-        return network_from_onnx(file, {}).workload
+        return workload_from_onnx(file, {})
 
 
 def sides(text: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.architectures.from_onnx import network_from_onnx
+from edgenas.architectures.from_onnx import workload_from_onnx
 from edgenas.hardware.carried import CARRIED
 from edgenas.hardware.kernels import PRICES
 from edgenas.hardware.predictor import Row, latencies, models_of
@@ -29,7 +29,7 @@ def known(name: str, folder: Path) -> Workload:
         warnings.simplefilter("ignore")
         network = getattr(torchvision.models, name)().eval()
         torch.onnx.export(network, torch.zeros(1, 3, 224, 224), str(path), dynamo=False, opset_version=17)
-    return network_from_onnx(path, {}).workload
+    return workload_from_onnx(path, {})
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +107,7 @@ def test_two_well_known_networks_have_their_measured_order_on_the_default_target
         torch.onnx.export(
             detector("yolov8n").eval(), torch.zeros(1, 3, 640, 640), str(path), dynamo=False, opset_version=17
         )
-    yolo = network_from_onnx(path, {}).workload
+    yolo = workload_from_onnx(path, {})
     for precision in ("fp16", "int8", "tf32"):
         ratio = milliseconds("jetson", yolo, precision) / milliseconds("jetson", known("resnet50", folder), precision)
         assert 1.5 < ratio < 3.5, precision
