@@ -18,7 +18,7 @@ from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.subspace import AdditiveCost, RoundPlan, SupernetRules
-from edgenas.engine.engine import study_record
+from edgenas.engine.decide import study_record
 from edgenas.engine.folders import Asked, default_folder
 from edgenas.engine.settings import as_asked
 from edgenas.hardware.profile import profile_from_name
@@ -207,7 +207,7 @@ def test_one_more_field_with_a_default_changes_no_key(grown_package: Path) -> No
         "import sys, msgspec; from edgenas.records import Candidate, Recipe; assert Recipe('r', 1, 1, 1.0).grain == 0.25\n"
         "c = msgspec.json.decode(sys.argv[1], type=Candidate)\n"
         "print(c.key, c.architecture.fingerprint, c.recipe.fingerprint)\n"
-        "from edgenas.engine.engine import study_record; from edgenas.engine.folders import Asked, default_folder\n"
+        "from edgenas.engine.decide import study_record; from edgenas.engine.folders import Asked, default_folder\n"
         "from edgenas.engine.settings import as_asked; from edgenas.methods.settings import SearchSettings\n"
         "from edgenas.hardware.profile import profile_from_name\n"
         "asked, profiles = SearchSettings(), (profile_from_name('jetson'),)\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.api.study import Study
 from edgenas.engine.arrays import name_of, task_of
-from edgenas.engine.engine import Given, Where
+from edgenas.engine.call import Given, Where
 from edgenas.engine.engine import search as run_search
 from edgenas.engine.events import Listener
 from edgenas.engine.settings import settings_from

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgenas.api.arguments import File, listener_for, path_or_none, several
-from edgenas.engine.engine import Given, Where, go_on
+from edgenas.engine.call import Given, Where
+from edgenas.engine.engine import go_on
 from edgenas.engine.events import Listener, noting, unheard
 from edgenas.engine.final import TrainingAsked
 from edgenas.engine.final import train as train_final

@@ -121,7 +121,8 @@ def search(
     given = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
     from edgenas.cli.front import front_document, front_text
     from edgenas.cli.progress import SearchView, interruptible
-    from edgenas.engine.engine import Where, go_on
+    from edgenas.engine.call import Where
+    from edgenas.engine.engine import go_on
     from edgenas.engine.engine import search as run_search
     from edgenas.engine.folders import study_folder
     from edgenas.engine.settings import settings_from

@@ -12,7 +12,7 @@ from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.named_spaces import SPACES, SpaceForData, space_for
-from edgenas.architectures.space import Space
+from edgenas.architectures.space import Space, values_in_words
 from edgenas.binomial import Validation
 from edgenas.errors import StudyError
 from edgenas.methods.ladder import Training
@@ -60,11 +60,13 @@ class WrittenSpace(Record, frozen=True):
 
 
 class MadeFor(Record, frozen=True):
-    """The data that a space was made for: the network's head, channels, and side in pixels."""
+    """The data that a space was made for: the network's head, channels, and side in pixels. `choices`: what could be chosen, by
+    name, in words: a study does not go on in a space that has come to mean another."""
 
     head: Head
     in_channels: int
     image_size: int
+    choices: dict[str, str] = {}
 
 
 class WrittenPlan(Record, frozen=True):
@@ -168,7 +170,8 @@ def _written(space: Space) -> WrittenSpace:
         if isinstance(space, kind):
             return WrittenSpace(name, _json(space))
     member = space.smallest()
-    return WrittenSpace(space.name, _json(MadeFor(member.head, member.in_channels, member.image_size)))
+    made_for = MadeFor(member.head, member.in_channels, member.image_size, _choices_of(space))
+    return WrittenSpace(space.name, _json(made_for))
 
 
 def _space(written: WrittenSpace, own: SpaceForData | None) -> Space:
@@ -176,7 +179,19 @@ def _space(written: WrittenSpace, own: SpaceForData | None) -> Space:
         return msgspec.json.decode(written.fields, type=KINDS[written.name])
     made_for = msgspec.json.decode(written.fields, type=MadeFor)
     make = SPACES.load(written.name) if own is None else own
-    return space_for(make, made_for.head, made_for.in_channels, made_for.image_size)
+    space = space_for(make, made_for.head, made_for.in_channels, made_for.image_size)
+    there, here = made_for.choices, _choices_of(space)
+    if there and there != here:
+        name = next(name for name in (*there, *here) if there.get(name) != here.get(name))
+        raise StudyError(
+            f"space {written.name} is another than this study began with ({name}: {there.get(name, 'no such choice')} there, "
+            f"{here.get(name, 'no such choice')} here): restore it, or use another --study"
+        )
+    return space
+
+
+def _choices_of(space: Space) -> dict[str, str]:
+    return {name: values_in_words(values) for name, values in space.choices().items()}
 
 
 def _budget(written: msgspec.Raw) -> Record:

@@ -1,7 +1,7 @@
-"""The dear half of NSE's rounds as work items: an epoch of a round's supernet, and networks to score with its weights.
+"""What takes the time in NSE's rounds, as work items: an epoch of a round's supernet, and networks to score with its weights.
 
-Everything drawn in an epoch comes from (seed, round, epoch), and every epoch ends in a checkpoint: a search that is killed goes
-on from the last whole epoch and ends with the same numbers, whoever does the work.
+What an epoch draws depends only on (seed, round, epoch), and every epoch ends in a checkpoint. So a search that is killed goes on
+from the last whole epoch, and its numbers do not depend on interruptions or on which process did an item.
 """
 
 from __future__ import annotations

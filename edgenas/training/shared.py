@@ -57,8 +57,8 @@ class Shared:
 
 
 def open_shared(descriptor: int, start: int) -> Any:
-    """The object of a `Shared`, from its open file and its `start`. A process that writes into an array gets those pages for
-    itself; nobody else sees it."""
+    """The object of a `Shared`, from its open file and its `start`. A process that writes into an array gets its own
+    copy of those pages; the other processes do not see it."""
     whole = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
     body, spans = pickle.loads(whole[start:])
     return pickle.loads(body, buffers=[whole[first:last] for first, last in spans])

@@ -1,6 +1,7 @@
 """The supernet of one NSE round: all operations of the subspace, sharing weights; a network is a choice of operations per cell.
 
-The two-path fitness step learns how likely each operation should be, and nothing else.
+A weight step trains the weights of one network. A fitness step compares two networks and learns how likely each operation
+should be; the weights stay as they are.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ def _any_member(plan: RoundPlan) -> CellOps:
 
 
 def draw_path(plan: RoundPlan, fitness: Fitness, keep: float, rng: np.random.Generator) -> CellOps:
-    """For a weight step: every operation that is still there by its own coin; E and R cells until one is in."""
+    """The operations of every cell for one weight step. Keep each operation that was not dropped with probability `keep`; in
+    cells that change the shape (E, R), draw again until one is kept."""
     return tuple(
         _draw_set(kind, ops, {op: keep for op, alpha in zip(ops, alphas, strict=True) if alpha is not None}, rng)
         for kind, ops, alphas in zip(plan.space.kinds, plan.subspace, fitness, strict=True)

@@ -38,7 +38,7 @@ def command(channel: int, lifeline: int, data: int, start: int, device: str) -> 
 
 
 def main(channel: str, lifeline: str, data: str, start: str, device: str) -> None:
-    """Do items until there is nobody to give them."""
+    """Do the items that come in, one after the other, until the parent closes the channel or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, args=(int(lifeline),), daemon=True).start()
@@ -72,7 +72,7 @@ def _not_loaded(error: Exception) -> str:
 
 
 def _end_with_parent(lifeline: int) -> None:
-    """A killed parent must not leave workers that train and have nobody to tell: the other end of this pipe closes with it."""
+    """End when the parent does, also by `kill -9`: the other end of this pipe closes with it."""
     os.read(lifeline, 1)
     os._exit(1)
 

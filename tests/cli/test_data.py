@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from edgenas.architectures.chain import chain
 from edgenas.cli.main import app
+from edgenas.engine.call import Call
 from edgenas.engine.data import searched_task
-from edgenas.engine.engine import data_asked, decide, study_record
-from edgenas.engine.events import unheard
+from edgenas.engine.decide import data_asked, decide, study_record
 from edgenas.engine.plan import plan_json
 from edgenas.engine.registry import method_named
 from edgenas.engine.settings import settings_from
@@ -184,7 +184,7 @@ def test_a_search_that_goes_on_refuses_images_that_changed(tmp_path: Path, monke
     settings = settings_from(None, flags)
     profiles = (profile_from_name("raspberry-pi-5"),)
     whole = load_task(data_asked(settings))
-    decided = decide(settings, method_named("random"), profiles, whole, boards=False, listener=unheard)
+    decided = decide(settings, method_named("random"), profiles, whole, Call())
     study = msgspec.structs.replace(study_record(settings, profiles), plan=plan_json(decided))
     with Store.create(tmp_path / "s", study) as store:
         searched_task(store, print)

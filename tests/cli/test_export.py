@@ -140,7 +140,7 @@ def test_weights_of_7_bits_stay_within_64_and_the_manifest_says_so(good: Path, t
 
 def test_7_bits_without_int8_are_refused(good: Path, tmp_path: Path) -> None:
     result = run(good, tmp_path / "out", "--precision", "fp32,fp16", "--reduce-range")
-    refused(result, EdgenasError, "--reduce-range is about int8", "fp32,fp16")
+    refused(result, EdgenasError, "--reduce-range is about int8", "fp32, fp16")
 
 
 # ---------------------------------------------------------------- the weights that were trained

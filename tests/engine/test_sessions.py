@@ -11,7 +11,7 @@ import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.architectures.subspace import SupernetRules
-from edgenas.engine.engine import study_record
+from edgenas.engine.decide import study_record
 from edgenas.engine.folders import Asked, default_folder, folder_to_write
 from edgenas.engine.nse import NsePlan
 from edgenas.engine.plan import plan_json

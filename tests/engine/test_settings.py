@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from edgenas.architectures.chain import ChainSpace
-from edgenas.engine.engine import Where, study_record
+from edgenas.engine.call import Where
+from edgenas.engine.decide import study_record
 from edgenas.engine.engine import search as run_search
 from edgenas.engine.events import unheard
 from edgenas.engine.folders import Asked, default_folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import threading
@@ -46,6 +47,19 @@ def test_large_arrays_lie_in_the_file_once_and_small_ones_with_the_object() -> N
     size = os.fstat(shared.file.fileno()).st_size
     shared.close()
     assert LARGE.nbytes + LARGE[:2].nbytes <= size < 2 * LARGE.nbytes + LARGE[:2].nbytes
+
+
+def test_large_arrays_are_mapped_and_not_copied() -> None:
+    back = reopened({"large": LARGE, "small": LARGE[:, :5]})
+    assert isinstance(memory_of(back["large"]), mmap.mmap)
+    assert not isinstance(memory_of(back["small"]), mmap.mmap)
+
+
+def memory_of(array: Any) -> object:
+    """What an array looks at in the end."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array.obj if isinstance(array, memoryview) else array
 
 
 def test_the_file_has_no_name_that_could_be_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

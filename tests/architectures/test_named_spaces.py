@@ -1,0 +1,88 @@
+"""Spaces by name: ours, and those of installed packages. What is no space is one line."""
+
+from pathlib import Path
+
+import pytest
+
+from edgenas.architectures.cell_space import CellSpace
+from edgenas.architectures.fbnet import FbnetSpace
+from edgenas.architectures.named_spaces import SPACES, space_named
+from edgenas.errors import EdgenasError
+from edgenas.records import Classes, Embedding
+from tests.packages import install
+
+HEAD = Classes(4)
+GOOD = '''
+from edgenas import OwnSpace
+
+
+def build(net, choices):
+    return net.conv(-1, choices["width"], 3)
+
+
+SPACE = OwnSpace("thin", {"width": (4, 8)}, build)
+
+
+def made(head, in_channels, image_size):
+    """Wider for large images."""
+    return OwnSpace("thin", {"width": (image_size, 2 * image_size)}, build)(head, in_channels, image_size)
+
+
+NUMBER = 7
+
+
+def nothing(head, in_channels, image_size):
+    return object()
+'''
+
+
+def test_our_spaces_have_names_and_are_made_for_the_data() -> None:
+    assert SPACES.names()[:4] == ("nasbench101", "nasbench201", "darts", "fbnet")
+    for name in ("nasbench101", "nasbench201", "darts"):
+        space = space_named(name, HEAD, 1, 8)
+        assert isinstance(space, CellSpace)
+        assert (space.name, space.head, space.in_channels, space.image_size) == (name, HEAD, 1, 8)
+    assert space_named("fbnet", Embedding(16), 3, 224) == FbnetSpace(Embedding(16), 3, 224)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(32, True), (224, True), (33, False), (64, False)])
+def test_fbnet_is_for_two_sizes(size: int, fits: bool) -> None:
+    if fits:
+        assert space_named("fbnet", HEAD, 3, size).smallest().image_size == size
+    else:
+        with pytest.raises(EdgenasError, match=f"space fbnet is for images of 32 or 224 px, not {size}"):
+            space_named("fbnet", HEAD, 3, size)
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {name: f"thin_spaces:{name}" for name in ("SPACE", "made", "NUMBER", "nothing", "missing")}
+    monkeypatch.syspath_prepend(
+        install(tmp_path, "thin", "thin_spaces", GOOD, {"edgenas.spaces": {**points, "fbnet": "thin_spaces:SPACE"}})
+    )
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_package_s_object_or_function_makes_its_space() -> None:
+    assert [space_named(name, HEAD, 3, 16).choices() for name in ("SPACE", "made")] == [
+        {"width": (4, 8)},
+        {"width": (16, 32)},
+    ]
+    assert space_named("SPACE", HEAD, 3, 16).smallest().choices == {"width": 4}
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("thick", "space 'thick' is unknown; possible: nasbench101, nasbench201, darts, fbnet, NUMBER, SPACE"),
+        ("NUMBER", "7 is no space: give an OwnSpace, or a function .head, in_channels, image_size. -> Space"),
+        ("nothing", "which is no space: it has no choices, choose, smallest, reference, draw"),
+        ("missing", "space 'missing' of package thin cannot be imported .AttributeError"),
+        ("fbnet", "space 'fbnet' comes with edgenas, and package thin .thin_spaces:SPACE. names another one so"),
+    ],
+)
+def test_what_is_no_space_is_one_line(name: str, words: str) -> None:
+    with pytest.raises(EdgenasError, match=words) as refusal:
+        space_named(name, HEAD, 3, 16)
+    assert "\n" not in str(refusal.value)
