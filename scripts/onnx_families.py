@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from onnx_files import counted
 
-from edgenas.architectures.from_onnx import network_from_onnx
+from edgenas.architectures.from_onnx import read_onnx
 from edgenas.errors import EdgenasError
 
 TORCHVISION = (
@@ -68,7 +68,7 @@ def judged(library: str, name: str, dynamo: bool, folder: Path) -> dict[str, Any
     except Exception as error:  # noqa: BLE001 (what torch's exporter says of a network of others is shown, whatever it is)
         return entry | {"read": None, "why": f"not exported: {' '.join(str(error).split())[:120]}"}
     try:
-        macs = network_from_onnx(path).workload.macs
+        macs = read_onnx(path).workload.macs
     except EdgenasError as error:
         return entry | {"read": False, "why": str(error).replace(f"{folder}/", "")[:200]}
     return entry | {"read": True, "macs": macs, "counted": counted(path, {}, 1)}

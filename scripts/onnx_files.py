@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from edgenas.architectures.from_onnx import OnnxNetwork, network_from_onnx
+from edgenas.architectures.from_onnx import OnnxNetwork, read_onnx
 from edgenas.architectures.onnx_file import input_sides, model_from_file
 from edgenas.errors import EdgenasError
 
@@ -79,7 +79,7 @@ def read(path: Path) -> tuple[OnnxNetwork, dict[str, tuple[int, ...]]]:
     for size in SIZES:
         shapes = shapes_for(path, size)
         try:
-            return network_from_onnx(path, shapes), shapes
+            return read_onnx(path, shapes), shapes
         except EdgenasError as error:
             first = first or error
             if not shapes:
