@@ -167,13 +167,17 @@ def _trtexec_precision(text: str, command: str) -> Precision | None:
     allowed = _found(r"\] Precision: (\S+)", text)
     if allowed is None:
         return None
-    return (
-        "int8"
-        if "INT8" in allowed or "FP8" in allowed
-        else "fp16"
-        if "FP16" in allowed or "BF16" in allowed
-        else "fp32"
-    )
+    if "INT8" in allowed or "FP8" in allowed:
+        return "int8"
+    if "FP16" in allowed or "BF16" in allowed:
+        return "fp16"
+    return "tf32" if _rounds_to_tf32(text) else "fp32"
+
+
+def _rounds_to_tf32(text: str) -> bool:
+    """TensorRT's default for FP32 on tensor cores that have it, from compute capability 8.0 on."""
+    capability = _found(r"\] Compute Capability: (\d+)\.", text)
+    return "TF32 is enabled by default" in text and capability is not None and int(capability) >= 8
 
 
 def _found(pattern: str, text: str) -> str | None:

@@ -174,8 +174,6 @@ def _px(text: str) -> Px | None:
 
 def _precision(text: str) -> Precision | None:
     plain = {"float32": "fp32", "float": "fp32", "float16": "fp16", "half": "fp16"}.get(text.lower(), text.lower())
-    if plain == "tf32":
-        raise EdgenasError("precision is 'tf32': write fp32 (in one table with TF32 on or off, not both)")
     return checked_precision(plain or None)
 
 

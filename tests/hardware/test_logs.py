@@ -10,6 +10,7 @@ from edgenas.hardware.logs import is_log, timed_from_log
 from tests.hardware.measured_files import (
     OLD_PERF_YAML,
     PERF_YAML,
+    STAMP,
     exported_times,
     loadgen_detail,
     loadgen_summary,
@@ -49,6 +50,18 @@ def test_a_log_of_tensorrt_7_is_read_alike(tmp_path: Path) -> None:
 )
 def test_what_trtexec_was_allowed_is_the_precision_unless_types_decide(tmp_path: Path, options, precision) -> None:
     assert timed_from_log(written(tmp_path, trtexec_log(**options))).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("capability", "says_tf32", "precision"),
+    [("8.7", True, "tf32"), ("8.7", False, "fp32"), ("7.2", True, "fp32"), ("", True, "fp32")],
+)
+def test_fp32_is_tf32_where_tensor_cores_have_it_and_it_is_on(tmp_path: Path, capability, says_tf32, precision) -> None:
+    text = trtexec_log(precision="FP32")
+    head, _, rest = text.partition("\n")
+    lines = f"{STAMP} TF32 is enabled by default. Add --noTF32 flag to further improve accuracy.\n" if says_tf32 else ""
+    lines += f"{STAMP} Compute Capability: {capability}\n" if capability else ""
+    assert timed_from_log(written(tmp_path, f"{head}\n{lines}{rest}")).precision == precision
 
 
 def test_an_engine_that_was_loaded_says_no_precision(tmp_path: Path) -> None:
