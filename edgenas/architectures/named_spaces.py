@@ -23,6 +23,7 @@ SPACES = Registry(
     "edgenas.spaces",
     {
         **{name: f"edgenas.architectures.cell_space:{name}" for name in ("nasbench101", "nasbench201", "darts")},
+        "multibranch": "edgenas.architectures.branch_spaces:multibranch",
         "fbnet": "edgenas.architectures.fbnet:fbnet_space",
     },
 )

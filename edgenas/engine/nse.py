@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
-from edgenas.architectures.multibranch import MultiBranchSpace, cell_kinds
+from edgenas.architectures.branch_spaces import LARGE_IMAGES, published_space, staged_space
+from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.space import Space
 from edgenas.architectures.subspace import Round, SupernetRules, union
 from edgenas.engine.folders import study_folder
@@ -17,7 +18,7 @@ from edgenas.methods.nse import Start, first_plan, nse, rounds_of
 from edgenas.methods.nse_rules import NseRules, refuse_impossible_space
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import Fitted, MethodSpec, Minutes, Planning, Search
-from edgenas.records import Head, Limits, Recipe, Record
+from edgenas.records import Limits, Recipe, Record
 from edgenas.store import Store
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Record)
 LEAST_STEPS = 400  # weight steps of a round
-LARGE_IMAGES = 128  # px, from which on the published configurations are taken
-PUBLISHED_CHANNELS = {"NER": (16, 24, 40, 80, 96, 192, 320), "NR": (16, 32, 64, 128, 256)}
-PUBLISHED_REPEATS = {"NER": (1, 3, 3, 3, 3, 3), "NR": (1, 3, 3, 7, 3)}
 
 
 class NsePreset(Record, frozen=True):
@@ -118,10 +116,11 @@ def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
         rules = msgspec.structs.replace(rules, control=rules.finals)
     shape = _changed(preset, values)
     if preset is PUBLISHED:
-        space = _published_space(pool, task.head, task.preprocessing.channels, side)
+        space = published_space(pool, task.head, task.preprocessing.channels, side)
         rules = msgspec.structs.replace(rules, operations=6 if pool == 19 else 5)
     else:
-        space = small_space(pool, shape, task.head, task.preprocessing.channels, side)
+        sizes = (shape.cells, shape.channels, shape.stem_stride, shape.tail_channels)
+        space = staged_space(pool, *sizes, task.head, task.preprocessing.channels, side)
     start = start_from(settings.from_study, space) if settings.from_study else None
     return space, NsePlan(rules, _changed(supernet, values), start)
 
@@ -137,31 +136,6 @@ def _epochs_for(task: Task, supernet: SupernetRules, preset: int) -> int:
     """The preset's epochs; more where the data are few, since shared weights need steps before they can rank anything."""
     steps = max(1, int(len(task.train) * (1 - supernet.held_out)) // supernet.recipe.batch_size)
     return max(preset, -(-LEAST_STEPS // steps))
-
-
-def small_space(
-    pool: Literal[19, 27, 72], shape: NsePreset, head: Head, in_channels: int, image_size: int
-) -> MultiBranchSpace:
-    """Stages of `cells` cells; a stage halves the image while at least 4x4 is left of it, and doubles the channels."""
-    side, stem_stride = image_size, shape.stem_stride
-    if side < 4 * stem_stride * 2:  # so small that the stem would leave no room for a second stage
-        stem_stride = 1
-    side = -(-side // stem_stride)
-    kinds, channels = "N" * shape.cells, [shape.channels]
-    while -(-side // 2) >= 4:
-        side = -(-side // 2)
-        kinds += "R" + "N" * (shape.cells - 1)
-        channels.append(2 * channels[-1])
-    return MultiBranchSpace(
-        pool, kinds, tuple(channels), head, in_channels, image_size, stem_stride, shape.tail_channels
-    )
-
-
-def _published_space(pool: Literal[19, 27, 72], head: Head, in_channels: int, image_size: int) -> MultiBranchSpace:
-    """The authors' cells: NR for the pool of 19 (latency on a GPU), NER for the others."""
-    template = "NR" if pool == 19 else "NER"
-    kinds = cell_kinds(template, PUBLISHED_REPEATS[template])
-    return MultiBranchSpace(pool, kinds, PUBLISHED_CHANNELS[template], head, in_channels, image_size)
 
 
 def start_from(name: str, space: MultiBranchSpace) -> Start:

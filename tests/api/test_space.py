@@ -104,7 +104,7 @@ def test_the_tutorial_s_space_is_searched_by_its_name_and_its_networks_outlive_t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nasbench101", "nasbench201", "darts", "fbnet"])
+@pytest.mark.parametrize("name", ["nasbench101", "nasbench201", "darts", "multibranch", "fbnet"])
 def test_the_named_spaces_are_searched(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     size = {"image_size": 32} if name == "fbnet" else {}

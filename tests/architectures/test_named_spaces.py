@@ -6,6 +6,7 @@ import pytest
 
 from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.fbnet import FbnetSpace
+from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.named_spaces import SPACES, space_named
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes, Embedding
@@ -37,11 +38,16 @@ def nothing(head, in_channels, image_size):
 
 
 def test_our_spaces_have_names_and_are_made_for_the_data() -> None:
-    assert SPACES.names()[:4] == ("nasbench101", "nasbench201", "darts", "fbnet")
+    assert SPACES.names()[:5] == ("nasbench101", "nasbench201", "darts", "multibranch", "fbnet")
     for name in ("nasbench101", "nasbench201", "darts"):
         space = space_named(name, HEAD, 1, 8)
         assert isinstance(space, CellSpace)
         assert (space.name, space.head, space.in_channels, space.image_size) == (name, HEAD, 1, 8)
+    small, large = (space_named("multibranch", HEAD, 3, size) for size in (32, 224))
+    assert isinstance(small, MultiBranchSpace)
+    assert (small.kinds, small.channels) == ("NNNRNNRNNRNN", (16, 32, 64, 128))  # 32, 16, 8, 4 px
+    assert isinstance(large, MultiBranchSpace)
+    assert (large.pool, large.kinds) == (27, "NRNNNRNNNRNNNENNNRNNNE")
     assert space_named("fbnet", Embedding(16), 3, 224) == FbnetSpace(Embedding(16), 3, 224)
 
 
@@ -75,7 +81,7 @@ def test_a_package_s_object_or_function_makes_its_space() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("thick", "space 'thick' is unknown; possible: nasbench101, nasbench201, darts, fbnet, NUMBER, SPACE"),
+        ("thick", "space 'thick' is unknown; possible: nasbench101, nasbench201, darts, multibranch, fbnet, NUMBER, SPACE"),
         ("NUMBER", "7 is no space: give an OwnSpace, or a function .head, in_channels, image_size. -> Space"),
         ("nothing", "which is no space: it has no choices, choose, smallest, reference, draw"),
         ("missing", "space 'missing' of package thin cannot be imported .AttributeError"),
