@@ -81,7 +81,10 @@ def test_a_package_s_object_or_function_makes_its_space() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("thick", "space 'thick' is unknown; possible: nasbench101, nasbench201, darts, multibranch, fbnet, NUMBER, SPACE"),
+        (
+            "thick",
+            "space 'thick' is unknown; possible: nasbench101, nasbench201, darts, multibranch, fbnet, NUMBER, SPACE",
+        ),
         ("NUMBER", "7 is no space: give an OwnSpace, or a function .head, in_channels, image_size. -> Space"),
         ("nothing", "which is no space: it has no choices, choose, smallest, reference, draw"),
         ("missing", "space 'missing' of package thin cannot be imported .AttributeError"),
