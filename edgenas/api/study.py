@@ -188,13 +188,14 @@ class Study:
         precision: str | Sequence[str] = "fp32",
         target: str | None = None,
         input: Literal["float32", "uint8"] = "float32",
-        max_drop: float = 0.5,
+        max_drop: float | None = None,
         reduce_range: bool = False,
     ) -> Bundle:
         """Export the trained network as ONNX with proof that it computes the same, as a bundle in the folder `out`.
 
-        `precision`: some of fp32, fp16 and int8, or auto: the fastest that passes. What was asked for and does not pass is in
-        the bundle's manifest under `left_out`; ParityError where nothing passes.
+        `precision`: some of fp32, fp16 and int8, or auto: the fastest that passes. `max_drop`: how much worse than FP32 a file
+        may score, in the metric's unit; None: what the task's metric says (accuracy: 0.5 points). What was asked for and does not
+        pass is in the bundle's manifest under `left_out`; ParityError where nothing passes.
         """
         from edgenas.export.release import bundle_from_trained
 

@@ -10,7 +10,7 @@ import typer
 
 from edgenas.cli.output import emit, say, table
 from edgenas.engine.fronts import network_words, share_words
-from edgenas.engine.scores import interval_words
+from edgenas.engine.scores import interval_words, unit_of_difference
 from edgenas.records import Metric
 
 AT_CHANCE = (
@@ -72,7 +72,7 @@ def front_text(document: dict[str, Any]) -> str:
         numbers, slack = ", ".join(map(str, serving["trials"])), 100 * (serving["latency_slack"] - 1)
         text += (
             f"\n\nfewest networks for all targets: trial {numbers} (on each target one of them is within "
-            f"{serving['tolerance']:g} points of the best, and within {slack:.0f} % of the fastest that is)"
+            f"{serving['tolerance']:g} {unit_of_difference(metric)} of the best, and within {slack:.0f} % of the fastest that is)"
         )
     counts = f"{document['trials']} trained, {document['infeasible']} infeasible, {document['failed']} failed"
     text += f"\n\n{document['study']}: {counts}"

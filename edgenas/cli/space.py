@@ -11,6 +11,7 @@ from edgenas.cli.output import emit
 
 if TYPE_CHECKING:
     from edgenas.architectures.subspace import Round
+    from edgenas.records import Metric
 
 
 def space(
@@ -29,12 +30,12 @@ def space(
     folder = study_folder(study)
     with Store.read(folder) as store:
         rounds = list(store.all("round", Round).values())
-        method = store.study.method
+        method, metric = store.study.method, store.study.metric
     if method != "nse":
         raise StudyError(f"{folder} is a study of method {method}: only nse evolves a space")
     if not rounds:
         raise StudyError(f"{folder} has no finished round yet: run the same `edgenas search` again to go on")
-    emit(_document(str(folder), rounds), as_json=as_json, text=_text(rounds))
+    emit(_document(str(folder), rounds), as_json=as_json, text=_text(rounds, metric))
 
 
 def _document(folder: str, rounds: list[Round]) -> dict[str, Any]:
@@ -64,13 +65,14 @@ def _document(folder: str, rounds: list[Round]) -> dict[str, Any]:
     }
 
 
-def _text(rounds: list[Round]) -> str:
+def _text(rounds: list[Round], metric: Metric) -> str:
     """Per round and cell the operations with their fitness; kept ones marked with *, dropped ones with -."""
     blocks = []
     for played in rounds:
         plan, best = played.plan, min(played.survivors, key=lambda network: network.error)
         head = f"round {plan.number}: {len(played.networks)} networks scored, front of {len(played.survivors)}, best "
-        head += f"{100 - best.error:.2f} % at {best.cost:.4g} {plan.unit} (target {plan.target:.4g}), {played.seconds:.0f} s"
+        head += f"{metric.words(metric.error(best.error))} at {best.cost:.4g} {plan.unit} (target {plan.target:.4g}), "
+        head += f"{played.seconds:.0f} s"
         lines = [head]
         cells = zip(plan.space.kinds, plan.subspace, played.fitness, played.kept, strict=True)
         for index, (kind, ops, alphas, kept) in enumerate(cells):

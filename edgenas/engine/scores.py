@@ -36,6 +36,11 @@ def interval_words(interval: Interval | None, metric: Metric = ACCURACY) -> str:
     return f" ({low} to {high})"
 
 
+def unit_of_difference(metric: Metric) -> str:
+    """In what two scores differ: percent in points, others in their unit."""
+    return "points" if metric.unit == "%" else metric.unit or metric.name
+
+
 def with_intervals(document: dict[str, Any], images: Mapping[str, int]) -> dict[str, Any]:
     """The document with, for every accuracy in it, a key <name>_interval = [low, high]; `images`: of the split <val, test>."""
     told = dict(document)
@@ -98,7 +103,7 @@ def chance_words(validation: Validation, objective: str) -> str:
 def decision_words(decision: Decision, validation: Validation | None, metric: Metric) -> str:
     """The reason of a decision; a difference that the validation split cannot tell from none is called noise."""
     if metric.unit != "%":  # what a method calls a point is 1 in the metric's unit
-        return decision.reason.replace(" points", f" {metric.unit}".rstrip())
+        return decision.reason.replace(" points", f" {unit_of_difference(metric)}")
     if validation is None or decision.score is None or decision.best is None or not metric.share:
         return decision.reason
     noise = noise_of_difference(decision.score, decision.best, validation.images)

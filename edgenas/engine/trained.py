@@ -83,7 +83,10 @@ def final_of(store: Store, trial: int | None, data: str | None) -> FinalTraining
 
 
 def wishes_from(
-    precision: str | Sequence[str], input_type: str = "float32", max_drop: float = 0.5, reduce_range: bool = False
+    precision: str | Sequence[str],
+    input_type: str = "float32",
+    max_drop: float | None = None,
+    reduce_range: bool = False,
 ) -> Wishes:
     """What a bundle is to hold, checked. `precision`: auto, or some of fp32, fp16 and int8, with commas or one by one."""
     from edgenas.export.release import PRECISIONS, Wishes

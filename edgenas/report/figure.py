@@ -66,11 +66,6 @@ def with_unit(words: str, metric: Metric) -> str:
     return f"{words}, {metric.unit}" if metric.unit else words
 
 
-def unit_of_difference(metric: Metric) -> str:
-    """In what two scores differ: percent in points, others in their unit."""
-    return "points" if metric.unit == "%" else metric.unit or metric.name
-
-
 def hovered(metric: Metric) -> str:
     """A score in the label of a point of a chart, as Plotly formats it."""
     number = "%{y:.2f}" if metric.unit == "%" else "%{y:.4~g}"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgenas.engine.plan import plan_values, validation_in
-from edgenas.engine.scores import decision_words
+from edgenas.engine.scores import decision_words, unit_of_difference
 from edgenas.methods import LADDER
 from edgenas.records import Decision
 from edgenas.report.facts import Facts, Noise
-from edgenas.report.figure import Figure, View, hovered, level, score_words, unit_of_difference, with_unit
+from edgenas.report.figure import Figure, View, hovered, level, score_words, with_unit
 
 VERDICTS = {  # verdict: (colour, marker)
     "start": ("$accent", "circle"),

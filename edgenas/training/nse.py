@@ -91,7 +91,9 @@ class NseSupernets:
 
     def _tell_scored(self, plan: RoundPlan, errors: list[float], total: int, new: int) -> None:
         if len(errors) == total or len(errors) // TOLD > (len(errors) - new) // TOLD:
-            self.tell(f"round {plan.number}: {len(errors)} of {total} networks scored, best {100 - min(errors):.2f} %")
+            metric = self.store.study.metric
+            best = metric.words(metric.error(min(errors)))
+            self.tell(f"round {plan.number}: {len(errors)} of {total} networks scored, best {best}")
 
     def _path(self, number: int) -> Path:
         return self.store.folder / "supernet" / f"round-{number:02d}.safetensors"

@@ -127,3 +127,10 @@ def test_an_interval_has_as_many_digits_as_its_unit_needs() -> None:
     assert interval_words((3.04, 4.16)) == " (3.0 to 4.2)"  # percent
     assert interval_words((0.0304, 0.0416), Metric("mae", unit="rad", better="lower")) == " (0.0304 to 0.0416)"
     assert interval_words(None) == ""
+
+
+def test_a_methods_points_are_told_in_the_metrics_unit() -> None:
+    better = Decision("depth", "accept", "+0.40 points, 3 points more", score=-3.0, best=-3.4)
+    assert decision_words(better, None, Metric("mae", unit="deg", better="lower")) == "+0.40 deg, 3 deg more"
+    assert decision_words(better, None, Metric("f1", unit="")) == "+0.40 f1, 3 f1 more"
+    assert decision_words(better, None, ACCURACY) == "+0.40 points, 3 points more"

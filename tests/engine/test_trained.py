@@ -1,0 +1,26 @@
+"""What is asked of an export."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import edgenas
+from edgenas.cli.export import export
+from edgenas.engine.trained import wishes_from
+from edgenas.errors import EdgenasError
+
+
+def test_what_a_precision_may_lose_is_the_metrics_own_unless_somebody_says_it() -> None:
+    assert wishes_from("fp16").max_drop is None  # the metric's, see tests/export/test_kinds.py
+    assert wishes_from("auto").max_drop is None
+    assert wishes_from("fp16", max_drop=0.25).max_drop == 0.25
+    assert inspect.signature(edgenas.Study.export).parameters["max_drop"].default is None
+    assert inspect.signature(export).parameters["max_drop"].default.default is None
+
+
+def test_precisions_are_given_with_commas_or_one_by_one_and_each_counts_once() -> None:
+    assert wishes_from("fp16, fp32,fp16").precisions == wishes_from(("fp16", "fp32")).precisions == ("fp16", "fp32")
+    with pytest.raises(EdgenasError, match=r"precision fp8 was asked for; possible: fp32, fp16, int8, or auto"):
+        wishes_from(("fp32", "fp8"))
