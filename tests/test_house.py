@@ -1,5 +1,7 @@
 """Promises about the whole: start-up without torch, one ONNX Runtime, layers as pictured."""
 
+import ast
+import graphlib
 import importlib.metadata
 import re
 import subprocess
@@ -35,6 +37,32 @@ def test_the_picture_in_contributing_is_the_contract() -> None:
     assert layers is not None
     in_contract = [re.findall(r"edgenas\.(\w+)", line) for line in layers[1].strip().splitlines()]
     assert [re.findall(r"\w+", layer) for layer in drawn[1].split(">")] == in_contract
+
+
+def imported(file: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules of edgenas that a file imports, at its top or later; what is imported for types alone is left out."""
+    tree = ast.parse(file.read_text())
+    typing_only = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    left_out = {id(inner) for outer in typing_only for inner in ast.walk(outer)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in left_out:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (names & modules.keys()) or {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules.keys()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Late imports count: they hide a circle, they do not end it."""
+    files = {file.relative_to(ROOT).with_suffix(""): file for file in (ROOT / "edgenas").rglob("*.py")}
+    modules = {".".join(path.parts).removesuffix(".__init__"): file for path, file in files.items()}
+    graph = {name: imported(file, modules) - {name} for name, file in modules.items()}
+    assert sum(map(len, graph.values())) > 500
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the modules of a circle
 
 
 def test_no_text_carries_an_address_of_a_package_index_or_a_path_of_a_machine() -> None:

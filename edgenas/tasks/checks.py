@@ -9,7 +9,7 @@ import numpy as np
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes, Embedding, Head, Metric, Preprocessing, TaskKind
-from edgenas.tasks import Split, Task
+from edgenas.tasks.task import Split, Task
 
 MEMBERS: dict[str, tuple[type, ...]] = {
     "name": (str,),

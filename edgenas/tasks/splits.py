@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
-from edgenas.tasks import Split
+from edgenas.tasks.task import Split
 
 VALIDATION = 0.1
 TEST = 0.2  # of data sets that come without a test split

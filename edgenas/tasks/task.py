@@ -1,0 +1,90 @@
+"""What every task is: three splits, a head for the network, a loss and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.records import Head, Metric, Preprocessing, Recipe, TaskKind
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images at the network's input size and their labels: numbers of classes, or one value or more to be estimated."""
+
+    images: NDArray[np.uint8]  # (N, H, W, C)
+    labels: NDArray[Any]  # (N,) int64, or (N,) or (N, k) float32
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Task(Protocol):
+    """What is learned, as search, training, export and reports see it. Immutable once loaded.
+
+    A frozen dataclass whose fields are the three splits is one; it goes to worker processes by pickling.
+    """
+
+    @property
+    def name(self) -> str:
+        """One word: classification, faces, or that of another package's."""
+
+    @property
+    def kind(self) -> TaskKind:
+        """What a bundle of this task can do: "classification" (labels, /classify), "faces" (embeddings, gallery), or "generic":
+        the network's outputs as they are, by the Open Inference Protocol."""
+
+    @property
+    def metric(self) -> Metric:
+        """The score that guides; `scores` give it under its name, and trials hold it as val_<name>."""
+
+    @property
+    def chance(self) -> float | None:
+        """What `metric` is on the validation split without any learning; None where that has no meaning."""
+
+    @property
+    def head(self) -> Head:
+        """What the network ends in."""
+
+    @property
+    def flip(self) -> bool:
+        """May training images be mirrored?"""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the training labels; () where these are no classes."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the splits' pixels were made, and how they become the network's input."""
+
+    @property
+    def train(self) -> Split: ...
+
+    @property
+    def val(self) -> Split: ...
+
+    @property
+    def test(self) -> Split: ...
+
+    @property
+    def default_loss(self) -> str:
+        """The `Recipe.loss` that is meant where a recipe names none."""
+
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        """For a network of `width` outputs (None: as `head` says), a module (outputs (N, D), labels (N,) or (N, k)) -> (mean
+        loss, number of correct training predictions, or None where nothing is right or wrong), both scalars on the device,
+        without waiting for it. Its own parameters, such as a margin head's, are trained along and thrown away."""
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+        """Scores of a whole split from the network's outputs (N, D), with `metric` among them, in its own unit and direction.
+        Where its 95 % interval is known it is there as <metric>_low and <metric>_high."""
+
+    def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
+        """The whole evaluation of the test split, as `edgenas train` keeps it: JSON values only."""
