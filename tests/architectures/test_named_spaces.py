@@ -34,6 +34,14 @@ NUMBER = 7
 
 def nothing(head, in_channels, image_size):
     return object()
+
+
+class Named:
+    name = "named"
+
+
+def named(head, in_channels, image_size):
+    return Named()
 '''
 
 
@@ -62,7 +70,7 @@ def test_fbnet_is_for_two_sizes(size: int, fits: bool) -> None:
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = {name: f"thin_spaces:{name}" for name in ("SPACE", "made", "NUMBER", "nothing", "missing")}
+    points = {name: f"thin_spaces:{name}" for name in ("SPACE", "made", "NUMBER", "nothing", "named", "missing")}
     monkeypatch.syspath_prepend(
         install(tmp_path, "thin", "thin_spaces", GOOD, {"edgenas.spaces": {**points, "fbnet": "thin_spaces:SPACE"}})
     )
@@ -87,6 +95,7 @@ def test_a_package_s_object_or_function_makes_its_space() -> None:
         ),
         ("NUMBER", "7 is no space: give an OwnSpace, or a function .head, in_channels, image_size. -> Space"),
         ("nothing", "which is no space: it has no choices, choose, smallest, reference, draw"),
+        ("named", "which is no space: it has no choices, choose"),
         ("missing", "space 'missing' of package thin cannot be imported .AttributeError"),
         ("fbnet", "space 'fbnet' comes with edgenas, and package thin .thin_spaces:SPACE. names another one so"),
     ],

@@ -54,7 +54,9 @@ def test_a_network_holds_the_choices_that_it_depends_on_and_no_other() -> None:
 def test_the_order_of_choices_is_no_part_of_a_network() -> None:
     turned = msgspec.structs.replace(FULL, choices=dict(reversed(FULL.choices.items())))
     assert (turned, turned.fingerprint, hash(turned)) == (FULL, FULL.fingerprint, hash(FULL))
-    assert SPACE.words(turned) == SPACE.words(FULL) == "width 4, depth 2, kernel 1 5, ..."
+    assert SPACE.choices_of(turned) == SPACE.choices_of(FULL)
+    assert list(SPACE.choices_of(turned)) == ["width", "depth", "kernel 1", "gate"]
+    assert SPACE.words(FULL) == "width 4, depth 2, kernel 1 5, ..."
 
 
 def test_other_kernels_under_the_same_choices_are_another_network() -> None:
@@ -151,6 +153,16 @@ def test_choices_that_make_no_network_are_passed_over() -> None:
     assert {made.draw(rng).choices["kernel"] for _ in range(30)} == {3, 5}
     assert made.smallest().choices == {"kernel": 3}
     assert made.neighbour(made.smallest(), rng).choices == {"kernel": 5}
+
+
+def test_the_smallest_is_found_where_one_choice_decides_which_value_of_another_is_smaller() -> None:
+    channels = {("wide", 1): 10, ("wide", 2): 3, ("narrow", 1): 12, ("narrow", 2): 2}
+
+    def build(net: Tracer, choices: Choices) -> int:
+        return net.conv(-1, channels[choices["kind"], choices["step"]], 1)
+
+    space = OwnSpace("steps", {"kind": ("wide", "narrow"), "step": (1, 2)}, build)(Classes(2), 3, 8)
+    assert space.smallest().choices == {"kind": "narrow", "step": 2}
 
 
 # ---------------------------------------------------------------- files

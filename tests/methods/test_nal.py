@@ -12,6 +12,8 @@ from edgenas.architectures.cell_graph import attention_masks, cells_from_graphs,
 from edgenas.architectures.cell_space import CellSpace
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.identity import digest
+from edgenas.methods import CONTROL
+from edgenas.methods.baselines import with_control
 from edgenas.methods.nal import NalRules, design, draw_darts, nal, shipped_predictor
 from edgenas.methods.nal_evidence import auc, average_precision, held_out_report
 from edgenas.methods.nal_model import LinkPredictor, PredictorCard, load_predictor, save_predictor, write_graphs
@@ -260,3 +262,25 @@ def test_auc_and_average_precision_by_hand() -> None:
     assert auc(truth, np.zeros(4)) == 0.5
     assert average_precision(truth, np.array([4.0, 3.0, 2.0, 1.0])) == pytest.approx((1 + 2 / 3) / 2)
     assert average_precision(truth, np.zeros(4)) == 0.5
+
+
+def test_a_random_control_of_nal_trains_members_of_its_space_as_long() -> None:
+    space = CellSpace(Classes(10), 3, 8, "nasbench101", channels=8, cells_per_stage=1)
+    training = replace(TRAINING, epoch_scale=0.25)
+    rules = NalRules("nasbench101", channels=8, cells_per_stage=1, designs=2, epochs=20)
+    search = nal(shipped_predictor("nasbench101"), space, rules, training, cost_without_device)
+    choice, trials, _ = play(
+        with_control(search, space, training, cost_without_device, Limits(), 0), lambda _: 50.0, cost_without_device
+    )
+    assert choice.macro == {"epochs": 20}
+    assert {(trial.candidate.phase, trial.candidate.recipe.epochs) for trial in trials} == {("design", 5), (CONTROL, 5)}
+    assert all(space.contains(trial.candidate.architecture) for trial in trials)
+
+
+def test_of_too_many_edges_those_go_that_no_vertex_needs() -> None:
+    space = CellSpace(Classes(10), 3, 8, "nasbench101", channels=8, cells_per_stage=1)
+    everything = {name: values[-1] for name, values in space.choices().items()}
+    cell = space.pick(everything).cell
+    assert isinstance(cell, Nasbench101Cell)
+    assert (len(cell.ops), np.sum(cell.matrix)) == (7, 9)
+    check_cell(cell)
