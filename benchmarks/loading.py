@@ -4,7 +4,8 @@
     python -m benchmarks.loading --images 10000 --package ../edgenas-0.1   # another checkout, for comparison
 
 Generates photographs of 640 x 480 (JPEG, smooth noise) in two class folders, runs `edgenas search --budget` on them in a process
-of its own and stops it after the first candidate. A sitecustomize counts how many images Pillow decodes; their headers are read once more.
+of its own and stops it after the first candidate. A sitecustomize counts how many images Pillow decodes; headers are read once
+more.
 """
 
 from __future__ import annotations
