@@ -42,7 +42,7 @@ Say = Callable[[str], None]  # tells the person at the terminal
 
 
 def no_one(_message: str) -> None:
-    """Nobody is listening."""
+    """A `Say` that shows nothing."""
 
 
 class Timing(Record, frozen=True):
