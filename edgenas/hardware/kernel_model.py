@@ -24,7 +24,10 @@ SPREAD = {  # standard deviation of a log price around the datasheet's
     "linear": 1.5, "read": 0.4, "write": 0.4, "weights": 0.5,
 }  # fmt: skip
 OTHER_SPREAD = 0.8
-TIES = (("read", "write", 0.3), ("read", "weights", 0.5))  # prices per byte, about equal: the deviation of their log ratio
+TIES = (
+    ("read", "write", 0.3),
+    ("read", "weights", 0.5),
+)  # prices per byte, about equal: the deviation of their log ratio
 RESIDUAL_ROWS = 40  # below that the residual costs more than it brings
 FOURIER = 512
 CLIP = 0.4  # residuals beyond that are outliers
