@@ -96,7 +96,8 @@ def counted(path: Path, shapes: dict[str, tuple[int, ...]], images: int) -> int:
     for node in model.graph.node:
         if all(name in fixed for name in node.input if name):
             fixed.update(node.output)
-    heavy = [node for node in model.graph.node if node.op_type in HEAVY]
+    # what no input changes a runtime computes once, when it loads the file
+    heavy = [node for node in model.graph.node if node.op_type in HEAVY and not fixed.issuperset(node.input)]
     watched = {
         name for node in heavy for name in (node.input[0], node.input[1], node.output[0]) if name not in constants
     }
