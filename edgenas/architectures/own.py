@@ -123,8 +123,8 @@ class ChoiceSpace(NamedChoices):
 
 @functools.lru_cache(TRACES)
 def workload_from_own(architecture: OwnArchitecture) -> Workload:
-    """Its kernels, and those of its head. Raises EdgenasError, in one line, for kernels that do not make a network: they are
-    described again, and must come out as they stand."""
+    """Its kernels, and those of its head. Raises EdgenasError, in one line, for kernels that do not make a network: a Tracer
+    describes them again, and must come to the same ones."""
     kernels = architecture.body.kernels
     if not 1 <= len(kernels) <= MOST_KERNELS:
         raise EdgenasError(

@@ -1,4 +1,5 @@
-"""What a search knows of the networks that it chooses from (`Space`), and all of it that follows from named choices."""
+"""`Space`: what a search must know of the networks that it chooses from. `NamedChoices`: the part of it that follows from
+named choices."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ class Space(Protocol):
         ...
 
     def reference(self) -> Architecture:
-        """A large network: the policy `gpu-seconds` counts in its trainings."""
+        """A large network. The policy `gpu-seconds` gives every network the compute that training this one takes."""
         ...
 
     def draw(self, rng: random.Random) -> Architecture:
@@ -69,7 +70,8 @@ class Space(Protocol):
 
 
 class NamedChoices:
-    """The rest of a `Space`, from `name` and the four methods that a space of named choices has of its own."""
+    """Base of spaces of named choices. Such a space defines `name`, `choices`, `choose`, `choices_of` and `workload`; the other
+    methods of `Space` follow from these."""
 
     __slots__ = ()
 
@@ -149,7 +151,7 @@ class NamedChoices:
 
 
 def asking(choices: Mapping[str, Values], answer: Answer) -> Callable[[str], Value]:
-    """name -> the answer; each is asked for once."""
+    """A function that takes a name and returns the chosen value; `answer` is called once for each name."""
     said: dict[str, Value] = {}
 
     def ask(name: str) -> Value:
@@ -161,7 +163,7 @@ def asking(choices: Mapping[str, Values], answer: Answer) -> Callable[[str], Val
 
 
 def first_network(name: str, draw: Callable[[], Architecture]) -> Architecture:
-    """The first drawing that makes a network. Raises EdgenasError where DRAWS in a row do not."""
+    """Call `draw` until it returns a network. Raises EdgenasError after DRAWS failures in a row."""
     reason = ""
     for _ in range(DRAWS):
         try:
@@ -186,7 +188,7 @@ def changed_in_one(
 
 
 def _one_differs(one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
-    """Of the choices that both have; any number where choices have come or gone."""
+    """True where the same choices are held and one of them differs, and where other choices are held."""
     return one.keys() != other.keys() or sum(one[name] != other[name] for name in one) == 1
 
 
@@ -197,7 +199,7 @@ def first_values(space: NamedChoices) -> Architecture:
 
 
 def least(space: NamedChoices, network: Architecture, key: Callable[[Architecture], int]) -> Architecture:
-    """Descend from `network`, choice by choice, to the least `key`: at most PASSES times over all choices."""
+    """Coordinate descent from `network` to the smallest `key`: one choice after the other, at most PASSES times over all."""
     choices = space.choices()
     for _ in range(PASSES):
         before = network

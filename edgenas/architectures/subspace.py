@@ -73,7 +73,7 @@ class Round(Record, frozen=True):
 
 
 def probability(alpha: float) -> float:
-    """Of an operation to be in a cell; never quite 0 or 1, so that every operation can still change its fitness."""
+    """The probability that an operation is in a cell, .0005 to .9995: so every operation can still change its fitness."""
     return 0.999 / (1 + math.exp(-alpha)) + 0.0005
 
 

@@ -80,7 +80,7 @@ def with_control(method: Method, space: Space, training: Training, cost: CostOf,
 
 
 def _as_many_as_there_are(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
-    """A space with fewer members within the limits than the budget buys ends the control, not the search."""
+    """The candidates, without an error where no further one is within the limits: then the control ends, and not the search."""
     with contextlib.suppress(LimitError):
         yield from candidates
 

@@ -18,7 +18,7 @@ Spent = Callable[[tuple[Trial, ...], tuple[Candidate, ...]], str]
 
 
 def ended_at_chance(method: Method, validation: Validation, objective: str) -> Method:
-    """`method`, until IN_A_ROW complete results in a row are within two standard errors of chance; then its best so far."""
+    """Run `method`. After IN_A_ROW complete results in a row within two standard errors of chance, end with its best so far."""
     seen: dict[str, Trial] = {}
     row = 0
     ask = next(method)
@@ -42,8 +42,8 @@ def ended_at_chance(method: Method, validation: Validation, objective: str) -> M
 
 
 def ended_when(method: Method, spent: Spent, objective: str) -> Method:
-    """`method`, until `spent` gives a reason to end before the next trainings; then its best so far. Something is always
-    trained first."""
+    """Run `method`. Where `spent` gives a reason to end before the next trainings, end with its best so far. At least one
+    candidate is trained first."""
     seen: dict[str, Trial] = {}
     ask = next(method)
     while True:

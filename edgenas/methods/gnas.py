@@ -59,8 +59,8 @@ def gnas(
 
 
 def grow_depth(ladder: Ladder, rules: GnasRules) -> Found:
-    """GNAS, depth phase: one layer and one epoch more while it pays. Returns the last accepted trial, and the epochs that
-    the last candidate was trained for, accepted or not."""
+    """GNAS, depth phase: add one layer and one epoch at a time while the accuracy rises. Returns the last accepted
+    trial, and the epochs that the last candidate was trained for, accepted or not."""
     best: Trial | None = None
     fails, epochs = 0, rules.first_epochs
     for depth in range(ladder.space.min_depth, ladder.space.max_depth + 1):
@@ -90,7 +90,8 @@ def grow_depth(ladder: Ladder, rules: GnasRules) -> Found:
 
 
 def shrink_width(ladder: Ladder, rules: GnasRules, best: Trial, epochs: int) -> Found:
-    """GNAS, width phase: fewer channels and more epochs while it is no worse. Returns the last accepted trial and its epochs."""
+    """GNAS, width phase: take channels away and add epochs while the accuracy does not fall. Returns the last
+    accepted trial and its epochs."""
     depth, step = chain_of(best).depth, ladder.space.width_step
     widths = range(chain_of(best).width - step, ladder.space.min_width - 1, -step)
     rungs = [
@@ -113,7 +114,7 @@ def shrink_width(ladder: Ladder, rules: GnasRules, best: Trial, epochs: int) -> 
 
 
 def choose_operations(ladder: Ladder, rules: GnasRules, macro: Trial) -> Found:
-    """GNAS, operation phase: each layer once dense instead of separable, at matched size; strictly better is kept.
+    """GNAS, operation phase: try each layer dense instead of separable, at matched size; keep what is strictly better.
     Returns the last accepted trial (the macro network's short training, if none was) and its width."""
     net = chain_of(macro)
     budget = ladder.cost(net).params + rules.micro_slack
@@ -141,7 +142,7 @@ def choose_operations(ladder: Ladder, rules: GnasRules, macro: Trial) -> Found:
 
 
 def choose_kernels(ladder: Ladder, rules: GnasRules, mixed: Trial, width: int) -> Asking[Trial]:
-    """GNAS, kernel phase: each layer once with a larger kernel, matched to the network that the operation phase left."""
+    """GNAS, kernel phase: try each layer with a larger kernel, at the size of the network that the operation phase left."""
     net = chain_of(mixed)
     budget = ladder.cost(net).params + rules.micro_slack
     changes = [(layer, kernel) for layer in range(net.depth) for kernel in ladder.space.kernels[1:]]

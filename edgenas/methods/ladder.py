@@ -105,7 +105,7 @@ class Ladder:
         return None
 
     def nothing_fits(self) -> LimitError:
-        """What to say where the smallest member meets the limits, but is on no rung: its width is skipped by the step."""
+        """The error where the smallest member meets the limits, but no width that the step reaches does."""
         s = self.space
         return LimitError(
             f"at {s.min_depth} layers no width of {s.max_width}, {s.max_width - s.width_step}, .. meets the limit: raise it, or "
@@ -162,7 +162,7 @@ class Ladder:
         return statistics.fmean(new) - statistics.fmean(old) > noise
 
     def decide(self, trial: Trial, verdict: str, reason: str, best: Trial | None) -> None:
-        """Note what was made of a trial; told with the next question, or with the choice."""
+        """Keep the decision about a trial: the next Ask, or the Choice, carries it."""
         architecture = trial.candidate.architecture
         assert isinstance(architecture, ChainArchitecture)
         self.untold.append(
@@ -183,7 +183,7 @@ class Ladder:
         return untold
 
     def learned_enough(self, best: Trial, target: float) -> bool:
-        """Does the best network so far reach the target, or know all its training images?"""
+        """Does the best network so far reach the target, or classify all its training images correctly?"""
         reached = self.score(best) >= target - TOLERANCE
         return reached or best.scores.get("train_accuracy", 0.0) >= 100.0 - TOLERANCE
 
@@ -210,7 +210,7 @@ def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits) -> None:
 
 
 def tie_in_words(reason: str) -> str:
-    """A gain of infinitely many points is how a tie is decided."""
+    """The reason of a decision in words: a tie is decided by a gain of plus or minus infinity."""
     return reason.replace("+inf points", "a tie, and faster").replace("-inf points", "a tie, and slower")
 
 

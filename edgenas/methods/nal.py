@@ -42,7 +42,8 @@ LEAST_POOL = 1024  # cells to choose the best from, also where few are asked for
 
 @dataclass(frozen=True)
 class Designs:
-    """Distinct cells, best first by the judge's score; `drawn` graphs were written for them, `valid` of these needed nothing."""
+    """Distinct cells, best first by the judge's score; `drawn` graphs were written for them, of which `valid` were cells of the
+    space as they were written."""
 
     cells: tuple[Cell, ...]
     scores: tuple[float, ...]
@@ -61,7 +62,7 @@ def shipped_predictor(space: str) -> LinkPredictor:
 def design(predictor: LinkPredictor, space: str, count: int, seed: int = 0, *, or_fewer: bool = False) -> Designs:
     """Half as many cells again as asked for are written; the best `count` are returned (`or_fewer`: or all that there are).
 
-    Where the author repeats itself, it is made bolder step by step. The same seed gives the same cells.
+    Where few of the written cells are new, the sampling temperature rises step by step. The same seed gives the same cells.
     """
     if count < 1:
         raise EdgenasError(f"--n {count}: ask for at least one cell")
@@ -100,7 +101,7 @@ def design(predictor: LinkPredictor, space: str, count: int, seed: int = 0, *, o
 def draw_cells(
     predictor: LinkPredictor, count: int, rng: np.random.Generator, temperature: float
 ) -> list[tuple[Cell, float]]:
-    """What the author writes, in canonical form; invalid cells are left out, not mended."""
+    """Cells drawn from the author network, in canonical form, each with score 0. Invalid cells are left out."""
     cells: list[tuple[Cell, float]] = []
     drawn = Counter(cells_from_graphs(predictor.space, write_graphs(predictor, count, rng, temperature)))
     for cell, times in drawn.items():  # the same spelling comes often
@@ -166,7 +167,7 @@ def _log_softmax(x: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 class NalRules(Record, frozen=True):
-    """Which cells are designed, the network around them (None = as published), and how many are trained for how long."""
+    """Which cells are designed, the network around them (None = as published), how many are trained, and for how many epochs."""
 
     space: str = "nasbench101"
     weights: str = ""  # a file of `edgenas nal fit`; empty: the shipped predictor

@@ -39,8 +39,8 @@ def percentile_of(value: float, accuracy: NDArray[np.float64]) -> float:
 
 
 def told_apart(predictor: LinkPredictor, graphs: Graphs, seed: int = 0) -> dict[str, Any]:
-    """Operations: share told rightly. Links (NAS-Bench-101): AUC and average precision over all pairs i < j of all cells, next to
-    ranking pairs by their sources' degree so far, and at random."""
+    """Operations: share predicted correctly. Links (NAS-Bench-101): AUC and average precision over all pairs i < j of all
+    cells, next to ranking pairs by their sources' degree so far, and at random."""
     right, total = 0, 0
     truth, model, degree = [], [], []
     for vertex in range(1, graphs.ops.shape[1]):

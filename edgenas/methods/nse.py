@@ -40,7 +40,7 @@ from edgenas.records import (
 
 
 class Start(Record, frozen=True):
-    """What another search leaves to this one: operations to keep, operations already tried, its best networks."""
+    """What this search takes over from an earlier one: operations to keep, operations already tried, its best networks."""
 
     kept: CellOps
     tried: CellOps

@@ -12,7 +12,7 @@ from edgenas.architectures.cell_graph import LINK_FEATURES, VERTICES, VOCABULARY
 
 
 class Size(NamedTuple):
-    """Of either network."""
+    """Sizes of the author or of the judge."""
 
     width: int
     layers: int
