@@ -39,6 +39,7 @@ class Tiles(Record, frozen=True):
     pixels: int = 1
     winograd: bool = False  # 3x3 stride 1 in 8 x 16 output tiles
     blocks: int = 1  # channels that are no multiple of this fall back to general kernels
+    channels_in_group: int = 1  # groups of fewer output channels fall back too
 
 
 CUDA_CORES = Tiles(1, 64, 32, 64, winograd=True)  # TensorRT on Maxwell, FP32: fits 8,100 measured networks
@@ -47,8 +48,10 @@ TENSOR_CORES = {  # implicit GEMM on 16-byte channel vectors
 }  # fmt: skip
 VECTORS = Tiles(1, 8, 8, 4)  # micro-kernels of ONNX Runtime (MLAS) and TFLite (XNNPACK) on CPUs
 # ONNX Runtime's NCHWc format (MLAS on x86): blocks of 16 channels, if channels come in fours (microsoft/onnxruntime#14392).
-# How much slower its general kernels are (40 times for depthwise ones on AVX-512) has to be measured: not for datasheets.
-BLOCKED_VECTORS = Tiles(1, 16, 16, 4, blocks=4)
+# Other channels are a plain matrix product without padding, about as fast per MAC; only depthwise kernels are slower, 7 to 40
+# times on AVX-512, which has to be measured: not for datasheets.
+BLOCKED_VECTORS = Tiles(1, 16, 16, 4, blocks=4, channels_in_group=16)
+NARROW = 24  # general kernels on groups of 8, 4, 2 channels take 4, 7, 13 times a MAC of the blocked ones (measured on AVX-512)
 
 
 def tiles_of(
@@ -124,8 +127,12 @@ def compute(kernel: Kernel, tiles: Tiles) -> tuple[str, int]:
         return "", 0
     if kernel.in_channels <= 3:
         return "first", ceil_to(kernel.in_channels * area, 8) * out * pixels
-    if kernel.groups > 1 or kernel.in_channels % tiles.blocks or kernel.out_channels % tiles.blocks:
-        return "grouped", kernel.macs
+    if kernel.groups > 1:
+        width = kernel.out_channels // kernel.groups
+        narrow = width < tiles.channels_in_group
+        return "grouped", kernel.macs + (NARROW * kernel.macs // width if narrow else 0)
+    if kernel.in_channels % tiles.blocks or kernel.out_channels % tiles.blocks:
+        return "pointwise" if area == 1 else "dense2" if area <= 4 else "dense", kernel.macs  # a plain matrix product
     channels = ceil_to(kernel.in_channels, tiles.channels_in)
     if tiles.winograd and kernel.kernel == (3, 3) and kernel.stride == (1, 1) and kernel.dilation == (1, 1):
         tile_pixels = ceil_to(kernel.height, 8) * ceil_to(kernel.width, 16)
