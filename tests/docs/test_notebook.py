@@ -44,7 +44,8 @@ def test_the_notebook_runs_in_a_kernel_and_prints_what_its_cells_print(
         if cell.cell_type == "code"
     ]
     assert printed[0].startswith("<Study studies/first: gnas on digits, ")
-    assert "datasheet on jetson-orin-nano-8gb-super" in printed[1]
+    assert " on jetson-orin-nano-8gb-super\n" in printed[1]
+    assert "test " in printed[2]
     assert {"first", "arrays", "residual", "climbed", "task", "heard", "stopped", "from-file"} <= {
         folder.name for folder in (tmp_path / "studies").iterdir()
     }
