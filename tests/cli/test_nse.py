@@ -85,7 +85,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None
     started, hits = time.monotonic(), 0
     edgenas_json("search", str(file), "--study", "whole", "--workers", "0", folder=tmp_path)
     duration = time.monotonic() - started
-    command = [sys.executable, "-m", "edgenas", "search", str(file), "--study", "killed", "--workers", "0"]
+    command = [sys.executable, "-m", "edgenas", "search", str(file), "--study", "killed", "--workers", "2"]
     for part in (0.35, 0.45, 0.55, 0.65):  # sessions that get on, and leave something to the next
         process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
         time.sleep(part * duration)
@@ -93,7 +93,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None
         process.kill()
         process.wait()
     assert hits >= 2
-    edgenas_json("search", str(file), "--study", "killed", "--workers", "0", folder=tmp_path)
+    edgenas_json("search", str(file), "--study", "killed", "--workers", "2", folder=tmp_path)
     assert essence(tmp_path / "studies" / "killed") == essence(tmp_path / "studies" / "whole")
 
 
