@@ -62,20 +62,26 @@ class Worker:
     def _start_process(self) -> None:
         ours, theirs = socket.socketpair()
         watched, self.lifeline = os.pipe()
-        data = self.shared.file.fileno()
-        arguments = command(theirs.fileno(), watched, data, self.shared.start, self.device)
         self.connection = Connection(ours.detach())
-        with contextlib.ExitStack() as interrupted:
-            with theirs, _without_interrupts():
-                self.process = subprocess.Popen(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=_standard_error(),  # stdout is for results
-                    pass_fds=(theirs.fileno(), watched, data),
-                )
-                os.close(watched)
-                interrupted.callback(self.stop)
-            interrupted.pop_all()
+        with contextlib.ExitStack() as failed:
+            failed.callback(os.close, self.lifeline)
+            failed.callback(self.connection.close)
+            with theirs, open(watched, "rb"), _without_interrupts():  # noqa: PTH123  a descriptor, which is closed here
+                inherited = (theirs.fileno(), watched, self.shared.file.fileno())
+                self.process = _process(command(*inherited, self.shared.start, self.device), inherited)
+                failed.pop_all()
+                failed.callback(self.stop)  # where Ctrl-C came meanwhile
+            failed.pop_all()
+
+
+def _process(arguments: list[str], inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """Started, with these descriptors. Its stdout is our stderr: stdout is for results."""
+    try:
+        return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=_standard_error(), pass_fds=inherited)
+    except OSError as error:
+        raise EdgenasError(
+            f"no worker process could be started ({error}): take fewer workers, or none (workers = 0)"
+        ) from error
 
 
 class LocalCrew:

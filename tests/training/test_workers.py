@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edgenas.errors import EdgenasError
 from edgenas.records import Trial
 from edgenas.store import Store
+from edgenas.training.workers import LocalCrew
 from tests.cli.edgenas import ENVIRONMENT
 
 SLOW = pytest.mark.slow
@@ -31,6 +34,7 @@ from edgenas.methods.ladder import Training
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.records import Classes, Cost, Limits, Metric, Preprocessing, Recipe, StudyRecord
 from edgenas.store import Store
+from edgenas.training.workers import LocalCrew
 from edgenas.study import run
 from edgenas.tasks import Split
 from edgenas.training.evaluator import Evaluator
@@ -243,3 +247,30 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path, surroundings: list[str
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline, "a worker outlived its killed parent"
         time.sleep(0.05)
+
+
+def test_a_parent_without_stderr_has_workers_too(tmp_path: Path, surroundings: list[str]) -> None:
+    (tmp_path / "signal.py").unlink()
+    quoted = shlex.join(surroundings)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {quoted} 2>&-"], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False
+    )
+    assert done.returncode == 0
+    assert b"beside the program" in done.stdout
+
+
+def test_a_process_that_cannot_be_started_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_descriptors()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(EdgenasError, match=r"no worker process could be started .*/nowhere/python.*fewer workers"):
+        LocalCrew("task", ("cpu", "cpu"))  # type: ignore[arg-type]  # any object is handed on
+    assert open_descriptors() == before
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(EdgenasError, match="need Python's executable"):
+        LocalCrew("task", ("cpu",))  # type: ignore[arg-type]
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> list[str]:
+    """Of this process: what each one is open on."""
+    return sorted(str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
