@@ -26,7 +26,8 @@ from edgenas.tasks.checks import checked_task
 from edgenas.tasks.faces import Faces
 from edgenas.tasks.synthetic_faces import draw_faces
 from edgenas.training.evaluator import Evaluator
-from edgenas.training.final import Job, run_job
+from edgenas.training.final import SeedTraining
+from edgenas.training.work import Workplace
 from tests.angle import angle
 from tests.tasks.test_arrays import HALVES, noise
 from tests.training.conftest import ParameterCost
@@ -142,8 +143,9 @@ def test_a_final_training_keeps_the_epoch_that_was_best_on_validation(name: str,
     watched = dataclasses.make_dataclass("Watched", [], bases=(type(task),), frozen=True, namespace={"scores": noted})
     copy = watched(**{field.name: getattr(task, field.name) for field in dataclasses.fields(task)})
     (tmp_path / "weights").mkdir()
-    job = Job(copy, architecture_of(task), recipe_of(task, epochs=4), 1, tmp_path / "weights" / "one.safetensors")
-    run = run_job(job, "cpu")
+    weights = tmp_path / "weights" / "one.safetensors"
+    asked = SeedTraining(architecture_of(task), recipe_of(task, epochs=4), 1, weights)
+    run = asked.run(Workplace(copy, torch.device("cpu")))
     looks = seen[:4]
     best = max(looks) if task.metric.better == "higher" else min(looks)
     assert run.best_val[task.metric.name] == best

@@ -10,7 +10,7 @@ import pytest
 
 from edgenas.errors import DataError
 from edgenas.tasks import Task, TaskSettings, as_searched, fingerprint, load_task
-from tests.cli.test_sessions import write_mnist
+from tests.engine.test_sessions import write_mnist
 from tests.image_folders import fill
 from tests.tasks.test_faces import write_people
 
