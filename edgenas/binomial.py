@@ -71,6 +71,11 @@ class Validation(Record, frozen=True):
         way = "up" if self.above_chance >= self.chance else "down"
         return f"{self.chance:.2f} %, so {way} to {self.above_chance:.2f} % on {self.images} validation images"
 
+    @property
+    def by_errors(self) -> bool:
+        """Is chance judged by standard errors, not by the figure alone?"""
+        return self.metric is None or self.metric.unit == "%"
+
     def is_chance(self, scores: Mapping[str, float], objective: str) -> bool:
         """Is a trial's score no better than chance? One that comes with an interval: does it reach to chance?
 

@@ -97,7 +97,8 @@ def validation_words(validation: Validation, metric: Metric) -> str:
 def chance_words(validation: Validation, objective: str) -> str:
     """What a study at chance says of itself."""
     known = validation.chance_words(objective)
-    return f"no network is better than chance by two standard errors ({known}): nothing was decided here"
+    by = " by two standard errors" if validation.by_errors else ""
+    return f"no network is better than chance{by} ({known}): nothing was decided here"
 
 
 def decision_words(decision: Decision, validation: Validation | None, metric: Metric) -> str:

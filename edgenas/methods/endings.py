@@ -71,8 +71,9 @@ def _best_so_far(trials: Iterable[Trial], objective: str, told: tuple[Decision, 
 
 
 def _at_chance(validation: Validation, objective: str) -> str:
+    near = "within two standard errors of" if validation.by_errors else "no better than"
     return (
-        f"three results in a row are within two standard errors of chance ({validation.chance_words(objective)}): such trainings "
+        f"three results in a row are {near} chance ({validation.chance_words(objective)}): such trainings "
         "decide nothing, and the search ends with its best so far. Train longer (--budget, --epoch-scale), on more images, or "
         "with another --recipe"
     )

@@ -6,7 +6,7 @@ import pytest
 from edgenas.binomial import Validation, noise_of_difference, wilson
 from edgenas.engine.fronts import summary
 from edgenas.engine.plan import plan_json
-from edgenas.engine.scores import at_chance, decision_words, interval_of, interval_words, with_intervals
+from edgenas.engine.scores import at_chance, chance_words, decision_words, interval_of, interval_words, with_intervals
 from edgenas.methods import CONTROL
 from edgenas.records import ACCURACY, TAR, Choice, Decision, Metric, StudyRecord, Trial
 from tests.engine.test_fronts import trial
@@ -134,3 +134,13 @@ def test_a_methods_points_are_told_in_the_metrics_unit() -> None:
     assert decision_words(better, None, Metric("mae", unit="deg", better="lower")) == "+0.40 deg, 3 deg more"
     assert decision_words(better, None, Metric("f1", unit="")) == "+0.40 f1, 3 f1 more"
     assert decision_words(better, None, ACCURACY) == "+0.40 points, 3 points more"
+
+
+def test_a_study_at_chance_says_by_what_only_where_there_is_a_standard_error() -> None:
+    degrees = Metric("mae", unit="deg", better="lower")
+    assert chance_words(Validation(150, 28.6, degrees), degrees.objective) == (
+        "no network is better than chance (28.6 deg): nothing was decided here"
+    )
+    assert chance_words(Validation(150, 10.0, ACCURACY), "val_accuracy").startswith(
+        "no network is better than chance by two standard errors (10.00 %, so up to "
+    )

@@ -8,7 +8,7 @@ from edgenas.binomial import Validation
 from edgenas.methods import Method
 from edgenas.methods.endings import ended_at_chance, ended_when
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Ask, Candidate, Choice, Decision, Limits, Trial
+from edgenas.records import Ask, Candidate, Choice, Decision, Limits, Metric, Trial
 from tests.contracts.test_methods import CASES, score
 from tests.methods.answers import SPACE, TRAINING, play
 from tests.methods.test_nse import KnownWorth
@@ -53,6 +53,22 @@ def test_three_results_in_a_row_at_chance_end_the_search_with_its_best_so_far() 
     assert [d.verdict for d in decisions] == ["neutral"] * 5 + ["stop"]  # the method was told of the third
     words = "three results in a row are within two standard errors of chance (10.00 %, so up to 14.90 % on 150"
     assert words in decisions[-1].reason
+
+
+def test_an_error_that_has_no_standard_error_is_no_better_than_chance_itself() -> None:
+    degrees = Metric("mae", unit="deg", better="lower")
+    left = [28.6, 30.0, 29.0]
+
+    def scores(_: Candidate) -> dict[str, float]:
+        error = left.pop(0)
+        return {"val_accuracy": 0.0, "val_mae": error, "val_neg_mae": -error}
+
+    method = ended_at_chance(asking(5), Validation(150, 28.6, degrees), "val_neg_mae")
+    choice, trials, decisions = play(method, scores, cost_without_device)
+    assert choice.trial == trials[0]
+    assert decisions[-1].reason.startswith(
+        "three results in a row are no better than chance (28.6 deg): such trainings"
+    )
 
 
 @pytest.mark.parametrize(
