@@ -152,7 +152,7 @@ def _model_file(model: Path, precision: str | None) -> Path:
 def _path_of(bundle: Bundle, precision: str | None) -> Path:
     from edgenas.errors import EdgenasError
 
-    if bundle.manifest.task != "faces":
+    if bundle.kind != "faces":
         raise EdgenasError(f"{bundle.folder} holds a {bundle.manifest.task} model: `edgenas faces` needs a recogniser")
     return bundle.path(precision or bundle.manifest.chosen_precision)  # type: ignore[arg-type]  # it says what it has
 
