@@ -21,10 +21,10 @@ from edgenas.errors import EdgenasError
 from edgenas.networks import onnx_layers as layers
 from edgenas.networks import onnx_maps as maps
 from edgenas.networks.from_workload import Network, network_from_workload
-from edgenas.networks.onnx_reading import INPUT, Reading
+from edgenas.networks.onnx_reading import INPUT, OnnxReading
 from edgenas.records import Workload
 
-RULES: dict[str, Callable[[Reading, onnx.NodeProto], None]] = {
+RULES: dict[str, Callable[[OnnxReading, onnx.NodeProto], None]] = {
     "Conv": layers.read_conv, "Gemm": layers.read_gemm, "MatMul": layers.read_matmul, "BatchNormalization": layers.read_norm,
     "MaxPool": layers.read_pool, "AveragePool": layers.read_pool, "GlobalAveragePool": layers.read_global_pool,
     "GlobalMaxPool": layers.read_global_pool, "ReduceMean": layers.read_mean, "ReduceSum": layers.read_sum,
@@ -47,7 +47,7 @@ def network_from_onnx(path: str | Path) -> Network:
     one = at_one_image(model, {}, path.parent, str(path))
     if one.built_in is not None:
         raise EdgenasError(f"{path} is made for batches of {one.built_in}: export it with batch 1 or a free one")
-    reading = Reading(model, one.graph, str(path))
+    reading = OnnxReading(model, one.graph, str(path))
     _read(reading)
     with torch.random.fork_rng(devices=[]):
         network = network_from_workload(Workload(tuple(reading.kernels)))
@@ -65,7 +65,7 @@ def network_from_onnx(path: str | Path) -> Network:
     return network.eval()
 
 
-def _read(reading: Reading) -> None:
+def _read(reading: OnnxReading) -> None:
     """All nodes, in order; the output is what the last kernel makes."""
     graph, name = reading.graph, reading.name
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 
 from edgenas.architectures.onnx_facts import attribute
-from edgenas.networks.onnx_reading import LAYERS, Floats, Map, Reading
+from edgenas.networks.onnx_reading import LAYERS, Floats, Map, OnnxReading
 from edgenas.records import KernelKind
 
 NO_BORDER = (0, 0, 0, 0)
 
 
-def read_conv(reading: Reading, node: onnx.NodeProto) -> None:
+def read_conv(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A convolution, with the border that a Pad before it laid around the map."""
     tensor, border, value = reading.padded.get(node.input[0], (node.input[0], NO_BORDER, 0.0))
     index, read = reading.map(node, tensor)
@@ -33,7 +33,7 @@ def read_conv(reading: Reading, node: onnx.NodeProto) -> None:
 
 
 def _padding(
-    reading: Reading, node: onnx.NodeProto, kernel: Sequence[int], read: Map, border: tuple[int, int, int, int]
+    reading: OnnxReading, node: onnx.NodeProto, kernel: Sequence[int], read: Map, border: tuple[int, int, int, int]
 ) -> tuple[int, int]:
     """Above and to the left; what is missing below and to the right follows from the output's size."""
     auto = attribute(node, "auto_pad", b"NOTSET").decode()
@@ -54,7 +54,7 @@ def _pair(node: onnx.NodeProto, name: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def read_gemm(reading: Reading, node: onnx.NodeProto) -> None:
+def read_gemm(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A linear layer."""
     if attribute(node, "alpha", 1.0) != 1 or attribute(node, "beta", 1.0) != 1 or attribute(node, "transA", 0):
         raise reading.refused(node, "has factors or a transposed input")
@@ -63,12 +63,12 @@ def read_gemm(reading: Reading, node: onnx.NodeProto) -> None:
     _linear(reading, node, weight if attribute(node, "transB", 0) else weight.T, bias)
 
 
-def read_matmul(reading: Reading, node: onnx.NodeProto) -> None:
+def read_matmul(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A linear layer without bias."""
     _linear(reading, node, reading.weight(node, 1).T, None)
 
 
-def _linear(reading: Reading, node: onnx.NodeProto, weight: Floats, bias: Floats | None) -> None:
+def _linear(reading: OnnxReading, node: onnx.NodeProto, weight: Floats, bias: Floats | None) -> None:
     tensor = node.input[0]
     shape = reading.graph.facts[tensor].shape
     if tensor not in reading.source or shape is None or len(shape) != 2 or weight.ndim != 2:
@@ -81,7 +81,7 @@ def _linear(reading: Reading, node: onnx.NodeProto, weight: Floats, bias: Floats
         reading.weights[index]["linear.bias"] = np.broadcast_to(bias.reshape(-1), weight.shape[:1])
 
 
-def read_norm(reading: Reading, node: onnx.NodeProto) -> None:
+def read_norm(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A part of the layer before it, or a kernel of its own."""
     tensor, kernel = node.input[0], reading.end(node.input[0])
     if attribute(node, "training_mode", 0):
@@ -100,7 +100,7 @@ def read_norm(reading: Reading, node: onnx.NodeProto) -> None:
 # ---------------------------------------------------------------- pools
 
 
-def read_pool(reading: Reading, node: onnx.NodeProto) -> None:
+def read_pool(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A largest or average pool."""
     most = node.op_type == "MaxPool"
     tensor, border, value = reading.padded.get(node.input[0], (node.input[0], NO_BORDER, -np.inf))
@@ -126,14 +126,14 @@ def read_pool(reading: Reading, node: onnx.NodeProto) -> None:
     )  # fmt: skip
 
 
-def read_global_pool(reading: Reading, node: onnx.NodeProto) -> None:
+def read_global_pool(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """The mean or the largest of all pixels."""
     index, read = reading.map(node, node.input[0])
     kind: KernelKind = "maxpool" if node.op_type == "GlobalMaxPool" else "globalpool"
     reading.append(node.output[0], kind, read, (index,), kernel=read[1:])
 
 
-def read_mean(reading: Reading, node: onnx.NodeProto) -> None:
+def read_mean(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A mean over all pixels is a global pool."""
     axes = reading.numbers(node, 1, "axes")
     shape = reading.graph.facts[node.input[0]].shape
@@ -142,7 +142,7 @@ def read_mean(reading: Reading, node: onnx.NodeProto) -> None:
     read_global_pool(reading, node)
 
 
-def read_sum(reading: Reading, node: onnx.NodeProto) -> None:
+def read_sum(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A sum over channels that stay an axis, such as that of a grey conversion, is a convolution with ones."""
     axes = reading.numbers(node, 1, "axes")
     index, read = reading.map(node, node.input[0])

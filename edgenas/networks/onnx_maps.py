@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from edgenas.architectures.onnx_facts import attribute
-from edgenas.networks.onnx_reading import LAYERS, Floats, Reading
+from edgenas.networks.onnx_reading import LAYERS, Floats, OnnxReading
 from edgenas.records import KernelKind
 
 # The activation of a kernel, with the attributes that it has, and those that the operator has where none are written.
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
 GATES = {"Sigmoid": "silu", "HardSigmoid": "hardswish"}  # x * gate(x)
 
 
-def read_activation(reading: Reading, node: onnx.NodeProto) -> None:
+def read_activation(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """An activation, as a part of the kernel before it where that can be; x * gate(x) is one."""
     name, ours, defaults = ACTIVATIONS[node.op_type]
     for key, value in ours.items():
@@ -36,7 +36,7 @@ def read_activation(reading: Reading, node: onnx.NodeProto) -> None:
         reading.append(gated.output[0], "activation", read, (index,), activation=GATES[node.op_type])
 
 
-def _gated(reading: Reading, node: onnx.NodeProto) -> onnx.NodeProto | None:
+def _gated(reading: OnnxReading, node: onnx.NodeProto) -> onnx.NodeProto | None:
     """The product of a gate with what it reads, if that is all the gate is for."""
     if node.op_type not in GATES or not reading.is_alone(node.output[0]):
         return None
@@ -45,7 +45,7 @@ def _gated(reading: Reading, node: onnx.NodeProto) -> onnx.NodeProto | None:
     return product if same else None
 
 
-def _activate(reading: Reading, tensor: str, output: str, name: str, node: onnx.NodeProto) -> None:
+def _activate(reading: OnnxReading, tensor: str, output: str, name: str, node: onnx.NodeProto) -> None:
     if reading.end(tensor) is not None:
         reading.extend(tensor, output, activation=name)
     else:
@@ -53,7 +53,7 @@ def _activate(reading: Reading, tensor: str, output: str, name: str, node: onnx.
         reading.append(output, "activation", read, (index,), activation=name)
 
 
-def read_clip(reading: Reading, node: onnx.NodeProto) -> None:
+def read_clip(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """Between 0 and 6, which is the one that networks have."""
     low, high = (_bound(reading, node, place, name) for place, name in ((1, "min"), (2, "max")))
     if (low, high) not in ((0, 6), (0, np.inf)):
@@ -61,13 +61,13 @@ def read_clip(reading: Reading, node: onnx.NodeProto) -> None:
     _activate(reading, node.input[0], node.output[0], "relu6" if high == 6 else "relu", node)
 
 
-def _bound(reading: Reading, node: onnx.NodeProto, place: int, name: str) -> float:
+def _bound(reading: OnnxReading, node: onnx.NodeProto, place: int, name: str) -> float:
     if place < len(node.input) and node.input[place]:
         return float(reading.weight(node, place).reshape(-1)[0])
     return float(attribute(node, name, -np.inf if name == "min" else np.inf))
 
 
-def read_softmax(reading: Reading, node: onnx.NodeProto) -> None:
+def read_softmax(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """Over the channels."""
     index, read = reading.map(node, node.input[0])
     dimensions = len(reading.graph.facts[node.input[0]].shape or ())
@@ -79,7 +79,7 @@ def read_softmax(reading: Reading, node: onnx.NodeProto) -> None:
 # ---------------------------------------------------------------- sums, products, constants
 
 
-def read_add(reading: Reading, node: onnx.NodeProto) -> None:
+def read_add(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A sum of maps, with those of a sum before it that nothing else reads; or a map and a constant."""
     if any(reading.is_constant(tensor) for tensor in node.input):
         read_affine(reading, node)
@@ -90,7 +90,7 @@ def read_add(reading: Reading, node: onnx.NodeProto) -> None:
     reading.append(node.output[0], "add", shape, sources)
 
 
-def read_mul(reading: Reading, node: onnx.NodeProto) -> None:
+def read_mul(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A product of maps; a sum of n maps times 1 / n is their mean; or a map times a constant."""
     constants = [place for place, tensor in enumerate(node.input) if reading.is_constant(tensor)]
     if not constants:
@@ -106,7 +106,7 @@ def read_mul(reading: Reading, node: onnx.NodeProto) -> None:
         read_affine(reading, node)
 
 
-def read_affine(reading: Reading, node: onnx.NodeProto) -> None:
+def read_affine(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """x + c, x - c, c - x, x * c, x / c: a bias where the layer before lacks one, else a layer of fixed weights."""
     constants = [place for place, tensor in enumerate(node.input) if reading.is_constant(tensor)]
     if len(node.input) != 2 or len(constants) != 1 or (node.op_type == "Div" and constants == [0]):
@@ -135,7 +135,7 @@ def read_affine(reading: Reading, node: onnx.NodeProto) -> None:
         reading.fixed.add(made)
 
 
-def _per_channel(reading: Reading, node: onnx.NodeProto, tensor: str, value: Floats) -> Floats:
+def _per_channel(reading: OnnxReading, node: onnx.NodeProto, tensor: str, value: Floats) -> Floats:
     """(C,): a constant that is one number, or one for every channel."""
     shape = reading.graph.facts[tensor].shape or ()
     alone = [side for place, side in enumerate(value.shape) if place - value.ndim + len(shape) != 1]
@@ -147,7 +147,7 @@ def _per_channel(reading: Reading, node: onnx.NodeProto, tensor: str, value: Flo
 # ---------------------------------------------------------------- channels
 
 
-def read_concat(reading: Reading, node: onnx.NodeProto) -> None:
+def read_concat(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """Maps side by side."""
     shape = reading.graph.facts[node.output[0]].shape or (1,)
     if attribute(node, "axis", 1) % len(shape) != 1 or any(reading.is_constant(tensor) for tensor in node.input):
@@ -155,7 +155,7 @@ def read_concat(reading: Reading, node: onnx.NodeProto) -> None:
     reading.append(node.output[0], "concat", reading.shape(node.output[0]), reading.maps(node))
 
 
-def read_split(reading: Reading, node: onnx.NodeProto) -> None:
+def read_split(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """Slices of the channels, for every part that is read."""
     index, read = reading.map(node, node.input[0])
     dimensions = len(reading.graph.facts[node.input[0]].shape or ())
@@ -169,7 +169,7 @@ def read_split(reading: Reading, node: onnx.NodeProto) -> None:
         begin += size
 
 
-def read_slice(reading: Reading, node: onnx.NodeProto) -> None:
+def read_slice(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """Some channels; of rows and columns the last ones."""
     index, read = reading.map(node, node.input[0])
     starts, ends = reading.numbers(node, 1, "starts") or [], reading.numbers(node, 2, "ends") or []
@@ -185,7 +185,7 @@ def read_slice(reading: Reading, node: onnx.NodeProto) -> None:
     reading.append(node.output[0], "slice", read, (index,), begin=begin)
 
 
-def read_pad(reading: Reading, node: onnx.NodeProto) -> None:
+def read_pad(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """A border, for the convolution or pool that reads it."""
     tensor, pads = node.input[0], reading.numbers(node, 1, "pads") or []
     reading.map(node, tensor)
@@ -199,7 +199,7 @@ def read_pad(reading: Reading, node: onnx.NodeProto) -> None:
 # ---------------------------------------------------------------- the same numbers in another shape
 
 
-def read_view(reading: Reading, node: onnx.NodeProto) -> None:
+def read_view(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """Flattened maps, and maps of one pixel as features and back; three reshapings that shuffle channels."""
     tensor, output = node.input[0], node.output[0]
     if tensor not in reading.source:
@@ -217,7 +217,7 @@ def read_view(reading: Reading, node: onnx.NodeProto) -> None:
         reading.ends[index] = output
 
 
-def _shuffle(reading: Reading, node: onnx.NodeProto) -> None:
+def _shuffle(reading: OnnxReading, node: onnx.NodeProto) -> None:
     """(1, C, H, W) -> (1, g, C / g, H, W) -> (1, C / g, g, H, W) -> (1, C, H, W)."""
     index, read = reading.map(node, node.input[0])
     chain = [node]

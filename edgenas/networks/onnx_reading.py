@@ -25,7 +25,7 @@ Map = tuple[int, int, int]  # channels, height, width
 Padding = tuple[str, tuple[int, int, int, int], float]  # of a tensor: above, left, below, right; with this value
 
 
-class Reading:
+class OnnxReading:
     """`weights`: by kernel, arrays by their names in the network. `epsilons`: of batch norms. `fixed`: kernels that only hold
     constants of the file. `source`: the kernel that computes a tensor. `padded`: maps with a border, for what reads them."""
 

@@ -105,17 +105,33 @@ def _json_found_before(whole: bytes) -> tuple[bytes, ...]:
 def architectures() -> tuple[tuple[bytes, ...], SearchStrategy[bytes]]:
     from edgenas.architectures.cell import cell_network
     from edgenas.architectures.published import PUBLISHED, published_architecture
-    from edgenas.records import BranchCell, Classes, MultiBranchArchitecture, Nasbench101Cell, Nasbench201Cell
+    from edgenas.architectures.tracer import Tracer
+    from edgenas.records import (
+        Architecture,
+        BranchCell,
+        Classes,
+        MultiBranchArchitecture,
+        Nasbench101Cell,
+        Nasbench201Cell,
+        OwnArchitecture,
+    )
 
     cells = (
         Nasbench201Cell(("nor_conv_3x3", "none", "skip_connect", "nor_conv_1x1", "avg_pool_3x3", "nor_conv_3x3")),
         Nasbench101Cell(((0, 1, 1), (0, 0, 1), (0, 0, 0)), ("input", "conv3x3-bn-relu", "output")),
     )
-    bases = [published_architecture(name) for name in list(PUBLISHED)[:3]] + [
+    bases: list[Architecture] = [published_architecture(name) for name in list(PUBLISHED)[:3]] + [
         cell_network(cell, Classes(10)) for cell in cells
     ]
     branches = (BranchCell("N", 4, (28, 71, 24)), BranchCell("R", 6, (40, 3)))
     bases.append(MultiBranchArchitecture(72, branches, Classes(3), 4, 1, 8, 1, 16))
+    trace = Tracer(3, 8, 8)
+    first = trace.conv(-1, 4, 3, norm=True, activation="relu")
+    second = trace.conv(trace.pool("maxpool", first, 3), 4, 5, groups=4, residual=first, activation="silu")
+    trace.channels(
+        "shuffle", trace.concat([trace.elementwise("mul", [second, trace.global_pool(second)]), first]), 8, groups=2
+    )
+    bases.append(OwnArchitecture("own", {"width": 4, "gate": True, "kind": "a"}, trace.workload(), Classes(3), 3, 8))
     documents = [json.loads(base.canonical_json()) for base in bases]
     found = _json_found_before(json.dumps(documents[0]).encode())
     return (*found, *(json.dumps(one).encode() for one in documents)), json_documents(*documents)
