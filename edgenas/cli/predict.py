@@ -17,7 +17,9 @@ def predict(
     ),
     target: str = typer.Option(..., autocompletion=target_names, help="A target's name or alias, or a profile file."),
     precision: str | None = typer.Option(
-        None, help="fp32, fp16 or int8; left out, that of a quantised or half-precision file, else the target's own."
+        None,
+        help="fp32 (strict), tf32 (what TensorRT makes of FP32 from Ampere on), fp16 or int8; left out, that of a quantised or "
+        "half-precision file, else the target's own.",
     ),
     batch: int | None = typer.Option(None, min=1, max=1024, help="Images per run; left out, 1 or what a row says."),
     shape: list[str] = typer.Option([], help=SHAPE),
@@ -43,6 +45,10 @@ def predict(
 
     profile = profile_from_name(target)
     say(resolved(target, profile))
+    if precision == "fp32" and "tf32" in profile.precisions:
+        say(
+            "fp32 is strict here, as EdgeNAS builds engines; TensorRT's default and most published figures are --precision tf32"
+        )
     found = predictions(file, profile, precision, batch, shapes_from_text(shape), zoo)
     for note in (note for one in found for note in one.notes):
         say(note)

@@ -75,6 +75,17 @@ def test_predict_names_profile_precision_and_origin(tmp_path: Path, capsys) -> N
     assert ",fp16,jetson-orin-nano-8gb-super,predicted," in line
 
 
+def test_strict_fp32_and_tf32_are_two_predictions_and_say_so(tmp_path: Path, capsys) -> None:
+    file = saved(tmp_path, graph([conv(), pooled()], W))
+    (strict,), said = answer(capsys, "predict", file, "--target", "jetson", "--precision", "fp32")
+    (loose,), quiet = answer(capsys, "predict", file, "--target", "jetson", "--precision", "tf32")
+    assert (strict["precision"], loose["precision"]) == ("fp32", "tf32")
+    assert loose["low"] < loose["ms"] < loose["high"]
+    assert "--precision tf32" in said
+    assert "--precision tf32" not in quiet
+    assert "choose fp32, fp16, int8, tf32" in refusal("predict", file, "--target", "jetson", "--precision", "fp64")
+
+
 def test_a_quantised_file_is_predicted_at_int8_and_says_so(tmp_path: Path, capsys) -> None:
     file = saved(tmp_path, quantised(), "q.onnx")
     (row,), said = answer(capsys, "predict", file, "--target", "jetson")

@@ -141,6 +141,12 @@ def test_tf32_and_strict_fp32_are_two_quantities(folder: Path) -> None:
     assert (strict.precision, strict.extrapolated) == ("fp32", True)  # nobody has published it
 
 
+def test_a_precision_that_nobody_measured_has_the_same_floor() -> None:
+    """Launches and calls do not know what is computed."""
+    tiny = Workload((Kernel("conv", 4, 8, 4, 4, 4, 4, (-1,)),))
+    assert milliseconds("jetson", tiny, "fp32") == pytest.approx(milliseconds("jetson", tiny, "fp16"), rel=0.02)
+
+
 def test_cells_say_nothing_of_whole_networks_on_a_tx2(folder: Path) -> None:
     """FP32 there rests on cells alone: a 224-px network is an extrapolation, with an interval to match."""
     (latency,) = latencies(profile_from_name("jetson-tx2"), [Row("r", known("resnet50", folder))], "fp32")
