@@ -152,6 +152,7 @@ def optuna_search(
     study = optuna.create_study(directions=["minimize"] * 3, sampler=chosen)
     trained: dict[str, Trial] = {}  # what breaks a limit, or was proposed before, costs nothing
     proposals = nothing = 0
+    worst = 100.0
     spent = 0.0
     while _unspent(rules, len(trained), spent) and proposals < PROPOSALS * rules.trials:
         asked = [study.ask() for _ in range(min(rules.population, rules.trials - len(trained)))]
@@ -171,7 +172,8 @@ def optuna_search(
         for (suggestion, _), trial in zip(members, answers, strict=True):
             suggestion.set_constraint("limits", float(len(limits.broken(trial.cost))))
             latency, params = expense(trial.cost)
-            error = 100.0 - trial.scores[objective] if trial.status == "complete" else 100.0
+            error = error_told(trial, objective, worst)
+            worst = max(worst, error)
             study.tell(suggestion, [error, latency, float(params)])
             if trial.status != "infeasible" and trial.candidate.key not in trained:
                 trained[trial.candidate.key] = trial
@@ -182,6 +184,12 @@ def optuna_search(
             "raise it, or search with another method"
         )
     return _best(list(trained.values()), objective)
+
+
+def error_told(trial: Trial, objective: str, worst: float) -> float:
+    """What a sampler minimises: 100 - score. Where there is no score it is the `worst` so far: errors in other units than percent
+    go beyond 100."""
+    return 100.0 - trial.scores[objective] if trial.status == "complete" else worst
 
 
 def _unspent(rules: BaselineRules, trials: int, spent: float) -> bool:

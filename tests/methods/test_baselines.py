@@ -12,10 +12,10 @@ from edgenas.architectures.own import Choices, OwnSpace
 from edgenas.architectures.tracer import Tracer
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods import CONTROL
-from edgenas.methods.baselines import BaselineRules, optuna_search, random_search, with_control, work
+from edgenas.methods.baselines import BaselineRules, error_told, optuna_search, random_search, with_control, work
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Candidate, Classes, Limits
+from edgenas.records import Candidate, Classes, Limits, Trial
 from tests.methods.answers import SPACE, TRAINING, play
 
 
@@ -126,3 +126,15 @@ def test_a_sampler_passes_over_choices_that_make_no_network(name: Literal["nsga2
             params_and_noise,
             cost_without_device,
         )
+
+
+def test_a_network_that_failed_is_never_told_as_better_than_one_that_was_trained() -> None:
+    net = SPACE.smallest()
+    candidate, price = Candidate(net, TRAINING.recipe, "tpe"), cost_without_device(net)
+    accurate = Trial(candidate, "complete", price, 0, {"val_accuracy": 60.0})
+    far_off = Trial(candidate, "complete", price, 0, {"val_neg_mae": -3.5})
+    failed = Trial(candidate, "failed", price, 0, error="out of memory")
+    assert error_told(accurate, "val_accuracy", 100.0) == 40.0
+    assert error_told(far_off, "val_neg_mae", 100.0) == 103.5
+    assert error_told(failed, "val_neg_mae", 103.5) == 103.5
+    assert error_told(failed, "val_accuracy", 100.0) == 100.0
