@@ -23,14 +23,10 @@ def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("cwd")
-def test_it_is_searched_trained_and_exported_and_the_smallest_error_is_the_best() -> None:
-    task = angle()
-    study = edgenas.search(task, study="own", **FEW)
+def test_it_is_searched_and_trained_and_the_smallest_error_is_the_best() -> None:
+    study = edgenas.search(angle(), study="own", **FEW)
     scores = [trial.scores for trial in study.trials if trial.status == "complete"]
     assert len(scores) == 3
     assert study.best.scores["val_mae"] == min(each["val_mae"] for each in scores)
     final = study.train(seeds=1, epochs=2)
     assert final.metric == "mae"
-    bundle = study.export("bundle")
-    assert (bundle.manifest.task, bundle.kind, bundle.metric) == ("angle", "generic", task.metric)
-    assert bundle.manifest.models["fp32"].scores[0].value == pytest.approx(final.runs[0].val["mae"], rel=0.01)
