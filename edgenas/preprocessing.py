@@ -53,7 +53,7 @@ def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixel
     size, crop = preprocessing.size, preprocessing.fit == "crop"
     try:
         whole = upright(image)
-        fitted = fit(eight_bits(middle(whole) if crop else whole, preprocessing.channels), size, preprocessing.fit)
+        fitted = scaled(eight_bits(middle(whole) if crop else whole, preprocessing.channels), size, preprocessing.fit)
     except DAMAGED as error:
         raise DataError(f"the image is damaged: {error}") from error
     pixels = np.array(fitted, np.uint8).reshape(size, size, preprocessing.channels)
@@ -98,7 +98,7 @@ def middle(image: Image.Image) -> Image.Image:
     return image.crop((cut_x, cut_y, width - cut_x, height - cut_y))
 
 
-def fit(image: Image.Image, size: int, how: str) -> Image.Image:
+def scaled(image: Image.Image, size: int, how: str) -> Image.Image:
     """Scale to a square of `size` px: "crop" keeps the proportions and cuts the centre, "stretch" does not."""
     if image.size == (size, size):
         return image

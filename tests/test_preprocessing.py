@@ -51,7 +51,7 @@ import resource, sys
 import numpy as np
 from PIL import Image
 from edgenas.faces.images import resized
-from edgenas.preprocessing import fit, pixels_from_image
+from edgenas.preprocessing import pixels_from_image, scaled
 from edgenas.records import Preprocessing
 size = tuple(map(int, sys.argv[1:3]))
 image, clear = Image.new("L", size, 128), Image.new("LA", size)
@@ -65,7 +65,7 @@ def seen(image, how):
 
 allow(30)
 assert (seen(clear, "crop") == 128).all()
-assert (np.asarray(fit(image, 224, "crop")) == 128).all()
+assert (np.asarray(scaled(image, 224, "crop")) == 128).all()
 allow(120)
 assert (seen(image, "stretch") == 128).all()
 assert (resized(np.full((size[1], size[0], 3), 128, np.uint8)) == 128).all()

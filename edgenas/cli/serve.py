@@ -54,23 +54,23 @@ def serve(
 
     try:
         from edgenas.serve.app import Service, create_app
-        from edgenas.serve.guard import Bounds
+        from edgenas.serve.guard import RequestBounds
         from edgenas.serve.kinds import FaceOptions, task_routes
-        from edgenas.serve.model import Model
+        from edgenas.serve.model import ServedModel
         from edgenas.serve.server import Address, Server, run_server
     except ImportError as error:
         raise MissingExtraError(f"serving needs {error.name}: pip install 'edgenas[serve]'") from error
 
     _check_options(precision, runtime, port=port, queue=queue, deadline_s=deadline_s, body_mb=body_mb)
     address = Address(host, port, tls_from_options(tls_cert, tls_key))
-    model = Model(read_bundle(bundle), precision, runtime, queue=queue, deadline_s=deadline_s)  # type: ignore[arg-type]  # checked
+    model = ServedModel(read_bundle(bundle), precision, runtime, queue=queue, deadline_s=deadline_s)  # type: ignore[arg-type]  # checked
     servers: list[Server] = []
     service = Service(model, lambda reason: servers[0].fail(f"the device is lost: {reason}"))
     wanted = FaceOptions(gallery, gallery_key, detector, detector_sha256, several_faces, threshold, liveness)
     with task_routes(service, wanted, say) as extra:
         token = _token(token_file, gallery)
         _warn(host, token is not None, address.tls is not None)
-        app = create_app(service, bounds=Bounds(int(1e6 * body_mb)), token=token, extra=extra)
+        app = create_app(service, bounds=RequestBounds(int(1e6 * body_mb)), token=token, extra=extra)
         serving = f"serving {model.name} ({model.precision}, {runtime}) on"
         run_server(app, model, address, servers, lambda port: say(f"{serving} {address.url(port)}"))
 

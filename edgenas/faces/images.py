@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.errors import DataError
-from edgenas.preprocessing import DAMAGED, SUFFIXES, eight_bits, fit, formats_here, is_hidden, upright
+from edgenas.preprocessing import DAMAGED, SUFFIXES, eight_bits, formats_here, is_hidden, scaled, upright
 
 Rgb = NDArray[np.uint8]
 
@@ -72,7 +72,7 @@ def resized(image: Rgb, side: int = SIDE) -> Rgb:
     """The whole image at side x side, bilinear with anti-aliasing; what is already that size is returned as it is."""
     if image.shape[:2] == (side, side):
         return image
-    return np.asarray(fit(Image.fromarray(image), side, "stretch"))
+    return np.asarray(scaled(Image.fromarray(image), side, "stretch"))
 
 
 def grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:

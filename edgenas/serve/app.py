@@ -22,11 +22,11 @@ from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.runtimes import LARGEST_BATCH, runtime_spec
 from edgenas.serve import protocol
-from edgenas.serve.errors import Refused
-from edgenas.serve.guard import Bounds, Guard
+from edgenas.serve.errors import RequestRefused
+from edgenas.serve.guard import Guard, RequestBounds
 from edgenas.serve.images import image_from_bytes
 from edgenas.serve.metrics import Metrics
-from edgenas.serve.model import Model, is_sticky
+from edgenas.serve.model import ServedModel, is_sticky
 from edgenas.serve.reading import Reader
 from edgenas.version import __version__
 
@@ -38,7 +38,7 @@ LOGGER = logging.getLogger("edgenas.serve")
 class Service:
     """The model with its endpoints; `lost` is called when the device must be given up."""
 
-    def __init__(self, model: Model, lost: Callable[[str], None]) -> None:
+    def __init__(self, model: ServedModel, lost: Callable[[str], None]) -> None:
         self.model, self.lost = model, lost
         self.reader = Reader()
         self.metrics = Metrics(model)
@@ -111,18 +111,18 @@ class Service:
     async def load(self, request: Request) -> Response:
         """The one model is loaded from the start; another configuration of it would need another bundle."""
         if request.path_params["model"] != self.model.name:
-            raise Refused(400, f"this server holds {self.model.name!r} and nothing else")
+            raise RequestRefused(400, f"this server holds {self.model.name!r} and nothing else")
         if protocol.document_from_bytes(await request.body(), protocol.LoadRequest).parameters:
-            raise Refused(400, "load takes no parameters here: the bundle says all about its model")
+            raise RequestRefused(400, "load takes no parameters here: the bundle says all about its model")
         return JSONResponse({})
 
     async def unload(self, _: Request) -> Response:
-        raise Refused(400, f"this server is there for {self.model.name!r} alone: to unload it, stop the server")
+        raise RequestRefused(400, f"this server is there for {self.model.name!r} alone: to unload it, stop the server")
 
     def _named(self, request: Request) -> None:
         params = request.path_params
         if params["model"] != self.model.name or params.get("version", "1") != "1":
-            raise Refused(404, f"no such model; this server holds {self.model.name!r}, version 1")
+            raise RequestRefused(404, f"no such model; this server holds {self.model.name!r}, version 1")
 
     # ------------------------------------------------------------ images
 
@@ -142,7 +142,11 @@ class Service:
 
 
 def create_app(
-    service: Service, *, bounds: Bounds = Bounds(), token: str | None = None, extra: Sequence[BaseRoute] = ()
+    service: Service,
+    *,
+    bounds: RequestBounds = RequestBounds(),
+    token: str | None = None,
+    extra: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
     """The ASGI application."""
     model = "/v2/models/{model}"
@@ -166,7 +170,7 @@ def create_app(
     app = Starlette(
         routes=routes,
         exception_handlers={
-            Refused: _refused,
+            RequestRefused: _refused,
             HTTPException: _http,
             EdgenasError: functools.partial(_edgenas, service),
             Exception: _unforeseen,
@@ -204,15 +208,17 @@ class _Watch:
 
 
 async def picture_of(request: Request) -> bytes:
-    """The body, which is an image's file and not a form or a document around one; Refused with 415."""
+    """The body, which is an image's file and not a form or a document around one; RequestRefused with 415."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("multipart/") or kind == "application/json":
-        raise Refused(415, f"the body is {kind}: send the JPEG or PNG file as it is (curl --data-binary @image.png)")
+        raise RequestRefused(
+            415, f"the body is {kind}: send the JPEG or PNG file as it is (curl --data-binary @image.png)"
+        )
     return await request.body()
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestRefused)
     reason = getattr(error, "reason", None)  # of a face that cannot be used
     return JSONResponse({"error": str(error), **({"reason": reason} if reason else {})}, error.status, error.headers)
 
@@ -238,7 +244,7 @@ async def _unforeseen(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"the server made a mistake ({type(error).__name__}); its log says where"}, 500)
 
 
-def ports_from_graph(graph: onnx.GraphProto) -> tuple[protocol.Port, protocol.Port]:
+def ports_from_graph(graph: onnx.GraphProto) -> tuple[protocol.ServedPort, protocol.ServedPort]:
     """The one input and the one output; BundleError where there are others, or where their sizes are not fixed."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -250,7 +256,7 @@ def ports_from_graph(graph: onnx.GraphProto) -> tuple[protocol.Port, protocol.Po
     return _port(inputs[0]), _port(graph.output[0])
 
 
-def _port(value: onnx.ValueInfoProto) -> protocol.Port:
+def _port(value: onnx.ValueInfoProto) -> protocol.ServedPort:
     tensor = value.type.tensor_type
     datatypes: dict[int, str] = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.FLOAT: "FP32"}
     datatype = datatypes.get(tensor.elem_type)
@@ -260,4 +266,4 @@ def _port(value: onnx.ValueInfoProto) -> protocol.Port:
             f"{value.name!r} of the model has type {tensor.elem_type} and shape {list(shape)} after the batch; served are "
             "FP32 and UINT8 of fixed sizes: export it again"
         )
-    return protocol.Port(value.name, datatype, shape)
+    return protocol.ServedPort(value.name, datatype, shape)

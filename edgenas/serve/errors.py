@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818  # an answer, not a failure of ours
+class RequestRefused(Exception):  # noqa: N818  # an answer, not a failure of ours
     """Becomes {"error": message} with this status."""
 
     def __init__(self, status: int, message: str, **headers: str) -> None:

@@ -27,7 +27,7 @@ from edgenas.faces.images import Rgb, rgb_from_image
 from edgenas.faces.quality import QualityError, QualityRules, face_from_image
 from edgenas.faces.verification import normalised
 from edgenas.serve.app import Service, picture_of
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 from edgenas.serve.images import image_from_bytes
 
 ALIGNMENTS = {False: "whole-image-112", True: "five-point-112"}  # without a detector, with one
@@ -81,7 +81,7 @@ class FaceService:
 
             def score() -> float:
                 if not gallery.knows(name):
-                    raise Refused(404, f"nobody is enrolled as {name!r}")
+                    raise RequestRefused(404, f"nobody is enrolled as {name!r}")
                 return gallery.score(self._embedding(image), name)
         else:
             body = await request.body()
@@ -97,7 +97,7 @@ class FaceService:
         """One more sample of ?name=, new or known."""
         gallery, name = self._gallery(), request.query_params.get("name", "")
         if not name.strip():
-            raise Refused(400, "who is this? POST /enroll?name=NAME with the image as the body")
+            raise RequestRefused(400, "who is this? POST /enroll?name=NAME with the image as the body")
         body = await picture_of(request)
         person = await self._compute(lambda: gallery.enroll(name, self._embedding(body)))
         return JSONResponse({"name": person.name, "samples": person.samples})
@@ -118,7 +118,7 @@ class FaceService:
         """Forget somebody; their bytes are gone from the file when this answers."""
         gallery, name = self._gallery(), request.path_params["name"]
         if not await self._compute(lambda: gallery.delete(name)):
-            raise Refused(404, f"nobody is enrolled as {name!r}")
+            raise RequestRefused(404, f"nobody is enrolled as {name!r}")
         return JSONResponse({"deleted": spelled(name)})
 
     async def _compute(self, work: Callable[[], Any]) -> Any:
@@ -142,7 +142,7 @@ class FaceService:
 
     def _gallery(self) -> Gallery:
         if self.settings.gallery is None:
-            raise Refused(409, "this server has no gallery: start it with --gallery FILE")
+            raise RequestRefused(409, "this server has no gallery: start it with --gallery FILE")
         return self.settings.gallery
 
     def _threshold(self) -> float:
@@ -150,11 +150,13 @@ class FaceService:
         if self.settings.threshold is not None:
             return self.settings.threshold
         if stored is None:
-            raise Refused(409, "this bundle has no threshold: run `edgenas faces calibrate`, or serve with --threshold")
+            raise RequestRefused(
+                409, "this bundle has no threshold: run `edgenas faces calibrate`, or serve with --threshold"
+            )
         return stored.value
 
 
-class RefusedFace(Refused):
+class RefusedFace(RequestRefused):
     """422 with the reason's name beside the sentence."""
 
     def __init__(self, error: QualityError) -> None:
@@ -172,7 +174,7 @@ def _two_images(body: bytes) -> tuple[bytes, bytes]:
         pair = msgspec.json.decode(body, type=_Pair)
         return base64.b64decode(pair.first, validate=True), base64.b64decode(pair.second, validate=True)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError) as error:
-        raise Refused(
+        raise RequestRefused(
             400, 'send an image with ?name=NAME, or JSON {"first": base64, "second": base64} of two images'
         ) from error
 

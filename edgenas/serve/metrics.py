@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from edgenas.hardware.device import ROOT, power_mw, probe
-from edgenas.serve.model import Model
+from edgenas.serve.model import ServedModel
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 PROBE_S = 5.0  # the device's files are not read more often than this
@@ -20,7 +20,7 @@ PROBE_S = 5.0  # the device's files are not read more often than this
 class Metrics:
     """One registry per server."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: ServedModel) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "edgenas_requests", "Requests by endpoint and status.", ["endpoint", "status"], registry=self.registry

@@ -17,7 +17,7 @@ from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.records import Outputs, Precision
 from edgenas.runtimes import Runtime, open_runtime
 from edgenas.runtimes.compare import likeness
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 
 T = TypeVar("T")
 Array = NDArray[Any]
@@ -36,7 +36,7 @@ SHORT_OF_MEMORY = ("out of memory", "failed to allocate", "memoryallocation")
 GOLDEN_COSINE = 0.99  # INT8 differs a little from processor to processor
 
 
-class Model:
+class ServedModel:
     """Used from the event loop; everything that computes happens on its single worker thread."""
 
     def __init__(
@@ -76,18 +76,18 @@ class Model:
         self._open.close()
 
     def check_free(self) -> None:
-        """Refused with 503 where the queue is full or the model not ready."""
+        """RequestRefused with 503 where the queue is full or the model not ready."""
         if not self.ready:
-            raise Refused(503, "the model is still loading", Retry_After="2")
+            raise RequestRefused(503, "the model is still loading", Retry_After="2")
         if self.waiting >= self.queue:
-            raise Refused(503, f"{self.queue} requests are waiting already", Retry_After="1")
+            raise RequestRefused(503, f"{self.queue} requests are waiting already", Retry_After="1")
 
     async def infer(self, inputs: Array) -> Array:
         """(N, ...) -> (N, n), waiting its turn."""
         return await self.compute(lambda: self.outputs(inputs))
 
     async def compute(self, work: Callable[[], T]) -> T:
-        """Run `work` on the worker. Refused as by `check_free`, and with 504 after the deadline."""
+        """Run `work` on the worker. RequestRefused as by `check_free`, and with 504 after the deadline."""
         self.check_free()
         deadline = time.monotonic() + self.deadline_s
         self.waiting += 1
@@ -96,7 +96,7 @@ class Model:
         def in_time() -> T:
             todo = left[:]
             if not todo or time.monotonic() > deadline:
-                raise Refused(504, f"not begun within {self.deadline_s:g} s")
+                raise RequestRefused(504, f"not begun within {self.deadline_s:g} s")
             return todo[0]()
 
         future = asyncio.get_running_loop().run_in_executor(self._worker, in_time)
@@ -104,7 +104,7 @@ class Model:
         try:
             return await asyncio.wait_for(asyncio.shield(future), self.deadline_s)
         except asyncio.TimeoutError:
-            raise Refused(504, f"no result within {self.deadline_s:g} s") from None
+            raise RequestRefused(504, f"no result within {self.deadline_s:g} s") from None
         finally:
             left.clear()
 

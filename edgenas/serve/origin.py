@@ -11,22 +11,24 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 
 
 def refuse_foreign_page(headers: Mapping[str, str]) -> None:
-    """Refused with 403 where the request comes from a page of another site. (This server has no pages.)"""
+    """RequestRefused with 403 where the request comes from a page of another site. (This server has no pages.)"""
     fetched_by, origin, host = headers.get("sec-fetch-site"), headers.get("origin"), headers.get("host", "")
     if fetched_by is not None:  # a page cannot set it, and a proxy in front leaves it as it is
         foreign = fetched_by not in ("same-origin", "none")
     else:
         foreign = origin is not None and (not host or origin.partition("://")[2].lower() != host.lower())
     if foreign:
-        raise Refused(403, "this request was made by a web page of another site, which this server does not answer")
+        raise RequestRefused(
+            403, "this request was made by a web page of another site, which this server does not answer"
+        )
 
 
 def refuse_foreign_host(headers: Mapping[str, str], local: tuple[str, int | None] | None) -> None:
-    """Refused with 403 where a connection to this machine's own loopback address calls it by a name of somebody else's."""
+    """RequestRefused with 403 where a connection to this machine's own loopback address calls it by a name of somebody else's."""
     asked = headers.get("host", "")
     if not asked or local is None or not _is_loopback(local[0]):
         return
@@ -35,7 +37,7 @@ def refuse_foreign_host(headers: Mapping[str, str], local: tuple[str, int | None
     except ValueError:
         host = ""
     if host.rstrip(".") != "localhost" and not _is_loopback(host):
-        raise Refused(
+        raise RequestRefused(
             403,
             f"host {asked[:60]!r} is not this machine: ask for 127.0.0.1 or localhost, or serve with --token-file, "
             "where any name is taken",

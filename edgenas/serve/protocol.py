@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.runtimes import LARGEST_BATCH
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 from edgenas.serve.tensors import array_from_bytes, array_from_json, bytes_from_texts, classes_from_values, count_of
 
 Array = NDArray[Any]
@@ -61,7 +61,7 @@ class LoadRequest(msgspec.Struct):
     parameters: dict[str, msgspec.Raw] | None = None
 
 
-class Port(msgspec.Struct):
+class ServedPort(msgspec.Struct):
     """What the model takes or gives: name, datatype, shape without the batch."""
 
     name: str
@@ -82,8 +82,8 @@ class Request:
     classes: int = 0
 
 
-def request_from_bytes(body: bytes, json_length: str | None, taken: Port, given: Port) -> Request:
-    """The request with its one input. Refused with 400 and a reason for anything that does not fit exactly."""
+def request_from_bytes(body: bytes, json_length: str | None, taken: ServedPort, given: ServedPort) -> Request:
+    """The request with its one input. RequestRefused with 400 and a reason for anything that does not fit exactly."""
     head, tail = _split(body, json_length)
     _refuse_endless(head, taken)
     document = _decoded(head, _Document, f"the request for the one input {taken.name!r}")
@@ -98,10 +98,10 @@ def request_from_bytes(body: bytes, json_length: str | None, taken: Port, given:
 
 
 def document_from_bytes(body: bytes, kind: type[T]) -> T:
-    """A small JSON body that may be missing. Refused with 400 where it is something else."""
+    """A small JSON body that may be missing. RequestRefused with 400 where it is something else."""
     found = _small(msgspec.Raw(body or b"{}"), "the request", kind)
     if found is None:
-        raise Refused(400, "the request is null")
+        raise RequestRefused(400, "the request is null")
     return found
 
 
@@ -110,20 +110,22 @@ def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
         return body, b""
     size = integer(json_length)
     if size is None or size > len(body):
-        raise Refused(400, f"{HEADER} is {json_length[:40]!r}, the body has {len(body)} bytes")
+        raise RequestRefused(400, f"{HEADER} is {json_length[:40]!r}, the body has {len(body)} bytes")
     if size == 0:
-        raise Refused(
+        raise RequestRefused(
             400, f"{HEADER} is 0: requests of a tensor's bytes alone are not taken, send the JSON before them"
         )
     return body[:size], body[size:]
 
 
-def _refuse_endless(head: bytes, taken: Port) -> None:
+def _refuse_endless(head: bytes, taken: ServedPort) -> None:
     """Counted before anything is decoded: decoding holds up every thread of the process."""
     rows, values = LARGEST_BATCH * math.prod(taken.shape[:-1]), LARGEST_BATCH * math.prod(taken.shape)
     for byte, most in ((b"[", 2 * rows), (b"{", 0), (b'"', 0), (b",", values)):
         if len(head) > SMALL and (found := count_of(head, byte)) > most + 1000:
-            raise Refused(400, f"the request has {found} times {byte.decode()!r}: more than the largest batch can have")
+            raise RequestRefused(
+                400, f"the request has {found} times {byte.decode()!r}: more than the largest batch can have"
+            )
 
 
 def integer(digits: str) -> int | None:
@@ -135,13 +137,13 @@ def _decoded(data: bytes | msgspec.Raw, kind: type[T], path: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"{path} is not what the protocol says: {error}") from error
+        raise RequestRefused(400, f"{path} is not what the protocol says: {error}") from error
 
 
 def _small(data: msgspec.Raw, path: str, kind: type[T]) -> T | None:
     """A part of the request that has no reason to be long; None where it is missing or null."""
     if memoryview(data).nbytes > SMALL:
-        raise Refused(400, f"{path} is longer than {SMALL} bytes")
+        raise RequestRefused(400, f"{path} is longer than {SMALL} bytes")
     return None if bytes(data) == b"null" else _decoded(data, kind, path)
 
 
@@ -151,41 +153,43 @@ def _parameters(data: msgspec.Raw, path: str, **known: type) -> dict[str, Any]:
     for name, value in given.items():
         if name not in known:
             words = ", ".join(known) or "none"
-            raise Refused(400, f"{path}: {name[:60]!r} is not done by this server; possible: {words}")
+            raise RequestRefused(400, f"{path}: {name[:60]!r} is not done by this server; possible: {words}")
         if value is not None and type(value) is not known[name]:
-            raise Refused(400, f"{path}: {name} is {known[name].__name__}, not {value!r}")
+            raise RequestRefused(400, f"{path}: {name} is {known[name].__name__}, not {value!r}")
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _wanted_output(data: msgspec.Raw, given: Port, binary: bool) -> tuple[bool, int]:
+def _wanted_output(data: msgspec.Raw, given: ServedPort, binary: bool) -> tuple[bool, int]:
     """(as bytes?, as how many classes); none named means all, and all is one."""
     outputs = _small(data, "outputs", list[_Output])
     if not outputs:
         return binary, 0
     if [output.name for output in outputs] != [given.name]:
         names = [output.name for output in outputs][:4]
-        raise Refused(400, f"outputs {names} were asked for, the model gives {given.name!r}")
+        raise RequestRefused(400, f"outputs {names} were asked for, the model gives {given.name!r}")
     parameters = _parameters(outputs[0].parameters, "outputs[0].parameters", binary_data=bool, classification=int)
     classes = parameters.get("classification", 0)
     if classes < 0:
-        raise Refused(400, f"outputs[0].parameters: classification is the number of classes, not {classes}")
+        raise RequestRefused(400, f"outputs[0].parameters: classification is the number of classes, not {classes}")
     return bool(parameters.get("binary_data", binary)), classes
 
 
-def _input(tensor: _Tensor, tail: bytes, port: Port) -> Array:
+def _input(tensor: _Tensor, tail: bytes, port: ServedPort) -> Array:
     name = _small(tensor.name, "inputs[0].name", str)
     if name != port.name:
-        raise Refused(400, f"input {(name or '')[:60]!r} was given, the model takes {port.name!r}")
+        raise RequestRefused(400, f"input {(name or '')[:60]!r} was given, the model takes {port.name!r}")
     datatype = _small(tensor.datatype, "inputs[0].datatype", str)
     if datatype != port.datatype:
-        raise Refused(400, f"input {name!r} has datatype {(datatype or '')[:60]!r}, the model takes {port.datatype}")
+        raise RequestRefused(
+            400, f"input {name!r} has datatype {(datatype or '')[:60]!r}, the model takes {port.datatype}"
+        )
     shape = tuple(_small(tensor.shape, "inputs[0].shape", list[int]) or ())
     if len(shape) != 1 + len(port.shape) or shape[1:] != port.shape or not 1 <= shape[0] <= LARGEST_BATCH:
         sides = ", ".join(map(str, port.shape))
-        raise Refused(400, f"input shape {list(shape[:8])}: the model takes [1..{LARGEST_BATCH}, {sides}]")
+        raise RequestRefused(400, f"input shape {list(shape[:8])}: the model takes [1..{LARGEST_BATCH}, {sides}]")
     array = _array(name, tensor, tail, shape, np.dtype(np.float32 if port.datatype == "FP32" else np.uint8))
     if not np.isfinite(array).all():
-        raise Refused(400, f"input {name!r} holds NaN or infinity")
+        raise RequestRefused(400, f"input {name!r} holds NaN or infinity")
     return array
 
 
@@ -194,19 +198,21 @@ def _array(name: str, tensor: _Tensor, tail: bytes, shape: tuple[int, ...], dtyp
     data = bytes(tensor.data)
     if size is None:
         if tail:
-            raise Refused(400, f"{len(tail)} bytes follow the JSON and no input claims them")
+            raise RequestRefused(400, f"{len(tail)} bytes follow the JSON and no input claims them")
         if not data.startswith(b"["):
-            raise Refused(400, f"data of {name!r} is missing: a list of numbers, or binary_data_size and the bytes")
+            raise RequestRefused(
+                400, f"data of {name!r} is missing: a list of numbers, or binary_data_size and the bytes"
+            )
         return array_from_json(name, data, shape, dtype)
     wanted = math.prod(shape) * dtype.itemsize
     if data != b"null" or size != wanted or len(tail) != wanted:
         reason = f"binary_data_size {size} and {len(tail)} bytes: shape {list(shape)} needs {wanted}, no data"
-        raise Refused(400, reason)
+        raise RequestRefused(400, reason)
     return array_from_bytes(tail, shape, dtype)
 
 
 def response_bytes(
-    model: str, request: Request, port: Port, values: Array, labels: Sequence[str] = ()
+    model: str, request: Request, port: ServedPort, values: Array, labels: Sequence[str] = ()
 ) -> tuple[bytes, dict[str, str]]:
     """Body and headers; as bytes or as classes where the request asks for it."""
     output: dict[str, Any] = {"name": port.name, "datatype": port.datatype, "shape": list(values.shape)}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 
 T = TypeVar("T")
 STEP = 1 << 20  # bytes that are inflated before they are counted
@@ -24,10 +24,10 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, size: int) -> None:
-        """Refused with 503 where all bodies together would be too many."""
+        """RequestRefused with 503 where all bodies together would be too many."""
         with self._lock:
             if self._held + size > self.limit:
-                raise Refused(503, f"bodies of {self.limit} bytes are being held already", Retry_After="1")
+                raise RequestRefused(503, f"bodies of {self.limit} bytes are being held already", Retry_After="1")
             self._held += size
 
     def give(self, size: int) -> None:
@@ -73,10 +73,10 @@ def inflated(body: bytes, encoding: str, limit: int, take: Callable[[int], None]
             rest = inflater.unconsumed_tail
             size += len(parts[-1])
             if size > limit:
-                raise Refused(413, f"the decompressed body is larger than {limit} bytes")
+                raise RequestRefused(413, f"the decompressed body is larger than {limit} bytes")
             take(len(parts[-1]))
     except zlib.error as error:
-        raise Refused(400, f"the {encoding} body is damaged (deflate is zlib's format): {error}") from error
+        raise RequestRefused(400, f"the {encoding} body is damaged (deflate is zlib's format): {error}") from error
     if not inflater.eof or inflater.unused_data:
-        raise Refused(400, f"the {encoding} body is cut short or followed by other bytes")
+        raise RequestRefused(400, f"the {encoding} body is cut short or followed by other bytes")
     return b"".join(parts)

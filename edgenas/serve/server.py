@@ -21,7 +21,7 @@ from edgenas.errors import EdgenasError
 from edgenas.remote.tls import Tls, server_context
 from edgenas.serve.connection import HEADER_S, PatientProtocol
 from edgenas.serve.logs import log_config
-from edgenas.serve.model import Model
+from edgenas.serve.model import ServedModel
 
 LAME_DUCK_S = 1.0  # no longer accepting, still answering, closing every connection after its answer
 DRAIN_S = 30.0  # for what is being computed
@@ -30,7 +30,7 @@ DRAIN_S = 30.0  # for what is being computed
 class Server(uvicorn.Server):
     """Loads the model while it listens; ends by itself when told to, or when the model or device fails."""
 
-    def __init__(self, config: uvicorn.Config, model: Model, announce: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, model: ServedModel, announce: Callable[[int], None]) -> None:
         super().__init__(config)
         self.model, self.announce = model, announce
         self.failure = ""
@@ -138,7 +138,7 @@ def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
 
 
 def run_server(
-    app: ASGIApp, model: Model, address: Address, on_lost: list[Server], announce: Callable[[int], None]
+    app: ASGIApp, model: ServedModel, address: Address, on_lost: list[Server], announce: Callable[[int], None]
 ) -> None:
     """Serve until a signal comes; `announce` is given the port as soon as it listens.
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 
 Array = NDArray[Any]
 SLICE = 1 << 16  # bytes of JSON that are decoded at once: the event loop gets its turn in between
@@ -26,17 +26,19 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 
 
 def array_from_json(name: str, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Numbers, flat in row-major order or nested exactly as the shape says; Refused with 400 for anything else.
+    """Numbers, flat in row-major order or nested exactly as the shape says; RequestRefused with 400 for anything else.
 
     `data` is valid JSON of any size. It is counted before anything is made of it, so that a long list of what is not
     numbers costs nothing.
     """
     size, count = math.prod(shape), count_of(data, b",") + 1
     if count != size:
-        raise Refused(400, f"data of {name!r} has {count} values, shape {list(shape)} {size}")
+        raise RequestRefused(400, f"data of {name!r} has {count} values, shape {list(shape)} {size}")
     structure = _without(data, _REST)
     if structure not in (_brackets((size,)), _brackets(shape)):
-        raise Refused(400, f"data of {name!r} is nested otherwise than shape {list(shape)}; flat lists are taken too")
+        raise RequestRefused(
+            400, f"data of {name!r} is nested otherwise than shape {list(shape)}; flat lists are taken too"
+        )
     decoder, array = _DECODERS[dtype.kind], np.empty(size, dtype)
     numbers, start, filled = _without(data, b"[]"), 0, 0
     while start < len(numbers):
@@ -46,12 +48,12 @@ def array_from_json(name: str, data: bytes, shape: tuple[int, ...], dtype: np.dt
             values = decoder.decode(b"[" + numbers[start:end] + b"]")
         except msgspec.MsgspecError as error:
             wanted = "whole numbers from 0 to 255" if dtype.kind == "u" else "numbers"
-            raise Refused(400, f"data of {name!r} is not {wanted}") from error
+            raise RequestRefused(400, f"data of {name!r} is not {wanted}") from error
         with np.errstate(over="ignore"):  # found by the caller, who refuses what is not finite
             array[filled : filled + len(values)] = values
         start, filled = end + 1, filled + len(values)
     if filled != size:
-        raise Refused(400, f"data of {name!r} has {filled} values, shape {list(shape)} {size}")
+        raise RequestRefused(400, f"data of {name!r} has {filled} values, shape {list(shape)} {size}")
     return array.reshape(shape)
 
 

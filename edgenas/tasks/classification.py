@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from edgenas.errors import DataError
-from edgenas.preprocessing import fit, pad
+from edgenas.preprocessing import pad, scaled
 from edgenas.records import ACCURACY, Classes, Preprocessing, Recipe, TaskKind
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.datasets import NAMES, DataSet, load_dataset
@@ -158,12 +158,12 @@ def _resized(dataset: DataSet, size: int | None) -> DataSet:
     if not 8 <= size <= 512:
         raise DataError(f"image size {size} px: 8 to 512 are possible")
 
-    def scaled(split: Split) -> Split:
-        images = [np.asarray(fit(Image.fromarray(x.squeeze()), size, "crop"), dtype=np.uint8) for x in split.images]
+    def all_scaled(split: Split) -> Split:
+        images = [np.asarray(scaled(Image.fromarray(x.squeeze()), size, "crop"), dtype=np.uint8) for x in split.images]
         return Split(np.stack(images).reshape(len(split), size, size, -1), split.labels)
 
-    val, test = (None if split is None else scaled(split) for split in (dataset.val, dataset.test))
-    return dataset._replace(train=scaled(dataset.train), val=val, test=test, size=size, padding=0)
+    val, test = (None if split is None else all_scaled(split) for split in (dataset.val, dataset.test))
+    return dataset._replace(train=all_scaled(dataset.train), val=val, test=test, size=size, padding=0)
 
 
 def mean_and_std(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

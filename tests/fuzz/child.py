@@ -135,14 +135,14 @@ def edgenas(*arguments: str) -> str:
 
 def _verdict(door: Callable[[bytes, Path], object], asked: dict[str, str], cpu_s: float) -> Verdict:
     from edgenas.errors import EdgenasError
-    from edgenas.serve.errors import Refused
+    from edgenas.serve.errors import RequestRefused
 
     content, folder = Path(asked["file"]).read_bytes(), Path(asked["folder"])
     began = time.process_time()
     try:
         words = str(door(content, folder) or "")
         verdict = Verdict("accepted", words)
-    except (EdgenasError, Refused) as error:
+    except (EdgenasError, RequestRefused) as error:
         lines = str(error).splitlines()
         verdict = Verdict("refused", str(error)) if len(lines) == 1 else Verdict("traceback", f"many lines: {lines}")
     except SilentChangeError as error:

@@ -147,7 +147,7 @@ def picture(content: bytes, _: Path) -> None:
     from edgenas.faces.images import image_from_bytes
     from edgenas.preprocessing import pixels_from_image
     from edgenas.records import Preprocessing
-    from edgenas.serve.errors import Refused
+    from edgenas.serve.errors import RequestRefused
     from edgenas.serve.images import image_from_bytes as sent_image
 
     errors: list[Exception] = []
@@ -161,7 +161,7 @@ def picture(content: bytes, _: Path) -> None:
             pixels = pixels_from_image(sent_image(content), Preprocessing(channels, 32, values, values, fit=fit))
             if pixels.shape != (32, 32, channels):
                 raise SilentChangeError(f"pixels of shape {pixels.shape}")
-    except (EdgenasError, Refused) as error:
+    except (EdgenasError, RequestRefused) as error:
         errors.append(error)
     if any("\n" in str(error) for error in errors):
         raise AssertionError(f"more than a line: {errors}")
@@ -283,10 +283,10 @@ async def _served(place: Path) -> str:
     from edgenas.bundle import read_bundle
     from edgenas.errors import BundleError, DeviceError
     from edgenas.serve.app import Service
-    from edgenas.serve.model import Model
+    from edgenas.serve.model import ServedModel
     from tests.fuzz.pictures import PNG
 
-    model = Model(read_bundle(place), None, "onnxruntime", queue=4, deadline_s=30)
+    model = ServedModel(read_bundle(place), None, "onnxruntime", queue=4, deadline_s=30)
     service = Service(model, lambda _: None)
     try:
         await model.load()

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from edgenas.bundle import read_bundle
 from edgenas.serve.app import Service, create_app
 from edgenas.serve.classification import ClassifierService
-from edgenas.serve.guard import Bounds
-from edgenas.serve.model import Model
+from edgenas.serve.guard import RequestBounds
+from edgenas.serve.model import ServedModel
 from edgenas.serve.server import Address, Server, server_config
 from tests.serve.running import Running, eventually
 
@@ -32,9 +32,9 @@ class Hosted(Running):
 
 
 @contextlib.contextmanager
-def hosted(folder: Path, *, deadline_s: float = 30, bounds: Bounds = Bounds()) -> Iterator[Hosted]:
+def hosted(folder: Path, *, deadline_s: float = 30, bounds: RequestBounds = RequestBounds()) -> Iterator[Hosted]:
     """Ready; stopped at the end."""
-    model = Model(read_bundle(folder), None, "onnxruntime", queue=64, deadline_s=deadline_s)
+    model = ServedModel(read_bundle(folder), None, "onnxruntime", queue=64, deadline_s=deadline_s)
     service = Service(model, lambda reason: running.server.fail(f"the device is lost: {reason}"))
     ports: queue.Queue[int] = queue.Queue()
     app = create_app(service, bounds=bounds, extra=ClassifierService(service).routes())

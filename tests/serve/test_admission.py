@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgenas.serve.connection import CONNECTIONS
-from edgenas.serve.guard import Bounds
+from edgenas.serve.guard import RequestBounds
 from edgenas.serve.protocol import SMALL
 from tests.digits_bundle import digits_bundle
 from tests.serve.hosted import Hosted, hosted
@@ -43,7 +43,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Hosted]:
-    with hosted(digits_bundle().folder, bounds=Bounds(body_bytes=100_000, bodies=4)) as running:
+    with hosted(digits_bundle().folder, bounds=RequestBounds(body_bytes=100_000, bodies=4)) as running:
         yield running
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from edgenas.errors import DeviceError
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
 from tests.serve import hooks
@@ -141,7 +141,7 @@ def test_a_request_that_was_given_up_is_held_no_longer() -> None:
         asyncio.run_coroutine_threadsafe(model.compute(go.wait), server.loop)
         work = functools.partial(bytes, 10)
         held = weakref.ref(work)
-        with pytest.raises(Refused, match="no result within"):
+        with pytest.raises(RequestRefused, match="no result within"):
             asyncio.run_coroutine_threadsafe(model.compute(work), server.loop).result(20)
         del work
         try:

@@ -9,7 +9,7 @@ from PIL import Image
 from edgenas.errors import DataError
 from edgenas.preprocessing import pixels_from_image
 from edgenas.records import Preprocessing
-from edgenas.serve.errors import Refused
+from edgenas.serve.errors import RequestRefused
 from edgenas.serve.images import image_from_bytes
 from tests.damaged_images import IMAGES, PICTURE
 from tests.picture_kinds import encoded, turned
@@ -25,7 +25,7 @@ def test_an_image_is_turned_upright_by_its_exif_tag() -> None:
 
 @pytest.mark.parametrize("body", IMAGES)
 def test_a_damaged_exif_is_a_400(body: bytes) -> None:
-    with pytest.raises(Refused, match="the image is damaged") as caught:
+    with pytest.raises(RequestRefused, match="the image is damaged") as caught:
         image_from_bytes(body)
     assert caught.value.status == 400
 
@@ -43,7 +43,7 @@ def test_damage_anywhere_in_the_header_is_refused_or_read_as_training_reads_it()
             data[rng.integers(0, 160)] = rng.integers(0, 256)
         try:
             served = pixels_from_image(image_from_bytes(bytes(data)), preprocessing)
-        except (Refused, DataError):
+        except (RequestRefused, DataError):
             continue
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             assert np.array_equal(served, pixels_from_image(image, preprocessing))

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from edgenas.bundle import golden_file, read_bundle, write_bundle
 from edgenas.errors import BundleError, EdgenasError
 from edgenas.serve.app import Service, create_app, ports_from_graph
-from edgenas.serve.model import Model, check_golden
+from edgenas.serve.model import ServedModel, check_golden
 from edgenas.serve.server import Address, Server, run_server
 from tests.digits_bundle import digits_bundle
 
@@ -68,7 +68,7 @@ def test_golden_values_that_prove_nothing_end_the_process(tmp_path: Path, change
     assert ended(folder).startswith("edgenas: ")
 
 
-class Failing(Model):
+class Failing(ServedModel):
     """A model whose loading fails as that of a file, a driver or the memory may fail."""
 
     error: BaseException
