@@ -107,6 +107,13 @@ def _metric_of(document: dict[str, Any]) -> Metric:
     return msgspec.convert(document["metric"], type=Metric)
 
 
+def _origin(item: dict[str, Any]) -> str:
+    """Of the latency; one that was measured on a busy machine says so."""
+    latency = item["latency"]
+    stable = item.get("latencies", {}).get(latency["profile"], {}).get("stable", True)
+    return (latency["origin"] or "-") + ("" if stable else ", unstable")
+
+
 def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ...]:
     name = f"val_{metric.name}"
     score, latency = item[name], item["latency"]
@@ -119,7 +126,7 @@ def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ..
         if score is not None
         else "-",
         f"{latency['ms']:.3f}" if latency["ms"] is not None else "-",
-        latency["origin"] or "-",
+        _origin(item),
         f"{item['params']:,}",
         network_words(item["architecture"]),
     )
