@@ -83,7 +83,7 @@ def _fitted(plan: Plan, spec: MethodSpec, cost: CostModel, task: Task, clock: Cl
 
     # The rehearsal's scores are made up: they know nothing of chance.
     rehearsed = dataclasses.replace(plan, validation=None)
-    search = search_of(rehearsed, task.metric.objective, cost, plan.asked.limits)
+    search = search_of(rehearsed, task.metric, cost, plan.asked.limits)
 
     def candidates(most: int | None) -> tuple[Candidate, ...]:
         spent = None if most is None else ended_after(most)

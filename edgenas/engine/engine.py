@@ -110,7 +110,7 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         cost = CostModel(profiles, precision, study.limits, measure, measured)
         executor = stack.enter_context(executor_of(study, plan, task, cost, where))
         lab = Lab(store, executor.results, tell)
-        search = search_of(plan, study.metric.objective, cost, study.limits, lab)
+        search = search_of(plan, study.metric, cost, study.limits, lab)
         method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started, workers))
         budget = plan.asked.budget
         seconds = None if budget is None else 60 * budget - (time.monotonic() - call.started)

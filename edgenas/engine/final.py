@@ -18,7 +18,7 @@ from edgenas.engine.scores import at_chance
 from edgenas.engine.sessions import begin_session
 from edgenas.errors import DataError, EdgenasError, StudyError
 from edgenas.identity import digest
-from edgenas.records import Architecture, ChainArchitecture, Classes, FinalTraining, Recipe, Trial
+from edgenas.records import Architecture, ChainArchitecture, Classes, FinalTraining, Outputs, Recipe, Trial
 from edgenas.store import Store
 
 if TYPE_CHECKING:
@@ -82,8 +82,9 @@ def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: 
         tell(line)
     if asked.from_trained:
         architecture = msgspec.structs.replace(architecture, head=task.head)
-    elif isinstance(task.head, Classes) and task.head != architecture.head:
-        raise StudyError(f"{store.study.data} has {task.head.count} classes now, other than in the search: restore it")
+    elif isinstance(task.head, Classes | Outputs) and task.head != architecture.head:
+        what = "classes" if isinstance(task.head, Classes) else "outputs"
+        raise StudyError(f"{store.study.data} has {task.head.count} {what} now, other than in the search: restore it")
     params = workload_from_architecture(architecture).params
     images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
     tell(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {images['train']} training images")

@@ -7,14 +7,14 @@ from edgenas.methods import CostOf, Method
 from edgenas.methods.baselines import with_control
 from edgenas.methods.endings import Spent, ended_at_chance, ended_when
 from edgenas.methods.spec import Lab, MethodSpec, Search
-from edgenas.records import Limits
+from edgenas.records import Limits, Metric
 
 
-def search_of(plan: Plan, objective: str, cost: CostOf, limits: Limits, lab: Lab | None = None) -> Search:
+def search_of(plan: Plan, metric: Metric, cost: CostOf, limits: Limits, lab: Lab | None = None) -> Search:
     """What the plan's search is made from."""
     asked = plan.asked
     return Search(
-        plan.space, plan.rules, plan.training, cost, limits, objective, asked.seed, asked.confirm_seeds, lab
+        plan.space, plan.rules, plan.training, cost, limits, metric.objective, asked.seed, asked.confirm_seeds, lab, metric
     )  # fmt: skip
 
 

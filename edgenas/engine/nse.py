@@ -92,7 +92,7 @@ class NsePlan(Record, frozen=True):
 def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
     """Space, rules and supernet training for these settings, as written into the study."""
     settings, task, name = planning.settings, planning.task, planning.preset
-    if settings.task == "faces":
+    if task.kind == "faces":
         raise EdgenasError(
             "--method nse scores with other images of the people it trained on, which says nothing of faces: use gnas or trgnas"
         )
@@ -225,6 +225,7 @@ def _made(search: Search) -> Method:
         search.seed,
         search.objective,
         plan.start,
+        search.metric,
     )
 
 

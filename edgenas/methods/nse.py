@@ -27,11 +27,13 @@ from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.methods.nse_rules import Economy, NseRules, fitted, target_of, whole_pool
 from edgenas.records import (
+    ACCURACY,
     Ask,
     Candidate,
     Choice,
     Decision,
     Limits,
+    Metric,
     MultiBranchArchitecture,
     Recipe,
     Record,
@@ -75,6 +77,7 @@ def nse(
     seed: int = 0,
     objective: str = "val_accuracy",
     start: Start | None = None,
+    metric: Metric = ACCURACY,
 ) -> Method:
     """Evolve the space round by round, then train the last front's best networks from scratch."""
     economy = Economy(cost, limits or Limits(), rules)
@@ -91,7 +94,7 @@ def nse(
             last = _play(plan, rules, supernets, economy, survivors)
             supernets.remember(last)
         kept, survivors = last.kept, last.survivors
-        yield Ask((), decisions=(_decision(last),))
+        yield Ask((), decisions=(_decision(last, metric),))
     if last is None:
         raise EdgenasError(
             f"pool {space.pool} holds nothing that the other study has not tried: choose a larger --pool"
@@ -246,7 +249,7 @@ def _choice(trials: tuple[Trial, ...], objective: str, rounds: int) -> Choice:
     return Choice(best, {"rounds": rounds}, decisions)
 
 
-def _decision(played: Round) -> Decision:
+def _decision(played: Round, metric: Metric) -> Decision:
     plan = played.plan
     best = min(played.survivors, key=_by_error)
     looked_at = sum(map(len, plan.subspace))
@@ -255,7 +258,7 @@ def _decision(played: Round) -> Decision:
         f"round {plan.number}: kept {sum(map(len, played.kept))} of {looked_at} operations ({dropped} dropped in training), "
         f"scored {len(played.networks)} networks, front of {len(played.survivors)}, best at {best.cost:.4g} {plan.unit}"
     )
-    return Decision(f"round {plan.number}", "accept", reason, score=100 - best.error)
+    return Decision(f"round {plan.number}", "accept", reason, score=metric.gain(metric.error(best.error)))
 
 
 def _by_error(network: Scored) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from edgenas.errors import EdgenasError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training, refuse_impossible_limit
 from edgenas.methods.settings import PresetName, SearchSettings
-from edgenas.records import Architecture, Limits, Record, Trial
+from edgenas.records import ACCURACY, Architecture, Limits, Metric, Record, Trial
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -52,6 +52,7 @@ class Search:
     seed: int
     confirm_seeds: int = 0
     lab: Lab | None = None
+    metric: Metric = ACCURACY
 
     def space_as(self, kind: type[T]) -> T:
         """The space, which must be of this kind."""
