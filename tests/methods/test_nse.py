@@ -1,7 +1,7 @@
 """The search's logic on a space whose accuracies are known: a supernet that knows each operation's worth by heart."""
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from edgenas.methods import Method
 from edgenas.methods.nse import Start, nse, surviving
 from edgenas.methods.nse_rules import Economy, NseRules, fitted
 from edgenas.records import (
+    ACCURACY,
     Architecture,
     Ask,
     Choice,
@@ -21,6 +22,7 @@ from edgenas.records import (
     Cost,
     Latency,
     Limits,
+    Metric,
     MultiBranchArchitecture,
     Recipe,
     Trial,
@@ -100,6 +102,17 @@ def test_rounds_try_the_whole_pool_once_and_keep_what_the_front_uses() -> None:
     new = [set(plan.subspace[0]) - set(plan.protected[0]) for plan in plans]
     assert sum(map(len, new)) == len(set().union(*new))  # nothing is tried twice
     assert choice.macro == {"rounds": 4}
+
+
+@pytest.mark.parametrize(
+    ("metric", "score"), [(ACCURACY, lambda e: 100 - e), (Metric("mae", "deg", "lower"), lambda e: -e)]
+)
+def test_a_rounds_best_is_told_as_what_is_to_be_maximised(metric: Metric, score: Callable[[float], float]) -> None:
+    supernets = KnownWorth()
+    asks, _ = play(nse(SPACE, RULES, supernets, RECIPE, cost, metric=metric))
+    told = [decision for ask in asks for decision in ask.decisions if decision.phase.startswith("round")]
+    best = [min(network.error for network in played.survivors) for played in supernets.rounds.values()]
+    assert [decision.score for decision in told] == pytest.approx([score(e) for e in best])
 
 
 def test_what_is_best_is_found() -> None:
