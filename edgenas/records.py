@@ -508,15 +508,13 @@ class Limits(Record, frozen=True):
     size_mb: float | None = None
     memory_mb: float | None = None
     energy_mj: float | None = None
+    margin: bool = False  # is a latency judged by the upper end of its interval, where it has one
 
-    def broken(self, cost: Cost, *, margin: bool = False) -> tuple[str, ...]:
-        """One phrase for every limit that `cost` breaks, such as "latency 5.31 ms > 4 ms on jetson-nano-4gb".
-
-        `margin`: a latency is judged by the upper end of its interval, where it has one.
-        """
+    def broken(self, cost: Cost) -> tuple[str, ...]:
+        """One phrase for every limit that `cost` breaks, such as "latency 5.31 ms > 4 ms on jetson-nano-4gb"."""
         phrases = []
         for latency in cost.latencies.values():
-            upper = latency.high if margin else None
+            upper = latency.high if self.margin else None
             ms, by = (latency.ms, "") if upper is None else (upper, "up to ")
             if self.latency_ms is not None and ms > self.latency_ms:
                 phrases.append(f"latency {by}{ms:.4g} ms > {self.latency_ms:g} ms on {latency.profile}")

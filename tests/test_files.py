@@ -213,7 +213,7 @@ def test_a_network_that_is_too_large_as_a_whole_is_refused(tmp_path: Path) -> No
     path.write_text(chain(width=65_536, depth=1000).replace("[0, ", "[1, "))
     assert "can be meant" in refusal("describe", str(path))
     (tmp_path / "t.csv").write_text("architecture\nconvnet_L1000_F65536_K3x3_W16384\n")
-    assert "can be meant" in refusal("predict", str(tmp_path / "t.csv"), "--target", "jetson")
+    assert "at most 1e+10" in refusal("predict", str(tmp_path / "t.csv"), "--target", "jetson")
     (tmp_path / "t.csv").write_text("architecture\nconvnet_L1001_F8_K3x3_W16\n")
     assert "at most 1000 layers" in refusal("predict", str(tmp_path / "t.csv"), "--target", "jetson")
 

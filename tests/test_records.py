@@ -104,12 +104,12 @@ def test_with_a_margin_a_latency_is_judged_by_the_upper_end_of_its_interval() ->
             1, 1, 1, 1.0, 1.0, {"b": Latency(3.0, "predicted", "b", low=None if high is None else 2.0, high=high)}
         )
 
-    limits = Limits(latency_ms=4.0)
+    limits, careful = Limits(latency_ms=4.0), Limits(latency_ms=4.0, margin=True)
     assert limits.broken(cost(4.5)) == ()
-    assert limits.broken(cost(4.5), margin=True) == ("latency up to 4.5 ms > 4 ms on b",)
-    assert limits.broken(cost(4.0), margin=True) == ()
-    assert limits.broken(cost(None), margin=True) == ()  # measured: the figure itself
-    assert Limits(latency_ms=2.5).broken(cost(None), margin=True) == ("latency 3 ms > 2.5 ms on b",)
+    assert careful.broken(cost(4.5)) == ("latency up to 4.5 ms > 4 ms on b",)
+    assert careful.broken(cost(4.0)) == ()
+    assert careful.broken(cost(None)) == ()  # measured: the figure itself
+    assert Limits(latency_ms=2.5, margin=True).broken(cost(None)) == ("latency 3 ms > 2.5 ms on b",)
 
 
 def test_a_limit_inside_a_latency_s_interval_is_uncertain() -> None:

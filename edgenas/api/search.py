@@ -56,6 +56,7 @@ def search(
     search_images: int | None = None,
     budget: float | None = None,
     max_latency_ms: float | None = None,
+    margin: bool | None = None,
     max_params: int | None = None,
     max_size_mb: float | None = None,
     max_memory_mb: float | None = None,

@@ -74,6 +74,8 @@ def front_text(document: dict[str, Any]) -> str:
             f"\n\nfewest networks for all targets: trial {numbers} (on each target one of them is within "
             f"{serving['tolerance']:g} {unit_of_difference(metric)} of the best, and within {slack:.0f} % of the fastest that is)"
         )
+    if document["uncertain"]:
+        text += f"\n\n{_uncertain_words(document)}"
     counts = f"{document['trials']} trained, {document['infeasible']} infeasible, {document['failed']} failed"
     text += f"\n\n{document['study']}: {counts}"
     if document["ended_early"]:
@@ -125,8 +127,26 @@ def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ..
         f"{metric.words(score).removesuffix(' %')}{interval_words(item[f'{name}_interval'], metric)}"
         if score is not None
         else "-",
-        f"{latency['ms']:.3f}" if latency["ms"] is not None else "-",
+        _milliseconds(latency),
         _origin(item),
         f"{item['params']:,}",
         network_words(item["architecture"]),
+    )
+
+
+def _milliseconds(latency: dict[str, Any]) -> str:
+    """The figure, with its interval where it has one: 4.213 (3.4 to 5.2)."""
+    if latency["ms"] is None:
+        return "-"
+    low, high = latency.get("low"), latency.get("high")
+    return f"{latency['ms']:.3f}" + ("" if low is None or high is None else f" ({low:.3g} to {high:.3g})")
+
+
+def _uncertain_words(document: dict[str, Any]) -> str:
+    """How many of the front may break the latency limit after all, and what tells."""
+    numbers, limits, many = document["uncertain"], document["limits"], len(document["front"])
+    by_upper = "" if limits["margin"] else "; a search with --margin judges by the upper end"
+    return (
+        f"the limit of {limits['latency_ms']:g} ms lies inside the latency's interval of {len(numbers)} of {many} "
+        f"networks on the front (trial {', '.join(map(str, numbers))}): `edgenas verify --board URL` measures them{by_upper}"
     )

@@ -61,6 +61,9 @@ def search(
         None, help="Minutes: chooses --epoch-scale and --search-images for this machine."
     ),
     max_latency_ms: float | None = typer.Option(None, help="Limit on every target."),
+    margin: bool | None = typer.Option(
+        None, "--margin", help="Judge latencies by the upper end of their interval. Default: by the figure."
+    ),
     max_params: int | None = typer.Option(None, help="Limit on parameters."),
     max_size_mb: float | None = typer.Option(None, help="Limit on the weights' size at the target's precision, MB."),
     max_memory_mb: float | None = typer.Option(None, help="Limit on peak activations plus weights, MB."),

@@ -166,8 +166,9 @@ def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, workers:
     return spent
 
 
-def warned(method: Method, task: Task, tell: Tell) -> Method:
-    """`method`; says so once, before the first training that is shorter than what can rank networks. It is obeyed."""
+def warned(method: Method, images: int, tell: Tell) -> Method:
+    """`method`, which trains on so many images; says once, before the first training that is too short to rank networks, that it
+    is. It is obeyed."""
     from edgenas.training.budget import LEAST_STEPS
     from edgenas.training.recipes import steps_an_epoch
 
@@ -176,10 +177,10 @@ def warned(method: Method, task: Task, tell: Tell) -> Method:
     while True:
         for candidate in () if told else ask.needed:
             recipe = candidate.recipe
-            steps = recipe.epochs * steps_an_epoch(recipe, len(task.train))
+            steps = recipe.epochs * steps_an_epoch(recipe, images)
             if steps < LEAST_STEPS:
                 tell(
-                    f"warning: {recipe.epochs} epochs of {len(task.train)} images are {steps} steps: trainings under about "
+                    f"warning: {recipe.epochs} epochs of {images} images are {steps} steps: trainings under about "
                     f"{LEAST_STEPS} steps rank noise; --budget plans longer ones"
                 )
                 told = True

@@ -60,9 +60,9 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
         if given.arrays is not None:
             keep(given.arrays, folder)
         begin_session(store, "search", tell)
-        task = searched_task(store, tell, settings.data_dir, whole or given.task)
-        whole = None  # where the search takes a part of the images, the others need no memory any more
-        _go_on(store, plan_of(study, spec, given.space), spec, task, call)
+        plan = plan_of(study, spec, given.space)
+        tasks, whole = [searched_task(store, tell, settings.data_dir, whole or given.task)], None
+        _go_on(store, plan, spec, tasks.pop(), call)  # nothing here keeps the images alive
     return folder
 
 
@@ -85,8 +85,7 @@ def go_on(
     tell(f"study {folder}")
     with Store.write(folder) as store:
         begin_session(store, "search", tell)
-        task = searched_task(store, tell, data_dir, given.task)
-        _go_on(store, plan, spec, task, call)
+        _go_on(store, plan, spec, searched_task(store, tell, data_dir, given.task), call)
 
 
 def _method_of(study: StudyRecord, given: Given) -> MethodSpec:
@@ -99,7 +98,7 @@ def _method_of(study: StudyRecord, given: Given) -> MethodSpec:
 
 
 def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -> None:
-    """Go on with the study until it is finished."""
+    """Go on with the study until it is finished. Worker processes have the images: this one lets go of them."""
     study, where, tell = store.study, call.where, call.tell
     profiles = profiles_of(study)
     workers = processes(where.workers, plan.device)
@@ -108,7 +107,8 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         hook = measuring(where.boards, where.token_file, profiles, precision, store, tell, ca=where.ca)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
-        executor = stack.enter_context(executor_of(study, plan, task, cost, where))
+        executor, images = stack.enter_context(executor_of(study, plan, task, cost, where)), len(task.train)
+        del task
         lab = Lab(store, executor.results, tell)
         search = search_of(plan, study.metric, cost, study.limits, lab)
         method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started, workers))
@@ -117,7 +117,7 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         call.listener(
             SearchBegins(study, store.folder, seconds, lambda last, decided: spec.left(search, last, decided))
         )
-        _follow(run(warned(method, task, tell), executor, store), store, call.listener)
+        _follow(run(warned(method, images, tell), executor, store), store, call.listener)
 
 
 def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, listener: Listener) -> None:

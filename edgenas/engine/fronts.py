@@ -67,7 +67,7 @@ def item(trial: Trial, study: StudyRecord) -> dict[str, Any]:
         "macs": trial.cost.macs,
         objective: trial.scores.get(objective),
         f"{objective}_interval": interval_of(trial.scores, objective, validation_in(study)),
-        "latency": {key: first.get(key) for key in ("ms", "origin", "profile")},
+        "latency": {key: first.get(key) for key in ("ms", "low", "high", "origin", "profile")},
         "latencies": latencies,
     }
     if "val_far" in trial.scores:
@@ -96,6 +96,7 @@ def summary(
     searched = [trial for trial in trials if trial.candidate.phase != CONTROL]
     control = [trial for trial in trials if trial.candidate.phase == CONTROL]
     fronts = {profile: [t.number for t in front(searched, objective, profile)] for profile in study.profiles}
+    best = front(searched, objective, study.profiles[0])
     document: dict[str, Any] = {
         "study": folder,
         "method": study.method,
@@ -104,7 +105,9 @@ def summary(
         "at_chance": at_chance(trials, study),
         "ended_early": next((d.reason for d in choice.decisions if d.verdict == "stop"), None) if choice else None,
         "macro": choice.macro if choice else {},
-        "front": [item(trial, study) for trial in front(searched, objective, study.profiles[0])],
+        "front": [item(trial, study) for trial in best],
+        "limits": msgspec.to_builtins(study.limits),
+        "uncertain": [trial.number for trial in best if study.limits.uncertain(trial.cost)],
         "fronts": fronts,
         "trials": sum(trial.status == "complete" for trial in trials),
         "infeasible": sum(trial.status == "infeasible" for trial in trials),

@@ -67,6 +67,10 @@ def refuse_unheeded(settings: SearchSettings, spec: MethodSpec) -> None:
             raise EdgenasError(f"{flag_of(name)} is for --method {heeding}: leave it out with {settings.method}")
     if settings.far is not None and settings.task != "faces":
         raise EdgenasError("--far is for --task faces: leave it out")
+    if settings.margin and settings.max_latency_ms is None:
+        raise EdgenasError(
+            "--margin judges --max-latency-ms by the upper end of a latency's interval: give that limit too"
+        )
     if settings.control is not None and spec.control == "none":
         raise EdgenasError(
             f"--control {settings.control} is not possible with --method {spec.name}: compare with `--method random`"

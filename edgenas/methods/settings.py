@@ -52,10 +52,12 @@ class SearchSettings(Record, frozen=True):
     space: str | None = None
     far: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     rules: dict[str, float | tuple[int, ...]] = {}
+    margin: bool = False
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_latency_ms, self.max_params, self.max_size_mb, self.max_memory_mb, self.max_energy_mj)
+        sizes = (self.max_params, self.max_size_mb, self.max_memory_mb)
+        return Limits(self.max_latency_ms, *sizes, self.max_energy_mj, self.margin)
 
 
 def flag_of(name: str) -> str:

@@ -152,7 +152,7 @@ def lines_of(task: Task, *epochs: int) -> list[str]:
         return Choice(trials[0])
 
     told: list[str] = []
-    watched = warned(method(), task, told.append)
+    watched = warned(method(), len(task.train), told.append)
     ask = next(watched)
     try:
         while True:

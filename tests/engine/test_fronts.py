@@ -1,11 +1,13 @@
 """The front by hand: score, latency, energy where a board measured it, parameters."""
 
 import msgspec
+import pytest
 
 from edgenas.architectures.chain import chain
+from edgenas.cli.front import front_text
 from edgenas.engine.fronts import front, network_words, smallest_serving_set, summary
 from edgenas.methods import CONTROL
-from edgenas.records import Candidate, Classes, Cost, Latency, Recipe, Trial
+from edgenas.records import Candidate, Classes, Cost, Latency, Limits, Recipe, Trial
 from tests.report.studies import study_record
 
 
@@ -74,3 +76,23 @@ def test_the_front_of_a_search_holds_nothing_of_its_control_and_the_control_has_
 def test_a_network_of_an_own_space_is_told_by_its_choices() -> None:
     architecture = {"type": "own", "space": "two-stages", "choices": {"width": 8, "blocks": 2}}
     assert network_words(architecture) == "two-stages: width 8, blocks 2"
+
+
+def predicted(width: int, score: float, ms: float, high: float) -> Trial:
+    made = trial(width, score, ms, None)
+    latency = Latency(ms, "predicted", "board", low=ms / 2, high=high)
+    cost = msgspec.structs.replace(made.cost, latencies={"board": latency})
+    return msgspec.structs.replace(made, cost=cost, number=width)
+
+
+@pytest.mark.parametrize(("limit", "uncertain"), [(None, []), (4.0, []), (3.9, [2]), (2.0, [2]), (1.9, [1, 2])])
+def test_networks_whose_interval_crosses_the_limit_are_told(limit: float | None, uncertain: list[int]) -> None:
+    trials = [predicted(1, 80.0, 1.0, 2.0), predicted(2, 90.0, 2.0, 4.0)]
+    study = study_record(profiles=("board",), limits=Limits(latency_ms=limit))
+    document = summary(study, "s", trials, None, 1.0)
+    assert document["uncertain"] == uncertain
+    text = front_text(document)
+    assert "2.000 (1 to 4)" in text
+    words = f"lies inside the latency's interval of {len(uncertain)} of 2 networks on the front"
+    assert (words in text) == bool(uncertain)
+    assert ("--margin" in text) == bool(uncertain)

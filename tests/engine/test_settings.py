@@ -45,6 +45,7 @@ from tests.plans import plan, studied
         ({"method": "nse", "max_depth": 5}, "--max-depth is for --method gnas, trgnas, random, nsga2, tpe"),
         ({"method": "nal", "policy": "fixed"}, "--policy is for"),
         ({"far": 0.001}, "--far is for --task faces"),
+        ({"margin": True}, "--margin judges --max-latency-ms by the upper end"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(wrong: dict[str, Any], complaint: str) -> None:
