@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.latency_tables import BIMODAL, Table, fbnet, jetson_nano, nasbench201
-from edgenas.hardware.calibrate import KnownDevices, calibrate, fit, judged_by_kind
+from edgenas.hardware.calibrate import KnownDevices, calibrate, fitted_models, judged_by_kind
 from edgenas.hardware.predictor import CELLS, Row, models_of, space_of
 from edgenas.hardware.profile import profile_from_file, profiles_folder, write_profile
 from edgenas.records import HardwareProfile
@@ -34,7 +34,7 @@ def nano(cells: Table) -> None:
     result = shipped(profile, table.rows("jetson-nano"), "Jetson Nano TensorRT CNN measurements (8,147 networks)")
     cells_of = cells.rows("latbench_embedded-gpu-jetson-nano-fp32", connected=True)
     chosen = thinned(cells_of, SAMPLES)
-    models = msgspec.structs.replace(models_of(result.calibration), cells=fit(profile, chosen, SEED).cells)
+    models = msgspec.structs.replace(models_of(result.calibration), cells=fitted_models(profile, chosen, SEED).cells)
     names = {row.name for row in chosen}
     cards = judged_by_kind(profile, models, [row for row in cells_of if row.name not in names])
     calibration = msgspec.structs.replace(
@@ -89,7 +89,7 @@ def known(cells: Table, blocks: Table) -> None:
     for table in (cells, blocks):
         for device in table.columns:
             if device != BIMODAL:
-                models = fit(bare, thinned(table.rows(device), 500), SEED)
+                models = fitted_models(bare, thinned(table.rows(device), 500), SEED)
                 space = space_of(table.networks[0].network)
                 side = found.cells if space.startswith(CELLS) else found.blocks
                 side.setdefault(space, {})[device] = (models.cells | models.blocks)[space]

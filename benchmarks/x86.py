@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.board_rows import CACHE, workload_of
-from edgenas.hardware.calibrate import calibrate, fit, profile_to_calibrate
+from edgenas.hardware.calibrate import calibrate, fitted_models, profile_to_calibrate
 from edgenas.hardware.predictor import Models, Row, latencies
 from edgenas.hardware.profile import profile_from_name, profiles_folder, write_profile
 from edgenas.records import Calibration, HardwareProfile
@@ -110,10 +110,10 @@ def judged(known: dict[str, float], cache: Path) -> dict[str, float]:
     for seed in range(20):
         order = np.random.default_rng(seed).permutation(len(judge))
         own, rest = [judge[place] for place in order[:8]], order[8:]
-        few.append(rank(bare, fit(bare, own, 0), [judge[place] for place in rest]))
+        few.append(rank(bare, fitted_models(bare, own, 0), [judge[place] for place in rest]))
         few_macs.append(float(spearmanr(macs[rest], ms[rest]).statistic))
     return {
-        "fitted on other networks": rank(PROFILE, fit(PROFILE, seeds, 0), judge),
+        "fitted on other networks": rank(PROFILE, fitted_models(PROFILE, seeds, 0), judge),
         "intel-n100, uncalibrated": float(
             spearmanr([one.ms for one in latencies(profile_from_name("intel-n100"), judge)], ms).statistic
         ),

@@ -5,7 +5,7 @@ import re
 NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and bytes that were not UTF-8
 
 
-def one_line(text: str) -> str:
+def escaped(text: str) -> str:
     """With control characters and what is not UTF-8 escaped: names of files may hold anything."""
     return NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
 
@@ -14,7 +14,7 @@ class EdgenasError(Exception):
     """A mistake that the user can mend. The message is one line: what was asked, what is possible, what to do."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return escaped(super().__str__())
 
 
 class DataError(EdgenasError):

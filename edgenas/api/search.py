@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.api.study import Study
-from edgenas.engine.arrays import name_of, task_of
+from edgenas.engine.arrays import name_of_arrays, task_of
 from edgenas.engine.call import Given, Where
 from edgenas.engine.engine import search as run_search
 from edgenas.engine.events import Listener
@@ -143,7 +143,7 @@ def _with_arrays(given: Given, data: Sequence[Any], decides: dict[str, Any]) -> 
     if decides["task"] not in (None, "classification"):
         raise EdgenasError(f"task {decides['task']}: arrays are for classification; give a Task of your own, or files")
     arrays = (data[0], data[1])
-    decides["data"] = name_of(arrays)
+    decides["data"] = name_of_arrays(arrays)
     wanted = TaskSettings(
         decides["data"], image_size=decides["image_size"], flip=decides["flip"], seed=decides["seed"] or 0
     )

@@ -34,7 +34,7 @@ from edgenas.cli.space import space
 from edgenas.cli.targets import targets
 from edgenas.cli.train import train
 from edgenas.cli.verify import verify
-from edgenas.errors import EdgenasError, one_line
+from edgenas.errors import EdgenasError, escaped
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -118,7 +118,7 @@ def _refuse_odd_arguments(arguments: list[str]) -> None:
 def _end(message: str) -> None:
     """One line on stderr, exit code 1."""
     with contextlib.suppress(OSError):
-        say(f"edgenas: {one_line(message)}")
+        say(f"edgenas: {escaped(message)}")
     try:
         sys.stdout and sys.stdout.flush()
     except OSError:  # what is left in the buffer would be tried again, and complained about, at the interpreter's end

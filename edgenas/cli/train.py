@@ -77,18 +77,18 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
         },
         "data": final.data,
         "seconds": final.seconds,
-        f"test_{metric}": spread(each),
+        f"test_{metric}": over_seeds(each),
     }
     mirrored = [run.mirrored[metric] for run in final.runs if run.mirrored]
     if mirrored:
-        shared[f"test_{metric}_mirrored"] = spread(mirrored)
+        shared[f"test_{metric}_mirrored"] = over_seeds(mirrored)
     if not metric_of(final).share:
         shared["test"] = final.runs[0].report
     shared["best_epoch"] = with_intervals(shared["best_epoch"], final.images)
     return with_intervals(shared, final.images)
 
 
-def spread(values: list[float]) -> dict[str, Any]:
+def over_seeds(values: list[float]) -> dict[str, Any]:
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "std": deviation, "each": values}
 

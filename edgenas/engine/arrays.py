@@ -21,7 +21,7 @@ FILE = "data.npz"  # in the study's folder
 Arrays = tuple["ArrayLike", "ArrayLike"]  # images (N, H, W[, C]) uint8, labels (N,)
 
 
-def name_of(arrays: Arrays) -> str:
+def name_of_arrays(arrays: Arrays) -> str:
     """What a study calls them: arrays- and the first 8 hex digits of their SHA-256."""
     found = hashlib.sha256()
     for part in map(np.asarray, arrays):

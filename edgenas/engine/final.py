@@ -77,7 +77,7 @@ def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: 
 
     tell = noting(listener)
     trial, architecture = chosen(store, asked)
-    task = whole_task(store, asked.data, asked.data_dir, architecture, tell, own)
+    task = task_to_train(store, asked.data, asked.data_dir, architecture, tell, own)
     for line in data.lines_of(asked.data or store.study.data, task):
         tell(line)
     if asked.from_trained:
@@ -142,7 +142,7 @@ def chosen(store: Store, asked: TrainingAsked) -> tuple[Trial, Architecture]:
     return trial, architecture
 
 
-def whole_task(
+def task_to_train(
     store: Store,
     name: str | None,
     data_dir: str | None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenas.engine.final import whole_task
+from edgenas.engine.final import task_to_train
 from edgenas.engine.scores import metric_of
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.profile import profile_from_name, profiles_of
@@ -35,7 +35,7 @@ def trained_from_store(
 
     final = final_of(store, trial, data)
     other = None if final.data == store.study.data else final.data
-    task = whole_task(store, other, final.data_dir, final.architecture, tell, own)
+    task = task_to_train(store, other, final.data_dir, final.architecture, tell, own)
     if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):
         raise StudyError(
             f"{final.data} is not what trial {final.trial} was trained on (its classes or pixel statistics are others): "

@@ -129,7 +129,7 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
         data_license=trained.data_license,
         recipe=trained.recipe,
         notes=tuple(notes),
-        versions=versions(),
+        versions=exporting_versions(),
         left_out=left_out,
     )
     return write_bundle(folder, manifest, files)
@@ -140,7 +140,7 @@ def bundle_name(folder: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.absolute().name).strip("-.") or "model"
 
 
-def versions() -> dict[str, str]:
+def exporting_versions() -> dict[str, str]:
     """What the bundle was made with."""
     names = ("torch", "onnx", "numpy", "onnxconverter-common")
     import onnxruntime
@@ -253,7 +253,7 @@ def _score(
     outputs = np.concatenate([result[name] for result in results[1:]])
     scores = task.scores(torch.from_numpy(outputs), torch.from_numpy(val.labels))
     metric = task.metric.name
-    score = Score(metric, scores[metric], "validation", len(val), f"onnxruntime {versions()['onnxruntime']}")
+    score = Score(metric, scores[metric], "validation", len(val), f"onnxruntime {exporting_versions()['onnxruntime']}")
     return score, results[0][name], outputs
 
 

@@ -80,7 +80,9 @@ def known_devices() -> KnownDevices:
 # ---------------------------------------------------------------- fitting
 
 
-def fit(profile: HardwareProfile, rows: Sequence[Row], seed: int, others: KnownDevices | None = None) -> Models:
+def fitted_models(
+    profile: HardwareProfile, rows: Sequence[Row], seed: int, others: KnownDevices | None = None
+) -> Models:
     """Fit what these rows allow, each at the precision that it ran in; `others` help in spaces with few rows."""
     own = rows_by_precision(profile, rows).get(profile.precision, [])
     spaces = {space_of(row.network) for row in own if row.batch == 1} - {""}
@@ -188,7 +190,7 @@ def calibrate(
     for precision, there in rows_by_precision(profile, rows).items():
         doubts(msgspec.structs.replace(profile, precision=precision), there)
     chosen, held_out_rows = split_by_network(rows, samples, seed)
-    models = fit(profile, chosen, seed, others)
+    models = fitted_models(profile, chosen, seed, others)
     card = report_card(profile, models, held_out_rows)
     calibration = Calibration(
         model=", ".join((*models.cells, *models.blocks)) or "kernels",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from edgenas.hardware.calibrate import KnownDevices, fit, known_devices
+from edgenas.hardware.calibrate import KnownDevices, fitted_models, known_devices
 from edgenas.hardware.intervals import held_out
 from edgenas.hardware.predictor import Models, Row, kind_of_row, latencies
 from edgenas.records import Calibration, HardwareProfile, HeldOut, Latency, Limits, Precision
@@ -34,7 +34,7 @@ def learned_profile(
     for fold in range(min(FOLDS, len(rows))):
         predicted[fold::FOLDS] = _without(own, rows, fold, seed, known)
     ms = np.array([row.ms for row in rows])
-    models = fit(own, rows, seed, known)
+    models = fitted_models(own, rows, seed, known)
     judged: dict[str, HeldOut] = {}
     for kind in sorted({kind_of_row(row, models) for row in rows}):
         there = [place for place, row in enumerate(rows) if kind_of_row(row, models) == kind]
@@ -53,7 +53,7 @@ def learned_profile(
 def _without(profile: HardwareProfile, rows: Sequence[Row], fold: int, seed: int, known: KnownDevices) -> list[float]:
     """What the fit on all other rows says of one fold's."""
     others = [row for place, row in enumerate(rows) if place % FOLDS != fold]
-    fitted = msgspec.structs.replace(profile, calibration=_bare(fit(profile, others, seed, known)))
+    fitted = msgspec.structs.replace(profile, calibration=_bare(fitted_models(profile, others, seed, known)))
     return [latency.ms for latency in latencies(fitted, list(rows[fold::FOLDS]), profile.precision)]
 
 

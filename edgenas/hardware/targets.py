@@ -44,10 +44,10 @@ def target_from_profile(profile: HardwareProfile) -> Target:
         confidence=profile.confidence,
         error_band=profile.error_band,
         trust=trust(profile),
-        calibration=None if profile.calibration is None else report_card(profile.calibration),
+        calibration=None if profile.calibration is None else card_of(profile.calibration),
     )
 
 
-def report_card(calibration: Calibration) -> dict[str, Any]:
+def card_of(calibration: Calibration) -> dict[str, Any]:
     """The calibration without its parameters."""
     return {key: value for key, value in msgspec.to_builtins(calibration).items() if key != "parameters"}

@@ -24,7 +24,7 @@ ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; w
 PATIENCE_S = 120.0  # for the finalists, at the end
 
 
-class Asked(Record, frozen=True):
+class AskedBoard(Record, frozen=True):
     """The `number`-th candidate that was measured, and the latency that was decided by."""
 
     number: int
@@ -43,7 +43,7 @@ def is_sparing(store: Store, profile: HardwareProfile) -> bool:
     """Are there predictions to go by? There is a limit to hold them against, and the study was not begun by measuring all."""
     limits = store.study.limits
     measured_all = any(f" {profile.name} " in key for key in store.all(KIND, Measurement)) and not store.all(
-        ASKED, Asked
+        ASKED, AskedBoard
     )
     return limits.latency_ms is not None and limits.energy_mj is None and not measured_all
 
@@ -55,7 +55,7 @@ class Sparing:
         self.boards, self.store, self.limits = boards, boards.store, boards.store.study.limits
         self._rests_on = 0  # measured networks
         self._profile = boards.profile
-        asked = sorted(self.store.all(ASKED, Asked).values(), key=lambda one: one.number)
+        asked = sorted(self.store.all(ASKED, AskedBoard).values(), key=lambda one: one.number)
         self._rows = [self._row(one.architecture, one.latency) for one in asked]
 
     def __call__(self, architecture: Architecture, workload: Workload) -> Latency:
@@ -63,14 +63,14 @@ class Sparing:
         told = self.store.get(TOLD, key, Told)
         if told is not None:
             return told.latency
-        if self.store.get(ASKED, key, Asked) is None:
+        if self.store.get(ASKED, key, AskedBoard) is None:
             predicted = self._predicted(architecture)
             if predicted is not None:
                 self.store.put(TOLD, key, Told(architecture, predicted))
                 return predicted
         latency = self.boards(architecture, workload)
-        if latency.origin == "measured" and self.store.get(ASKED, key, Asked) is None:
-            self.store.put(ASKED, key, Asked(len(self._rows), architecture, latency))
+        if latency.origin == "measured" and self.store.get(ASKED, key, AskedBoard) is None:
+            self.store.put(ASKED, key, AskedBoard(len(self._rows), architecture, latency))
             self._rows.append(self._row(architecture, latency))
         return latency
 

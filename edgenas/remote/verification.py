@@ -90,7 +90,7 @@ def _verified(
     ms, energy = percentiles(measurement), measurement.detail.get("energy_mj")
     slow = limits.latency_ms is not None and ms["median"] > limits.latency_ms
     hungry = limits.energy_mj is not None and energy is not None and energy > limits.energy_mj
-    interval = None if searched is None else interval_of(searched)
+    interval = None if searched is None else interval_to_hold(searched)
     return Verified(
         trial=trial,
         predicted=None if searched is None else searched.ms,
@@ -111,7 +111,7 @@ def _verified(
     )
 
 
-def interval_of(latency: Latency) -> tuple[float, float] | None:
+def interval_to_hold(latency: Latency) -> tuple[float, float] | None:
     """Where another measurement should lie; None where that was never found out."""
     if latency.low is not None and latency.high is not None:
         return latency.low, latency.high

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from edgenas.errors import DataError, EdgenasError, one_line
+from edgenas.errors import DataError, EdgenasError, escaped
 from edgenas.preprocessing import DAMAGED, Pixels, formats_here, pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.tasks import Split
@@ -137,7 +137,7 @@ def _warnings(root: Path, layout: Layout, headers: dict[Path, _Header], splits: 
             yield f"{count} {reason} are pictures that are not read: convert them to JPEG or PNG"
     coloured = [path for path, header in headers.items() if not header.grey]
     if 0 < len(coloured) <= FEW_COLOURED * len(headers):
-        some = one_line(str(coloured[0].relative_to(root)))
+        some = escaped(str(coloured[0].relative_to(root)))
         yield f"{len(coloured)} of {len(headers)} images are in colour ({some}), so that all are read as RGB"
     long = sum(max(header.size) > 2 * min(header.size) for header in headers.values())
     if long:

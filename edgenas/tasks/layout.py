@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from edgenas.errors import DataError, one_line
+from edgenas.errors import DataError, escaped
 from edgenas.preprocessing import DAMAGED, SUFFIXES, formats_here, is_hidden
 
 Files = dict[str, list[Path]]  # class -> its images
@@ -233,7 +233,7 @@ def _why_no_image(path: Path) -> str | None:
     if suffix in SUFFIXES:
         return None
     if suffix and not suffix[1:].isdigit():
-        return one_line(f"{suffix} files")
+        return escaped(f"{suffix} files")
     try:
         with Image.open(path, formats=formats_here()):
             return None
