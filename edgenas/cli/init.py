@@ -26,6 +26,7 @@ target = [{target}]
 
 # --- limits, checked before a network is trained
 # max_latency_ms = 1.5
+# margin = true                       # judge latencies by the upper end of their interval, not by the figure
 # max_params = 500000
 # max_size_mb = 1.0
 # max_memory_mb = 8.0

@@ -29,7 +29,7 @@ from edgenas.records import (
 )
 from edgenas.remote.fleet import Boards
 from edgenas.remote.job import Job
-from edgenas.remote.sparing import ASKED, TOLD, Asked, Sparing, Told, is_sparing
+from edgenas.remote.sparing import ASKED, TOLD, AskedBoard, Sparing, Told, is_sparing
 from edgenas.store import Store
 from tests.remote.models import QUICK
 from tests.remote.test_calibration import BARE, PI, Drawn
@@ -157,7 +157,7 @@ def test_what_is_measured_ahead_is_what_will_have_to_be(tmp_path: Path) -> None:
         found = asked_about(store, hook, mixed())
         hook.close()
         assert board.asked == 1 + sum(latency.origin == "measured" for latency in found)
-        assert {one.number for one in store.all(ASKED, Asked).values()} == set(range(board.asked - 1))
+        assert {one.number for one in store.all(ASKED, AskedBoard).values()} == set(range(board.asked - 1))
 
 
 def test_the_finalists_of_a_finished_search_are_measured_and_shown_beside(tmp_path: Path) -> None:
