@@ -110,10 +110,11 @@ def _metric_of(document: dict[str, Any]) -> Metric:
 
 
 def _origin(item: dict[str, Any]) -> str:
-    """Of the latency; one that was measured on a busy machine says so."""
+    """Of the latency; one beyond what its profile was fitted on says so, and one that was measured on a busy machine."""
     latency = item["latency"]
-    stable = item.get("latencies", {}).get(latency["profile"], {}).get("stable", True)
-    return (latency["origin"] or "-") + ("" if stable else ", unstable")
+    whole = item.get("latencies", {}).get(latency["profile"], {})
+    beyond = ", extrapolated" if whole.get("extrapolated", False) else ""
+    return (latency["origin"] or "-") + beyond + ("" if whole.get("stable", True) else ", unstable")
 
 
 def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ...]:

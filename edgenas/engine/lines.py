@@ -9,7 +9,8 @@ from edgenas.binomial import Validation
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import decision_words, run_line, scored_words
-from edgenas.records import Decision, Latency, Metric, StudyRecord, Trial
+from edgenas.hardware.words import latency_words
+from edgenas.records import Decision, Metric, StudyRecord, Trial
 
 
 class Lines:
@@ -44,19 +45,13 @@ def decision_line(decision: Decision, metric: Metric, validation: Validation | N
     return f"        {decision.verdict}: {decision_words(decision, validation, metric)}".rstrip(": ")
 
 
-def _latency(latency: Latency) -> str:
-    """0.016 ms measured; an interval and a shaky measurement are said."""
-    sure = "" if latency.low is None or latency.high is None else f" ({latency.low:.3g} to {latency.high:.3g})"
-    return f"{latency.ms:.3f} ms{sure} {latency.origin}{'' if latency.stable else ', unstable'}"
-
-
 def trial_line(trial: Trial, metric: Metric, validation: Validation | None = None) -> str:
     """number, phase, network, epochs, score with its 95 % interval, latencies, seconds."""
     words = words_of(trial.candidate.architecture)
     score = f"{trial.status}: {trial.error}"
     if trial.status == "complete":
         score = f"{scored_words(trial.scores, metric, validation):>8}"
-    latencies = ", ".join(map(_latency, trial.cost.latencies.values()))
+    latencies = ", ".join(map(latency_words, trial.cost.latencies.values()))
     took = f"{trial.candidate.recipe.epochs} epochs in {trial.seconds:.1f} s" if trial.seconds else "not trained"
     head = f"{trial.number or 0:4d}  {trial.candidate.phase:8s} {words:8s} {trial.cost.params:>9,} p"
     return f"{head}  {score}  {latencies}  {took}"
