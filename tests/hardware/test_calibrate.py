@@ -14,7 +14,6 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.calibrate import (
     calibrate,
     confidence_of,
-    fit,
     known_devices,
     profile_to_calibrate,
     split_by_network,
@@ -158,7 +157,7 @@ def test_a_poor_fit_is_an_estimate_and_says_so() -> None:
 
 def test_a_disconnected_cell_is_predicted_in_its_space_only() -> None:
     rows = cell_rows("help_raspi4")
-    models = fit(NEW, rows[:100], 0)
+    models = fitted_models(NEW, rows[:100], 0)
     nothing = row_from_text("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
     assert models.cells["nasbench201 16x5 3x32"].predict([nothing.cell])[0] < 10
     with pytest.raises(EdgenasError, match="never connects"):
@@ -291,7 +290,7 @@ def test_a_noisy_row_counts_less_than_a_steady_one() -> None:
     rows = convnets({"fp32": 1.0})
     wrong = [msgspec.structs.replace(row, ms=row.ms * 1.5) for row in rows[:12]]
     noisy = [msgspec.structs.replace(row, noise=0.8) for row in wrong]
-    trusting, doubting = (fit(tx2("fp32"), each + rows[12:], 0).kernels for each in (wrong, noisy))
+    trusting, doubting = (fitted_models(tx2("fp32"), each + rows[12:], 0).kernels for each in (wrong, noisy))
     assert trusting is not None
     assert doubting is not None
     loads = loads_of_rows(rows[12:], tiles_of("tensorrt", "fp32", "6.2", fitted=True), "fp32")
