@@ -14,6 +14,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.calibrate import (
     calibrate,
     confidence_of,
+    fitted_models,
     known_devices,
     profile_to_calibrate,
     split_by_network,
