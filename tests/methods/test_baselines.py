@@ -80,8 +80,8 @@ def test_the_control_stops_with_the_first_network_that_reaches_what_the_search_s
 def test_the_same_chains_are_asked_for_as_when_only_chains_could_be_searched(
     name: Literal["random", "nsga2", "tpe"], limit: int | None, ledger: str
 ) -> None:
-    """Keys and statuses of all trials, as commit 7b7b68e asked for them with Optuna 5. Of TPE the first ones, which it draws: those
-    of its model rest on logarithms whose last digits differ between processors."""
+    """Keys and statuses of all trials, as commit 7b7b68e asked for them with Optuna 5. Of TPE the first ones, which it draws:
+    those of its model rest on logarithms whose last digits differ between processors."""
     limits, rules = Limits(params=limit), BaselineRules(trials=8 if name == "tpe" else 20, epochs=2)
     if name == "random":
         method = random_search(SPACE, rules, TRAINING, cost_without_device, limits, seed=3)
