@@ -17,7 +17,7 @@ from edgenas.methods import CostOf, Method
 from edgenas.methods.nse import Start, first_plan, nse, rounds_of
 from edgenas.methods.nse_rules import NseRules, refuse_impossible_space
 from edgenas.methods.settings import SearchSettings
-from edgenas.methods.spec import Fitted, MethodSpec, Minutes, Planning, Search
+from edgenas.methods.spec import Fitted, MethodSpec, Minutes, Planning, Search, with_values
 from edgenas.records import Limits, Recipe, Record
 from edgenas.store import Store
 
@@ -248,11 +248,7 @@ def _rules_asked(settings: SearchSettings, supernet: Record) -> dict[str, float]
 
 def _changed(record: R, values: dict[str, float]) -> R:
     """The record with those of the values that are its fields."""
-    fields = {name: value for name, value in values.items() if name in record.__struct_fields__}
-    try:
-        return msgspec.convert({**msgspec.to_builtins(record), **fields}, type=type(record), strict=False)
-    except msgspec.ValidationError as error:
-        raise EdgenasError(f"[rules]: {error}") from error
+    return with_values(record, {name: value for name, value in values.items() if name in record.__struct_fields__})
 
 
 NSE = MethodSpec(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgenas.tasks import Task, TaskSettings
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 BOUNDS = ("min_depth", "max_depth", "min_width", "max_width", "width_step")
 # The settings of a search that a method heeds only where it says so.
 NOT_EVERYWHERE = (*BOUNDS, "policy", "confirm_seeds", "final_width", "pool", "rounds", "space", "from_study")
@@ -48,11 +49,15 @@ class Search:
     training: Training
     cost: CostOf
     limits: Limits
-    objective: str
     seed: int
+    metric: Metric = ACCURACY
     confirm_seeds: int = 0
     lab: Lab | None = None
-    metric: Metric = ACCURACY
+
+    @property
+    def objective(self) -> str:
+        """The score of a trial that is maximised, such as "val_accuracy"."""
+        return self.metric.objective
 
     def space_as(self, kind: type[T]) -> T:
         """The space, which must be of this kind."""
@@ -159,8 +164,13 @@ def changed(method: str, rules: Record, asked: Mapping[str, object]) -> Record:
     if unknown:
         known = ", ".join(rules.__struct_fields__)
         raise EdgenasError(f"[rules] {', '.join(unknown)}: method {method} has no such rule; it has {known}")
+    return with_values(rules, asked)
+
+
+def with_values(record: R, values: Mapping[str, object]) -> R:
+    """The record with these values, which are fields of it. Raises EdgenasError for one that the field cannot have."""
     try:
-        return msgspec.convert({**msgspec.to_builtins(rules), **asked}, type=type(rules), strict=False)
+        return msgspec.convert({**msgspec.to_builtins(record), **values}, type=type(record), strict=False)
     except msgspec.ValidationError as error:
         raise EdgenasError(f"[rules]: {error}") from error
 

@@ -23,7 +23,7 @@ from tests.plans import RECIPE
 from tests.report.studies import published_study
 
 SPACE = ChainSpace(Classes(10), 3, 32, min_depth=10, max_depth=100, min_width=16, max_width=64, width_step=2)
-SEARCH = Search(SPACE, GnasRules(), Training(RECIPE), cost_without_device, Limits(), "val_accuracy", 0)
+SEARCH = Search(SPACE, GnasRules(), Training(RECIPE), cost_without_device, Limits(), 0)
 
 
 def begins(study: StudyRecord, seconds: float | None = None) -> Event:
