@@ -1,0 +1,210 @@
+"""One arm of the live evidence: a search through `edgenas search`, and its networks trained alike.
+
+A search is one child process that trains with one worker. What it cost is taken from the operating system (wall and CPU seconds),
+so that a search that was disturbed can be seen. Networks are trained once each and shared by all searches that found them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from benchmarks.live_tasks import TASKS, LiveTask
+from benchmarks.throughput import device_name
+from edgenas.errors import EdgenasError
+from edgenas.records import Architecture
+from edgenas.store import Store
+from edgenas.tasks import Task, TaskSettings, as_searched, load_task
+from edgenas.training.loop import fresh_network, scores_of, train_network
+from edgenas.training.recipes import recipe_from_name, steps_an_epoch
+
+MEMBERS = 4  # of a front
+CPU = torch.device("cpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Which search: "fashion-mnist chain random 0"."""
+
+    task: str
+    space: str
+    method: str
+    seed: int
+
+    @classmethod
+    def from_words(cls, words: str) -> Arm:
+        parts = words.split()
+        if len(parts) != 4 or parts[0] not in TASKS or not parts[3].isdigit():
+            raise EdgenasError(f"arm {words!r}: give TASK SPACE METHOD SEED, TASK being one of {', '.join(TASKS)}")
+        return cls(parts[0], parts[1], parts[2], int(parts[3]))
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}-{self.space}-{self.method}-{self.seed}"
+
+
+def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, Any]:
+    """Search, train what it found, and the record of both. The search starts afresh: one that was stopped has lost its clock."""
+    task, data = TASKS[arm.task], folder / "data"
+    task = dataclasses.replace(task, minutes=minutes or task.minutes)
+    task.prepare(data)
+    study = folder / "studies" / arm.name
+    shutil.rmtree(study, ignore_errors=True)
+    space = () if arm.space == "chain" else ("--space", arm.space)
+    how = (*space, "--method", arm.method, "--seed", str(arm.seed), "--workers", "1", "--study", str(study))
+    document, spent = timed("search", *task.flags(data), *how)
+    members = thinned(document["front"], MEMBERS)
+    chosen = document["chosen"]
+    judge = Judge(task, data, folder / "trained" / arm.task)
+    trained = [judge(item) for item in (chosen, *members)]
+    return {
+        **dataclasses.asdict(arm),
+        "minutes": task.minutes,
+        "limit_ms": task.limit_ms,
+        "target": task.target,
+        **spent,
+        **work_of(study, judge.images),
+        "networks": document["trials"],
+        "infeasible": document["infeasible"],
+        "at_chance": document["at_chance"],
+        "ended_early": document["ended_early"],
+        "val_accuracy": chosen["val_accuracy"],
+        "final": trained[0],
+        "front": trained[1:],
+        "front_size": len(document["front"]),
+        "steps": task.steps,
+        "batch": task.batch,
+        "device": device_name(CPU),
+        "versions": {"torch": str(torch.__version__), "python": platform.python_version(), "edgenas": commit()},
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S"),
+    }
+
+
+def timed(*arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The document of one of our commands, and the wall and CPU seconds of it and its workers, with the machine's load."""
+    before, load = time.perf_counter(), os.getloadavg()[0]
+    child = subprocess.Popen([sys.executable, "-m", "edgenas", *arguments, "--json"], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    text = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - before
+    if child.returncode:
+        raise EdgenasError(f"edgenas {' '.join(arguments)} ended with exit code {child.returncode}: see above")
+    spent = {
+        "wall_seconds": round(wall, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "load": [round(load, 2), round(os.getloadavg()[0], 2)],
+    }
+    return json.loads(text), spent
+
+
+def work_of(study: Path, everything: int) -> dict[str, Any]:
+    """Images and epochs of a search's trainings, and images a second. `everything`: training images, where it took them all."""
+    with Store.read(study) as store:
+        plan = msgspec.json.decode(store.study.plan)
+        trials = [trial for trial in store.ledger() if trial.status == "complete"]
+    images = plan["task"]["search_images"] or everything
+    epochs = sum(trial.candidate.recipe.epochs for trial in trials)
+    seconds = sum(trial.seconds for trial in trials)
+    return {
+        "search_images": images,
+        "epochs": epochs,
+        "training_seconds": round(seconds, 2),
+        "images_per_second": round(images * epochs / seconds, 1),
+        "epoch_macs_per_second": round(sum(t.candidate.recipe.epochs * t.cost.macs for t in trials) / seconds),
+    }
+
+
+def thinned(front: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """Of a front's members that no other beats in accuracy and latency: those nearest to `count` equal steps of log latency, from
+    the fastest to the slowest."""
+    ordered = sorted(front, key=lambda item: (item["latency"]["ms"], -item["val_accuracy"]))
+    kept: list[dict[str, Any]] = []
+    for item in ordered:
+        if not kept or item["val_accuracy"] > kept[-1]["val_accuracy"]:
+            kept.append(item)
+    places = [math.log(item["latency"]["ms"]) for item in kept]
+    steps = [places[0] + (places[-1] - places[0]) * step / max(1, count - 1) for step in range(count)]
+    nearest = {min(range(len(kept)), key=lambda i, at=at: abs(places[i] - at)) for at in steps}
+    return [kept[i] for i in sorted(nearest)]
+
+
+class Judge:
+    """Trains networks alike and reads the test set: a result is a file, found again by the network's fingerprint."""
+
+    def __init__(self, task: LiveTask, data: Path, folder: Path) -> None:
+        self.task, self.data, self.folder = task, data, folder
+
+    @functools.cached_property
+    def _whole(self) -> Task:
+        return load_task(self._settings())
+
+    @functools.cached_property
+    def _task(self) -> Task:
+        """With as many training images as the steps see, where there are more."""
+        wanted = self.task.steps * self.task.batch
+        return as_searched(self._whole, msgspec.structs.replace(self._settings(), search_images=wanted))
+
+    def _settings(self) -> TaskSettings:
+        name = self.task.data_name(self.data)
+        return TaskSettings(name, data_dir=str(self.data), image_size=self.task.image_size)
+
+    @property
+    def images(self) -> int:
+        """All training images."""
+        return len(self._whole.train)
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Of a front's item: its costs, what it scored in the search, and its test accuracy when trained alike."""
+        architecture: Architecture = msgspec.convert(item["architecture"], Architecture)
+        file = self.folder / f"{architecture.fingerprint}.json"
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps({**self._trained(architecture), "architecture": item["architecture"]}))
+            part.replace(file)
+        found = json.loads(file.read_text())
+        return {
+            "fingerprint": architecture.fingerprint,
+            "latency_ms": item["latency"]["ms"],
+            "params": item["params"],
+            "macs": item["macs"],
+            "val_accuracy": item["val_accuracy"],
+            "test_accuracy": found["test_accuracy"],
+        }
+
+    def _trained(self, architecture: Architecture) -> dict[str, Any]:
+        task, started = self._task, time.perf_counter()
+        recipe = recipe_from_name("brief", task, "cpu")
+        batch = min(self.task.batch, recipe.batch_size)
+        recipe = msgspec.structs.replace(recipe, batch_size=batch, lr=recipe.lr * batch / recipe.batch_size)
+        recipe = msgspec.structs.replace(
+            recipe, epochs=max(1, round(self.task.steps / steps_an_epoch(recipe, len(task.train))))
+        )
+        network = train_network(fresh_network(architecture, 0, CPU), task, recipe, 0, CPU).network
+        scores = scores_of(network, task, task.test, CPU, recipe.threads)
+        return {
+            "test_accuracy": scores["accuracy"],
+            "steps": recipe.epochs * steps_an_epoch(recipe, len(task.train)),
+            "seconds": time.perf_counter() - started,
+        }
+
+
+def commit() -> str:
+    """Of the checkout that runs."""
+    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
