@@ -7,7 +7,8 @@
 An arm is a search by `edgenas search --budget MINUTES --workers 1`; then its choice and four members of its front (those nearest
 to equal steps of log latency) are trained alike, 500 steps of 64 images, once for every network, and read the test set. `run`
 reads DIR/arms again before every arm (one a line: TASK SPACE METHOD SEED), so that the order can be changed while it runs, and
-adds a line to DIR/runs.jsonl after it. Pin it to one core: `taskset -c 0 nice -n -10 python -m benchmarks.live run`.
+adds a line to DIR/runs.jsonl after it. Pin it to one core: `taskset -c 0 nice -n -10 python -m benchmarks.live run`; a search that
+got less than 90 % of its core is repeated.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -25,7 +27,7 @@ import torch
 from benchmarks.live_arms import Arm, run_arm
 from edgenas.errors import EdgenasError
 
-AGAIN = 2  # an arm that fails is tried so often
+AGAIN = 2  # an arm that fails, or that others disturbed, is tried so often
 
 
 def records(folder: Path) -> list[dict[str, object]]:
@@ -36,9 +38,16 @@ def records(folder: Path) -> list[dict[str, object]]:
 
 def left(folder: Path) -> list[str]:
     """The arms that are listed and not done, in order; each as its four words."""
-    done = {f"{run['task']} {run['space']} {run['method']} {run['seed']}" for run in records(folder)}
+    done = {words_of(run) for run in records(folder) if not run["disturbed"]}
+    tried = Counter(words_of(run) for run in records(folder))
     lines = [line.partition("#")[0].split() for line in (folder / "arms").read_text().splitlines()]
-    return [" ".join(words) for words in lines if words and " ".join(words) not in done]
+    listed = [" ".join(words) for words in lines if words]
+    return [words for words in listed if words not in done and tried[words] < AGAIN]
+
+
+def words_of(run: dict[str, object]) -> str:
+    """The arm of a record, as `arms` lists it."""
+    return f"{run['task']} {run['space']} {run['method']} {run['seed']}"
 
 
 def run(folder: Path) -> None:

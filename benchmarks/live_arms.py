@@ -32,6 +32,7 @@ from edgenas.training.loop import fresh_network, scores_of, train_network
 from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
 MEMBERS = 4  # of a front
+WHOLE = 0.9  # of its wall seconds that a search's processes must have computed, or others disturbed it
 CPU = torch.device("cpu")
 
 
@@ -76,6 +77,7 @@ def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, A
         "limit_ms": task.limit_ms,
         "target": task.target,
         **spent,
+        "disturbed": spent["cpu_seconds"] < WHOLE * spent["wall_seconds"],
         **work_of(study, judge.images),
         "networks": document["trials"],
         "infeasible": document["infeasible"],
