@@ -7,8 +7,8 @@
 An arm is a search by `edgenas search --budget MINUTES --workers 1`; then its choice and four members of its front (those nearest
 to equal steps of log latency) are trained alike, 500 steps of 64 images, once for every network, and read the test set. `run`
 reads DIR/arms again before every arm (one a line: TASK SPACE METHOD SEED), so that the order can be changed while it runs, and
-adds a line to DIR/runs.jsonl after it. Pin it to one core: `taskset -c 0 nice -n -10 python -m benchmarks.live run`; a search that
-got less than 90 % of its core is repeated.
+adds a line to DIR/runs.jsonl after it. Pin it to one core: `taskset -c 0 nice -n -10 python -m benchmarks.live run`; a search
+that got less than 90 % of its core is repeated.
 """
 
 from __future__ import annotations

@@ -1,23 +1,25 @@
 """The live evidence's tasks: which data, which target and limit, and how everything that is compared is trained alike.
 
 Data are real and lie outside of the repository (EDGENAS_SHARED, default ../shared); `prepared` writes them once as EdgeNAS reads
-them: Fashion-MNIST's own files, CIFAR-10 as its pickled batches, 1,500 photographs made of CIFAR-10, ELPV by scripts/elpv.py.
+them: Fashion-MNIST's own files, CIFAR-10 as its pickled batches, 1,500 photographs made of CIFAR-10, ELPV's first split.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from scripts.convert_shared_data import classes, convert_cifar10, convert_fashion_mnist, images_from_mosaics
+from scripts.elpv import cells_of, package_folder, write_splits
+
 SHARED = Path(os.environ.get("EDGENAS_SHARED", "../shared")).resolve()
 PHOTOS, PHOTO_SIDE = 150, 96  # of each class; px
+ELPV_SIDE = 64  # px
 
 
 @dataclass(frozen=True)
@@ -48,44 +50,15 @@ class LiveTask:
 
 
 def prepare_fashion(data: Path) -> None:
-    """Links to the idx files where torchvision would have put them."""
-    raw = data / "FashionMNIST/raw"
-    raw.mkdir(parents=True, exist_ok=True)
-    for file in (SHARED / "data/fashion-mnist").glob("*.gz"):
-        if not (raw / file.name).exists():
-            (raw / file.name).symlink_to(file)
-
-
-def cifar_arrays() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(train or test, images (N, 32, 32, 3) uint8, labels (N,)) of the shared mosaics of 50 columns."""
-    folder = SHARED / "data/cifar10"
-    labels = np.load(folder / "labels.npz")
-    for split in ("train", "test"):
-        mosaics = [np.asarray(Image.open(file).convert("RGB")) for file in sorted(folder.glob(f"{split}_*.webp"))]
-        tiles = [m.reshape(-1, 32, 50, 32, 3).transpose(0, 2, 1, 3, 4).reshape(-1, 32, 32, 3) for m in mosaics]
-        yield split, np.concatenate(tiles), labels[split]
+    """The idx files where torchvision would have put them."""
+    if not (data / "FashionMNIST/raw").exists():
+        convert_fashion_mnist(SHARED / "data/fashion-mnist", data)
 
 
 def prepare_cifar(data: Path) -> None:
-    """The shared mosaics as CIFAR-10's own pickled batches."""
-    folder = data / "cifar-10-batches-py"
-    if (folder / "batches.meta").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def write(name: str, content: dict[str, Any]) -> None:
-        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
-
-    for split, images, labels in cifar_arrays():
-        rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-        names = ["test_batch"] if split == "test" else [f"data_batch_{i}" for i in range(1, 6)]
-        for name, part in zip(names, np.array_split(np.arange(len(rows)), len(names)), strict=True):
-            write(name, {"data": rows[part], "labels": [int(label) for label in labels[part]]})
-    write("batches.meta", {"label_names": class_names()})
-
-
-def class_names() -> list[str]:
-    return (SHARED / "data/cifar10/classes.txt").read_text().split()
+    """CIFAR-10's own pickled batches."""
+    if not (data / "cifar-10-batches-py/batches.meta").exists():
+        convert_cifar10(SHARED / "data/cifar10", data)
 
 
 def prepare_photos(data: Path) -> None:
@@ -94,13 +67,21 @@ def prepare_photos(data: Path) -> None:
     if folder.exists():
         return
     part = data / "photos.part"
-    images, labels = next((images, labels) for split, images, labels in cifar_arrays() if split == "train")
-    for label, name in enumerate(class_names()):
+    cifar = SHARED / "data/cifar10"
+    images, labels = images_from_mosaics(cifar, "train"), np.load(cifar / "labels.npz")["train"]
+    for label, name in enumerate(classes(cifar)):
         (part / name).mkdir(parents=True, exist_ok=True)
         for place in np.flatnonzero(labels == label)[:PHOTOS]:
             photo = Image.fromarray(images[place]).resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BICUBIC)
             photo.save(part / name / f"{place:05}.jpg", quality=95)
     part.rename(folder)
+
+
+def prepare_elpv(data: Path) -> None:
+    """The first of ELPV's splits by scripts/elpv.py. The package is looked for in ELPV_PACKAGE, or among those installed."""
+    if not (data / "elpv").exists():
+        site = os.environ.get("ELPV_PACKAGE")
+        write_splits(cells_of(package_folder(None if site is None else Path(site))), data / "elpv", ELPV_SIDE)
 
 
 TASKS = {

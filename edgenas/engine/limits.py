@@ -18,6 +18,7 @@ from edgenas.methods.spec import MethodSpec
 from edgenas.records import Architecture, Cost, HardwareProfile, Limits
 
 WIDEST = 1024  # channels, up to which a width that reaches a limit is looked for
+SHORT = 0.7  # of a limit: a ladder that ends below it leaves much of it unused
 FLAGS = {"latency_ms": "max-latency-ms", "params": "max-params", "size_mb": "max-size-mb", "memory_mb": "max-memory-mb"}
 
 
@@ -41,7 +42,8 @@ def check_limits(
 
 
 def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]:
-    """A sentence for every limit that the largest network which the method can reach does not break."""
+    """A sentence for every limit that the largest network which the method can reach does not break, and for every one that its
+    macro phases stay far below."""
     limits, space = plan.asked.limits, plan.space
     if spec.largest is None or not isinstance(space, ChainSpace):
         return
@@ -57,6 +59,19 @@ def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]
                 f"--{flag} {limit:g} cannot bind: the largest network that {spec.name} can reach here has "
                 f"{reach.words(largest)}; {_what_reaches(plan, space, reach, only)}"
             )
+        elif spec.macro is not None:
+            yield from _short_ladder(plan, space, Reach(spec.macro, cost, name), only, f"--{flag} {limit:g}")
+
+
+def _short_ladder(plan: Plan, space: ChainSpace, reach: Reach, limit: Limits, asked: str) -> Iterator[str]:
+    """A sentence where depth and width are chosen among networks that all lie far below the limit."""
+    largest = reach.of(space)
+    share = reach.amount(largest) / getattr(limit, reach.quantity)
+    if share < SHORT:
+        yield (
+            f"{asked}: depth and width are searched with separable layers, the largest of which has {reach.words(largest)}, "
+            f"{share:.0%} of the limit; {_what_reaches(plan, space, reach, limit)}"
+        )
 
 
 @dataclass(frozen=True)

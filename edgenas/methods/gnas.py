@@ -11,12 +11,11 @@ from collections.abc import Iterable
 import msgspec
 
 from edgenas.architectures.chain import DENSE, ChainSpace
-from edgenas.architectures.space import Space
 from edgenas.methods import Asking, CostOf, Method
-from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, left_in_phase
+from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, largest_separable, left_in_phase
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search
 from edgenas.ranges import Channels, Count, Epochs, Networks, Points, Tries
-from edgenas.records import Architecture, Candidate, Choice, Embedding, Limits, Record, Trial
+from edgenas.records import Ask, Candidate, Choice, Embedding, Limits, Record, Trial
 
 
 class GnasRules(Record, frozen=True):
@@ -33,6 +32,7 @@ class GnasRules(Record, frozen=True):
     target_score: Points = 100.0
     target_margin: Points = 0.10
     dims: tuple[Channels, ...] = (64, 128, 256, 512)  # sizes of an embedding
+    final_full: Count = 0  # ours: so many of the last accepted networks are trained as long as the macro network was
 
 
 Found = Asking[tuple[Trial, int]]
@@ -54,6 +54,8 @@ def gnas(
     mixed, final_width = yield from choose_operations(ladder, rules, slim)
     best = yield from choose_kernels(ladder, rules, mixed, final_width)
     best = yield from choose_embedding(ladder, rules, best)
+    if rules.final_full:
+        best = yield from choose_in_full(ladder, rules, slim, epochs)
     macro = chain_of(slim)
     return Choice(best, {"depth": macro.depth, "width": macro.width, "epochs": epochs}, ladder.told())
 
@@ -179,6 +181,23 @@ def choose_embedding(ladder: Ladder, rules: GnasRules, best: Trial) -> Asking[Tr
     return best
 
 
+def choose_in_full(ladder: Ladder, rules: GnasRules, macro: Trial, epochs: int) -> Asking[Trial]:
+    """Not in the paper: the networks that the micro phases accepted last, each trained for as many epochs as the macro network
+    was. Returns the best of them and of the macro network, whose long training counts again."""
+    net = chain_of(macro)
+    # Where no narrower one was accepted, `epochs` are those of the last depth that was tried.
+    if macro.candidate.phase == "depth":
+        epochs = rules.first_epochs + net.depth - ladder.space.min_depth
+    micro = [chain_of(trial) for trial in reversed(ladder.accepted) if trial.candidate.phase not in ("depth", "width")]
+    latest = [other for other in dict.fromkeys(micro) if other != net][: rules.final_full]
+    best = macro
+    if latest:
+        trials = yield Ask(tuple(ladder.candidate(other, "full", epochs) for other in latest), (), ladder.told())
+        for trial in trials:
+            best = yield from _keep_if_better(ladder, trial, best, f"{epochs} epochs, as the macro network")
+    return best
+
+
 def _keep_if_better(ladder: Ladder, trial: Trial, best: Trial, change: str) -> Asking[Trial]:
     gain = ladder.gain(trial, best)
     keep = gain > TOLERANCE and (yield from ladder.confirm(trial, best))
@@ -220,12 +239,6 @@ def _left(search: Search, last: Trial, decided: int) -> int | None:
     return left_in_phase(search.space_as(ChainSpace), last, decided, chain_of(last).depth)
 
 
-def _largest(space: Space) -> tuple[Architecture, ...]:
-    """What is dense or has larger kernels is matched to the separable network's size."""
-    assert isinstance(space, ChainSpace)
-    return (space.chain(space.max_depth, space.max_width),)
-
-
 GNAS = MethodSpec(
     "gnas",
     "depth, width, then operations and kernels at matched size (GNAS)",
@@ -235,5 +248,5 @@ GNAS = MethodSpec(
     spaces=("chain",),
     heeds=(*BOUNDS, "policy", "confirm_seeds", "final_width"),
     left=_left,
-    largest=_largest,
+    largest=largest_separable,  # what is dense or has larger kernels is matched to its size
 )

@@ -82,6 +82,7 @@ class Ladder:
         self.objective = objective
         self.confirm_seeds = confirm_seeds
         self.untold: list[Decision] = []
+        self.accepted: list[Trial] = []  # by decisions, oldest first
         self.peaks: dict[str, Trial] = {}  # the best-scoring trial that was kept, by phase
         self.training = with_reference(training, space, cost)
         refuse_impossible_limit(space, cost, limits)
@@ -165,6 +166,8 @@ class Ladder:
         """Keep the decision about a trial: the next Ask, or the Choice, carries it."""
         architecture = trial.candidate.architecture
         assert isinstance(architecture, ChainArchitecture)
+        if verdict == "accept":
+            self.accepted.append(trial)
         self.untold.append(
             Decision(
                 trial.candidate.phase,
@@ -219,6 +222,11 @@ def chain_of(trial: Trial) -> ChainArchitecture:
     architecture = trial.candidate.architecture
     assert isinstance(architecture, ChainArchitecture)
     return architecture
+
+
+def largest_separable(space: Space) -> tuple[ChainArchitecture, ...]:
+    """The deepest and widest member of a chain space, all separable 3x3: where a ladder of depths and widths ends."""
+    return (space.chain(space.max_depth, space.max_width),) if isinstance(space, ChainSpace) else ()
 
 
 def expense(cost: Cost) -> tuple[float, int]:

@@ -121,6 +121,7 @@ class MethodSpec:
     every method has, that it heeds. left: how many more candidates the present phase can judge after `last`, `decided` of
     them judged; None where only the method knows. gpu_preset: the preset where a GPU trains and none was asked for.
     largest: members of a space that are as large as the method can reach, to say when a limit cannot bind; () = not known.
+    macro: of a method that sizes networks first and refines them then, the largest that the first part can reach.
     check: raises LimitError where nothing can meet the limits. plan, fit: for a method that plans for itself.
     control: what `--control random` trains: random `members` of the space, what the method has of its `own`, or nothing.
     """
@@ -135,6 +136,7 @@ class MethodSpec:
     gpu_preset: PresetName = "t"
     left: Callable[[Search, Trial, int], int | None] = _unknown
     largest: Callable[[Space], tuple[Architecture, ...]] | None = None
+    macro: Callable[[Space], tuple[Architecture, ...]] | None = None
     check: Callable[[Space, CostOf, Limits], None] = refuse_impossible_limit
     plan: Callable[[Planning], Planned] | None = None
     fit: Callable[[Minutes], Fitted] | None = None

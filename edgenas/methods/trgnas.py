@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import Asking, CostOf, Method
-from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, left_in_phase
+from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, largest_separable, left_in_phase
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_chains
 from edgenas.ranges import Epochs, Points, Share
 from edgenas.records import Candidate, ChainArchitecture, Choice, Limits, Record, Trial
@@ -152,4 +152,5 @@ TRGNAS = MethodSpec(
     gpu_preset="trg",
     left=_left,
     largest=largest_chains,
+    macro=largest_separable,
 )

@@ -70,3 +70,13 @@ def test_a_preset_that_does_not_go_with_the_given_bounds_is_not_proposed() -> No
     (line,) = said(max_latency_ms=1.0, max_depth=6)  # t, m and trg begin at ten layers
     assert "--preset" not in line
     assert "--max-width" in line
+
+
+def test_a_limit_far_above_the_largest_separable_network_is_said_of_a_ladder_that_dense_layers_can_leave() -> None:
+    ms = largest(target=("raspberry-pi-5",))
+    for share, lines in ((0.69, 1), (0.71, 0), (1.3, 0)):
+        assert len(said(max_latency_ms=ms / share, method="trgnas", target=("raspberry-pi-5",))) == lines, share
+    (line,) = said(max_latency_ms=ms / 0.69, method="trgnas", target=("raspberry-pi-5",))
+    assert "separable layers, the largest of which has " in line
+    assert "69% of the limit; --preset t reaches" in line
+    assert said(max_latency_ms=ms / 0.69, method="random", target=("raspberry-pi-5",)) == []

@@ -8,7 +8,18 @@ from edgenas.errors import LimitError, TrainingError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import chain_of
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Architecture, Candidate, ChainArchitecture, Cost, Embedding, Latency, Limits, Trial
+from edgenas.records import (
+    Architecture,
+    Candidate,
+    ChainArchitecture,
+    Choice,
+    Cost,
+    Decision,
+    Embedding,
+    Latency,
+    Limits,
+    Trial,
+)
 from tests.methods.answers import SPACE, TRAINING, play
 
 
@@ -253,3 +264,66 @@ def test_confirming_seeds_accept_a_mean_gain_above_its_standard_error_and_none_b
     method = gnas(SPACE, GnasRules(), TRAINING, cost_without_device, confirm_seeds=2)
     choice, _, _ = play(method, scores, cost_without_device)
     assert choice.macro["depth"] == depth
+
+
+def full_search(full: dict[int, float], count: int) -> tuple[Choice, list[Trial], list[Decision]]:
+    """A macro network of 4 layers, 10 channels and 80.00 % after 19 epochs; dense layers 0, 1 and 2 are accepted, in that order,
+    and no kernel. `full`: what a network with so many dense layers scores when it is trained in full."""
+
+    def scores(c: Candidate) -> float:
+        net = net_of(c)
+        if c.phase == "full":
+            return full[sum(net.ops)]
+        if c.phase == "depth":
+            return 80.0 if net.depth == 4 else 70.0
+        if c.phase == "width":
+            return 80.0 if net.width == 10 else 70.0
+        return 50.0 + 0.1 * sum(net.ops[:3]) - sum(net.kernels[layer] == 5 for layer in range(4)) - net.ops[3]
+
+    rules = GnasRules(final_full=count)
+    return play(gnas(SPACE, rules, TRAINING, cost_without_device), scores, cost_without_device)
+
+
+def test_the_last_accepted_networks_are_trained_as_long_as_the_macro_network_and_the_best_is_chosen() -> None:
+    choice, trials, decisions = full_search({3: 81.0, 2: 82.0, 1: 99.0}, count=2)
+    last = [t for t in trials if t.candidate.phase == "full"]
+    assert [(sum(net_of(t.candidate).ops), t.candidate.recipe.epochs) for t in last] == [(3, 19), (2, 19)]
+    assert choice.trial == last[1]
+    assert choice.macro == {"depth": 4, "width": 10, "epochs": 19}
+    assert [(d.verdict, d.best) for d in decisions if d.phase == "full"] == [("accept", 80.0), ("accept", 81.0)]
+
+
+def test_the_macro_networks_long_training_counts_and_wins_a_tie() -> None:
+    choice, trials, _ = full_search({3: 80.0, 2: 79.0, 1: 99.0}, count=2)
+    assert (choice.trial.candidate.phase, choice.trial.scores["val_accuracy"]) == ("width", 80.0)
+    assert len([t for t in trials if t.candidate.phase == "full"]) == 2
+
+
+def test_more_than_were_accepted_are_all_that_were() -> None:
+    choice, trials, _ = full_search({3: 80.0, 2: 79.0, 1: 81.0}, count=9)
+    assert [sum(net_of(t.candidate).ops) for t in trials if t.candidate.phase == "full"] == [3, 2, 1]
+    assert sum(net_of(choice.trial.candidate).ops) == 1
+
+
+def test_where_no_narrower_network_was_accepted_the_epochs_are_those_of_the_accepted_depth() -> None:
+    def scores(c: Candidate) -> float:
+        net = net_of(c)
+        if c.phase in ("depth", "width"):
+            return 80.0 if (net.depth, net.width) == (5, 16) else 70.0
+        return 90.0 if c.phase == "full" else 50.0 + net.ops[0]
+
+    choice, trials, _ = play(
+        gnas(SPACE, GnasRules(final_full=1), TRAINING, cost_without_device), scores, cost_without_device
+    )
+    assert [t.candidate.recipe.epochs for t in trials if t.candidate.phase == "full"] == [
+        11
+    ]  # 10, and 1 for the fifth layer
+    assert choice.trial.scores["val_accuracy"] == 90.0
+
+
+def test_by_default_nothing_is_trained_in_full_and_the_last_accepted_network_is_chosen() -> None:
+    choice, trials, _ = full_search({}, count=0)
+    assert {t.candidate.phase for t in trials} == {"depth", "width", "ops", "kernels"}
+    assert (choice.trial.candidate.phase, sum(net_of(choice.trial.candidate).ops)) == ("ops", 3)
+    _, before, _ = full_search({3: 81.0, 2: 82.0}, count=2)
+    assert [t.candidate for t in before][: len(trials)] == [t.candidate for t in trials]
