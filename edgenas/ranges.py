@@ -10,6 +10,8 @@ from typing import Annotated
 from msgspec import Meta
 
 Channels = Annotated[int, Meta(ge=1, le=65_536)]
+WidthOrNone = Annotated[int, Meta(ge=0, le=65_536)]  # channels of a layer that may be left out
+Expansion = Annotated[int, Meta(ge=1, le=64)]  # of a block's inner width
 Side = Annotated[int, Meta(ge=1, le=16_384)]  # pixels
 Window = Annotated[int, Meta(ge=1, le=99)]  # side of a kernel
 Stride = Annotated[int, Meta(ge=1, le=8)]

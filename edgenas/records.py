@@ -20,6 +20,7 @@ from edgenas.ranges import (
     Count,
     Depth,
     Error,
+    Expansion,
     Factor,
     GigabytesPerSecond,
     Megabytes,
@@ -30,6 +31,7 @@ from edgenas.ranges import (
     Tera,
     Threads,
     Watts,
+    WidthOrNone,
     Window,
 )
 
@@ -169,6 +171,43 @@ class FbnetArchitecture(Record, frozen=True, tag="fbnet", tag_field="type"):
         return digest(self)
 
 
+BlockKind = Literal["separable", "dense", "residual", "mbconv", "fused"]
+
+
+class Stage(Record, frozen=True):
+    """`repeats` blocks of one kind and width, the first with the stride; see architectures/stages.py.
+
+    `expansion`, `squeeze` (squeeze-excitation) are of mbconv and fused blocks.
+    """
+
+    block: BlockKind
+    width: Channels
+    repeats: Depth
+    kernel: Window
+    stride: Stride
+    expansion: Expansion = 1
+    squeeze: bool = False
+
+
+class StagesArchitecture(Record, frozen=True, tag="stages", tag_field="type"):
+    """A stem convolution, stages of equal blocks, a 1x1 convolution to `head_width` (0 = none), the head; see
+    architectures/stages.py."""
+
+    stages: tuple[Stage, ...]
+    head: Head
+    in_channels: Channels
+    image_size: Side
+    stem_width: Channels
+    stem_stride: Stride = 1
+    stem_kernel: Window = 3
+    head_width: WidthOrNone = 0
+    activation: Literal["relu", "relu6"] = "relu"
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
 # ---------------------------------------------------------------- workloads: what a device executes
 
 KernelKind = Literal[
@@ -301,7 +340,14 @@ class OwnArchitecture(Record, frozen=True, tag="own", tag_field="type"):
         return digest(self)
 
 
-Architecture = ChainArchitecture | MultiBranchArchitecture | CellArchitecture | FbnetArchitecture | OwnArchitecture
+Architecture = (
+    ChainArchitecture
+    | MultiBranchArchitecture
+    | CellArchitecture
+    | FbnetArchitecture
+    | StagesArchitecture
+    | OwnArchitecture
+)
 
 
 # ---------------------------------------------------------------- devices

@@ -17,6 +17,7 @@ from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.subspace import AdditiveCost, RoundPlan, SupernetRules
 from edgenas.engine.decide import study_record
 from edgenas.engine.folders import Asked, default_folder
@@ -51,6 +52,8 @@ from edgenas.records import (
     PowerMode,
     Recipe,
     Record,
+    Stage,
+    StagesArchitecture,
     Workload,
 )
 from edgenas.runtimes.tensorrt import Gpu, Sidecar
@@ -63,6 +66,7 @@ PACKAGE = Path(__file__).parents[1] / "edgenas"
 CHAIN = ChainArchitecture(12, 2, (0, 1), (3, 5), Classes(10), 1, 8, (2,), (1, 2))
 CELLS = (BranchCell("N", 16, (3, 1)), BranchCell("R", 24, (0,)))
 SPACE = MultiBranchSpace(19, "NR", (8, 16), Classes(10), 3, 32, 1, 64)
+STAGE = Stage("mbconv", 24, 2, 5, 2, squeeze=True)
 KERNEL = Kernel("conv", 3, 16, 8, 8, 8, 8, (-1,), kernel=(3, 3), padding=(1, 1), norm=True, activation="relu")
 RECIPE = Recipe("mine", 3, 64, 0.1, crop_padding=1, cutout=4, settings={"scale": 64.0, "margin": 0.5})
 PROFILE = HardwareProfile("board", "Board", "onnxruntime", "1.20", "fp32", "measured", peaks={"int8": 2.0, "fp32": 1.0})
@@ -80,6 +84,8 @@ HASHED: dict[str, Record] = {
     "DartsCell": DartsCell((("skip_connect", 0),), (("skip_connect", 1),)),
     "CellArchitecture": CellArchitecture(Nasbench201Cell(("none",) * 6), Embedding(64, "depthwise"), 16, 5),
     "FbnetArchitecture": FbnetArchitecture((0,) * 22, Classes(1000), 224),
+    "Stage": STAGE,
+    "StagesArchitecture": StagesArchitecture((STAGE,), Classes(10), 3, 32, 16, stem_stride=2),
     "Kernel": KERNEL,
     "Workload": Workload((KERNEL,)),
     "OwnArchitecture": OwnArchitecture("mine", {"wide": True, "a": 2}, Workload((KERNEL,)), Classes(10), 3, 8),
@@ -103,7 +109,7 @@ MEANT: dict[str, type[Record]] = {
         record.__name__: record
         for record in (
             *(GnasRules, TrgnasRules, NseRules, NalRules, BaselineRules),
-            *(ChainSpace, CellSpace, FbnetSpace, Training, TaskSettings, Limits),
+            *(ChainSpace, CellSpace, FbnetSpace, StagesSpace, Training, TaskSettings, Limits),
         )
     },
 }

@@ -25,6 +25,7 @@ SPACES = Registry(
         **{name: f"edgenas.architectures.cell_space:{name}" for name in ("nasbench101", "nasbench201", "darts")},
         "multibranch": "edgenas.architectures.branch_spaces:multibranch",
         "fbnet": "edgenas.architectures.fbnet:fbnet_space",
+        "stages": "edgenas.architectures.stages_bounds:stages_space",
     },
 )
 NEEDED = ("choices", "choose", "smallest", "reference", "draw", "neighbour", "features", "words", "contains")

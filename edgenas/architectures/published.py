@@ -1,5 +1,8 @@
 """Networks of the papers by name, as they were finally trained; their parameter and MAC counts are in the tests.
 
+Networks of stages, for ImageNet: MobileNetV2 (arXiv 1801.04381), MnasNet (arXiv 1807.11626; b1 is torchvision's),
+EfficientNet-Lite0 (github.com/tensorflow/tpu, efficientnet/lite), ResNet-18 (arXiv 1512.03385) without its max pool.
+
 NSE: the cell lists of the authors' published configurations. GNAS, TRG-NAS: the searched operations and kernels at the width
 of the final training (the macro width), as the logs of the authors' final trainings name them
 (github.com/siddikui/Efficient-Macro-Micro-NAS).
@@ -11,8 +14,16 @@ from typing import Literal
 
 from edgenas.architectures.chain import chain
 from edgenas.architectures.multibranch import branch_cells, cell_kinds
+from edgenas.architectures.stages_space import Activation
 from edgenas.errors import EdgenasError
-from edgenas.records import Architecture, ChainArchitecture, Classes, MultiBranchArchitecture
+from edgenas.records import (
+    Architecture,
+    ChainArchitecture,
+    Classes,
+    MultiBranchArchitecture,
+    Stage,
+    StagesArchitecture,
+)
 
 
 def _chain(
@@ -27,6 +38,18 @@ def _multibranch(
     pool: Literal[19, 27, 72], kinds: str, channels: tuple[int, ...], ops: list[list[int]]
 ) -> MultiBranchArchitecture:
     return MultiBranchArchitecture(pool, branch_cells(kinds, channels, ops), Classes(1000), stem_channels=channels[0])
+
+
+def _mobile(activation: Activation, *stages: tuple[int, int, int, int, int, bool]) -> StagesArchitecture:
+    """Of (expansion, width, repeats, kernel, stride, squeeze) for each stage of mbconv blocks, at 224 px."""
+    return StagesArchitecture(
+        tuple(Stage("mbconv", width, n, k, stride, e, squeeze) for e, width, n, k, stride, squeeze in stages),
+        *(Classes(1000), 3, 224),
+        stem_width=32,
+        stem_stride=2,
+        head_width=1280,
+        activation=activation,
+    )
 
 
 # fmt: off
@@ -56,6 +79,26 @@ PUBLISHED: dict[str, Architecture] = {
         19, cell_kinds("NR", [0, 1, 3, 4, 2]), (16, 32, 64, 128, 256),
         [[15], [11], [1, 17], [16, 1], [11], [11], [2, 7], [3], [1, 6], [11], [11, 6], [8, 2], [0, 1, 8, 11],
          [2, 6, 8, 12, 14]],
+    ),
+    "mobilenet-v2": _mobile(
+        "relu6", (1, 16, 1, 3, 1, False), (6, 24, 2, 3, 2, False), (6, 32, 3, 3, 2, False), (6, 64, 4, 3, 2, False),
+        (6, 96, 3, 3, 1, False), (6, 160, 3, 3, 2, False), (6, 320, 1, 3, 1, False),
+    ),
+    "mnasnet-a1": _mobile(
+        "relu", (1, 16, 1, 3, 1, False), (6, 24, 2, 3, 2, False), (3, 40, 3, 5, 2, True), (6, 80, 4, 3, 2, False),
+        (6, 112, 2, 3, 1, True), (6, 160, 3, 5, 2, True), (6, 320, 1, 3, 1, False),
+    ),
+    "mnasnet-b1": _mobile(
+        "relu", (1, 16, 1, 3, 1, False), (3, 24, 3, 3, 2, False), (3, 40, 3, 5, 2, False), (6, 80, 3, 5, 2, False),
+        (6, 96, 2, 3, 1, False), (6, 192, 4, 5, 2, False), (6, 320, 1, 3, 1, False),
+    ),
+    "efficientnet-lite0": _mobile(
+        "relu6", (1, 16, 1, 3, 1, False), (6, 24, 2, 3, 2, False), (6, 40, 2, 5, 2, False), (6, 80, 3, 3, 2, False),
+        (6, 112, 3, 5, 1, False), (6, 192, 4, 5, 2, False), (6, 320, 1, 3, 1, False),
+    ),
+    "resnet-18-without-pool": StagesArchitecture(
+        tuple(Stage("residual", width, 2, 3, stride) for width, stride in ((64, 1), (128, 2), (256, 2), (512, 2))),
+        Classes(1000), 3, 224, stem_width=64, stem_stride=2, stem_kernel=7,
     ),
 }
 # fmt: on

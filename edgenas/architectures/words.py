@@ -11,8 +11,10 @@ from edgenas.records import (
     DartsCell,
     FbnetArchitecture,
     MultiBranchArchitecture,
+    StagesArchitecture,
 )
 
+LONGEST = 7  # stages that are shown
 SHOWN = 3  # choices of an own network
 
 
@@ -28,6 +30,8 @@ def words_of(architecture: Architecture) -> str:
         return "".join(map(str, architecture.ops))  # as behind `fbnet:`
     if isinstance(architecture, CellArchitecture):
         return _cell_words(architecture)
+    if isinstance(architecture, StagesArchitecture):
+        return _stages_words(architecture)
     held = [f"{name} {value}" for name, value in architecture.choices.items()]
     return ", ".join([*held[:SHOWN], *(["..."] if held[SHOWN:] else [])])
 
@@ -38,3 +42,9 @@ def _cell_words(architecture: CellArchitecture) -> str:
     ops = [op for op, _ in (*cell.normal, *cell.reduce)] if isinstance(cell, DartsCell) else cell.ops
     often = Counter(op for op in ops if op not in ("input", "output", "none")).most_common(2)
     return ", ".join(f"{count} {op}" for op, count in often) or "no operation"
+
+
+def _stages_words(architecture: StagesArchitecture) -> str:
+    """Per stage the first letter of its block, its width and its number of blocks, such as "m16x1 m24x2 s96x3"."""
+    words = [f"{stage.block[0]}{stage.width}x{stage.repeats}" for stage in architecture.stages]
+    return " ".join([*words[:LONGEST], *(["..."] if words[LONGEST:] else [])])

@@ -7,12 +7,14 @@ from edgenas.architectures.chain import workload_from_chain
 from edgenas.architectures.fbnet import workload_from_fbnet
 from edgenas.architectures.multibranch import workload_from_multibranch
 from edgenas.architectures.own import workload_from_own
+from edgenas.architectures.stages import workload_from_stages
 from edgenas.records import (
     Architecture,
     CellArchitecture,
     ChainArchitecture,
     FbnetArchitecture,
     MultiBranchArchitecture,
+    StagesArchitecture,
     Workload,
 )
 
@@ -27,4 +29,6 @@ def workload_from_architecture(architecture: Architecture) -> Workload:
         return workload_from_cell(architecture)
     if isinstance(architecture, FbnetArchitecture):
         return workload_from_fbnet(architecture)
+    if isinstance(architecture, StagesArchitecture):
+        return workload_from_stages(architecture)
     return workload_from_own(architecture)

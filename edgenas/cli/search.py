@@ -47,10 +47,10 @@ def search(
         help="gnas, trgnas, nse, nal, random, nsga2, tpe, or one of another package. Default: gnas.",
     ),
     preset: Preset | None = typer.Option(None, help="Bounds and schedule. Default: tiny on a CPU."),
-    min_depth: int | None = typer.Option(None, help="Fewest layers."),
-    max_depth: int | None = typer.Option(None, help="Most layers."),
-    min_width: int | None = typer.Option(None, help="Fewest channels."),
-    max_width: int | None = typer.Option(None, help="Most channels."),
+    min_depth: int | None = typer.Option(None, help="Fewest layers of a chain, or blocks in all stages."),
+    max_depth: int | None = typer.Option(None, help="Most layers, or blocks."),
+    min_width: int | None = typer.Option(None, help="Fewest channels of a layer or stage."),
+    max_width: int | None = typer.Option(None, help="Most channels; a chain's double twice."),
     width_step: int | None = typer.Option(None, help="Channels per step."),
     recipe: str | None = typer.Option(None, help="fast, brief, paper or a recipe's TOML file. Default: fast."),
     epoch_scale: float | None = typer.Option(None, help="Factor on every candidate's epochs."),
@@ -89,8 +89,8 @@ def search(
     space: str | None = typer.Option(
         None,
         autocompletion=space_names,
-        help="nal: nasbench101 (default), nasbench201 or darts. random, nsga2, tpe: chain (default), one of these, fbnet, or one "
-        "of another package.",
+        help="nal: nasbench101 (default), nasbench201 or darts. random, nsga2, tpe: chain (default), stages, one of these, fbnet, "
+        "or one of another package.",
     ),
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."

@@ -98,7 +98,8 @@ def decide(
     if spec.plan is not None:
         space, rules = spec.plan(Planning(settings, name, task, device))
     else:
-        space = space_asked(settings, spec, preset, call.given.space, (task.head, shape.channels, shape.input_size))
+        made_for = (task.head, shape.channels, shape.input_size)
+        space = space_asked(settings, spec, preset, call.given.space, made_for, profiles)
         rules = spec.as_planned(name, settings.rules)
     asked = as_asked(settings, profiles)
     return Plan(

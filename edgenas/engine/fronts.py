@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
+from edgenas.architectures.words import words_of
 from edgenas.engine.hypervolume import hypervolumes
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of
 from edgenas.methods import CONTROL
-from edgenas.records import Choice, StudyRecord, Trial
+from edgenas.records import Choice, StagesArchitecture, StudyRecord, Trial
 
 SERVING_TOLERANCE, SERVING_SLACK = 0.5, 1.1  # points; times the latency of the fastest
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
@@ -156,6 +157,8 @@ def network_words(architecture: dict[str, Any]) -> str:
         return f"{len(cells)} cells with {branches} branches, stem {architecture['stem_channels']}, pool {architecture['pool']}"
     if architecture["type"] == "cell":
         return f"{architecture['cell']['space']} cells, {architecture['channels']} channels"
+    if architecture["type"] == "stages":
+        return words_of(msgspec.convert(architecture, type=StagesArchitecture))
     if architecture["type"] == "own":
         return f"{architecture['space']}: {', '.join(f'{name} {value}' for name, value in architecture['choices'].items())}"
     return str(architecture["type"])

@@ -9,8 +9,9 @@ import msgspec
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.space import Space
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.engine.plan import Plan
-from edgenas.engine.settings import PRESETS, chain_space
+from edgenas.engine.settings import PRESETS, asked_stages, chain_space
 from edgenas.errors import EdgenasError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import HOST_CPU
@@ -45,7 +46,7 @@ def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]
     """A sentence for every limit that the largest network which the method can reach does not break, and for every one that its
     macro phases stay far below."""
     limits, space = plan.asked.limits, plan.space
-    if spec.largest is None or not isinstance(space, ChainSpace):
+    if spec.largest is None or not isinstance(space, ChainSpace | StagesSpace):
         return
     for name, flag in FLAGS.items():
         limit = getattr(limits, name)
@@ -82,7 +83,7 @@ class Reach:
     cost: CostModel
     quantity: str
 
-    def of(self, space: ChainSpace) -> Cost:
+    def of(self, space: Space) -> Cost:
         """The largest of the space's largest members."""
         return max((self.cost(member) for member in self.members(space)), key=self.amount)
 
@@ -98,12 +99,16 @@ class Reach:
         return f"{cost.params:,} parameters" if self.quantity == "params" else f"{self.amount(cost):.3g} MB"
 
 
-def _what_reaches(plan: Plan, space: ChainSpace, reach: Reach, limit: Limits) -> str:
+def _what_reaches(plan: Plan, space: ChainSpace | StagesSpace, reach: Reach, limit: Limits) -> str:
     """The first preset and the least width that reach it."""
     ways = []
     for preset, bounds in PRESETS.items():
         try:
-            other = chain_space(plan.asked, bounds, space.head, space.in_channels, space.image_size)
+            made_for = (space.head, space.in_channels, space.image_size)
+            if isinstance(space, ChainSpace):
+                other: Space = chain_space(plan.asked, bounds, *made_for)
+            else:
+                other = asked_stages(plan.asked, bounds, made_for, reach.cost.profiles)
         except EdgenasError:  # the bounds that were given do not go with this preset's
             continue
         reached = reach.of(other)

@@ -13,6 +13,7 @@ from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.named_spaces import SPACES, SpaceForData, space_for
 from edgenas.architectures.space import Space, values_in_words
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.binomial import Validation
 from edgenas.errors import StudyError
 from edgenas.methods.ladder import Training
@@ -22,11 +23,12 @@ from edgenas.records import Head, Record, StudyRecord
 from edgenas.tasks import TaskSettings
 
 # Spaces that are records are written as they are; those of other packages by their name.
-KINDS: dict[str, type[ChainSpace | MultiBranchSpace | CellSpace | FbnetSpace]] = {
+KINDS: dict[str, type[ChainSpace | MultiBranchSpace | CellSpace | FbnetSpace | StagesSpace]] = {
     "chain": ChainSpace,
     "multibranch": MultiBranchSpace,
     "cells": CellSpace,
     "fbnet": FbnetSpace,
+    "stages": StagesSpace,
 }
 
 NONE = msgspec.Raw(b"null")

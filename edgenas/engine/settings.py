@@ -11,6 +11,10 @@ import msgspec
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.named_spaces import SpaceForData, space_for, space_named
 from edgenas.architectures.space import Space
+from edgenas.architectures.stages_bounds import BOUNDS as STAGES
+from edgenas.architectures.stages_bounds import TINY_BOUNDS as TINY_STAGES
+from edgenas.architectures.stages_bounds import bounded_stages, kind_of_images
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.engine.registry import methods_heeding
 from edgenas.errors import EdgenasError
 from edgenas.identity import digest
@@ -21,7 +25,8 @@ from edgenas.store import flat, read_toml
 
 
 class Preset(Record, frozen=True):
-    """Bounds of the chain space; `fixed_epochs`: what the policies fixed and gpu-seconds give a training."""
+    """Bounds of the chain space; `fixed_epochs`: what the policies fixed and gpu-seconds give a training; `tiny`: has
+    the space of stages its tiny bounds?"""
 
     min_depth: int
     max_depth: int
@@ -30,11 +35,15 @@ class Preset(Record, frozen=True):
     width_step: int
     kernels: tuple[int, ...]
     fixed_epochs: int = 25
+    tiny: bool = False
 
+
+# The space of a search that names none, by kind of images, where the method can search any.
+DEFAULT_SPACES = {"small": "chain", "photographs": "chain", "faces": "chain"}
 
 # tiny: minutes on two cores; its epochs are in proportion.
 PRESETS: dict[str, Preset] = {
-    "tiny": Preset(4, 10, 4, 24, 4, kernels=(3, 5), fixed_epochs=10),
+    "tiny": Preset(4, 10, 4, 24, 4, kernels=(3, 5), fixed_epochs=10, tiny=True),
     "t": Preset(10, 100, 16, 64, 2, kernels=(3, 5)),
     "m": Preset(10, 100, 16, 128, 2, kernels=(3, 5)),
     "trg": Preset(10, 20, 16, 72, 4, kernels=(3, 5, 7)),
@@ -90,16 +99,20 @@ def space_asked(
     preset: Preset,
     own: SpaceForData | None,
     made_for: tuple[Head, int, int],
+    profiles: tuple[HardwareProfile, ...] = (),
 ) -> Space:
-    """The space for data with this head, channels and side in pixels: the chain's, one that is named, or the caller's `own`.
-    Raises EdgenasError for one that the method cannot search, and for bounds of the chain beside another space."""
-    name = settings.space or "chain"
+    """The space for data with this head, channels and side in pixels: one that is named, the caller's `own`, else the usual one
+    for such data. Raises EdgenasError for one that the method cannot search, and for bounds of a space that has none."""
+    usual = "chain" if spec.spaces is not None else DEFAULT_SPACES[kind_of_images(made_for[0], made_for[2])]
+    name = settings.space or usual
     if spec.spaces is not None and name not in spec.spaces:
         raise EdgenasError(f"--space {name} is not for --method {spec.name}: possible are {', '.join(spec.spaces)}")
     if name == "chain":
         return chain_space(settings, preset, *made_for)
+    if name == "stages" and own is None:
+        return asked_stages(settings, preset, made_for, profiles)
     if bounds := [bound for bound in BOUNDS if getattr(settings, bound) is not None]:
-        raise EdgenasError(f"{flag_of(bounds[0])} bounds the chain space: leave it out with --space {name}")
+        raise EdgenasError(f"{flag_of(bounds[0])} bounds the spaces chain and stages: leave it out with --space {name}")
     return space_named(name, *made_for) if own is None else space_for(own, *made_for)
 
 
@@ -113,6 +126,19 @@ def chain_space(settings: SearchSettings, preset: Preset, head: Head, channels: 
 
     bounds = {name: bound(name) for name in BOUNDS}
     return ChainSpace(head=head, in_channels=channels, image_size=image_size, kernels=preset.kernels, **bounds)
+
+
+def asked_stages(
+    settings: SearchSettings, preset: Preset, made_for: tuple[Head, int, int], profiles: tuple[HardwareProfile, ...]
+) -> StagesSpace:
+    """The preset's bounds for such images with those that were set apart. TensorRT computes eight channels at a time; for other
+    runtimes, where nothing is said, widths are multiples of four."""
+    head, _, image_size = made_for
+    step = 8 if any(profile.runtime == "tensorrt" for profile in profiles) else 4
+    bounds = {name: getattr(settings, name) for name in BOUNDS}
+    bounds["width_step"] = bounds["width_step"] or step
+    usual = (TINY_STAGES if preset.tiny else STAGES)[kind_of_images(head, image_size)]
+    return bounded_stages(usual, *made_for, **bounds)
 
 
 def as_asked(settings: SearchSettings, profiles: tuple[HardwareProfile, ...]) -> SearchSettings:

@@ -15,7 +15,7 @@ from edgenas.architectures.space import Space, Value, Values
 from edgenas.errors import EdgenasError, LimitError, MissingExtraError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.methods.ladder import Training, expense, most_accurate, with_reference
-from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_chains
+from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_members
 from edgenas.ranges import Epochs, Networks
 from edgenas.records import Architecture, Ask, Candidate, Choice, Decision, Limits, Record, Trial
 
@@ -250,7 +250,7 @@ def _baseline(name: str, summary: str, make: Callable[[Search], Method]) -> Meth
         presets={"tiny": BaselineRules(trials=24, epochs=10), **presets},
         heeds=(*BOUNDS, "policy", "space"),
         left=_left,
-        largest=largest_chains,
+        largest=largest_members,
     )
 
 

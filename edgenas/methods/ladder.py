@@ -23,6 +23,7 @@ from edgenas.records import (
     Limits,
     Recipe,
     Record,
+    StagesArchitecture,
     Trial,
 )
 
@@ -205,7 +206,9 @@ def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits) -> None:
         return
     member, lower = space.words(smallest), ""
     if isinstance(smallest, ChainArchitecture):
-        member, lower = f"depth {smallest.depth}, width {smallest.width}", ", or lower --min-width or --min-depth"
+        member = f"depth {smallest.depth}, width {smallest.width}"
+    if isinstance(smallest, ChainArchitecture | StagesArchitecture):
+        lower = ", or lower --min-width or --min-depth"
     raise LimitError(
         f"no network of this space meets the limit: its smallest member ({member}) has "
         f"{', '.join(broken)}: raise the limit{lower}"

@@ -13,6 +13,7 @@ import msgspec
 
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.architectures.space import Space
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.errors import EdgenasError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training, refuse_impossible_limit
@@ -158,6 +159,11 @@ def largest_chains(space: Space) -> tuple[Architecture, ...]:
     depth, width = space.max_depth, space.max_width
     dense = space.chain(depth, width, (DENSE,) * depth, (max(space.kernels),) * depth)
     return (space.chain(depth, width), dense)
+
+
+def largest_members(space: Space) -> tuple[Architecture, ...]:
+    """The largest members of a space of chains or stages."""
+    return space.largest() if isinstance(space, StagesSpace) else largest_chains(space)
 
 
 def changed(method: str, rules: Record, asked: Mapping[str, object]) -> Record:

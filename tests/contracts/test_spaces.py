@@ -1,4 +1,4 @@
-"""What every space must do, whatever its networks are like: our four families, and one that is written here."""
+"""What every space must do, whatever its networks are like: our five families, and one that is written here."""
 
 import json
 import random
@@ -14,6 +14,7 @@ from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.own import Choices, OwnSpace
 from edgenas.architectures.space import NamedChoices
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.tracer import Tracer
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.export.onnx import onnx_from_network
@@ -58,6 +59,9 @@ SPACES: dict[str, NamedChoices] = {
     "nasbench201": CellSpace(HEAD, 3, 8, "nasbench201", channels=4, cells_per_stage=1),
     "darts": CellSpace(HEAD, 3, 8, "darts", channels=4, cells_per_stage=1),
     "fbnet": FbnetSpace(HEAD, 3, 32),
+    "stages": StagesSpace(
+        HEAD, 1, 16, 3, 4, 2, 4, 16, 4, 16, (0, 32), stem_kernels=(3, 5), activations=("relu", "relu6")
+    ),
     "own": OWN(HEAD, 1, 8),
 }
 
@@ -156,6 +160,7 @@ WORDS = {
     "nasbench201": "1 skip_connect",
     "darts": "16 max_pool_3x3",
     "fbnet": "8888888881888188818881",  # grouped blocks where the channels rise from 32 on: less than one 1x1 convolution
+    "stages": "s4x1 s4x1 s4x1",
     "two-stages": "width 4, second False, blocks 0 1, ...",
 }
 

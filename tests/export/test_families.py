@@ -22,6 +22,8 @@ from edgenas.records import (
     MultiBranchArchitecture,
     Nasbench201Cell,
     Preprocessing,
+    Stage,
+    StagesArchitecture,
 )
 from tests.architectures.cells import BEST_101, DARTS_V2
 
@@ -38,6 +40,13 @@ FAMILIES: dict[str, Architecture] = {
     "NAS-Bench-101": CellArchitecture(BEST_101, Classes(7), 8, 1, 3, SIDE),
     "NAS-Bench-201": CellArchitecture(EVERY_EDGE, Classes(7), 4, 1, 3, SIDE),
     "DARTS": CellArchitecture(DARTS_V2, Classes(7), 4, 1, 3, SIDE),
+    "stages": StagesArchitecture(
+        (
+            Stage("separable", 8, 1, 5, 1), Stage("residual", 12, 1, 3, 2),
+            Stage("fused", 12, 1, 3, 1, expansion=2, squeeze=True), Stage("mbconv", 12, 1, 5, 1, expansion=2),
+        ),
+        Classes(7), 3, SIDE, stem_width=8, stem_stride=2, head_width=32, activation="relu6",
+    ),
     "FBNet": FbnetArchitecture((0, 8, 3, 8) * 5 + (1, 5), Classes(7), 32),
 }  # fmt: skip
 

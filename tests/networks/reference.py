@@ -34,10 +34,11 @@ class Reference(nn.Module):
     def conv(
         self, x: Tensor, out: int, kernel: int | tuple[int, int] = 1, stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] | None = None, dilation: int = 1, groups: int = 1,
+        bias: bool = False,
     ) -> Tensor:  # fmt: skip
         if padding is None:
             padding = kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
-        return self._layer(lambda: nn.Conv2d(x.shape[1], out, kernel, stride, padding, dilation, groups, bias=False))(x)
+        return self._layer(lambda: nn.Conv2d(x.shape[1], out, kernel, stride, padding, dilation, groups, bias=bias))(x)
 
     def norm(self, x: Tensor) -> Tensor:
         return self._layer(lambda: (nn.BatchNorm2d if x.ndim == 4 else nn.BatchNorm1d)(x.shape[1]))(x)
