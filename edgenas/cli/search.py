@@ -89,8 +89,8 @@ def search(
     space: str | None = typer.Option(
         None,
         autocompletion=space_names,
-        help="nal: nasbench101 (default), nasbench201 or darts. random, nsga2, tpe: chain (default), stages, one of these, fbnet, "
-        "or one of another package.",
+        help="nal: nasbench101 (default), nasbench201 or darts. random, nsga2, tpe: chain (default), stages, one of these, "
+        "fbnet, or one of another package.",
     ),
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."

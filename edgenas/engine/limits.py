@@ -64,7 +64,9 @@ def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]
             yield from _short_ladder(plan, space, Reach(spec.macro, cost, name), only, f"--{flag} {limit:g}")
 
 
-def _short_ladder(plan: Plan, space: ChainSpace, reach: Reach, limit: Limits, asked: str) -> Iterator[str]:
+def _short_ladder(
+    plan: Plan, space: ChainSpace | StagesSpace, reach: Reach, limit: Limits, asked: str
+) -> Iterator[str]:
     """A sentence where depth and width are chosen among networks that all lie far below the limit."""
     largest = reach.of(space)
     share = reach.amount(largest) / getattr(limit, reach.quantity)
