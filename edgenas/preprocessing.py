@@ -99,9 +99,12 @@ def middle(image: Image.Image) -> Image.Image:
 
 
 def scaled(image: Image.Image, size: int, how: str) -> Image.Image:
-    """Scale to a square of `size` px: "crop" keeps the proportions and cuts the centre, "stretch" does not."""
+    """Scale to a square of `size` px: "crop" keeps the proportions and cuts the centre, "pad" keeps them and adds GROUND on both
+    sides of the short one, "stretch" does not keep them."""
     if image.size == (size, size):
         return image
+    if how == "pad":
+        return _on_ground(image, size)
     if how == "stretch":
         thin = max(image.size) > WIDEST * min(
             image.size
@@ -115,6 +118,17 @@ def scaled(image: Image.Image, size: int, how: str) -> Image.Image:
     )
     left, top = (scaled.width - size) // 2, (scaled.height - size) // 2
     return scaled.crop((left, top, left + size, top + size))
+
+
+def _on_ground(image: Image.Image, size: int) -> Image.Image:
+    """The whole image in the middle of a grey square."""
+    scale = size / max(image.size)
+    width, height = (min(size, max(1, round(side * scale))) for side in image.size)
+    square = Image.new(image.mode, (size, size), GROUND if image.mode == "L" else (GROUND,) * 3)
+    thin = max(image.size) > WIDEST * min(image.size)
+    small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3 if thin else None)
+    square.paste(small, ((size - width) // 2, (size - height) // 2))
+    return square
 
 
 def pad(images: Pixels, padding: int) -> Pixels:

@@ -675,11 +675,15 @@ class Choice(Record, frozen=True):
     decisions: tuple[Decision, ...] = ()
 
 
+Fit = Literal["crop", "stretch", "pad"]
+
+
 class Preprocessing(Record, frozen=True):
     """How an image becomes the network's input; the bundle's manifest carries it, edgenas/preprocessing.py does it.
 
-    Grey (1 channel) or RGB (3); scaled to `size` px (crop: short side, then the centre; stretch: both sides); `padding` black
-    pixels on every side; / 255; minus mean, over std (per channel). The network's input side is size + 2 * padding.
+    Grey (1 channel) or RGB (3); scaled to `size` px (crop: short side, then the centre; stretch: both sides; pad: long side, the
+    rest grey); `padding` black pixels on every side; / 255; minus mean, over std (per channel). The network's input side is
+    size + 2 * padding.
     """
 
     channels: int
@@ -687,7 +691,7 @@ class Preprocessing(Record, frozen=True):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     padding: int = 0
-    fit: Literal["crop", "stretch"] = "crop"
+    fit: Fit = "crop"
 
     @property
     def input_size(self) -> int:

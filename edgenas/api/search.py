@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.api.study import Study
@@ -16,6 +16,7 @@ from edgenas.engine.events import Listener
 from edgenas.engine.settings import settings_from
 from edgenas.errors import EdgenasError
 from edgenas.methods.spec import MethodSpec
+from edgenas.records import Fit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -65,6 +66,8 @@ def search(
     confirm_seeds: int | None = None,
     control: str | None = None,
     image_size: int | None = None,
+    fit: str | None = None,
+    skip_damaged: bool | None = None,
     flip: bool | None = None,
     seed: int | None = None,
     precision: str | None = None,
@@ -124,7 +127,7 @@ def _with_data(given: Given, data: Data | None, decides: dict[str, Any]) -> Give
     from edgenas.tasks import fingerprint
     from edgenas.tasks.checks import checked_task
 
-    for name in ("task", "image_size", "flip", "far"):
+    for name in ("task", "image_size", "flip", "far", "fit", "skip_damaged"):
         if decides[name] is not None:
             raise EdgenasError(
                 f"{name} is for data that EdgeNAS reads: a task of your own says it itself, leave it out"
@@ -145,9 +148,20 @@ def _with_arrays(given: Given, data: Sequence[Any], decides: dict[str, Any]) -> 
     arrays = (data[0], data[1])
     decides["data"] = name_of_arrays(arrays)
     wanted = TaskSettings(
-        decides["data"], image_size=decides["image_size"], flip=decides["flip"], seed=decides["seed"] or 0
+        decides["data"],
+        image_size=decides["image_size"],
+        flip=decides["flip"],
+        seed=decides["seed"] or 0,
+        fit=fit_named(decides["fit"] or "crop"),
     )
     return dataclasses.replace(given, task=task_of(arrays, wanted), arrays=arrays)
+
+
+def fit_named(name: str) -> Fit:
+    """EdgenasError for a name that is none."""
+    if name not in get_args(Fit):
+        raise EdgenasError(f"fit {name!r}: {', '.join(get_args(Fit))} are possible")
+    return cast(Fit, name)
 
 
 def _name_of(thing: object, what: str) -> str:

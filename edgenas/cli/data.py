@@ -1,33 +1,64 @@
-"""`edgenas data`: what would be learned from a folder; and the same in a few lines before a search or a training."""
+"""`edgenas data`: what would be learned from a folder; and which decoded images are kept."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
-from edgenas.cli.output import emit, table
+from edgenas.cli.options import Fit
+from edgenas.cli.output import emit, say, table
+from edgenas.errors import EdgenasError
 
 
 def data(
-    folder: str = typer.Argument(..., help="A folder of class folders, or a data set's name."),
+    folder: str | None = typer.Argument(None, help="A folder of class folders, or a data set's name."),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     image_size: int | None = typer.Option(
         None, min=8, max=512, help="Side of the network's input, pixels. Default: the data's own."
     ),
+    fit: Fit = typer.Option("crop", help="Images that are no squares: cut to their middle, stretched, or padded."),
+    skip_damaged: bool = typer.Option(False, "--skip-damaged", help="Leave out image files that cannot be read."),
     seed: int = typer.Option(0, min=0, max=2**32 - 1, help="Of the validation split, where it is cut here."),
+    cache: bool = typer.Option(False, "--cache", help="List the decoded images that are kept, of FOLDER or of all."),
+    clear_cache: bool = typer.Option(False, "--clear-cache", help="Remove them. They are decoded again when needed."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Read images for classification as a search would and say what they are: classes, splits and where each comes from,
     size, what is ignored and why, and how many images repeat another.
 
-    Damaged files and unclear folders are refused as in a search, all damaged files at once.
+    Damaged files and unclear folders are refused as in a search, all damaged files at once. Images are decoded once, into
+    studies/.images or EDGENAS_CACHE; searches and trainings read them there.
 
     Example: edgenas data my-images
+
+    Example: edgenas data --cache
     """
+    if cache or clear_cache:
+        _caches(folder, remove=clear_cache, as_json=as_json)
+        return
+    if folder is None:
+        raise EdgenasError("no data was named: give a folder of class folders or a data set's name, or --cache")
     from edgenas.engine.data import facts_lines
-    from edgenas.tasks import TaskSettings
+    from edgenas.tasks import Loading, TaskSettings
     from edgenas.tasks.classification import load_classification
 
-    settings = TaskSettings(folder, data_dir=data_dir, image_size=image_size, seed=seed)
-    facts = load_classification(settings).facts
+    settings = TaskSettings(
+        folder, data_dir=data_dir, image_size=image_size, seed=seed, fit=fit, skip_damaged=skip_damaged
+    )
+    facts = load_classification(settings, Loading(tell=say)).facts
     rows = [(name, f"{count:,}") for name, count in facts.classes.items()]
     emit(facts, as_json=as_json, text=table(("class", "images"), rows) + "\n\n" + "\n".join(facts_lines(folder, facts)))
+
+
+def _caches(folder: str | None, *, remove: bool, as_json: bool) -> None:
+    """List the caches, or remove them and list what is gone."""
+    from edgenas.tasks.cache import cache_beside, caches_in, clear, size_words
+
+    root = cache_beside()
+    of = None if folder is None else Path(folder)
+    found = clear(root, of) if remove else caches_in(root, of)
+    rows = [(one.folder, f"{one.images:,}", ", ".join(one.pixels), size_words(one.bytes)) for one in found]
+    total = f"{size_words(sum(one.bytes for one in found))} {'removed from' if remove else 'in'} {root}"
+    shown = table(("folder", "images", "decoded", "on the disk"), rows) + "\n\n" + total if rows else total
+    emit(found, as_json=as_json, text=shown)

@@ -18,6 +18,8 @@ data = {data}                    # digits, fashion-mnist, cifar10, ... or a fold
 task = {task}            # classification or faces
 # data_dir = "~/datasets"             # where named data sets lie (else EDGENAS_DATA, else ~/.cache/edgenas/data)
 # image_size = 64                     # side of the network's input, pixels; default: the data's own
+# fit = "crop"                        # crop, stretch or pad: how images that are no squares become one
+# skip_damaged = true                 # leave out image files that cannot be read
 # flip = false                        # mirror training images; default: for cifar, fashion-mnist and faces
 
 # --- where it must run: `edgenas targets` lists the names; several are searched for at once

@@ -12,6 +12,7 @@ FinalWidth = Literal["matched", "macro"]
 Pool = Literal[19, 27, 72]
 Control = Literal["random"]
 Precision = Literal["fp32", "fp16", "int8"]
+Fit = Literal["crop", "stretch", "pad"]
 SeveralFaces = Literal["refuse", "largest", "most-central"]
 CellFamily = Literal["nasbench101", "nasbench201", "darts"]
 

@@ -10,6 +10,7 @@ import typer
 from edgenas.cli.options import (
     Control,
     FinalWidth,
+    Fit,
     Policy,
     Pool,
     Precision,
@@ -74,6 +75,12 @@ def search(
     confirm_seeds: int | None = typer.Option(None, help="Repeat close decisions with this many more seeds."),
     control: Control | None = typer.Option(None, help="Spend the same budget on random networks, and show both."),
     image_size: int | None = typer.Option(None, help="Side of the network's input, pixels. Default: the data's own."),
+    fit: Fit | None = typer.Option(
+        None, help="Images that are no squares: cut to their middle, stretched, or padded with grey. Default: crop."
+    ),
+    skip_damaged: bool | None = typer.Option(
+        None, "--skip-damaged", help="Leave out image files that cannot be read. Default: refuse the folder."
+    ),
     flip: bool | None = typer.Option(None, help="Mirror training images. Default: for cifar, fashion-mnist and faces."),
     seed: int | None = typer.Option(None, help="Of the splits and of every training."),
     far: float | None = typer.Option(None, help="Faces: the false accept rate at which TAR is judged. Default: 1e-2."),

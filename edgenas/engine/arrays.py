@@ -35,8 +35,8 @@ def task_of(arrays: Arrays, settings: TaskSettings) -> Task:
     from edgenas.tasks.arrays import task_from_arrays
 
     images, labels = arrays
-    flip, side = bool(settings.flip), settings.image_size
-    return task_from_arrays(images, labels, image_size=side, flip=flip, seed=settings.seed, name=settings.data)
+    flip, side, seed = bool(settings.flip), settings.image_size, settings.seed
+    return task_from_arrays(images, labels, image_size=side, flip=flip, seed=seed, name=settings.data, fit=settings.fit)
 
 
 def keep(arrays: Arrays, folder: Path) -> None:

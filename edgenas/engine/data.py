@@ -14,11 +14,13 @@ from edgenas.errors import StudyError
 
 if TYPE_CHECKING:
     from edgenas.store import Store
-    from edgenas.tasks import Task, TaskSettings
+    from edgenas.tasks import Split, Task, TaskSettings
+    from edgenas.tasks.cache import Loading
     from edgenas.tasks.facts import DataFacts
 
-FITS = {"crop": "cut in the centre", "stretch": "stretched"}
-KIND = "data"  # of the store's rows: sha256 (what is searched on), whole (all images), folder (absolute)
+FITS = {"crop": "cut in the centre", "stretch": "stretched", "pad": "padded with grey"}
+KIND = "data"  # of the store's rows: hashes of what is searched on and of all images, folder (absolute)
+HASHES, HASHES_OF_DIGESTS = ("sha256", "whole"), ("digests", "whole_digests")
 
 
 def searched_task(
@@ -29,32 +31,50 @@ def searched_task(
     from edgenas.tasks import as_searched
 
     settings = settings_now(store, data_dir, tell)
-    return as_searched(_checked(store, settings, whole, remember=True), settings)
+    return as_searched(_checked(store, settings, whole, tell, remember=True), settings)
 
 
 def whole_task(store: Store, tell: Callable[[str], None], data_dir: str | None = None, own: Task | None = None) -> Task:
     """The same with all its training images."""
-    return _checked(store, settings_now(store, data_dir, tell), own, remember=False)
+    return _checked(store, settings_now(store, data_dir, tell), own, tell, remember=False)
 
 
-def _checked(store: Store, settings: TaskSettings, whole: Task | None, *, remember: bool) -> Task:
-    from edgenas.tasks import fingerprint, load_task, searched
+def loading_of(study: Path, tell: Callable[[str], None]) -> Loading:
+    """Decoded images lie beside the study."""
+    from edgenas.tasks.cache import Loading, cache_beside
+
+    return Loading(cache_beside(study.parent), tell)
+
+
+def _hashes(train: Split, task: Task, *, of_bytes: bool) -> dict[str, str]:
+    """Of what is searched on, and of all images. Of mapped ones their own hashes are known, and read instead of their bytes,
+    unless the study began with a hash `of_bytes`."""
+    from edgenas.tasks import fingerprint, fingerprint_of_digests
+
+    parts, whole = (train, task.val), (task.train, task.val, task.test)
+    quick = None if of_bytes else (fingerprint_of_digests(*parts), fingerprint_of_digests(*whole))
+    if quick is not None and quick[0] is not None and quick[1] is not None:
+        return dict(zip(HASHES_OF_DIGESTS, (quick[0], quick[1]), strict=True))
+    return dict(zip(HASHES, (fingerprint(*parts), fingerprint(*whole)), strict=True))
+
+
+def _checked(
+    store: Store, settings: TaskSettings, whole: Task | None, tell: Callable[[str], None], *, remember: bool
+) -> Task:
+    from edgenas.tasks import load_task, searched
 
     task = whole or kept_task(store.folder, settings)
     if task is None:
         refuse_missing_object(store.study, "data")
-        task = load_task(msgspec.structs.replace(settings, search_images=None))
-    found = {
-        "sha256": fingerprint(searched(task.train, settings), task.val),
-        "whole": fingerprint(task.train, task.val, task.test),
-    }
-    known = {key: value for key in found if (value := store.get(KIND, key, str)) is not None}
+        task = load_task(msgspec.structs.replace(settings, search_images=None), loading_of(store.folder, tell))
+    known = {key: value for key in (*HASHES, *HASHES_OF_DIGESTS) if (value := store.get(KIND, key, str)) is not None}
+    found = _hashes(searched(task.train, settings), task, of_bytes="sha256" in known)
     if remember and not known:
         for key, value in found.items():
             store.put(KIND, key, value)
         if Path(settings.data).is_dir():
             store.put(KIND, "folder", str(Path(settings.data).resolve()))
-    if any(found[key] != value for key, value in known.items()):
+    if any(found.get(key) != value for key, value in known.items()):
         named, was = store.study.data, store.get(KIND, "folder", str)
         then = f" (then {was})" if was not in (None, str(Path(named).resolve())) else ""
         raise StudyError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgenas.engine.budgets import Clock, processes, refuse_double_plan, within_budget
 from edgenas.engine.call import Call
-from edgenas.engine.data import lines_of
+from edgenas.engine.data import lines_of, loading_of
 from edgenas.engine.limits import check_limits
 from edgenas.engine.plan import Plan
 from edgenas.engine.scores import validation_words
@@ -39,13 +40,14 @@ def study_record(settings: SearchSettings, profiles: tuple[HardwareProfile, ...]
 
 
 def planned(
-    settings: SearchSettings, spec: MethodSpec, profiles: tuple[HardwareProfile, ...], call: Call
+    settings: SearchSettings, spec: MethodSpec, profiles: tuple[HardwareProfile, ...], call: Call, folder: Path
 ) -> tuple[Plan, Task]:
-    """A new study's plan, and its data with all training images: read once, for the plan and for the search."""
+    """The plan of a new study in `folder`, and its data with all training images: read once, for the plan and for the search."""
     from edgenas.tasks import load_task
 
     refuse_double_plan(settings)
-    whole = call.given.task or load_task(msgspec.structs.replace(data_asked(settings), search_images=None))
+    asked = msgspec.structs.replace(data_asked(settings), search_images=None)
+    whole = call.given.task or load_task(asked, loading_of(folder, call.tell))
     plan = decide(settings, spec, profiles, whole, call)
     check_limits(plan, spec, profiles, call.tell)
     if settings.budget is not None:
@@ -67,6 +69,8 @@ def data_asked(settings: SearchSettings) -> TaskSettings:
         settings.seed,
         settings.search_images,
         {} if settings.far is None else {"far": settings.far},
+        settings.fit,
+        settings.skip_damaged,
     )
 
 

@@ -53,7 +53,7 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
     if study is not None and _finished(folder, tell):
         return folder
     if study is None:
-        plan, whole = planned(settings, spec, profiles, call)
+        plan, whole = planned(settings, spec, profiles, call, folder)
         study = msgspec.structs.replace(begun, metric=whole.metric, plan=plan_json(plan))
     tell(f"study {folder}")
     with Store.create(folder, study) as store:

@@ -158,9 +158,10 @@ def task_to_train(
     settings = written_plan(store.study).task
     settings = msgspec.structs.replace(settings, search_images=None, data_dir=data_dir or settings.data_dir)
     other = msgspec.structs.replace(settings, data=name, image_size=None, flip=None)
-    task = load_task(other)
+    loading = data.loading_of(store.folder, tell)
+    task = load_task(other, loading)
     if task.preprocessing.input_size != architecture.image_size:
-        task = load_task(msgspec.structs.replace(other, image_size=architecture.image_size))
+        task = load_task(msgspec.structs.replace(other, image_size=architecture.image_size), loading)
     if task.preprocessing.channels != architecture.in_channels:
         raise DataError(
             f"{name} has {task.preprocessing.channels} colour channels and the trained network takes "

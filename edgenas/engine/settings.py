@@ -23,6 +23,8 @@ from edgenas.methods.spec import BOUNDS, NOT_EVERYWHERE, MethodSpec
 from edgenas.records import HardwareProfile, Head, Record
 from edgenas.store import flat, read_toml
 
+OF_CLASSIFICATION = ("fit", "skip_damaged")  # settings
+
 
 class Preset(Record, frozen=True):
     """Bounds of the chain space; `fixed_epochs`: what the policies fixed and gpu-seconds give a training; `tiny`: has
@@ -76,6 +78,9 @@ def refuse_unheeded(settings: SearchSettings, spec: MethodSpec) -> None:
             raise EdgenasError(f"{flag_of(name)} is for --method {heeding}: leave it out with {settings.method}")
     if settings.far is not None and settings.task != "faces":
         raise EdgenasError("--far is for --task faces: leave it out")
+    for name in OF_CLASSIFICATION:
+        if settings.task != "classification" and getattr(settings, name) != getattr(usual, name):
+            raise EdgenasError(f"{flag_of(name)} is for --task classification: leave it out")
     if settings.margin and settings.max_latency_ms is None:
         raise EdgenasError(
             "--margin judges --max-latency-ms by the upper end of a latency's interval: give that limit too"

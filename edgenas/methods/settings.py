@@ -8,7 +8,7 @@ import msgspec
 
 from edgenas.methods.ladder import Policy
 from edgenas.ranges import Channels, Depth, Factor
-from edgenas.records import Limits, Precision, Record
+from edgenas.records import Fit, Limits, Precision, Record
 
 PresetName = Literal["tiny", "t", "m", "trg"]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
@@ -53,6 +53,8 @@ class SearchSettings(Record, frozen=True):
     far: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     rules: dict[str, float | tuple[int, ...]] = {}
     margin: bool = False
+    fit: Fit = "crop"
+    skip_damaged: bool = False
 
     @property
     def limits(self) -> Limits:

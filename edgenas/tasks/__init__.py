@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 from typing import Any
 
 import msgspec
@@ -16,24 +17,31 @@ import numpy as np
 from edgenas.binomial import Validation
 from edgenas.errors import DataError
 from edgenas.plugins import Registry
-from edgenas.records import Record
+from edgenas.records import Fit, Record
+from edgenas.tasks.cache import Loading
 from edgenas.tasks.checks import checked_task
+from edgenas.tasks.mapped import MappedImages
 from edgenas.tasks.splits import search_stream, subsample
 from edgenas.tasks.task import Split, Task
 
 __all__ = [
     "TASKS",
+    "Loading",
     "Split",
     "Task",
     "TaskSettings",
     "as_searched",
     "fingerprint",
+    "fingerprint_of_digests",
     "load_task",
     "searched",
     "validation_of",
 ]
 
-# name -> factory(TaskSettings) -> Task, with all training images
+HASHED = 1024  # images at a time
+
+# name -> factory(TaskSettings) -> Task, with all training images; or factory(TaskSettings, loading: Loading), for tasks that
+# keep decoded images in the cache
 TASKS = Registry(
     "task",
     "edgenas.tasks",
@@ -55,13 +63,27 @@ class TaskSettings(Record, frozen=True):
     seed: int = 0  # of the validation split
     search_images: int | None = None  # stratified subsample of the training split
     settings: dict[str, float] = {}
+    fit: Fit = "crop"  # how images that are no squares become one
+    skip_damaged: bool = False  # leave out files that cannot be read, rather than refuse them
 
 
 def fingerprint(*splits: Split) -> str:
     """SHA-256 of images and labels. Of training and validation: what a search learns from."""
     found = hashlib.sha256()
     for split in splits:
-        found.update(np.ascontiguousarray(split.images).data)
+        for start in range(0, len(split), HASHED):
+            found.update(np.ascontiguousarray(split.images[start : start + HASHED]).data)
+        found.update(np.ascontiguousarray(split.labels).data)
+    return found.hexdigest()
+
+
+def fingerprint_of_digests(*splits: Split) -> str | None:
+    """SHA-256 of the images' own hashes and the labels, where all images are mapped, so that these are known; else None."""
+    found = hashlib.sha256()
+    for split in splits:
+        if not isinstance(split.images, MappedImages):
+            return None
+        found.update(b"".join(split.images.digests))
         found.update(np.ascontiguousarray(split.labels).data)
     return found.hexdigest()
 
@@ -89,11 +111,15 @@ def as_searched(whole: Task, settings: TaskSettings) -> Task:
     return task
 
 
-def load_task(settings: TaskSettings) -> Task:
-    """Read the data and split it; equal settings give equal arrays. EdgenasError for a task that is unknown or is none."""
+def load_task(settings: TaskSettings, loading: Loading | None = None) -> Task:
+    """Read the data and split it; equal settings give equal arrays. EdgenasError for a task that is unknown or is none.
+
+    `loading`: where decoded images are kept, and who is told how far that is; without it studies/.images or EDGENAS_CACHE.
+    """
     factory = TASKS.load(settings.task)
-    whole = checked_task(factory(msgspec.structs.replace(settings, search_images=None)), settings.task)
-    return as_searched(whole, settings)
+    wanted = msgspec.structs.replace(settings, search_images=None)
+    told = {"loading": loading or Loading()} if "loading" in inspect.signature(factory).parameters else {}
+    return as_searched(checked_task(factory(wanted, **told), settings.task), settings)
 
 
 def validation_of(task: Task) -> Validation | None:

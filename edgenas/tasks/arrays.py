@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
+from edgenas.records import Fit
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.classification import Classification, classification_from_dataset
 from edgenas.tasks.datasets import DataSet
@@ -27,12 +28,14 @@ def task_from_arrays(
     flip: bool = False,
     seed: int = 0,
     name: str = "arrays",
+    fit: Fit = "crop",
 ) -> Classification:
     """A classification task of `images` (N, H, W) or (N, H, W, C) uint8, C = 1 or 3, and `labels` (N,), whole numbers or names.
 
     Validation images are cut from them by `seed`, test images (unless `test` has some) always the same way; equal images stay
     together. `classes` names the labels 0, 1, ..; without it they are called as they are. Images are squares, or `image_size`
-    scales them. `name` stands in messages and reports. DataError, saying what to do, for anything else.
+    scales them, by `fit` where they are none. `name` stands in messages and reports. DataError, saying what to do, for anything
+    else.
     """
     known = _names(np.asarray(labels), classes, name)
     given = classes is not None
@@ -45,7 +48,7 @@ def task_from_arrays(
     size = train.images.shape[1] if train.images.shape[1] == train.images.shape[2] else 0  # 0: to be scaled
     sources = {"train": "the arrays", **({} if held is None else {"test": "the test arrays"})}
     dataset = DataSet(train, held, known, size, padding=0, flip=flip, together=True, origin=Origin(sources))
-    return classification_from_dataset(dataset, TaskSettings(name, image_size=image_size, seed=seed))
+    return classification_from_dataset(dataset, TaskSettings(name, image_size=image_size, seed=seed, fit=fit))
 
 
 def _pair(test: Any, name: str) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes, Embedding, Head, Metric, Preprocessing, TaskKind
+from edgenas.tasks.mapped import MappedImages
 from edgenas.tasks.task import Split, Task
 
 MEMBERS: dict[str, tuple[type, ...]] = {
@@ -77,7 +78,7 @@ def _split_problem(split: Split, preprocessing: Preprocessing, head: Head) -> st
     wanted = (side, side, preprocessing.channels)
     if preprocessing.channels not in (1, 3):
         return f"its images have {preprocessing.channels} channels, 1 and 3 are possible"
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+    if not isinstance(images, np.ndarray | MappedImages) or images.dtype != np.uint8 or images.ndim != 4:
         return f"images are {_kind(images)}, they must be uint8 (N, H, W, C)"
     if images.shape[1:] != wanted:
         return f"images are {images.shape[1:]} (H, W, C), the preprocessing says {wanted}"
@@ -97,4 +98,4 @@ def _split_problem(split: Split, preprocessing: Preprocessing, head: Head) -> st
 
 
 def _kind(array: Any) -> str:
-    return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+    return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray | MappedImages) else type(array).__name__

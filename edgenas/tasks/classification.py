@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from edgenas.errors import DataError
 from edgenas.preprocessing import pad, scaled
-from edgenas.records import ACCURACY, Classes, Preprocessing, Recipe, TaskKind
-from edgenas.tasks import Split, TaskSettings
+from edgenas.records import ACCURACY, Classes, Fit, Preprocessing, Recipe, TaskKind
+from edgenas.tasks import Loading, Split, TaskSettings
 from edgenas.tasks.datasets import NAMES, DataSet, load_dataset
 from edgenas.tasks.facts import SPLITS, DataFacts, Origin, copies_of, facts_of
 from edgenas.tasks.folder import load_folder
+from edgenas.tasks.mapped import Images, MappedImages, mean_and_std_of_records
 from edgenas.tasks.splits import TEST, VALIDATION, check_labels, part, stratified
 
 SPLIT_VALIDATION, SPLIT_TEST = 1, 2  # separate random streams from one seed
@@ -84,20 +85,20 @@ class CrossEntropy(nn.Module):
             return loss, (logits.argmax(1) == labels).sum()
 
 
-def load_classification(settings: TaskSettings) -> Classification:
-    """The task of a known data set or a folder, with all its training images."""
-    return classification_from_dataset(_published(settings), settings)
+def load_classification(settings: TaskSettings, loading: Loading | None = None) -> Classification:
+    """The task of a known data set or a folder, with all its training images; those of a folder in the cache of `loading`."""
+    return classification_from_dataset(_published(settings, loading or Loading()), settings)
 
 
 def classification_from_dataset(dataset: DataSet, settings: TaskSettings) -> Classification:
     """Split (validation by the study's seed, a missing test split by a fixed one), pad, and measure mean and deviation."""
-    dataset = _resized(dataset, settings.image_size)
+    dataset = _resized(dataset, settings.image_size, settings.fit)
     _check(dataset, settings.data)
     (train, val, test), origin, copies = _split(dataset, settings.seed)
     mean, std = mean_and_std(train.images)
-    preprocessing = Preprocessing(train.images.shape[-1], dataset.size, mean, std, dataset.padding)
+    preprocessing = Preprocessing(train.images.shape[-1], dataset.size, mean, std, dataset.padding, settings.fit)
     facts = facts_of(settings.data, dataset.classes, origin, preprocessing, (train, val, test), copies)
-    padded = [replace(split, images=pad(split.images, dataset.padding)) for split in (train, val, test)]
+    padded = [_padded(split, dataset.padding) for split in (train, val, test)]
     return Classification(
         train=padded[0],
         val=padded[1],
@@ -107,6 +108,10 @@ def classification_from_dataset(dataset: DataSet, settings: TaskSettings) -> Cla
         flip=dataset.flip if settings.flip is None else settings.flip,
         facts=facts,
     )
+
+
+def _padded(split: Split, padding: int) -> Split:
+    return replace(split, images=pad(split.images[:], padding)) if padding else split
 
 
 def _check(dataset: DataSet, where: str) -> None:
@@ -141,36 +146,50 @@ def _split(dataset: DataSet, seed: int) -> tuple[tuple[Split, Split, Split], Ori
     return parts, dataset.origin._replace(sources=sources), [copies[kind] for kind in SPLITS]
 
 
-def _published(settings: TaskSettings) -> DataSet:
+def _published(settings: TaskSettings, loading: Loading) -> DataSet:
     """A known name is a data set; otherwise an existing folder."""
     folder = Path(settings.data)
     if settings.data not in NAMES and folder.is_dir():
-        return load_folder(folder, settings.image_size)
+        _check_size(settings.image_size)
+        return load_folder(folder, settings, loading)
     if folder.is_file():
         raise DataError(f"data {settings.data!r} is a file: unpack it, and name the folder with the class folders")
     return load_dataset(settings.data, settings.data_dir)
 
 
-def _resized(dataset: DataSet, size: int | None) -> DataSet:
+def _check_size(size: int | None) -> None:
+    if size is not None and not 8 <= size <= 512:
+        raise DataError(f"image size {size} px: 8 to 512 are possible")
+
+
+def _resized(dataset: DataSet, size: int | None, fit: Fit) -> DataSet:
     """Another image size than the data set's own, by scaling every image; then nothing is padded."""
     if size is None or size == dataset.size:
         return dataset
-    if not 8 <= size <= 512:
-        raise DataError(f"image size {size} px: 8 to 512 are possible")
+    _check_size(size)
 
     def all_scaled(split: Split) -> Split:
-        images = [np.asarray(scaled(Image.fromarray(x.squeeze()), size, "crop"), dtype=np.uint8) for x in split.images]
-        return Split(np.stack(images).reshape(len(split), size, size, -1), split.labels)
+        images = np.empty((len(split), size, size, split.images.shape[3]), np.uint8)
+        for row, image in enumerate(split.images):
+            images[row] = np.asarray(
+                scaled(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), size, fit)
+            ).reshape(images.shape[1:])
+        return Split(images, split.labels)
 
     val, test = (None if split is None else all_scaled(split) for split in (dataset.val, dataset.test))
     return dataset._replace(train=all_scaled(dataset.train), val=val, test=test, size=size, padding=0)
 
 
-def mean_and_std(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per channel, of 0..1 pixels, six decimals, so that a manifest repeats them exactly; a constant channel keeps std 1."""
+    mean, std = mean_and_std_of_records(images) if isinstance(images, MappedImages) else _mean_and_std(images)
+    return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) if s > 1e-6 else 1.0 for s in std)
+
+
+def _mean_and_std(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
     counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])  # (C, 256)
     shares = counts / counts.sum(1, keepdims=True)
     values = np.arange(256) / 255
     mean = shares @ values
     std = np.sqrt(np.maximum((shares * (values - mean[:, None]) ** 2).sum(1), 0))
-    return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) if s > 1e-6 else 1.0 for s in std)
+    return mean.tolist(), std.tolist()

@@ -81,8 +81,8 @@ class Faces:
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
         """The verification report of the test split, beside raw pixels and an LDA fitted on the training people."""
         report = report_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
-        fitted = Lda(pixels(raw_pixels(self.train.images)), self.train.labels)
-        baselines = baselines_from_images(raw_pixels(self.test.images), self.test.labels, fitted)
+        fitted = Lda(pixels(raw_pixels(self.train.images[:])), self.train.labels)
+        baselines = baselines_from_images(raw_pixels(self.test.images[:]), self.test.labels, fitted)
         found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(report, baselines=baselines))
         return found
 

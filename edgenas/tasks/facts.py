@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgenas.errors import DataError
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks import Split
+from edgenas.tasks.mapped import Images, MappedImages
 
 SPLITS = ("train", "val", "test")
 
@@ -45,11 +46,17 @@ class DataFacts(Record, frozen=True):
 def copies_of(splits: Sequence[Split]) -> list[NDArray[np.int64]]:
     """For every split (N,): the same number for images with the same pixels, by their BLAKE2."""
     known: dict[bytes, int] = {}
+    return [
+        np.array([known.setdefault(digest, len(known)) for digest in _digests(split.images)], dtype=np.int64)
+        for split in splits
+    ]
 
-    def number(image: NDArray[np.uint8]) -> int:
-        return known.setdefault(hashlib.blake2b(image.data, digest_size=16).digest(), len(known))
 
-    return [np.array([number(image) for image in split.images], dtype=np.int64) for split in splits]
+def _digests(images: Images) -> Iterator[bytes]:
+    if isinstance(images, MappedImages):
+        yield from images.digests
+    else:
+        yield from (hashlib.blake2b(image.data, digest_size=16).digest() for image in images)
 
 
 def count_duplicates(copies: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
+from edgenas.tasks.mapped import gathered
 from edgenas.tasks.task import Split
 
 VALIDATION = 0.1
@@ -68,7 +69,7 @@ def split_off(split: Split, share: float, seed: Sequence[int]) -> tuple[Split, S
 
 def part(split: Split, rows: NDArray[np.int64]) -> Split:
     """These images."""
-    return Split(split.images[rows], split.labels[rows])
+    return Split(gathered(split.images, rows), split.labels[rows])
 
 
 def search_stream(task: str) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.records import Head, Metric, Preprocessing, Recipe, TaskKind
+from edgenas.tasks.mapped import Images
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Split:
     """Images at the network's input size and their labels: numbers of classes, or one value or more to be estimated."""
 
-    images: NDArray[np.uint8]  # (N, H, W, C)
+    images: Images  # (N, H, W, C): an array, or rows of a file that is mapped (see edgenas/tasks/mapped.py)
     labels: NDArray[Any]  # (N,) int64, or (N,) or (N, k) float32
 
     def __len__(self) -> int:

@@ -14,10 +14,14 @@ from torch import Tensor
 from edgenas.preprocessing import scale_and_shift
 from edgenas.records import Preprocessing, Recipe
 from edgenas.tasks import Split
+from edgenas.tasks.mapped import MappedImages
+
+ON_GPU = 0.4  # of a GPU's free memory that images may take
+COPIED = 4096  # images at a time
 
 
 class DeviceImages:
-    """A split on the device as uint8. On a CPU nothing is copied: the pixels are those that all processes share."""
+    """A split as uint8: on a GPU, where it has the room; else where all processes share it, and batches are copied from there."""
 
     def __init__(
         self,
@@ -28,14 +32,18 @@ class DeviceImages:
         rows: NDArray[np.int64] | None = None,
     ) -> None:
         """`crop_padding`: width of the black frame that `window` may reach into. `rows` (M,): only these images."""
-        images = tensor_of(split.images)
+        if isinstance(split.images, MappedImages):
+            images, of_split = tensor_of(split.images.whole), split.images.rows
+            chosen: NDArray[np.int64] | None = of_split if rows is None else of_split[rows]
+        else:
+            images, chosen = tensor_of(split.images), rows
         self.labels = tensor_of(split.labels if rows is None else split.labels[rows]).to(device)  # (M,) or (M, k)
-        self.rows = None if rows is None else torch.from_numpy(rows)
+        self.rows = None if chosen is None else torch.from_numpy(chosen)
         self.side, p = images.shape[1], crop_padding
         self.padding = p
         self.framed: Tensor | None = None
-        if device.type != "cpu":  # its memory is this process's alone, and one gather a step is the fastest
-            self.framed = self._framed((images if self.rows is None else images[self.rows]).to(device))
+        if device.type != "cpu" and self._fits(images, device):  # its memory is this process's alone: one gather a step
+            self.framed = self._framed_on(images, device)
             images, self.rows = self.framed[:, p : p + images.shape[1], p : p + images.shape[2]], None
         self.images = images  # (N, H, W, C)
         scale, shift = scale_and_shift(preprocessing)
@@ -46,20 +54,36 @@ class DeviceImages:
 
     def pixels(self, chosen: Tensor | slice) -> Tensor:
         """(B, H, W, C) uint8 of the chosen images."""
-        if self.rows is not None:
-            return self.images[self.rows[chosen]]
-        return self.images[chosen]
+        if self.framed is None and isinstance(chosen, Tensor):
+            chosen = chosen.to(self.images.device)
+        found = self.images[chosen] if self.rows is None else self.images[self.rows[chosen]]
+        return found.to(self.labels.device)
 
     def window(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """(B, H, W, C) uint8: of each chosen image these rows (B, H) and columns (B, W) of its frame."""
         if self.framed is not None:
             return self.framed[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
-        each = torch.arange(len(chosen))
+        each = torch.arange(len(chosen), device=chosen.device)
         return self._framed(self.pixels(chosen))[each[:, None, None], rows[:, :, None], columns[:, None, :]]
 
     def input(self, pixels: Tensor) -> Tensor:
         """(B, H, W, C) uint8 -> (B, C, H, W) float32, normalised, channels last in memory."""
         return torch.addcmul(self.shift, pixels.float(), self.scale).permute(0, 3, 1, 2)
+
+    def _fits(self, images: Tensor, device: torch.device) -> bool:
+        """Is there room for all of them on the GPU, beside what a training needs?"""
+        side = self.side + 2 * self.padding
+        return len(self) * side * side * images.shape[3] <= ON_GPU * torch.cuda.mem_get_info(device)[0]
+
+    def _framed_on(self, images: Tensor, device: torch.device) -> Tensor:
+        """All images in their frames on the GPU, copied part by part: the host never holds them twice."""
+        p, side = self.padding, self.side + 2 * self.padding
+        framed = torch.zeros((len(self), side, side, images.shape[3]), dtype=torch.uint8, device=device)
+        for start in range(0, len(self), COPIED):
+            part = slice(start, start + COPIED)
+            pixels = images[part] if self.rows is None else images[self.rows[part]]
+            framed[part, p : p + self.side, p : p + self.side] = pixels.to(device)
+        return framed
 
     def _framed(self, images: Tensor) -> Tensor:
         p = self.padding

@@ -21,7 +21,8 @@ from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.schedule import learning_rates
 from edgenas.training.step import Step
 
-EVALUATION_BATCH = {"cpu": 256, "cuda": 4096}
+EVALUATION_BATCH = {"cpu": 256, "cuda": 4096}  # of images up to EVALUATION_SIDE px; of larger ones as many pixels
+EVALUATION_SIDE = 64
 OnEpoch = Callable[[int, nn.Module], None]
 
 
@@ -103,7 +104,8 @@ def outputs_of(
     `threads` pins a CPU's, so that results do not depend on the process. `mirror` shows the network mirror images.
     """
     network.eval()
-    size = EVALUATION_BATCH[device.type]
+    smaller = max(1, preprocessing.input_size // EVALUATION_SIDE) ** 2
+    size = max(16, EVALUATION_BATCH[device.type] // smaller)
     with pinned_threads(threads, device), _memory_errors():
         data = DeviceImages(split, preprocessing, device)
         batches = (data.pixels(slice(i, i + size)) for i in range(0, len(data), size))

@@ -49,6 +49,9 @@ def main(channel: str, lifeline: str, data: str, start: str, device: str) -> Non
         except (ImportError, AttributeError, pickle.UnpicklingError) as error:
             _refuse_everything(connection, EdgenasError(_not_loaded(error)))
             return
+        except EdgenasError as error:  # the images are gone
+            _refuse_everything(connection, error)
+            return
         while True:
             item = pickle.loads(connection.recv_bytes())
             try:

@@ -115,7 +115,7 @@ def deep(root: Path) -> None:
     [
         (loose, r"outside class folders \(loose.png\): put each"),
         (empty_class, "bird has no images"),
-        (corrupt, r": 1 of 21 images cannot be read: cat/zz.png \(no PNG, JPEG, .* file\): mend or remove it$"),
+        (corrupt, r": 1 of 21 images cannot be read: cat/zz.png \(no PNG, JPEG, .* file\): mend or remove it, or"),
         (truncated, r"cat/0.png \(the image is damaged: image file is truncated"),
         (garbled, r"cat/exif.png \(the image is damaged"),
         (rare, "class 'bird' has 1 image: every class needs at least 3"),
@@ -150,10 +150,11 @@ def test_damaged_files_are_named_all_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(root)
     line = str(caught.value)
-    assert f"{root}: 23 of 60 images cannot be read: dog/0.png (no PNG" in line
+    assert f"{root}: 23 of 60 images cannot be read: cat/3.png (the image is damaged" in line
+    assert "; dog/0.png (no PNG" in line
     assert "; dog/1.png, dog/10.png, " in line  # the reason once for all of them
     assert "21.png" not in line.split("(the file is empty)")[1]
-    assert line.endswith("; and 3 more: mend or remove them")
+    assert line.endswith("; and 3 more: mend or remove them, or leave them out with --skip-damaged")
 
 
 @pytest.mark.parametrize("pixels", [(10_000, 10_000), (15_000, 12_100)])
@@ -216,7 +217,8 @@ def test_what_is_read_otherwise_than_one_may_think_is_said(tmp_path: Path) -> No
     assert load(root).facts.warnings == (
         "3 .heic files are pictures that are not read: convert them to JPEG or PNG",
         "2 of 67 images are in colour (cat/colour.png), so that all are read as RGB",
-        "1 of 67 images are more than twice as long as wide: only their middle is seen",
+        "1 of 67 images are more than twice as long as wide: only their middle is seen (--fit stretch or --fit pad shows "
+        "all)",
         "1 files are animations or have several pages: only the first one is read, and 1 of those are of one colour",
         "class 'bird' has 3 images and 'cat' 33: accuracy hardly shows the rare one",
     )

@@ -1,0 +1,124 @@
+"""Which files a folder's images are, as they are now: what tells whether pixels that were decoded before are still theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.durable import replace_file
+from edgenas.errors import DataError
+from edgenas.records import Record
+from edgenas.tasks.decoding import Header, Unread, header_of
+
+VERSION = 1  # of what is kept; another version is another cache
+LISTING = "files.json"
+SETTLED_NS = 50_000_000  # two changes of a file within one tick of the system's clock look like one
+
+
+class Source(Record, frozen=True, array_like=True):
+    """One image file: where it lies in its folder, and what changes with its content. No program can set the time of change
+    (ctime) of a file, so that equal ones mean equal content."""
+
+    path: str
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+
+class Listing(Record, frozen=True):
+    """All images of a folder, in the order in which they are learned. `headers`: what is known of each, or why it cannot be
+    read."""
+
+    folder: str
+    sources: tuple[Source, ...]
+    headers: tuple[Header | str, ...]
+    version: int = VERSION
+
+
+def sources_of(root: Path, files: Sequence[Path]) -> tuple[Source, ...]:
+    """The files as they are now. DataError where one is gone by now."""
+    while True:
+        sources = tuple(_source(root, path) for path in files)
+        newest = max((source.changed_ns for source in sources), default=0)
+        if not 0 <= time.time_ns() - newest < SETTLED_NS:
+            return sources
+        time.sleep(SETTLED_NS / 1e9)
+
+
+def unchanged(root: Path, path: Path, source: Source) -> bool:
+    """Is the file still as it was listed?"""
+    try:
+        return _source(root, path) == source
+    except DataError:
+        return False
+
+
+def name_of_listing(sources: Sequence[Source]) -> str:
+    """Other images, or other content of one, are another name; where the folder lies does not count."""
+    return hashlib.sha256(msgspec.json.encode((VERSION, sources))).hexdigest()[:16]
+
+
+def listing_in(entry: Path, root: Path, files: Sequence[Path], sources: tuple[Source, ...], threads: int) -> Listing:
+    """What is kept in `entry` about these files; read from them, and kept, where nothing is."""
+    known = read_listing(entry)
+    if known is not None and known.sources == sources:
+        return known
+    with ThreadPoolExecutor(threads) as pool:
+        found = tuple(pool.map(header_of, files))
+    headers = tuple(header.why if isinstance(header, Unread) else header for header in found)
+    listing = Listing(os.fsencode(root.resolve()).decode("utf-8", "backslashreplace"), sources, headers)
+    if all(header.lasting for header in found if isinstance(header, Unread)):
+        replace_file(entry / LISTING, msgspec.json.encode(listing))
+    return listing
+
+
+def read_listing(entry: Path) -> Listing | None:
+    """The listing that is kept there; None where there is none, or none of this version."""
+    try:
+        listing = msgspec.json.decode((entry / LISTING).read_bytes(), type=Listing)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return listing if listing.version == VERSION else None
+
+
+def difference(before: Listing, sources: Sequence[Source]) -> str:
+    """What became of the files since then, in words; "" where nothing did."""
+    then, now = ({source.path: source for source in listed} for listed in (before.sources, sources))
+    parts = [
+        (f"{len(paths)} {what} ({', '.join(sorted(paths)[:3])}{', ..' if len(paths) > 3 else ''})")
+        for what, paths in (
+            ("removed", then.keys() - now.keys()),
+            ("new", now.keys() - then.keys()),
+            ("changed", {path for path in then.keys() & now.keys() if then[path] != now[path]}),
+        )
+        if paths
+    ]
+    return ", ".join(parts)
+
+
+def rows_in(before: Listing, sources: Sequence[Source]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows here, rows there) of the files that are the same in both."""
+    there = {source: row for row, source in enumerate(before.sources)}
+    pairs = [(row, there[source]) for row, source in enumerate(sources) if source in there]
+    here, other = zip(*pairs, strict=True) if pairs else ((), ())
+    return np.array(here, dtype=np.int64), np.array(other, dtype=np.int64)
+
+
+def _source(root: Path, path: Path) -> Source:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(
+            f"{path} is gone since the folder was listed ({error.strerror}): run the command again"
+        ) from error
+    name = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")  # any bytes may be a name
+    return Source(name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
