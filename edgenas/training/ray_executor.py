@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import logging
 import os
@@ -15,6 +16,7 @@ import torch
 
 from edgenas.errors import EdgenasError, MissingExtraError
 from edgenas.tasks import Task
+from edgenas.tasks.mapped import MappedImages
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import Costs, CrewExecutor
 from edgenas.training.memory import keep_freed_memory
@@ -75,10 +77,14 @@ class RayCrew:
 
     def _put(self, task: Task) -> ObjectRef[Any]:
         try:
-            reference: ObjectRef[Any] = self.ray.put(task)
+            reference: ObjectRef[Any] = self.ray.put(task if self._one_machine() else in_memory(task))
             return reference
         except (TypeError, pickle.PicklingError) as error:
             raise EdgenasError(not_pickled(task, error)) from error
+
+    def _one_machine(self) -> bool:
+        """Are all nodes on this machine, where they can map the same files?"""
+        return {node["NodeManagerHostname"] for node in self.ray.nodes() if node["Alive"]} == {socket.gethostname()}
 
     def _slots(self) -> int:
         """How many items the cluster does at once, as it is now: nodes come and go."""
@@ -97,6 +103,18 @@ class RayCrew:
         if isinstance(result, EdgenasError):
             raise result
         return result
+
+
+def in_memory(task: Task) -> Task:
+    """The task with its images as arrays, for machines that do not have the file that they are mapped from."""
+    splits = {name: getattr(task, name) for name in ("train", "val", "test")}
+    mapped = {name: split for name, split in splits.items() if isinstance(split.images, MappedImages)}
+    if not mapped:
+        return task
+    parts: Any = task  # a dataclass, as all tasks with mapped images are
+    held = {name: dataclasses.replace(split, images=split.images[:]) for name, split in mapped.items()}
+    whole: Task = dataclasses.replace(parts, **held)
+    return whole
 
 
 def do_item(data: list[Any], device: str, item: AnyItem) -> Any:
