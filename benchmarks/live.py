@@ -2,6 +2,7 @@
 
     python -m benchmarks.live run [--folder DIR]          the arms in DIR/arms, one after another; goes on where it was
     python -m benchmarks.live arm TASK SPACE METHOD SEED  one of them
+    python -m benchmarks.live summary                     results/live.json, results/live_runs.jsonl, docs/images/live.svg
     touch DIR/stop                                        `run` ends after the arm that it is at
 
 An arm is a search by `edgenas search --budget MINUTES --workers 1`; then its choice and four members of its front (those nearest
@@ -25,6 +26,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.live_arms import Arm, run_arm
+from benchmarks.live_picture import draw
+from benchmarks.live_summary import lines, summary
 from edgenas.errors import EdgenasError
 
 AGAIN = 2  # an arm that fails, or that others disturbed, is tried so often
@@ -80,6 +83,16 @@ def one(folder: Path, arm: Arm, minutes: float | None) -> None:
     say(f"{arm.name}: {result['networks']} networks, {final['test_accuracy']:.2f} % at {final['latency_ms']:.3f} ms")
 
 
+def summarise(folder: Path, out: Path) -> None:
+    """Write what is there, and print it as a table."""
+    runs = records(folder)
+    tasks = summary(runs, folder)
+    (out / "live_runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    (out / "live.json").write_text(json.dumps({"benchmark": "live", "tasks": tasks}, indent=1) + "\n")
+    draw(runs, tasks)
+    sys.stdout.write("\n".join(lines(tasks)) + "\n")
+
+
 def say(line: str) -> None:
     sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
     sys.stderr.flush()
@@ -87,15 +100,18 @@ def say(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "arm"))
+    parser.add_argument("what", choices=("run", "arm", "summary"))
     parser.add_argument("words", nargs="*", metavar="TASK SPACE METHOD SEED")
     parser.add_argument("--folder", type=Path, default=Path("studies/live"))
     parser.add_argument("--minutes", type=float, help="of the search, other than the task's: to try an arm")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.what == "run":
         run(folder)
+    elif arguments.what == "summary":
+        summarise(folder, arguments.out)
     else:
         one(folder, Arm.from_words(" ".join(arguments.words)), arguments.minutes)
 

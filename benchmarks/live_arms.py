@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ from edgenas.errors import EdgenasError
 from edgenas.records import Architecture
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, as_searched, load_task
-from edgenas.training.loop import fresh_network, scores_of, train_network
+from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
 MEMBERS = 4  # of a front
@@ -152,14 +153,15 @@ class Judge:
         self.task, self.data, self.folder = task, data, folder
 
     @functools.cached_property
-    def _whole(self) -> Task:
+    def whole(self) -> Task:
+        """The task with all its training images."""
         return load_task(self._settings())
 
     @functools.cached_property
     def _task(self) -> Task:
         """With as many training images as the steps see, where there are more."""
         wanted = self.task.steps * self.task.batch
-        return as_searched(self._whole, msgspec.structs.replace(self._settings(), search_images=wanted))
+        return as_searched(self.whole, msgspec.structs.replace(self._settings(), search_images=wanted))
 
     def _settings(self) -> TaskSettings:
         name = self.task.data_name(self.data)
@@ -168,26 +170,27 @@ class Judge:
     @property
     def images(self) -> int:
         """All training images."""
-        return len(self._whole.train)
+        return len(self.whole.train)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Of a front's item: its costs, what it scored in the search, and its test accuracy when trained alike."""
         architecture: Architecture = msgspec.convert(item["architecture"], Architecture)
+        found = self.result(architecture)
+        scored = {key: found[key] for key in ("test_accuracy", "balanced_accuracy") if key in found}
+        known = {key: item[key] for key in ("params", "macs", "val_accuracy")}
+        return {"fingerprint": architecture.fingerprint, "latency_ms": item["latency"]["ms"], **known, **scored}
+
+    def result(self, architecture: Architecture) -> dict[str, Any]:
+        """What training gave: from its file, where it was trained before."""
         file = self.folder / f"{architecture.fingerprint}.json"
         if not file.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
+            found = {**self._trained(architecture), "architecture": msgspec.to_builtins(architecture)}
             part = file.with_suffix(".part")
-            part.write_text(json.dumps({**self._trained(architecture), "architecture": item["architecture"]}))
+            part.write_text(json.dumps(found))
             part.replace(file)
-        found = json.loads(file.read_text())
-        return {
-            "fingerprint": architecture.fingerprint,
-            "latency_ms": item["latency"]["ms"],
-            "params": item["params"],
-            "macs": item["macs"],
-            "val_accuracy": item["val_accuracy"],
-            "test_accuracy": found["test_accuracy"],
-        }
+        known: dict[str, Any] = json.loads(file.read_text())
+        return known
 
     def _trained(self, architecture: Architecture) -> dict[str, Any]:
         task, started = self._task, time.perf_counter()
@@ -198,9 +201,11 @@ class Judge:
             recipe, epochs=max(1, round(self.task.steps / steps_an_epoch(recipe, len(task.train))))
         )
         network = train_network(fresh_network(architecture, 0, CPU), task, recipe, 0, CPU).network
-        scores = scores_of(network, task, task.test, CPU, recipe.threads)
+        outputs = outputs_of(network, task.test, task.preprocessing, CPU, recipe.threads)
+        report = task.report(outputs, torch.from_numpy(task.test.labels))
         return {
-            "test_accuracy": scores["accuracy"],
+            "test_accuracy": report["accuracy"],
+            "balanced_accuracy": statistics.fmean(report["per_class"].values()),
             "steps": recipe.epochs * steps_an_epoch(recipe, len(task.train)),
             "seconds": time.perf_counter() - started,
         }

@@ -102,12 +102,14 @@ def _as_planned(plan: Plan, whole: Task, budget: Budget, tell: Tell) -> Plan:
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
     images = budget.search_images or len(whole.train)
-    fewer = "" if budget.most_candidates is None else f", fewer than the {budget.rehearsed} that the search would like"
+    planned = f"up to {budget.candidates} candidates"
+    if budget.most_candidates is not None:
+        planned = f"{budget.candidates} of the {budget.rehearsed} candidates that the search would like, more while time is left"
     scaled = f"epochs x {budget.epoch_scale:g} ({budget.least_epochs} or more: {budget.least_steps} steps)"
     if budget.epoch_scale == 0:
         scaled = f"{budget.least_epochs} epochs each ({budget.least_steps} steps)"
     tell(
-        f"budget {plan.asked.budget:g} min: {images} images, {scaled}, for up to {budget.candidates} candidates{fewer}, in about "
+        f"budget {plan.asked.budget:g} min: {images} images, {scaled}, for {planned}, in about "
         f"{budget.predicted_seconds:.0f} s ({budget.images_per_second['slowest']:.0f} to "
         f"{budget.images_per_second['fastest']:.0f} images/s a worker)"
     )
@@ -135,22 +137,20 @@ def ended_after(most: int) -> Spent:
 
 
 def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, workers: int) -> Spent | None:
-    """When a search with a budget ends early: after as many trainings as were planned, or where the next one would not end
-    within the minutes since `started` (monotonic seconds). Where that was is stored: the same command ends there again."""
+    """When a search with a budget ends early: where the next training would not end within the minutes since `started` (monotonic
+    seconds), by the pace of those that are done. A machine that is faster than it was thought trains more, a slower one less.
+    Where that was is stored: the same command ends there again."""
     from edgenas.training.budget import PARALLEL, Budget
 
     minutes, budget = plan.asked.budget, plan.budget
     if minutes is None or not isinstance(budget, Budget):
         return None
-    planned = ended_after(budget.most_candidates) if budget.most_candidates is not None else None
     share = 0.5 if plan.asked.control else 1.0  # the control spends as much again
     before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
     faster = 1 + PARALLEL * (workers - 1)
     seconds = share * (60 * minutes - (began - started) - END_SECONDS)
 
     def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
-        if planned is not None and (reason := planned(trained, asked)):
-            return reason
         end = store.get("budget", "end", int)
         if end is None:
             elapsed = before + time.monotonic() - began

@@ -71,14 +71,17 @@ def test_the_floor_of_a_plan_holds_for_every_candidate() -> None:
     assert [training.recipe_for(epochs, cost).epochs for epochs in (4, 24, 40)] == [6, 6, 10]
 
 
-def test_a_search_ends_after_as_many_trainings_as_were_planned(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("wall", "ends"), [(79.0, False), (81.0, True)])
+def test_more_trainings_than_were_planned_begin_while_they_end_in_time_and_none_after(
+    tmp_path: Path, wall: float, ends: bool
+) -> None:
     with study(tmp_path, most_candidates=2) as (store, planned):
+        store.put("clock", "wall", wall)
         spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
         assert spent is not None
-        assert spent((trained(1),), (candidate(),)) == ""
-        assert (
-            spent((trained(1), trained(2)), (candidate(),)) == "the 2 trainings that the budget has room for are done"
-        )
+        done = (trained(1, seconds=20.0),) * 4
+        reason = "the minutes of --budget are spent after 4 trainings" if ends else ""
+        assert spent(done, (candidate(5, epochs=10),)) == reason  # 20 seconds more, of 100
 
 
 def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_there_again(tmp_path: Path) -> None:
