@@ -2,6 +2,7 @@
 
     python -m benchmarks.live run [--folder DIR]          the arms in DIR/arms, one after another; goes on where it was
     python -m benchmarks.live arm TASK SPACE METHOD SEED  one of them
+    python -m benchmarks.live headline [--method M] [--seeds 3] [--recipe R] [--flags="--space stages"]    see live_headline.py
     python -m benchmarks.live summary                     results/live.json, results/live_runs.jsonl, docs/images/live.svg
     touch DIR/stop                                        `run` ends after the arm that it is at
 
@@ -26,6 +27,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.live_arms import Arm, run_arm
+from benchmarks.live_headline import Headline, headline
 from benchmarks.live_picture import draw
 from benchmarks.live_summary import lines, summary
 from edgenas.errors import EdgenasError
@@ -100,16 +102,23 @@ def say(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "arm", "summary"))
+    parser.add_argument("what", choices=("run", "arm", "summary", "headline"))
     parser.add_argument("words", nargs="*", metavar="TASK SPACE METHOD SEED")
     parser.add_argument("--folder", type=Path, default=Path("studies/live"))
     parser.add_argument("--minutes", type=float, help="of the search, other than the task's: to try an arm")
+    parser.add_argument("--method", help="headline: other than the default")
+    parser.add_argument("--recipe", help="headline: of the final training, other than the default")
+    parser.add_argument("--flags", default="", help="headline: further flags of the search")
+    parser.add_argument("--seeds", type=int, default=3, help="headline: how many")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if arguments.what == "run":
         run(folder)
+    elif arguments.what == "headline":
+        asked = Headline(arguments.method, 0, recipe=arguments.recipe, flags=tuple(arguments.flags.split()))
+        sys.stdout.write(json.dumps(headline(asked, arguments.seeds, folder), indent=1) + "\n")
     elif arguments.what == "summary":
         summarise(folder, arguments.out)
     else:

@@ -87,5 +87,6 @@ def prepare_elpv(data: Path) -> None:
 TASKS = {
     "fashion-mnist": LiveTask("fashion-mnist", ("--recipe", "brief"), "raspberry-pi-5", 1.0, prepare_fashion),
     "cifar10": LiveTask("cifar10", ("--recipe", "brief"), "jetson", 0.42, prepare_cifar),
+    "elpv": LiveTask("elpv/split-0", ("--recipe", "brief"), "jetson", 0.42, prepare_elpv, image_size=ELPV_SIDE),
     "photos": LiveTask("photos", (), "jetson", 1.0, prepare_photos, minutes=4.0),
 }
