@@ -33,6 +33,7 @@ from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
 MEMBERS = 4  # of a front
+CHAINS_ONLY = ("gnas", "trgnas")  # methods that search chains and take no --space
 WHOLE = 0.9  # of its wall seconds that a search's processes must have computed, or others disturbed it
 CPU = torch.device("cpu")
 
@@ -65,7 +66,7 @@ def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, A
     task.prepare(data)
     study = folder / "studies" / arm.name
     shutil.rmtree(study, ignore_errors=True)
-    space = () if arm.space == "chain" else ("--space", arm.space)
+    space = () if arm.method in CHAINS_ONLY else ("--space", arm.space)
     how = (*space, "--method", arm.method, "--seed", str(arm.seed), "--workers", "1", "--study", str(study))
     document, spent = timed("search", *task.flags(data), *how)
     members = thinned(document["front"], MEMBERS)
