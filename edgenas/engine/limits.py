@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from edgenas.methods.spec import MethodSpec
 from edgenas.records import Architecture, Cost, HardwareProfile, Limits
 
 WIDEST = 1024  # channels, up to which a width that reaches a limit is looked for
+DRAWN = 50  # random members of a space without bounds that are looked at
 SHORT = 0.7  # of a limit: a ladder that ends below it leaves much of it unused
 FLAGS = {"latency_ms": "max-latency-ms", "params": "max-params", "size_mb": "max-size-mb", "memory_mb": "max-memory-mb"}
 
@@ -46,27 +48,48 @@ def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]
     """A sentence for every limit that the largest network which the method can reach does not break, and for every one that its
     macro phases stay far below."""
     limits, space = plan.asked.limits, plan.space
-    if spec.largest is None or not isinstance(space, ChainSpace | StagesSpace):
+    if spec.largest is None:
         return
-    for name, flag in FLAGS.items():
-        limit = getattr(limits, name)
-        if limit is None:
-            continue
-        only = msgspec.structs.replace(Limits(), **{name: limit})
-        reach = Reach(spec.largest, cost, name)
+    bounded = isinstance(space, ChainSpace | StagesSpace)
+    for name, asked, only in _each(limits):
+        reach = Reach(spec.largest if bounded else drawn, cost, name)
         largest = reach.of(space)
         if not only.broken(largest):
-            yield (
-                f"--{flag} {limit:g} cannot bind: the largest network that {spec.name} can reach here has "
-                f"{reach.words(largest)}; {_what_reaches(plan, space, reach, only)}"
-            )
-        elif spec.macro is not None:
-            yield from _short_ladder(plan, space, Reach(spec.macro, cost, name), only, f"--{flag} {limit:g}")
+            yield f"{asked} {_loose(plan, spec, reach, only)}"
+        elif isinstance(space, ChainSpace) and spec.macro is not None:
+            yield from _short_ladder(plan, space, Reach(spec.macro, cost, name), only, asked)
 
 
-def _short_ladder(
-    plan: Plan, space: ChainSpace | StagesSpace, reach: Reach, limit: Limits, asked: str
-) -> Iterator[str]:
+def _loose(plan: Plan, spec: MethodSpec, reach: Reach, limit: Limits) -> str:
+    """That the limit does not bind, what the largest networks have, and what to do."""
+    space = plan.space
+    has = reach.words(reach.of(space))
+    if not isinstance(space, ChainSpace | StagesSpace):
+        return (
+            f"hardly binds: the largest of {DRAWN} random networks of this space has {has}: leave it out, or name another "
+            "--space"
+        )
+    return (
+        f"cannot bind: the largest network that {spec.name} can reach here has {has}; "
+        f"{_what_reaches(plan, space, reach, limit)}"
+    )
+
+
+def drawn(space: Space) -> tuple[Architecture, ...]:
+    """Members of a space whose largest is not known; always the same."""
+    rng = random.Random(0)
+    return tuple(space.draw(rng) for _ in range(DRAWN))
+
+
+def _each(limits: Limits) -> Iterator[tuple[str, str, Limits]]:
+    """Every limit that is set: what it is on, as it was asked for, and alone."""
+    for name, flag in FLAGS.items():
+        limit = getattr(limits, name)
+        if limit is not None:
+            yield name, f"--{flag} {limit:g}", msgspec.structs.replace(Limits(), **{name: limit})
+
+
+def _short_ladder(plan: Plan, space: ChainSpace, reach: Reach, limit: Limits, asked: str) -> Iterator[str]:
     """A sentence where depth and width are chosen among networks that all lie far below the limit."""
     largest = reach.of(space)
     share = reach.amount(largest) / getattr(limit, reach.quantity)

@@ -1,14 +1,18 @@
 """What is said of limits before anything is trained."""
 
+import random
+
+import msgspec
 import pytest
 
+from edgenas.architectures.named_spaces import space_named
 from edgenas.engine.limits import loose_limits
 from edgenas.engine.registry import method_named
 from edgenas.engine.settings import PRESETS, chain_space
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.settings import SearchSettings
-from edgenas.records import Classes
+from edgenas.records import Classes, Limits
 from tests.plans import plan
 
 
@@ -70,6 +74,30 @@ def test_a_preset_that_does_not_go_with_the_given_bounds_is_not_proposed() -> No
     (line,) = said(max_latency_ms=1.0, max_depth=6)  # t, m and trg begin at ten layers
     assert "--preset" not in line
     assert "--max-width" in line
+
+
+@pytest.mark.parametrize("name", ["fbnet", "nasbench201"])
+def test_in_a_space_without_bounds_a_limit_that_no_random_network_breaks_is_said(name: str) -> None:
+    space = space_named(name, Classes(10), 3, 32)
+    asked = SearchSettings(target=("jetson",), method="random", space=name)
+    profiles = [profile_from_name("jetson")]
+    rng = random.Random(0)
+    latencies = [
+        max(latency.ms for latency in CostModel(profiles, None, Limits())(space.draw(rng)).latencies.values())
+        for _ in range(50)
+    ]
+    for share, lines in ((1.001, 1), (0.999, 0)):
+        limited = msgspec.structs.replace(asked, max_latency_ms=max(latencies) * share)
+        planned = plan(asked=limited, space=space)
+        found = list(loose_limits(planned, method_named("random"), CostModel(profiles, None, limited.limits)))
+        assert len(found) == lines
+        assert all(
+            f"the largest of 50 random networks of this space has {max(latencies):.3g} ms" in line for line in found
+        )
+    assert (
+        list(loose_limits(plan(asked=asked, space=space), method_named("random"), CostModel(profiles, None, Limits())))
+        == []
+    )
 
 
 def test_a_limit_far_above_the_largest_separable_network_is_said_of_a_ladder_that_dense_layers_can_leave() -> None:

@@ -1,0 +1,89 @@
+"""The live evidence's arithmetic by hand, and which arms are left to run."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.live import left
+from benchmarks.live_arms import Arm, thinned
+from benchmarks.live_summary import Box, difference, spread, used
+from edgenas.errors import EdgenasError
+
+
+def item(ms: float, accuracy: float) -> dict[str, Any]:
+    return {"latency": {"ms": ms}, "val_accuracy": accuracy}
+
+
+def run(seed: int = 0, disturbed: bool = False, **other: Any) -> dict[str, Any]:
+    return {
+        "task": "cifar10",
+        "space": "chain",
+        "method": "random",
+        "seed": seed,
+        "disturbed": disturbed,
+        **other,
+    }
+
+
+def test_a_thinned_front_has_the_members_nearest_to_equal_steps_of_log_latency() -> None:
+    # steps from 1 to 8 ms: 1, 2, 4, 8; 2.5 is nearer to 2 than 3.1 is, and to 4 the nearest is 3.1
+    front = [item(1, 50), item(2.5, 60), item(3.1, 61), item(6, 62), item(8, 63)]
+    assert [m["latency"]["ms"] for m in thinned(front, 4)] == [1, 2.5, 3.1, 8]
+
+
+def test_what_another_beats_in_accuracy_and_latency_is_no_member_even_where_it_is_smaller() -> None:
+    front = [item(1, 50), item(2, 49), item(2, 55), item(4, 55), item(8, 54)]
+    assert [(m["latency"]["ms"], m["val_accuracy"]) for m in thinned(front, 4)] == [(1, 50), (2, 55)]
+
+
+def test_a_front_of_one_stays_one() -> None:
+    assert thinned([item(1, 50)], 4) == [item(1, 50)]
+
+
+def test_the_share_of_the_box_by_hand() -> None:
+    box = Box(fastest_ms=1.0, limit_ms=16.0, reference_accuracy=60.0)
+    assert box.share([]) == 0
+    assert box.share([(1.0, 100.0)]) == pytest.approx(1.0)
+    assert box.share([(4.0, 80.0)]) == pytest.approx(0.25)  # half of the way up, over half of the log latencies
+    # from 2 ms 10 of 40 points over three quarters, from 8 ms 20 more over a quarter
+    assert box.share([(8.0, 90.0), (2.0, 70.0)]) == pytest.approx(0.25 * 0.75 + 0.5 * 0.25)
+
+
+def test_what_lies_outside_of_the_box_adds_nothing() -> None:
+    box = Box(fastest_ms=1.0, limit_ms=16.0, reference_accuracy=60.0)
+    assert box.share([(16.0, 99.0), (20.0, 99.0), (2.0, 60.0), (3.0, 10.0)]) == 0
+    assert box.share([(0.5, 80.0)]) == box.share([(1.0, 80.0)]) == pytest.approx(0.5)
+    assert box.share([(2.0, 80.0), (4.0, 70.0)]) == box.share([(2.0, 80.0)])
+
+
+def test_a_spread_has_the_standard_error_of_the_mean_and_a_difference_that_of_both() -> None:
+    one, other = spread([1.0, 2.0, 3.0]), spread([0.0, 4.0])
+    assert (one["mean"], one["sd"], one["se"]) == (2.0, 1.0, pytest.approx(1 / math.sqrt(3)))
+    assert other["se"] == pytest.approx(2.0)
+    assert difference(one, other) == {"mean": 0.0, "se": pytest.approx(math.sqrt(1 / 3 + 4))}
+    assert difference(one, spread([5.0])) == {"mean": -3.0, "se": None}
+
+
+def test_of_the_runs_of_an_arm_the_last_that_nobody_disturbed_counts() -> None:
+    runs = [run(at=1), run(disturbed=True, at=2), run(1, disturbed=True, at=3), run(1, disturbed=True, at=4)]
+    assert [one["at"] for one in used(runs)] == [1, 4]
+    assert [one["at"] for one in used([run(disturbed=True, at=1), run(at=2)])] == [2]
+
+
+def test_the_arms_left_are_those_listed_without_an_undisturbed_run_and_tried_fewer_than_twice(tmp_path: Path) -> None:
+    arms = [f"cifar10 chain random {seed}" for seed in range(5)]
+    (tmp_path / "arms").write_text("# first a comment\n" + "\n".join(arms[:4]) + "\n\n" + arms[4] + "   # later\n")
+    assert left(tmp_path) == arms
+    runs = [run(0), run(1, disturbed=True), run(2, disturbed=True), run(2, disturbed=True)]
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in runs))
+    assert left(tmp_path) == [arms[1], arms[3], arms[4]]
+
+
+@pytest.mark.parametrize("words", ["cifar10 chain random", "cifar11 chain random 0", "cifar10 chain random x"])
+def test_an_arm_that_is_none_is_refused(words: str) -> None:
+    with pytest.raises(EdgenasError, match="TASK SPACE METHOD SEED"):
+        Arm.from_words(words)
+    assert Arm.from_words("cifar10 chain random 3").name == "cifar10-chain-random-3"
