@@ -4,7 +4,7 @@
 
 NAS-Bench-201 (accuracy after 12 epochs on validation images; latencies of measured devices as "the board"). A search sees 200
 random cells; the latency limit is a quantile of the table. Either every candidate is measured, or (hardware/learned.py) the first
-ten, then those whose interval crosses the limit, and the board is learned anew from 20, 40, 80, ... of them. The winner is the
+ten, then those near the limit for their interval, and the board is learned anew from 20, 40, 80, ... of them. The winner is the
 most accurate candidate that is judged to hold the limit. Other devices help only where they are none of the board's kind.
 """
 

@@ -1,4 +1,4 @@
-"""Boards that are asked where it matters: the first ten candidates, then those whose interval crosses the latency limit.
+"""Boards that are asked where it matters: the first ten candidates, then those whose latency is near the limit for its interval.
 
 All others are predicted by a profile that has learned the board from what this study has measured: from ten networks, anew from
 20, 40, 80. What was measured, in which order, and what was predicted is in the study, so a resumed search goes on with the very
@@ -7,6 +7,7 @@ same numbers. At the end of a search the chosen network and the front are measur
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -33,7 +34,7 @@ class AskedBoard(Record, frozen=True):
 
 
 class Told(Record, frozen=True):
-    """A candidate that was decided on by a prediction, since no measurement could have decided otherwise."""
+    """A candidate that was decided on by a prediction: its limit is far away for the interval."""
 
     architecture: Architecture
     latency: Latency
@@ -94,7 +95,7 @@ class Sparing:
         self.boards.close()
         told, asked = len(self.store.all(TOLD, Told)), len(self._rows)
         if told:
-            self.boards.say(f"{asked} of {asked + told} candidates were measured, the others are clear of the limit")
+            self.boards.say(f"{asked} of {asked + told} candidates were measured, the others are far from the limit")
 
     # ------------------------------------------------------------
 
@@ -102,7 +103,7 @@ class Sparing:
         return Row(architecture.fingerprint, architecture, latency.ms, ran_in=self.boards.precision)
 
     def _predicted(self, architecture: Architecture) -> Latency | None:
-        """A prediction that no measurement can overturn; None where the board has to be asked."""
+        """A prediction to go by; None where the board has to be asked."""
         self._learn()
         if not self._rests_on:
             return None
@@ -133,12 +134,14 @@ class Sparing:
                 break
             time.sleep(0.05)
             self.boards.harvest()
+        limit = self.limits.latency_ms or math.inf
         for trial in finalists:
             measurement = self._measured(trial)
             if measurement is not None:
                 predicted = trial.cost.latencies[self.boards.profile.name]
                 ms = percentiles(measurement)["median"]
-                self.boards.say(f"trial {trial.number}: {predicted.ms:.4g} ms predicted, {ms:.4g} ms measured")
+                over = "" if ms <= limit else f": over the limit of {limit:g} ms"
+                self.boards.say(f"trial {trial.number}: {predicted.ms:.4g} ms predicted, {ms:.4g} ms measured{over}")
         if missing:
             self.boards.say(f"{len(missing)} finalists could not be measured: `edgenas verify` measures them later")
 
