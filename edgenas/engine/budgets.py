@@ -78,7 +78,7 @@ def processes(workers: int | None, device: str) -> int:
 
 
 def _fitted(plan: Plan, spec: MethodSpec, cost: CostModel, task: Task, clock: Clock) -> Budget:
-    from edgenas.training.budget import fit_budget, rehearse
+    from edgenas.training.budget import fit_budget, rehearse_longest
     from edgenas.training.recipes import recipe_from_name, steps_an_epoch
 
     # The rehearsal's scores are made up: they know nothing of chance.
@@ -87,7 +87,7 @@ def _fitted(plan: Plan, spec: MethodSpec, cost: CostModel, task: Task, clock: Cl
 
     def candidates(most: int | None) -> tuple[Candidate, ...]:
         spent = None if most is None else ended_after(most)
-        return rehearse(method_of(spec, search, rehearsed, spent), cost, search.objective)
+        return rehearse_longest(lambda: method_of(spec, search, rehearsed, spent), cost, search.objective)
 
     def steps(images: int) -> int:
         return steps_an_epoch(recipe_from_name(plan.asked.recipe, task, plan.device, images=images), images)

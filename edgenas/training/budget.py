@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,6 +25,8 @@ from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 
 # How many rungs of a phase are taken to be accepted: about what the published GNAS searches accepted (CIFAR-10: 16 and 9).
 ACCEPTED = {"depth": 16, "width": 9}
+# Other courses that such a search may take: under a limit a network that stays shallow is wider, and takes longer to train.
+COURSES = tuple({**ACCEPTED, "depth": depth} for depth in (0, 1, 2, 4, 8))
 PARALLEL = 0.5  # what a second core adds: it shares the memory's bandwidth, and a short ladder leaves it idle at times
 GUESSED = 0.25  # what it adds where every accepted change spoils what was trained ahead
 OVERHEAD = 0.3  # seconds per candidate beside its images
@@ -55,8 +57,23 @@ class Budget(Record, frozen=True):
     rehearsed: int = 0  # candidates of a search that nothing ends early
 
 
-def rehearse(method: Method, cost: Costs, objective: str) -> tuple[Candidate, ...]:
-    """All candidates that the method would have trained where each is better than the last, as long as ACCEPTED says."""
+def rehearse_longest(begin: Callable[[], Method], cost: Costs, objective: str) -> tuple[Candidate, ...]:
+    """The candidates of the course that trains most, of those that a search may take. `begin` makes the method anew."""
+    first = rehearse(begin(), cost, objective)
+    if not any(candidate.phase in ACCEPTED for candidate in first):  # no ladder: its candidates hang on no score
+        return first
+
+    def work(course: tuple[Candidate, ...]) -> float:
+        return sum(candidate.recipe.epochs * cost(candidate.architecture).bytes_moved for candidate in course)
+
+    others = [rehearse(begin(), cost, objective, accepted) for accepted in COURSES]
+    return max((first, *others), key=work)
+
+
+def rehearse(
+    method: Method, cost: Costs, objective: str, accepted: Mapping[str, int] = ACCEPTED
+) -> tuple[Candidate, ...]:
+    """All candidates that the method would have trained where each is better than the last, as long as `accepted` says."""
     asked: dict[str, Candidate] = {}
     phases: Counter[str] = Counter()
     score = 20.0
@@ -70,7 +87,7 @@ def rehearse(method: Method, cost: Costs, objective: str) -> tuple[Candidate, ..
                     answers.append(Trial(candidate, "infeasible", known, 0))
                     continue
                 phases[candidate.phase] += 1
-                better = phases[candidate.phase] <= ACCEPTED.get(candidate.phase, 0) + 1
+                better = phases[candidate.phase] <= accepted.get(candidate.phase, 0) + 1
                 score += 0.5 if better else 0.0
                 scores = {objective: score if better else score - 1.0, "train_accuracy": 0.0}
                 answers.append(Trial(candidate, "complete", known, 0, scores))
@@ -93,17 +110,19 @@ class Speed:
     def measured(
         cls, candidates: tuple[Candidate, ...], cost: Callable[[Architecture], Cost], task: Task, device: str
     ) -> Speed:
-        """From the candidates that move least, move most, compute most, and compute most for what they move."""
+        """From the candidates that move least, move most, compute most, and compute most for what they move; and from those in
+        the middle, since what is fitted to extremes alone may be far off between them."""
         costed = [(candidate, cost(candidate.architecture)) for candidate in candidates]
-        extremes = (
-            min(costed, key=lambda pair: pair[1].bytes_moved),
-            max(costed, key=lambda pair: pair[1].bytes_moved),
-            max(costed, key=lambda pair: pair[1].macs),
+        by_bytes, by_macs = (sorted(costed, key=key) for key in (_bytes_of, _macs_of))
+        timed = (
+            by_bytes[len(costed) // 2],
+            by_macs[len(costed) // 2],
+            by_bytes[0],
+            by_bytes[-1],
+            by_macs[-1],
             max(costed, key=lambda pair: pair[1].macs / pair[1].bytes_moved),
         )
-        probes = list(
-            {candidate.architecture.fingerprint: (candidate, known) for candidate, known in extremes}.values()
-        )
+        probes = list({candidate.architecture.fingerprint: (candidate, known) for candidate, known in timed}.values())
         times = [seconds_per_image(task, c.architecture, c.recipe, torch.device(device)) for c, _ in probes]
         rows = [[known.bytes_moved / t, known.macs / t, 1 / t] for (_, known), t in zip(probes, times, strict=True)]
         fitted, _ = nnls(np.array(rows), np.ones(len(rows)))  # relative errors; no price below zero
@@ -112,6 +131,14 @@ class Speed:
 
     def per_image(self, cost: Cost) -> float:
         return self.constant + self.per_byte * cost.bytes_moved + self.per_mac * cost.macs
+
+
+def _bytes_of(pair: tuple[Candidate, Cost]) -> float:
+    return pair[1].bytes_moved
+
+
+def _macs_of(pair: tuple[Candidate, Cost]) -> int:
+    return pair[1].macs
 
 
 def least_images(task: Task) -> int:

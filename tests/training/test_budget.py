@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import math
 
+import msgspec
 import pytest
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.engine.budgets import ended_after
 from edgenas.errors import EdgenasError
+from edgenas.methods import Method
+from edgenas.methods.baselines import BaselineRules, random_search
 from edgenas.methods.endings import ended_when
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
 from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.records import Candidate, Classes, Recipe
+from edgenas.records import Architecture, Candidate, ChainArchitecture, Classes, Cost, Latency, Limits, Recipe
 from edgenas.tasks import Task
 from edgenas.training.budget import (
     LEAST_CANDIDATES,
@@ -25,15 +28,20 @@ from edgenas.training.budget import (
     fit_budget,
     least_epochs,
     rehearse,
+    rehearse_longest,
 )
 from tests.training.conftest import ParameterCost, candidate
 
 COST = functools.cache(ParameterCost().__call__)
 
 
-def plan(most: int | None = None) -> tuple[Candidate, ...]:
+def gnas_of_plan() -> Method:
     space = ChainSpace(Classes(10), 1, 8, min_depth=4, max_depth=6, min_width=4, max_width=8, width_step=2)
-    method = gnas(space, GnasRules(first_epochs=4), Training(Recipe("test", 1, 32, 0.05)), ParameterCost())
+    return gnas(space, GnasRules(first_epochs=4), Training(Recipe("test", 1, 32, 0.05)), ParameterCost())
+
+
+def plan(most: int | None = None) -> tuple[Candidate, ...]:
+    method = gnas_of_plan()
     if most is not None:
         method = ended_when(method, ended_after(most), "val_accuracy")
     return rehearse(method, ParameterCost(), "val_accuracy")
@@ -56,6 +64,43 @@ def test_the_rehearsal_climbs_every_rung_of_a_small_space() -> None:
 
 def test_a_shorter_rehearsal_is_the_beginning_of_the_whole_one() -> None:
     assert plan(4) == plan()[:4]
+
+
+class TightCost(ParameterCost):
+    """Parameters, and a latency of width times depth to the fourth: deep networks must be narrow."""
+
+    def __call__(self, architecture: Architecture) -> Cost:
+        assert isinstance(architecture, ChainArchitecture)
+        latency = Latency(float(architecture.width * architecture.depth**4), "predicted", "made-up")
+        return msgspec.structs.replace(super().__call__(architecture), latencies={"made-up": latency})
+
+
+def test_where_a_limit_makes_deep_networks_narrow_the_rehearsal_is_that_of_the_shallow_and_wide() -> None:
+    space = ChainSpace(Classes(10), 1, 8, min_depth=4, max_depth=6, min_width=4, max_width=32, width_step=4)
+    limits = Limits(latency_ms=float(32 * 4**4))
+    cost = TightCost(limits)
+
+    def begin() -> Method:
+        return gnas(space, GnasRules(first_epochs=4), Training(Recipe("test", 1, 32, 0.05)), cost, limits)
+
+    widths = {(c.architecture.depth, c.architecture.width) for c in rehearse(begin(), cost, "val_accuracy") if c.phase == "depth"}  # type: ignore[union-attr]  # fmt: skip
+    assert widths == {(4, 32), (5, 12), (6, 4)}  # as wide as the limit allows; the last is the one that is gone on with
+    longest = rehearse_longest(begin, cost, "val_accuracy")
+    refined = {(c.architecture.depth, c.architecture.width) for c in longest if c.phase == "width"}  # type: ignore[union-attr]
+    assert refined == {(4, width) for width in range(4, 32, 4)}
+
+
+def test_without_a_limit_the_rehearsal_is_that_of_the_deepest_and_without_a_ladder_that_of_the_method() -> None:
+    assert rehearse_longest(gnas_of_plan, ParameterCost(), "val_accuracy") == plan()
+    begun = []
+
+    def begin() -> Method:
+        begun.append(1)
+        space = ChainSpace(Classes(10), 1, 8, min_depth=4, max_depth=6, min_width=4, max_width=8, width_step=2)
+        return random_search(space, BaselineRules(trials=3), Training(Recipe("test", 1, 32, 0.05)), ParameterCost())
+
+    assert len(rehearse_longest(begin, ParameterCost(), "val_accuracy")) == 3
+    assert begun == [1]  # a method whose candidates hang on no score is rehearsed once
 
 
 def test_predicted_seconds_by_hand() -> None:
