@@ -80,7 +80,8 @@ class ChainArchitecture(Record, frozen=True, tag="chain", tag_field="type"):
     """A chain of `depth` layers of working width `width` (GNAS, TRG-NAS); see architectures/chain.py.
 
     ops[i]: 0 separable, 1 dense. kernels[i]: odd kernel side. `stem_strides`: extra stride-2 stem convolutions for large
-    images, () for none. `stage_strides`: strides of the first layers of stages two and three.
+    images, () for none. `stage_strides`: strides of the first layers of stages two and three. `stem`: what the extra stem
+    convolutions are like; see architectures/stem.py.
     """
 
     width: Channels
@@ -92,6 +93,7 @@ class ChainArchitecture(Record, frozen=True, tag="chain", tag_field="type"):
     image_size: Side = 32
     stem_strides: tuple[Stride, ...] = ()
     stage_strides: tuple[Stride, Stride] = (2, 2)
+    stem: Literal["wide", "growing"] = "wide"
 
     @property
     def fingerprint(self) -> str:
@@ -144,7 +146,8 @@ class DartsCell(Record, frozen=True, tag="darts", tag_field="space"):
 
 
 class CellArchitecture(Record, frozen=True, tag="cell", tag_field="type"):
-    """A stack of repeated cells (NAS-Bench-101/201, DARTS); see architectures/cell.py."""
+    """A stack of repeated cells (NAS-Bench-101/201, DARTS); see architectures/cell.py. `stem`: before images larger than cells
+    work on, but for DARTS, which has a published one; see architectures/stem.py."""
 
     cell: Nasbench101Cell | Nasbench201Cell | DartsCell
     head: Head
@@ -152,6 +155,7 @@ class CellArchitecture(Record, frozen=True, tag="cell", tag_field="type"):
     cells_per_stage: Depth
     in_channels: Channels = 3
     image_size: Side = 32
+    stem: Literal["wide", "growing"] = "wide"
 
     @property
     def fingerprint(self) -> str:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
+from edgenas.architectures.stem import Stem
 from edgenas.errors import EdgenasError
 from edgenas.records import CellArchitecture, DartsCell, Head, Nasbench101Cell, Nasbench201Cell
 
@@ -39,8 +42,10 @@ def cell_network(
     cells_per_stage: int | None = None,
     in_channels: int = 3,
     image_size: int = 32,
+    stem: Stem = "wide",
 ) -> CellArchitecture:
-    """The network of a cell; channels and cells per stage are the published ones unless given."""
+    """The network of a cell; channels and cells per stage are the published ones unless given. `stem`: for images of more than
+    32 px, but for DARTS, which has a published one."""
     if isinstance(cell, Nasbench101Cell):
         published = (128, 3)
     elif isinstance(cell, Nasbench201Cell):
@@ -50,6 +55,8 @@ def cell_network(
     architecture = CellArchitecture(
         cell, head, channels or published[0], cells_per_stage or published[1], in_channels, image_size
     )
+    if not isinstance(cell, DartsCell) and stem_reductions(architecture):
+        architecture = msgspec.structs.replace(architecture, stem=stem)
     check_cell_network(architecture)
     return architecture
 
@@ -73,6 +80,13 @@ def check_cell_network(architecture: CellArchitecture) -> None:
         raise EdgenasError(
             f"a cell network needs channels in multiples of 4 and at least one cell per stage, "
             f"not {architecture.channels} channels, {architecture.cells_per_stage} cells"
+        )
+    if architecture.stem == "growing" and (
+        isinstance(architecture.cell, DartsCell) or not stem_reductions(architecture)
+    ):
+        raise EdgenasError(
+            f"a growing stem is for NAS-Bench-101 and -201 networks of images of more than {CIFAR_SIDE} px: "
+            f"{family_of(architecture.cell)} at {architecture.image_size} px has none"
         )
     step = 4 * 2 ** stem_reductions(architecture)  # the stem's reductions, then one after each of two stages
     side = architecture.image_size

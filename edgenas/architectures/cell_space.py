@@ -25,6 +25,7 @@ from edgenas.architectures.cell import (
 )
 from edgenas.architectures.cell_workload import workload_from_cell
 from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking, changed_in_one
+from edgenas.architectures.stem import Stem
 from edgenas.errors import EdgenasError
 from edgenas.ranges import Channels, Depth
 from edgenas.records import (
@@ -53,6 +54,7 @@ class CellSpace(Record, NamedChoices, frozen=True):
     family: Family = "nasbench101"
     channels: Channels | None = None
     cells_per_stage: Depth | None = None
+    stem: Stem = "wide"
 
     @property
     def name(self) -> str:
@@ -67,6 +69,7 @@ class CellSpace(Record, NamedChoices, frozen=True):
             cells_per_stage=self.cells_per_stage,
             in_channels=self.in_channels,
             image_size=self.image_size,
+            stem=self.stem,
         )
 
     def choices(self) -> dict[str, Values]:
@@ -143,17 +146,17 @@ class CellSpace(Record, NamedChoices, frozen=True):
 
 def nasbench101(head: Head, in_channels: int, image_size: int) -> CellSpace:
     """NAS-Bench-101 for these data, sized as published."""
-    return CellSpace(head, in_channels, image_size, "nasbench101")
+    return CellSpace(head, in_channels, image_size, "nasbench101", stem="growing")
 
 
 def nasbench201(head: Head, in_channels: int, image_size: int) -> CellSpace:
     """NAS-Bench-201 for these data, sized as published."""
-    return CellSpace(head, in_channels, image_size, "nasbench201")
+    return CellSpace(head, in_channels, image_size, "nasbench201", stem="growing")
 
 
 def darts(head: Head, in_channels: int, image_size: int) -> CellSpace:
     """DARTS for these data, sized as published."""
-    return CellSpace(head, in_channels, image_size, "darts")
+    return CellSpace(head, in_channels, image_size, "darts", stem="growing")
 
 
 def _edge(pair: tuple[int, int]) -> str:

@@ -16,6 +16,7 @@ from edgenas.architectures.cell import (
     stem_reductions,
     vertex_channels,
 )
+from edgenas.architectures.stem import growing_stem
 from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.records import CellArchitecture, DartsCell, Kernel, Nasbench101Cell, Nasbench201Cell, Workload
 
@@ -61,11 +62,14 @@ class CellTracer(Tracer):
         return self.conv(self.relu(source), out_channels, kernel, stride=stride, norm=True)
 
 
-def _stem(trace: CellTracer, architecture: CellArchitecture) -> int:
-    here = -1
-    for _ in range(stem_reductions(architecture)):
+def _stem(trace: CellTracer, architecture: CellArchitecture, activation: str) -> int:
+    """To the first cell; `activation`: of the last convolution."""
+    reductions, here = stem_reductions(architecture), -1
+    if architecture.stem == "growing":
+        return growing_stem(trace, architecture.channels, reductions, activation)
+    for _ in range(reductions):
         here = trace.conv(here, architecture.channels, 3, stride=2, norm=True, activation="relu")
-    return here
+    return trace.conv(here, architecture.channels, 3, norm=True, activation=activation)
 
 
 # ---------------------------------------------------------------- NAS-Bench-101
@@ -73,7 +77,7 @@ def _stem(trace: CellTracer, architecture: CellArchitecture) -> int:
 
 def _nasbench101(trace: CellTracer, cell: Nasbench101Cell, architecture: CellArchitecture) -> int:
     channels = architecture.channels
-    here = trace.conv(_stem(trace, architecture), channels, 3, norm=True, activation="relu")
+    here = _stem(trace, architecture, "relu")
     for stage in range(3):
         if stage > 0:
             here = trace.pool("maxpool", here, 2, stride=2, padding=0)
@@ -117,7 +121,7 @@ def _truncated(trace: CellTracer, source: int, channels: int) -> int:
 
 def _nasbench201(trace: CellTracer, cell: Nasbench201Cell, architecture: CellArchitecture) -> int:
     channels = architecture.channels
-    here = trace.conv(_stem(trace, architecture), channels, 3, norm=True)
+    here = _stem(trace, architecture, "")
     for stage in range(3):
         if stage > 0:
             channels *= 2

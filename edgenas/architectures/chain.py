@@ -1,19 +1,28 @@
 """The chain: the space of GNAS (arXiv 2502.03553) and TRG-NAS (CAIP 2023).
 
-Stem convolution, `depth` layers in three stages of doubling width, one global pooling, one head. No skips.
+Stem convolution, `depth` layers in three stages of doubling width, one global pooling, one head. No skips. Before images of more
+than 32 px stand convolutions of stride 2 (stem.py).
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking, sizes
+from edgenas.architectures.stem import Stem, growing_stem
 from edgenas.architectures.tracer import TRACES, Tracer
+from edgenas.architectures.traits import receptive_field
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, ChainArchitecture, Embedding, Head, Record, Workload
 
 SEPARABLE, DENSE = 0, 1
+CHAIN_FEATURES = 16
 
 
 class ChainSpace(Record, NamedChoices, frozen=True):
@@ -30,6 +39,7 @@ class ChainSpace(Record, NamedChoices, frozen=True):
     max_width: int
     width_step: int = 2
     kernels: tuple[int, ...] = (3, 5)
+    stem: Stem = "wide"
 
     def __post_init__(self) -> None:
         if not 3 <= self.min_depth <= self.max_depth:
@@ -51,6 +61,7 @@ class ChainSpace(Record, NamedChoices, frozen=True):
             head=self.head,
             in_channels=self.in_channels,
             image_size=self.image_size,
+            stem=self.stem,
         )
 
     def choices(self) -> dict[str, Values]:
@@ -91,6 +102,11 @@ class ChainSpace(Record, NamedChoices, frozen=True):
         """The deepest and widest, all separable 3x3."""
         return self.chain(self.max_depth, self.max_width)
 
+    def features(self, networks: Sequence[Architecture]) -> NDArray[np.float64]:
+        """(n, CHAIN_FEATURES): see `chain_features`; their number does not grow with the depth."""
+        rows = [chain_features(network) for network in networks if isinstance(network, ChainArchitecture)]
+        return np.array(rows, np.float64).reshape(len(networks), CHAIN_FEATURES)
+
     def contains(self, network: Architecture) -> bool:
         """A width between the steps is a member, too: GNAS matches sizes one channel at a time."""
         if not isinstance(network, ChainArchitecture):
@@ -109,21 +125,28 @@ def chain(
     head: Head,
     in_channels: int = 3,
     image_size: int = 32,
+    stem: Stem = "wide",
 ) -> ChainArchitecture:
     """A chain whose strides fit `image_size` (pixels): large images are first brought to 32 px (embeddings: 28 px) or less by
-    stride-2 stem convolutions; for small ones reductions are dropped, the later first, so that the last stage keeps 4x4."""
-    first_stage = 28 if isinstance(head, Embedding) else 32
-    stem: list[int] = []
-    side = image_size
-    while side > first_stage:
-        stem.append(2)
-        side = -(-side // 2)
+    stride-2 convolutions, `stem`; for small ones reductions are dropped, the later first, so that the last stage keeps 4x4."""
+    stem_strides = (2,) * stem_reductions(head, image_size)
+    side = -(-image_size // 2 ** len(stem_strides))
     strides: tuple[int, int] = (2, 2)
     if side < 13:  # 13 -> 7 -> 4
         strides = (2, 1)
     if side < 7:
         strides = (1, 1)
-    return ChainArchitecture(width, depth, ops, kernels, head, in_channels, image_size, tuple(stem), strides)
+    kind: Stem = stem if stem_strides else "wide"
+    return ChainArchitecture(width, depth, ops, kernels, head, in_channels, image_size, stem_strides, strides, kind)
+
+
+def stem_reductions(head: Head, image_size: int) -> int:
+    """How often images of this side (pixels) are halved before a chain begins."""
+    first_stage = 28 if isinstance(head, Embedding) else 32
+    reductions, side = 0, image_size
+    while side > first_stage:
+        reductions, side = reductions + 1, -(-side // 2)
+    return reductions
 
 
 def layer_shapes(architecture: ChainArchitecture) -> list[tuple[int, int, int]]:
@@ -154,6 +177,10 @@ def check_chain(architecture: ChainArchitecture) -> None:
         raise EdgenasError("chain operations are 0 (separable) and 1 (dense)")
     if any(k < 1 or k % 2 == 0 for k in architecture.kernels):
         raise EdgenasError("chain kernels are odd: 3, 5, 7, ...")
+    if architecture.stem == "growing" and set(architecture.stem_strides) != {2}:
+        raise EdgenasError(
+            f"a growing stem has convolutions of stride 2 only, and at least one, not {list(architecture.stem_strides)}"
+        )
 
 
 @functools.lru_cache(TRACES)
@@ -165,10 +192,13 @@ def workload_from_chain(architecture: ChainArchitecture) -> Workload:
     check_chain(architecture)
     trace = Tracer(architecture.in_channels, architecture.image_size, architecture.image_size)
     shapes = layer_shapes(architecture)
-    here = -1
-    for stride in architecture.stem_strides:
-        here = trace.conv(here, 2 * architecture.width, 3, stride=stride, norm=True, activation="relu")
-    here = trace.conv(here, 2 * architecture.width, 3, norm=True, activation="relu")
+    if architecture.stem == "growing":
+        here = growing_stem(trace, 2 * architecture.width, len(architecture.stem_strides))
+    else:
+        here = -1
+        for stride in architecture.stem_strides:
+            here = trace.conv(here, 2 * architecture.width, 3, stride=stride, norm=True, activation="relu")
+        here = trace.conv(here, 2 * architecture.width, 3, norm=True, activation="relu")
     for index, (channels, out_channels, stride) in enumerate(shapes):
         activation: Literal["relu", ""] = "relu" if index < architecture.depth - 1 else ""
         kernel = architecture.kernels[index]
@@ -179,3 +209,13 @@ def workload_from_chain(architecture: ChainArchitecture) -> Workload:
             here = trace.conv(here, out_channels, 1, norm=True, activation=activation)
     trace.head(here, architecture.head)
     return trace.workload()
+
+
+def chain_features(network: ChainArchitecture) -> tuple[float, ...]:
+    """CHAIN_FEATURES numbers: layers / 10, log2 of the width; of each third of the layers the share of dense ones, of kernels
+    of 5, and of 7 or more; log2 of the receptive field; then what every space has (`space.sizes`)."""
+    workload, depth = workload_from_chain(network), network.depth
+    thirds = (range(depth // 3), range(depth // 3, 2 * depth // 3), range(2 * depth // 3, depth))
+    kinds = [(op == DENSE, kernel == 5, kernel >= 7) for op, kernel in zip(network.ops, network.kernels, strict=True)]
+    shares = (sum(kinds[layer][kind] for layer in third) / len(third) for third in thirds for kind in range(3))
+    return (depth / 10, math.log2(network.width), *shares, math.log2(receptive_field(workload)), *sizes(workload))

@@ -30,7 +30,7 @@ def decide_designs(planning: Planning) -> Planned:
     first = design(_predictor(rules), rules.space, 1, settings.seed).cells[0]
     family = cast("Family", rules.space)  # there is no predictor for another name
     around = (rules.channels, rules.cells_per_stage)
-    space = CellSpace(planning.task.head, shape.channels, shape.input_size, family, *around)
+    space = CellSpace(planning.task.head, shape.channels, shape.input_size, family, *around, stem="growing")
     network_of(first, space, rules)  # refuses images that no such network takes before a study exists
     return space, rules
 

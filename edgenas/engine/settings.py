@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.chain import ChainSpace, stem_reductions
 from edgenas.architectures.named_spaces import SpaceForData, space_for, space_named
 from edgenas.architectures.space import Space
 from edgenas.architectures.stages_bounds import BOUNDS as STAGES
 from edgenas.architectures.stages_bounds import TINY_BOUNDS as TINY_STAGES
 from edgenas.architectures.stages_bounds import bounded_stages, kind_of_images
 from edgenas.architectures.stages_space import StagesSpace
+from edgenas.architectures.stem import Stem
 from edgenas.engine.registry import methods_heeding
 from edgenas.errors import EdgenasError
 from edgenas.identity import digest
@@ -122,15 +123,18 @@ def space_asked(
 
 
 def chain_space(settings: SearchSettings, preset: Preset, head: Head, channels: int, image_size: int) -> ChainSpace:
-    """The preset's bounds with those that were set apart."""
+    """The preset's bounds with those that were set apart; a stem that grows before images that the chain does not begin with."""
 
     def bound(name: str) -> int:
         asked: int | None = getattr(settings, name)
         value: int = getattr(preset, name) if asked is None else asked
         return value
 
-    bounds = {name: bound(name) for name in BOUNDS}
-    return ChainSpace(head=head, in_channels=channels, image_size=image_size, kernels=preset.kernels, **bounds)
+    bounds: dict[str, Any] = {name: bound(name) for name in BOUNDS}
+    stem: Stem = "growing" if stem_reductions(head, image_size) else "wide"
+    return ChainSpace(
+        head=head, in_channels=channels, image_size=image_size, kernels=preset.kernels, stem=stem, **bounds
+    )
 
 
 def asked_stages(

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -147,3 +148,29 @@ def test_bad_genotypes_and_sizes_are_one_line_errors() -> None:
         cell_network(DARTS_V2, Classes(10), image_size=100)
     with pytest.raises(EdgenasError, match="--image-size 28"):
         cell_network(BEST_101, Classes(10), image_size=27)
+
+
+@pytest.mark.parametrize("cell", [BEST_101, Nasbench201Cell((CONV3,) * 6)], ids=["101", "201"])
+def test_cells_behind_a_growing_stem_are_the_same_cells(cell: Nasbench101Cell | Nasbench201Cell) -> None:
+    """128 px: 3 -> 16 at 64 px, separable 16 -> 32 at 32; the wide stem has two of 32 and the published convolution."""
+    wide, growing = (
+        workload_from_cell(cell_network(cell, Classes(5), channels=32, cells_per_stage=1, image_size=128, stem=stem))
+        for stem in ("wide", "growing")
+    )
+    assert [(k.kind, k.out_channels, k.height) for k in growing.kernels[:3]] == [
+        ("conv", 16, 64),
+        ("depthwise", 16, 32),
+        ("conv", 32, 32),
+    ]
+    assert growing.kernels[2].activation == wide.kernels[2].activation == ("relu" if cell is BEST_101 else "")
+    assert sum(k.macs for k in growing.kernels[:3]) == 27 * 16 * 64**2 + (16 * 9 + 16 * 32) * 32**2
+    assert [(k.kind, k.macs) for k in growing.kernels[3:]] == [(k.kind, k.macs) for k in wide.kernels[3:]]
+
+
+def test_only_cells_of_large_images_without_a_published_stem_grow_one() -> None:
+    small, genotype = nasbench201(*(CONV3,) * 6), cell_network(DARTS_V2, Classes(10), image_size=128, stem="growing")
+    assert cell_network(small.cell, Classes(10), stem="growing") == small
+    assert genotype == cell_network(DARTS_V2, Classes(10), image_size=128)
+    for network in (small, genotype):
+        with pytest.raises(EdgenasError, match="a growing stem is for NAS-Bench-101 and -201"):
+            workload_from_cell(msgspec.structs.replace(network, stem="growing"))

@@ -1,10 +1,17 @@
 """Counts against the published networks, and shapes by hand."""
 
+import math
+
+import msgspec
+import numpy as np
 import pytest
 
 from edgenas.architectures.chain import ChainSpace, chain, layer_shapes, workload_from_chain
+from edgenas.architectures.stem import Stem, stem_widths
+from edgenas.engine.settings import PRESETS, chain_space
 from edgenas.errors import EdgenasError
-from edgenas.records import ChainArchitecture, Classes, Embedding
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import ChainArchitecture, Classes, Embedding, Head, Kernel
 
 
 def network(width: int, depth: int, dense: set[int], k5: set[int], classes: int = 10) -> ChainArchitecture:
@@ -86,3 +93,91 @@ def test_bounds_that_make_no_space_are_refused(bounds: dict[str, int], words: st
 def test_an_architecture_whose_lists_do_not_fit_its_depth_is_refused() -> None:
     with pytest.raises(EdgenasError, match="needs 4 ops and kernels, not 3 and 4"):
         workload_from_chain(ChainArchitecture(8, 4, (0,) * 3, (3,) * 4, Classes(10)))
+
+
+# ---------------------------------------------------------------- stems of large images
+
+
+def behind(stem: Stem, image_size: int, head: Head = Classes(2)) -> ChainArchitecture:
+    return chain(16, 3, (0,) * 3, (3,) * 3, head, 3, image_size, stem)
+
+
+def test_a_growing_stem_counted_by_hand() -> None:
+    """224 px: 3 -> 8 at 112 px, then separable 8 -> 16 at 56 and 16 -> 32 at 28, where the chain begins with 32 channels."""
+    wide, growing = (workload_from_chain(behind(stem, 224)) for stem in ("wide", "growing"))  # type: ignore[arg-type]
+    assert [(k.kind, k.out_channels, k.height, k.activation) for k in growing.kernels[:6]] == [
+        ("conv", 8, 112, "relu"),
+        ("depthwise", 8, 56, ""),
+        ("conv", 16, 56, "relu"),
+        ("depthwise", 16, 28, ""),
+        ("conv", 32, 28, "relu"),
+        ("depthwise", 32, 28, ""),  # the first layer of the chain
+    ]
+    stem = sum(kernel.macs for kernel in growing.kernels[:5])
+    assert stem == 27 * 8 * 112**2 + (8 * 9 + 8 * 16) * 56**2 + (16 * 9 + 16 * 32) * 28**2
+    assert growing.kernels[-7:] == tuple(shifted(k, 1) for k in wide.kernels[-7:]), "the chain is the same"
+    before = sum(kernel.macs for kernel in wide.kernels[:4])
+    assert (before - stem, before / stem) == (wide.macs - growing.macs, pytest.approx(14.1, abs=0.1))
+
+
+def shifted(kernel: Kernel, by: int) -> Kernel:
+    return msgspec.structs.replace(kernel, inputs=tuple(source + by for source in kernel.inputs))
+
+
+@pytest.mark.parametrize(
+    ("channels", "reductions", "widths"),
+    [
+        (32, 1, (32,)),
+        (32, 2, (16, 32)),
+        (32, 3, (8, 16, 32)),
+        (16, 3, (8, 8, 16)),
+        (20, 2, (10, 20)),
+        (10, 2, (8, 10)),
+        (6, 3, (6, 6, 6)),
+    ],
+)
+def test_a_growing_stem_doubles_from_eight_channels_on(channels: int, reductions: int, widths: tuple[int, ...]) -> None:
+    assert stem_widths(channels, reductions) == widths
+
+
+def test_a_chain_that_needs_no_stem_is_the_published_one_whatever_stem_is_asked_for() -> None:
+    for image_size, head in ((32, Classes(10)), (28, Classes(10)), (28, Embedding(64))):
+        assert behind("growing", image_size, head) == behind("wide", image_size, head)
+        assert behind("growing", image_size, head).fingerprint == behind("wide", image_size, head).fingerprint
+    for image_size, head in ((33, Classes(10)), (29, Embedding(64))):
+        assert behind("growing", image_size, head).fingerprint != behind("wide", image_size, head).fingerprint
+
+
+def test_a_stem_that_grows_out_of_nothing_or_by_other_strides_is_refused() -> None:
+    for strides in ((), (2, 3)):
+        with pytest.raises(EdgenasError, match="a growing stem has convolutions of stride 2 only"):
+            workload_from_chain(msgspec.structs.replace(behind("growing", 64), stem_strides=strides))
+
+
+def test_new_searches_of_large_images_have_a_growing_stem_and_others_the_published_chain() -> None:
+    spaces = {
+        (size, kind): chain_space(SearchSettings(), PRESETS["tiny"], head, 3, size).stem
+        for size in (28, 29, 32, 33, 224)
+        for kind, head in (("classes", Classes(10)), ("faces", Embedding(64)))
+    }
+    grown = {key for key, stem in spaces.items() if stem == "growing"}
+    assert grown == {(29, "faces"), (32, "faces"), (33, "classes"), (33, "faces"), (224, "classes"), (224, "faces")}
+
+
+def test_a_space_that_was_written_before_there_were_stems_keeps_the_wide_one() -> None:
+    space = ChainSpace(Classes(10), 3, 96, 4, 10, 4, 24, 4, stem="growing")
+    fields = msgspec.json.decode(msgspec.json.encode(space))
+    fields.pop("stem")
+    old = msgspec.json.decode(msgspec.json.encode(fields), type=ChainSpace)
+    assert old.smallest() == msgspec.structs.replace(space.smallest(), stem="wide")
+    assert old.smallest().fingerprint == "9081ce37d8a30e90"  # of the version before
+
+
+def test_features_are_those_of_a_chain_by_hand() -> None:
+    """Six layers of width 8 at 32 px; stem and layers 0, 1 see every pixel, 2, 3 every second one, 4, 5 every fourth."""
+    net = chain(8, 6, (1, 0, 0, 0, 1, 1), (3, 5, 7, 3, 3, 5), Classes(10))
+    space = ChainSpace(Classes(10), 3, 32, 3, 100, 8, 8, kernels=(3, 5, 7))
+    field = 1 + 2 + 2 + 4 + 6 + 2 * 2 + 2 * 2 + 4 * 4  # a kernel of k adds k - 1 steps of its input
+    expected = [0.6, 3, 0.5, 0.5, 0, 0, 0, 0.5, 1, 0.5, 0, math.log2(field)]
+    np.testing.assert_allclose(space.features([net])[0, :-4], expected)
+    assert space.features([]).shape == (0, 16)

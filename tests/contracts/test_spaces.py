@@ -54,9 +54,11 @@ OWN = OwnSpace(
 
 SPACES: dict[str, NamedChoices] = {
     "chain": ChainSpace(HEAD, 1, 8, 3, 6, 4, 12, 4),
+    "chain behind a growing stem": ChainSpace(HEAD, 3, 70, 3, 6, 4, 12, 4, stem="growing"),
     "multibranch": MultiBranchSpace(19, "NRN", (4, 8), HEAD, 3, 16, tail_channels=16),
     "nasbench101": CellSpace(HEAD, 3, 8, "nasbench101", channels=8, cells_per_stage=1),
     "nasbench201": CellSpace(HEAD, 3, 8, "nasbench201", channels=4, cells_per_stage=1),
+    "nasbench201 behind a growing stem": CellSpace(HEAD, 3, 64, "nasbench201", 4, 1, stem="growing"),
     "darts": CellSpace(HEAD, 3, 8, "darts", channels=4, cells_per_stage=1),
     "fbnet": FbnetSpace(HEAD, 3, 32),
     "stages": StagesSpace(
