@@ -671,12 +671,21 @@ class Ask(Record, frozen=True):
     decisions: tuple[Decision, ...] = ()
 
 
+class Expectation(Record, frozen=True):
+    """What a method's model expects of a network's objective: mean and standard deviation, in the metric's unit."""
+
+    mean: float
+    sd: float
+
+
 class Choice(Record, frozen=True):
-    """What a method ends with: the chosen trial, the macro stage it came from, and the last decisions."""
+    """What a method ends with: the chosen trial, the macro stage it came from, and the last decisions. `expected`: by fingerprint
+    of the networks that were trained; {} of a method that has no model of them."""
 
     trial: Trial
     macro: dict[str, int] = {}  # depth, width, epochs
     decisions: tuple[Decision, ...] = ()
+    expected: dict[str, Expectation] = {}
 
 
 Fit = Literal["crop", "stretch", "pad"]

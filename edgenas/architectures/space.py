@@ -23,7 +23,7 @@ PASSES = 4  # over all choices, when the smallest network is looked for
 
 
 class Space(Protocol):
-    """Networks that a search chooses from. `random`, `nsga2`, `tpe` and `--control` run on any object that has these."""
+    """Networks that a search chooses from. `guided`, the baselines and `--control` run on any object that has these."""
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ def search_of(plan: Plan, metric: Metric, cost: CostOf, limits: Limits, lab: Lab
     """What the plan's search is made from."""
     asked = plan.asked
     return Search(
-        plan.space, plan.rules, plan.training, cost, limits, asked.seed, metric, asked.confirm_seeds, lab
+        plan.space, plan.rules, plan.training, cost, limits, asked.seed, metric, asked.confirm_seeds, lab, plan.validation
     )  # fmt: skip
 
 

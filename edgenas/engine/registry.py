@@ -14,6 +14,7 @@ METHODS = Registry(
         "trgnas": "edgenas.methods.trgnas:TRGNAS",
         "nse": "edgenas.engine.nse:NSE",
         "nal": "edgenas.engine.nal:NAL",
+        "guided": "edgenas.methods.guided:GUIDED",
         "random": "edgenas.methods.baselines:RANDOM",
         "nsga2": "edgenas.methods.baselines:NSGA2",
         "tpe": "edgenas.methods.baselines:TPE",

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from edgenas.binomial import Validation
+from edgenas.errors import EdgenasError
 from edgenas.methods import CONTROL, Method
 from edgenas.methods.ladder import most_accurate
 from edgenas.records import Candidate, Choice, Decision, Trial
 
 IN_A_ROW = 3  # results at chance that end a search
+
+
+class SearchEnds(Exception):  # noqa: N818  it is no error
+    """Thrown into a method that is to end now, for this reason. One that catches it returns its own choice; any other ends with
+    the best score so far."""
+
+
 # (what was trained so far, what is asked for next) -> why the search ends here; "" = it goes on
 Spent = Callable[[tuple[Trial, ...], tuple[Candidate, ...]], str]
 
@@ -23,7 +33,10 @@ def ended_at_chance(method: Method, validation: Validation, objective: str) -> M
     row = 0
     ask = next(method)
     while True:
-        answers = yield ask
+        try:
+            answers = yield ask
+        except SearchEnds as end:
+            return _ended(method, seen.values(), objective, (), str(end))
         stop = False
         for trial in answers:
             counts = trial.status == "complete" and trial.candidate.phase != CONTROL
@@ -37,8 +50,7 @@ def ended_at_chance(method: Method, validation: Validation, objective: str) -> M
             choice: Choice = end.value
             return choice
         if stop:
-            method.close()
-            return _best_so_far(seen.values(), objective, ask.decisions, _at_chance(validation, objective))
+            return _ended(method, seen.values(), objective, ask.decisions, _at_chance(validation, objective))
 
 
 def ended_when(method: Method, spent: Spent, objective: str) -> Method:
@@ -52,8 +64,7 @@ def ended_when(method: Method, spent: Spent, objective: str) -> Method:
         if asked and any(trial.status == "complete" for trial in trained):
             reason = spent(trained, asked)
             if reason:
-                method.close()
-                return _best_so_far(trained, objective, ask.decisions, reason)
+                return _ended(method, trained, objective, ask.decisions, reason)
         answers = yield ask
         seen.update((trial.candidate.key, trial) for trial in answers)
         try:
@@ -61,6 +72,18 @@ def ended_when(method: Method, spent: Spent, objective: str) -> Method:
         except StopIteration as end:
             choice: Choice = end.value
             return choice
+
+
+def _ended(method: Method, trials: Iterable[Trial], objective: str, told: tuple[Decision, ...], reason: str) -> Choice:
+    """The choice of a method that ends early: its own, where it makes one. `told`: decisions that were not told yet."""
+    try:
+        method.throw(SearchEnds(reason))
+    except StopIteration as end:
+        choice: Choice = end.value
+        return msgspec.structs.replace(choice, decisions=(*told, *choice.decisions))
+    except SearchEnds:
+        return _best_so_far(trials, objective, told, reason)
+    raise EdgenasError("a method that is told to end asked for more: return a choice on SearchEnds, or let it pass")
 
 
 def _best_so_far(trials: Iterable[Trial], objective: str, told: tuple[Decision, ...], reason: str) -> Choice:

@@ -14,6 +14,7 @@ import msgspec
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.architectures.space import Space
 from edgenas.architectures.stages_space import StagesSpace
+from edgenas.binomial import Validation
 from edgenas.errors import EdgenasError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training, refuse_impossible_limit
@@ -54,6 +55,7 @@ class Search:
     metric: Metric = ACCURACY
     confirm_seeds: int = 0
     lab: Lab | None = None
+    validation: Validation | None = None  # what the validation split can tell
 
     @property
     def objective(self) -> str:

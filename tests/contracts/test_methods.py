@@ -15,6 +15,8 @@ from edgenas.architectures.space import Space
 from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, optuna_search, random_search, with_control
 from edgenas.methods.gnas import GnasRules, gnas
+from edgenas.methods.guided import guided
+from edgenas.methods.guided_hunt import GuidedRules
 from edgenas.methods.nal import NalRules, nal, shipped_predictor
 from edgenas.methods.nse import nse
 from edgenas.methods.nse_rules import NseRules
@@ -41,6 +43,8 @@ from tests.methods.test_nse import KnownWorth
 FEW = BaselineRules(trials=20, epochs=2)
 FEWER = BaselineRules(trials=5, epochs=1, population=3)
 OF_CHAINS = Limits(params=20_000)
+GUIDED_RULES = GuidedRules(trials=16, epochs=2, pool=60, fresh=10)
+FEW_GUIDED = GuidedRules(trials=6, epochs=1, start=2, pool=20, fresh=5, parents=2, neighbours=2)
 STUDY = StudyRecord("any", "classification", "digits", (), "fp32", Limits(), 0)
 CELLS = CellSpace(Classes(10), 3, 8, "nasbench101", channels=8, cells_per_stage=1)
 BRANCHES = MultiBranchSpace(19, "NRN", (4, 8), Classes(10), 1, 16, tail_channels=16)
@@ -56,6 +60,10 @@ class Case:
     space: Space
     make: Callable[[Limits, KnownWorth], Method]
     limits: Limits = OF_CHAINS
+
+
+def by_model(space: Space, rules: GuidedRules) -> Callable[[Limits, KnownWorth], Method]:
+    return lambda limits, _: guided(space, rules, TRAINING, cost, limits, seed=3)
 
 
 def baseline(name: str, space: Space, rules: BaselineRules = FEWER) -> Callable[[Limits, KnownWorth], Method]:
@@ -98,6 +106,18 @@ CASES: dict[str, Case] = {
         lambda limits, _: with_control(designed(limits), CELLS, TRAINING, cost, limits, 3),
         Limits(params=53_500),
     ),
+    "guided": Case(SPACE, by_model(SPACE, GUIDED_RULES)),
+    "guided with a random control": Case(
+        SPACE,
+        lambda limits, _: with_control(
+            guided(SPACE, GUIDED_RULES, TRAINING, cost, limits, seed=3), SPACE, TRAINING, cost, limits, 3
+        ),
+    ),
+    **{
+        f"guided in {other}": Case(space, by_model(space, FEW_GUIDED), third_of(space))
+        for other, space in SPACES.items()
+        if other != "chain"
+    },
     **{name: Case(SPACE, baseline(name, SPACE, FEW)) for name in ("random", "nsga2", "tpe")},
     **{
         f"{name} in {other}": Case(space, baseline(name, space), third_of(space))
@@ -248,7 +268,7 @@ def unscaled(network: Architecture, space: Space) -> Architecture:
     return network
 
 
-@pytest.mark.parametrize("name", ["gnas", "trgnas", "random", "nal"])
+@pytest.mark.parametrize("name", ["gnas", "trgnas", "guided", "random", "nal"])
 def test_what_is_likely_is_what_is_asked_for_next_unless_the_answer_changes_something(name: str) -> None:
     method = CASES[name].make(Limits(), KnownWorth())
     ask: Ask = next(method)

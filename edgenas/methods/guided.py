@@ -1,0 +1,95 @@
+"""Guided search: a model of what was trained says what to train next, where costs are known exactly (own method).
+
+Every network's cost is known before it is trained, so only its score is uncertain. What is trained next is what is expected to
+add most to the front of cost and score (guided_gain.py), by a Gaussian process of the scores so far (guided_model.py), among
+random members of the space and neighbours of the best (guided_pool.py).
+"""
+
+from __future__ import annotations
+
+from edgenas.architectures.space import Space
+from edgenas.binomial import Validation
+from edgenas.methods import CONTROL, CostOf, Method
+from edgenas.methods.endings import SearchEnds
+from edgenas.methods.guided_hunt import PHASE, GuidedRules, Hunt, begun, decide, first_design, learn, name_of
+from edgenas.methods.guided_pool import Pool
+from edgenas.methods.ladder import Training, most_accurate, with_reference
+from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_chains
+from edgenas.records import Ask, Choice, Decision, Expectation, Limits, Trial
+
+DIGITS = 6  # of what is stored: the last digits of a product differ between processors
+
+
+def guided(
+    space: Space,
+    rules: GuidedRules,
+    training: Training,
+    cost: CostOf,
+    limits: Limits | None = None,
+    objective: str = "val_accuracy",
+    seed: int = 0,
+    validation: Validation | None = None,
+) -> Method:
+    """A first design along the axis of cost, then what is expected to add most to the front, at the end the best again.
+
+    A candidate is decided while the one before is trained: two workers are busy, and what is decided depends on no number of
+    workers. Raises LimitError where no member within the limits is found, TrainingError where none could be trained."""
+    limits, training = limits or Limits(), with_reference(training, space, cost)
+    hunt = begun(Pool(space, cost, limits), rules, training, limits, objective, seed, validation)
+    hunt.queue += first_design(hunt)
+    full = ended = ""
+    try:
+        while hunt.queue:
+            (trial,) = yield Ask((hunt.queue[0],), tuple(hunt.queue[1:]), hunt.told())
+            del hunt.queue[0]
+            learn(hunt, trial)
+            while len(hunt.queue) <= rules.ahead and not full:
+                full = decide(hunt)
+    except SearchEnds as end:
+        ended = str(end)
+    return _chosen(hunt, ended)
+
+
+def _chosen(hunt: Hunt, ended: str) -> Choice:
+    """The network with the best expected score; what is expected of every network that was trained."""
+    most_accurate(hunt.trials, hunt.objective)  # raises where nothing could be trained
+    known = hunt.known
+    assert known is not None
+    mean, sd = (values.round(DIGITS).tolist() for values in known.expected)
+    best, *others = known.ranked(known.expected.mean)
+    trial = next(t for t in hunt.trials if t.status == "complete" and name_of(t.candidate) == known.names[best])
+    near = sum(mean[best] - mean[i] <= (sd[best] ** 2 + sd[i] ** 2) ** 0.5 for i in others)
+    noise = f"; {near} {'is' if near == 1 else 'are'} inside its noise" if near else ""
+    reason = f"the best expected score of {len(mean)} networks, +- {sd[best]:.2f} points{noise}"
+    verdict = Decision(PHASE, "accept", reason, score=trial.scores[hunt.objective], key=trial.candidate.key)
+    stop = (Decision(PHASE, "stop", ended),) if ended else ()
+    expected = {name: Expectation(mean[i], sd[i]) for i, name in enumerate(known.names)}
+    return Choice(trial, {}, (*hunt.told(), verdict, *stop), expected)
+
+
+def _made(search: Search) -> Method:
+    rules = search.rules_as(GuidedRules)
+    how = (search.training, search.cost, search.limits, search.objective, search.seed, search.validation)
+    return guided(search.space, rules, *how)
+
+
+def _left(search: Search, last: Trial, decided: int) -> int | None:
+    del decided
+    if last.candidate.phase == CONTROL:
+        return None
+    return max(0, search.rules_as(GuidedRules).trials - (last.number or 0))
+
+
+GUIDED = MethodSpec(
+    "guided",
+    "a model of what was trained says what to train next (own method)",
+    _made,
+    GuidedRules,
+    presets={
+        "tiny": GuidedRules(trials=24, epochs=10),
+        **{preset: GuidedRules(trials=100, epochs=25) for preset in ("t", "m", "trg")},
+    },
+    heeds=(*BOUNDS, "policy", "space"),
+    left=_left,
+    largest=largest_chains,
+)

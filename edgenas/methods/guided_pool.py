@@ -1,0 +1,156 @@
+"""The networks that a guided search looks at before it trains one: members within the limits, with what they cost."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.architectures.space import Space
+from edgenas.errors import EdgenasError
+from edgenas.methods import CostOf
+from edgenas.records import Architecture, Cost, Limits
+
+Array = NDArray[np.float64]
+TRIES = 20  # draws for each new member that is looked for, before fewer must do
+ALIKE = 1e-9  # standard deviation under which a feature tells nothing
+
+
+def latency_of(cost: Cost) -> float:
+    """Milliseconds on the slowest target."""
+    return max((latency.ms for latency in cost.latencies.values()), default=0.0)
+
+
+def energy_of(cost: Cost) -> float:
+    """Millijoules on the target that takes the most."""
+    return max((latency.energy_mj or 0.0 for latency in cost.latencies.values()), default=0.0)
+
+
+QUANTITIES: dict[str, Callable[[Cost], float]] = {  # by the name of their limit
+    "latency_ms": latency_of,
+    "params": lambda cost: float(cost.params),
+    "size_mb": lambda cost: cost.size_mb,
+    "memory_mb": lambda cost: cost.memory_mb,
+    "energy_mj": energy_of,
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The cost that networks are compared over, as a logarithm. `limit`: the most that is allowed; None where nothing is."""
+
+    quantity: str
+    limit: float | None
+
+    def __call__(self, cost: Cost) -> float:
+        return math.log(max(QUANTITIES[self.quantity](cost), 1e-12))
+
+
+def axis_for(limits: Limits, costs: Sequence[Cost]) -> Axis:
+    """Latency where it is limited, or where nothing is and it is known; else the limited quantity that most of these networks are
+    over, the first of equals; parameters where nothing is known of either."""
+    given = {name: limit for name in QUANTITIES if (limit := getattr(limits, name)) is not None}
+    if "latency_ms" in given or (not given and all(cost.latencies for cost in costs)):
+        return Axis("latency_ms", limits.latency_ms)
+    if not given:
+        return Axis("params", None)
+
+    def over(name: str) -> int:
+        return sum(QUANTITIES[name](cost) > given[name] for cost in costs)
+
+    binding = max(given, key=over)
+    return Axis(binding, given[binding])
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A network within the limits: its cost, and `row`, what is known of it as numbers."""
+
+    network: Architecture
+    cost: Cost
+    row: Array
+
+
+@dataclass
+class Pool:
+    """Members by fingerprint, in the order in which they were found. Costs are asked for once."""
+
+    space: Space
+    cost: CostOf
+    limits: Limits
+    members: dict[str, Member] = field(default_factory=dict)
+    over: dict[str, Cost] = field(default_factory=dict)  # those that break a limit
+
+    def add(self, networks: Sequence[Architecture]) -> list[str]:
+        """Fingerprints of those that are new and within the limits."""
+        new: dict[str, tuple[Architecture, Cost]] = {}
+        for network in networks:
+            name = network.fingerprint
+            if name in self.members or name in self.over or name in new:
+                continue
+            cost = self.cost(network)
+            if self.limits.broken(cost):
+                self.over[name] = cost
+            else:
+                new[name] = network, cost
+        if new:
+            rows = _rows(self.space, [network for network, _ in new.values()], [cost for _, cost in new.values()])
+            for (name, (network, cost)), row in zip(new.items(), rows, strict=True):
+                self.members[name] = Member(network, cost, row)
+        return list(new)
+
+    def draw(self, count: int, rng: random.Random) -> None:
+        """Add up to so many random members; fewer where TRIES draws for each did not find them."""
+        missing = count
+        for _ in range(TRIES):
+            if missing <= 0:
+                return
+            missing -= len(self.add([self.space.draw(rng) for _ in range(missing)]))
+
+    def around(self, parents: Sequence[str], count: int, rng: random.Random) -> None:
+        """Add up to so many neighbours of each parent."""
+        for parent in parents:
+            self.add(list(self._neighbours(self.members[parent].network, count, rng)))
+
+    def _neighbours(self, network: Architecture, count: int, rng: random.Random) -> Iterator[Architecture]:
+        for _ in range(count):
+            try:
+                yield self.space.neighbour(network, rng)
+            except EdgenasError:  # noqa: PERF203  it has none
+                return
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Features as the surrogate has them: those that differ between the members of the first pool, standardised over it."""
+
+    kept: NDArray[np.intp]
+    mean: Array
+    sd: Array
+
+    @classmethod
+    def over(cls, rows: Array) -> Scaling:
+        """From (n, d) rows of the first pool."""
+        sd = rows.std(0)
+        kept = np.flatnonzero(sd > ALIKE)
+        return cls(kept, rows.mean(0)[kept], sd[kept])
+
+    def __call__(self, rows: Array) -> Array:
+        """(n, d) -> (n, number of kept features)."""
+        return np.asarray((rows[:, self.kept] - self.mean) / self.sd)
+
+
+def _rows(space: Space, networks: Sequence[Architecture], costs: Sequence[Cost]) -> Array:
+    """(n, d): the space's own features; the logarithms of parameters, MACs, and latency on each target."""
+    known = [
+        [math.log(max(1, cost.params)), math.log(max(1, cost.macs)), *_latencies(cost)] for cost in costs
+    ]  # fmt: skip
+    return np.hstack([space.features(networks), np.array(known, np.float64)])
+
+
+def _latencies(cost: Cost) -> list[float]:
+    return [math.log(max(cost.latencies[name].ms, 1e-12)) for name in sorted(cost.latencies)]
