@@ -344,6 +344,26 @@ class OwnArchitecture(Record, frozen=True, tag="own", tag_field="type"):
         return digest(self)
 
 
+class OnnxArchitecture(Record, frozen=True, tag="onnx", tag_field="type"):
+    """A network that is a member of no space: read from an ONNX file, as it is; see architectures/whole.py.
+
+    `name`: what it was asked for by, such as torchvision:resnet18. `workload`: all kernels, those of the head too. `epsilons`: of
+    their batch norms, in order. `fixed`: kernels whose weights are constants, such as a normalisation of the input.
+    """
+
+    name: str
+    workload: Workload
+    head: Head
+    in_channels: Channels
+    image_size: Side
+    epsilons: tuple[float, ...] = ()
+    fixed: tuple[int, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self)
+
+
 Architecture = (
     ChainArchitecture
     | MultiBranchArchitecture
@@ -351,6 +371,7 @@ Architecture = (
     | FbnetArchitecture
     | StagesArchitecture
     | OwnArchitecture
+    | OnnxArchitecture
 )
 
 

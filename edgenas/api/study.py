@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.engine.call import Given, Where
+from edgenas.engine.compare import compare
 from edgenas.engine.engine import go_on
 from edgenas.engine.events import Listener, noting, unheard
 from edgenas.engine.final import TrainingAsked
@@ -16,8 +17,10 @@ from edgenas.engine.final import train as train_final
 from edgenas.engine.folders import study_folder
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import WrittenPlan, written_plan
+from edgenas.engine.references import TrainingOfReferences
 from edgenas.engine.table import rows_of
 from edgenas.engine.trained import final_of, trained_from_store, trained_network, wishes_from
+from edgenas.engine.verdict import Comparison
 from edgenas.errors import MissingExtraError, StudyError
 from edgenas.methods import CONTROL
 from edgenas.methods.spec import MethodSpec
@@ -171,6 +174,25 @@ class Study:
         place = None if data_dir is None else str(data_dir)
         how = (trial, seeds, epochs, named, budget, final_width, data, place, from_trained, workers, time.monotonic())
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
+
+    def compare(
+        self,
+        reference: str | Sequence[str] = (),
+        *,
+        seeds: int | None = None,
+        epochs: int | None = None,
+        workers: int | None = None,
+    ) -> Comparison:
+        """Train public networks as the winner was trained, and say whether searching paid: `.verdict`, `.sentence`, `.winners`,
+        `.references`, `.outcomes`.
+
+        `reference`: "torchvision:NAME" or "timm:NAME", from scratch; with "=FILE.pth" behind it from those weights, with
+        "=download" from what the library fetches; or "FILE.onnx". Those of earlier calls are shown along. Left out, `seeds` and
+        `epochs` are the winner's number and as many as fit the seconds that a run of the winner took. StudyError where nothing
+        is trained in full yet.
+        """
+        training = TrainingOfReferences(seeds, epochs, workers)
+        return compare(self.folder, several(reference), training, self._listener, self._given.task)
 
     def network(self, trial: int | None = None, *, data: str | None = None) -> nn.Module:
         """The trained network, in eval mode on the CPU: (N, C, H, W) float32 -> (N, outputs). Of the seed that did best on

@@ -11,6 +11,7 @@ from edgenas.records import (
     DartsCell,
     FbnetArchitecture,
     MultiBranchArchitecture,
+    OnnxArchitecture,
     StagesArchitecture,
 )
 
@@ -32,6 +33,8 @@ def words_of(architecture: Architecture) -> str:
         return _cell_words(architecture)
     if isinstance(architecture, StagesArchitecture):
         return _stages_words(architecture)
+    if isinstance(architecture, OnnxArchitecture):
+        return architecture.name
     held = [f"{name} {value}" for name, value in architecture.choices.items()]
     return ", ".join([*held[:SHOWN], *(["..."] if held[SHOWN:] else [])])
 

@@ -8,12 +8,14 @@ from edgenas.architectures.fbnet import workload_from_fbnet
 from edgenas.architectures.multibranch import workload_from_multibranch
 from edgenas.architectures.own import workload_from_own
 from edgenas.architectures.stages import workload_from_stages
+from edgenas.architectures.whole import workload_from_whole
 from edgenas.records import (
     Architecture,
     CellArchitecture,
     ChainArchitecture,
     FbnetArchitecture,
     MultiBranchArchitecture,
+    OnnxArchitecture,
     StagesArchitecture,
     Workload,
 )
@@ -31,4 +33,6 @@ def workload_from_architecture(architecture: Architecture) -> Workload:
         return workload_from_fbnet(architecture)
     if isinstance(architecture, StagesArchitecture):
         return workload_from_stages(architecture)
+    if isinstance(architecture, OnnxArchitecture):
+        return workload_from_whole(architecture)
     return workload_from_own(architecture)

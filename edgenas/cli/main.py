@@ -15,6 +15,7 @@ from edgenas.cli.agent import agent
 from edgenas.cli.bench import bench
 from edgenas.cli.bundle import bundle
 from edgenas.cli.calibrate import calibrate
+from edgenas.cli.compare import compare
 from edgenas.cli.data import data
 from edgenas.cli.describe import describe
 from edgenas.cli.design import design
@@ -85,6 +86,7 @@ app.command()(targets)
 app.command()(design)
 app.add_typer(nal, name="nal")
 app.command()(train)
+app.command()(compare)
 app.add_typer(faces, name="faces")
 
 

@@ -161,6 +161,8 @@ def network_words(architecture: dict[str, Any]) -> str:
         return words_of(msgspec.convert(architecture, type=StagesArchitecture))
     if architecture["type"] == "own":
         return f"{architecture['space']}: {', '.join(f'{name} {value}' for name, value in architecture['choices'].items())}"
+    if architecture["type"] == "onnx":
+        return str(architecture["name"])
     return str(architecture["type"])
 
 

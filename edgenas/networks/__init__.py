@@ -5,16 +5,20 @@ from __future__ import annotations
 from torch import nn
 
 from edgenas.architectures.workload import workload_from_architecture
-from edgenas.networks.from_onnx import network_from_onnx
+from edgenas.networks.from_onnx import network_from_onnx, set_constants
 from edgenas.networks.from_workload import Network, network_from_workload
-from edgenas.records import Architecture
+from edgenas.records import Architecture, OnnxArchitecture
 
 __all__ = ["Network", "network_from_architecture", "network_from_onnx", "network_from_workload", "output_width"]
 
 
 def network_from_architecture(architecture: Architecture) -> Network:
     """A freshly initialised network (global generator of torch): (N, C, H, W) float -> (N, classes or dim)."""
-    return network_from_workload(workload_from_architecture(architecture))
+    network = network_from_workload(workload_from_architecture(architecture))
+    if isinstance(architecture, OnnxArchitecture):
+        norms = [index for index, kernel in enumerate(architecture.workload.kernels) if kernel.norm]
+        set_constants(network, dict(zip(norms, architecture.epsilons, strict=False)), architecture.fixed)
+    return network
 
 
 def output_width(network: nn.Module) -> int:

@@ -6,7 +6,7 @@ Batch norms stay batch norms where the file has them (exporters mostly fold them
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from edgenas.architectures.onnx_batch import at_one_image
 from edgenas.architectures.onnx_facts import ONNX
-from edgenas.architectures.onnx_file import portable_model
+from edgenas.architectures.onnx_file import input_sides, model_from_file, portable_model
 from edgenas.errors import EdgenasError
 from edgenas.networks import onnx_layers as layers
 from edgenas.networks import onnx_maps as maps
@@ -42,27 +42,71 @@ def network_from_onnx(path: str | Path) -> Network:
     Constants that the file adds or multiplies with, such as the normalisation of its input, are layers whose weights ask for no
     gradient. Raises EdgenasError, in one line that names the node, for what is no convolutional network of 32-bit numbers.
     """
-    path = Path(path)
-    model = onnx.load_model_from_string(portable_model(path, {}))
-    one = at_one_image(model, {}, path.parent, str(path))
-    if one.built_in is not None:
-        raise EdgenasError(f"{path} is made for batches of {one.built_in}: export it with batch 1 or a free one")
-    reading = OnnxReading(model, one.graph, str(path))
-    _read(reading)
+    reading = reading_from_onnx(path)
     with torch.random.fork_rng(devices=[]):
         network = network_from_workload(Workload(tuple(reading.kernels)))
-    tensors = network.state_dict()
-    for index, arrays in reading.weights.items():
-        for name, array in arrays.items():
-            tensors[f"kernels.{index}.{name}"] = torch.from_numpy(np.array(array, np.float32))
-    network.load_state_dict(tensors)
-    for index, epsilon in reading.epsilons.items():
+    network.load_state_dict(network.state_dict() | tensors_of(reading))
+    set_constants(network, reading.epsilons, reading.fixed)
+    return network.eval()
+
+
+def reading_from_onnx(path: str | Path, side: int | None = None) -> OnnxReading:
+    """What an ONNX file computes, as kernels with weights; for images of `side` x `side` pixels in place of its own size.
+
+    Raises EdgenasError as `network_from_onnx`, and where the file cannot take images of that size.
+    """
+    path = Path(path)
+    model = onnx.load_model_from_string(portable_model(path, {}) if side is None else path_at_side(path, side))
+    return reading_from_model(model, str(path), path.parent)
+
+
+def reading_from_model(model: onnx.ModelProto, name: str, folder: Path | None = None) -> OnnxReading:
+    """The same for a model in memory; `name` is what messages call it."""
+    one = at_one_image(model, {}, folder, name)
+    if one.built_in is not None:
+        raise EdgenasError(f"{name} is made for batches of {one.built_in}: export it with batch 1 or a free one")
+    reading = OnnxReading(model, one.graph, name)
+    _read(reading)
+    return reading
+
+
+def tensors_of(reading: OnnxReading) -> dict[str, torch.Tensor]:
+    """The weights, by their names in the network of these kernels."""
+    return {
+        f"kernels.{index}.{name}": torch.from_numpy(np.array(array, np.float32))
+        for index, arrays in reading.weights.items()
+        for name, array in arrays.items()
+    }
+
+
+def set_constants(network: Network, epsilons: Mapping[int, float], fixed: Iterable[int]) -> None:
+    """What a workload does not say: `epsilons` of batch norms, by kernel, and which kernels are `fixed`: never trained."""
+    for index, epsilon in epsilons.items():
         norm = network.kernels[index].norm
         assert isinstance(norm, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
         norm.eps = epsilon
-    for index in reading.fixed:
+    for index in fixed:
         network.kernels[index].requires_grad_(False)
-    return network.eval()
+
+
+def path_at_side(path: Path, side: int) -> bytes:
+    """The file with its input made for images of `side` x `side` pixels; shapes that followed from its own size are left out, for
+    they are inferred again."""
+    own = input_sides(model_from_file(path), {}, str(path))
+    given = {
+        key: tuple(size if isinstance(size, int) else (1, 0, side, side)[place] for place, size in enumerate(sides))
+        for key, sides in own.items()
+        if len(sides) == 4 and isinstance(sides[1], int)
+    }
+    model = onnx.load_model_from_string(portable_model(path, given))
+    for value in model.graph.input:
+        if value.name in given:
+            for dim in value.type.tensor_type.shape.dim[2:]:
+                dim.dim_value = side
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return bytes(model.SerializeToString())
 
 
 def _read(reading: OnnxReading) -> None:

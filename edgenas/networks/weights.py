@@ -22,6 +22,16 @@ def save_weights(network: nn.Module, path: Path) -> None:
     replace_file(path, save(tensors))
 
 
+def save_tensors(tensors: dict[str, Tensor], folder: Path, name: str) -> tuple[Path, str]:
+    """Write tensors as folder/NAME-<16 hex>.safetensors, called by their own SHA-256; the path, and the whole SHA-256."""
+    content = save({key: tensor.detach().cpu().contiguous() for key, tensor in sorted(tensors.items())})
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = folder / f"{name}-{sha256[:16]}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
+    return path, sha256
+
+
 def weights_sha256(path: Path) -> str:
     """SHA-256 of a file of weights."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

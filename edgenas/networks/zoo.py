@@ -1,15 +1,20 @@
-"""Published networks by name: `torchvision:resnet18`, and `timm:NAME` where timm is installed. Built without weights."""
+"""Published networks by name: `torchvision:resnet18`, and `timm:NAME` where timm is installed. Built without weights, but where
+a file of them is named or their library's own download is asked for."""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import logging
+import pickle
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from edgenas.architectures.from_onnx import read_onnx
@@ -41,7 +46,71 @@ def row_from_zoo(name: str, input_px: tuple[int, int] | None = None) -> Row:
     return Row(name, read.workload, params=params)
 
 
-def _of_torchvision(name: str) -> tuple[nn.Module, tuple[int, int]]:
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel
+IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of torchvision's classifiers
+
+
+def module_from_zoo(
+    name: str, *, download: bool = False, classes: int | None = None
+) -> tuple[nn.Module, Normalisation]:
+    """The network of that name as its library makes it, for so many classes (None: ImageNet's), and the normalisation of images
+    that its published weights know. `download`: with those weights, which the library fetches where it has not yet."""
+    library, _, short = name.partition(":")
+    try:
+        if library == "timm":
+            network, _ = _of_timm(short, download, classes)
+            said = network.default_cfg
+            return network, (tuple(said.get("mean", IMAGENET[0])), tuple(said.get("std", IMAGENET[1])))  # type: ignore[union-attr, operator]
+        return _of_torchvision(short, download, classes)[0], IMAGENET
+    except OSError as error:  # urllib's are
+        raise EdgenasError(
+            f"the weights of {name} cannot be downloaded ({error}): name a file of them, {name}=FILE"
+        ) from error
+
+
+def with_state(name: str, path: Path) -> nn.Module:
+    """The network of that name with the weights in a file: a state dict (.pth, .pt, .safetensors), also one inside a checkpoint.
+    Its head has as many classes as the file's. EdgenasError where it holds other weights."""
+    state = _state(path)
+    last = next(
+        (tensor for key, tensor in reversed(state.items()) if key.endswith("weight") and tensor.ndim in (2, 4)), None
+    )
+    if last is None:
+        raise EdgenasError(f"{path} holds no weights of {name}")
+    network, _ = module_from_zoo(name, classes=len(last))
+    try:
+        missing, unknown = network.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split()[:60])
+        raise EdgenasError(f"{path} does not hold the weights of {name}: {reason[:200]}") from error
+    absent = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if absent or unknown:
+        what = f"no {absent[0]}" if absent else f"{unknown[0]}, which {name} has not"
+        raise EdgenasError(f"{path} does not hold the weights of {name}: there is {what}")
+    return network
+
+
+def _state(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors and nothing else: no code in the file is run."""
+    try:
+        if path.suffix == ".safetensors":
+            held: Any = load_file(path)
+        else:
+            held = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise EdgenasError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise EdgenasError(
+            f"{path} is no file of weights (a state dict of tensors): {' '.join(str(error).split())[:120]}"
+        ) from error
+    for key in ("state_dict", "model"):
+        held = held.get(key, held) if isinstance(held, dict) else held
+    if not isinstance(held, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in held.values()):
+        raise EdgenasError(f"{path} holds a {type(held).__name__}, not a state dict: save network.state_dict()")
+    return {str(key).removeprefix("module."): tensor for key, tensor in held.items()}
+
+
+def _of_torchvision(name: str, download: bool = False, classes: int | None = None) -> tuple[nn.Module, tuple[int, int]]:
     try:
         from torchvision import models
     except ImportError as missing:
@@ -49,24 +118,27 @@ def _of_torchvision(name: str) -> tuple[nn.Module, tuple[int, int]]:
     known = models.list_models(module=models)
     if name not in known:
         raise EdgenasError(_unknown("torchvision", name, known))
-    plain: dict[str, Any] = {"weights": None}
+    plain: dict[str, Any] = {"weights": "DEFAULT" if download else None}
+    if classes is not None:
+        plain["num_classes"] = classes
     if name in (
         "googlenet",
         "inception_v3",
     ):  # what is deployed has no training heads; nobody reads half a minute of random numbers
-        plain |= {"aux_logits": False, "init_weights": False}
+        plain |= {"init_weights": False} if download else {"aux_logits": False, "init_weights": False}
     side = OTHER_PX.get(name, DEFAULT_PX)
     return cast("nn.Module", models.get_model(name, **plain)), (side, side)
 
 
-def _of_timm(name: str) -> tuple[nn.Module, tuple[int, int]]:
+def _of_timm(name: str, download: bool = False, classes: int | None = None) -> tuple[nn.Module, tuple[int, int]]:
     try:
         timm = __import__("timm")
     except ImportError as missing:
         raise EdgenasError("timm: networks need timm, which is not installed: pip install 'edgenas[timm]'") from missing
     if not timm.is_model(name):
         raise EdgenasError(_unknown("timm", name, timm.list_models()))
-    network = timm.create_model(name, pretrained=False, exportable=True)
+    more = {} if classes is None else {"num_classes": classes}
+    network = timm.create_model(name, pretrained=download, exportable=True, **more)
     _, height, width = network.default_cfg.get("input_size", (3, DEFAULT_PX, DEFAULT_PX))
     return cast("nn.Module", network), (height, width)
 

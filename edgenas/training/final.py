@@ -181,7 +181,8 @@ class Best:
 def adopt(network: nn.Module, trained: nn.Module) -> None:
     """Take over every weight of the same name and shape: all but the last layer, where the number of classes differs."""
     own = network.state_dict()
-    same = {name: tensor for name, tensor in trained.state_dict().items() if own[name].shape == tensor.shape}
+    both = {name: tensor for name, tensor in trained.state_dict().items() if name in own}
+    same = {name: tensor for name, tensor in both.items() if own[name].shape == tensor.shape}
     network.load_state_dict({**own, **same})
 
 

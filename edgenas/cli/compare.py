@@ -1,0 +1,108 @@
+"""`edgenas compare`: what was searched beside public networks, trained alike."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgenas.cli.options import study_names
+from edgenas.cli.output import emit, say, table
+from edgenas.engine.scores import interval_words
+from edgenas.errors import EdgenasError
+
+if TYPE_CHECKING:
+    from edgenas.engine.verdict import Comparison, Competitor
+
+
+def compare(
+    study: str | None = typer.Argument(
+        None, autocompletion=study_names, help="A study's folder or name. Default: the newest."
+    ),
+    reference: list[str] | None = typer.Option(
+        None,
+        help="torchvision:NAME or timm:NAME (from scratch; with =FILE.pth behind it from those weights, with =download from "
+        "what the "
+        "library fetches), or FILE.onnx. Repeatable.",
+    ),
+    weights: Path | None = typer.Option(None, help="Of the one --reference: as =FILE behind its name."),
+    seeds: int | None = typer.Option(None, min=1, help="Trainings of a reference. Default: as many as the winner's."),
+    epochs: int | None = typer.Option(
+        None, min=1, help="Default: as many as fit the seconds that a run of the winner took."
+    ),
+    workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Train public networks as the winner was trained, and say whether searching paid.
+
+    A reference gets the study's images, splits, recipe and seconds; from trained weights it goes on at a fifth of the learning
+    rate. It stays in the study: without --reference all that are there are shown. Finished runs are kept.
+
+    Example: edgenas compare --reference torchvision:mobilenet_v3_small --weights mobilenet_v3_small.pth
+    """
+    from edgenas.cli.progress import TrainingView, interruptible
+    from edgenas.engine.compare import compare as compare_study
+    from edgenas.engine.folders import study_folder
+    from edgenas.engine.references import TrainingOfReferences
+
+    asked = list(reference or ())
+    if weights is not None:
+        if len(asked) != 1 or "=" in asked[0]:
+            raise EdgenasError("--weights belongs to one --reference: for several write --reference NAME=FILE")
+        asked = [f"{asked[0]}={weights}"]
+    folder = study_folder(study, say)
+    with interruptible(), TrainingView() as view:
+        comparison = compare_study(folder, asked, TrainingOfReferences(seeds, epochs, workers), view.hear)
+    emit(document(folder, comparison), as_json=as_json, text=text(folder, comparison))
+
+
+def document(folder: Path, comparison: Comparison) -> dict[str, Any]:
+    """One JSON document."""
+    import msgspec
+
+    found: dict[str, Any] = msgspec.to_builtins(comparison)
+    for kind in ("winners", "references"):
+        for told, competitor in zip(found[kind], getattr(comparison, kind), strict=True):
+            told["mean"] = competitor.mean
+            told["std"] = statistics.stdev(competitor.each) if len(competitor.each) > 1 else 0.0
+    return {"study": str(folder), **found}
+
+
+def text(folder: Path, comparison: Comparison) -> str:
+    """A table, the sentences below."""
+    metric = comparison.metric
+    header = (
+        "",
+        f"test {metric.name} {metric.unit}".rstrip(),
+        "ms",
+        "origin",
+        "params",
+        "epochs",
+        "seconds",
+        "weights",
+    )
+    rows = [_row(one, comparison) for one in (*comparison.winners, *comparison.references)]
+    others = [one.sentence for one in comparison.outcomes if one.sentence != comparison.sentence]
+    lines = [table(header, rows), "", comparison.sentence, *others]
+    lines.append(
+        f"\n{folder}: latencies on {comparison.profile}; 95 % intervals over {comparison.test_images} test images"
+    )
+    return "\n".join(lines)
+
+
+def _row(one: Competitor, comparison: Comparison) -> tuple[str, ...]:
+    metric, latency = comparison.metric, one.cost.latencies[comparison.profile]
+    spread = f" +- {metric.number(statistics.stdev(one.each))}" if len(one.each) > 1 else ""
+    sure = "" if latency.low is None or latency.high is None else f" ({latency.low:.3g} to {latency.high:.3g})"
+    return (
+        one.name,
+        f"{metric.number(one.mean)}{spread}{interval_words(one.interval, metric)}",
+        f"{latency.ms:.3f}{sure}",
+        latency.origin + (", extrapolated" if latency.extrapolated else ""),
+        f"{one.cost.params:,}",
+        str(one.epochs),
+        f"{one.seconds:.1f}",
+        one.origin,
+    )

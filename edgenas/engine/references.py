@@ -1,0 +1,231 @@
+"""References: public networks beside what was searched. Fitted to the study's images, costed on its targets, trained on its
+splits.
+
+A reference is a record of the study (kind `reference`, key = what it was asked for by), with the weights that its training
+starts from in a file of the study: so it goes on after a kill, and where the file that was named is not. Its final training is
+one of kind `reference-final`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
+from edgenas.engine.final import START_LR
+from edgenas.engine.plan import written_plan
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.profile import profiles_of
+from edgenas.identity import digest
+from edgenas.records import Architecture, Cost, FinalTraining, Limits, OnnxArchitecture, Preprocessing, Recipe, Record
+from edgenas.remote.boards import measuring
+from edgenas.store import Store
+
+if TYPE_CHECKING:
+    from edgenas.tasks import Task
+    from edgenas.training.final import FinalPool, SeedTraining
+
+KIND, FINAL, EPOCHS = "reference", "reference-final", "reference-epochs"
+SAMPLE = 256  # training images from which folded batch norms are put back
+Tell = Callable[[str], None]
+
+
+class Reference(Record, frozen=True):
+    """A public network as this study has it. `began`: with the head that its weights have. `weights`: the file, relative to the
+    study, that its training starts from; "" = from scratch. `source`: what they were read from, such as a file's name.
+
+    `preprocessing`: how the study's pixels become its input.
+    """
+
+    name: str
+    architecture: OnnxArchitecture
+    began: OnnxArchitecture
+    preprocessing: Preprocessing
+    cost: Cost
+    weights: str = ""
+    weights_sha256: str = ""
+    source: str = ""
+    source_sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """In a few words: "from scratch", or what its weights are."""
+        return f"from {self.source}" if self.weights else "from scratch"
+
+
+@dataclass(frozen=True)
+class TrainingOfReferences:
+    """How long references train. Left out: as many seeds as the winner's, each as many seconds as one of its runs took."""
+
+    seeds: int | None = None
+    epochs: int | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--seeds", self.seeds), ("--epochs", self.epochs)):
+            if value is not None and value < 1:
+                raise EdgenasError(f"{flag} {value}: at least one")
+
+
+def references_in(store: Store) -> tuple[Reference, ...]:
+    """Those of the study, in the order of their names."""
+    return tuple(store.all(KIND, Reference).values())
+
+
+def add_references(store: Store, asked: Sequence[str], task: Task, tell: Tell) -> None:
+    """Put those on record that are not there yet: fitted to `task`, and costed. EdgenasError for what cannot be one, and
+    where a file is not what it was."""
+    from edgenas.networks.public import file_sha256
+
+    known = store.all(KIND, Reference)
+    for name in dict.fromkeys(asked):
+        if name not in known:
+            store.put(KIND, name, _reference(store, name, task, tell))
+        elif file_sha256(name) not in ("", known[name].source_sha256):
+            raise StudyError(
+                f"{name} is not the file that {store.folder} has as a reference (its SHA-256 differs): restore it, or give "
+                "this one "
+                "another name"
+            )
+
+
+def _reference(store: Store, name: str, task: Task, tell: Tell) -> Reference:
+    from edgenas.networks.public import public_network
+    from edgenas.networks.weights import save_tensors
+
+    images = task.train.images
+    sample = images[:: -(-len(images) // SAMPLE)]
+    public = public_network(name, task.head, task.preprocessing, sample)
+    cost = cost_of(store, public.architecture, tell)
+    file, sha256 = "", ""
+    if public.tensors is not None:
+        path, sha256 = save_tensors(public.tensors, store.folder / "weights", "start")
+        file = f"{path.parent.name}/{path.name}"
+    for note in public.notes:
+        tell(note)
+    reference = Reference(
+        name=name,
+        architecture=public.architecture,
+        began=public.began,
+        preprocessing=public.preprocessing,
+        cost=cost,
+        weights=file,
+        weights_sha256=sha256,
+        source=public.source,
+        source_sha256=public.source_sha256,
+        notes=public.notes,
+    )
+    tell(f"reference {name}, {reference.origin}: {cost.params:,} parameters, {cost.macs:,} MACs")
+    return reference
+
+
+def cost_of(store: Store, architecture: Architecture, tell: Tell) -> Cost:
+    """What a network costs on the study's targets: predicted, on host-cpu measured, as the search's candidates were."""
+    profiles, precision = profiles_of(store.study), written_plan(store.study).asked.precision
+    with measuring((), None, profiles, precision, store, tell) as (measure, measured):
+        return CostModel(profiles, precision, Limits(), measure, measured)(architecture)
+
+
+# ---------------------------------------------------------------- trained as the winner was
+
+
+def trained_reference(
+    store: Store,
+    reference: Reference,
+    task: Task,
+    winner: FinalTraining,
+    asked: TrainingOfReferences,
+    listener: Listener,
+) -> FinalTraining:
+    """The reference's final training, on the winner's images and by its recipe; runs that are finished are not trained again.
+
+    It goes on from trained weights at a part of the learning rate, as `train --from-trained` does.
+    """
+    from edgenas.training.final import FinalPool, final_runs
+
+    tell = noting(listener)
+    own = with_preprocessing(task, reference.preprocessing)
+    seeds = asked.seeds or len(winner.runs)
+    recipe = winner.recipe
+    if reference.weights:
+        recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
+    images = {"train": len(own.train), "val": len(own.val), "test": len(own.test)}
+    started = time.monotonic()
+    with FinalPool(own, asked.workers or seeds, written_plan(store.study).device) as pool:
+        epochs = asked.epochs or _epochs(store, reference, recipe, winner, pool, tell)
+        recipe = msgspec.structs.replace(recipe, epochs=epochs)
+        items = [_seed(store, reference, recipe, index) for index in range(seeds)]
+        listener(TrainingBegins(len(items), own.metric, images))
+        runs = final_runs(items, pool, store, lambda run: listener(RunEnds(run, own.metric, images)))
+    before = store.get(FINAL, reference.name, FinalTraining)
+    if before is not None and before.runs == runs:
+        return before
+    final = FinalTraining(
+        trial=0,
+        architecture=reference.architecture,
+        recipe=recipe,
+        data=store.study.data,
+        images=images,
+        metric=own.metric.name,
+        classes=own.classes,
+        preprocessing=own.preprocessing,
+        params=reference.cost.params,
+        runs=runs,
+        seconds=time.monotonic() - started,
+        scored=own.metric,
+    )
+    store.put(FINAL, reference.name, final)
+    return final
+
+
+def with_preprocessing(task: Task, preprocessing: Preprocessing) -> Task:
+    """The same images, normalised otherwise. EdgenasError for a task that cannot be changed so."""
+    if task.preprocessing == preprocessing:
+        return task
+    parts: Any = task  # a dataclass, which no protocol can say
+    if "preprocessing" not in getattr(type(task), "__dataclass_fields__", ()):
+        raise EdgenasError(
+            f"task {task.name!r} cannot be normalised as pretrained weights were: make it a dataclass with a field "
+            "`preprocessing`, or "
+            "train the reference from scratch"
+        )
+    changed: Task = dataclasses.replace(parts, preprocessing=preprocessing)
+    return changed
+
+
+def _seed(store: Store, reference: Reference, recipe: Recipe, index: int) -> SeedTraining:
+    from edgenas.training.final import SeedTraining
+
+    architecture = reference.architecture
+    seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "reference", index)[:12], 16)
+    name = f"{digest(architecture, recipe, reference.weights_sha256)}-{index}.safetensors"
+    start = (reference.began, store.folder / reference.weights, reference.weights_sha256) if reference.weights else None
+    return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start)
+
+
+def _epochs(
+    store: Store, reference: Reference, recipe: Recipe, winner: FinalTraining, pool: FinalPool, tell: Tell
+) -> int:
+    """As many as fit the seconds that a run of the winner took, on this machine; one at least. Remembered, for what goes on."""
+    from edgenas.training.final import epochs_within, seconds_of
+
+    seconds = sum(run.seconds for run in winner.runs) / len(winner.runs)
+    key = digest(reference.architecture, recipe, reference.weights_sha256, seconds, pool.size)
+    known = store.get(EPOCHS, key, int)
+    if known is not None:
+        return known
+    per_image = pool.seconds_per_image(_seed(store, reference, recipe, 0))
+    epochs = max(1, epochs_within(seconds, pool.task, per_image, 1))
+    least = seconds_of(1, pool.task, per_image, 1)
+    over = f" (one takes {least:.0f} s)" if least > seconds else ""
+    many = f"{epochs} epoch{'s' * (epochs > 1)}"
+    tell(f"{reference.name}: {many}, in the {seconds:.0f} s that a run of the winner took{over}")
+    store.put(EPOCHS, key, epochs)
+    return epochs

@@ -1,0 +1,191 @@
+"""Public networks with their weights, as the task's own: `torchvision:NAME`, `timm:NAME`, `FILE.onnx`, fitted to images and head.
+
+All of them come through ONNX, so that cost, training, export and proof are those of every other network. Batch norms stay:
+torch's own exporter of graphs folds them, its TorchScript one does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgenas.errors import EdgenasError
+from edgenas.networks.fitting import Parts, fitted_head, fitted_input
+from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
+from edgenas.networks.norms import folded, with_norms
+from edgenas.networks.zoo import IMAGENET, module_from_zoo, with_state
+from edgenas.preprocessing import input_from_pixels
+from edgenas.records import Head, OnnxArchitecture, Outputs, Preprocessing, Workload
+
+DOWNLOAD = "download"  # in place of a file of weights: what the library itself downloads
+LIBRARIES = ("torchvision:", "timm:")
+
+
+@dataclass(frozen=True)
+class Public:
+    """A public network, fitted to a task. `tensors`: weights that training starts from, by their names in the network of `began`;
+    None = from scratch. `began`: the network with the head that it came with.
+
+    `preprocessing`: how the task's pixels become the input that these weights know. `source`: where they came from.
+    """
+
+    architecture: OnnxArchitecture
+    began: OnnxArchitecture
+    tensors: dict[str, Tensor] | None
+    preprocessing: Preprocessing
+    source: str = ""
+    source_sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def public_network(
+    asked: str, head: Head, preprocessing: Preprocessing, pixels: NDArray[np.uint8] | None = None
+) -> Public:
+    """`torchvision:NAME` or `timm:NAME` (from scratch), either with `=FILE` (a state dict: .pth, .pt, .safetensors) or
+    `=download`, or FILE.onnx, which has its weights. For images as `preprocessing` has them; from `pixels`, some of them,
+    (N, H, W, C), batch norms are put back that an exporter folded.
+
+    Raises EdgenasError, in one line, for what is not there, cannot be read, or cannot take such images.
+    """
+    name, _, weights = asked.partition("=")
+    if name.startswith(LIBRARIES):
+        return _of_library(name, weights, head, preprocessing)
+    if not asked.lower().endswith(".onnx"):
+        raise EdgenasError(
+            f"reference {asked!r}: possible are torchvision:NAME, timm:NAME, either with =FILE.pth or =download behind it, and "
+            "FILE.onnx"
+        )
+    return _of_file(Path(asked), head, preprocessing, pixels)
+
+
+def _of_library(name: str, weights: str, head: Head, preprocessing: Preprocessing) -> Public:
+    path = None if weights in ("", DOWNLOAD) else Path(weights)
+    module, (mean, std) = module_from_zoo(name, download=weights == DOWNLOAD)
+    module = module if path is None else with_state(name, path)
+    side = preprocessing.input_size
+    read = reading_from_model(_graph(name, module.eval(), side), f"{name} at {side} px")
+    parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
+    known = msgspec.structs.replace(preprocessing, mean=mean, std=std)
+    parts, made = fitted_input(name, parts, known, preprocessing.channels)
+    if not weights:
+        return _fitted(name, parts, None, head, preprocessing)
+    source = f"the {name.partition(':')[0]} download" if path is None else path.name
+    return _fitted(name, parts, made, head, preprocessing, source, "" if path is None else _sha256(path))
+
+
+def _of_file(path: Path, head: Head, preprocessing: Preprocessing, pixels: NDArray[np.uint8] | None) -> Public:
+    """A file that was made for another size is read at the task's, where it can be."""
+    side = preprocessing.input_size
+    try:
+        read = reading_from_onnx(path, side)
+    except EdgenasError as error:
+        own = reading_from_onnx(path)  # what is wrong at any size is said as it is
+        shape = own.shape(own.graph.inputs[0])
+        raise EdgenasError(
+            f"{path} is made for images of {shape[1]} x {shape[2]} px and cannot take {side} px ({error}): export it for "
+            f"{side} px, "
+            "or with free height and width"
+        ) from error
+    parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
+    channels = read.shape(read.graph.inputs[0])[0]
+    said = _said(path)
+    notes: list[str] = []
+    if said is not None:
+        known = msgspec.structs.replace(preprocessing, mean=said.mean, std=said.std)
+    elif channels == len(IMAGENET[0]):
+        known = msgspec.structs.replace(preprocessing, mean=IMAGENET[0], std=IMAGENET[1])
+        notes.append(f"{path.name} does not say how its input is normalised: ImageNet's mean and deviation are taken")
+    else:
+        known = preprocessing
+        notes.append(
+            f"{path.name} does not say how its input is normalised: the study's own mean and deviation are taken"
+        )
+    parts, made = fitted_input(str(path), parts, known, preprocessing.channels)
+    if folded(parts) and pixels is not None:
+        parts = with_norms(parts, torch.from_numpy(input_from_pixels(pixels, made)))
+        notes.append(
+            f"{path.name} has no batch norms, as exporters fold them: they are put back, from {len(pixels)} training images"
+        )
+    return _fitted(str(path), parts, made, head, preprocessing, path.name, _sha256(path), tuple(notes))
+
+
+def _fitted(
+    name: str,
+    parts: Parts,
+    made: Preprocessing | None,
+    head: Head,
+    preprocessing: Preprocessing,
+    source: str = "",
+    sha256: str = "",
+    notes: tuple[str, ...] = (),
+) -> Public:
+    """`made`: the preprocessing with which the weights know the images; None = from scratch."""
+    fitted = fitted_head(name, parts, head)
+    return Public(
+        architecture=_architecture(name, fitted, head, preprocessing),
+        began=_architecture(name, parts, Outputs(parts.kernels[-1].out_channels), preprocessing),
+        tensors=None if made is None else parts.tensors,
+        preprocessing=made or preprocessing,
+        source=source,
+        source_sha256=sha256,
+        notes=notes,
+    )
+
+
+def _architecture(name: str, parts: Parts, head: Head, preprocessing: Preprocessing) -> OnnxArchitecture:
+    epsilons = tuple(parts.epsilons.get(i, 1e-5) for i, kernel in enumerate(parts.kernels) if kernel.norm)
+    fixed = tuple(sorted(parts.fixed))
+    side = preprocessing.input_size
+    return OnnxArchitecture(name, Workload(parts.kernels), head, preprocessing.channels, side, epsilons, fixed)
+
+
+def _graph(name: str, module: nn.Module, side: int) -> onnx.ModelProto:
+    """The module as ONNX, for one image of `side` px, batch norms and all."""
+    loud = logging.getLogger("torch.onnx")
+    level = loud.level
+    loud.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), TemporaryDirectory() as folder:
+            warnings.simplefilter("ignore")  # the exporter's own, about shapes that are constants
+            torch.onnx.export(
+                module, (torch.zeros(1, 3, side, side),), Path(folder, "network.onnx"), dynamo=False, do_constant_folding=False,
+                training=torch.onnx.TrainingMode.PRESERVE, input_names=["image"],
+            )  # fmt: skip
+            return onnx.load(Path(folder, "network.onnx"))
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise EdgenasError(f"{name} cannot take images of {side} px: {' '.join(str(error).split())[:200]}") from error
+    finally:
+        loud.setLevel(level)
+
+
+def _said(path: Path) -> Preprocessing | None:
+    """What a file of EdgeNAS's own export says of its input."""
+    held = {entry.key: entry.value for entry in onnx.load(str(path), load_external_data=False).metadata_props}
+    try:
+        found = msgspec.convert(json.loads(held["edgenas.preprocessing"]), type=Preprocessing)
+    except (KeyError, ValueError):  # msgspec's and json's errors are ValueErrors
+        return None
+    return found
+
+
+def file_sha256(asked: str) -> str:
+    """SHA-256 of the file that a reference names; "" where it names none, or one that is not here."""
+    name, _, weights = asked.partition("=")
+    path = Path(weights if name.startswith(LIBRARIES) else asked)
+    return _sha256(path) if path.is_file() else ""
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
