@@ -25,7 +25,9 @@ import torch
 
 from benchmarks.live_tasks import TASKS, LiveTask
 from benchmarks.throughput import device_name
+from edgenas.engine.fronts import item
 from edgenas.errors import EdgenasError
+from edgenas.methods import CONTROL
 from edgenas.records import Architecture
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, as_searched, load_task
@@ -69,10 +71,10 @@ def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, A
     space = () if arm.method in CHAINS_ONLY else ("--space", arm.space)
     how = (*space, "--method", arm.method, "--seed", str(arm.seed), "--workers", "1", "--study", str(study))
     document, spent = timed("search", *task.flags(data), *how)
-    members = thinned(document["front"], MEMBERS)
+    members = thinned(front_of(study, document), MEMBERS)
     chosen = document["chosen"]
     judge = Judge(task, data, folder / "trained" / arm.task)
-    trained = [judge(item) for item in (chosen, *members)]
+    trained = [judge(shown) for shown in (chosen, *members)]
     return {
         **dataclasses.asdict(arm),
         "minutes": task.minutes,
@@ -133,15 +135,32 @@ def work_of(study: Path, everything: int) -> dict[str, Any]:
     }
 
 
+def front_of(study: Path, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a search shows as its front; of a method that has a model of its networks, all of them with the score that it expects,
+    which is what its choice goes by."""
+    with Store.read(study) as store:
+        choice, record, trials = store.choice, store.study, store.ledger()
+    expected = choice.expected if choice is not None else {}
+    if not expected:
+        front: list[dict[str, Any]] = document["front"]
+        return front
+    complete = {trial.candidate.architecture.fingerprint: trial for trial in trials if trial.status == "complete"}
+    return [
+        item(trial, record) | {f"val_{record.metric.name}": expected[name].mean}
+        for name, trial in complete.items()
+        if name in expected and trial.candidate.phase != CONTROL
+    ]
+
+
 def thinned(front: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Of a front's members that no other beats in accuracy and latency: those nearest to `count` equal steps of log latency, from
+    """Of these networks that no other beats in accuracy and latency: those nearest to `count` equal steps of log latency, from
     the fastest to the slowest."""
-    ordered = sorted(front, key=lambda item: (item["latency"]["ms"], -item["val_accuracy"]))
+    ordered = sorted(front, key=lambda shown: (shown["latency"]["ms"], -shown["val_accuracy"]))
     kept: list[dict[str, Any]] = []
-    for item in ordered:
-        if not kept or item["val_accuracy"] > kept[-1]["val_accuracy"]:
-            kept.append(item)
-    places = [math.log(item["latency"]["ms"]) for item in kept]
+    for shown in ordered:
+        if not kept or shown["val_accuracy"] > kept[-1]["val_accuracy"]:
+            kept.append(shown)
+    places = [math.log(shown["latency"]["ms"]) for shown in kept]
     steps = [places[0] + (places[-1] - places[0]) * step / max(1, count - 1) for step in range(count)]
     nearest = {min(range(len(kept)), key=lambda i, at=at: abs(places[i] - at)) for at in steps}
     return [kept[i] for i in sorted(nearest)]
@@ -173,13 +192,13 @@ class Judge:
         """All training images."""
         return len(self.whole.train)
 
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Of a front's item: its costs, what it scored in the search, and its test accuracy when trained alike."""
-        architecture: Architecture = msgspec.convert(item["architecture"], Architecture)
+    def __call__(self, shown: dict[str, Any]) -> dict[str, Any]:
+        """Of a network as a front shows it: its costs, what it scored in the search, and its test accuracy when trained alike."""
+        architecture: Architecture = msgspec.convert(shown["architecture"], Architecture)
         found = self.result(architecture)
         scored = {key: found[key] for key in ("test_accuracy", "balanced_accuracy") if key in found}
-        known = {key: item[key] for key in ("params", "macs", "val_accuracy")}
-        return {"fingerprint": architecture.fingerprint, "latency_ms": item["latency"]["ms"], **known, **scored}
+        known = {key: shown[key] for key in ("params", "macs", "val_accuracy")}
+        return {"fingerprint": architecture.fingerprint, "latency_ms": shown["latency"]["ms"], **known, **scored}
 
     def result(self, architecture: Architecture) -> dict[str, Any]:
         """What training gave: from its file, where it was trained before."""

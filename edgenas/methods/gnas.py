@@ -194,7 +194,8 @@ def choose_in_full(ladder: Ladder, rules: GnasRules, macro: Trial, epochs: int) 
     if latest:
         trials = yield Ask(tuple(ladder.candidate(other, "full", epochs) for other in latest), (), ladder.told())
         for trial in trials:
-            best = yield from _keep_if_better(ladder, trial, best, f"{epochs} epochs, as the macro network")
+            how = f"{trial.candidate.recipe.epochs} epochs, as the macro network"
+            best = yield from _keep_if_better(ladder, trial, best, how)
     return best
 
 
