@@ -5,13 +5,14 @@
     python -m benchmarks.loading --whole --images 20000 --size 128 --workers 4
     python -m benchmarks.loading --whole --images 100000 --size 224 --workers 4 --kill 0.5 --picture 320x240
 
-Generates photographs (JPEG, smooth noise) in two class folders. The first form runs `edgenas search --budget` on them in a process
-of its own and stops it after the first candidate; a sitecustomize counts how many images Pillow decodes, headers are read once more.
+Generates photographs (JPEG, smooth noise) in two class folders. The first form runs `edgenas search --budget` on them in a
+process of its own and stops it after the first candidate; a sitecustomize counts how many images Pillow decodes, headers are
+read once more.
 
-`--whole` runs a search and a final training to their ends: `edgenas data` alone (with `--kill SHARE` killed once that share of the
-images is decoded, and run again), then `edgenas search` (four random networks, one epoch of --search-images) and `edgenas train` (two
-seeds, one epoch of all images; the steps are printed). Every 0.2 s RssAnon and RssShmem of the command and all its descendants are
-summed; pages of mapped files do not count, since the system takes them back when it needs them.
+`--whole` runs a search and a final training to their ends: `edgenas data` alone (with `--kill SHARE` killed once that share of
+the images is decoded, and run again), then `edgenas search` (four random networks, one epoch of --search-images) and `edgenas
+train` (two seeds, one epoch of all images; the steps are printed). Every 0.2 s RssAnon and RssShmem of the command and all its
+descendants are summed; pages of mapped files do not count, since the system takes them back when it needs them.
 """
 
 from __future__ import annotations

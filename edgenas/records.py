@@ -608,6 +608,10 @@ class Limits(Record, frozen=True):
         )
 
 
+# What is done about classes of unequal size: weights of the images in the loss, or as many draws of every class in an epoch.
+Balance = Literal["none", "weights", "sampling"]
+
+
 class Recipe(Record, frozen=True):
     """How a candidate is trained; its hash is part of every trial. Learning rate is per `batch_size`, weight decay is L2."""
 
@@ -633,6 +637,7 @@ class Recipe(Record, frozen=True):
     settings: dict[str, float] = {}  # of the loss or the task: margin, scale, ...
     flips: Literal["alternating", "independent"] = "alternating"  # sides every epoch, or a coin every time
     partial_batch: bool = False  # is the last, smaller batch of an epoch trained on
+    balance: Balance = "none"
 
     @property
     def fingerprint(self) -> str:

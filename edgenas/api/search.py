@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
 
 from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.api.study import Study
@@ -16,7 +18,6 @@ from edgenas.engine.events import Listener
 from edgenas.engine.settings import settings_from
 from edgenas.errors import EdgenasError
 from edgenas.methods.spec import MethodSpec
-from edgenas.records import Fit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -36,6 +37,8 @@ WHERE = (
     "quiet",
     "on_event",
 )  # of `search`: decide nothing
+
+OF_TASKS = ("data", "image_size", "flip", "seed", "fit", "balance", "metric")  # settings that decide a task of arrays
 
 
 def search(
@@ -68,6 +71,8 @@ def search(
     image_size: int | None = None,
     fit: str | None = None,
     skip_damaged: bool | None = None,
+    balance: str | None = None,
+    metric: str | None = None,
     flip: bool | None = None,
     seed: int | None = None,
     precision: str | None = None,
@@ -127,7 +132,7 @@ def _with_data(given: Given, data: Data | None, decides: dict[str, Any]) -> Give
     from edgenas.tasks import fingerprint
     from edgenas.tasks.checks import checked_task
 
-    for name in ("task", "image_size", "flip", "far", "fit", "skip_damaged"):
+    for name in ("task", "image_size", "flip", "far", "fit", "skip_damaged", "balance", "metric"):
         if decides[name] is not None:
             raise EdgenasError(
                 f"{name} is for data that EdgeNAS reads: a task of your own says it itself, leave it out"
@@ -147,21 +152,12 @@ def _with_arrays(given: Given, data: Sequence[Any], decides: dict[str, Any]) -> 
         raise EdgenasError(f"task {decides['task']}: arrays are for classification; give a Task of your own, or files")
     arrays = (data[0], data[1])
     decides["data"] = name_of_arrays(arrays)
-    wanted = TaskSettings(
-        decides["data"],
-        image_size=decides["image_size"],
-        flip=decides["flip"],
-        seed=decides["seed"] or 0,
-        fit=fit_named(decides["fit"] or "crop"),
-    )
+    asked = {name: decides[name] for name in OF_TASKS if decides[name] is not None}
+    try:
+        wanted = msgspec.convert(asked, TaskSettings)
+    except msgspec.ValidationError as error:
+        raise EdgenasError(f"settings: {error}: `edgenas search --help` lists what is possible") from error
     return dataclasses.replace(given, task=task_of(arrays, wanted), arrays=arrays)
-
-
-def fit_named(name: str) -> Fit:
-    """EdgenasError for a name that is none."""
-    if name not in get_args(Fit):
-        raise EdgenasError(f"fit {name!r}: {', '.join(get_args(Fit))} are possible")
-    return cast(Fit, name)
 
 
 def _name_of(thing: object, what: str) -> str:

@@ -20,6 +20,8 @@ task = {task}            # classification or faces
 # image_size = 64                     # side of the network's input, pixels; default: the data's own
 # fit = "crop"                        # crop, stretch or pad: how images that are no squares become one
 # skip_damaged = true                 # leave out image files that cannot be read
+# balance = "sampling"                # sampling or weights: classes of unequal size count alike
+# metric = "macro_f1"                 # accuracy, balanced_accuracy or macro_f1: what guides the search
 # flip = false                        # mirror training images; default: for cifar, fashion-mnist and faces
 
 # --- where it must run: `edgenas targets` lists the names; several are searched for at once

@@ -20,6 +20,7 @@ from edgenas.cli.data import data
 from edgenas.cli.describe import describe
 from edgenas.cli.design import design
 from edgenas.cli.doctor import doctor
+from edgenas.cli.evaluate import evaluate
 from edgenas.cli.export import export
 from edgenas.cli.faces import faces
 from edgenas.cli.front import front
@@ -77,6 +78,7 @@ app.command()(calibrate)
 app.command()(predict)
 app.command()(doctor)
 app.command()(export)
+app.command()(evaluate)
 app.add_typer(bundle, name="bundle")
 app.command()(replay)
 app.command()(report)

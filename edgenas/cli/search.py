@@ -8,6 +8,8 @@ from typing import Any
 import typer
 
 from edgenas.cli.options import (
+    Balance,
+    ClassMetric,
     Control,
     FinalWidth,
     Fit,
@@ -81,6 +83,11 @@ def search(
     skip_damaged: bool | None = typer.Option(
         None, "--skip-damaged", help="Leave out image files that cannot be read. Default: refuse the folder."
     ),
+    balance: Balance | None = typer.Option(
+        None,
+        help="Classes of unequal size: draw all equally often (sampling), or weigh their errors. Default: neither.",
+    ),
+    metric: ClassMetric | None = typer.Option(None, help="What guides a search of classes. Default: accuracy."),
     flip: bool | None = typer.Option(None, help="Mirror training images. Default: for cifar, fashion-mnist and faces."),
     seed: int | None = typer.Option(None, help="Of the splits and of every training."),
     far: float | None = typer.Option(None, help="Faces: the false accept rate at which TAR is judged. Default: 1e-2."),

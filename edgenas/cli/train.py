@@ -14,7 +14,19 @@ from edgenas.cli.output import emit, say
 from edgenas.engine.scores import interval_words, metric_of, with_intervals
 
 if TYPE_CHECKING:
-    from edgenas.records import FinalTraining, Metric
+    from edgenas.records import FinalRun, FinalTraining, Metric
+
+OF_CLASSES = (  # of a run's report
+    *(
+        "accuracy",
+        "accuracy_interval",
+        "balanced_accuracy",
+        "balanced_accuracy_interval",
+        "macro_f1",
+        "macro_f1_interval",
+    ),
+    *("classes", "confusion"),
+)
 
 
 def train(
@@ -84,8 +96,19 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
         shared[f"test_{metric}_mirrored"] = over_seeds(mirrored)
     if not metric_of(final).share:
         shared["test"] = final.runs[0].report
+    for other in ("accuracy", "balanced_accuracy", "macro_f1"):
+        if other != metric and all(other in run.test for run in final.runs):
+            shared[f"test_{other}"] = over_seeds([run.test[other] for run in final.runs])
+    if (judged := best_run(final).report) and "confusion" in judged:
+        shared["test_report"] = {"seed": best_run(final).seed, **{name: judged[name] for name in OF_CLASSES}}
     shared["best_epoch"] = with_intervals(shared["best_epoch"], final.images)
     return with_intervals(shared, final.images)
+
+
+def best_run(final: FinalTraining) -> FinalRun:
+    """The seed that did best on validation, which is exported."""
+    gain = metric_of(final).gain
+    return max(final.runs, key=lambda run: gain(run.val[final.metric]))
 
 
 def over_seeds(values: list[float]) -> dict[str, Any]:
@@ -100,10 +123,16 @@ def text(folder: Path, final: FinalTraining) -> str:
     interval = result.get(f"test_{final.metric}_interval")
     within = interval_words(interval, metric_of(final))
     known = "" if interval is None else f"; 95 % interval over {final.images['test']} test images{within}"
-    return (
+    shown = (
         f"{folder}: trial {final.trial}, {final.params} parameters, {final.recipe.epochs} epochs\n"
         f"test {final.metric} {_mean_words(test, metric_of(final))} {_over(len(final.runs))} (last epoch){known}"
     )
+    if "test_report" not in result:
+        return shown
+    from edgenas.cli.evaluate import summary_lines
+
+    heading = f"test, seed {result['test_report']['seed']} (the best on validation, which is exported)"
+    return "\n".join([shown, "", heading, *summary_lines(result["test_report"])])
 
 
 def _mean_words(spread: dict[str, Any], metric: Metric) -> str:

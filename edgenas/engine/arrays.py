@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgenas.confusion import METRICS
 from edgenas.durable import replace_file
 from edgenas.errors import StudyError
 
@@ -36,7 +38,8 @@ def task_of(arrays: Arrays, settings: TaskSettings) -> Task:
 
     images, labels = arrays
     flip, side, seed = bool(settings.flip), settings.image_size, settings.seed
-    return task_from_arrays(images, labels, image_size=side, flip=flip, seed=seed, name=settings.data, fit=settings.fit)
+    task = task_from_arrays(images, labels, image_size=side, flip=flip, seed=seed, name=settings.data, fit=settings.fit)
+    return dataclasses.replace(task, balance=settings.balance, metric=METRICS[settings.metric])
 
 
 def keep(arrays: Arrays, folder: Path) -> None:

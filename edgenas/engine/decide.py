@@ -71,6 +71,8 @@ def data_asked(settings: SearchSettings) -> TaskSettings:
         {} if settings.far is None else {"far": settings.far},
         settings.fit,
         settings.skip_damaged,
+        settings.balance,
+        settings.metric,
     )
 
 

@@ -24,7 +24,7 @@ from edgenas.methods.spec import BOUNDS, NOT_EVERYWHERE, MethodSpec
 from edgenas.records import HardwareProfile, Head, Record
 from edgenas.store import flat, read_toml
 
-OF_CLASSIFICATION = ("fit", "skip_damaged")  # settings
+OF_CLASSIFICATION = ("fit", "skip_damaged", "balance", "metric")  # settings
 
 
 class Preset(Record, frozen=True):

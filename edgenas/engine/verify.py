@@ -34,7 +34,7 @@ def verified_study(folder: Path, numbers: Sequence[int], board: Board, tell: Tel
 def verified_files(folder: Path, study: Path | None, precision: str | None, board: Board, tell: Tell) -> list[Verified]:
     """A bundle's files as they lie there; limits and what the search knew come from the study, where one is named."""
     held = read_bundle(folder)
-    precisions = _precisions(held, precision)
+    precisions = precisions_of(held, precision)
     if study is None:
         tell(f"no study was named, so no limit is held against {folder}")
         profile, limits, trial = profile_from_name(held.manifest.profile), Limits(), None
@@ -46,7 +46,8 @@ def verified_files(folder: Path, study: Path | None, precision: str | None, boar
     return verified_bundle(held, board, profile, precisions, trial, limits)
 
 
-def _precisions(bundle: Bundle, asked: str | None) -> tuple[Precision, ...]:
+def precisions_of(bundle: Bundle, asked: str | None) -> tuple[Precision, ...]:
+    """Those that were asked for, with commas, or all of the bundle; EdgenasError for one that it does not hold."""
     if asked is None:
         return tuple(bundle.manifest.models)
     chosen = [checked_precision(name.strip()) for name in asked.split(",")]

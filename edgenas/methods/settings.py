@@ -8,7 +8,7 @@ import msgspec
 
 from edgenas.methods.ladder import Policy
 from edgenas.ranges import Channels, Depth, Factor
-from edgenas.records import Fit, Limits, Precision, Record
+from edgenas.records import Balance, Fit, Limits, Precision, Record
 
 PresetName = Literal["tiny", "t", "m", "trg"]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
@@ -55,6 +55,8 @@ class SearchSettings(Record, frozen=True):
     margin: bool = False
     fit: Fit = "crop"
     skip_damaged: bool = False
+    balance: Balance = "none"
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
 
     @property
     def limits(self) -> Limits:

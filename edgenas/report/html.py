@@ -84,6 +84,7 @@ def _described(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:
         "rounds": tables.rounds_table(facts),
         "network": _network(key, facts, figures),
         "finals": tables.finals_table(facts),
+        "classes": tables.classes_table(facts),
         "trust": words.trust_words(facts),
         "scatter": figures.add(key, scatter_figure(pairs)) if pairs else None,
         "scatter_words": words.scatter_words(pairs) if pairs else words.no_scatter_words(facts),

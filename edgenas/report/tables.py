@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from edgenas.engine.fronts import network_words
-from edgenas.engine.scores import interval_words, split_words
+from edgenas.engine.scores import interval_words, metric_of, split_words
 from edgenas.hardware.words import latency_words
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
@@ -147,6 +147,32 @@ def finals_table(facts: Facts) -> Table | None:
         for run in final.runs
     ]
     return {"header": header, "rows": rows}
+
+
+def classes_table(facts: Facts) -> Table | None:
+    """How the network that would be exported does on each class of the test images: that of the last final training."""
+    if not facts.finals:
+        return None
+    final = facts.finals[-1]
+    gain = metric_of(final).gain
+    classes = max(final.runs, key=lambda run: gain(run.val[final.metric])).report.get("classes")
+    if classes is None:  # another task's, or of an earlier version
+        return None
+
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1f}"
+
+    rows = [
+        [
+            one["name"],
+            f"{one['images']:,}",
+            percent(one["recall"]) + ("" if one["recall"] is None else interval_words(tuple(one["recall_interval"]))),
+            percent(one["precision"]),
+            percent(one["f1"]),
+        ]
+        for one in classes
+    ]
+    return {"header": ["class", "test images", "recall, %", "precision, %", "F1, %"], "rows": rows}
 
 
 def stages_table(stages: Sequence[Stage], precision: str) -> Table:

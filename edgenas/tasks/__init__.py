@@ -17,7 +17,7 @@ import numpy as np
 from edgenas.binomial import Validation
 from edgenas.errors import DataError
 from edgenas.plugins import Registry
-from edgenas.records import Fit, Record
+from edgenas.records import Balance, Fit, Record
 from edgenas.tasks.cache import Loading
 from edgenas.tasks.checks import checked_task
 from edgenas.tasks.mapped import MappedImages
@@ -65,6 +65,8 @@ class TaskSettings(Record, frozen=True):
     settings: dict[str, float] = {}
     fit: Fit = "crop"  # how images that are no squares become one
     skip_damaged: bool = False  # leave out files that cannot be read, rather than refuse them
+    balance: Balance = "none"  # of classes, in training
+    metric: str = "accuracy"  # that guides, where the task has several
 
 
 def fingerprint(*splits: Split) -> str:

@@ -27,9 +27,9 @@ DAMAGED_FILES = "damaged images"
 FEW_COLOURED = 0.05
 
 
-def load_folder(root: Path, settings: TaskSettings, loading: Loading) -> DataSet:
-    """The splits that the folder has, at one size, in the cache's file. Grey images stay one channel. DataError for damaged
-    files, all at once, unless they are to be skipped."""
+def load_folder(root: Path, settings: TaskSettings, loading: Loading, channels: int | None = None) -> DataSet:
+    """The splits that the folder has, at one size, in the cache's file. Grey images stay one channel, unless `channels` says
+    otherwise. DataError for damaged files, all at once, unless they are to be skipped."""
     layout = layout_from_folder(root)
     files = [path for classes in layout.splits.values() for paths in classes.values() for path in paths]
     with warnings.catch_warnings():
@@ -38,7 +38,7 @@ def load_folder(root: Path, settings: TaskSettings, loading: Loading) -> DataSet
         headers = {row: header for row, header in enumerate(listing.headers) if not isinstance(header, str)}
         if not headers:
             _refuse({files[row]: str(why) for row, why in enumerate(listing.headers)}, root, len(files))
-        channels = 1 if all(header.grey for header in headers.values()) else 3
+        channels = channels or (1 if all(header.grey for header in headers.values()) else 3)
         size = settings.image_size or default_size([min(header.size) for header in headers.values()])
         how = Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels, fit=settings.fit)
         folder, damaged = decoded(entry, root, files, listing, how, loading)

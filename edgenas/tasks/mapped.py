@@ -68,7 +68,11 @@ class MappedImages:
 
     def part(self, chosen: Rows) -> MappedImages:
         """These images, in the same file."""
-        return MappedImages(self.folder, (self.shape[1], self.shape[2], self.shape[3]), self.rows[chosen])
+        return self.at(self.rows[chosen])
+
+    def at(self, rows: Rows) -> MappedImages:
+        """These rows of the file."""
+        return MappedImages(self.folder, (self.shape[1], self.shape[2], self.shape[3]), rows)
 
     @functools.cached_property
     def records(self) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
-from edgenas.tasks.mapped import gathered
+from edgenas.tasks.mapped import MappedImages, gathered
 from edgenas.tasks.task import Split
 
 VALIDATION = 0.1
@@ -70,6 +70,16 @@ def split_off(split: Split, share: float, seed: Sequence[int]) -> tuple[Split, S
 def part(split: Split, rows: NDArray[np.int64]) -> Split:
     """These images."""
     return Split(gathered(split.images, rows), split.labels[rows])
+
+
+def together(splits: Sequence[Split]) -> Split:
+    """All images of splits of one kind: arrays, or rows of one file."""
+    labels = np.concatenate([split.labels for split in splits])
+    first = splits[0].images
+    if isinstance(first, MappedImages):
+        rows = [split.images.rows for split in splits if isinstance(split.images, MappedImages)]
+        return Split(first.at(np.concatenate(rows)), labels)
+    return Split(np.concatenate([split.images[:] for split in splits]), labels)
 
 
 def search_stream(task: str) -> int:

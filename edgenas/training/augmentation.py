@@ -109,10 +109,29 @@ class Augmentation:
         # Alternating flip (cifar10-airbench): a coin per image once, then every image changes side every epoch.
         alternating = recipe.flip and recipe.flips == "alternating"
         self.coins = self._integers(2, len(data)) if alternating else None
+        self.classes: list[Tensor] = []  # the numbers of each class's images, where classes are balanced
+        if recipe.balance == "sampling":
+            self.classes = [torch.nonzero(data.labels == label).flatten() for label in torch.unique(data.labels)]
 
     def order(self) -> Tensor:
-        """A fresh permutation of all images, (N,)."""
+        """(N,): a fresh permutation of all images; where classes are balanced, as many draws of each, shuffled."""
+        if self.classes:
+            return self._balanced()
         return torch.randperm(len(self.data), generator=self.generator, device=self.device)
+
+    def _balanced(self) -> Tensor:
+        """(N,): every class N / K times, or once more; within a class every image equally often, or once more."""
+        total, count = len(self.data), len(self.classes)
+        more = set(torch.randperm(count, generator=self.generator, device=self.device)[: total % count].tolist())
+        drawn = []
+        for place, members in enumerate(self.classes):
+            quota = total // count + (place in more)
+            rounds = [self._shuffled(members) for _ in range(-(-quota // len(members)))]
+            drawn.append(torch.cat(rounds)[:quota] if rounds else members[:0])
+        return self._shuffled(torch.cat(drawn))
+
+    def _shuffled(self, numbers: Tensor) -> Tensor:
+        return numbers[torch.randperm(len(numbers), generator=self.generator, device=self.device)]
 
     def batch(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """((B, C, H, W) float32 input, (B,) labels) of these images, drawn anew."""

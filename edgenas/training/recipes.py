@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgenas.errors import EdgenasError
-from edgenas.records import Recipe, Record
+from edgenas.records import Balance, Recipe, Record
 from edgenas.store import read_toml
 from edgenas.tasks import Task
 from edgenas.training.work import local_devices
@@ -56,6 +56,7 @@ class RecipeFile(Record, frozen=True):
     flips: Literal["alternating", "independent"] = "alternating"
     partial_batch: bool = False
     cpu: OnCpu | None = None
+    balance: Literal["task", "none", "weights", "sampling"] = "task"
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -108,7 +109,18 @@ def recipe_from_file(
         settings=file.settings,
         flips=file.flips,
         partial_batch=file.partial_batch,
+        balance=_balance(file, name, task),
     )
+
+
+def _balance(file: RecipeFile, name: str, task: Task) -> Balance:
+    """The recipe's own, or what the study was asked for; EdgenasError for a task without classes that can be balanced."""
+    asked: Balance | None = getattr(task, "balance", None)
+    if file.balance == "task":
+        return asked or "none"
+    if file.balance != "none" and asked is None:
+        raise EdgenasError(f"recipe {name}: balance = {file.balance!r} is for classification: leave it out")
+    return file.balance
 
 
 def with_free_cores(recipe: Recipe, device: str, processes: int = 1) -> Recipe:

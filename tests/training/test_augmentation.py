@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Preprocessing, Recipe
-from edgenas.tasks import Split
+from edgenas.tasks import Loading, Split, TaskSettings
+from edgenas.tasks.classification import load_classification
 from edgenas.training.augmentation import Augmentation, DeviceImages
+from tests.image_folders import fill
 
 CPU = torch.device("cpu")
 PLAIN = Preprocessing(1, 6, mean=(0.0,), std=(1.0,))
@@ -123,3 +127,61 @@ def test_without_mirroring_no_coin_is_tossed() -> None:
     data, plain = split(), recipe(flips="independent")
     augmentation = Augmentation(DeviceImages(data, PLAIN, CPU), plain, torch.Generator().manual_seed(0))
     assert not mirrored(data, plain, 0, augmentation).any()
+
+
+def orders(labels: list[int], epochs: int, balance: str = "sampling") -> np.ndarray:
+    """(epochs, N): the order of so many epochs over images of these classes."""
+    data = Split(split(len(labels)).images, np.array(labels))
+    images = DeviceImages(data, PLAIN, CPU)
+    augmentation = Augmentation(images, recipe(balance=balance), torch.Generator().manual_seed(0))
+    return np.stack([augmentation.order().numpy() for _ in range(epochs)])
+
+
+def test_balanced_sampling_draws_every_class_and_within_it_every_image_equally_often() -> None:
+    """Of 9 images of one class and 3 of the other an epoch has 6 and 6: each rare one twice, 6 of the 9 once."""
+    counts = np.array(
+        [np.bincount(order, minlength=12) for order in orders([0] * 9 + [1] * 3, epochs=200)]
+    )  # (200, 12)
+    assert (counts[:, 9:] == 2).all()
+    assert (counts[:, :9].sum(1) == 6).all()
+    assert counts[:, :9].max() == 1
+    # Every common image has its turn: 6/9 of 200 epochs, binomial sd 6.7.
+    assert (abs(counts[:, :9].sum(0) - 200 * 6 / 9) < 4 * 6.7).all()
+
+
+def test_what_does_not_divide_goes_to_classes_in_turn() -> None:
+    """7 images of three classes: 2, 2 and 3 of them, another one each time."""
+    labels = np.array([0, 0, 0, 0, 0, 1, 2])
+    drawn = np.array([np.bincount(labels[order], minlength=3) for order in orders(labels.tolist(), epochs=60)])
+    assert (np.sort(drawn, 1) == [2, 2, 3]).all()
+    assert set(drawn.argmax(1)) == {0, 1, 2}
+
+
+def test_balanced_orders_are_shuffled_and_new_every_epoch() -> None:
+    first, second = orders([0] * 9 + [1] * 3, epochs=2)
+    assert not np.array_equal(first, second)
+    assert 0 < np.flatnonzero(first >= 9).mean() < 11  # not all at one end
+    assert len(set(np.diff(np.flatnonzero(first >= 9)))) > 1
+
+
+def test_without_balance_an_epoch_is_a_permutation() -> None:
+    (order,) = orders([0] * 9 + [1] * 3, epochs=1, balance="none")
+    assert sorted(order) == list(range(12))
+
+
+def test_mapped_images_give_the_batches_of_the_same_array(tmp_path: Path) -> None:
+    task = load_classification(TaskSettings(str(fill(tmp_path / "pics", each=20))), Loading(tmp_path / "cache"))
+    mapped, chosen = task.train, np.array([5, 2, 9])
+    array = Split(mapped.images[:], mapped.labels)
+    for rows in (None, chosen):
+        one, other = (DeviceImages(each, task.preprocessing, CPU, 2, rows) for each in (mapped, array))
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.pixels(slice(0, 3)), other.pixels(slice(0, 3)))
+        draws = [
+            Augmentation(images, recipe(crop_padding=2, flip=True, cutout=3), torch.Generator().manual_seed(1)).batch(
+                torch.tensor([2, 0, 1]), 1
+            )
+            for images in (one, other)
+        ]
+        assert torch.equal(draws[0][0], draws[1][0])
+        assert torch.equal(draws[0][1], draws[1][1])

@@ -11,9 +11,10 @@ import torch
 
 from edgenas.errors import EdgenasError, TrainingError
 from edgenas.records import Recipe
-from edgenas.tasks import Task
+from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.recipes import fitting_batch, recipe_from_name, recipe_names
 from edgenas.training.schedule import learning_rates
+from tests.angle import angle
 
 
 def test_the_papers_recipe_is_the_published_one(digits: Task) -> None:
@@ -113,3 +114,21 @@ def test_short_runs_warm_up_and_anneal_to_zero(schedule: str) -> None:
     assert max(rates) == rates[8] == 1.0  # the warm-up takes a fifth at most: 8 of 40 steps
     assert rates[:8] == pytest.approx([step / 9 for step in range(1, 9)])
     assert 0 < rates[-1] < 0.05
+
+
+def test_classes_are_balanced_as_the_study_or_else_the_recipe_says(tmp_path: Path, digits: Task) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('epochs = 3\nbatch_size = 16\nlr = 0.01\nbalance = "weights"\n')
+    asked = load_task(TaskSettings("digits", search_images=320, balance="sampling"))
+    assert recipe_from_name("fast", digits, "cpu").balance == "none"
+    assert recipe_from_name("fast", asked, "cpu").balance == "sampling"
+    assert recipe_from_name("final", asked, "cpu").balance == "sampling"  # the final training's too
+    assert recipe_from_name(str(path), asked, "cpu").balance == "weights"
+    assert recipe_from_name("fast", digits, "cpu").fingerprint != recipe_from_name("fast", asked, "cpu").fingerprint
+
+
+def test_a_recipe_that_balances_is_refused_for_a_task_without_classes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('epochs = 3\nbatch_size = 16\nlr = 0.01\nbalance = "sampling"\n')
+    with pytest.raises(EdgenasError, match="recipe mine: balance = 'sampling' is for classification: leave it out"):
+        recipe_from_name(str(path), angle(), "cpu")
