@@ -64,7 +64,7 @@ class Arm:
 def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, Any]:
     """Search, train what it found, and the record of both. The search starts afresh: one that was stopped has lost its clock."""
     task, data = TASKS[arm.task], folder / "data"
-    task = dataclasses.replace(task, minutes=minutes or task.minutes)
+    task = dataclasses.replace(task.of(arm.seed), minutes=minutes or task.minutes)
     task.prepare(data)
     study = folder / "studies" / arm.name
     shutil.rmtree(study, ignore_errors=True)
@@ -73,7 +73,7 @@ def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, A
     document, spent = timed("search", *task.flags(data), *how)
     members = thinned(front_of(study, document), MEMBERS)
     chosen = document["chosen"]
-    judge = Judge(task, data, folder / "trained" / arm.task)
+    judge = Judge(task, data, folder / "trained" / task.data)
     trained = [judge(shown) for shown in (chosen, *members)]
     return {
         **dataclasses.asdict(arm),

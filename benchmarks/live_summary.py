@@ -43,9 +43,9 @@ class Box(NamedTuple):
 
 
 def box_of(name: str, folder: Path) -> Box:
-    """A task's box; trains its smallest chain once."""
-    task = TASKS[name]
-    judge = Judge(task, folder / "data", folder / "trained" / name)
+    """A task's box; trains its smallest chain once, on the data of seed 0."""
+    task = TASKS[name].of(0)
+    judge = Judge(task, folder / "data", folder / "trained" / task.data)
     head, shape = judge.whole.head, judge.whole.preprocessing
     space = chain_space(SearchSettings(), PRESETS["tiny"], head, shape.channels, shape.input_size)
     latency = _latencies(task)
@@ -108,6 +108,7 @@ def _row(runs: list[Run], box: Box) -> dict[str, Any]:
         "hypervolume": [box.share(front) for front in fronts],
         "latency_ms": [run["final"]["latency_ms"] for run in runs],
         "params": [run["final"]["params"] for run in runs],
+        "share_of_budget": [run["wall_seconds"] / (60 * run["minutes"]) for run in runs],
         "networks": [run["networks"] for run in runs],
         "wall_seconds": [run["wall_seconds"] for run in runs],
         "cpu_seconds": [run["cpu_seconds"] for run in runs],
@@ -130,21 +131,35 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": statistics.fmean(values), "sd": sd, "se": se, "each": list(values)}
 
 
-def difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, float | None]:
-    """Of two means, with its standard error."""
-    se = None if one["se"] is None or other["se"] is None else math.hypot(one["se"], other["se"])
-    return {"mean": one["mean"] - other["mean"], "se": se}
+def difference(one: dict[str, Any], other: dict[str, Any], key: str) -> dict[str, float | int | None]:
+    """Of two means, with the standard error of that; and the mean and standard error over the seeds that both have, whose data
+    and splits are the same."""
+    errors = one[key]["se"], other[key]["se"]
+    se = None if None in errors else math.hypot(*errors)
+    pairs = [
+        one[key]["each"][one["seeds"].index(seed)] - other[key]["each"][other["seeds"].index(seed)]
+        for seed in one["seeds"]
+        if seed in other["seeds"]
+    ]
+    paired = spread(pairs) if pairs else {"mean": None, "se": None}
+    return {
+        "mean": one[key]["mean"] - other[key]["mean"],
+        "se": se,
+        "pairs": len(pairs),
+        "paired_mean": paired["mean"],
+        "paired_se": paired["se"],
+    }
 
 
 @functools.cache
 def digits(key: str) -> str:
     """How a column is printed."""
-    return {"test_accuracy": ".2f", "hypervolume": ".3f", "latency_ms": ".3f"}.get(key, ".0f")
+    return {"test_accuracy": ".2f", "hypervolume": ".3f", "latency_ms": ".3f", "share_of_budget": ".2f"}.get(key, ".0f")
 
 
 def lines(tasks: dict[str, Any]) -> Iterable[str]:
     """The summary as a table."""
-    keys = ("test_accuracy", "hypervolume", "latency_ms", "params", "networks", "wall_seconds", "cpu_seconds")
+    keys = ("test_accuracy", "hypervolume", "latency_ms", "params", "networks", "share_of_budget", "cpu_seconds")
     for name, task in tasks.items():
         box = task["box"]
         yield (
@@ -157,3 +172,8 @@ def lines(tasks: dict[str, Any]) -> Iterable[str]:
                 se = "" if row[key]["se"] is None else f" +- {row[key]['se']:{digits(key)}}"
                 cells.append(f"{key} {row[key]['mean']:{digits(key)}}{se}")
             yield f"  {arm:18} n={len(row['seeds'])}  " + "  ".join(cells)
+            for key, found in row.get("above_random", {}).items():
+                errors = "" if found["se"] is None else f" +- {found['se']:{digits(key)}}"
+                if found["paired_se"] is not None:
+                    errors += f" (by seed {found['paired_mean']:+{digits(key)}} +- {found['paired_se']:{digits(key)}})"
+                yield f"      {key} above random {found['mean']:+{digits(key)}}{errors}"

@@ -1,11 +1,12 @@
 """The live evidence's tasks: which data, which target and limit, and how everything that is compared is trained alike.
 
 Data are real and lie outside of the repository (EDGENAS_SHARED, default ../shared); `prepared` writes them once as EdgeNAS reads
-them: Fashion-MNIST's own files, CIFAR-10 as its pickled batches, 1,500 photographs made of CIFAR-10, ELPV's first split.
+them: Fashion-MNIST's own files, CIFAR-10 as its pickled batches, 1,500 photographs made of CIFAR-10, ELPV's five splits.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ ELPV_SIDE = 64  # px
 
 @dataclass(frozen=True)
 class LiveTask:
-    """`search`: flags beside method, space, seed and budget. `limit_ms`: binds; about half of the space's members break it.
-    `steps` of `batch` images train every network that is compared; `minutes`: of a search."""
+    """`data`: a known name or a folder; {seed} in it: every seed has data of its own. `search`: flags beside method, space, seed
+    and budget. `limit_ms`: binds; about half of the space's members break it. `steps` of `batch` images train every network that
+    is compared; `minutes`: of a search."""
 
     data: str
     search: tuple[str, ...]
@@ -36,6 +38,10 @@ class LiveTask:
     steps: int = 500
     batch: int = 64
     image_size: int | None = None
+
+    def of(self, seed: int) -> LiveTask:
+        """With this seed's data."""
+        return dataclasses.replace(self, data=self.data.format(seed=seed))
 
     def flags(self, data: Path) -> tuple[str, ...]:
         """Of `edgenas search`, with the data prepared under `data`."""
@@ -78,7 +84,7 @@ def prepare_photos(data: Path) -> None:
 
 
 def prepare_elpv(data: Path) -> None:
-    """The first of ELPV's splits by scripts/elpv.py. The package is looked for in ELPV_PACKAGE, or among those installed."""
+    """ELPV's splits by scripts/elpv.py. The package is looked for in ELPV_PACKAGE, or among those installed."""
     if not (data / "elpv").exists():
         site = os.environ.get("ELPV_PACKAGE")
         write_splits(cells_of(package_folder(None if site is None else Path(site))), data / "elpv", ELPV_SIDE)
@@ -87,6 +93,6 @@ def prepare_elpv(data: Path) -> None:
 TASKS = {
     "fashion-mnist": LiveTask("fashion-mnist", ("--recipe", "brief"), "raspberry-pi-5", 1.0, prepare_fashion),
     "cifar10": LiveTask("cifar10", ("--recipe", "brief"), "jetson", 0.42, prepare_cifar),
-    "elpv": LiveTask("elpv/split-0", ("--recipe", "brief"), "jetson", 0.42, prepare_elpv, image_size=ELPV_SIDE),
+    "elpv": LiveTask("elpv/split-{seed}", ("--recipe", "brief"), "jetson", 0.42, prepare_elpv, image_size=ELPV_SIDE),
     "photos": LiveTask("photos", (), "jetson", 1.0, prepare_photos, minutes=4.0),
 }

@@ -59,12 +59,25 @@ def test_what_lies_outside_of_the_box_adds_nothing() -> None:
     assert box.share([(2.0, 80.0), (4.0, 70.0)]) == box.share([(2.0, 80.0)])
 
 
-def test_a_spread_has_the_standard_error_of_the_mean_and_a_difference_that_of_both() -> None:
-    one, other = spread([1.0, 2.0, 3.0]), spread([0.0, 4.0])
-    assert (one["mean"], one["sd"], one["se"]) == (2.0, 1.0, pytest.approx(1 / math.sqrt(3)))
-    assert other["se"] == pytest.approx(2.0)
-    assert difference(one, other) == {"mean": 0.0, "se": pytest.approx(math.sqrt(1 / 3 + 4))}
-    assert difference(one, spread([5.0])) == {"mean": -3.0, "se": None}
+def test_a_spread_has_the_standard_error_of_the_mean_and_a_difference_that_of_both_and_that_over_common_seeds() -> None:
+    one = {"seeds": [0, 1, 2], "accuracy": spread([1.0, 2.0, 3.0])}
+    other = {"seeds": [1, 0], "accuracy": spread([0.0, 4.0])}
+    values = one["accuracy"]
+    assert (values["mean"], values["sd"], values["se"]) == (2.0, 1.0, pytest.approx(1 / math.sqrt(3)))
+    # by seed: 1 - 4 and 2 - 0, which deviate by 2.5 from their mean: the deviation is 2.5 sqrt(2), its share of two seeds 2.5
+    assert difference(one, other, "accuracy") == {
+        "mean": 0.0,
+        "se": pytest.approx(math.sqrt(1 / 3 + 4)),
+        "pairs": 2,
+        "paired_mean": -0.5,
+        "paired_se": pytest.approx(2.5),
+    }
+
+
+def test_one_run_has_no_standard_error() -> None:
+    one, other = {"seeds": [0], "accuracy": spread([5.0])}, {"seeds": [1, 2], "accuracy": spread([1.0, 3.0])}
+    found = difference(one, other, "accuracy")
+    assert (found["mean"], found["se"], found["pairs"], found["paired_se"]) == (3.0, None, 0, None)
 
 
 def test_of_the_runs_of_an_arm_the_last_that_nobody_disturbed_counts() -> None:
