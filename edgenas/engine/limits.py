@@ -50,21 +50,21 @@ def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]
     limits, space = plan.asked.limits, plan.space
     if spec.largest is None:
         return
-    bounded = isinstance(space, ChainSpace | StagesSpace)
+    bounded = len(spec.largest(space)) > 0
     for name, asked, only in _each(limits):
         reach = Reach(spec.largest if bounded else drawn, cost, name)
         largest = reach.of(space)
         if not only.broken(largest):
-            yield f"{asked} {_loose(plan, spec, reach, only)}"
+            yield f"{asked} {_loose(plan, spec, reach, only, bounded=bounded)}"
         elif isinstance(space, ChainSpace) and spec.macro is not None:
             yield from _short_ladder(plan, space, Reach(spec.macro, cost, name), only, asked)
 
 
-def _loose(plan: Plan, spec: MethodSpec, reach: Reach, limit: Limits) -> str:
+def _loose(plan: Plan, spec: MethodSpec, reach: Reach, limit: Limits, *, bounded: bool) -> str:
     """That the limit does not bind, what the largest networks have, and what to do."""
     space = plan.space
     has = reach.words(reach.of(space))
-    if not isinstance(space, ChainSpace | StagesSpace):
+    if not bounded or not isinstance(space, ChainSpace | StagesSpace):
         return (
             f"hardly binds: the largest of {DRAWN} random networks of this space has {has}: leave it out, or name another "
             "--space"

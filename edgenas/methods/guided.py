@@ -14,7 +14,7 @@ from edgenas.methods.endings import SearchEnds
 from edgenas.methods.guided_hunt import PHASE, GuidedRules, Hunt, begun, decide, first_design, learn, name_of
 from edgenas.methods.guided_pool import Pool
 from edgenas.methods.ladder import Training, most_accurate, with_reference
-from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_chains
+from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_members
 from edgenas.records import Ask, Choice, Decision, Expectation, Limits, Trial
 
 DIGITS = 6  # of what is stored: the last digits of a product differ between processors
@@ -91,5 +91,5 @@ GUIDED = MethodSpec(
     },
     heeds=(*BOUNDS, "policy", "space"),
     left=_left,
-    largest=largest_chains,
+    largest=largest_members,
 )

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from edgenas.architectures.named_spaces import space_named
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.engine.limits import loose_limits
 from edgenas.engine.registry import method_named
-from edgenas.engine.settings import PRESETS, chain_space
+from edgenas.engine.settings import PRESETS, asked_stages, chain_space
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.settings import SearchSettings
@@ -108,3 +109,27 @@ def test_a_limit_far_above_the_largest_separable_network_is_said_of_a_ladder_tha
     assert "separable layers, the largest of which has " in line
     assert "69% of the limit; --preset t reaches" in line
     assert said(max_latency_ms=ms / 0.69, method="random", target=("raspberry-pi-5",)) == []
+
+
+# ---------------------------------------------------------------- stages
+
+
+def said_of_stages(method: str, **settings: object) -> list[str]:
+    asked = SearchSettings(**{"target": ("jetson",), "space": "stages", **settings})  # type: ignore[arg-type]
+    profiles = tuple(profile_from_name(name) for name in asked.target)
+    space = asked_stages(asked, PRESETS["tiny"], (Classes(10), 3, 96), profiles)
+    planned = plan(asked=asked, space=space)
+    return list(loose_limits(planned, method_named(method), CostModel(profiles, None, asked.limits)))
+
+
+@pytest.mark.parametrize("method", ["random", "nsga2", "tpe", "guided"])
+def test_both_sides_of_the_largest_network_of_stages(method: str) -> None:
+    asked = SearchSettings(target=("jetson",))
+    space = asked_stages(asked, PRESETS["tiny"], (Classes(10), 3, 96), (profile_from_name("jetson"),))
+    most = max(workload_from_architecture(network).params for network in space.largest())
+    (line,) = said_of_stages(method, max_params=most)
+    assert f"the largest network that {method} can reach here has {most:,} parameters; --preset t reaches" in line
+    width = int(line.split("--max-width ")[1].split()[0])
+    assert said_of_stages(method, max_params=most, max_width=width) == []
+    assert said_of_stages(method, max_params=most, max_width=width - 8) != []
+    assert said_of_stages(method, max_params=most - 1) == []
