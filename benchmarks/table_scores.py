@@ -92,12 +92,14 @@ class Runs:
     limited: tuple[Found, ...]
 
 
-def runs_of(truth: Truth, spec: MethodSpec, budget: float, seed: int, *, limited: bool = True) -> Runs:
-    """Search without a limit and, where `limited`, under each limit."""
-    table = truth.table
-    free = searched(table, spec, budget, seed)
-    caps = limits_of(table) if limited else ()
-    return Runs(free, tuple(searched(table, spec, budget, seed, table.limits(cap)) for cap in caps))
+def runs_of(truth: Truth, spec: MethodSpec, budget: float, seed: int) -> Runs:
+    """Search without a limit and under each limit."""
+    return Runs(searched(truth.table, spec, budget, seed), under_limits(truth.table, spec, budget, seed))
+
+
+def under_limits(table: Table, spec: MethodSpec, budget: float, seed: int) -> tuple[Found, ...]:
+    """A search under each of the three limits."""
+    return tuple(searched(table, spec, budget, seed, table.limits(cap)) for cap in limits_of(table))
 
 
 def limits_of(table: Table) -> tuple[float, ...]:

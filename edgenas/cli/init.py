@@ -37,7 +37,7 @@ target = [{target}]
 # max_energy_mj = 5.0                 # only where a board measures energy
 
 # --- how to search
-method = {method}                  # gnas, trgnas, nse, nal, guided, random, nsga2 or tpe
+method = {method}                  # gnas, trgnas, nse, nal, guided, random, evolution, nsga2, tpe or gp
 # preset = "tiny"                     # tiny, t, m or trg: bounds and schedule; default: tiny on a CPU
 # min_depth = 4                       # the preset's bounds, one by one
 # max_depth = 10
@@ -62,7 +62,7 @@ seed = 0
 # rounds = 3
 # from_study = "studies/NAME"         # start from a finished study's space
 
-# --- guided, random, nsga2, tpe: any space; nal: one of its tables (from_study: the study or file of `edgenas nal fit`)
+# --- guided and the baselines: any space; nal: one of its tables (from_study: the study or file of `edgenas nal fit`)
 # space = "nasbench101"               # or chain, fbnet, nasbench201, darts, or one of an installed package
 
 # --- single rules of the method; a name that it does not have is refused with those that it has
@@ -77,7 +77,7 @@ def init(
     target: list[str] | None = typer.Option(None, help="Device profile; repeatable. Default: jetson."),
     task: str = typer.Option("classification", autocompletion=task_names, help="classification or faces."),
     method: str = typer.Option(
-        "gnas", autocompletion=method_names, help="gnas, trgnas, nse, nal, guided, random, nsga2 or tpe."
+        "gnas", autocompletion=method_names, help="gnas, trgnas, nse, nal, guided, random, evolution, nsga2, tpe or gp."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

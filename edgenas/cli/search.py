@@ -47,7 +47,7 @@ def search(
     method: str | None = typer.Option(
         None,
         autocompletion=method_names,
-        help="gnas, trgnas, nse, nal, guided, random, nsga2, tpe, or one of another package. Default: gnas.",
+        help="gnas, trgnas, nse, nal, guided, random, evolution, nsga2, tpe, gp, or one of another package. Default: gnas.",
     ),
     preset: Preset | None = typer.Option(None, help="Bounds and schedule. Default: tiny on a CPU."),
     min_depth: int | None = typer.Option(None, help="Fewest layers of a chain, or blocks in all stages."),
@@ -103,8 +103,8 @@ def search(
     space: str | None = typer.Option(
         None,
         autocompletion=space_names,
-        help="nal: nasbench101 (default), nasbench201 or darts. guided, random, nsga2, tpe: chain (default), stages, one of "
-        "these, fbnet, or one of another package.",
+        help="nal: nasbench101 (default), nasbench201 or darts. guided, random, evolution, nsga2, tpe, gp: "
+        "chain (default), stages, one of these, fbnet, or one of another package.",
     ),
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."

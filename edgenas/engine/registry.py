@@ -16,8 +16,10 @@ METHODS = Registry(
         "nal": "edgenas.engine.nal:NAL",
         "guided": "edgenas.methods.guided:GUIDED",
         "random": "edgenas.methods.baselines:RANDOM",
-        "nsga2": "edgenas.methods.baselines:NSGA2",
-        "tpe": "edgenas.methods.baselines:TPE",
+        "evolution": "edgenas.methods.evolution:EVOLUTION",
+        "nsga2": "edgenas.methods.samplers:NSGA2",
+        "tpe": "edgenas.methods.samplers:TPE",
+        "gp": "edgenas.methods.samplers:GP",
     },
 )
 

@@ -122,7 +122,7 @@ def test_a_method_of_the_callers_is_searched_and_goes_on_only_with_it(
 
 def test_what_the_method_does_not_heed_is_refused() -> None:
     assert refused("digits", method=FIRST, **QUICK) == (
-        "--max-depth is for --method gnas, trgnas, guided, random, nsga2, tpe: leave it out with first-ones"
+        "--max-depth is for --method gnas, trgnas, guided, random, evolution, nsga2, tpe, gp: leave it out with first-ones"
     )
 
 

@@ -13,7 +13,8 @@ from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.space import Space
 from edgenas.methods import Method
-from edgenas.methods.baselines import BaselineRules, optuna_search, random_search, with_control
+from edgenas.methods.baselines import BaselineRules, random_search, with_control
+from edgenas.methods.evolution import evolution
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.guided import guided
 from edgenas.methods.guided_hunt import GuidedRules
@@ -21,6 +22,7 @@ from edgenas.methods.nal import NalRules, nal, shipped_predictor
 from edgenas.methods.nse import nse
 from edgenas.methods.nse_rules import NseRules
 from edgenas.methods.replay import cost_without_device
+from edgenas.methods.samplers import optuna_search
 from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import (
     Architecture,
@@ -42,6 +44,7 @@ from tests.methods.test_nse import KnownWorth
 
 FEW = BaselineRules(trials=20, epochs=2)
 FEWER = BaselineRules(trials=5, epochs=1, population=3)
+SLOW = BaselineRules(trials=6, epochs=2, population=4, objectives=2)  # a process takes a second to propose
 OF_CHAINS = Limits(params=20_000)
 GUIDED_RULES = GuidedRules(trials=16, epochs=2, pool=60, fresh=10)
 FEW_GUIDED = GuidedRules(trials=6, epochs=1, start=2, pool=20, fresh=5, parents=2, neighbours=2)
@@ -51,6 +54,8 @@ BRANCHES = MultiBranchSpace(19, "NRN", (4, 8), Classes(10), 1, 16, tail_channels
 SMALL_ROUNDS = NseRules(operations=5, networks=60, cheap_networks=10, finals=3, channel_step=2, control=2)
 
 cost = cost_without_device
+DRAWING = {"random": random_search, "evolution": evolution}
+BASELINES = (*DRAWING, "nsga2", "tpe")
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ def by_model(space: Space, rules: GuidedRules) -> Callable[[Limits, KnownWorth],
 
 
 def baseline(name: str, space: Space, rules: BaselineRules = FEWER) -> Callable[[Limits, KnownWorth], Method]:
-    if name == "random":
-        return lambda limits, _: random_search(space, rules, TRAINING, cost, limits, seed=3)
+    if name in DRAWING:
+        return lambda limits, _: DRAWING[name](space, rules, TRAINING, cost, limits, seed=3)
     return lambda limits, _: optuna_search(name, space, rules, TRAINING, cost, limits, seed=3)  # type: ignore[arg-type]
 
 
@@ -118,12 +123,16 @@ CASES: dict[str, Case] = {
         for other, space in SPACES.items()
         if other != "chain"
     },
-    **{name: Case(SPACE, baseline(name, SPACE, FEW)) for name in ("random", "nsga2", "tpe")},
+    **{name: Case(SPACE, baseline(name, SPACE, FEW)) for name in BASELINES},
     **{
         f"{name} in {other}": Case(space, baseline(name, space), third_of(space))
-        for name in ("random", "nsga2", "tpe")
+        for name in BASELINES
         for other, space in SPACES.items()
         if other != "chain"
+    },
+    **{
+        f"gp in {other}": Case(SPACES[other], baseline("gp", SPACES[other], SLOW), third_of(SPACES[other]))
+        for other in ("chain", "own")
     },
 }
 
@@ -222,7 +231,7 @@ def test_the_limit_of_a_case_excludes_something_that_the_method_would_train(name
     assert any(trial.cost.params > most for trial in free.trials)
 
 
-@pytest.mark.parametrize("name", ["random", "nsga2", "tpe"])
+@pytest.mark.parametrize("name", BASELINES)
 def test_baselines_train_as_many_networks_as_they_may_and_none_twice(name: str, once: Callable[[str], Played]) -> None:
     assert len({t.candidate.key for t in once(name).trials if t.status == "complete"}) == FEW.trials
 
@@ -268,7 +277,7 @@ def unscaled(network: Architecture, space: Space) -> Architecture:
     return network
 
 
-@pytest.mark.parametrize("name", ["gnas", "trgnas", "guided", "random", "nal"])
+@pytest.mark.parametrize("name", ["gnas", "trgnas", "guided", "random", "evolution", "nal"])
 def test_what_is_likely_is_what_is_asked_for_next_unless_the_answer_changes_something(name: str) -> None:
     method = CASES[name].make(Limits(), KnownWorth())
     ask: Ask = next(method)

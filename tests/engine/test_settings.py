@@ -42,7 +42,10 @@ from tests.plans import plan, studied
         ({"target": []}, "length >= 1 - at `$.target`"),
         ({"method": "random", "confirm_seeds": 2}, "--confirm-seeds is for --method gnas, trgnas"),
         ({"from_study": "other"}, "--from is for --method nse, nal"),
-        ({"method": "nse", "max_depth": 5}, "--max-depth is for --method gnas, trgnas, guided, random, nsga2, tpe"),
+        (
+            {"method": "nse", "max_depth": 5},
+            "--max-depth is for --method gnas, trgnas, guided, random, evolution, nsga2, tpe, gp",
+        ),
         ({"method": "nal", "policy": "fixed"}, "--policy is for"),
         ({"far": 0.001}, "--far is for --task faces"),
         ({"margin": True}, "--margin judges --max-latency-ms by the upper end"),

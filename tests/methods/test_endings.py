@@ -15,7 +15,19 @@ from tests.methods.test_nse import KnownWorth
 
 VALIDATION = Validation(images=150, chance=10.0)  # up to 14.9 % is chance
 every_method = pytest.mark.parametrize(
-    "name", ["gnas", "gnas with confirming seeds", "trgnas", "nse", "guided", "random", "nsga2", "tpe", "tpe in own"]
+    "name",
+    [
+        "gnas",
+        "gnas with confirming seeds",
+        "trgnas",
+        "nse",
+        "guided",
+        "random",
+        "evolution",
+        "nsga2",
+        "tpe",
+        "tpe in own",
+    ],
 )
 
 

@@ -28,7 +28,7 @@ from tests.serve.running import serving
 
 TUTORIALS = ROOT / "docs" / "tutorials"
 PACKAGES = {
-    "evolution": "new-method.md",
+    "own_evolution": "new-method.md",
     "two-stages": "new-space.md",
     "angle-task": "new-task.md",
     "reference-runtime": "new-runtime.md",
@@ -36,7 +36,7 @@ PACKAGES = {
 PROJECT = """
 task = "angle"
 data = "lines"
-method = "evolution"
+method = "own-evolution"
 space = "two-stages"
 target = ["raspberry-pi-5"]
 search_images = 500
@@ -49,7 +49,7 @@ epochs = 2
 API = """
 import json, pathlib, edgenas
 study = edgenas.search(
-    data="lines", task="angle", method="evolution", space="two-stages", target="raspberry-pi-5", search_images=500,
+    data="lines", task="angle", method="own-evolution", space="two-stages", target="raspberry-pi-5", search_images=500,
     max_params=9000, rules={"networks": 4, "population": 2, "epochs": 2}, study="outside", workers=0,
 )
 best = study.best
@@ -145,7 +145,7 @@ def test_the_same_search_from_python_is_the_same_study_and_is_finished(place: Pl
     assert found["best_is_lowest"]
     assert found["type"] == "OwnArchitecture"
     assert found["metric"].endswith(" deg")
-    assert found["repr"] == "<Study studies/outside: evolution on lines, 4 trained, finished>"
+    assert found["repr"] == "<Study studies/outside: own-evolution on lines, 4 trained, finished>"
     assert len(found["ledger"]) == 4
 
 
@@ -165,7 +165,7 @@ def test_a_name_that_nobody_has_is_refused_with_those_of_the_packages(place: Pla
     """
     method, task, space = place.python("-c", textwrap.dedent(code)).stdout.splitlines()
     assert method.startswith("method 'no-such' is unknown; possible: gnas, ")
-    assert ", tpe, evolution; " in method
+    assert ", gp, own-evolution; " in method
     assert task.startswith("task 'no-such' is unknown; possible: classification, faces, angle; ")
     assert space.startswith("space 'no-such' is unknown; possible: ")
     assert ", two-stages; " in space
@@ -199,7 +199,7 @@ class Words(HTMLParser):
 def test_its_report_knows_no_accuracy_and_no_percent(place: Place, trained: Any) -> None:
     place.edgenas("report", "outside", "--out", "outside.html")
     words = " ".join(Words((place.work / "outside.html").read_text()).words.split())
-    assert "found by evolution on lines" in words
+    assert "found by own-evolution on lines" in words
     assert "two-stages: width" in words
     assert re.search(r"reaches [0-9.]+ deg test mae \(1 seed\)", words)
     assert "validation mae, deg (lower is better)" in words
