@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import platform
 import statistics
 import sys
 from collections import defaultdict
@@ -111,20 +110,24 @@ def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     return float((one["hypervolume"] - other["hypervolume"]) / max(error, 1e-12))
 
 
-def write(lines: Sequence[Line]) -> None:
-    """The results, and the picture of them."""
+def document_of(lines: Sequence[Line]) -> dict[str, Any]:
+    """What is written."""
     tables = summarised(lines)
     methods = sorted({method for of in tables.values() for method in of} - {RANDOM})
-    document = {
+    return {
         "benchmark": "tables",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "device": platform.processor() or platform.machine(),
         "versions": {**versions(), "optuna": version_of("optuna")},
         "what": "searches simulated on published tables: hypervolume of (error, log axis), 1 = the table's own front; cost in "
         "full trainings; regret and accuracy under three limits, in points and percent (benchmarks/tables.py)",
         "goals": {method: goals(tables, method) for method in methods},
         "tables": tables,
     }
+
+
+def write(lines: Sequence[Line]) -> None:
+    """The results, and the picture of them."""
+    document = document_of(lines)
     PATH.write_text(json.dumps(document, indent=1) + "\n")
-    draw(tables)
+    draw(document["tables"])
     sys.stdout.write(f"{PATH}\n")

@@ -12,6 +12,7 @@ seeds are searched under the three limits, too, at the cost COST_UNDER_LIMITS.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,11 +36,12 @@ CHUNK = 10  # seeds
 
 @dataclass(frozen=True)
 class Case:
-    """A table as the command takes it."""
+    """A table as the command takes it; file: None = the shared one."""
 
     layout: Layout
     device: str | None = None
     dataset: str | None = None
+    file: Path | None = None
 
 
 CASES = (
@@ -64,12 +66,17 @@ def searches(truth: Truth, method: str, seed: int, costs: Sequence[int], *, limi
         yield Line(truth.table.space.name, method, cost, seed, scores.hypervolume, scores.regret, scores.accuracy)
 
 
-def run(work: Path, methods: Sequence[str], seeds: int, costs: Sequence[int], limited: int) -> None:
-    """Add what is missing."""
+def run(
+    work: Path, methods: Sequence[str], seeds: int, costs: Sequence[int], limited: int, cases: Sequence[Case] = CASES
+) -> None:
+    """Add what is missing. A last line that was cut off goes."""
+    if work.exists():
+        text = work.read_bytes()
+        os.truncate(work, text.rfind(b"\n") + 1)
     there = {line.key for line in lines_of(work)}
     truths: dict[Case, Truth] = {}
     for start in range(0, seeds, CHUNK):
-        for case in CASES:
+        for case in cases:
             truth = truths[case] = truths.get(case) or truth_for(case)
             for method in methods:
                 for seed in range(start, min(seeds, start + CHUNK)):
@@ -84,7 +91,7 @@ def run(work: Path, methods: Sequence[str], seeds: int, costs: Sequence[int], li
 
 def truth_for(case: Case) -> Truth:
     """The case's shared table."""
-    path = SHARED / "data" / "nas" / f"{FILES[case.layout]}.npz"
+    path = case.file or SHARED / "data" / "nas" / f"{FILES[case.layout]}.npz"
     return truth_of(table_from(case.layout, path, case.device, case.dataset))
 
 
