@@ -62,6 +62,7 @@ def _checked(
     store: Store, settings: TaskSettings, whole: Task | None, tell: Callable[[str], None], *, remember: bool
 ) -> Task:
     from edgenas.tasks import load_task, searched
+    from edgenas.tasks.mapped import MappedImages
 
     task = whole or kept_task(store.folder, settings)
     if task is None:
@@ -72,16 +73,29 @@ def _checked(
     if remember and not known:
         for key, value in found.items():
             store.put(KIND, key, value)
+        if isinstance(task.train.images, MappedImages):
+            store.put(KIND, "listing", task.train.images.folder.parent.name)
         if Path(settings.data).is_dir():
             store.put(KIND, "folder", str(Path(settings.data).resolve()))
     if any(found.get(key) != value for key, value in known.items()):
         named, was = store.study.data, store.get(KIND, "folder", str)
+        what = _changes(store, task)
         then = f" (then {was})" if was not in (None, str(Path(named).resolve())) else ""
         raise StudyError(
-            f"{store.folder} began with other images or labels in {named}{then}: "
+            f"{store.folder} began with other images or labels in {named}{then}{what}: "
             "restore them, or use another --study NAME"
         )
     return task
+
+
+def _changes(store: Store, task: Task) -> str:
+    """Which files became others, where the images that the study began with are still in the cache."""
+    from edgenas.tasks.cache import changes
+    from edgenas.tasks.mapped import MappedImages
+
+    began, images = store.get(KIND, "listing", str), task.train.images
+    found = changes(began, images.folder) if began and isinstance(images, MappedImages) else ""
+    return f"; since then {found}" if found else ""
 
 
 def settings_now(store: Store, data_dir: str | None, tell: Callable[[str], None]) -> TaskSettings:

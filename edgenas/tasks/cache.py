@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,7 +26,7 @@ from edgenas.durable import replace_file
 from edgenas.errors import DataError
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks.cache_rows import CacheFiles, sound_rows, write_row
-from edgenas.tasks.decoding import Unread, pixels_of
+from edgenas.tasks.decoding import Header, Unread, pixels_of
 from edgenas.tasks.listing import (
     Listing,
     Source,
@@ -43,6 +44,8 @@ NAME = ".images"  # beside the studies
 DONE, LOCK = "done", "lock"
 CHUNK = 32  # images that a thread decodes before it says so
 TOLD_SECONDS = 10.0
+NAMED = 3  # files that a message names
+LARGE = 16_000_000  # pixels of an image that is decoded while no other large one is: memory does not follow the cores
 Tell = Callable[[str], None]
 
 
@@ -131,10 +134,15 @@ def _fill(
     _make_room(rows, len(missing), how, loading)
     missing = _take_over(rows, missing, listing.sources, loading.cache)
 
+    one_large = threading.Lock()
+
     def decode(chunk: NDArray[np.int64]) -> dict[int, Unread]:
         problems = {}
         for row in chunk.tolist():
-            pixels = pixels_of(files[row], how)
+            header = listing.headers[row]
+            large = isinstance(header, Header) and header.size[0] * header.size[1] > LARGE
+            with one_large if large else contextlib.nullcontext():
+                pixels = pixels_of(files[row], how)
             if not unchanged(root, files[row], listing.sources[row]):
                 pixels = Unread("it was changed while it was read", lasting=False)
             if isinstance(pixels, Unread):
@@ -181,7 +189,10 @@ def _make_room(rows: CacheFiles, missing: int, how: Preprocessing, loading: Load
 
 def size_words(count: int) -> str:
     """Such as 15.1 GB."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
 
 
 def _take_over(
@@ -240,6 +251,33 @@ def _writable(cache: Path) -> Iterator[None]:
         raise DataError(
             f"decoded images cannot be kept in {cache} ({error.strerror}): set EDGENAS_CACHE to a folder that can be written"
         ) from error
+
+
+def changes(before: str, folder: Path) -> str:
+    """What became of the images since the listing `before`, by their pixels, in words such as "1 removed (cat/003.png)"; ""
+    where that is not known. `folder`: the present pixels."""
+    then, now = (_digests(entry / folder.name) for entry in (folder.parents[1] / before, folder.parent))
+    if not then or not now:
+        return ""
+    kinds = {
+        "removed": then.keys() - now.keys(),
+        "new": now.keys() - then.keys(),
+        "changed": {path for path in then.keys() & now.keys() if then[path] != now[path]},
+    }
+    return ", ".join(
+        f"{len(paths)} {what} ({', '.join(sorted(paths)[:NAMED])}{', ..' if len(paths) > NAMED else ''})"
+        for what, paths in kinds.items()
+        if paths
+    )
+
+
+def _digests(folder: Path) -> dict[str, bytes]:
+    """Path -> hash of the pixels; {} where the cache is not there any more."""
+    listing = read_listing(folder.parent)
+    if listing is None or not (folder / DONE).exists():
+        return {}
+    digests = CacheFiles(folder, len(listing.sources), (0, 0, 0)).records()["digest"]
+    return {source.path: digest.tobytes() for source, digest in zip(listing.sources, digests, strict=True)}
 
 
 # ---------------------------------------------------------------- what is there, and removing it

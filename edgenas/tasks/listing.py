@@ -90,21 +90,6 @@ def read_listing(entry: Path) -> Listing | None:
     return listing if listing.version == VERSION else None
 
 
-def difference(before: Listing, sources: Sequence[Source]) -> str:
-    """What became of the files since then, in words; "" where nothing did."""
-    then, now = ({source.path: source for source in listed} for listed in (before.sources, sources))
-    parts = [
-        (f"{len(paths)} {what} ({', '.join(sorted(paths)[:3])}{', ..' if len(paths) > 3 else ''})")
-        for what, paths in (
-            ("removed", then.keys() - now.keys()),
-            ("new", now.keys() - then.keys()),
-            ("changed", {path for path in then.keys() & now.keys() if then[path] != now[path]}),
-        )
-        if paths
-    ]
-    return ", ".join(parts)
-
-
 def rows_in(before: Listing, sources: Sequence[Source]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(rows here, rows there) of the files that are the same in both."""
     there = {source: row for row, source in enumerate(before.sources)}

@@ -138,6 +138,14 @@ def test_a_training_on_other_images_is_refused(copy: Path, which: int) -> None:
     picture(999).save(changed)
     line = refusal("train", "first", "--seeds", "1", "--epochs", "1")
     assert "first began with other images or labels in pics (then" in line
+    assert f"; since then 1 changed ({changed.relative_to('pics')}): restore them" in line
+
+
+def test_a_removed_and_a_new_image_are_named(copy: Path) -> None:
+    (copy / "pics" / "cat" / "007.png").unlink()
+    picture(500).save(copy / "pics" / "dog" / "zz.png")
+    line = refusal("train", "first", "--seeds", "1", "--epochs", "1")
+    assert "since then 1 removed (cat/007.png), 1 new (dog/zz.png): restore them" in line
 
 
 def test_a_search_begins_with_what_it_learns_from(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +166,7 @@ def pixels(path: Path) -> bytes:
 def test_another_folder_of_the_same_name_is_refused_with_where_the_right_one_was(copy: Path, searched: Path) -> None:
     shutil.rmtree("pics")
     fill(copy / "pics", each=20, first=500)
-    assert f"images or labels in pics (then {searched / 'pics'}): restore them" in refusal("train", "first")
+    assert f"images or labels in pics (then {searched / 'pics'}); since then 40 changed (" in refusal("train", "first")
 
 
 def test_a_folder_that_is_not_here_is_read_from_where_it_was(copy: Path, searched: Path) -> None:
@@ -191,4 +199,62 @@ def test_a_search_that_goes_on_refuses_images_that_changed(tmp_path: Path, monke
         searched_task(store, print)  # the same images: nothing is refused
     picture(99).save(tmp_path / "pets" / "cat" / "000.png")
     again = ("search", "--data", "pets", "--target", "raspberry-pi-5", "--method", "random", "--study", "./s")
-    assert "s began with other images or labels in pets: restore them" in refusal(*again)
+    assert "s began with other images or labels in pets; since then 1 changed (cat/000.png): restore them" in refusal(
+        *again
+    )
+
+
+def test_decoded_images_are_listed_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGENAS_CACHE", str(tmp_path / "cache"))
+    pics, other = fill(tmp_path / "pics", each=10), fill(tmp_path / "other", each=5)
+    data(pics)
+    data(other)
+    (found,) = data(pics, "--cache")
+    assert (found["folder"], found["images"], found["pixels"]) == (str(pics), 20, ["16x3-crop"])
+    assert len(data("--cache")) == 2
+    text = CliRunner().invoke(app, ["data", "--cache"]).stdout
+    assert str(other) in text
+    assert f"in {tmp_path / 'cache'}" in text
+    assert [one["folder"] for one in data(other, "--clear-cache")] == [str(other)]
+    assert [one["folder"] for one in data("--cache")] == [str(pics)]
+    data("--clear-cache")
+    assert data("--cache") == []
+    assert "no data was named" in refusal("data")
+
+
+def test_decoded_images_lie_beside_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EDGENAS_CACHE")
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "pics", each=10)
+    asked = ["search", "--target", "raspberry-pi-5", "--data", "pics", "--max-latency-ms", "0.0001"]
+    refusal(*asked)  # after the data are read
+    assert "take 15.4 kB as pixels: kept in studies/.images (" in capsys.readouterr().err
+    assert len(list((tmp_path / "studies" / ".images").glob("*/*/pixels"))) == 1
+    refusal(*asked, "--study", str(tmp_path / "elsewhere" / "mine"))
+    assert len(list((tmp_path / "elsewhere" / ".images").glob("*/*/pixels"))) == 1
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_how_squares_are_made_and_damaged_files_are_asked_for_by_flags(tmp_path: Path, fit: str) -> None:
+    fill(tmp_path, each=10)
+    Image.new("RGB", (90, 30), (9, 9, 9)).save(tmp_path / "cat" / "wide.png")
+    (tmp_path / "dog" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    assert "1 of 22 images cannot be read: dog/broken.jpg" in refusal("data", str(tmp_path), "--fit", fit)
+    found = data(tmp_path, "--fit", fit, "--skip-damaged")
+    assert (found["fit"], found["ignored"]) == (fit, {"damaged images": 1})
+    assert found["warnings"] == (
+        [
+            "1 of 21 images are more than twice as long as wide: only their middle is seen (--fit stretch or --fit pad shows all)"
+        ]
+        if fit == "crop"
+        else []
+    )
+
+
+@pytest.mark.parametrize(
+    "flags", [("--fit", "pad"), ("--skip-damaged",), ("--balance", "weights"), ("--metric", "macro_f1")]
+)
+def test_what_is_for_classes_is_refused_for_faces(flags: tuple[str, ...]) -> None:
+    assert f"{flags[0]} is for --task classification: leave it out" in refusal("search", "--task", "faces", *flags)

@@ -190,7 +190,7 @@ def test_a_disk_that_is_too_full_is_refused_before_an_image_is_decoded(
     free = shutil.disk_usage(pics)._replace(free=needs - 1)
     monkeypatch.setattr("shutil.disk_usage", lambda _: free)
     with pytest.raises(
-        DataError, match=r"20 images at 16 px take 0.0 MB as pixels, and there are 0.0 MB left in .*cache: "
+        DataError, match=r"20 images at 16 px take 15.4 kB as pixels, and there are 15.4 kB left in .*cache: "
     ) as caught:
         decodes(pics)
     assert "\n" not in str(caught.value)
