@@ -85,6 +85,8 @@ def panel(title: str, curves: Curves) -> list[str]:
             parts.append(
                 f'<line x1="{x(cost):.1f}" x2="{x(cost):.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" stroke="{colour}"/>'
             )
+        if not points:
+            continue
         line = " ".join(f"{x(cost):.1f},{y(figures['hypervolume']):.1f}" for cost, figures in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
     return parts
