@@ -16,6 +16,7 @@ from edgenas.records import (
 )
 
 LONGEST = 7  # stages that are shown
+USUAL_KERNEL = 3
 SHOWN = 3  # choices of an own network
 
 
@@ -48,6 +49,10 @@ def _cell_words(architecture: CellArchitecture) -> str:
 
 
 def _stages_words(architecture: StagesArchitecture) -> str:
-    """Per stage the first letter of its block, its width and its number of blocks, such as "m16x1 m24x2 s96x3"."""
-    words = [f"{stage.block[0]}{stage.width}x{stage.repeats}" for stage in architecture.stages]
+    """Per stage its block's first letter and width, then how many blocks and which kernel, if not 1 and 3: "m16 m24x2k5"."""
+    words = []
+    for stage in architecture.stages:
+        repeats = f"x{stage.repeats}" if stage.repeats > 1 else ""
+        kernel = f"k{stage.kernel}" if stage.kernel != USUAL_KERNEL else ""
+        words.append(f"{stage.block[0]}{stage.width}{repeats}{kernel}")
     return " ".join([*words[:LONGEST], *(["..."] if words[LONGEST:] else [])])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from edgenas.cli.output import emit
+from edgenas.cli.options import Preset, space_names, target_names
+from edgenas.cli.output import emit, table
 
 if TYPE_CHECKING:
     from edgenas.architectures.subspace import Round
@@ -15,18 +16,51 @@ if TYPE_CHECKING:
 
 
 def space(
-    study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
+    what: str | None = typer.Argument(
+        None,
+        metavar="STUDY|SPACE",
+        help="A study of method nse, by folder or name (the newest one if left out), or a space: chain, stages, fbnet, ...",
+        autocompletion=space_names,
+    ),
+    image_size: int = typer.Option(32, help="Of a space: side of the network's input, pixels."),
+    channels: int = typer.Option(3, help="Of a space: 1 for grey images, 3 for colour."),
+    classes: int = typer.Option(10, help="Of a space: how many classes."),
+    preset: Preset = typer.Option("tiny", help="Of chain and stages: their bounds."),
+    target: str = typer.Option("jetson", autocompletion=target_names, help="Of stages: decides the steps of widths."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Show how an nse search's space evolved: what each round looked at, per cell, and what survived it.
+    """Show what can be chosen in a space, and how large its networks are; or how the space of an nse search evolved: what each
+    round looked at, per cell, and what survived it.
+
+    Example: edgenas space stages --image-size 96 --classes 4
 
     Example: edgenas space studies/fashion-mnist-jetson-orin-nano-8gb-super-nse-1a2b3c4d
     """
+    from edgenas.engine.folders import is_study
+
+    if what is not None and what in space_names() and not is_study(what):
+        _show_space(what, (channels, image_size, classes), preset, target, as_json=as_json)
+    else:
+        _show_rounds(what, as_json=as_json)
+
+
+def _show_space(name: str, data: tuple[int, int, int], preset: str, target: str, *, as_json: bool) -> None:
+    from edgenas.engine.space_facts import facts_in_words, facts_of
+
+    facts = facts_of(name, data, preset, target)
+    title = f"{name} for {facts.in_channels} x {facts.image_size} x {facts.image_size}, {data[2]} classes"
+    lines = facts_in_words(facts)
+    emit(msgspec.to_builtins(facts), as_json=as_json, text=f"{title}\n\n{table(('choice', 'values'), lines)}")
+
+
+def _show_rounds(study: str | None, *, as_json: bool) -> None:
     from edgenas.architectures.subspace import Round
-    from edgenas.engine.folders import study_folder
+    from edgenas.engine.folders import is_study, study_folder
     from edgenas.errors import StudyError
     from edgenas.store import Store
 
+    if study is not None and not is_study(study):
+        raise StudyError(f"{study!r} is no study here, and no space: {', '.join(space_names())}")
     folder = study_folder(study)
     with Store.read(folder) as store:
         rounds = list(store.all("round", Round).values())

@@ -34,6 +34,11 @@ def asked_in(study: StudyRecord) -> Asked:
     return Asked(study, written.asked, written.boards)
 
 
+def is_study(name: str) -> bool:
+    """Is there a study with this folder or name?"""
+    return any((folder / "study.db").is_file() for folder in (Path(name), ROOT / name))
+
+
 def study_folder(name: str | None, tell: Tell = lambda _: None) -> Path:
     """The folder of the study that is named; without a name the newest one, which is then told."""
     if name is not None:

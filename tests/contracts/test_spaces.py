@@ -162,7 +162,7 @@ WORDS = {
     "nasbench201": "1 skip_connect",
     "darts": "16 max_pool_3x3",
     "fbnet": "8888888881888188818881",  # grouped blocks where the channels rise from 32 on: less than one 1x1 convolution
-    "stages": "s4x1 s4x1 s4x1",
+    "stages": "s4 s4 s4",
     "two-stages": "width 4, second False, blocks 0 1, ...",
 }
 

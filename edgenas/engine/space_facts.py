@@ -1,0 +1,108 @@
+"""What a space is for some data: its choices, its members' sizes, and how far they are spread. For `edgenas space NAME`."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from edgenas.architectures.space import Space, values_in_words
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.engine.registry import method_named
+from edgenas.engine.settings import PRESETS, space_asked
+from edgenas.errors import EdgenasError
+from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.settings import SearchSettings
+from edgenas.methods.spec import largest_members
+from edgenas.records import Architecture, Classes, Record
+
+DRAWN = 200  # random members that the spread is of
+LARGEST_SIDE, MOST_CLASSES = 512, 1_000_000  # of what is shown here
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Size(Record, frozen=True):
+    """One member of a space."""
+
+    words: str
+    params: int
+    macs: int
+
+
+class SpaceFacts(Record, frozen=True):
+    """`choices`: by name, in words; `spread`: of random members, per quantity its 5, 25, 50, 75 and 95 % quantiles."""
+
+    space: str
+    in_channels: int
+    image_size: int
+    choices: dict[str, str]
+    smallest: Size
+    reference: Size
+    largest: tuple[Size, ...]  # () where they are not known
+    spread: dict[str, tuple[float, ...]]
+
+
+def facts_of(name: str, data: tuple[int, int, int], preset: str, target: str) -> SpaceFacts:
+    """The facts of the space of this name, as a search has it for images of (channels, side in pixels) in so many classes, under
+    this preset and for this target. Raises EdgenasError for numbers that no search takes, and data that the space cannot have.
+    """
+    channels, side, classes = data
+    if channels not in (1, 3) or not 8 <= side <= LARGEST_SIDE or not 2 <= classes <= MOST_CLASSES:
+        raise EdgenasError(
+            f"--channels {channels}, --image-size {side}, --classes {classes}: possible are 1 or 3, 8 to {LARGEST_SIDE} and 2 to "
+            f"{MOST_CLASSES}"
+        )
+    settings, made_for = SearchSettings(space=name), (Classes(classes), channels, side)
+    profiles = (profile_from_name(target),)
+    space = space_asked(settings, method_named("random"), PRESETS[preset], None, made_for, profiles)
+    return space_facts(space, largest_members(space))
+
+
+def space_facts(space: Space, largest: tuple[Architecture, ...]) -> SpaceFacts:
+    """The facts of a space; `largest`: its largest members."""
+    smallest, rng = space.smallest(), random.Random(0)
+    drawn = [workload_from_architecture(space.draw(rng)) for _ in range(DRAWN)]
+    return SpaceFacts(
+        space.name,
+        smallest.in_channels,
+        smallest.image_size,
+        {name: values_in_words(values) for name, values in space.choices().items()},
+        _size(space, smallest),
+        _size(space, space.reference()),
+        tuple(_size(space, network) for network in largest),
+        {name: _quantiles([getattr(workload, name) for workload in drawn]) for name in ("params", "macs")},
+    )
+
+
+def grouped(choices: dict[str, str]) -> list[tuple[str, str]]:
+    """The choices as (names, values); those that differ by their last number alone are one: ("block_0 to block_4", "dense")."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, values in choices.items():
+        kind, _, number = name.rpartition("_")
+        alike.setdefault((kind if number.isdigit() else name, values), []).append(name)
+    return [
+        (names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", values) for (_, values), names in alike.items()
+    ]
+
+
+def _size(space: Space, network: Architecture) -> Size:
+    workload = workload_from_architecture(network)
+    return Size(space.words(network), workload.params, workload.macs)
+
+
+def _quantiles(values: list[int]) -> tuple[float, ...]:
+    return tuple(float(quantile) for quantile in np.quantile(values, QUANTILES))
+
+
+def facts_in_words(facts: SpaceFacts) -> list[tuple[str, str]]:
+    """Lines of (what, value) for people."""
+    sizes = [("smallest", facts.smallest), ("reference", facts.reference), *(("largest", one) for one in facts.largest)]
+    lines = [*grouped(facts.choices), *((name, f"{_in_words(size)}   {size.words}") for name, size in sizes)]
+    for name, title in (("params", "parameters"), ("macs", "MACs")):
+        low, *_, high = facts.spread[name]
+        lines.append((f"{title} of random members", f"{low:,.0f} to {high:,.0f} for nine of ten"))
+    return lines
+
+
+def _in_words(size: Size) -> str:
+    return f"{size.params:,} parameters, {size.macs / 1e6:,.2f} M MACs"
