@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from zipfile import BadZipFile
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.table_cells import cells_101, cells_201, edges_of, paths_of
-from benchmarks.table_space import TableSpace, at_least
+from benchmarks.table_space import TableSpace, at_least, counted
 from benchmarks.table_stages import StageSpace, staged, values_of
 from edgenas.architectures.cell import live_edges
 from edgenas.architectures.cell_space import CellSpace
@@ -80,10 +81,12 @@ class Table:
     def cost(self, row: int) -> Cost:
         """What is known of a member before training: its latency or parameters as published, all else counted."""
         if row not in self.costs:
-            load = self.space.real.workload(self.space.architecture(row))
-            ms = {self.device: Latency(float(self.axis[row]), "measured", self.device)} if self.device else {}
-            params = load.params if self.device else int(self.axis[row])
-            self.costs[row] = Cost(params, load.macs, load.bytes_moved, load.size_mb(), load.memory_mb(), ms)
+            price = counted(self.space.real, self.space.architecture(row))
+            if self.device:
+                ms = Latency(float(self.axis[row]), "measured", self.device)
+                self.costs[row] = msgspec.structs.replace(price, latencies={self.device: ms})
+            else:
+                self.costs[row] = msgspec.structs.replace(price, params=int(self.axis[row]))
         return self.costs[row]
 
     def limits(self, most: float) -> Limits:
@@ -169,12 +172,12 @@ def _accel(data: Mapping[str, NDArray[Any]], device: str | None, _: str | None) 
     names, archs = [str(name) for name in _column(data, "columns")], _column(data, "arch").astype(int)
     if archs.ndim != 2 or archs.shape[1] != len(names) or len(names) != STAGES * 4:
         raise EdgenasError(f"arch is {archs.shape}, columns {len(names)}: give (n, {STAGES * 4}), four for each stage")
-    possible = {name: tuple(sorted(set(column.tolist()))) for name, column in zip(names, archs.T, strict=True)}
-    space = StageSpace(possible)
+    values = tuple(tuple(sorted(set(column.tolist()))) for column in archs.T)
+    space = StageSpace(tuple(names), values)
 
     def code(network: Architecture) -> NDArray[np.float32]:
-        zipped = zip(possible.values(), values_of(network), strict=True)
-        return np.array([entry for values, chosen in zipped for entry in at_least(values, chosen)], np.float32)
+        zipped = zip(values, values_of(network), strict=True)
+        return np.array([entry for possible, chosen in zipped for entry in at_least(possible, chosen)], np.float32)
 
     named = _latencies(data)
     name = _device(named, device)

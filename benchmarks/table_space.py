@@ -5,6 +5,7 @@ The table's own space (the cells of NAS-Bench-101, ..) says what can be chosen; 
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from edgenas.architectures.space import Answer, NamedChoices, Values
 from edgenas.errors import EdgenasError
-from edgenas.records import Architecture, Record
+from edgenas.records import Architecture, Cost, Record
 
+KNOWN = 200_000  # networks whose counts are remembered
 NEIGHBOURS = 8  # rows that count as neighbours where fewer lie at the smallest distance
 
 
@@ -55,7 +57,6 @@ class TableSpace:
     code: Callable[[Architecture], NDArray[np.float32]]
     codes: NDArray[np.float32]
     axis: NDArray[np.float64]
-    described: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     around: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def choices(self) -> dict[str, Values]:
@@ -93,12 +94,9 @@ class TableSpace:
 
     def features(self, networks: Sequence[Architecture]) -> NDArray[np.float64]:
         """What the real space knows of each network."""
-        rows = [number_of(network) for network in networks]
-        for row in rows:
-            if row not in self.described:
-                self.described[row] = self.real.features([self.architecture(row)])[0]
-        width = len(self.real.features([])[0]) if not rows else len(self.described[rows[0]])
-        return np.array([self.described[row] for row in rows], np.float64).reshape(len(rows), width)
+        if not networks:
+            return self.real.features([])
+        return np.array([_described(self.real, self.architecture(number_of(network))) for network in networks])
 
     def words(self, network: Architecture) -> str:
         return f"row {number_of(network)}"
@@ -109,6 +107,19 @@ class TableSpace:
     def _distances(self, code: NDArray[np.float32]) -> NDArray[np.float32]:
         """Entries that differ, from every row: |a - b| of zeros and ones is |a| + |b| - 2 ab."""
         return self.codes.sum(1) + code.sum() - 2 * (self.codes @ code)
+
+
+@functools.lru_cache(KNOWN)
+def _described(real: NamedChoices, network: Architecture) -> tuple[float, ...]:
+    """Tables of other devices have the same networks."""
+    return tuple(real.features([network])[0].tolist())
+
+
+@functools.lru_cache(KNOWN)
+def counted(real: NamedChoices, network: Architecture) -> Cost:
+    """Parameters, MACs and sizes of a network, without a latency."""
+    load = real.workload(network)
+    return Cost(load.params, load.macs, load.bytes_moved, load.size_mb(), load.memory_mb())
 
 
 def one_of(values: Sequence[object], chosen: object) -> list[float]:

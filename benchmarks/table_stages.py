@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,22 +22,23 @@ class Staged(Record, frozen=True, tag="staged", tag_field="type"):
 
 @dataclass(frozen=True)
 class StageSpace(NamedChoices):
-    """`possible`: of each column, such as block0_e, its values, smallest first."""
+    """columns: names, such as block0_e; possible: of each its values, smallest first."""
 
-    possible: Mapping[str, tuple[int, ...]]
+    columns: tuple[str, ...]
+    possible: tuple[tuple[int, ...], ...]
 
     @property
     def name(self) -> str:
         return "accel"
 
     def choices(self) -> dict[str, Values]:
-        return dict(self.possible)
+        return dict(zip(self.columns, self.possible, strict=True))
 
     def choose(self, answer: Answer) -> Architecture:
-        return staged(tuple(int(answer(name, values)) for name, values in self.possible.items()))
+        return staged(tuple(int(answer(name, values)) for name, values in self.choices().items()))
 
     def choices_of(self, network: Architecture) -> dict[str, Value]:
-        return dict(zip(self.possible, values_of(network), strict=True))
+        return dict(zip(self.columns, values_of(network), strict=True))
 
     def workload(self, network: Architecture) -> Workload:
         values = values_of(network)
