@@ -71,12 +71,17 @@ class StagesSpace(Record, NamedChoices, frozen=True):
         """Widths of the stem."""
         return ladder(self.min_width, self.max_stem, self.width_step)
 
+    @property
+    def _may_be_early(self) -> bool:
+        """Is it a choice whether the stem has stride 2?"""
+        return self.image_size <= EARLY_FROM and _may_halve(self.image_size)
+
     # -------- choices
 
     def choices(self) -> dict[str, Values]:
         """Of the network: stages (how many), stem, stem_kernel, early_stride (the stem's), activation, head. Of each stage:
         block_0, width_0, repeats_0, kernel_0, stride_0, expansion_0, squeeze_0, and so on. `choose` does not ask for a stride
-        that the size of the image decides, nor for what a block does not have."""
+        that the size of the image decides, nor for what a block does not have; early_stride is no choice above 64 px."""
         of_stage: dict[str, Values] = {
             "block": BLOCKS,
             "width": self.widths,
@@ -84,13 +89,15 @@ class StagesSpace(Record, NamedChoices, frozen=True):
             "kernel": self.kernels,
             "expansion": self.expansions,
             "squeeze": (False, True),
-            "stride": (1, 2),
         }
+        early: dict[str, Values] = {"early_stride": (False, True)} if self._may_be_early else {}
+        if _may_halve(self.image_size):
+            of_stage["stride"] = (1, 2)
         return {
             "stages": range(self.min_stages, self.max_stages + 1),
             "stem": self.stems,
             "stem_kernel": self.stem_kernels,
-            "early_stride": (False, True),
+            **early,
             "activation": self.activations,
             "head": self.heads,
             **{f"{name}_{stage}": values for stage in range(self.max_stages) for name, values in of_stage.items()},
@@ -99,9 +106,9 @@ class StagesSpace(Record, NamedChoices, frozen=True):
     def choose(self, answer: Answer) -> StagesArchitecture:
         ask = asking(self.choices(), answer)
         count = int(ask("stages"))
-        side, must = self.image_size, _must_halve(self.image_size, count)
-        early = must or self.image_size > EARLY_FROM
-        if not early and _may_halve(side):
+        side = self.image_size
+        early = _must_halve(side, count) or side > EARLY_FROM
+        if not early and self._may_be_early:
             early = bool(ask("early_stride"))
         side = _halved(side) if early else side
         stages = []
