@@ -183,12 +183,14 @@ class StagesSpace(Record, NamedChoices, frozen=True):
 
     def smallest(self) -> StagesArchitecture:
         """As few blocks as there may be, at the least width, of the kind that takes the fewest parameters."""
+        return min(self.simplest(), key=lambda network: workload_from_stages(network).params)
+
+    def simplest(self) -> tuple[StagesArchitecture, ...]:
+        """The same of each kind of block, those with the fewest kernels among them: where all of them break a limit, all do."""
         count = self._counts()[0]
-        depth, least = max(self.min_depth, count), {name: values[0] for name, values in self.choices().items()}
-        members = [
-            self._uniform(block, [0] * count, depth, {**least, "stride": 2, "early_stride": True}) for block in BLOCKS
-        ]
-        return min(members, key=lambda network: workload_from_stages(network).params)
+        first = {_kind(name): values[0] for name, values in self.choices().items()}
+        said = {**first, "stride": 2, "early_stride": True}
+        return tuple(self._uniform(block, [0] * count, max(self.min_depth, count), said) for block in BLOCKS)
 
     def reference(self) -> StagesArchitecture:
         """As deep as possible, of mbconv blocks with the largest expansion; widths from the middle of the ladder to its end."""
@@ -219,7 +221,7 @@ class StagesSpace(Record, NamedChoices, frozen=True):
         told: dict[str, Value] = {**said, **stages, "stages": count, "block": block}
 
         def answer(name: str, values: Values) -> Value:
-            return told.get(name, told.get(name.rpartition("_")[0], values[-1]))
+            return told.get(name, told.get(_kind(name), values[-1]))
 
         return self.choose(answer)
 
@@ -239,6 +241,12 @@ def _stage(ask: Callable[[str], Value], place: int, stride: int) -> Stage:
         expansion, squeeze = int(ask(f"expansion_{place}")), bool(ask(f"squeeze_{place}"))
     width, repeats, kernel = (int(ask(f"{name}_{place}")) for name in ("width", "repeats", "kernel"))
     return Stage(block, width, repeats, kernel, stride, expansion, squeeze)
+
+
+def _kind(name: str) -> str:
+    """What a choice is about, whichever stage's it is: "block" of "block_0"."""
+    kind, _, stage = name.rpartition("_")
+    return kind if stage.isdigit() else name
 
 
 def _halved(side: int) -> int:

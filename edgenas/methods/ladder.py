@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Iterable
 from typing import Literal
@@ -11,6 +12,7 @@ import msgspec
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.space import Space
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import LimitError, TrainingError
 from edgenas.methods import Asking, CostOf
@@ -23,11 +25,11 @@ from edgenas.records import (
     Limits,
     Recipe,
     Record,
-    StagesArchitecture,
     Trial,
 )
 
 TOLERANCE = 1e-9  # accuracies are percent with two or three decimals
+DRAWN = 300  # random networks of a space that are looked at before a limit is called impossible
 LOOKAHEAD = 8  # rungs that are offered to idle workers before the current one is judged
 Policy = Literal["gnas", "fixed", "gpu-seconds"]
 
@@ -199,16 +201,21 @@ class Ladder:
 
 
 def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits) -> None:
-    """Raise LimitError, with its figure, where not even the smallest member of the space meets the limits."""
-    smallest = space.smallest()
-    broken = limits.broken(cost(smallest))
+    """Raise LimitError, with its figure, where not even the smallest member of the space meets the limits; of spaces other than
+    chains, where no random one does either, since what has the fewest parameters need not be the fastest."""
+    small = space.simplest() if isinstance(space, StagesSpace) else (space.smallest(),)
+    nearest = min(small, key=lambda network: (len(limits.broken(cost(network))), expense(cost(network))))
+    broken = limits.broken(cost(nearest))
     if not broken:
         return
-    member, lower = space.words(smallest), ""
-    if isinstance(smallest, ChainArchitecture):
-        member = f"depth {smallest.depth}, width {smallest.width}"
-    if isinstance(smallest, ChainArchitecture | StagesArchitecture):
-        lower = ", or lower --min-width or --min-depth"
+    if isinstance(nearest, ChainArchitecture):
+        member, lower = f"depth {nearest.depth}, width {nearest.width}", ", or lower --min-width or --min-depth"
+    else:
+        rng = random.Random(0)
+        if any(not limits.broken(cost(space.draw(rng))) for _ in range(DRAWN)):
+            return
+        member = space.words(nearest)
+        lower = ", or lower --min-width or --min-depth" if isinstance(space, StagesSpace) else ""
     raise LimitError(
         f"no network of this space meets the limit: its smallest member ({member}) has "
         f"{', '.join(broken)}: raise the limit{lower}"

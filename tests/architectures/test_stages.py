@@ -370,3 +370,14 @@ def test_a_chain_and_its_network_of_stages_have_the_same_sizes() -> None:
     staged = stages_from_chain(one)
     np.testing.assert_array_equal(SMALL.features([staged])[0, -4:], stage_features(staged)[-4:])
     assert SMALL.features([staged]).shape == (1, len(stage_features(staged)))
+
+
+def test_the_simplest_networks_are_of_one_kind_of_block_each() -> None:
+    space = bounded_stages(BOUNDS["small"], TEN, 3, 32, min_depth=5)
+    for block, one in zip(BLOCKS, space.simplest(), strict=True):
+        assert [(stage.block, stage.width, stage.kernel, stage.repeats) for stage in one.stages] == [
+            (block, 4, 3, 2),
+            (block, 4, 3, 2),
+            (block, 4, 3, 1),
+        ]
+        assert (one.stem_stride, one.head_width, last_side(one)) == (2, 0, 4)

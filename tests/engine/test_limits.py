@@ -6,14 +6,19 @@ import msgspec
 import pytest
 
 from edgenas.architectures.named_spaces import space_named
+from edgenas.architectures.stages_bounds import TINY_BOUNDS, bounded_stages
+from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.engine.limits import loose_limits
 from edgenas.engine.registry import method_named
 from edgenas.engine.settings import PRESETS, asked_stages, chain_space
+from edgenas.errors import LimitError
 from edgenas.hardware.cost import CostModel
+from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.ladder import DRAWN, refuse_impossible_limit
 from edgenas.methods.settings import SearchSettings
-from edgenas.records import Classes, Limits
+from edgenas.records import Classes, Limits, StagesArchitecture
 from tests.plans import plan
 
 
@@ -133,3 +138,39 @@ def test_both_sides_of_the_largest_network_of_stages(method: str) -> None:
     assert said_of_stages(method, max_params=most, max_width=width) == []
     assert said_of_stages(method, max_params=most, max_width=width - 8) != []
     assert said_of_stages(method, max_params=most - 1) == []
+
+
+def ms_of(space: StagesSpace, network: StagesArchitecture, profile: str) -> float:
+    return latency_from_workload(profile_from_name(profile), space.workload(network)).ms
+
+
+def refused(space: StagesSpace, profile: str, limit: float) -> bool:
+    cost = CostModel([profile_from_name(profile)], None, Limits(latency_ms=limit))
+    try:
+        refuse_impossible_limit(space, cost, cost.limits)
+    except LimitError as refusal:
+        words = str(refusal)
+        return words.startswith("no network of this space meets the limit: its smallest member (") and words.endswith(
+            "raise the limit, or lower --min-width or --min-depth"
+        )
+    return False
+
+
+def test_a_latency_that_only_another_block_than_the_smallest_reaches_is_possible() -> None:
+    """Separable blocks have the fewest parameters, dense ones the fewest kernels."""
+    space = bounded_stages(TINY_BOUNDS["photographs"], Classes(10), 3, 96)
+    dense = min(ms_of(space, network, "raspberry-pi-5") for network in space.simplest())
+    assert dense < 0.9 * ms_of(space, space.smallest(), "raspberry-pi-5")
+    assert not refused(space, "raspberry-pi-5", 1.001 * dense)
+    assert refused(space, "raspberry-pi-5", 0.9 * dense)
+
+
+def test_a_latency_that_random_networks_reach_is_possible_though_none_of_the_simplest_does() -> None:
+    """Predictions of tiny networks on a Jetson Nano do not fall with every kernel."""
+    space = bounded_stages(TINY_BOUNDS["photographs"], Classes(10), 3, 96)
+    simplest = min(ms_of(space, network, "jetson-nano") for network in space.simplest())
+    rng = random.Random(0)
+    drawn = min(ms_of(space, space.draw(rng), "jetson-nano") for _ in range(DRAWN))
+    assert drawn < simplest
+    assert not refused(space, "jetson-nano", 1.0001 * drawn)
+    assert refused(space, "jetson-nano", 0.9999 * drawn)
