@@ -104,14 +104,16 @@ class Study:
         return max(self._searched(), key=lambda trial: trial.scores[objective])
 
     def front(self, target: str | None = None) -> tuple[Trial, ...]:
-        """Trials that no other beats in score, latency on this target (default: the first) and parameters; fastest first."""
+        """Trials that no other beats in score, latency on this target (default: the first) and parameters; fastest first. Of a
+        finished search with a model, `choice.expected`, a network's expected score counts."""
         record = self.record
         profile = target or record.profiles[0]
         if profile not in record.profiles:
             raise StudyError(
                 f"{self.folder} was not searched for {profile}: its targets are {', '.join(record.profiles)}"
             )
-        return tuple(front(self._searched(), record.metric.objective, profile))
+        choice = self.choice
+        return tuple(front(self._searched(), record.metric.objective, profile, choice.expected if choice else None))
 
     @property
     def finals(self) -> tuple[FinalTraining, ...]:

@@ -10,8 +10,8 @@ import typer
 
 from edgenas.cli.output import emit, say, table
 from edgenas.engine.fronts import network_words, share_words
-from edgenas.engine.scores import interval_words, unit_of_difference
-from edgenas.records import Metric
+from edgenas.engine.scores import expected_words, interval_words, unit_of_difference
+from edgenas.records import Expectation, Metric
 
 AT_CHANCE = (
     "AT CHANCE: no network here is better than chance, nothing was decided: train longer (--budget, --epoch-scale), on more "
@@ -53,10 +53,14 @@ def front_text(document: dict[str, Any]) -> str:
     """The front as a table, the choice marked with an arrow, the control's front below."""
     chosen, metric = document["chosen"], _metric_of(document)
     best = chosen[f"val_{metric.name}_trial"] if chosen else None
-    rows = [_row(item, metric, chosen=item["trial"] == best) for item in document["front"]]
-    if chosen and best not in {item["trial"] for item in document["front"]}:
-        rows.append(_row(chosen, metric, chosen=True))
-    text = table(("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"), rows)
+    shown, modelled = document["front"], bool(chosen and chosen["expected"])
+    if modelled:  # a network is chosen, not one of its trials
+        best = next((item["trial"] for item in shown if item["architecture"] == chosen["architecture"]), best)
+    rows = [_row(item, metric, chosen=item["trial"] == best, expected=modelled) for item in shown]
+    if chosen and best not in {item["trial"] for item in shown}:
+        rows.append(_row(chosen, metric, chosen=True, expected=modelled))
+    told = ("score", "expected") if modelled else ("score",)
+    text = table(("", "trial", "phase", "epochs", *told, "latency ms", "origin", "params", "network"), rows)
     if chosen:
         text += f"\n\n{_chosen_words(chosen, metric)}"
     if "control" in document:
@@ -117,7 +121,7 @@ def _origin(item: dict[str, Any]) -> str:
     return (latency["origin"] or "-") + beyond + ("" if whole.get("stable", True) else ", unstable")
 
 
-def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ...]:
+def _row(item: dict[str, Any], metric: Metric, *, chosen: bool, expected: bool = False) -> tuple[str, ...]:
     name = f"val_{metric.name}"
     score, latency = item[name], item["latency"]
     return (
@@ -128,11 +132,16 @@ def _row(item: dict[str, Any], metric: Metric, *, chosen: bool) -> tuple[str, ..
         f"{metric.words(score).removesuffix(' %')}{interval_words(item[f'{name}_interval'], metric)}"
         if score is not None
         else "-",
+        *([_expected(item, metric)] if expected else []),
         _milliseconds(latency),
         _origin(item),
         f"{item['params']:,}",
         network_words(item["architecture"]),
     )
+
+
+def _expected(item: dict[str, Any], metric: Metric) -> str:
+    return expected_words(msgspec.convert(item["expected"], Expectation), metric) if item["expected"] else "-"
 
 
 def _milliseconds(latency: dict[str, Any]) -> str:

@@ -136,6 +136,33 @@ def ended_after(most: int) -> Spent:
     return spent
 
 
+def share_of(store: Store, plan: Plan, started: float) -> Callable[[int], float] | None:
+    """What share of the minutes of a budget is over when so many trials have been read; None without a budget. It is stored: the
+    search decides the same when it goes on."""
+    from edgenas.training.budget import Budget
+
+    if plan.asked.budget is None or not isinstance(plan.budget, Budget):
+        return None
+    before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
+    seconds = seconds_for_trainings(plan, began - started)
+
+    def share(trials: int) -> float:
+        key = f"share after {trials:06d}"
+        known = store.get("budget", key, float)
+        if known is None:
+            known = min(1.0, (before + time.monotonic() - began) / seconds)
+            store.put("budget", key, known)
+        return known
+
+    return share
+
+
+def seconds_for_trainings(plan: Plan, gone: float) -> float:
+    """What is left of the minutes of a budget after so many seconds: a control spends half of it."""
+    assert plan.asked.budget is not None
+    return (0.5 if plan.asked.control else 1.0) * max(1.0, 60 * plan.asked.budget - gone - END_SECONDS)
+
+
 def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, workers: int) -> Spent | None:
     """When a search with a budget ends early: where the next training would not end within the minutes since `started` (monotonic
     seconds), by the pace of those that are done. A machine that is faster than it was thought trains more, a slower one less.
@@ -145,10 +172,9 @@ def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, workers:
     minutes, budget = plan.asked.budget, plan.budget
     if minutes is None or not isinstance(budget, Budget):
         return None
-    share = 0.5 if plan.asked.control else 1.0  # the control spends as much again
     before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
     faster = 1 + PARALLEL * (workers - 1)
-    seconds = share * (60 * minutes - (began - started) - END_SECONDS)
+    seconds = seconds_for_trainings(plan, began - started)
 
     def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
         end = store.get("budget", "end", int)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgenas.engine.arrays import keep
-from edgenas.engine.budgets import processes, spent_of, warned
+from edgenas.engine.budgets import processes, share_of, spent_of, warned
 from edgenas.engine.call import Call, Given, Where
 from edgenas.engine.data import searched_task
 from edgenas.engine.decide import planned, study_record
@@ -110,7 +110,7 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         executor, images = stack.enter_context(executor_of(study, plan, task, cost, where)), len(task.train)
         del task
         lab = Lab(store, executor.results, tell)
-        search = search_of(plan, study.metric, cost, study.limits, lab)
+        search = search_of(plan, study.metric, cost, study.limits, lab, share_of(store, plan, call.started))
         method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started, workers))
         budget = plan.asked.budget
         seconds = None if budget is None else 60 * budget - (time.monotonic() - call.started)

@@ -12,19 +12,25 @@ from edgenas.engine.hypervolume import hypervolumes
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of
 from edgenas.methods import CONTROL
-from edgenas.records import Choice, StagesArchitecture, StudyRecord, Trial
+from edgenas.records import Choice, Expectation, StagesArchitecture, StudyRecord, Trial
 
 SERVING_TOLERANCE, SERVING_SLACK = 0.5, 1.1  # points; times the latency of the fastest
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
 
 
-def front(trials: Sequence[Trial], objective: str, profile: str) -> list[Trial]:
+def front(
+    trials: Sequence[Trial], objective: str, profile: str, expected: Mapping[str, Expectation] | None = None
+) -> list[Trial]:
     """Trained trials that no other beats in score, latency and energy (where measured) on `profile`, and parameters at once;
-    fastest first."""
+    fastest first. `expected` (Choice.expected): a network's expected score counts in place of its scores, and once."""
     points = {}
     for trial in trials:
         if trial.status == "complete":
-            points[trial.candidate.key] = (trial, _point(trial, objective, profile))
+            point, known = _point(trial, objective, profile), _expectation(trial, expected)
+            if known is None:
+                points[trial.candidate.key] = (trial, point)
+            else:
+                points.setdefault(trial.candidate.architecture.fingerprint, (trial, (-known.mean, *point[1:])))
     kept: list[tuple[Trial, Point]] = []
     for trial, point in sorted(points.values(), key=lambda pair: pair[1]):  # whatever beats a point comes before it
         if not any(_dominates(other, point) for _, other in kept):
@@ -54,8 +60,9 @@ def smallest_serving_set(
     return chosen
 
 
-def item(trial: Trial, study: StudyRecord) -> dict[str, Any]:
-    """One trial as the CLI prints it."""
+def item(trial: Trial, study: StudyRecord, expected: Mapping[str, Expectation] | None = None) -> dict[str, Any]:
+    """One trial as the CLI prints it. `expected`: what the search's model expects of its network, in the metric's unit."""
+    known = _expectation(trial, expected)
     objective = f"val_{study.metric.name}"  # as people read it
     latencies = msgspec.to_builtins(trial.cost.latencies)
     first = latencies.get(study.profiles[0], {})
@@ -68,6 +75,7 @@ def item(trial: Trial, study: StudyRecord) -> dict[str, Any]:
         "macs": trial.cost.macs,
         objective: trial.scores.get(objective),
         f"{objective}_interval": interval_of(trial.scores, objective, validation_in(study)),
+        "expected": None if known is None else {"mean": study.metric.gain(known.mean), "sd": known.sd},
         "latency": {key: first.get(key) for key in ("ms", "low", "high", "origin", "profile")},
         "latencies": latencies,
     }
@@ -76,13 +84,13 @@ def item(trial: Trial, study: StudyRecord) -> dict[str, Any]:
     return described
 
 
-def chosen_item(trial: Trial, trials: Sequence[Trial], study: StudyRecord) -> dict[str, Any]:
+def chosen_item(choice: Choice, trials: Sequence[Trial], study: StudyRecord) -> dict[str, Any]:
     """The choice with the best score that its architecture reached, and the trial that reached it: a search may end with a
     short training of a network that it had trained longer before."""
     objective = f"val_{study.metric.name}"
-    best = best_of_network(trial, trials, study.metric.objective)
+    best = best_of_network(choice.trial, trials, study.metric.objective)
     scored = (objective, f"{objective}_interval")
-    return item(trial, study) | {
+    return item(choice.trial, study, choice.expected) | {
         **{key: value for key, value in item(best, study).items() if key in scored},
         f"{objective}_trial": best.number,
         f"{objective}_epochs": best.candidate.recipe.epochs,
@@ -96,17 +104,18 @@ def summary(
     objective = study.metric.objective
     searched = [trial for trial in trials if trial.candidate.phase != CONTROL]
     control = [trial for trial in trials if trial.candidate.phase == CONTROL]
-    fronts = {profile: [t.number for t in front(searched, objective, profile)] for profile in study.profiles}
-    best = front(searched, objective, study.profiles[0])
+    expected = choice.expected if choice else None
+    on = {profile: front(searched, objective, profile, expected) for profile in study.profiles}
+    fronts, best = {profile: [t.number for t in found] for profile, found in on.items()}, on[study.profiles[0]]
     document: dict[str, Any] = {
         "study": folder,
         "method": study.method,
         "metric": msgspec.to_builtins(study.metric),
-        "chosen": chosen_item(choice.trial, trials, study) if choice else None,
+        "chosen": chosen_item(choice, trials, study) if choice else None,
         "at_chance": at_chance(trials, study),
         "ended_early": next((d.reason for d in choice.decisions if d.verdict == "stop"), None) if choice else None,
         "macro": choice.macro if choice else {},
-        "front": [item(trial, study) for trial in best],
+        "front": [item(trial, study, expected) for trial in best],
         "limits": msgspec.to_builtins(study.limits),
         "uncertain": [trial.number for trial in best if study.limits.uncertain(trial.cost)],
         "fronts": fronts,
@@ -164,6 +173,10 @@ def network_words(architecture: dict[str, Any]) -> str:
     if architecture["type"] == "onnx":
         return str(architecture["name"])
     return str(architecture["type"])
+
+
+def _expectation(trial: Trial, expected: Mapping[str, Expectation] | None) -> Expectation | None:
+    return expected.get(trial.candidate.architecture.fingerprint) if expected else None
 
 
 def _point(trial: Trial, objective: str, profile: str) -> Point:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgenas.engine.plan import Plan
 from edgenas.methods import CostOf, Method
 from edgenas.methods.baselines import with_control
@@ -10,12 +12,18 @@ from edgenas.methods.spec import Lab, MethodSpec, Search
 from edgenas.records import Limits, Metric
 
 
-def search_of(plan: Plan, metric: Metric, cost: CostOf, limits: Limits, lab: Lab | None = None) -> Search:
+def search_of(
+    plan: Plan,
+    metric: Metric,
+    cost: CostOf,
+    limits: Limits,
+    lab: Lab | None = None,
+    share: Callable[[int], float] | None = None,
+) -> Search:
     """What the plan's search is made from."""
     asked = plan.asked
-    return Search(
-        plan.space, plan.rules, plan.training, cost, limits, asked.seed, metric, asked.confirm_seeds, lab, plan.validation
-    )  # fmt: skip
+    how = (plan.training, cost, limits, asked.seed, metric, asked.confirm_seeds, lab, plan.validation, share)
+    return Search(plan.space, plan.rules, *how)
 
 
 def method_of(spec: MethodSpec, search: Search, plan: Plan, spent: Spent | None = None) -> Method:

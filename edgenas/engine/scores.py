@@ -8,7 +8,7 @@ from typing import Any
 from edgenas.binomial import Interval, Validation, noise_of_difference, wilson
 from edgenas.engine.plan import validation_in
 from edgenas.methods import CONTROL
-from edgenas.records import ACCURACY, Decision, FinalRun, FinalTraining, Metric, StudyRecord, Trial
+from edgenas.records import ACCURACY, Decision, Expectation, FinalRun, FinalTraining, Metric, StudyRecord, Trial
 
 
 def interval_of(scores: Mapping[str, float], name: str, validation: Validation | None) -> Interval | None:
@@ -34,6 +34,11 @@ def interval_words(interval: Interval | None, metric: Metric = ACCURACY) -> str:
         return ""
     low, high = (f"{end:.1f}" if metric.unit == "%" else f"{end:.3g}" for end in interval)
     return f" ({low} to {high})"
+
+
+def expected_words(expected: Expectation, metric: Metric) -> str:
+    """An expected score with its standard deviation, in the metric's unit: 83.91 +- 0.42."""
+    return f"{metric.number(expected.mean)} +- {metric.number(expected.sd)}"
 
 
 def unit_of_difference(metric: Metric) -> str:

@@ -89,6 +89,8 @@ def _finalists(store: Store, numbers: Sequence[int]) -> list[Trial]:
             )
         return [found[number] for number in numbers]
     choice = store.choice
-    finalists = front(trials, store.study.metric.objective, store.study.profiles[0])
+    finalists = front(
+        trials, store.study.metric.objective, store.study.profiles[0], choice.expected if choice else None
+    )
     finalists = [*([choice.trial] if choice else []), *finalists]
     return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(finalists)}.values())[::-1]

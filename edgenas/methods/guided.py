@@ -7,6 +7,8 @@ random members of the space and neighbours of the best (guided_pool.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgenas.architectures.space import Space
 from edgenas.binomial import Validation
 from edgenas.methods import CONTROL, CostOf, Method
@@ -29,25 +31,26 @@ def guided(
     objective: str = "val_accuracy",
     seed: int = 0,
     validation: Validation | None = None,
+    share: Callable[[int], float] | None = None,
 ) -> Method:
     """A first design along the axis of cost, then what is expected to add most to the front, at the end the best again.
 
     A candidate is decided while the one before is trained: two workers are busy, and what is decided depends on no number of
     workers. Raises LimitError where no member within the limits is found, TrainingError where none could be trained."""
     limits, training = limits or Limits(), with_reference(training, space, cost)
-    hunt = begun(Pool(space, cost, limits), rules, training, limits, objective, seed, validation)
+    hunt = begun(Pool(space, cost, limits), rules, training, limits, objective, seed, validation, share)
     hunt.queue += first_design(hunt)
-    full = ended = ""
+    full: str | None = None  # why nothing more is decided
     try:
         while hunt.queue:
             (trial,) = yield Ask((hunt.queue[0],), tuple(hunt.queue[1:]), hunt.told())
             del hunt.queue[0]
             learn(hunt, trial)
-            while len(hunt.queue) <= rules.ahead and not full:
+            while len(hunt.queue) <= rules.ahead and full is None:
                 full = decide(hunt)
     except SearchEnds as end:
-        ended = str(end)
-    return _chosen(hunt, ended)
+        full = str(end)
+    return _chosen(hunt, full or "")
 
 
 def _chosen(hunt: Hunt, ended: str) -> Choice:
@@ -69,13 +72,13 @@ def _chosen(hunt: Hunt, ended: str) -> Choice:
 
 def _made(search: Search) -> Method:
     rules = search.rules_as(GuidedRules)
-    how = (search.training, search.cost, search.limits, search.objective, search.seed, search.validation)
-    return guided(search.space, rules, *how)
+    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    return guided(search.space, rules, *how, search.validation, search.share)
 
 
 def _left(search: Search, last: Trial, decided: int) -> int | None:
     del decided
-    if last.candidate.phase == CONTROL:
+    if last.candidate.phase == CONTROL or search.share is not None:
         return None
     return max(0, search.rules_as(GuidedRules).trials - (last.number or 0))
 

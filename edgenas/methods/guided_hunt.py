@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from edgenas.records import Candidate, Decision, Limits, Record, Trial
 PHASE = "guided"
 NEAREST = 6  # members near a step of the first design, of which the one with the most MACs is trained
 LOW = 0.03  # quantile of the first pool's costs from which on the axis counts
-LOOKS = 40  # pools drawn in which nothing is within the limits, before these are called unreachable
+GROWTHS = 8  # generations of neighbours, where few random members are within the limits
 CAPS = (1.0, 0.75, 0.5, 0.25)  # shares of the axis under which parents are looked for
 
 
@@ -31,9 +31,10 @@ class GuidedRules(Record, frozen=True):
 
     trials: trained, or `budget` (epochs x bytes moved) where that is set, whichever ends first. start: networks of the first
     design, at most a third of the trials. pool: random members that it begins with; fresh: further ones before each proposal;
-    parents, neighbours: so many trained networks have so many neighbours looked at. ahead: proposals that are made before the
-    answer to the one before is known: so many more workers are busy. choice: weight of the single best network within the limits
-    beside that of the whole front. repeats: share of the trials, at the end, that train the best again with other seeds.
+    parents, neighbours: so many trained networks have so many neighbours looked at; view: members found last, of which the next
+    is chosen. ahead: proposals that are made before the answer to the one before is known: so many more workers are busy.
+    choice: weight of the single best network within the limits beside that of the whole front. repeats: share of the trials, at
+    the end, that train the best again with other seeds.
     """
 
     trials: Networks = 24
@@ -44,8 +45,9 @@ class GuidedRules(Record, frozen=True):
     fresh: Networks = 50
     parents: Networks = 6
     neighbours: Networks = 8
+    view: Networks = 400
     ahead: Networks = 1
-    choice: float = 0.5
+    choice: float = 0.2
     repeats: Share = 0.1
 
 
@@ -66,7 +68,7 @@ class Known(NamedTuple):
 @dataclass
 class Hunt:
     """The state of one search. queue: decided, and not answered yet; hoped: score that a candidate was expected to have, with its
-    standard deviation, when it was decided."""
+    standard deviation, when it was decided; view: members that the next candidate is chosen from, those found last at the end."""
 
     rules: GuidedRules
     training: Training
@@ -78,11 +80,21 @@ class Hunt:
     objective: str
     validation: Validation | None
     rng: random.Random
+    clock: Callable[[int], float] | None = None
     trials: list[Trial] = field(default_factory=list)
     queue: list[Candidate] = field(default_factory=list)
     hoped: dict[str, tuple[float, float]] = field(default_factory=dict)
     untold: list[Decision] = field(default_factory=list)
     known: Known | None = None
+    view: dict[str, None] = field(default_factory=dict)
+
+    def look(self, names: Sequence[str]) -> None:
+        """These were found last."""
+        for name in names:
+            self.view.pop(name, None)
+            self.view[name] = None
+        for name in list(self.view)[: max(0, len(self.view) - self.rules.view)]:
+            del self.view[name]
 
     def candidate(self, name: str, repeat: int = 0) -> Candidate:
         member = self.pool.members[name]
@@ -95,7 +107,10 @@ class Hunt:
         return np.array([self.axis(self.pool.members[name].cost) for name in names])
 
     def share(self) -> float:
-        """How much of what may be spent is spent or decided."""
+        """How much of what may be spent is spent or decided. By the clock those in the queue take as long as those before."""
+        if self.clock is not None:
+            trials = len(self.trials)
+            return self.clock(trials) * (1 + len(self.queue) / max(1, trials))
         planned = [trial.candidate for trial in self.trials if trial.status != "infeasible"] + self.queue
         share = len(planned) / self.rules.trials
         if self.rules.budget is None:
@@ -122,17 +137,20 @@ def begun(
     objective: str,
     seed: int,
     validation: Validation | None,
+    clock: Callable[[int], float] | None,
 ) -> Hunt:
     """A search that has looked at its first pool. Raises LimitError where nothing in it is within the limits."""
     rng = random.Random(seed)
-    for _ in range(LOOKS):
-        pool.draw(rules.pool - len(pool.members), rng)
-        if len(pool.members) >= min(rules.pool, 2 * rules.start):
-            break
+    pool.draw(rules.pool, rng)
+    if len(pool.members) < rules.pool // 2:  # a tight limit, or a small space: what is near the smallest
+        pool.add([pool.space.smallest()])
+        for _ in range(GROWTHS):
+            names = list(pool.members)
+            if len(names) < rules.pool:
+                pool.around(rng.sample(names, min(len(names), rules.pool // 10)), rules.neighbours, rng)
     if not pool.members:
         raise LimitError(
-            f"{len(pool.over)} random members of the space held none within the limits, though its smallest is: raise the limit, "
-            "or narrow the space"
+            f"{len(pool.over)} members of the space were looked at, and none is within the limits: raise the limit"
         )
     members = pool.members.values()
     axis = axis_for(limits, [*pool.over.values(), *(member.cost for member in members)])
@@ -140,7 +158,9 @@ def begun(
     top = along[-1] if axis.limit is None else max(along[-1], math.log(axis.limit))
     scaling = Scaling.over(np.array([member.row for member in members]))
     bottom = along[int(LOW * len(along))]
-    return Hunt(rules, training, pool, axis, scaling, bottom, top, objective, validation, rng)
+    hunt = Hunt(rules, training, pool, axis, scaling, bottom, top, objective, validation, rng, clock)
+    hunt.look(list(pool.members))
+    return hunt
 
 
 def first_design(hunt: Hunt) -> list[Candidate]:
@@ -207,23 +227,24 @@ def _known_variance(hunt: Hunt, trial: Trial) -> float:
     return float(((high - low) / (2 * NORMAL_95)) ** 2)
 
 
-def decide(hunt: Hunt) -> str:
-    """Put one more candidate into the queue, or say why the search ends."""
+def decide(hunt: Hunt) -> str | None:
+    """Put one more candidate into the queue. What keeps it from that: "" where all is spent, else the reason to end early."""
     share, rules, known = hunt.share(), hunt.rules, hunt.known
     if share >= 1 - 1e-9:
-        return "what may be spent is spent"
+        return ""
     if share >= 1 - rules.repeats - 1e-9 and known is not None:
         hunt.queue.append(_best_again(hunt, known))
-        return ""
+        return None
     taken = {name_of(trial.candidate) for trial in hunt.trials} | {name_of(candidate) for candidate in hunt.queue}
-    hunt.pool.draw(rules.fresh, hunt.rng)
+    hunt.look(hunt.pool.draw(rules.fresh, hunt.rng))
     if known is not None:
-        hunt.pool.around(_parents(hunt, known), rules.neighbours, hunt.rng)
-    names = [name for name in hunt.pool.members if name not in taken]
+        hunt.look(hunt.pool.around(_parents(hunt, known), rules.neighbours, hunt.rng))
+    names = [name for name in hunt.view if name not in taken]
+    names = names or [name for name in hunt.pool.members if name not in taken]
     if not names:
         return f"all {len(taken)} networks within the limits that were found are trained"
     hunt.queue.append(hunt.candidate(names[0]) if known is None else _most_gain(hunt, known, names))
-    return ""
+    return None
 
 
 def _most_gain(hunt: Hunt, known: Known, names: Sequence[str]) -> Candidate:

@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 CONSTANT = 10.0  # variance of the unknown mean, in units of the process's
 LIGHT = 0.01  # a combination with less of the weight of the heaviest is left out
 JITTER = 1e-8
+LEAST_SCALE = 1e-4  # of the scores' variance
+SCALINGS = 6
 DIGITS = 9  # to which what is predicted is rounded: the last digits of a product differ between processors
 
 
@@ -123,8 +125,8 @@ def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
         known = _covariance(apart, inner, length, linear, runs.features.shape[1])
         for noise, lost in itertools.product(grid.noise, short):
             own = noise / 2
-            diagonal = np.maximum(own, floor) + lost * runs.lost + JITTER
-            tried.append((length, linear, own, *_conditioned(known + own * same + np.diag(diagonal), score)))
+            covariance = known + own * same + np.diag(lost * runs.lost + JITTER)
+            tried.append((length, linear, own, *_conditioned(covariance, own, floor, score)))
     best = max(evidence for *_, evidence in tried)
     heavy = [one for one in tried if one[-1] >= best + np.log(LIGHT)]
     total = sum(float(np.exp(one[-1] - best)) for one in heavy)
@@ -135,13 +137,17 @@ def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
     return Surrogate(runs, middle, spread, combinations)
 
 
-def _conditioned(covariance: Array, score: Array) -> tuple[Array, Array, float, float]:
-    """Cholesky factor, weights, scale, and log evidence at that scale."""
-    n = len(score)
-    lower: Array = np.linalg.cholesky(covariance).astype(np.float64)
-    alpha = cho_solve((lower, True), score, check_finite=False)
-    scale = max(float(score @ alpha) / n, 1e-6)
-    evidence = -0.5 * n * float(np.log(scale)) - float(np.log(np.diag(lower)).sum())
+def _conditioned(covariance: Array, noise: float, floor: Array, score: Array) -> tuple[Array, Array, float, float]:
+    """Cholesky factor, weights, scale, and log evidence at that scale. The noise is never less than the floor, which is absolute:
+    the scale follows in closed form from the floor in its units, and that again from the scale."""
+    n, scale = len(score), 1.0
+    for _ in range(SCALINGS if floor.any() else 1):
+        lower: Array = np.linalg.cholesky(covariance + np.diag(np.maximum(noise, floor / scale))).astype(np.float64)
+        alpha = cho_solve((lower, True), score, check_finite=False)
+        squares = float(score @ alpha)
+        before, scale = scale, max(squares / n, LEAST_SCALE)
+    scale = before if floor.any() else scale
+    evidence = -0.5 * (n * float(np.log(scale)) + squares / scale) - float(np.log(np.diag(lower)).sum())
     return lower, alpha, scale, evidence
 
 

@@ -16,7 +16,7 @@ from edgenas.methods import CostOf
 from edgenas.records import Architecture, Cost, Limits
 
 Array = NDArray[np.float64]
-TRIES = 20  # draws for each new member that is looked for, before fewer must do
+TRIES = 8  # draws for each new member that is looked for, before fewer must do
 ALIKE = 1e-9  # standard deviation under which a feature tells nothing
 
 
@@ -86,11 +86,11 @@ class Pool:
     over: dict[str, Cost] = field(default_factory=dict)  # those that break a limit
 
     def add(self, networks: Sequence[Architecture]) -> list[str]:
-        """Fingerprints of those that are new and within the limits."""
+        """Fingerprints of those within the limits, new or not."""
         new: dict[str, tuple[Architecture, Cost]] = {}
-        for network in networks:
-            name = network.fingerprint
-            if name in self.members or name in self.over or name in new:
+        named = {network.fingerprint: network for network in networks}
+        for name, network in named.items():
+            if name in self.members or name in self.over:
                 continue
             cost = self.cost(network)
             if self.limits.broken(cost):
@@ -101,20 +101,21 @@ class Pool:
             rows = _rows(self.space, [network for network, _ in new.values()], [cost for _, cost in new.values()])
             for (name, (network, cost)), row in zip(new.items(), rows, strict=True):
                 self.members[name] = Member(network, cost, row)
-        return list(new)
+        return [name for name in named if name in self.members]
 
-    def draw(self, count: int, rng: random.Random) -> None:
-        """Add up to so many random members; fewer where TRIES draws for each did not find them."""
-        missing = count
+    def draw(self, count: int, rng: random.Random) -> list[str]:
+        """So many different random members; fewer where TRIES draws for each did not find them."""
+        found: dict[str, None] = {}
         for _ in range(TRIES):
-            if missing <= 0:
-                return
-            missing -= len(self.add([self.space.draw(rng) for _ in range(missing)]))
+            if len(found) >= count:
+                break
+            found |= dict.fromkeys(self.add([self.space.draw(rng) for _ in range(count - len(found))]))
+        return list(found)
 
-    def around(self, parents: Sequence[str], count: int, rng: random.Random) -> None:
-        """Add up to so many neighbours of each parent."""
-        for parent in parents:
-            self.add(list(self._neighbours(self.members[parent].network, count, rng)))
+    def around(self, parents: Sequence[str], count: int, rng: random.Random) -> list[str]:
+        """Up to so many neighbours of each parent."""
+        near = [self.add(list(self._neighbours(self.members[parent].network, count, rng))) for parent in parents]
+        return list(dict.fromkeys(name for names in near for name in names))
 
     def _neighbours(self, network: Architecture, count: int, rng: random.Random) -> Iterator[Architecture]:
         for _ in range(count):

@@ -44,7 +44,10 @@ class Lab:
 
 @dataclass(frozen=True)
 class Search:
-    """What one search is made from. `space` and `rules` are of the types that the method was planned with."""
+    """What one search is made from. `space` and `rules` are of the types that the method was planned with.
+
+    validation: what the validation split can tell. share: of a search that ends by the clock, the share (0 to 1) of its time that
+    is over after so many trials, the same whenever it is asked again; None where nothing but the rules ends it."""
 
     space: Space
     rules: Record
@@ -55,7 +58,8 @@ class Search:
     metric: Metric = ACCURACY
     confirm_seeds: int = 0
     lab: Lab | None = None
-    validation: Validation | None = None  # what the validation split can tell
+    validation: Validation | None = None
+    share: Callable[[int], float] | None = None
 
     @property
     def objective(self) -> str:

@@ -22,6 +22,7 @@ from edgenas.methods import CONTROL
 from edgenas.records import (
     Choice,
     Decision,
+    Expectation,
     FinalTraining,
     HardwareProfile,
     Measurement,
@@ -139,7 +140,12 @@ class Facts:
         return f"{self.metric.words(self.value(trial))}{interval_words(self.interval(trial), self.metric)}"
 
     def front(self, profile: str) -> list[Trial]:
-        return front(self.complete, self.objective, profile)
+        return front(self.complete, self.objective, profile, self.choice.expected if self.choice else None)
+
+    def expected(self, trial: Trial) -> Expectation | None:
+        """What the search's model expects of the trial's network, as people read the metric; None where it has none."""
+        known = self.choice.expected.get(trial.candidate.architecture.fingerprint) if self.choice else None
+        return None if known is None else Expectation(self.metric.gain(known.mean), known.sd)
 
     def profile(self, name: str) -> HardwareProfile | None:
         """The study's own profile, or one that comes along; None where it was read from a file that is not here any more."""

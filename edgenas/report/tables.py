@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from edgenas.engine.fronts import network_words
-from edgenas.engine.scores import interval_words, metric_of, split_words
+from edgenas.engine.scores import expected_words, interval_words, metric_of, split_words
 from edgenas.hardware.words import latency_words
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
@@ -26,6 +26,7 @@ def front_table(facts: Facts) -> Table:
     header = [
         "trial",
         score_words(facts),
+        *(["expected"] if facts.choice and facts.choice.expected else []),
         *(f"ms on {profile}" for profile in profiles),
         "parameters",
         "MACs",
@@ -216,12 +217,18 @@ def _row(facts: Facts, trial: Trial) -> list[str]:
     return [
         f"{trial.number}{' (chosen)' if facts.choice and facts.peak and trial.candidate.key == facts.peak.candidate.key else ''}",
         _score(facts, trial),
+        *([_expected(facts, trial)] if facts.choice and facts.choice.expected else []),
         *(latency_words(latency) if latency else "-" for latency in latencies),
         f"{trial.cost.params:,}",
         f"{trial.cost.macs:,}",
         str(trial.candidate.recipe.epochs),
         network_words(msgspec.to_builtins(trial.candidate.architecture)),
     ]
+
+
+def _expected(facts: Facts, trial: Trial) -> str:
+    known = facts.expected(trial)
+    return "-" if known is None else expected_words(known, facts.metric)
 
 
 def _score(facts: Facts, trial: Trial) -> str:

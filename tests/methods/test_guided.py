@@ -1,0 +1,218 @@
+"""A guided search: what it spends, how it ends, what it chooses; each promise on both of its sides."""
+
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from edgenas.architectures.own import Choices, OwnSpace
+from edgenas.architectures.tracer import Tracer
+from edgenas.binomial import Validation
+from edgenas.errors import LimitError, TrainingError
+from edgenas.methods import Method
+from edgenas.methods.endings import ended_at_chance, ended_when
+from edgenas.methods.guided import guided
+from edgenas.methods.guided_hunt import GuidedRules
+from edgenas.methods.replay import cost_without_device
+from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Trial
+from tests.methods.answers import SPACE, TRAINING, play
+from tests.methods.test_baselines import params_and_noise
+
+RULES = GuidedRules(trials=20, epochs=2, pool=60, fresh=10)
+
+
+def one_layer(net: Tracer, choices: Choices) -> int:
+    return net.conv(-1, choices["width"], choices["kernel"], norm=True, activation="relu")
+
+
+SIX = OwnSpace("six", {"width": (4, 8, 12), "kernel": (3, 5)}, one_layer)(Classes(10), 1, 8)
+
+
+def search(rules: GuidedRules = RULES, limits: Limits | None = None, **how: object) -> Method:
+    return guided(SPACE, rules, TRAINING, cost_without_device, limits, seed=3, **how)  # type: ignore[arg-type]
+
+
+def params(candidate: Candidate) -> int:
+    return cost_without_device(candidate.architecture).params
+
+
+def distinct(trials: list[Trial]) -> int:
+    return len({trial.candidate.architecture.fingerprint for trial in trials})
+
+
+@pytest.mark.parametrize(("limit", "ledger"), [(None, "2ed64ed35119c485"), (20_000, "d963ac93fa74377e")])
+def test_every_processor_asks_for_the_same_networks(limit: int | None, ledger: str) -> None:
+    """Keys and statuses of all trials: no decision rests on the last digits of a product."""
+    limits = Limits(params=limit)
+    _, trials, _ = play(search(limits=limits), params_and_noise, cost_without_device, limits)
+    asked = " ".join(trial.candidate.key + trial.status for trial in trials)
+    assert hashlib.sha256(asked.encode()).hexdigest()[:16] == ledger
+
+
+def test_what_is_trained_is_what_the_rules_allow_and_the_last_tenth_repeats_the_best() -> None:
+    choice, trials, _ = play(search(), params_and_noise, cost_without_device)
+    assert len(trials) == 20
+    assert [trial.candidate.repeat for trial in trials[:18]] == [0] * 18
+    assert all(trial.candidate.repeat > 0 for trial in trials[18:])
+    best = sorted(trials[:18], key=lambda trial: -trial.scores["val_accuracy"])[:4]
+    assert {t.candidate.architecture for t in trials[18:]} <= {t.candidate.architecture for t in best}
+    assert set(choice.expected) == {trial.candidate.architecture.fingerprint for trial in trials}
+
+
+def test_a_budget_of_epochs_times_bytes_ends_it_first() -> None:
+    _, whole, _ = play(search(), params_and_noise, cost_without_device)
+    spent = [trial.candidate.recipe.epochs * trial.cost.bytes_moved for trial in whole]
+    rules = msgspec.structs.replace(RULES, budget=sum(spent) / 2, repeats=0.0)
+    _, trials, _ = play(search(rules), params_and_noise, cost_without_device)
+    used = [trial.candidate.recipe.epochs * trial.cost.bytes_moved for trial in trials]
+    assert sum(used[:-1]) < sum(spent) / 2 <= sum(used)
+
+
+def test_it_finds_better_networks_than_its_first_design_where_scores_follow_what_is_known() -> None:
+    def score(candidate: Candidate) -> float:
+        net = candidate.architecture
+        return 60 + 2 * sum(net.ops) - 0.1 * abs(net.depth - 8) - abs(net.width - 12)  # type: ignore[union-attr, no-any-return]
+
+    choice, trials, _ = play(search(), score, cost_without_device)
+    scores = [trial.scores["val_accuracy"] for trial in trials]
+    assert max(scores[5:]) > max(scores[:5]) + 2
+    assert choice.trial.scores["val_accuracy"] == max(scores)
+
+
+def test_a_lucky_training_is_not_chosen_where_its_repeats_fail() -> None:
+    """The fourth training scores 30 points more than its network is worth; the end of the search trains it again."""
+    lucky: list[str] = []
+
+    def score(candidate: Candidate) -> float:
+        worth = 60.0 + params(candidate) / 10_000
+        if len(lucky) == 3 and candidate.repeat == 0:
+            worth += 30
+        lucky.append(candidate.architecture.fingerprint)
+        return worth
+
+    rules = msgspec.structs.replace(RULES, repeats=0.4)
+    choice, trials, _ = play(search(rules), score, cost_without_device)
+    assert max(trials, key=lambda t: t.scores["val_accuracy"]).candidate.architecture.fingerprint == lucky[3]
+    assert sum(name == lucky[3] for name in lucky) > 1
+    assert choice.trial.candidate.architecture.fingerprint != lucky[3]
+
+
+@pytest.mark.parametrize(("images", "inside"), [(100, True), (10_000_000, False)])
+def test_the_choice_says_how_many_others_are_inside_its_noise(images: int, *, inside: bool) -> None:
+    validation = Validation(images=images, chance=10.0)
+    choice, _, decisions = play(
+        search(validation=validation), lambda c: 85.0 + params(c) / 100_000, cost_without_device
+    )
+    final = next(decision for decision in reversed(decisions) if decision.key == choice.trial.candidate.key)
+    assert ("inside its noise" in final.reason) is inside
+    assert f"+- {choice.expected[choice.trial.candidate.architecture.fingerprint].sd:.2f} points" in final.reason
+
+
+def test_equal_scores_are_decided_by_name_and_end() -> None:
+    choice, trials, _ = play(search(), lambda _: 50.0, cost_without_device)
+    again, others, _ = play(search(), lambda _: 50.0, cost_without_device)
+    assert [t.candidate for t in trials] == [t.candidate for t in others]
+    assert choice == again
+    assert {expected.mean for expected in choice.expected.values()} == {50.0}
+
+
+def test_a_space_with_fewer_networks_than_may_be_trained_ends_and_says_so() -> None:
+    method = guided(SIX, RULES, TRAINING, cost_without_device, seed=3)
+    choice, trials, decisions = play(method, params_and_noise, cost_without_device)
+    assert distinct(trials) == 6
+    assert decisions[-1].verdict == "stop"
+    assert decisions[-1].reason == "all 6 networks within the limits that were found are trained"
+    assert choice.trial.status == "complete"
+
+
+def test_what_cannot_be_trained_is_passed_over() -> None:
+    asked: list[Candidate] = []
+
+    def answers(method: Method, fails: Callable[[Candidate], bool]) -> Choice:
+        ask: Ask = next(method)
+        while True:
+            (candidate,) = ask.needed
+            asked.append(candidate)
+            cost, broken = cost_without_device(candidate.architecture), fails(candidate)
+            scores = {} if broken else {"val_accuracy": params_and_noise(candidate)}
+            trial = Trial(candidate, "complete", cost, 0, scores)
+            if broken:
+                trial = Trial(candidate, "failed", cost, 0, error="nan")
+            try:
+                ask = method.send((trial,))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+    choice = answers(search(), lambda _: len(asked) % 3 == 1)
+    assert choice.trial.status == "complete"
+    assert len({candidate.key for candidate in asked}) == len(asked) == 20
+    with pytest.raises(TrainingError, match="no candidate could be trained"):
+        answers(search(), lambda _: True)
+
+
+def test_a_limit_that_nothing_meets_is_an_error_and_one_that_the_smallest_meets_is_none() -> None:
+    smallest = cost_without_device(SPACE.smallest()).params
+    limits = Limits(params=smallest)
+    choice, trials, _ = play(search(limits=limits), params_and_noise, cost_without_device, limits)
+    assert {trial.cost.params for trial in trials} == {smallest}
+    assert choice.trial.cost.params == smallest
+    with pytest.raises(LimitError, match="none is within the limits: raise the limit"):
+        next(search(limits=Limits(params=smallest - 1)))
+
+
+def test_three_results_at_chance_end_it_with_a_choice_of_its_own_and_the_sentence() -> None:
+    validation = Validation(images=150, chance=10.0)
+    method = ended_at_chance(search(validation=validation), validation, "val_accuracy")
+    choice, trials, decisions = play(method, lambda _: 10.0, cost_without_device)
+    assert len(trials) == 3
+    assert decisions[-1].verdict == "stop"
+    assert "three results in a row are within two standard errors of chance" in decisions[-1].reason
+    assert len(choice.expected) == 3
+    method = ended_at_chance(search(validation=validation), validation, "val_accuracy")
+    _, trials, _ = play(method, lambda c: 20.0 + params(c) / 10_000, cost_without_device)
+    assert len(trials) == 20
+
+
+def test_a_search_that_runs_out_of_time_chooses_by_what_it_expects() -> None:
+    method = ended_when(search(), lambda trained, _: "time is up" if len(trained) == 9 else "", "val_accuracy")
+    choice, trials, decisions = play(method, params_and_noise, cost_without_device)
+    assert len(trials) == 9
+    best = max(choice.expected, key=lambda name: choice.expected[name].mean)
+    assert choice.trial.candidate.architecture.fingerprint == best
+    assert (decisions[-1].verdict, decisions[-1].reason) == ("stop", "time is up")
+    assert [d.key for d in decisions[:9]] == [t.candidate.key for t in trials]  # none is lost on the way
+
+
+@pytest.mark.parametrize("pace", [0.01, 0.1])
+def test_by_the_clock_it_goes_on_and_its_last_tenth_repeats_the_best(pace: float) -> None:
+    """100 trainings or 10 fill the time, whatever the rules say; what is decided ahead is counted."""
+    rules = msgspec.structs.replace(RULES, trials=20)
+    _, trials, _ = play(search(rules, share=lambda n: pace * n), params_and_noise, cost_without_device)
+    assert len(trials) == round(1 / pace)
+    repeated = [trial.candidate.repeat > 0 for trial in trials]
+    assert sum(repeated) == round(0.1 / pace)
+    assert repeated == sorted(repeated)
+
+
+def test_errors_are_made_small_where_less_is_better() -> None:
+    """The objective of an error is its negative, in whatever unit."""
+    method = search(objective="val_neg_mae")
+    choice, trials, _ = play(method, lambda c: {"val_neg_mae": -1e-3 * params(c)}, cost_without_device)
+    assert choice.trial.scores["val_neg_mae"] == max(trial.scores["val_neg_mae"] for trial in trials)
+
+
+def test_the_next_candidate_is_offered_to_a_second_worker_and_is_the_one_that_is_asked_for() -> None:
+    method = search()
+    ask, offered = next(method), []
+    asked = []
+    while True:
+        asked.append(ask.needed[0])
+        offered.append(ask.likely[0] if ask.likely else None)
+        candidate = ask.needed[0]
+        cost = cost_without_device(candidate.architecture)
+        try:
+            ask = method.send((Trial(candidate, "complete", cost, 0, {"val_accuracy": params_and_noise(candidate)}),))
+        except StopIteration:
+            break
+    assert offered == [*asked[1:], None]
