@@ -26,6 +26,7 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.identity import FIRST, IDENTITY, default_of, digest, identity, later_defaults
 from edgenas.methods.baselines import BaselineRules
 from edgenas.methods.gnas import GnasRules
+from edgenas.methods.guided_hunt import GuidedRules
 from edgenas.methods.ladder import Training
 from edgenas.methods.nal import NalRules
 from edgenas.methods.nse_rules import NseRules
@@ -110,7 +111,7 @@ MEANT: dict[str, type[Record]] = {
     **{
         record.__name__: record
         for record in (
-            *(GnasRules, TrgnasRules, NseRules, NalRules, BaselineRules),
+            *(GnasRules, TrgnasRules, NseRules, NalRules, BaselineRules, GuidedRules),
             *(ChainSpace, CellSpace, FbnetSpace, StagesSpace, Training, TaskSettings, Limits),
         )
     },

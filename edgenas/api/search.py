@@ -81,6 +81,7 @@ def search(
     rounds: int | None = None,
     from_study: str | None = None,
     far: float | None = None,
+    warm_start: str | Sequence[str] | None = None,
     rules: Mapping[str, float | tuple[int, ...]] | None = None,
     file: File | None = None,
     study: str | None = None,
@@ -114,6 +115,7 @@ def search(
     for name in ("data_dir", "recipe"):
         decides[name] = None if decides[name] is None else str(decides[name])
     decides["target"] = [target] if isinstance(target, str) else target
+    decides["warm_start"] = None if warm_start is None else several(warm_start)
     decides["rules"] = None if rules is None else dict(rules)
     given = _with_data(given, data, decides)
     where = Where(study, workers, ray, several(board), path_or_none(token_file), path_or_none(ca))

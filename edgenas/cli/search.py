@@ -100,6 +100,9 @@ def search(
         "--from",
         help="NSE: a finished study's space. NAL: the study or file of `nal fit`.",
     ),
+    warm_start: list[str] | None = typer.Option(
+        None, help="guided: a study of other data in the same space, whose results it begins from. May be repeated."
+    ),
     space: str | None = typer.Option(
         None,
         autocompletion=space_names,

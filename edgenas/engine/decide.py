@@ -15,6 +15,7 @@ from edgenas.engine.plan import Plan
 from edgenas.engine.scores import validation_words
 from edgenas.engine.settings import PRESETS, as_asked, preset_of, space_asked
 from edgenas.engine.versions import versions
+from edgenas.engine.warm import learned_from
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import MethodSpec, Planning
@@ -107,6 +108,8 @@ def decide(
         made_for = (task.head, shape.channels, shape.input_size)
         space = space_asked(settings, spec, preset, call.given.space, made_for, profiles)
         rules = spec.as_planned(name, settings.rules)
+    if settings.warm_start:
+        rules = msgspec.structs.replace(rules, learned=tuple(learned_from(one, space) for one in settings.warm_start))
     asked = as_asked(settings, profiles)
     return Plan(
         asked, call.boards, name, device, wanted, training, space, rules, validation, objects=call.given.objects

@@ -100,7 +100,7 @@ def plan_json(plan: Plan) -> msgspec.Raw:
         plan.device,
         plan.task,
         plan.training,
-        _written(plan.space),
+        written_space(plan.space),
         _json(plan.rules),
         plan.validation,
         _json(plan.budget),
@@ -167,7 +167,8 @@ def validation_in(study: StudyRecord) -> Validation | None:
     return msgspec.json.decode(study.plan, type=_Validated).validation
 
 
-def _written(space: Space) -> WrittenSpace:
+def written_space(space: Space) -> WrittenSpace:
+    """The space as a study holds it."""
     for name, kind in KINDS.items():
         if isinstance(space, kind):
             return WrittenSpace(name, _json(space))

@@ -15,6 +15,7 @@ from edgenas.methods import CONTROL, CostOf, Method
 from edgenas.methods.endings import SearchEnds
 from edgenas.methods.guided_hunt import PHASE, GuidedRules, Hunt, begun, decide, first_design, learn, name_of
 from edgenas.methods.guided_pool import Pool
+from edgenas.methods.guided_prior import Prior
 from edgenas.methods.ladder import Training, most_accurate, with_reference
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_members
 from edgenas.records import Ask, Choice, Decision, Expectation, Limits, Trial
@@ -38,7 +39,8 @@ def guided(
     A candidate is decided while the one before is trained: two workers are busy, and what is decided depends on no number of
     workers. Raises LimitError where no member within the limits is found, TrainingError where none could be trained."""
     limits, training = limits or Limits(), with_reference(training, space, cost)
-    hunt = begun(Pool(space, cost, limits), rules, training, limits, objective, seed, validation, share)
+    pool = Pool(space, cost, limits, tuple(map(Prior, rules.learned)))
+    hunt = begun(pool, rules, training, limits, objective, seed, validation, share)
     hunt.queue += first_design(hunt)
     full: str | None = None  # why nothing more is decided
     try:
@@ -92,7 +94,7 @@ GUIDED = MethodSpec(
         "tiny": GuidedRules(trials=24, epochs=10),
         **{preset: GuidedRules(trials=100, epochs=25) for preset in ("t", "m", "trg")},
     },
-    heeds=(*BOUNDS, "policy", "space"),
+    heeds=(*BOUNDS, "policy", "space", "warm_start"),
     left=_left,
     largest=largest_members,
 )

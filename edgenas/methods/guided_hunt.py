@@ -15,6 +15,7 @@ from edgenas.errors import LimitError
 from edgenas.methods.guided_gain import Front, gains, undominated
 from edgenas.methods.guided_model import Array, Expected, Runs, Surrogate, fitted
 from edgenas.methods.guided_pool import Axis, Pool, Scaling, axis_for
+from edgenas.methods.guided_prior import Learned
 from edgenas.methods.ladder import Training
 from edgenas.ranges import Epochs, Networks, Share
 from edgenas.records import Candidate, Decision, Limits, Record, Trial
@@ -34,7 +35,7 @@ class GuidedRules(Record, frozen=True):
     parents, neighbours: so many trained networks have so many neighbours looked at; view: members found last, of which the next
     is chosen. ahead: proposals that are made before the answer to the one before is known: so many more workers are busy.
     choice: weight of the single best network within the limits beside that of the whole front. repeats: share of the trials, at
-    the end, that train the best again with other seeds.
+    the end, that train the best again with other seeds. learned: from studies of other data (--warm-start).
     """
 
     trials: Networks = 24
@@ -49,6 +50,7 @@ class GuidedRules(Record, frozen=True):
     ahead: Networks = 1
     choice: float = 0.2
     repeats: Share = 0.1
+    learned: tuple[Learned, ...] = ()
 
 
 class Known(NamedTuple):
@@ -156,7 +158,7 @@ def begun(
     axis = axis_for(limits, [*pool.over.values(), *(member.cost for member in members)])
     along = sorted(axis(member.cost) for member in members)
     top = along[-1] if axis.limit is None else max(along[-1], math.log(axis.limit))
-    scaling = Scaling.over(np.array([member.row for member in members]))
+    scaling = Scaling.over(np.array([member.row for member in members]), len(rules.learned))
     bottom = along[int(LOW * len(along))]
     hunt = Hunt(rules, training, pool, axis, scaling, bottom, top, objective, validation, rng, clock)
     hunt.look(list(pool.members))

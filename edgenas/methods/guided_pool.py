@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from edgenas.architectures.space import Space
 from edgenas.errors import EdgenasError
 from edgenas.methods import CostOf
+from edgenas.methods.guided_prior import Prior
 from edgenas.records import Architecture, Cost, Limits
 
 Array = NDArray[np.float64]
 TRIES = 8  # draws for each new member that is looked for, before fewer must do
+PRIOR = 1.0
 ALIKE = 1e-9  # standard deviation under which a feature tells nothing
 
 
@@ -82,6 +84,7 @@ class Pool:
     space: Space
     cost: CostOf
     limits: Limits
+    priors: tuple[Prior, ...] = ()
     members: dict[str, Member] = field(default_factory=dict)
     over: dict[str, Cost] = field(default_factory=dict)  # those that break a limit
 
@@ -98,7 +101,7 @@ class Pool:
             else:
                 new[name] = network, cost
         if new:
-            rows = _rows(self.space, [network for network, _ in new.values()], [cost for _, cost in new.values()])
+            rows = self._rows([network for network, _ in new.values()], [cost for _, cost in new.values()])
             for (name, (network, cost)), row in zip(new.items(), rows, strict=True):
                 self.members[name] = Member(network, cost, row)
         return [name for name in named if name in self.members]
@@ -117,6 +120,14 @@ class Pool:
         near = [self.add(list(self._neighbours(self.members[parent].network, count, rng))) for parent in parents]
         return list(dict.fromkeys(name for names in near for name in names))
 
+    def _rows(self, networks: Sequence[Architecture], costs: Sequence[Cost]) -> Array:
+        """(n, d): the space's own features; the logarithms of parameters, MACs, and latency on each target; what each prior
+        expects."""
+        features = self.space.features(networks)
+        known = [[math.log(max(1, cost.params)), math.log(max(1, cost.macs)), *_latencies(cost)] for cost in costs]
+        expected = [prior(features)[:, None] for prior in self.priors]
+        return np.hstack([features, np.array(known, np.float64), *expected])
+
     def _neighbours(self, network: Architecture, count: int, rng: random.Random) -> Iterator[Architecture]:
         for _ in range(count):
             try:
@@ -127,30 +138,25 @@ class Pool:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Features as the surrogate has them: those that differ between the members of the first pool, standardised over it."""
+    """Features as the surrogate has them: those that differ between the members of the first pool, standardised over it. What
+    priors expect weighs, together, as much as PRIOR of all others."""
 
     kept: NDArray[np.intp]
     mean: Array
     sd: Array
 
     @classmethod
-    def over(cls, rows: Array) -> Scaling:
-        """From (n, d) rows of the first pool."""
+    def over(cls, rows: Array, priors: int = 0) -> Scaling:
+        """From (n, d) rows of the first pool, of which the last `priors` columns are what priors expect."""
         sd = rows.std(0)
         kept = np.flatnonzero(sd > ALIKE)
-        return cls(kept, rows.mean(0)[kept], sd[kept])
+        others = int((kept < rows.shape[1] - priors).sum())
+        weight = np.where(kept < rows.shape[1] - priors, 1.0, max(1.0, PRIOR * others / max(1, priors)) ** 0.5)
+        return cls(kept, rows.mean(0)[kept], sd[kept] / weight)
 
     def __call__(self, rows: Array) -> Array:
         """(n, d) -> (n, number of kept features)."""
         return np.asarray((rows[:, self.kept] - self.mean) / self.sd)
-
-
-def _rows(space: Space, networks: Sequence[Architecture], costs: Sequence[Cost]) -> Array:
-    """(n, d): the space's own features; the logarithms of parameters, MACs, and latency on each target."""
-    known = [
-        [math.log(max(1, cost.params)), math.log(max(1, cost.macs)), *_latencies(cost)] for cost in costs
-    ]  # fmt: skip
-    return np.hstack([space.features(networks), np.array(known, np.float64)])
 
 
 def _latencies(cost: Cost) -> list[float]:

@@ -57,6 +57,7 @@ class SearchSettings(Record, frozen=True):
     skip_damaged: bool = False
     balance: Balance = "none"
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
+    warm_start: tuple[str, ...] = ()
 
     @property
     def limits(self) -> Limits:

@@ -29,7 +29,17 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 BOUNDS = ("min_depth", "max_depth", "min_width", "max_width", "width_step")
 # The settings of a search that a method heeds only where it says so.
-NOT_EVERYWHERE = (*BOUNDS, "policy", "confirm_seeds", "final_width", "pool", "rounds", "space", "from_study")
+NOT_EVERYWHERE = (
+    *BOUNDS,
+    "policy",
+    "confirm_seeds",
+    "final_width",
+    "pool",
+    "rounds",
+    "space",
+    "from_study",
+    "warm_start",
+)
 
 
 @dataclass(frozen=True)

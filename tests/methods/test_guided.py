@@ -17,7 +17,6 @@ from edgenas.methods.guided_hunt import GuidedRules
 from edgenas.methods.replay import cost_without_device
 from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Trial
 from tests.methods.answers import SPACE, TRAINING, play
-from tests.methods.test_baselines import params_and_noise
 
 RULES = GuidedRules(trials=20, epochs=2, pool=60, fresh=10)
 
@@ -35,6 +34,11 @@ def search(rules: GuidedRules = RULES, limits: Limits | None = None, **how: obje
 
 def params(candidate: Candidate) -> int:
     return cost_without_device(candidate.architecture).params
+
+
+def params_and_noise(candidate: Candidate) -> float:
+    noise = int(hashlib.sha256(candidate.key.encode()).hexdigest()[:4], 16) / 0xFFFF
+    return 60.0 + params(candidate) ** 0.5 / 10 + noise
 
 
 def distinct(trials: list[Trial]) -> int:
