@@ -645,12 +645,14 @@ class Recipe(Record, frozen=True):
 
 
 class Candidate(Record, frozen=True):
-    """What a method asks for: this architecture, trained like this, in this phase; `repeat` > 0 = another seed."""
+    """What a method asks for: this architecture, trained like this, in this phase; `repeat` > 0 = another seed, `cut` > 0 =
+    another cut of the study's training and validation images."""
 
     architecture: Architecture
     recipe: Recipe
     phase: str
     repeat: int = 0
+    cut: int = 0
 
     @property
     def key(self) -> str:

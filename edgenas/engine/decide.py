@@ -84,6 +84,7 @@ def decide(
     import torch
 
     from edgenas.tasks import as_searched, validation_of
+    from edgenas.training.cuts import cut_anew
     from edgenas.training.recipes import recipe_from_name
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -101,6 +102,7 @@ def decide(
         settings.policy,
         fixed_epochs=preset.fixed_epochs,
         epoch_scale=1.0 if settings.epoch_scale is None else settings.epoch_scale,
+        other_cuts=cut_anew(task),
     )
     if spec.plan is not None:
         space, rules = spec.plan(Planning(settings, name, task, device))

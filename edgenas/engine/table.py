@@ -23,6 +23,7 @@ def rows_of(study: StudyRecord, trials: Sequence[Trial]) -> list[dict[str, Any]]
             "network": network_words(msgspec.to_builtins(candidate.architecture)),
             "epochs": candidate.recipe.epochs,
             "repeat": candidate.repeat,
+            "cut": candidate.cut,
             "params": cost.params,
             "macs": cost.macs,
             "size_mb": cost.size_mb,

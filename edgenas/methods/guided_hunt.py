@@ -100,7 +100,8 @@ class Hunt:
 
     def candidate(self, name: str, repeat: int = 0) -> Candidate:
         member = self.pool.members[name]
-        return Candidate(member.network, self.training.recipe_for(self.rules.epochs, member.cost), PHASE, repeat)
+        first = Candidate(member.network, self.training.recipe_for(self.rules.epochs, member.cost), PHASE)
+        return self.training.again(first, repeat)
 
     def rows(self, names: Sequence[str]) -> Array:
         return self.scaling(np.array([self.pool.members[name].row for name in names]))

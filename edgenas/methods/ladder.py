@@ -47,6 +47,11 @@ class Training(Record, frozen=True):
     epoch_scale: float = 1.0
     reference_bytes: int = 0
     least_epochs: int = 1  # what a budget plans is never shorter
+    other_cuts: bool = False  # what is trained again is so on another cut of the training and validation images
+
+    def again(self, candidate: Candidate, repeat: int) -> Candidate:
+        """The candidate with another seed; where validation is small, also judged on other images."""
+        return msgspec.structs.replace(candidate, repeat=repeat, cut=repeat if self.other_cuts else 0)
 
     def recipe_for(self, scheduled: int, cost: Cost) -> Recipe:
         """The recipe with this candidate's epochs, at least `least_epochs`."""
@@ -155,8 +160,8 @@ class Ladder:
         if self.confirm_seeds < 1:
             return True
         repeats = range(1, self.confirm_seeds + 1)
-        challengers = tuple(msgspec.structs.replace(trial.candidate, repeat=r) for r in repeats)
-        holders = tuple(msgspec.structs.replace(best.candidate, repeat=r) for r in repeats)
+        challengers = tuple(self.training.again(trial.candidate, r) for r in repeats)
+        holders = tuple(self.training.again(best.candidate, r) for r in repeats)
         answers = yield Ask(challengers + holders, (), self.told())
         new = [self.score(t) for t in (trial, *answers[: len(challengers)])]
         old = [self.score(t) for t in (best, *answers[len(challengers) :])]

@@ -10,6 +10,7 @@ import torch
 from edgenas.identity import digest
 from edgenas.records import Candidate, Cost, Trial
 from edgenas.tasks import Task
+from edgenas.training.cuts import other_cut
 from edgenas.training.loop import fresh_network, scores_of, train_network
 from edgenas.training.work import Workplace
 
@@ -42,8 +43,9 @@ class Evaluator:
     def _scores(self, candidate: Candidate, seed: int) -> dict[str, float]:
         device = torch.device(self.device)
         network = fresh_network(candidate.architecture, seed, device)
-        trained = train_network(network, self.task, candidate.recipe, seed, device)
-        scores = scores_of(trained.network, self.task, self.task.val, device, candidate.recipe.threads)
+        task = other_cut(self.task, self.study_seed, candidate.cut) if candidate.cut else self.task
+        trained = train_network(network, task, candidate.recipe, seed, device)
+        scores = scores_of(trained.network, task, task.val, device, candidate.recipe.threads)
         accuracy = {} if trained.train_accuracy is None else {"train_accuracy": trained.train_accuracy}
         return {**self.task.metric.trial_scores(scores), **accuracy, "train_loss": trained.train_loss}
 

@@ -327,3 +327,12 @@ def test_by_default_nothing_is_trained_in_full_and_the_last_accepted_network_is_
     assert (choice.trial.candidate.phase, sum(net_of(choice.trial.candidate).ops)) == ("ops", 3)
     _, before, _ = full_search({3: 81.0, 2: 82.0}, count=2)
     assert [t.candidate for t in before][: len(trials)] == [t.candidate for t in trials]
+
+
+@pytest.mark.parametrize(("other_cuts", "cuts"), [(False, {0}), (True, {0, 1, 2})])
+def test_what_is_confirmed_is_judged_on_other_cuts_where_validation_is_small(other_cuts: bool, cuts: set[int]) -> None:
+    training = msgspec.structs.replace(TRAINING, other_cuts=other_cuts)
+    method = gnas(SPACE, GnasRules(), training, cost_without_device, confirm_seeds=2)
+    _, trials, _ = play(method, by_depth(dict.fromkeys(range(4, 13), 70.0) | {4: 50.0}), cost_without_device)
+    assert {(t.candidate.repeat, t.candidate.cut) for t in trials} == {(r, r if other_cuts else 0) for r in (0, 1, 2)}
+    assert {t.candidate.cut for t in trials} == cuts
