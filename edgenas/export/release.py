@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ KINDS: dict[TaskKind, BundleKind] = {"classification": CLASSIFICATION, "faces": 
 RECORDED_SHARE, RECORDED_IMAGES = 0.2, 2  # points and images by which a score may differ from the recorded one
 RECORDED_PART = 0.01  # of a score that is no percentage, by which it may
 CALIBRATION_IMAGES, GOLDEN_IMAGES, SCORING_BATCH = 512, 8, 256
+SCORING_SIDE, SMALLEST_BATCH, SCORED_AT_ONCE = 64, 16, 5120  # px, and images: larger ones are scored in smaller batches
 
 
 @dataclass(frozen=True)
@@ -248,13 +250,27 @@ def _score(
 
     task, val = trained.task, trained.task.val
     name = model.graph.output[0].name
-    batches = [_inputs(trained, val.images[i : i + SCORING_BATCH], wishes) for i in range(0, len(val), SCORING_BATCH)]
-    results = outputs_in_child(model, [_golden_inputs(trained, wishes), *batches])
-    outputs = np.concatenate([result[name] for result in results[1:]])
+    golden, collected = _golden_inputs(trained, wishes), []
+    for first, last in _parts(len(val), task.preprocessing.input_size):
+        batch = max(SMALLEST_BATCH, SCORING_BATCH // _times_larger(task.preprocessing.input_size))
+        batches = [_inputs(trained, val.images[i : min(i + batch, last)], wishes) for i in range(first, last, batch)]
+        collected.append(outputs_in_child(model, [golden, *batches]))
+    outputs = np.concatenate([result[name] for results in collected for result in results[1:]])
     scores = task.scores(torch.from_numpy(outputs), torch.from_numpy(val.labels))
     metric = task.metric.name
     score = Score(metric, scores[metric], "validation", len(val), f"onnxruntime {exporting_versions()['onnxruntime']}")
-    return score, results[0][name], outputs
+    return score, collected[0][0][name], outputs
+
+
+def _times_larger(side: int) -> int:
+    """How many times the pixels of an image up to SCORING_SIDE px."""
+    return max(1, side // SCORING_SIDE) ** 2
+
+
+def _parts(images: int, side: int) -> Iterator[tuple[int, int]]:
+    """(first, one after the last) of as many images as one child gets: all of a small split, some 250 MB of a large one."""
+    part = max(SCORING_BATCH, SCORED_AT_ONCE // _times_larger(side))
+    yield from ((first, min(first + part, images)) for first in range(0, images, part))
 
 
 def _golden_inputs(trained: Trained, wishes: Wishes) -> NDArray[Any]:

@@ -8,8 +8,9 @@ import pytest
 
 from edgenas.bundle import Score
 from edgenas.errors import BundleError, EdgenasError, ParityError
+from edgenas.export.child import outputs_in_child
 from edgenas.export.precision import int8_from_onnx
-from edgenas.export.release import Wishes, bundle_from_trained, calibration_indices, check_recorded
+from edgenas.export.release import Wishes, _parts, bundle_from_trained, calibration_indices, check_recorded
 from edgenas.hardware.measure import SEARCH
 from edgenas.preprocessing import input_from_pixels
 from tests.digits_bundle import digits_bundle, trained
@@ -92,3 +93,28 @@ def scales(model: onnx.ModelProto) -> dict[str, list[float]]:
     return {
         t.name: onnx.numpy_helper.to_array(t).ravel().tolist() for t in model.graph.initializer if "_scale" in t.name
     }
+
+
+def test_a_large_validation_split_is_scored_in_parts_with_the_same_score(tmp_path, monkeypatch):
+    """Four children instead of one, of 40 images each in batches of 20."""
+    monkeypatch.setattr("edgenas.export.release.SCORING_BATCH", 20)
+    monkeypatch.setattr("edgenas.export.release.SCORED_AT_ONCE", 40)
+    sent = []
+
+    def counting(model, batches):
+        sent.append([len(batch) for batch in batches])
+        return outputs_in_child(model, batches)
+
+    monkeypatch.setattr("edgenas.export.release.outputs_in_child", counting)
+    bundle = bundle_from_trained(tmp_path / "out", trained(), Wishes(timing=SEARCH))
+    assert sent == [[8, 20, 20], [8, 20, 20], [8, 20, 20], [8, 20, 3]]
+    assert bundle.manifest.models["fp32"].scores == digits_bundle().manifest.models["fp32"].scores
+
+
+@pytest.mark.parametrize("side", [8, 64, 128, 224, 512])
+def test_what_one_child_gets_is_some_hundred_megabytes_at_most(side):
+    parts = list(_parts(100_000, side))
+    assert [first for first, _ in parts[1:]] == [last for _, last in parts[:-1]]
+    assert (parts[0][0], parts[-1][1]) == (0, 100_000)
+    megabytes = max(last - first for first, last in parts) * 3 * side * side * 4 / 1e6
+    assert megabytes < (400 if side < 512 else 850)  # 256 images are a part at least

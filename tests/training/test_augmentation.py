@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from edgenas.preprocessing import input_from_pixels
@@ -185,3 +186,14 @@ def test_mapped_images_give_the_batches_of_the_same_array(tmp_path: Path) -> Non
         ]
         assert torch.equal(draws[0][0], draws[1][0])
         assert torch.equal(draws[0][1], draws[1][1])
+
+
+def test_what_is_copied_to_a_gpu_part_by_part_is_the_framed_images(tmp_path: Path) -> None:
+    """The copy that a GPU gets, made here on the CPU."""
+    task = load_classification(TaskSettings(str(fill(tmp_path / "pics", each=20))), Loading(tmp_path / "cache"))
+    images = DeviceImages(task.train, task.preprocessing, CPU, crop_padding=2, rows=np.array([5, 2, 9]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgenas.training.augmentation.COPIED", 2)
+        framed = images._framed_on(images.images, CPU)
+    wanted = np.pad(task.train.images[np.array([5, 2, 9])], ((0, 0), (2, 2), (2, 2), (0, 0)))
+    assert np.array_equal(framed.numpy(), wanted)
