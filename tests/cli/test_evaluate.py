@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 
 from edgenas.cli.main import app
 from edgenas.preprocessing import input_from_pixels
+from edgenas.records import FinalTraining
 from edgenas.runtimes import open_runtime
+from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
 from tests.cli.edgenas import refusal
 from tests.digits_bundle import digits_bundle
+from tests.image_folders import fill, picture
 
 
 def evaluated(*arguments: object) -> dict:  # type: ignore[type-arg]
@@ -116,3 +119,45 @@ def test_torch_is_not_needed(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == 12
+
+
+def test_what_a_training_reports_of_its_test_images_is_what_its_exported_file_scores_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a folder of unequal classes and odd shapes to a bundle, by another metric, with padding and balanced classes."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "pics", each=40, classes=("cat",))
+    fill(tmp_path / "pics", each=10, classes=("dog",), first=500)
+    for number in range(4):
+        picture(900 + number).resize((60, 12)).save(tmp_path / "pics" / "dog" / f"wide{number}.png")
+    (tmp_path / "pics" / "cat" / "broken.png").write_bytes(b"\x89PNG")
+    Path("project.toml").write_text(
+        'data = "pics"\ntarget = ["raspberry-pi-5"]\nmethod = "random"\nmax_depth = 4\nmax_width = 8\nfit = "pad"\n'
+        'skip_damaged = true\nbalance = "sampling"\nmetric = "macro_f1"\nepoch_scale = 1.0\n[rules]\ntrials = 1\nepochs = 1\n'
+    )
+    steps = (
+        ("search", "project.toml", "--study", "s", "--workers", "0"),
+        ("train", "s", "--seeds", "1", "--epochs", "1"),
+        ("export", "s", "--out", "bundle"),
+        ("evaluate", "bundle", "--data", "pics", "--split", "test", "--skip-damaged"),
+    )
+    found = []
+    for step in steps:
+        result = CliRunner().invoke(app, [*step, "--json"])
+        assert result.exception is None, result.stderr
+        found.append(json.loads(result.stdout))
+    with Store.read(tmp_path / "studies" / "s") as store:
+        (trial,) = store.ledger()
+        assert store.study.metric.name == "macro_f1"
+        assert trial.candidate.recipe.balance == "sampling"
+        assert trial.scores["val_macro_f1_low"] <= trial.scores["val_macro_f1"] <= trial.scores["val_macro_f1_high"]
+        (final,) = store.all("final", FinalTraining).values()
+        assert final.recipe.balance == "sampling"
+    trained, evaluated_again = found[1], found[3]
+    report = trained["test_report"]
+    assert (evaluated_again["metric"], evaluated_again["fit"]) == ("macro_f1", "pad")
+    assert evaluated_again["ignored"] == {"damaged images": 1}
+    assert evaluated_again["models"]["fp32"] == {name: value for name, value in report.items() if name != "seed"}
+    assert evaluated_again["images"] == sum(map(sum, report["confusion"])) == 11  # a fifth of 40, of 14
+    assert trained["test_macro_f1"]["mean"] == report["macro_f1"]
+    assert trained["test_accuracy"]["mean"] == report["accuracy"]
