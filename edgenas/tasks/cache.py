@@ -94,23 +94,31 @@ def decoded(
     decoded.
     """
     folder = entry / f"{how.size}x{how.channels}-{how.fit}"
-    damaged = {row: header for row, header in enumerate(listing.headers) if isinstance(header, str)}
+    unreadable = {row: header for row, header in enumerate(listing.headers) if isinstance(header, str)}
+    rows = CacheFiles(folder, len(files), (how.size, how.size, how.channels))
     with _writable(loading.cache):
+        trusted, damaged, missing = _found(rows, unreadable)
+        if trusted and not len(missing):  # nothing is written then: the cache may be another user's
+            return folder, damaged
         folder.mkdir(exist_ok=True)
         with _locked(folder / LOCK, loading.tell):
-            rows = CacheFiles(folder, len(files), (how.size, how.size, how.channels))
-            done = _done(folder)
-            trusted = done is not None and rows.stamp() == (done.pixels_bytes, done.pixels_modified_ns)
-            damaged |= {int(row): why for row, why in done.damaged.items()} if done is not None else {}
-            missing = _missing(rows, list(damaged), trusted)
+            trusted, damaged, missing = _found(rows, unreadable)
             if not trusted or len(missing):
                 unread = _fill(rows, missing, root, files, listing, how, loading)
                 rows.synced()
-                lasting = {str(row): problem.why for row, problem in unread.items() if problem.lasting}
-                known = {str(row): why for row, why in damaged.items()}
-                replace_file(folder / DONE, msgspec.json.encode(Done(*rows.stamp(), known | lasting)))
+                lasting = {row: problem.why for row, problem in unread.items() if problem.lasting}
+                known = {str(row): why for row, why in (damaged | lasting).items()}
+                replace_file(folder / DONE, msgspec.json.encode(Done(*rows.stamp(), known)))
                 damaged |= {row: problem.why for row, problem in unread.items()}
     return folder, damaged
+
+
+def _found(rows: CacheFiles, unreadable: dict[int, str]) -> tuple[bool, dict[int, str], NDArray[np.int64]]:
+    """(was it finished, and not written to since; rows that hold no image, with the reason; rows that are missing)."""
+    done = _done(rows.folder)
+    trusted = done is not None and rows.stamp() == (done.pixels_bytes, done.pixels_modified_ns)
+    damaged = unreadable | ({int(row): why for row, why in done.damaged.items()} if done is not None else {})
+    return trusted, damaged, _missing(rows, list(damaged), trusted)
 
 
 def _missing(rows: CacheFiles, damaged: list[int], trusted: bool) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zlib
@@ -49,7 +50,7 @@ class CacheFiles:
             try:
                 os.truncate(descriptor, size)
                 if size and hasattr(os, "posix_fallocate"):  # not on macOS
-                    os.posix_fallocate(descriptor, 0, size)
+                    _reserve(descriptor, size)
             finally:
                 os.close(descriptor)
 
@@ -73,6 +74,14 @@ class CacheFiles:
         return np.frombuffer(content, np.uint8).reshape(self.shape) if len(content) == self.row_bytes else None
 
 
+def _reserve(descriptor: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # some file systems cannot
+            raise
+
+
 def write_row(files: CacheFiles, row: int, pixels: Pixels) -> None:
     """The pixels, then their record."""
     for name, content, size in (
@@ -82,7 +91,7 @@ def write_row(files: CacheFiles, row: int, pixels: Pixels) -> None:
         descriptor = os.open(files.folder / name, os.O_WRONLY | os.O_CLOEXEC)
         try:
             if (written := os.pwrite(descriptor, content, row * size)) != size:
-                raise OSError(28, f"only {written} of {size} bytes could be written")
+                raise OSError(errno.ENOSPC, f"only {written} of {size} bytes could be written")
         finally:
             os.close(descriptor)
 

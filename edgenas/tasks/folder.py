@@ -45,7 +45,7 @@ def load_folder(root: Path, settings: TaskSettings, loading: Loading, channels: 
     if damaged and not settings.skip_damaged:
         _refuse({files[row]: damaged[row] for row in sorted(damaged)}, root, len(files))
     used = [row for row in range(len(files)) if row not in damaged]
-    images = MappedImages(folder, (size, size, channels), np.array(used, dtype=np.int64))
+    images = MappedImages(folder.resolve(), (size, size, channels), np.array(used, dtype=np.int64))
     splits = _splits(layout, images, damaged)
     ignored = {**layout.ignored, **({DAMAGED_FILES: len(damaged)} if damaged else {})}
     classes = tuple(layout.splits["train"])

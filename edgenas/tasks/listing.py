@@ -20,6 +20,7 @@ from edgenas.tasks.decoding import Header, Unread, header_of
 
 VERSION = 1  # of what is kept; another version is another cache
 LISTING = "files.json"
+LOOKS = 100  # at files that change all the time
 SETTLED_NS = 50_000_000  # two changes of a file within one tick of the system's clock look like one
 
 
@@ -45,13 +46,14 @@ class Listing(Record, frozen=True):
 
 
 def sources_of(root: Path, files: Sequence[Path]) -> tuple[Source, ...]:
-    """The files as they are now. DataError where one is gone by now."""
-    while True:
+    """The files as they are now. DataError where one is gone by now, or where they do not stop changing."""
+    for _ in range(LOOKS):
         sources = tuple(_source(root, path) for path in files)
         newest = max((source.changed_ns for source in sources), default=0)
         if not 0 <= time.time_ns() - newest < SETTLED_NS:
             return sources
         time.sleep(SETTLED_NS / 1e9)
+    raise DataError(f"{root} is being written to: run the command again when its images are whole")
 
 
 def unchanged(root: Path, path: Path, source: Source) -> bool:

@@ -312,3 +312,39 @@ def test_waiting_for_a_clock_tick_is_short(decodes: Decodes, pics: Path) -> None
     began = time.monotonic()
     decodes(pics)
     assert time.monotonic() - began < 2
+
+
+def test_a_finished_cache_of_another_user_is_read(decodes: Decodes, pics: Path) -> None:
+    """Nothing in it can be written, as far as permissions hold here; and nothing is."""
+    decodes(pics)
+    folders = [path for path in decodes.cache.rglob("*") if path.is_dir()]
+    before = {path: path.stat().st_mtime_ns for path in decodes.cache.rglob("*")}
+    next(decodes.cache.glob("*/*/lock")).unlink()
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        assert decodes(pics) == 0
+        left = {path: path.stat().st_mtime_ns for path in decodes.cache.rglob("*") if path.is_file()}
+        assert left == {path: stamp for path, stamp in before.items() if path in left}
+        assert not list(decodes.cache.glob("*/*/lock"))
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def test_files_that_never_stop_changing_are_refused(pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.tasks.listing.SETTLED_NS", 3_600_000_000_000)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(DataError, match="pics is being written to: run the command again when its images are whole"):
+        load_task(TaskSettings(str(pics)))
+
+
+def test_a_split_is_found_from_any_working_folder(
+    decodes: Decodes, pics: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    decodes.cache = Path("relative")
+    decodes(pics)
+    sent = pickle.dumps(decodes.task.train)
+    monkeypatch.chdir("/")
+    assert np.array_equal(pickle.loads(sent).images[:], decodes.task.train.images[:])
