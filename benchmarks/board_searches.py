@@ -15,10 +15,10 @@ import numpy as np
 
 from benchmarks.board_before import predicted_before
 from benchmarks.board_rows import SHARED, Published
-from edgenas.architectures.tracer import Tracer
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.hardware.predictor import Row, latencies
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Latency, Precision, Workload
+from edgenas.records import Classes, Latency, Precision, Stage, StagesArchitecture, Workload
 
 CHANNELS, STRIDES = (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 2, 1, 2, 1)
 CANDIDATES, SEED = 1500, 0
@@ -53,27 +53,13 @@ def candidates() -> list[Candidate]:
 
 def workload_from_stages(stages: Sequence[tuple[int, int, int, int]]) -> Workload:
     """The network that the table measured: parameters are its `mparams`."""
-    trace = Tracer(3, 224, 224)
-    here = trace.conv(-1, 32, 3, stride=2, norm=True, activation="relu")
-    for (expansion, side, count, gate), channels, first in zip(stages, CHANNELS, STRIDES, strict=True):
-        for layer in range(count):
-            here = _block(trace, here, expansion, side, channels, first if layer == 0 else 1, gate)
-    here = trace.conv(here, 1280, 1, norm=True, activation="relu")
-    trace.linear(trace.global_pool(here), 1000)
-    return trace.workload()
-
-
-def _block(trace: Tracer, source: int, expansion: int, side: int, out: int, stride: int, gate: int) -> int:
-    channels = trace.shape(source)[0]
-    hidden = expansion * channels
-    here = source if expansion == 1 else trace.conv(source, hidden, 1, norm=True, activation="relu")
-    here = trace.conv(here, hidden, side, stride=stride, groups=hidden, norm=True, activation="relu")
-    if gate:
-        squeezed = trace.conv(trace.global_pool(here), max(1, channels // 4), 1, bias=True, activation="relu")
-        weights = trace.conv(squeezed, hidden, 1, bias=True, activation="sigmoid")
-        here = trace.elementwise("mul", [here, weights])
-    same = stride == 1 and channels == out
-    return trace.conv(here, out, 1, norm=True, residual=source if same else None)
+    blocks = tuple(
+        Stage("mbconv", channels, count, side, stride, expansion, squeeze=bool(gate))
+        for (expansion, side, count, gate), channels, stride in zip(stages, CHANNELS, STRIDES, strict=True)
+    )
+    return workload_from_architecture(
+        StagesArchitecture(blocks, Classes(1000), 3, 224, stem_width=32, stem_stride=2, head_width=1280)
+    )
 
 
 def searches(checkout: Path | None) -> None:
