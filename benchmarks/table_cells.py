@@ -37,6 +37,8 @@ def cells_101(adjacency: NDArray[Any], ops: NDArray[Any], vertices: NDArray[Any]
         raise EdgenasError(
             f"adj, ops and n_vertices are {adjacency.shape}, {ops.shape} and {vertices.shape}: give (n,), (n, 7), (n,)"
         )
+    if vertices.min() < 2 or vertices.max() > MAX_VERTICES:
+        raise EdgenasError(f"n_vertices is {vertices.min()} to {vertices.max()}: a cell has 2 to {MAX_VERTICES}")
     if unknown := sorted(set(np.unique(ops).tolist()) - set(CODES) - {PADDING}):
         raise EdgenasError(f"ops has {unknown[0]}; the codes are {', '.join(map(str, sorted(CODES)))} and {PADDING}")
     pairs = np.triu_indices(MAX_VERTICES, 1)

@@ -15,6 +15,7 @@ and whose cell connects its input to its output. In the shared files:
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,9 +108,12 @@ def table_from(layout: Layout, path: Path, device: str | None = None, dataset: s
 
 def _arrays(path: Path) -> Mapping[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        data = np.load(path, allow_pickle=False)
+        if not isinstance(data, np.lib.npyio.NpzFile):
+            raise ValueError("one array without a name")
+        with data:
             return dict(data)
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except (OSError, ValueError, BadZipFile, EOFError, zlib.error) as error:
         raise EdgenasError(f"{path} is no table: {error}; give an .npz file of the shared layouts (--file)") from error
 
 
@@ -134,12 +138,12 @@ def _nasbench201(data: Mapping[str, NDArray[Any]], device: str | None, dataset: 
     chosen = PUBLISHED.get(dataset or "", dataset) or ("cifar100" if "cifar100" in names else names[0])
     if chosen not in names:
         raise EdgenasError(f"it has no data set {dataset!r}: give --dataset {', '.join(names)}")
-    cells = cells_201(_column(data, "ops"), [str(name) for name in _column(data, "op_names")])
+    cells = cells_201(_whole(data, "ops"), _names(data, "op_names"))
     classes, side = IMAGES.get(chosen, IMAGES["cifar10"])
     space = CellSpace(Classes(classes), 3, side, "nasbench201")
     named: dict[str, NDArray[Any]] = {}
     if "latency_ms" in data:
-        devices, ms = [str(name) for name in _column(data, "latency_devices")], data["latency_ms"]
+        devices, ms = _names(data, "latency_devices"), data["latency_ms"]
         if ms.shape != (len(cells), len(devices)):
             raise EdgenasError(
                 f"latency_ms is {ms.shape}: give ({len(cells)}, {len(devices)}), a column for each device"
@@ -155,7 +159,7 @@ def _nasbench201(data: Mapping[str, NDArray[Any]], device: str | None, dataset: 
 
 def _nasbench101(data: Mapping[str, NDArray[Any]], device: str | None, _: str | None) -> Contents:
     columns = _matching(data, r"(val|test)_acc_(\d+)ep", "val_acc_108ep")
-    cells = cells_101(_column(data, "adj"), _column(data, "ops"), _column(data, "n_vertices"))
+    cells = cells_101(_whole(data, "adj"), _whole(data, "ops"), _whole(data, "n_vertices"))
     space = CellSpace(Classes(10), 3, 32, "nasbench101")
     name = _device(_latencies(data), device) if device is not None else ""
     scores = {(int(match[2]), match[1]): column for match, column in columns.items()}
@@ -169,7 +173,7 @@ def _accel(data: Mapping[str, NDArray[Any]], device: str | None, _: str | None) 
     scores = {(1, split): data[f"{split}_top1"] for split in ("val", "test") if f"{split}_top1" in data}
     if not scores:
         raise EdgenasError(f"it has no val_top1: {', '.join(sorted(data))}")
-    names, archs = [str(name) for name in _column(data, "columns")], _column(data, "arch").astype(int)
+    names, archs = _names(data, "columns"), _whole(data, "arch").astype(int)
     if archs.ndim != 2 or archs.shape[1] != len(names) or len(names) != STAGES * 4:
         raise EdgenasError(f"arch is {archs.shape}, columns {len(names)}: give (n, {STAGES * 4}), four for each stage")
     values = tuple(tuple(sorted(set(column.tolist()))) for column in archs.T)
@@ -196,8 +200,8 @@ def _table(layout: Layout, found: Contents) -> Table:
             raise EdgenasError(
                 f"its {split} accuracies after {epochs} epochs are {column.dtype} {column.shape}: give ({count},)"
             )
-    if found.axis is not None and found.axis.shape != (count,):
-        raise EdgenasError(f"its latencies or parameters are {found.axis.shape}: give ({count},)")
+    if found.axis is not None and (found.axis.shape != (count,) or found.axis.dtype.kind not in "fiu"):
+        raise EdgenasError(f"its latencies or parameters are {found.axis.dtype} {found.axis.shape}: give ({count},)")
     seen = {
         epochs: _of(found.scores, epochs, "val", "test") for epochs in sorted({epochs for epochs, _ in found.scores})
     }
@@ -231,6 +235,22 @@ def _column(data: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     if name not in data:
         raise EdgenasError(f"it has no {name!r}: {', '.join(sorted(data))}; see the layout of this table")
     return data[name]
+
+
+def _whole(data: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    """A column of whole numbers."""
+    column = _column(data, name)
+    if column.dtype.kind not in "iu" or not column.size:
+        raise EdgenasError(f"{name} is {column.dtype} {column.shape}: give whole numbers, a row for each network")
+    return column
+
+
+def _names(data: Mapping[str, NDArray[Any]], name: str) -> list[str]:
+    """A column of words."""
+    column = _column(data, name)
+    if column.dtype.kind not in "SU" or column.ndim != 1:
+        raise EdgenasError(f"{name} is {column.dtype} {column.shape}: give words")
+    return [str(word) for word in column.astype(str)]
 
 
 def _matching(data: Mapping[str, NDArray[Any]], pattern: str, example: str) -> dict[re.Match[str], NDArray[Any]]:

@@ -169,7 +169,15 @@ def test_a_search_of_half_the_members_is_allowed(files: dict[Layout, Path], caps
         ("nasbench201", {"latency_ms": np.ones((300, 3))}, "latency_ms is (300, 3)"),
         ("nasbench201", {"acc200_test_flowers": np.ones(299)}, "give (300,)"),
         ("nasbench201", {"acc200_test_flowers": np.full(300, np.nan)}, "0 of its 300 rows"),
+        ("nasbench201", {"ops": np.ones((300, 6))}, "ops is float64 (300, 6)"),
+        ("nasbench201", {"ops": np.zeros((0, 6), int)}, "ops is int64 (0, 6)"),
+        ("nasbench201", {"latency_devices": np.arange(2)}, "latency_devices is int64 (2,)"),
+        ("nasbench201", {"latency_ms": np.full((300, 2), "fast")}, "its latencies or parameters are <U4"),
         ("nasbench101", {"ops": np.full((120, 7), 5)}, "ops has 5"),
+        ("nasbench101", {"adj": np.ones(120)}, "adj is float64"),
+        ("nasbench101", {"adj": np.zeros(120, int)}, "NAS-Bench-101 cell"),
+        ("nasbench101", {"n_vertices": np.full(120, 9)}, "n_vertices is 9 to 9"),
+        ("accel", {"columns": np.array(["a"])}, "columns 1"),
         ("accel", {"val_top1": None}, "it has no val_top1"),
         ("accel", {"arch": np.ones((200, 27), np.int8)}, "arch is (200, 27)"),
         ("accel", {"val_top1": np.full(200, 60.0)}, "nothing can be searched for"),
@@ -189,7 +197,11 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
 
 def test_what_is_no_npz_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.npz").write_text("not a table")
-    for path in (tmp_path / "text.npz", tmp_path / "missing.npz"):
+    np.save(tmp_path / "array.npz", np.arange(3))
+    (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
+    made_tables.accel(tmp_path / "cut.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:3000])
+    for path in (tmp_path / f"{name}.npz" for name in ("text", "array", "cut", "missing")):
         assert "is no table" in refused(capsys, "accel", "--file", path)
 
 
@@ -231,6 +243,20 @@ def test_shares_are_percent_and_parameters_are_counted_where_the_file_has_none(t
     table = table_from("nasbench101", tmp_path / "t.npz")
     assert table.judged == pytest.approx(100 * data["val_acc_108ep"].astype(float))
     assert table.axis[0] == table.cost(0).params == table.space.real.workload(table.space.architecture(0)).params
+
+
+@pytest.mark.parametrize(("layout", "column"), [("nasbench201", "latency_ms"), ("accel", "latency_ms_stick")])
+def test_without_latencies_the_axis_is_parameters(layout: Layout, column: str, tmp_path: Path) -> None:
+    table = table_from(layout, altered(tmp_path, layout, **{column: None}))
+    assert table.device == ""
+    assert table.axis[3] == table.space.real.workload(table.space.architecture(3)).params
+    found = searched(table, method_named("random"), 4, seed=0, limits=table.limits(limits_of(table)[0]))
+    assert max(table.axis[list(found.full)]) <= limits_of(table)[0]
+
+
+def test_words_may_be_bytes(tmp_path: Path) -> None:
+    plain = altered(tmp_path, "accel", columns=made_tables.accel(tmp_path / "t.npz")["columns"].astype("S"))
+    assert "block0_e" in table_from("accel", plain).space.choices()
 
 
 def test_parameters_counted_are_those_of_the_published_table() -> None:
