@@ -108,10 +108,10 @@ def table_from(layout: Layout, path: Path, device: str | None = None, dataset: s
 
 def _arrays(path: Path) -> Mapping[str, NDArray[Any]]:
     try:
-        data = np.load(path, allow_pickle=False)
-        if not isinstance(data, np.lib.npyio.NpzFile):
-            raise ValueError("one array without a name")
-        with data:
+        with path.open("rb") as file:
+            data = np.load(file, allow_pickle=False)
+            if not isinstance(data, np.lib.npyio.NpzFile):
+                raise ValueError("one array without a name")
             return dict(data)
     except (OSError, ValueError, BadZipFile, EOFError, zlib.error) as error:
         raise EdgenasError(f"{path} is no table: {error}; give an .npz file of the shared layouts (--file)") from error
@@ -144,9 +144,9 @@ def _nasbench201(data: Mapping[str, NDArray[Any]], device: str | None, dataset: 
     named: dict[str, NDArray[Any]] = {}
     if "latency_ms" in data:
         devices, ms = _names(data, "latency_devices"), data["latency_ms"]
-        if ms.shape != (len(cells), len(devices)):
+        if ms.shape != (len(cells), len(devices)) or ms.dtype.kind not in "fiu":
             raise EdgenasError(
-                f"latency_ms is {ms.shape}: give ({len(cells)}, {len(devices)}), a column for each device"
+                f"latency_ms is {ms.dtype} {ms.shape}: give ({len(cells)}, {len(devices)}), a column for each device"
             )
         named = dict(zip(devices, ms.T, strict=True))
     name = _device(named, device)
@@ -263,7 +263,11 @@ def _matching(data: Mapping[str, NDArray[Any]], pattern: str, example: str) -> d
 
 def _latencies(data: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     prefix = "latency_ms_"
-    return {name.removeprefix(prefix): data[name] for name in sorted(data) if name.startswith(prefix)}
+    found = {name.removeprefix(prefix): data[name] for name in sorted(data) if name.startswith(prefix)}
+    for name, column in found.items():
+        if column.dtype.kind not in "fiu":
+            raise EdgenasError(f"{prefix}{name} is {column.dtype}: give numbers")
+    return found
 
 
 def _device(named: Mapping[str, NDArray[Any]], asked: str | None) -> str:
