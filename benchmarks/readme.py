@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.table_results import section
+
 FOLDER = Path(__file__).parent
 INTRODUCTION = """# Benchmarks
 
@@ -34,6 +36,8 @@ def write_readme(results: Path = FOLDER / "results") -> None:
             parts.append(methods_table(result))
         elif name == "executors":
             parts.append(executors_table(result))
+        elif name == "tables":
+            parts.append(section(result))
         elif name == "zero-cost":
             parts.append(zero_cost_table(result))
     (FOLDER / "README.md").write_text("\n".join(parts), encoding="utf-8")

@@ -21,6 +21,7 @@ from edgenas.records import Record
 PATH = Path(__file__).parent / "results" / "tables.json"
 RANDOM = "random"
 OFTEN = 0.9  # of the seeds
+JUDGED = ("25", "50")  # costs, in full trainings, that the goals speak of
 
 
 class Line(Record, frozen=True):
@@ -85,7 +86,7 @@ def goals(tables: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]], m
     """On how many tables, at 25 and 50 full trainings each, the method is above random in nine of ten seeds; at any cost, on how
     many it is above GPSampler in the mean, and where it is below random by more than the standard error of the difference."""
     rows = [(table, cost, of) for table, of in tables.items() for cost in of.get(method, {})]
-    judged = [(table, of[method][cost], of) for table, cost, of in rows if cost in ("25", "50")]
+    judged = [(table, of[method][cost], of) for table, cost, of in rows if cost in JUDGED]
     often = [mine["beats_random"] >= OFTEN for _, mine, _ in judged if mine["beats_random"] is not None]
     against = [
         of[method][cost]["hypervolume"] > of["gp"][cost]["hypervolume"]
@@ -123,6 +124,30 @@ def document_of(lines: Sequence[Line]) -> dict[str, Any]:
         "goals": {method: goals(tables, method) for method in methods},
         "tables": tables,
     }
+
+
+def section(document: Mapping[str, Any]) -> str:
+    """The results for people, in Markdown: hypervolumes at the costs that the goals speak of."""
+    tables = document["tables"]
+    methods = list(dict.fromkeys(method for of in tables.values() for method in of))
+    rows = [f"| table, cost | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
+    for table, of in tables.items():
+        for cost in JUDGED:
+            cells = [_cell(of.get(method, {}).get(cost), method) for method in methods]
+            if any(cells):
+                rows.append(f"| {table}, {cost} | {' | '.join(cells)} |")
+    return (
+        "## Searches on published tables\n"
+        f"{document['date']}, Optuna {document['versions']['optuna']}; {document['what']}. "
+        "Mean (seeds; share of them above random)\n\n" + "\n".join(rows) + "\n"
+    )
+
+
+def _cell(figures: Mapping[str, Any] | None, method: str) -> str:
+    if figures is None:
+        return ""
+    often = "" if method == RANDOM or figures["beats_random"] is None else f"; {figures['beats_random']:.0%}"
+    return f"{figures['hypervolume']:.3f} ({figures['n']}{often})"
 
 
 def write(lines: Sequence[Line]) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from benchmarks.table_picture import draw, title_of
-from benchmarks.table_results import Line, document_of, goals, lines_of, summarised
+from benchmarks.table_results import Line, document_of, goals, lines_of, section, summarised
 from benchmarks.table_runs import CASES, Case, run, truth_for
 from benchmarks.table_scores import runs_of, scores_of
 from edgenas.engine.registry import method_named
@@ -123,6 +123,9 @@ def test_the_document_and_the_picture_hold_every_table_and_method(
     picture = (tmp_path / "tables.svg").read_text()
     assert sorted(map(title_of, names)) == sorted(re.findall(r'<text x="0" y="-6">([^<]*)</text>', picture))
     assert picture.count("<polyline") == len(names) * 2
+    page = section(document)
+    assert all(f"| {name}, 50 | 0.510 (3; 0%) | 0.510 (3) |" in page for name in names)
+    assert ", 25 |" not in page  # nothing was searched with 25
 
 
 def test_there_are_six_tables_or_more_and_each_once() -> None:
