@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,11 +21,12 @@ from edgenas.engine.decide import data_asked, decide, study_record
 from edgenas.engine.plan import plan_json
 from edgenas.engine.registry import method_named
 from edgenas.engine.settings import settings_from
+from edgenas.errors import StudyError
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Ask, Candidate, Choice, Classes, Recipe
 from edgenas.store import Store
-from edgenas.tasks import TaskSettings, load_task
+from edgenas.tasks import Split, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor
 from tests.cli.edgenas import refusal
@@ -258,3 +260,26 @@ def test_how_squares_are_made_and_damaged_files_are_asked_for_by_flags(tmp_path:
 )
 def test_what_is_for_classes_is_refused_for_faces(flags: tuple[str, ...]) -> None:
     assert f"{flags[0]} is for --task classification: leave it out" in refusal("search", "--task", "faces", *flags)
+
+
+def test_a_study_of_before_images_were_cached_is_held_against_the_hash_of_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "pics", each=20)
+    settings = TaskSettings("pics", search_images=20)
+    whole = load_task(TaskSettings("pics"))
+    study = studied(plan(asked=SearchSettings(data="pics", search_images=20), task=settings), profiles=())
+    with Store.create(tmp_path / "s", study) as store:
+        store.put("data", "sha256", sha256_of_bytes(load_task(settings).train, whole.val))
+        store.put("data", "whole", sha256_of_bytes(whole.train, whole.val, whole.test))
+        assert len(searched_task(store, print).train) == 20
+        assert store.get("data", "digests", str) is None
+        picture(99).save(tmp_path / "pics" / "cat" / "000.png")
+        with pytest.raises(StudyError, match="began with other images or labels in pics: restore them"):
+            searched_task(store, print)
+
+
+def sha256_of_bytes(*splits: Split) -> str:
+    """As every version has it: the pixels and the labels of each split."""
+    return hashlib.sha256(b"".join(s.images[:].tobytes() + s.labels.tobytes() for s in splits)).hexdigest()

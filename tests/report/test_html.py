@@ -5,9 +5,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from edgenas.binomial import Validation, wilson
+from edgenas.confusion import document_of_confusion
 from edgenas.engine.plan import plan_json
 from edgenas.records import Decision, FinalRun, FinalTraining, Metric, Preprocessing, Trial
 from edgenas.report.facts import Facts, read_facts
@@ -237,3 +239,36 @@ def test_points_of_the_front_carry_their_95_percent_intervals_as_bars(tmp_path: 
     front = next(t for t in front_figure(old).views[0].data if t["name"] == "front")
     assert set(front["error_y"]["array"]) == {None}
     assert set(front["text"]) == {""}
+
+
+def test_each_class_is_shown_of_the_seed_that_is_exported(tmp_path: Path) -> None:
+    """Two seeds; the second one is the better on validation."""
+    facts = read_facts(published_study(tmp_path / "cifar10"))
+    assert facts.best is not None
+    net, recipe = facts.best.candidate.architecture, facts.best.candidate.recipe
+    matrices = (np.array([[8, 2], [5, 5]]), np.array([[9, 1], [2, 2]]))
+    runs = tuple(
+        FinalRun(
+            seed,
+            f"{seed}.safetensors",
+            {"accuracy": 70.0},
+            {"accuracy": 90.0 + seed},
+            1,
+            {},
+            {},
+            1.0,
+            report=document_of_confusion(matrix, ("cat", "dog")),
+        )
+        for seed, matrix in enumerate(matrices)
+    )
+    preprocessing = Preprocessing(3, 32, (0.5,) * 3, (0.5,) * 3)
+    final = FinalTraining(1, net, recipe, "cifar10", "accuracy", ("cat", "dog"), preprocessing, 5, runs, 30.0)
+    words = str(Text(html_from_studies([dataclasses.replace(facts, finals=(final,))])))
+    # recall 9 of 10 and 2 of 4, precision 9 of 11 and 2 of 3, F1 18/21 and 4/7
+    assert "class test images recall, % precision, % F1, % cat 10 90.0 (59.6 to 98.2) 81.8 85.7 dog 4 50.0 (" in words
+    assert ") 66.7 57.1 " in words
+    earlier = msgspec.structs.replace(
+        final, runs=(msgspec.structs.replace(runs[0], report={}),)
+    )  # of an earlier version
+    page = str(Text(html_from_studies([dataclasses.replace(facts, finals=(earlier,))])))
+    assert "class test images" not in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,18 +16,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.chain import ChainSpace, chain
 from edgenas.errors import EdgenasError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
-from edgenas.records import Classes, Limits, Recipe, StudyRecord, Trial
+from edgenas.records import Candidate, Classes, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.study import Executor, run
-from edgenas.tasks import Task
-from edgenas.training.evaluator import Evaluator
+from edgenas.tasks import Loading, Task, TaskSettings
+from edgenas.tasks.classification import load_classification
+from edgenas.training.evaluator import Evaluation, Evaluator
 from edgenas.training.executors import inline_executor
-from edgenas.training.ray_executor import _refuse_silent_host, ray_executor
+from edgenas.training.ray_executor import RayCrew, _refuse_silent_host, ray_executor
 from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json
+from tests.image_folders import fill
 from tests.training.conftest import ParameterCost
 from tests.training.test_nse import play, play_with
 
@@ -80,6 +83,28 @@ def test_three_nodes_give_the_ledger_of_one_process(
 ) -> None:
     with ray_executor(Evaluator(digits, 0), ParameterCost(), cluster.address) as executor:
         assert ledger(tmp_path, executor) == expected
+
+
+@pytest.mark.parametrize("on_one_machine", [True, False])
+def test_decoded_images_go_to_nodes_as_a_file_here_and_as_pixels_elsewhere(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, on_one_machine: bool
+) -> None:
+    task = load_classification(TaskSettings(str(fill(tmp_path / "pics", each=20))), Loading(tmp_path / "cache"))
+    if not on_one_machine:  # as nodes with other names would see it: the file is not there
+        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    candidate = Candidate(chain(4, 3, (0,) * 3, (3,) * 3, task.head, 3, 16), Recipe("r", 1, 8, 0.1), "random")
+    crew = RayCrew(task, "cpu", cluster.address)
+    try:
+        if not on_one_machine:
+            shutil.rmtree(tmp_path / "cache")
+        crew.start({candidate.key: Evaluation(candidate, ParameterCost()(candidate.architecture), 0)}, needed=True)
+        results: list[Trial] = []
+        while not results:
+            results += [result for _, result in crew.finished()]
+    finally:
+        crew.close()
+    here = Evaluator(task, 0)(candidate, ParameterCost()(candidate.architecture))
+    assert (results[0].status, results[0].scores) == ("complete", here.scores)
 
 
 def test_killed_workers_and_a_killed_node_change_nothing(
