@@ -18,6 +18,7 @@ from edgenas.engine.data import searched_task
 from edgenas.engine.decide import planned, study_record
 from edgenas.engine.events import Listener, SearchBegins
 from edgenas.engine.folders import Asked, asked_in, differences, folder_to_write
+from edgenas.engine.guess import guess_of
 from edgenas.engine.methods import method_of, search_of
 from edgenas.engine.plan import Plan, plan_json, plan_of, refuse_missing_object
 from edgenas.engine.sessions import begin_session, refuse_other_meaning, refuse_unresumable
@@ -110,7 +111,9 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         executor, images = stack.enter_context(executor_of(study, plan, task, cost, where)), len(task.train)
         del task
         lab = Lab(store, executor.results, tell)
-        search = search_of(plan, study.metric, cost, study.limits, lab, share_of(store, plan, call.started))
+        guess = guess_of(profiles, precision, study.limits, measured) if measured else None
+        share = share_of(store, plan, call.started)
+        search = search_of(plan, study.metric, cost, study.limits, lab, share, guess)
         method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started, workers))
         budget = plan.asked.budget
         seconds = None if budget is None else 60 * budget - (time.monotonic() - call.started)

@@ -19,10 +19,11 @@ def search_of(
     limits: Limits,
     lab: Lab | None = None,
     share: Callable[[int], float] | None = None,
+    guess: CostOf | None = None,
 ) -> Search:
     """What the plan's search is made from."""
     asked = plan.asked
-    how = (plan.training, cost, limits, asked.seed, metric, asked.confirm_seeds, lab, plan.validation, share)
+    how = (plan.training, cost, limits, asked.seed, metric, asked.confirm_seeds, lab, plan.validation, share, guess)
     return Search(plan.space, plan.rules, *how)
 
 

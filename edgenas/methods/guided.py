@@ -33,13 +33,14 @@ def guided(
     seed: int = 0,
     validation: Validation | None = None,
     share: Callable[[int], float] | None = None,
+    guess: CostOf | None = None,
 ) -> Method:
     """A first design along the axis of cost, then what is expected to add most to the front, at the end the best again.
 
     A candidate is decided while the one before is trained: two workers are busy, and what is decided depends on no number of
     workers. Raises LimitError where no member within the limits is found, TrainingError where none could be trained."""
     limits, training = limits or Limits(), with_reference(training, space, cost)
-    pool = Pool(space, cost, limits, tuple(map(Prior, rules.learned)))
+    pool = Pool(space, guess or cost, limits, tuple(map(Prior, rules.learned)), cost if guess else None)
     hunt = begun(pool, rules, training, limits, objective, seed, validation, share)
     hunt.queue += first_design(hunt)
     full: str | None = None  # why nothing more is decided
@@ -75,7 +76,7 @@ def _chosen(hunt: Hunt, ended: str) -> Choice:
 def _made(search: Search) -> Method:
     rules = search.rules_as(GuidedRules)
     how = (search.training, search.cost, search.limits, search.objective, search.seed)
-    return guided(search.space, rules, *how, search.validation, search.share)
+    return guided(search.space, rules, *how, search.validation, search.share, search.guess)
 
 
 def _left(search: Search, last: Trial, decided: int) -> int | None:

@@ -24,6 +24,7 @@ PHASE = "guided"
 NEAREST = 6  # members near a step of the first design, of which the one with the most MACs is trained
 LOW = 0.03  # quantile of the first pool's costs from which on the axis counts
 GROWTHS = 8  # generations of neighbours, where few random members are within the limits
+ASKED = 20  # candidates that may be asked for per one that is trained: measured latencies may break a limit
 CAPS = (1.0, 0.75, 0.5, 0.25)  # shares of the axis under which parents are looked for
 
 
@@ -46,7 +47,7 @@ class GuidedRules(Record, frozen=True):
     fresh: Networks = 50
     parents: Networks = 6
     neighbours: Networks = 8
-    view: Networks = 400
+    view: Networks = 800
     ahead: Networks = 1
     choice: float = 0.2
     repeats: Share = 0.1
@@ -107,7 +108,7 @@ class Hunt:
         return self.scaling(np.array([self.pool.members[name].row for name in names]))
 
     def along(self, names: Sequence[str]) -> Array:
-        return np.array([self.axis(self.pool.members[name].cost) for name in names])
+        return np.array([self.axis(self.pool.cost_of(name)) for name in names])
 
     def share(self) -> float:
         """How much of what may be spent is spent or decided. By the clock those in the queue take as long as those before."""
@@ -115,7 +116,7 @@ class Hunt:
             trials = len(self.trials)
             return self.clock(trials) * (1 + len(self.queue) / max(1, trials))
         planned = [trial.candidate for trial in self.trials if trial.status != "infeasible"] + self.queue
-        share = len(planned) / self.rules.trials
+        share = max(len(planned), len(self.trials) / ASKED) / self.rules.trials
         if self.rules.budget is None:
             return share
         costs = [self.pool.members[name_of(c)].cost.bytes_moved for c in planned]
@@ -144,6 +145,7 @@ def begun(
 ) -> Hunt:
     """A search that has looked at its first pool. Raises LimitError where nothing in it is within the limits."""
     rng = random.Random(seed)
+    pool.probe(rng)
     pool.draw(rules.pool, rng)
     if len(pool.members) < rules.pool // 2:  # a tight limit, or a small space: what is near the smallest
         pool.add([pool.space.smallest()])
@@ -157,7 +159,7 @@ def begun(
         )
     members = pool.members.values()
     axis = axis_for(limits, [*pool.over.values(), *(member.cost for member in members)])
-    along = sorted(axis(member.cost) for member in members)
+    along = sorted(axis(pool.cost_of(name)) for name in pool.members)
     top = along[-1] if axis.limit is None else max(along[-1], math.log(axis.limit))
     scaling = Scaling.over(np.array([member.row for member in members]), len(rules.learned))
     bottom = along[int(LOW * len(along))]
@@ -170,7 +172,7 @@ def first_design(hunt: Hunt) -> list[Candidate]:
     """Equal steps of the axis from its low end to the limit; of the members nearest a step the one with the most MACs."""
     count = max(1, min(hunt.rules.start, hunt.rules.trials // 3))
     members, chosen = hunt.pool.members, list[str]()
-    along = {name: hunt.axis(member.cost) for name, member in members.items()}
+    along = {name: hunt.axis(hunt.pool.cost_of(name)) for name in members}
     for step in np.linspace(hunt.bottom, hunt.top, count + 1)[1:].tolist():
         rest = sorted(set(members) - set(chosen), key=lambda name: (abs(along[name] - step), name))
         if rest:
@@ -181,6 +183,7 @@ def first_design(hunt: Hunt) -> list[Candidate]:
 def learn(hunt: Hunt, trial: Trial) -> None:
     """Take a trial in, and say what it means."""
     hunt.trials.append(trial)
+    hunt.pool.learn(trial.candidate.architecture, trial.cost)
     candidate, name = trial.candidate, name_of(trial.candidate)
     if trial.status != "complete":
         verdict = "infeasible" if trial.status == "infeasible" else "reject"
@@ -242,8 +245,8 @@ def decide(hunt: Hunt) -> str | None:
     hunt.look(hunt.pool.draw(rules.fresh, hunt.rng))
     if known is not None:
         hunt.look(hunt.pool.around(_parents(hunt, known), rules.neighbours, hunt.rng))
-    names = [name for name in hunt.view if name not in taken]
-    names = names or [name for name in hunt.pool.members if name not in taken]
+    names = [name for name in hunt.view if name not in taken and hunt.pool.within(name)]
+    names = names or [name for name in hunt.pool.members if name not in taken and hunt.pool.within(name)]
     if not names:
         return f"all {len(taken)} networks within the limits that were found are trained"
     hunt.queue.append(hunt.candidate(names[0]) if known is None else _most_gain(hunt, known, names))

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from edgenas.records import Architecture, Cost, Limits
 Array = NDArray[np.float64]
 TRIES = 8  # draws for each new member that is looked for, before fewer must do
 PRIOR = 1.0
+PROBED = 15  # random networks, of which three are measured
 ALIKE = 1e-9  # standard deviation under which a feature tells nothing
 
 
@@ -56,6 +58,7 @@ def axis_for(limits: Limits, costs: Sequence[Cost]) -> Axis:
     """Latency where it is limited, or where nothing is and it is known; else the limited quantity that most of these networks are
     over, the first of equals; parameters where nothing is known of either."""
     given = {name: limit for name in QUANTITIES if (limit := getattr(limits, name)) is not None}
+    given = {name: limit for name, limit in given.items() if any(QUANTITIES[name](cost) > 0 for cost in costs)}
     if "latency_ms" in given or (not given and all(cost.latencies for cost in costs)):
         return Axis("latency_ms", limits.latency_ms)
     if not given:
@@ -79,12 +82,19 @@ class Member:
 
 @dataclass
 class Pool:
-    """Members by fingerprint, in the order in which they were found. Costs are asked for once."""
+    """Members by fingerprint, in the order in which they were found. Costs are asked for once.
+
+    measure: what costs are in truth where `cost` only guesses latencies; None where it does not. measured: those that are known;
+    factor: by how much they exceed the guesses."""
 
     space: Space
     cost: CostOf
     limits: Limits
     priors: tuple[Prior, ...] = ()
+    measure: CostOf | None = None
+    measured: dict[str, Cost] = field(default_factory=dict)
+    factor: float = 1.0
+    ratios: list[float] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)
     over: dict[str, Cost] = field(default_factory=dict)  # those that break a limit
 
@@ -96,7 +106,7 @@ class Pool:
             if name in self.members or name in self.over:
                 continue
             cost = self.cost(network)
-            if self.limits.broken(cost):
+            if self.limits.broken(self._scaled(cost)):
                 self.over[name] = cost
             else:
                 new[name] = network, cost
@@ -105,6 +115,36 @@ class Pool:
             for (name, (network, cost)), row in zip(new.items(), rows, strict=True):
                 self.members[name] = Member(network, cost, row)
         return [name for name in named if name in self.members]
+
+    def probe(self, rng: random.Random) -> None:
+        """Where costs are guesses: measure a small, a middling and a large network, so that guesses are of the right size."""
+        if self.measure is not None:
+            drawn = sorted((self.space.draw(rng) for _ in range(PROBED)), key=lambda network: self.cost(network).macs)
+            for network in (drawn[0], drawn[PROBED // 2], drawn[-1]):
+                self.learn(network, self.measure(network))
+
+    def learn(self, network: Architecture, cost: Cost) -> None:
+        """This is what it costs in truth."""
+        if self.measure is None:
+            return
+        if latency_of(cost) > 0:
+            self.measured[network.fingerprint] = cost
+            self.ratios.append(math.log(latency_of(cost) / max(latency_of(self.cost(network)), 1e-12)))
+            self.factor = math.exp(sum(self.ratios) / len(self.ratios))
+
+    def cost_of(self, name: str) -> Cost:
+        """Of a member, as far as it is known."""
+        return self.measured.get(name) or self._scaled(self.members[name].cost)
+
+    def within(self, name: str) -> bool:
+        """Is a member still taken to be within the limits?"""
+        return self.measure is None or not self.limits.broken(self.cost_of(name))
+
+    def _scaled(self, cost: Cost) -> Cost:
+        if self.measure is None:
+            return cost
+        scaled = {name: msgspec.structs.replace(one, ms=self.factor * one.ms) for name, one in cost.latencies.items()}
+        return msgspec.structs.replace(cost, latencies=scaled)
 
     def draw(self, count: int, rng: random.Random) -> list[str]:
         """So many different random members; fewer where TRIES draws for each did not find them."""

@@ -57,7 +57,8 @@ class Search:
     """What one search is made from. `space` and `rules` are of the types that the method was planned with.
 
     validation: what the validation split can tell. share: of a search that ends by the clock, the share (0 to 1) of its time that
-    is over after so many trials, the same whenever it is asked again; None where nothing but the rules ends it."""
+    is over after so many trials, the same whenever it is asked again; None where nothing but the rules ends it. guess: what
+    networks cost by prediction alone, where `cost` measures latencies; None where it measures nothing."""
 
     space: Space
     rules: Record
@@ -70,6 +71,7 @@ class Search:
     lab: Lab | None = None
     validation: Validation | None = None
     share: Callable[[int], float] | None = None
+    guess: CostOf | None = None
 
     @property
     def objective(self) -> str:

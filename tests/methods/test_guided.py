@@ -1,6 +1,7 @@
 """A guided search: what it spends, how it ends, what it chooses; each promise on both of its sides."""
 
 import hashlib
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -15,7 +16,7 @@ from edgenas.methods.endings import ended_at_chance, ended_when
 from edgenas.methods.guided import guided
 from edgenas.methods.guided_hunt import GuidedRules
 from edgenas.methods.replay import cost_without_device
-from edgenas.records import Ask, Candidate, Choice, Classes, Limits, Trial
+from edgenas.records import Architecture, Ask, Candidate, Choice, Classes, Cost, Latency, Limits, Trial
 from tests.methods.answers import SPACE, TRAINING, play
 
 RULES = GuidedRules(trials=20, epochs=2, pool=60, fresh=10)
@@ -38,7 +39,7 @@ def params(candidate: Candidate) -> int:
 
 def params_and_noise(candidate: Candidate) -> float:
     noise = int(hashlib.sha256(candidate.key.encode()).hexdigest()[:4], 16) / 0xFFFF
-    return 60.0 + params(candidate) ** 0.5 / 10 + noise
+    return 60.0 + math.sqrt(params(candidate)) / 10 + noise
 
 
 def distinct(trials: list[Trial]) -> int:
@@ -220,3 +221,38 @@ def test_the_next_candidate_is_offered_to_a_second_worker_and_is_the_one_that_is
         except StopIteration:
             break
     assert offered == [*asked[1:], None]
+
+
+def timed(network: Architecture, macs_per_ms: float) -> Cost:
+    cost = cost_without_device(network)
+    return msgspec.structs.replace(cost, latencies={"d": Latency(cost.macs / macs_per_ms, "measured", "d")})
+
+
+@pytest.mark.parametrize("limit", [None, 10.0])
+def test_where_latencies_are_measured_only_what_is_asked_for_is_measured(limit: float | None) -> None:
+    """Guesses are 50 times too small; three networks and those that are asked for are measured, few of them over the limit."""
+    measured: list[str] = []
+
+    def measure(network: Architecture) -> Cost:
+        measured.append(network.fingerprint)
+        return timed(network, 2e6)
+
+    limits = Limits(latency_ms=limit)
+    method = guided(
+        SPACE, RULES, TRAINING, measure, limits, seed=3, guess=lambda network: timed(network, 100e6)
+    )  # fmt: skip
+    choice, trials, _ = play(method, params_and_noise, lambda network: timed(network, 2e6), limits)
+    assert len(set(measured)) <= 3
+    trained = [trial for trial in trials if trial.status == "complete"]
+    assert len(trained) == 20
+    assert len(trials) - len(trained) <= 2
+    assert choice.trial.cost.latencies["d"].ms <= (limit or 100)
+
+
+def test_measured_latencies_that_always_break_the_limit_end_the_search() -> None:
+    """Guesses say that all is well: 20 candidates per training that is planned, and no more, are measured."""
+    rules, limits = msgspec.structs.replace(RULES, trials=4, start=1), Limits(latency_ms=1e-6)
+    guess = lambda network: msgspec.structs.replace(timed(network, 1e6), latencies={})  # noqa: E731
+    method = guided(SPACE, rules, TRAINING, lambda n: timed(n, 1e6), limits, seed=3, guess=guess)
+    with pytest.raises(TrainingError, match="no candidate could be trained"):
+        play(method, params_and_noise, lambda network: timed(network, 1e6), limits)
