@@ -133,7 +133,7 @@ def judged(task: Task, nets: list[ChainArchitecture]) -> list[float]:
 def one_seed(task: Task, count: int, seed: int) -> dict[str, Any]:
     space = ChainSpace(task.head, 1, SIDE, min_depth=4, max_depth=8, min_width=8, max_width=24, width_step=4)
     rng = random.Random(seed)
-    nets = [space.draw(rng) for _ in range(count)]
+    nets = [net for _ in range(count) if isinstance(net := space.draw(rng), ChainArchitecture)]
     truth, found = judged(task, nets), searched(task, nets, seed)
     rows = {}
     for way, run in found.items():

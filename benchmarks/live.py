@@ -29,7 +29,7 @@ import torch
 from benchmarks.live_arms import Arm, run_arm
 from benchmarks.live_headline import Headline, headline
 from benchmarks.live_picture import draw
-from benchmarks.live_summary import lines, summary
+from benchmarks.live_summary import box_of, lines, summary
 from edgenas.errors import EdgenasError
 
 AGAIN = 2  # an arm that fails, or that others disturbed, is tried so often
@@ -88,7 +88,7 @@ def one(folder: Path, arm: Arm, minutes: float | None) -> None:
 def summarise(folder: Path, out: Path) -> None:
     """Write what is there, and print it as a table."""
     runs = records(folder)
-    tasks = summary(runs, folder)
+    tasks = summary(runs, lambda name: box_of(name, folder))
     (out / "live_runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
     (out / "live.json").write_text(json.dumps({"benchmark": "live", "tasks": tasks}, indent=1) + "\n")
     draw(runs, tasks)

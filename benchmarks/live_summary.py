@@ -7,7 +7,7 @@ import math
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ def box_of(name: str, folder: Path) -> Box:
     return Box(fastest, limit, judge.result(space.smallest())["test_accuracy"])
 
 
-def _latencies(task: LiveTask) -> Any:
+def _latencies(task: LiveTask) -> Callable[[Architecture], float]:
     profile = profile_from_name(task.target)
     cost = CostModel((profile,), profile.precision, Limits())
 
@@ -64,7 +64,7 @@ def _latencies(task: LiveTask) -> Any:
     return latency
 
 
-def _fastest(space: ChainSpace, latency: Any) -> float:
+def _fastest(space: ChainSpace, latency: Callable[[Architecture], float]) -> float:
     rng = random.Random(0)
     return min(latency(space.draw(rng)) for _ in range(DRAWS))
 
@@ -79,21 +79,19 @@ def used(runs: Sequence[Run]) -> list[Run]:
     return list(chosen.values())
 
 
-def summary(runs: Sequence[Run], folder: Path) -> dict[str, Any]:
+def summary(runs: Sequence[Run], box_for: Callable[[str], Box]) -> dict[str, Any]:
     """{task: {"box", "arms": {"METHOD SPACE": ...}}}; differences are to random search on the same space, where that ran."""
     by_task: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in used(runs):
         by_task[run["task"]][f"{run['method']} {run['space']}"].append(run)
     tasks = {}
     for name, arms in by_task.items():
-        box = box_of(name, folder)
+        box = box_for(name)
         rows = {arm: _row(sorted(of_arm, key=lambda run: run["seed"]), box) for arm, of_arm in sorted(arms.items())}
         for arm, row in rows.items():
             other = rows.get(f"random {arm.split()[1]}")
             if other is not None and other is not row:
-                row["above_random"] = {
-                    key: difference(row[key], other[key]) for key in ("test_accuracy", "hypervolume")
-                }
+                row["above_random"] = {key: difference(row, other, key) for key in ("test_accuracy", "hypervolume")}
         first = next(iter(arms.values()))[0]
         same = {key: first[key] for key in ("minutes", "target", "limit_ms", "steps", "batch", "device", "versions")}
         tasks[name] = {**same, "box": box._asdict(), "arms": rows}

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.live import left
 from benchmarks.live_arms import Arm, thinned
-from benchmarks.live_summary import Box, difference, spread, used
+from benchmarks.live_summary import Box, difference, lines, spread, summary, used
 from edgenas.errors import EdgenasError
 
 
@@ -78,6 +78,44 @@ def test_one_run_has_no_standard_error() -> None:
     one, other = {"seeds": [0], "accuracy": spread([5.0])}, {"seeds": [1, 2], "accuracy": spread([1.0, 3.0])}
     found = difference(one, other, "accuracy")
     assert (found["mean"], found["se"], found["pairs"], found["paired_se"]) == (3.0, None, 0, None)
+
+
+def searched(method: str, seed: int, accuracy: float, front: list[tuple[float, float]]) -> dict[str, Any]:
+    def member(ms: float, test_accuracy: float) -> dict[str, Any]:
+        return {"latency_ms": ms, "test_accuracy": test_accuracy, "params": 10}
+
+    known = {"minutes": 5.0, "target": "jetson", "limit_ms": 16.0, "steps": 500, "batch": 64, "device": "any"}
+    spent = {
+        "wall_seconds": 285.0,
+        "cpu_seconds": 280.0,
+        "images_per_second": 1000.0,
+        "load": [1.0, 2.0],
+        "networks": 9,
+    }
+    said = {"at_chance": False, "versions": {"edgenas": "abc"}, "method": method, "seed": seed}
+    return run(**known, **spent, **said, final=member(8.0, accuracy), front=[member(*one) for one in front])
+
+
+def test_a_summary_has_every_method_with_its_spread_and_its_distance_from_random_search() -> None:
+    runs = [
+        searched("random", 0, 70.0, [(4.0, 80.0)]),
+        searched("random", 1, 74.0, [(4.0, 80.0)]),
+        searched("guided", 0, 75.0, [(1.0, 80.0)]),
+        searched("guided", 1, 77.0, [(1.0, 80.0)]),
+    ]
+    task = summary(runs, lambda _: Box(1.0, 16.0, 60.0))["cifar10"]
+    assert list(task["arms"]) == ["guided chain", "random chain"]
+    guided, rand = task["arms"].values()
+    assert (rand["test_accuracy"]["mean"], rand["test_accuracy"]["se"]) == (72.0, pytest.approx(2.0))
+    assert rand["hypervolume"]["each"] == pytest.approx([0.25, 0.25])
+    assert guided["share_of_budget"]["mean"] == pytest.approx(0.95)
+    above = guided["above_random"]["test_accuracy"]
+    assert (above["mean"], above["paired_mean"], above["paired_se"]) == (4.0, 4.0, pytest.approx(1.0))
+    assert guided["above_random"]["hypervolume"]["mean"] == pytest.approx(0.25)
+    assert "above_random" not in rand
+    assert any(
+        "test_accuracy above random +4.00 +- 2.24 (by seed +4.00 +- 1.00)" in line for line in lines({"cifar10": task})
+    )
 
 
 def test_of_the_runs_of_an_arm_the_last_that_nobody_disturbed_counts() -> None:
