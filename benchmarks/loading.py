@@ -11,8 +11,8 @@ read once more.
 
 `--whole` runs a search and a final training to their ends: `edgenas data` alone (with `--kill SHARE` killed once that share of
 the images is decoded, and run again), then `edgenas search` (four random networks, one epoch of --search-images) and `edgenas
-train` (two seeds, one epoch of all images; the steps are printed). Every 0.2 s RssAnon and RssShmem of the command and all its
-descendants are summed; pages of mapped files do not count, since the system takes them back when it needs them.
+train` (two seeds, one epoch of all images, or stopped after --steps of each). Every 0.2 s RssAnon and RssShmem of the command
+and all its descendants are summed; pages of mapped files do not count, since the system takes them back when it needs them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,21 @@ def write():
         file.write(str(decoded[0]))
 PIL.ImageFile.ImageFile.load_prepare = counting
 atexit.register(write)
+"""
+STEPS = """
+import os, sys, threading, time
+def patch():
+    while "edgenas.training.step" not in sys.modules or not hasattr(sys.modules["edgenas.training.step"], "Step"):
+        time.sleep(0.01)
+    step, done = sys.modules["edgenas.training.step"].Step, [0]
+    real = step.__call__
+    def counting(self, *arguments):
+        real(self, *arguments)
+        done[0] += 1
+        with open(os.path.join(os.environ["COUNTS"], str(os.getpid())), "w") as file:
+            file.write(str(done[0]))
+    step.__call__ = counting
+threading.Thread(target=patch, daemon=True).start()
 """
 PROJECT = """
 target = ["jetson"]
@@ -145,11 +160,16 @@ def _status(pid: int) -> dict[str, int]:
 class Watched:
     """A command whose memory is looked at while it runs; MB."""
 
-    def __init__(self, command: list[str], here: Path, package: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(package)}
+    def __init__(self, command: list[str], here: Path, package: Path, before: tuple[Path, ...] = ()) -> None:
+        """`before`: folders of modules that come first."""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, before), str(package)])}
         self.began, self.anonymous, self.shared, self.together, self.processes = time.monotonic(), 0.0, 0.0, 0.0, 0
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgenas", *command], cwd=here, env=environment, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "edgenas", *command],
+            cwd=here,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         self.watcher = threading.Thread(target=self._watch, daemon=True)
         self.watcher.start()
@@ -177,6 +197,25 @@ class Watched:
             "peak_shared_mb": round(self.shared),
             "processes": self.processes,
         }
+
+
+def stopped_training(steps: int, here: Path, package: Path) -> dict[str, Any]:
+    """A final training of two seeds, stopped when each has done so many steps."""
+    site, counts = here / "site", here / "counts"
+    site.mkdir()
+    counts.mkdir()
+    (site / "sitecustomize.py").write_text(STEPS)
+    os.environ["COUNTS"] = str(counts)
+    training = Watched(["train", "loading", "--seeds", "2", "--epochs", "1"], here, package, (site,))
+    done: list[int] = []
+    while len(done) < 2 or min(done) < steps:
+        time.sleep(0.5)
+        done = [int(text) for file in counts.iterdir() if (text := file.read_text())]
+        if training.process.poll() is not None:
+            raise SystemExit("the training ended before it was stopped: ask for fewer --steps")
+    os.killpg(training.process.pid, signal.SIGKILL)
+    training.process.wait()
+    return training.figures() | {"steps_of_each_seed": done}
 
 
 def rows_decoded(cache: Path) -> int:
@@ -208,17 +247,21 @@ def whole(arguments: argparse.Namespace, images: Path, here: Path) -> dict[str, 
     workers = str(arguments.workers)
     search = ["search", str(project), "--study", "loading", "--workers", workers]
     found["search"] = Watched(search, here, package).result()
-    found["training"] = Watched(["train", "loading", "--seeds", "2", "--epochs", "1"], here, package).result()
     from edgenas.records import FinalTraining
     from edgenas.store import Store
 
     with Store.read(here / "studies" / "loading") as store:
-        (final,) = store.all("final", FinalTraining).values()
-        trained, batch = final.images["train"], final.recipe.batch_size
-        found["training"] |= {"steps_a_seed": final.recipe.epochs * (trained // batch), "batch_size": batch}
         one = store.ledger()[0].candidate.recipe
-        steps = one.epochs * (searched // one.batch_size)
-        found["search"] |= {"networks": 4, "steps_a_network": steps, "batch_size": one.batch_size}
+    steps = one.epochs * (searched // one.batch_size)
+    found["search"] |= {"networks": 4, "steps_a_network": steps, "batch_size": one.batch_size}
+    if arguments.steps:
+        found["training"] = stopped_training(arguments.steps, here, package)
+        return found
+    found["training"] = Watched(["train", "loading", "--seeds", "2", "--epochs", "1"], here, package).result()
+    with Store.read(here / "studies" / "loading") as store:
+        (final,) = store.all("final", FinalTraining).values()
+    trained, batch = final.images["train"], final.recipe.batch_size
+    found["training"] |= {"steps_a_seed": final.recipe.epochs * (trained // batch), "batch_size": batch}
     return found
 
 
@@ -233,6 +276,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="of the network's input (--whole)")
     parser.add_argument("--workers", type=int, default=4, help="of the search (--whole)")
     parser.add_argument("--search-images", type=int, default=3000, help="that the search trains on (--whole)")
+    parser.add_argument("--steps", type=int, default=0, help="stop each seed's training after so many (--whole)")
     parser.add_argument("--kill", type=float, help="kill the caching at this share of the images (--whole)")
     arguments = parser.parse_args()
     width, height = map(int, arguments.picture.split("x"))
