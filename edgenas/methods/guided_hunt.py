@@ -22,7 +22,6 @@ from edgenas.records import Candidate, Decision, Limits, Record, Trial
 
 PHASE = "guided"
 NEAREST = 6  # members near a step of the first design, of which the one with the most MACs is trained
-LOW = 0.03  # quantile of the first pool's costs from which on the axis counts
 GROWTHS = 8  # generations of neighbours, where few random members are within the limits
 ASKED = 20  # candidates that may be asked for per one that is trained: measured latencies may break a limit
 CAPS = (1.0, 0.75, 0.5, 0.25)  # shares of the axis under which parents are looked for
@@ -35,8 +34,9 @@ class GuidedRules(Record, frozen=True):
     design, at most a third of the trials. pool: random members that it begins with; fresh: further ones before each proposal;
     parents, neighbours: so many trained networks have so many neighbours looked at; view: members found last, of which the next
     is chosen. ahead: proposals that are made before the answer to the one before is known: so many more workers are busy.
-    choice: weight of the single best network within the limits beside that of the whole front. repeats: share of the trials, at
-    the end, that train the best again with other seeds. learned: from studies of other data (--warm-start).
+    choice: weight of the single best network beside that of the whole front; limited: the same where the cost is limited.
+    repeats: share of the trials, at the end, that train the best again with other seeds. learned: from studies of other data
+    (--warm-start).
     """
 
     trials: Networks = 24
@@ -49,7 +49,8 @@ class GuidedRules(Record, frozen=True):
     neighbours: Networks = 8
     view: Networks = 800
     ahead: Networks = 1
-    choice: float = 0.2
+    choice: float = 0.1
+    limited: float = 1.0
     repeats: Share = 0.1
     learned: tuple[Learned, ...] = ()
 
@@ -162,8 +163,7 @@ def begun(
     along = sorted(axis(pool.cost_of(name)) for name in pool.members)
     top = along[-1] if axis.limit is None else max(along[-1], math.log(axis.limit))
     scaling = Scaling.over(np.array([member.row for member in members]), len(rules.learned))
-    bottom = along[int(LOW * len(along))]
-    hunt = Hunt(rules, training, pool, axis, scaling, bottom, top, objective, validation, rng, clock)
+    hunt = Hunt(rules, training, pool, axis, scaling, along[0], top, objective, validation, rng, clock)
     hunt.look(list(pool.members))
     return hunt
 
@@ -264,7 +264,8 @@ def _most_gain(hunt: Hunt, known: Known, names: Sequence[str]) -> Candidate:
         hunt.bottom,
         hunt.top,
     )
-    gain = gains(along[:new], Expected(expected.mean[:new], expected.sd[:new]), front, hunt.rules.choice)
+    weight = hunt.rules.choice if hunt.axis.limit is None else hunt.rules.limited
+    gain = gains(along[:new], Expected(expected.mean[:new], expected.sd[:new]), front, weight)
     best = min(range(new), key=lambda i: (-gain[i], names[i]))
     candidate = hunt.candidate(names[best])
     hunt.hoped[candidate.key] = float(expected.mean[best]), float(expected.sd[best])
