@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.engine.budgets import END_SECONDS, spent_of, warned
+from edgenas.engine.budgets import END_SECONDS, share_of, spent_of, warned
 from edgenas.engine.plan import Plan
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
@@ -145,6 +145,21 @@ def test_the_start_of_the_workers_is_no_part_of_a_trainings_time(tmp_path: Path)
 def test_without_a_budget_nothing_ends_a_search_early(tmp_path: Path) -> None:
     with Store.create(tmp_path, studied(plan())) as store:
         assert spent_of(store, plan(), COST, time.monotonic(), 1) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("control", [None, "random"])
+def test_the_share_of_the_minutes_that_is_over_is_stored_and_told_again(tmp_path: Path, control: str | None) -> None:
+    with study(tmp_path, control) as (store, planned):
+        store.put("clock", "wall", 20.0)  # of 100 seconds, or of 50 where a control spends as much
+        share = share_of(store, planned, time.monotonic())
+        assert share is not None
+        assert share(3) == pytest.approx(0.4 if control else 0.2, abs=0.02)
+        store.put("clock", "wall", 60.0)
+        later = share_of(store, planned, time.monotonic())
+        assert later is not None
+        assert later(3) == share(3)
+        assert later(4) == pytest.approx(1.0 if control else 0.6, abs=0.02)
+        assert share_of(store, plan(), time.monotonic()) is None
 
 
 def lines_of(task: Task, *epochs: int) -> list[str]:

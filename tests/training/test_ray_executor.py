@@ -125,9 +125,14 @@ def test_killed_workers_and_a_killed_node_change_nothing(
     cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
 
 
-def test_a_killed_driver_goes_on_to_the_same_ledger(tmp_path: Path, cluster: Any) -> None:
-    edgenas_json(*SMALL, "--study", "local", folder=tmp_path)
-    command = (*SMALL, "--study", "ray", "--ray", cluster.address)
+@pytest.mark.parametrize("method", ["gnas", "guided"])
+def test_a_killed_driver_goes_on_to_the_same_ledger(method: str, tmp_path: Path, cluster: Any) -> None:
+    (tmp_path / "project.toml").write_text(
+        'method = "guided"\n[rules]\ntrials = 10\nepochs = 6\n' if method == "guided" else ""
+    )
+    search = (SMALL[0], "project.toml", *SMALL[1:])
+    edgenas_json(*search, "--study", "local", folder=tmp_path)
+    command = (*search, "--study", "ray", "--ray", cluster.address)
     for trials in (3, 8):
         kill_driver_at(trials, command, tmp_path)
     edgenas_json(*command, folder=tmp_path)
