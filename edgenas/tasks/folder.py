@@ -124,7 +124,10 @@ def _imbalance(classes: tuple[str, ...], labels: NDArray[np.int64]) -> Iterator[
     )
     (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
     if many >= 10 * few:
-        yield f"class {least!r} has {few} images and {most!r} {many}: accuracy hardly shows the rare one"
+        yield (
+            f"class {least!r} has {few} images and {most!r} {many}: accuracy hardly shows the rare one (--metric macro_f1 does, "
+            "--balance trains it)"
+        )
     folded = Counter(name.casefold() for name in counts)
     alike = [name for name in counts if folded[name.casefold()] > 1]
     if alike:
