@@ -16,6 +16,9 @@ from edgenas.training.work import local_devices
 FOLDER = Path(__file__).parent / "recipes"
 LEAST_STEPS = 32  # per epoch: small sets get a smaller batch rather than fewer steps
 LEAST_BATCH = 32
+MOST_PIXELS = (
+    128 * 128 * 128
+)  # of a batch on a CPU: at 224 px 128 images take 3 GB in a process, 32 take 1 GB and less time each
 RANGES: dict[str, tuple[float, float, str]] = {  # of a recipe's numbers: from, to, and which ends are left out
     "epochs": (1, 100_000, ""), "batch_size": (1, 2**20, ""), "threads": (1, 4096, ""), "lr": (0, 1000, "("),
     "momentum": (0, 1, ")"), "weight_decay": (0, 10, ""), "warmup_epochs": (0, 100_000, ""), "clip_norm": (0, 1e6, "("),
@@ -84,8 +87,10 @@ def recipe_from_file(
     _check(file, name)
     here = file.cpu if file.cpu and device == "cpu" else OnCpu(file.batch_size, file.precision, file.threads)
     # The papers' batch stays what it is; batches that were chosen for speed give way where a set is small.
-    batch_size = fitting_batch(here.batch_size, images or len(task.train)) if file.cpu else here.batch_size
     side = task.preprocessing.input_size
+    most = MOST_PIXELS if device == "cpu" else None
+    fitting = fitting_batch(here.batch_size, images or len(task.train), side, most)
+    batch_size = fitting if file.cpu else here.batch_size
     return Recipe(
         name=name,
         epochs=epochs or file.epochs,
@@ -135,10 +140,13 @@ def steps_an_epoch(recipe: Recipe, images: int) -> int:
     return max(1, images // min(recipe.batch_size, images))
 
 
-def fitting_batch(largest: int, images: int) -> int:
-    """The largest halving of `largest` that leaves LEAST_STEPS steps an epoch, but LEAST_BATCH at least."""
+def fitting_batch(largest: int, images: int, side: int = 1, most_pixels: int | None = None) -> int:
+    """The largest halving of `largest` that leaves LEAST_STEPS steps an epoch, and whose images of `side` px have no more than
+    `most_pixels`; but LEAST_BATCH at least."""
     batch = largest
-    while batch > LEAST_BATCH and images // batch < LEAST_STEPS:
+    while batch > LEAST_BATCH and (
+        images // batch < LEAST_STEPS or (most_pixels is not None and batch * side * side > most_pixels)
+    ):
         batch //= 2
     return batch
 

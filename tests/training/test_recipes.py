@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def test_every_recipe_that_comes_along_is_whole(name: str, device: str, digits: 
 
 def test_batches_shrink_with_the_data_and_the_rate_follows() -> None:
     assert [fitting_batch(1024, images) for images in (54_000, 20_000, 4_096, 320)] == [1024, 512, 128, 32]
+
+
+def test_batches_of_large_images_are_smaller_on_a_cpu(digits: Task) -> None:
+    """Up to 128 px nothing changes; at 224 px (12 times the pixels of 64) a process stays near one GB."""
+    most = 128 * 128 * 128
+    assert [fitting_batch(128, 50_000, side, most) for side in (32, 128, 129, 160, 224, 512)] == [
+        128,
+        128,
+        64,
+        64,
+        32,
+        32,
+    ]
+    assert fitting_batch(1024, 50_000, 224) == 1024
+    large = msgspec.structs.replace(digits.preprocessing, size=224)
+    task = dataclasses.replace(digits, preprocessing=large)  # type: ignore[type-var]
+    here, there = (recipe_from_name("fast", task, device, images=50_000) for device in ("cpu", "cuda"))
+    assert (here.batch_size, there.batch_size) == (32, 1024)
+    assert here.lr == pytest.approx(0.8 * 32 / 1024)
+    assert recipe_from_name("paper", task, "cpu").batch_size == 64  # a paper's batch stays what it is
 
 
 def test_a_recipe_of_ones_own(tmp_path: Path, digits: Task) -> None:
