@@ -115,7 +115,7 @@ def decoded(
 
 def _found(rows: CacheFiles, unreadable: dict[int, str]) -> tuple[bool, dict[int, str], NDArray[np.int64]]:
     """(was it finished, and not written to since; rows that hold no image, with the reason; rows that are missing)."""
-    done = _done(rows.folder)
+    done = _done(rows)
     trusted = done is not None and rows.stamp() == (done.pixels_bytes, done.pixels_modified_ns)
     damaged = unreadable | ({int(row): why for row, why in done.damaged.items()} if done is not None else {})
     return trusted, damaged, _missing(rows, list(damaged), trusted)
@@ -224,11 +224,13 @@ def _take_over(
     return missing
 
 
-def _done(folder: Path) -> Done | None:
+def _done(rows: CacheFiles) -> Done | None:
+    """What was written when it was finished; None where that was not, or is not whole."""
     try:
-        return msgspec.json.decode((folder / DONE).read_bytes(), type=Done)
+        done = msgspec.json.decode((rows.folder / DONE).read_bytes(), type=Done)
     except (OSError, msgspec.DecodeError):
         return None
+    return done if all(row.isdecimal() and int(row) < rows.count for row in done.damaged) else None
 
 
 @contextlib.contextmanager

@@ -89,7 +89,8 @@ def read_listing(entry: Path) -> Listing | None:
         listing = msgspec.json.decode((entry / LISTING).read_bytes(), type=Listing)
     except (OSError, msgspec.DecodeError):
         return None
-    return listing if listing.version == VERSION else None
+    whole = listing.version == VERSION and len(listing.headers) == len(listing.sources)
+    return listing if whole else None
 
 
 def rows_in(before: Listing, sources: Sequence[Source]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -110,7 +111,21 @@ def test_a_changed_a_new_and_a_removed_image_are_seen_and_the_others_are_kept(de
     assert sum(map(len, (decodes.task.train, decodes.task.val, decodes.task.test))) == 20  # one more, one less
 
 
-@pytest.mark.parametrize("damage", ["a byte", "cut short", "too long", "a record", "no records", "no pixels"])
+DAMAGE = [
+    "a byte",
+    "cut short",
+    "too long",
+    "a record",
+    "no records",
+    "no pixels",
+    "done",
+    "odd rows",
+    "listing",
+    "headers",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_torn_cache_is_noticed_and_mended(decodes: Decodes, pics: Path, damage: str) -> None:
     decodes(pics)
     before, file = everything(decodes.task), pixels_file(decodes.cache)
@@ -123,12 +138,22 @@ def test_a_torn_cache_is_noticed_and_mended(decodes: Decodes, pics: Path, damage
         file.write_bytes(file.read_bytes() + b"x")
     elif damage == "a record":
         flip(records, 7 * RECORD.itemsize + 3)
+    elif damage == "done":
+        os.truncate(file.with_name("done"), 20)
+    elif damage == "odd rows":
+        text = file.with_name("done").read_text()
+        file.with_name("done").write_text(text.replace('"damaged":{}', '"damaged":{"99":"x","y":"z"}'))
+    elif damage == "listing":
+        os.truncate(file.parents[1] / "files.json", 300)
+    elif damage == "headers":
+        listing = json.loads((file.parents[1] / "files.json").read_text())
+        (file.parents[1] / "files.json").write_text(json.dumps({**listing, "headers": listing["headers"][:5]}))
     elif damage == "no records":
         records.unlink()
     else:
         file.unlink()
     again = {"a byte": 1, "cut short": 4, "too long": 0, "a record": 1, "no records": 20, "no pixels": 20}
-    assert decodes(pics) == again[damage]
+    assert decodes(pics) == again.get(damage, 0)
     assert np.array_equal(everything(decodes.task), before)
     assert decodes(pics) == 0
 
