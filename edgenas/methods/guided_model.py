@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
 
 Array = NDArray[np.float64]
-CONSTANT = 10.0  # variance of the unknown mean, in units of the process's
+CONSTANT = 10.0  # variance of the unknown mean, in units of the scores'; without known noise, of the process's
 LIGHT = 0.01  # a combination with less of the weight of the heaviest is left out
 JITTER = 1e-8
 LEAST_SCALE = 1e-4  # of the scores' variance
@@ -67,6 +67,7 @@ class _Combination:
     linear: float
     own: float
     weight: float
+    constant: float  # variance of the unknown mean, in units of the process's
     scale: float  # variance of the process, in units of the standardised scores
     lower: Array  # (n, n) Cholesky factor
     alpha: Array  # (n,)
@@ -97,8 +98,8 @@ class Surrogate:
         same = None if network is None else (network[:, None] == runs.network[None, :]).astype(np.float64)
         first, second = np.zeros(len(features)), np.zeros(len(features))
         for one in self.combinations:
-            cross = _covariance(apart, inner, one.length, one.linear, features.shape[1])
-            prior = 1.0 + CONSTANT + one.linear * itself
+            cross = one.constant + _covariance(apart, inner, one.length, one.linear, features.shape[1])
+            prior = 1.0 + one.constant + one.linear * itself
             if same is not None:
                 cross, prior = cross + one.own * same, prior + one.own
             mean = cross @ one.alpha
@@ -114,7 +115,7 @@ class Surrogate:
 def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
     """The surrogate of one run or more."""
     middle = float(np.median(runs.score))
-    spread = float(runs.score.std()) or 1.0
+    spread = max(float(runs.score.std()), float(np.sqrt(runs.floor.mean()))) or 1.0
     score, floor = (runs.score - middle) / spread, runs.floor / spread**2
     apart = _squared_distances(runs.features, runs.features, runs.lost, runs.lost)
     inner = _products(runs.features, runs.features, runs.lost, runs.lost)
@@ -131,28 +132,32 @@ def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
     heavy = [one for one in tried if one[-1] >= best + np.log(LIGHT)]
     total = sum(float(np.exp(one[-1] - best)) for one in heavy)
     combinations = tuple(
-        _Combination(length, linear, own, float(np.exp(evidence - best)) / total, scale, lower, alpha)
-        for length, linear, own, lower, alpha, scale, evidence in heavy
+        _Combination(length, linear, own, float(np.exp(evidence - best)) / total, constant, scale, lower, alpha)
+        for length, linear, own, constant, scale, lower, alpha, evidence in heavy
     )
     return Surrogate(runs, middle, spread, combinations)
 
 
-def _conditioned(covariance: Array, noise: float, floor: Array, score: Array) -> tuple[Array, Array, float, float]:
-    """Cholesky factor, weights, scale, and log evidence at that scale. The noise is never less than the floor, which is absolute:
-    the scale follows in closed form from the floor in its units, and that again from the scale."""
+def _conditioned(
+    covariance: Array, noise: float, floor: Array, score: Array
+) -> tuple[float, float, Array, Array, float]:
+    """Variance of the unknown mean, scale, Cholesky factor, weights, and log evidence at that scale. The noise is never less than
+    the floor, which is absolute: the scale follows in closed form from the floor in its units, and that again from the scale."""
     n, scale = len(score), 1.0
     for _ in range(SCALINGS if floor.any() else 1):
-        lower: Array = np.linalg.cholesky(covariance + np.diag(np.maximum(noise, floor / scale))).astype(np.float64)
+        constant = CONSTANT / scale
+        known = covariance + constant + np.diag(np.maximum(noise, floor / scale))
+        lower: Array = np.linalg.cholesky(known).astype(np.float64)
         alpha = cho_solve((lower, True), score, check_finite=False)
         squares = float(score @ alpha)
         before, scale = scale, max(squares / n, LEAST_SCALE)
     scale = before if floor.any() else scale
     evidence = -0.5 * (n * float(np.log(scale)) + squares / scale) - float(np.log(np.diag(lower)).sum())
-    return lower, alpha, scale, evidence
+    return constant, scale, lower, alpha, evidence
 
 
 def _covariance(apart: Array, inner: Array, length: float, linear: float, width: int) -> Array:
-    return np.asarray(np.exp(-apart / (2 * length**2 * max(1, width))) + linear * inner + CONSTANT)
+    return np.asarray(np.exp(-apart / (2 * length**2 * max(1, width))) + linear * inner)
 
 
 def _squared_distances(a: Array, b: Array, lost_a: Array, lost_b: Array) -> Array:

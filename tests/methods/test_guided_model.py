@@ -98,6 +98,14 @@ def test_short_runs_that_do_not_rank_are_found_out() -> None:
     assert short[1] > short[0] + 0.3
 
 
+def test_equal_scores_on_few_images_are_as_uncertain_as_their_mean() -> None:
+    """10 % of 143 images have a standard error of 2.51 points, the mean of three of 1.45."""
+    floor = 10 * 90 / 143
+    found = fitted(runs([9.79, 9.79, 9.79], floor=floor)).of_trained(np.array([0, 1]))
+    assert found.mean == pytest.approx([9.79, 9.79], abs=1e-3)
+    assert found.sd == pytest.approx(np.sqrt(floor / 3), rel=0.05)
+
+
 @pytest.mark.parametrize("scores", [[50.0], [50.0, 50.0, 50.0]])
 def test_one_run_and_equal_runs_make_a_model(scores: list[float]) -> None:
     found = fitted(runs(scores)).of_new(np.ones((2, 3)))
