@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.search import accuracy
 from benchmarks.steps import edgenas, record, step
-from edgenas.cli.train import spread
+from edgenas.cli.train import over_seeds
 from edgenas.engine.fronts import front
 from edgenas.engine.hypervolume import hypervolumes
 from edgenas.methods.ladder import expense
@@ -121,7 +121,7 @@ def by_method(runs: list[dict[str, Any]], hypervolumes: dict[str, float]) -> dic
         }
         columns["hypervolume"] = [hypervolumes[f"{method}-{run['seed']}"] for run in mine]
         columns["latency_ms"] = [run["chosen"]["latency"]["ms"] for run in mine]
-        rows[method] = {key: spread(values) for key, values in columns.items()}
+        rows[method] = {key: over_seeds(values) for key, values in columns.items()}
     return rows
 
 

@@ -638,6 +638,9 @@ class Recipe(Record, frozen=True):
     flips: Literal["alternating", "independent"] = "alternating"  # sides every epoch, or a coin every time
     partial_batch: bool = False  # is the last, smaller batch of an epoch trained on
     balance: Balance = "none"
+    teacher: str = ""  # SHA-256 of the weights or outputs that are learned from, beside the labels; "" = none
+    teacher_weight: float = 0.0  # its share of the loss
+    temperature: float = 1.0  # of the teacher's classes
 
     @property
     def fingerprint(self) -> str:

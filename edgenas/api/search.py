@@ -36,6 +36,7 @@ WHERE = (
     "ca",
     "quiet",
     "on_event",
+    "reference",
 )  # of `search`: decide nothing
 
 OF_TASKS = ("data", "image_size", "flip", "seed", "fit", "balance", "metric")  # settings that decide a task of arrays
@@ -90,6 +91,7 @@ def search(
     board: str | Sequence[str] = (),
     token_file: File | None = None,
     ca: File | None = None,
+    reference: str | Sequence[str] = (),
     quiet: bool = False,
     on_event: Listener | None = None,
 ) -> Study:
@@ -118,7 +120,8 @@ def search(
     decides["warm_start"] = None if warm_start is None else several(warm_start)
     decides["rules"] = None if rules is None else dict(rules)
     given = _with_data(given, data, decides)
-    where = Where(study, workers, ray, several(board), path_or_none(token_file), path_or_none(ca))
+    boards = (several(board), path_or_none(token_file), path_or_none(ca))
+    where = Where(study, workers, ray, *boards, several(reference))
     listener = listener_for(quiet, on_event)
     folder = run_search(settings_from(path_or_none(file), decides), where, listener, given)
     return Study(folder, listener, given)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.engine.call import Given, Where
 from edgenas.engine.compare import compare
+from edgenas.engine.data import whole_task
 from edgenas.engine.engine import go_on
 from edgenas.engine.events import Listener, noting, unheard
 from edgenas.engine.final import TrainingAsked
@@ -18,6 +22,7 @@ from edgenas.engine.folders import study_folder
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import WrittenPlan, written_plan
 from edgenas.engine.references import TrainingOfReferences
+from edgenas.engine.starts import start_of
 from edgenas.engine.table import rows_of
 from edgenas.engine.trained import final_of, trained_from_store, trained_network, wishes_from
 from edgenas.engine.verdict import Comparison
@@ -129,6 +134,13 @@ class Study:
             raise MissingExtraError("to_dataframe needs pandas: pip install pandas") from None
         return pandas.DataFrame(rows_of(self.record, self.trials))
 
+    def training_images(self) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Images (N, H, W, C), at the network's input size, and labels, in the order in which a teacher's outputs are asked
+        for."""
+        with Store.read(self.folder) as store:
+            train = whole_task(store, noting(self._listener), own=self._given.task).train
+        return np.asarray(train.images), train.labels
+
     # what is done with it
 
     def go_on(
@@ -166,15 +178,32 @@ class Study:
         data: str | None = None,
         data_dir: File | None = None,
         from_trained: bool = False,
+        start: str | None = None,
+        teacher: str | None = None,
         workers: int | None = None,
     ) -> FinalTraining:
         """Train the chosen network (or this trial's) from scratch over several seeds, and read the test set once.
 
-        Seeds that are trained already are not trained again. The arguments are the flags of `edgenas train`.
+        Seeds that are trained already are not trained again. The arguments are the flags of `edgenas train`: `start` is a
+        network to fine-tune in place of a trial's, `teacher` whose outputs are learned from beside the labels.
         """
         named = None if recipe is None else str(recipe)
         place = None if data_dir is None else str(data_dir)
-        how = (trial, seeds, epochs, named, budget, final_width, data, place, from_trained, workers, time.monotonic())
+        how = (
+            trial,
+            seeds,
+            epochs,
+            named,
+            budget,
+            final_width,
+            data,
+            place,
+            from_trained,
+            workers,
+            time.monotonic(),
+            start,
+            teacher,
+        )
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
 
     def compare(
@@ -196,11 +225,12 @@ class Study:
         training = TrainingOfReferences(seeds, epochs, workers)
         return compare(self.folder, several(reference), training, self._listener, self._given.task)
 
-    def network(self, trial: int | None = None, *, data: str | None = None) -> nn.Module:
+    def network(self, trial: int | None = None, *, data: str | None = None, start: str | None = None) -> nn.Module:
         """The trained network, in eval mode on the CPU: (N, C, H, W) float32 -> (N, outputs). Of the seed that did best on
         validation. StudyError where the trial has no trained weights yet."""
         with Store.read(self.folder) as store:
-            network, _ = trained_network(store, final_of(store, trial, data), noting(self._listener))
+            final = final_of(store, trial, data) if start is None else start_of(store, start)
+            network, _ = trained_network(store, final, noting(self._listener))
             return network.eval()
 
     def export(
@@ -209,6 +239,7 @@ class Study:
         *,
         trial: int | None = None,
         data: str | None = None,
+        start: str | None = None,
         precision: str | Sequence[str] = "fp32",
         target: str | None = None,
         input: Literal["float32", "uint8"] = "float32",
@@ -225,7 +256,7 @@ class Study:
 
         wishes = wishes_from(precision, input, max_drop, reduce_range)
         with Store.read(self.folder) as store:
-            trained = trained_from_store(store, noting(self._listener), trial, target, data, self._given.task)
+            trained = trained_from_store(store, noting(self._listener), trial, target, data, self._given.task, start)
         return bundle_from_trained(Path(out), trained, wishes)
 
     def verify(

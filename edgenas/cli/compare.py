@@ -37,8 +37,9 @@ def compare(
 ) -> None:
     """Train public networks as the winner was trained, and say whether searching paid.
 
-    A reference gets the study's images, splits, recipe and seconds; from trained weights it goes on at a fifth of the learning
-    rate. It stays in the study: without --reference all that are there are shown. Finished runs are kept.
+    A reference gets the study's images, splits, recipe and seconds, and goes on from its weights where it has some.
+
+    It stays in the study: without --reference all that are there are shown. Finished runs are kept.
 
     Example: edgenas compare --reference torchvision:mobilenet_v3_small --weights mobilenet_v3_small.pth
     """

@@ -21,6 +21,7 @@ def export(
     out: Path = typer.Option(..., help="Folder to write; an older bundle there is replaced."),
     trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
     data: str | None = typer.Option(None, help="After train --from-trained: the data whose weights are meant."),
+    start: str | None = typer.Option(None, help="After train --start: the network that is meant.", show_default=False),
     precision: str = typer.Option("fp32", help="Comma-separated: fp32, fp16, int8; or auto: the fastest that passes."),
     target: str | None = typer.Option(None, help="Profile that sets opset and IR; the study's own if left out."),
     input_type: Literal["float32", "uint8"] = typer.Option(
@@ -56,7 +57,7 @@ def export(
         probe_gpu()
     folder = study_folder(study, say)
     with Store.read(folder) as store:
-        trained = trained_from_store(store, say, trial, target, data)
+        trained = trained_from_store(store, say, trial, target, data, start=start)
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)

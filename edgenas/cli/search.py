@@ -27,7 +27,7 @@ from edgenas.cli.output import emit
 from edgenas.errors import EdgenasError
 
 # what does not decide the result
-NOT_SETTINGS = {"file", "study", "resume", "workers", "ray", "board", "token_file", "ca", "as_json"}
+NOT_SETTINGS = {"file", "study", "resume", "workers", "ray", "board", "token_file", "ca", "reference", "as_json"}
 
 
 def search(
@@ -109,6 +109,11 @@ def search(
         help="nal: nasbench101 (default), nasbench201 or darts. guided, random, evolution, nsga2, tpe, gp: "
         "chain (default), stages, one of these, fbnet, or one of another package.",
     ),
+    reference: list[str] | None = typer.Option(
+        None,
+        help="A public network that `edgenas compare` will train beside the winner: torchvision:NAME, timm:NAME, either with "
+        "=FILE.pth, or FILE.onnx; repeatable.",
+    ),
     study: str | None = typer.Option(
         None, help="Name or folder. Default: made from data, target, method and settings."
     ),
@@ -147,12 +152,12 @@ def search(
     from edgenas.engine.folders import study_folder
     from edgenas.engine.settings import settings_from
 
-    where = Where(study, workers, ray, tuple(board or ()), token_file, ca)
+    where = Where(study, workers, ray, tuple(board or ()), token_file, ca, tuple(reference or ()))
     with SearchView() as view, interruptible(view.resuming):
         if resume is None:
             folder = run_search(settings_from(file, given), where, view.hear)
         else:
-            _refuse_settings(resume, {"file": file, **given, "study": study})
+            _refuse_settings(resume, {"file": file, **given, "study": study, "reference": reference})
             folder = study_folder(resume)
             go_on(folder, where, view.hear, data_dir)
     document = front_document(folder)

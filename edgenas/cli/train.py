@@ -11,7 +11,7 @@ import typer
 
 from edgenas.cli.options import FinalWidth, study_names
 from edgenas.cli.output import emit, say
-from edgenas.engine.scores import interval_words, metric_of, with_intervals
+from edgenas.engine.scores import interval_words, metric_of, name_of, with_intervals
 
 if TYPE_CHECKING:
     from edgenas.records import FinalRun, FinalTraining, Metric
@@ -45,6 +45,15 @@ def train(
     data: str | None = typer.Option(None, help="Other data, with --from-trained."),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     from_trained: bool = typer.Option(False, "--from-trained", help="Go on from the trained weights, on --data."),
+    start: str | None = typer.Option(
+        None,
+        help="Fine-tune this network in place of a trial's: FILE.onnx, torchvision:NAME=FILE.pth or timm:NAME=FILE.",
+    ),
+    teacher: str | None = typer.Option(
+        None,
+        help="Learn also from the outputs of: FILE.onnx, torchvision:NAME (of `edgenas compare`, or with =FILE.pth), a study, "
+        "OUTPUTS.npz, or largest: the space's largest network, trained first.",
+    ),
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
@@ -53,6 +62,10 @@ def train(
     Runs that are finished are kept: the same command goes on after an interruption.
 
     Example: edgenas train --seeds 3 --budget 5
+
+    Example: edgenas train --teacher largest --budget 20
+
+    Example: edgenas train --start efficientnet.onnx --epochs 10
     """
     from edgenas.cli.progress import TrainingView, interruptible
     from edgenas.engine.final import TrainingAsked
@@ -60,7 +73,19 @@ def train(
     from edgenas.engine.folders import study_folder
 
     asked = TrainingAsked(
-        trial, seeds, epochs, recipe, budget, final_width, data, data_dir, from_trained, workers, time.monotonic()
+        trial,
+        seeds,
+        epochs,
+        recipe,
+        budget,
+        final_width,
+        data,
+        data_dir,
+        from_trained,
+        workers,
+        time.monotonic(),
+        start,
+        teacher,
     )
     folder = study_folder(study, say)
     with interruptible(), TrainingView() as view:
@@ -77,9 +102,11 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
     shared: dict[str, Any] = {
         "study": str(folder),
         "trial": final.trial,
+        "network": name_of(final),
         "params": final.params,
         "metric": msgspec.to_builtins(metric_of(final)),
         "epochs": final.recipe.epochs,
+        "recipe": final.recipe.name,
         "seeds": len(final.runs),
         f"val_{metric}": statistics.fmean(run.val[metric] for run in final.runs),
         "best_epoch": {
@@ -124,7 +151,7 @@ def text(folder: Path, final: FinalTraining) -> str:
     within = interval_words(interval, metric_of(final))
     known = "" if interval is None else f"; 95 % interval over {final.images['test']} test images{within}"
     shown = (
-        f"{folder}: trial {final.trial}, {final.params} parameters, {final.recipe.epochs} epochs\n"
+        f"{folder}: {name_of(final)}, {final.params} parameters, {final.recipe.epochs} epochs\n"
         f"test {final.metric} {_mean_words(test, metric_of(final))} {_over(len(final.runs))} (last epoch){known}"
     )
     if "test_report" not in result:

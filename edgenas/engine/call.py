@@ -29,6 +29,7 @@ class Where:
     boards: tuple[str, ...] = ()
     token_file: Path | None = None
     ca: Path | None = None
+    references: tuple[str, ...] = ()  # public networks to be compared with: they decide nothing
 
     def __post_init__(self) -> None:
         if self.ray is not None and self.workers is not None:

@@ -14,13 +14,14 @@ import msgspec
 from edgenas.engine.arrays import keep
 from edgenas.engine.budgets import processes, share_of, spent_of, warned
 from edgenas.engine.call import Call, Given, Where
-from edgenas.engine.data import searched_task
+from edgenas.engine.data import searched_task, whole_task
 from edgenas.engine.decide import planned, study_record
 from edgenas.engine.events import Listener, SearchBegins
 from edgenas.engine.folders import Asked, asked_in, differences, folder_to_write
 from edgenas.engine.guess import guess_of
 from edgenas.engine.methods import method_of, search_of
 from edgenas.engine.plan import Plan, plan_json, plan_of, refuse_missing_object
+from edgenas.engine.references import add_references
 from edgenas.engine.sessions import begin_session, refuse_other_meaning, refuse_unresumable
 from edgenas.engine.settings import as_asked, refuse_unheeded
 from edgenas.errors import EdgenasError, StudyError
@@ -52,6 +53,8 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
     folder = folder_to_write(where.study, asked, tell)
     study, whole = _existing(folder, asked), None
     if study is not None and _finished(folder, tell):
+        if where.references:
+            add_to_finished(folder, where.references, settings.data_dir, call)
         return folder
     if study is None:
         plan, whole = planned(settings, spec, profiles, call, folder)
@@ -63,6 +66,7 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
         begin_session(store, "search", tell)
         plan = plan_of(study, spec, given.space)
         tasks, whole = [searched_task(store, tell, settings.data_dir, whole or given.task)], None
+        add_references(store, where.references, tasks[0], tell)  # what cannot be one is said before the search
         _go_on(store, plan, spec, tasks.pop(), call)  # nothing here keeps the images alive
     return folder
 
@@ -87,6 +91,13 @@ def go_on(
     with Store.write(folder) as store:
         begin_session(store, "search", tell)
         _go_on(store, plan, spec, searched_task(store, tell, data_dir, given.task), call)
+
+
+def add_to_finished(folder: Path, references: tuple[str, ...], data_dir: str | None, call: Call) -> None:
+    """Put references on record in a study whose search has ended."""
+    with Store.write(folder) as store:
+        begin_session(store, "search", call.tell)
+        add_references(store, references, whole_task(store, call.tell, data_dir, call.given.task), call.tell)
 
 
 def _method_of(study: StudyRecord, given: Given) -> MethodSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +24,7 @@ from edgenas.store import Store
 if TYPE_CHECKING:
     from edgenas.tasks import Task
     from edgenas.training.final import FinalPool, SeedTraining
+    from edgenas.training.teaching import TeacherAt
 
 BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
@@ -34,7 +35,9 @@ Tell = Callable[[str], None]
 class TrainingAsked:
     """What can be asked of a final training. `budget`: minutes since `started` (monotonic seconds), instead of `epochs`.
 
-    trial: None = the search's choice. data, from_trained: other data, starting from the trained weights.
+    trial: None = the search's choice. data, from_trained: other data, starting from the trained weights. start: a network in
+    place of a trial's, such as FILE.onnx (networks/public.py says what it can be). teacher: whose outputs are learned from, too
+    (engine/teachers.py).
     """
 
     trial: int | None = None
@@ -48,6 +51,8 @@ class TrainingAsked:
     from_trained: bool = False
     workers: int | None = None
     started: float = 0.0
+    start: str | None = None
+    teacher: str | None = None
 
     def __post_init__(self) -> None:
         if self.final_width not in (None, "matched", "macro"):
@@ -67,6 +72,10 @@ def train(folder: Path, asked: TrainingAsked, listener: Listener, own: Task | No
     that was made from an object."""
     with Store.write(folder) as store:
         begin_session(store, "train", noting(listener))
+        if asked.start is not None:
+            from edgenas.engine.starts import train_start
+
+            return train_start(store, asked, listener, own)
         return final_training(store, asked, listener, own)
 
 
@@ -92,7 +101,7 @@ def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: 
         tell("warning: nothing in this search was better than chance: another network would do as well as this one")
     device = written_plan(store.study).device
     with FinalPool(task, asked.workers or asked.seeds, device) as pool:
-        seeds = trainings_of(store, asked, trial, architecture, device, pool, tell)
+        seeds = trainings_of(store, asked, trial, architecture, device, pool, listener)
         tell(f"{seeds[0].recipe.epochs} epochs each")
         listener(TrainingBegins(len(seeds), task.metric, images))
         runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
@@ -177,14 +186,16 @@ def trainings_of(
     architecture: Architecture,
     device: str,
     pool: FinalPool,
-    tell: Tell,
+    listener: Listener,
 ) -> list[SeedTraining]:
     """What is to be trained, one per seed; where minutes were given, with as many epochs as fit them."""
     from edgenas.networks.weights import check_weights
     from edgenas.training.final import SeedTraining
 
-    task = pool.task
+    tell, task = noting(listener), pool.task
     recipe = recipe_for(asked, asked.recipe or "final", task, device)
+    teacher = teaching(store, asked, recipe, pool, listener)
+    recipe = taught(recipe, teacher, task)
     start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
     if asked.from_trained:
         before = store.get("final", trial.candidate.key, FinalTraining)
@@ -198,26 +209,56 @@ def trainings_of(
     def training(index: int) -> SeedTraining:
         seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)
         name = f"{digest(architecture, recipe, asked.data)}-{index}.safetensors"
-        return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start[index])
+        return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start[index], teacher)
 
     if asked.budget is not None:
         epochs = epochs_for_budget(store, asked, training(0), pool, tell)
         if asked.recipe is None and epochs < BRIEF_EPOCHS and task.name == "classification":
             tell("so few epochs: the recipe is brief, not final")
-            recipe = recipe_for(asked, "brief", task, device)
+            recipe = taught(recipe_for(asked, "brief", task, device), teacher, task)
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
     return [training(index) for index in range(asked.seeds)]
 
 
-def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str) -> Recipe:
+def teaching(
+    store: Store, asked: TrainingAsked, recipe: Recipe, pool: FinalPool, listener: Listener
+) -> TeacherAt | None:
+    """The teacher that was asked for. `largest` is trained by the student's recipe; of a budget it gets half."""
+    from edgenas.engine.teachers import LARGEST, largest_seed, teacher_for
+
+    if asked.teacher is None:
+        return None
+    tell = noting(listener)
+    if asked.teacher == LARGEST and asked.budget is not None:
+        half = replace(asked, budget=asked.budget / 2, seeds=1)
+        epochs = epochs_for_budget(store, half, largest_seed(store, recipe), pool, tell)
+        recipe = msgspec.structs.replace(recipe, epochs=epochs)
+    teacher = teacher_for(asked.teacher, store, pool, recipe, tell, listener)
+    tell(f"teacher {asked.teacher}: {teacher.width} numbers for an image")
+    return teacher
+
+
+def taught(recipe: Recipe, teacher: TeacherAt | None, task: Task) -> Recipe:
+    """The recipe with the teacher's share of the loss and temperature, as its file has them."""
+    if teacher is None:
+        return recipe
+    from edgenas.training.recipes import teaching_of
+
+    weight, temperature = teaching_of(recipe.name, task)
+    return msgspec.structs.replace(recipe, teacher=teacher.sha256, teacher_weight=weight, temperature=temperature)
+
+
+def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str, *, gentle: bool = False) -> Recipe:
     """The named recipe, gentler from trained weights."""
     from edgenas.training.recipes import recipe_from_name, with_free_cores
 
     recipe = with_free_cores(recipe_from_name(name, task, device, asked.epochs), device, asked.seeds)
-    return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained else recipe
+    return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained or gentle else recipe
 
 
-def epochs_for_budget(store: Store, asked: TrainingAsked, seed: SeedTraining, pool: FinalPool, tell: Tell) -> int:
+def epochs_for_budget(
+    store: Store, asked: TrainingAsked, seed: SeedTraining, pool: FinalPool, tell: Tell, *, started: bool = False
+) -> int:
     """Epochs that fit the minutes, from a short throughput trial; remembered, so that an interrupted run goes on with them."""
     from edgenas.training.budget import least_epochs
     from edgenas.training.final import epochs_within, seconds_of
@@ -233,7 +274,9 @@ def epochs_for_budget(store: Store, asked: TrainingAsked, seed: SeedTraining, po
     waves = -(-asked.seeds // pool.size)
     epochs = epochs_within(0.95 * left, pool.task, per_image, waves)
     steps = steps_an_epoch(seed.recipe, len(pool.task.train))
-    least = 1 if asked.from_trained else least_epochs(steps)  # trained weights need not learn everything anew
+    least = (
+        1 if asked.from_trained or started else least_epochs(steps)
+    )  # trained weights need not learn everything anew
     if epochs < least:
         more = math.ceil((seconds_of(least, pool.task, per_image, waves) / 0.95 - left) / 6) / 10
         raise EdgenasError(

@@ -55,6 +55,11 @@ class Reference(Record, frozen=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def keeps_head(self) -> bool:
+        """Does its training go on with the last layer that its weights came with, since that is of the right size?"""
+        return bool(self.weights) and self.began.workload.kernels[-1] == self.architecture.workload.kernels[-1]
+
+    @property
     def origin(self) -> str:
         """In a few words: "from scratch", or what its weights are."""
         return f"from {self.source}" if self.weights else "from scratch"
@@ -146,25 +151,43 @@ def trained_reference(
 ) -> FinalTraining:
     """The reference's final training, on the winner's images and by its recipe; runs that are finished are not trained again.
 
-    It goes on from trained weights at a part of the learning rate, as `train --from-trained` does.
+    Where its last layer is kept it goes on at a part of the learning rate, as `train --from-trained` does. A new last layer
+    needs the whole: EfficientNet-Lite0 on 800 images of CIFAR-10, 48 px, 75 steps: 39 % with it, 25 % with a fifth, 17 % from
+    scratch (one run each).
     """
-    from edgenas.training.final import FinalPool, final_runs
+    from edgenas.training.final import FinalPool
 
-    tell = noting(listener)
-    own = with_preprocessing(task, reference.preprocessing)
+    started = time.monotonic()
     seeds = asked.seeds or len(winner.runs)
     recipe = winner.recipe
-    if reference.weights:
+    if reference.keeps_head:
         recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
-    images = {"train": len(own.train), "val": len(own.val), "test": len(own.test)}
-    started = time.monotonic()
+    own = with_preprocessing(task, reference.preprocessing)
     with FinalPool(own, asked.workers or seeds, written_plan(store.study).device) as pool:
-        epochs = asked.epochs or _epochs(store, reference, recipe, winner, pool, tell)
+        epochs = asked.epochs or _epochs(store, reference, recipe, winner, pool, noting(listener))
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
-        items = [_seed(store, reference, recipe, index) for index in range(seeds)]
-        listener(TrainingBegins(len(items), own.metric, images))
-        runs = final_runs(items, pool, store, lambda run: listener(RunEnds(run, own.metric, images)))
-    before = store.get(FINAL, reference.name, FinalTraining)
+        return final_runs_of(store, reference, recipe, seeds, pool, listener, (FINAL, started))
+
+
+def final_runs_of(
+    store: Store,
+    reference: Reference,
+    recipe: Recipe,
+    seeds: int,
+    pool: FinalPool,
+    listener: Listener,
+    kept: tuple[str, float],
+) -> FinalTraining:
+    """Train every seed that is missing, and put the whole on record. `kept`: the kind of row, and when the command began."""
+    from edgenas.training.final import final_runs
+
+    kind, started = kept
+    task = pool.task
+    images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
+    items = [seed_of(store, reference, recipe, index) for index in range(seeds)]
+    listener(TrainingBegins(len(items), task.metric, images))
+    runs = final_runs(items, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
+    before = store.get(kind, reference.name, FinalTraining)
     if before is not None and before.runs == runs:
         return before
     final = FinalTraining(
@@ -173,15 +196,15 @@ def trained_reference(
         recipe=recipe,
         data=store.study.data,
         images=images,
-        metric=own.metric.name,
-        classes=own.classes,
-        preprocessing=own.preprocessing,
+        metric=task.metric.name,
+        classes=task.classes,
+        preprocessing=task.preprocessing,
         params=reference.cost.params,
         runs=runs,
         seconds=time.monotonic() - started,
-        scored=own.metric,
+        scored=task.metric,
     )
-    store.put(FINAL, reference.name, final)
+    store.put(kind, reference.name, final)
     return final
 
 
@@ -192,15 +215,15 @@ def with_preprocessing(task: Task, preprocessing: Preprocessing) -> Task:
     parts: Any = task  # a dataclass, which no protocol can say
     if "preprocessing" not in getattr(type(task), "__dataclass_fields__", ()):
         raise EdgenasError(
-            f"task {task.name!r} cannot be normalised as pretrained weights were: make it a dataclass with a field "
-            "`preprocessing`, or "
-            "train the reference from scratch"
+            f"task {task.name!r} cannot be normalised as trained weights need it: make it a dataclass with a field "
+            "`preprocessing`, or start from scratch"
         )
     changed: Task = dataclasses.replace(parts, preprocessing=preprocessing)
     return changed
 
 
-def _seed(store: Store, reference: Reference, recipe: Recipe, index: int) -> SeedTraining:
+def seed_of(store: Store, reference: Reference, recipe: Recipe, index: int) -> SeedTraining:
+    """One seed of a reference's training; the same, and found again, for the same recipe."""
     from edgenas.training.final import SeedTraining
 
     architecture = reference.architecture
@@ -221,7 +244,7 @@ def _epochs(
     known = store.get(EPOCHS, key, int)
     if known is not None:
         return known
-    per_image = pool.seconds_per_image(_seed(store, reference, recipe, 0))
+    per_image = pool.seconds_per_image(seed_of(store, reference, recipe, 0))
     epochs = max(1, epochs_within(seconds, pool.task, per_image, 1))
     least = seconds_of(1, pool.task, per_image, 1)
     over = f" (one takes {least:.0f} s)" if least > seconds else ""

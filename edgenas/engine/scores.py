@@ -8,7 +8,17 @@ from typing import Any
 from edgenas.binomial import Interval, Validation, noise_of_difference, wilson
 from edgenas.engine.plan import validation_in
 from edgenas.methods import CONTROL
-from edgenas.records import ACCURACY, Decision, Expectation, FinalRun, FinalTraining, Metric, StudyRecord, Trial
+from edgenas.records import (
+    ACCURACY,
+    Decision,
+    Expectation,
+    FinalRun,
+    FinalTraining,
+    Metric,
+    OnnxArchitecture,
+    StudyRecord,
+    Trial,
+)
 
 
 def interval_of(scores: Mapping[str, float], name: str, validation: Validation | None) -> Interval | None:
@@ -136,3 +146,14 @@ def metric_of(final: FinalTraining) -> Metric:
     if final.scored is not None:
         return final.scored
     return ACCURACY if final.metric == ACCURACY.name else Metric(final.metric)
+
+
+def name_of(final: FinalTraining) -> str:
+    """What a final training is of: "trial 3", or a network that was not searched by its name."""
+    return final.architecture.name if isinstance(final.architecture, OnnxArchitecture) else f"trial {final.trial}"
+
+
+def best_run(final: FinalTraining) -> FinalRun:
+    """The seed that did best on validation."""
+    metric = metric_of(final)
+    return max(final.runs, key=lambda run: metric.gain(run.val[final.metric]))

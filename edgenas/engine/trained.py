@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.engine.final import task_to_train
-from edgenas.engine.scores import metric_of
+from edgenas.engine.references import with_preprocessing
+from edgenas.engine.scores import best_run, name_of
+from edgenas.engine.starts import start_of
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.profile import profile_from_name, profiles_of
 from edgenas.records import FinalRun, FinalTraining
@@ -29,16 +31,20 @@ def trained_from_store(
     target: str | None = None,
     data: str | None = None,
     own: Task | None = None,
+    start: str | None = None,
 ) -> Trained:
-    """The trained network of a trial, the seed that did best on validation. EdgenasError where there is none yet."""
+    """The trained network of a trial (or that of `train --start`), the seed that did best on validation. EdgenasError where
+    there is none yet."""
     from edgenas.export.release import Trained
 
-    final = final_of(store, trial, data)
+    final = final_of(store, trial, data) if start is None else start_of(store, start)
     other = None if final.data == store.study.data else final.data
     task = task_to_train(store, other, final.data_dir, final.architecture, tell, own)
+    if start is not None:
+        task = with_preprocessing(task, final.preprocessing)
     if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):
         raise StudyError(
-            f"{final.data} is not what trial {final.trial} was trained on (its classes or pixel statistics are others): "
+            f"{final.data} is not what {name_of(final)} was trained on (its classes or pixel statistics are others): "
             "restore it, or run `edgenas train` again"
         )
     network, best = trained_network(store, final, tell)
@@ -51,8 +57,7 @@ def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.
     """The torch network of the seed that did best on validation, in eval mode, and that seed's run."""
     from edgenas.networks.weights import load_weights
 
-    metric = metric_of(final)
-    best = max(final.runs, key=lambda run: metric.gain(run.val[final.metric]))
+    best = best_run(final)
     if not best.weights_sha256:
         tell(f"{best.weights} was saved before weights had a SHA-256 in the study: only its score can be checked")
     path = store.folder / "weights" / Path(best.weights).name

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -100,18 +100,8 @@ def _of_file(path: Path, head: Head, preprocessing: Preprocessing, pixels: NDArr
         ) from error
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
     channels = read.shape(read.graph.inputs[0])[0]
-    said = _said(path)
-    notes: list[str] = []
-    if said is not None:
-        known = msgspec.structs.replace(preprocessing, mean=said.mean, std=said.std)
-    elif channels == len(IMAGENET[0]):
-        known = msgspec.structs.replace(preprocessing, mean=IMAGENET[0], std=IMAGENET[1])
-        notes.append(f"{path.name} does not say how its input is normalised: ImageNet's mean and deviation are taken")
-    else:
-        known = preprocessing
-        notes.append(
-            f"{path.name} does not say how its input is normalised: the study's own mean and deviation are taken"
-        )
+    known, told = _known(path, channels, preprocessing)
+    notes = list(told)
     parts, made = fitted_input(str(path), parts, known, preprocessing.channels)
     if folded(parts) and pixels is not None:
         parts = with_norms(parts, torch.from_numpy(input_from_pixels(pixels, made)))
@@ -119,6 +109,39 @@ def _of_file(path: Path, head: Head, preprocessing: Preprocessing, pixels: NDArr
             f"{path.name} has no batch norms, as exporters fold them: they are put back, from {len(pixels)} training images"
         )
     return _fitted(str(path), parts, made, head, preprocessing, path.name, _sha256(path), tuple(notes))
+
+
+@dataclass(frozen=True)
+class InFile:
+    """The network of an ONNX file as it is, without a softmax at its end. `classes`: those that an EdgeNAS export names,
+    else ()."""
+
+    architecture: OnnxArchitecture
+    tensors: dict[str, Tensor]
+    preprocessing: Preprocessing
+    sha256: str
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def network_in_file(path: Path, preprocessing: Preprocessing) -> InFile:
+    """For a teacher: at the file's own size, or at that of `preprocessing` where its sides are free. Raises EdgenasError for
+    what cannot be read, and for input that is no square."""
+    try:
+        read = reading_from_onnx(path)
+    except EdgenasError:
+        read = reading_from_onnx(path, preprocessing.input_size)  # free sides; all else is wrong here, too
+    channels, height, width = read.shape(read.graph.inputs[0])
+    if height != width:
+        raise EdgenasError(f"{path} takes images of {height} x {width} px: networks for square images can teach")
+    parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
+    if parts.kernels[-1].kind == "softmax":
+        parts = replace(parts, kernels=parts.kernels[:-1])
+    own = Preprocessing(channels, height, (0.0,) * channels, (1.0,) * channels)
+    known, notes = _known(path, channels, own if channels != preprocessing.channels else preprocessing)
+    known = msgspec.structs.replace(known, channels=channels, size=height, padding=0)
+    architecture = _architecture(str(path), parts, Outputs(parts.kernels[-1].out_channels), known)
+    return InFile(architecture, parts.tensors, known, _sha256(path), _classes(path), notes)
 
 
 def _fitted(
@@ -170,14 +193,31 @@ def _graph(name: str, module: nn.Module, side: int) -> onnx.ModelProto:
         loud.setLevel(level)
 
 
-def _said(path: Path) -> Preprocessing | None:
-    """What a file of EdgeNAS's own export says of its input."""
-    held = {entry.key: entry.value for entry in onnx.load(str(path), load_external_data=False).metadata_props}
+def _known(path: Path, channels: int, preprocessing: Preprocessing) -> tuple[Preprocessing, tuple[str, ...]]:
+    """The preprocessing with the mean and deviation that a file's weights know, and what is to be said of it."""
     try:
-        found = msgspec.convert(json.loads(held["edgenas.preprocessing"]), type=Preprocessing)
+        said = msgspec.convert(json.loads(_metadata(path)["preprocessing"]), type=Preprocessing)
+        return msgspec.structs.replace(preprocessing, mean=said.mean, std=said.std), ()
     except (KeyError, ValueError):  # msgspec's and json's errors are ValueErrors
-        return None
-    return found
+        pass
+    unsaid = f"{path.name} does not say how its input is normalised:"
+    if channels == len(IMAGENET[0]):
+        known = msgspec.structs.replace(preprocessing, mean=IMAGENET[0], std=IMAGENET[1])
+        return known, (f"{unsaid} ImageNet's mean and deviation are taken",)
+    return preprocessing, (f"{unsaid} the study's own mean and deviation are taken",)
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    try:
+        return msgspec.convert(json.loads(_metadata(path)["classes"]), type=tuple[str, ...])
+    except (KeyError, ValueError):
+        return ()
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What EdgeNAS's own exports say of themselves."""
+    entries = onnx.load(str(path), load_external_data=False).metadata_props
+    return {entry.key.removeprefix("edgenas."): entry.value for entry in entries if entry.key.startswith("edgenas.")}
 
 
 def file_sha256(asked: str) -> str:

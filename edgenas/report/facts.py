@@ -12,9 +12,11 @@ import numpy as np
 
 from edgenas.architectures.subspace import Round
 from edgenas.binomial import Interval
+from edgenas.engine.compare import KIND as COMPARISON
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, interval_words
+from edgenas.engine.verdict import Comparison
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name, profiles_of
@@ -77,6 +79,7 @@ class Facts:
     measurements: dict[str, Measurement]
     seconds: float
     sessions: tuple[Session, ...] = ()
+    comparison: Comparison | None = None  # with public networks, as `edgenas compare` left it
 
     @property
     def name(self) -> str:
@@ -170,6 +173,7 @@ def read_facts(folder: Path) -> Facts:
             measurements=store.all("measurement", Measurement),
             seconds=store.get("clock", "wall", float) or 0.0,
             sessions=tuple(store.all("session", Session).values()),
+            comparison=store.get(COMPARISON, COMPARISON, Comparison),
         )
 
 

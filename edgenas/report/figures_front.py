@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgenas.binomial import Interval
+from edgenas.binomial import Interval, wilson
+from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import interval_words
 from edgenas.records import TAR, Trial
 from edgenas.report.facts import Facts
@@ -56,6 +58,8 @@ def _front_caption(facts: Facts) -> str:
             f"Candidates were trained for {min(epochs)} to {max(epochs)} epochs, as the method schedules them: errors of "
             "different phases do not compare directly. "
         )
+    if facts.comparison is not None:
+        text += "Stars are searched networks and public ones (squares) after training in full, for equal seconds. "
     return text + "Click a point for its trial."
 
 
@@ -90,6 +94,7 @@ def _front_traces(facts: Facts, profile: str, cost: Callable[[Trial], float], un
     if facts.peak is not None:
         name = "chosen" if facts.choice else "best so far"
         traces.append(points(name, [facts.peak], "$ink", "circle-open", 17))
+    traces += competitor_traces(facts, profile, unit)
     broken = [t for t in facts.trials if t.status == "infeasible" and profile in t.cost.latencies]
     if broken:
         strip = {
@@ -99,6 +104,41 @@ def _front_traces(facts: Facts, profile: str, cost: Callable[[Trial], float], un
             "hovertemplate": f"trial %{{customdata}}<br>%{{x:.4~g}}{unit}<br>%{{text}}<extra>infeasible</extra>",
         }
         traces.append(points("infeasible, not trained", broken, "$warn", "x-thin", 7, **strip))
+    return traces
+
+
+def competitor_traces(facts: Facts, profile: str, unit: str) -> list[dict[str, Any]]:
+    """Searched and public networks that were trained in full: error on validation with its interval, by latency or (unit)
+    parameters."""
+    found, validation = facts.comparison, validation_in(facts.study)
+    if found is None:
+        return []
+    metric, traces = found.metric, []
+    groups = (("trained in full", found.winners, "star"), ("public networks", found.references, "square-open"))
+    for name, group, symbol in groups:
+        shown = [one for one in group if one.validation]
+        means = [statistics.fmean(one.validation) for one in shown]
+        share = metric.share and validation is not None
+        ends = [wilson(mean, validation.images) if share and validation else (mean, mean) for mean in means]
+        errors = [metric.error(mean) for mean in means]
+        reach = [sorted(map(metric.error, end)) for end in ends]
+        bars = {"type": "data", "symmetric": False, "thickness": 1, "width": 3, "color": "$third"}
+        bars["array"] = [round(high - error, 4) for (_, high), error in zip(reach, errors, strict=True)]
+        bars["arrayminus"] = [round(error - low, 4) for (low, _), error in zip(reach, errors, strict=True)]
+        costs = [one.cost.params if "parameters" in unit else one.cost.latencies[profile].ms for one in shown]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": costs,
+                "y": [round(error, 4) for error in errors],
+                "text": [one.name for one in shown],
+                "error_y": bars,
+                "marker": {"color": "$third", "symbol": symbol, "size": 11},
+                "hovertemplate": f"%{{text}}<br>%{{x:.4~g}}{unit}<br>{_error_name(facts)} {hovered(metric)}<extra>{name}</extra>",
+            }
+        )
     return traces
 
 

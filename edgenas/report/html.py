@@ -85,6 +85,8 @@ def _described(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:
         "network": _network(key, facts, figures),
         "finals": tables.finals_table(facts),
         "classes": tables.classes_table(facts),
+        "comparison": tables.comparison_table(facts),
+        "verdicts": words.verdicts(facts),
         "trust": words.trust_words(facts),
         "scatter": figures.add(key, scatter_figure(pairs)) if pairs else None,
         "scatter_words": words.scatter_words(pairs) if pairs else words.no_scatter_words(facts),

@@ -176,6 +176,30 @@ def classes_table(facts: Facts) -> Table | None:
     return {"header": ["class", "test images", "recall, %", "precision, %", "F1, %"], "rows": rows}
 
 
+def comparison_table(facts: Facts) -> Table | None:
+    """The searched networks and the public ones, trained alike."""
+    found = facts.comparison
+    if found is None:
+        return None
+    metric = found.metric
+    score = with_unit(f"test {metric.name}", metric)
+    header = ["network", score, f"ms on {found.profile}", "parameters", "MACs", "epochs", "time of a run", "weights"]
+    rows = [
+        [
+            one.name,
+            f"{metric.number(one.mean)}{interval_words(one.interval, metric)}",
+            latency_words(one.cost.latencies[found.profile]),
+            f"{one.cost.params:,}",
+            f"{one.cost.macs:,}",
+            str(one.epochs),
+            duration(one.seconds),
+            one.origin,
+        ]
+        for one in (*found.winners, *found.references)
+    ]
+    return {"header": header, "rows": rows}
+
+
 def stages_table(stages: Sequence[Stage], precision: str) -> Table:
     """One line per stage."""
     header = ["stage", "kernels", "made of", "parameters", f"kB moved, {precision}", "ms"]

@@ -294,6 +294,14 @@ def scatter_words(pairs: Sequence[Compared]) -> str:
     return f"Median difference {100 * errors[len(errors) // 2]:.1f} % ({origins} against {'; '.join(hosts)})."
 
 
+def verdicts(facts: Facts) -> list[str]:
+    """Did searching pay? The sentence that decides, then those on the other references."""
+    found = facts.comparison
+    if found is None:
+        return []
+    return [found.sentence, *(one.sentence for one in found.outcomes if one.sentence != found.sentence)]
+
+
 # ---------------------------------------------------------------- values with their units
 
 

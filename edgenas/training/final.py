@@ -19,6 +19,7 @@ from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.augmentation import tensor_of
 from edgenas.training.loop import fresh_network, outputs_of, scores_of, train_network
+from edgenas.training.teaching import TeacherAt
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, results_of
 from edgenas.training.workers import LocalCrew
@@ -36,6 +37,7 @@ class SeedTraining:
     seed: int
     weights: Path  # to write
     start: tuple[Architecture, Path, str] | None = None  # weights to go on from, with their SHA-256
+    teacher: TeacherAt | None = None  # its SHA-256 is part of the recipe
 
     @property
     def key(self) -> str:
@@ -50,7 +52,7 @@ class SeedTraining:
         if self.start is not None:
             adopt(network, load_weights(*self.start))
         best = Best(place.task, self.recipe, device)
-        trained = train_network(network, place.task, self.recipe, self.seed, device, best)
+        trained = train_network(network, place.task, self.recipe, self.seed, device, best, self.teacher)
         save_weights(trained.network, self.weights)
         return _tested(self, place, trained.network, best, started)
 
@@ -62,9 +64,10 @@ class SpeedTrial:
     architecture: Architecture
     recipe: Recipe
     key: str
+    teacher: TeacherAt | None = None
 
     def run(self, place: Workplace) -> float:
-        return seconds_per_image(place.task, self.architecture, self.recipe, place.device, patience=6.0)
+        return seconds_per_image(place.task, self.architecture, self.recipe, place.device, 6.0, self.teacher)
 
 
 class FinalPool:
@@ -80,7 +83,7 @@ class FinalPool:
 
     def seconds_per_image(self, seed: SeedTraining) -> float:
         """Of one worker while all are busy: the slowest."""
-        trials = [SpeedTrial(seed.architecture, seed.recipe, str(i)) for i in range(self.size)]
+        trials = [SpeedTrial(seed.architecture, seed.recipe, str(i), seed.teacher) for i in range(self.size)]
         return max(seconds for _, seconds in self._results(trials))
 
     def runs(self, seeds: list[SeedTraining]) -> Iterator[tuple[SeedTraining, FinalRun]]:

@@ -20,6 +20,7 @@ from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.schedule import learning_rates
 from edgenas.training.step import Step
+from edgenas.training.teaching import Distillation, TeacherAt, Teaching
 
 EVALUATION_BATCH = {"cpu": 256, "cuda": 4096}  # of images up to EVALUATION_SIDE px; of larger ones as many pixels
 EVALUATION_SIDE = 64
@@ -36,9 +37,16 @@ class TrainingResult:
 
 
 def train_network(
-    network: nn.Module, task: Task, recipe: Recipe, seed: int, device: torch.device, on_epoch: OnEpoch | None = None
+    network: nn.Module,
+    task: Task,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    on_epoch: OnEpoch | None = None,
+    teacher: TeacherAt | None = None,
 ) -> TrainingResult:
-    """Train `network` in place. `on_epoch(epochs done, network to evaluate)` is called after every epoch.
+    """Train `network` in place, by labels and where there is one a `teacher`. `on_epoch(epochs done, network to evaluate)` is
+    called after every epoch.
 
     Raises TrainingError where the loss stops being a number or memory runs out.
     """
@@ -49,14 +57,20 @@ def train_network(
         batch_size = min(recipe.batch_size, len(data))
         seen = images_an_epoch(len(data), batch_size, recipe)
         rates = learning_rates(recipe, steps := -(-seen // batch_size))
-        step = Step(network, _loss(task, recipe, output_width(network), seed), recipe, device)
+        teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
+        step = Step(network, loss_of(task, recipe, output_width(network), seed, teacher), recipe, device)
         accuracy = loss = 0.0
         for epoch in range(recipe.epochs):
             network.train()
             step.totals.zero_()
             order = augmentation.order()[:seen]
             for index in range(steps):
-                x, labels = augmentation.batch(order[index * batch_size : (index + 1) * batch_size], epoch)
+                chosen = order[index * batch_size : (index + 1) * batch_size]
+                x, labels = (
+                    augmentation.batch(chosen, epoch)
+                    if teaching is None
+                    else teaching.batch(augmentation, chosen, epoch)
+                )
                 step(x, labels, rates[epoch * steps + index])
             loss, correct = step.totals.tolist()  # the epoch's one synchronisation
             loss, accuracy = loss / steps, 100 * correct / seen
@@ -67,11 +81,13 @@ def train_network(
         return TrainingResult(step.averaged, accuracy if step.counts else None, loss)
 
 
-def _loss(task: Task, recipe: Recipe, width: int, seed: int) -> nn.Module:
-    """The task's loss; what it learns along (a margin's centres) is drawn from `seed`, as the network's weights are."""
+def loss_of(task: Task, recipe: Recipe, width: int, seed: int, teacher: TeacherAt | None = None) -> nn.Module:
+    """The task's loss, held to a teacher where there is one; what it learns along (a margin's centres) is drawn from `seed`, as
+    the network's weights are."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return task.loss(recipe, width)
+        loss = task.loss(recipe, width)
+        return loss if teacher is None else Distillation(loss, task, recipe, (width, teacher.width))
 
 
 def images_an_epoch(images: int, batch_size: int, recipe: Recipe) -> int:

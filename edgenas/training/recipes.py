@@ -23,6 +23,7 @@ RANGES: dict[str, tuple[float, float, str]] = {  # of a recipe's numbers: from, 
     "epochs": (1, 100_000, ""), "batch_size": (1, 2**20, ""), "threads": (1, 4096, ""), "lr": (0, 1000, "("),
     "momentum": (0, 1, ")"), "weight_decay": (0, 10, ""), "warmup_epochs": (0, 100_000, ""), "clip_norm": (0, 1e6, "("),
     "label_smoothing": (0, 1, ")"), "crop": (0, 1, ")"), "cutout": (0, 1, ")"), "ema": (0, 1, "()"),
+    "teacher_weight": (0, 1, "("), "temperature": (0, 100, "("),
 }  # fmt: skip
 
 
@@ -58,6 +59,8 @@ class RecipeFile(Record, frozen=True):
     settings: dict[str, float] = {}
     flips: Literal["alternating", "independent"] = "alternating"
     partial_batch: bool = False
+    teacher_weight: float = 0.9  # both only with `edgenas train --teacher`
+    temperature: float = 4.0
     cpu: OnCpu | None = None
     balance: Literal["task", "none", "weights", "sampling"] = "task"
 
@@ -72,12 +75,25 @@ def recipe_from_name(
 ) -> Recipe:
     """A named recipe or FILE.toml, made absolute for this task's images and their number (or for `images` of them), and for
     "cpu" or "cuda"."""
+    path = _path_of(name, task)
+    return recipe_from_file(read_toml(path, RecipeFile), path.stem, task, device, epochs, images)
+
+
+def teaching_of(name: str, task: Task) -> tuple[float, float]:
+    """A recipe's share of the loss that a teacher has, and its temperature."""
+    path = _path_of(name, task)
+    file = read_toml(path, RecipeFile)
+    _check(file, path.stem)
+    return file.teacher_weight, file.temperature
+
+
+def _path_of(name: str, task: Task) -> Path:
     path = FOLDER / f"{name}.toml" if name in recipe_names() else Path(name)
     specific = FOLDER / f"{name}-{task.name}.toml"  # such as fast-faces
     path = specific if name in recipe_names() and specific.is_file() else path
     if not path.is_file():
         raise EdgenasError(f"recipe {name!r} is unknown: {', '.join(recipe_names())}, or a FILE.toml")
-    return recipe_from_file(read_toml(path, RecipeFile), path.stem, task, device, epochs, images)
+    return path
 
 
 def recipe_from_file(

@@ -10,8 +10,9 @@ from edgenas.networks import output_width
 from edgenas.records import Architecture, Recipe
 from edgenas.tasks import Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
-from edgenas.training.loop import fresh_network, pinned_threads
+from edgenas.training.loop import fresh_network, loss_of, pinned_threads
 from edgenas.training.step import Step
+from edgenas.training.teaching import TeacherAt, Teaching
 
 WARMUP = 2  # steps that are not timed: memory, oneDNN's and cuDNN's choices, graph capture
 LEAST_STEPS = 4
@@ -19,7 +20,12 @@ EVALUATION_SHARE = 0.35  # an evaluated image costs about this part of a trained
 
 
 def seconds_per_image(
-    task: Task, architecture: Architecture, recipe: Recipe, device: torch.device, patience: float = 1.5
+    task: Task,
+    architecture: Architecture,
+    recipe: Recipe,
+    device: torch.device,
+    patience: float = 1.5,
+    teacher: TeacherAt | None = None,
 ) -> float:
     """Median over the later half of `patience` seconds of real steps (augmentation, forward, backward, optimiser)."""
     data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
@@ -27,13 +33,16 @@ def seconds_per_image(
     batch_size = min(recipe.batch_size, len(data))
     with pinned_threads(recipe.threads, device):
         network = fresh_network(architecture, 0, device)
-        step = Step(network, task.loss(recipe, output_width(network)), recipe, device)
+        teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
+        step = Step(network, loss_of(task, recipe, output_width(network), 0, teacher), recipe, device)
         order = augmentation.order()
         samples: list[float] = []
         started = time.perf_counter()
         while len(samples) < WARMUP + LEAST_STEPS or time.perf_counter() - started < patience:
             begun = time.perf_counter()
-            step(*augmentation.batch(order.roll(-batch_size * len(samples))[:batch_size], 0), recipe.lr * 0.01)
+            chosen = order.roll(-batch_size * len(samples))[:batch_size]
+            batch = augmentation.batch(chosen, 0) if teaching is None else teaching.batch(augmentation, chosen, 0)
+            step(*batch, recipe.lr * 0.01)
             step.totals.sum().item()  # wait for the device
             samples.append(time.perf_counter() - begun)
     timed = sorted(samples[max(WARMUP, len(samples) // 2) :])  # it gets faster for a while: memory is being kept

@@ -23,6 +23,7 @@ from edgenas.networks.weights import load_weights
 from edgenas.records import Candidate, Choice, FinalTraining, Limits, Recipe, Trial
 from edgenas.store import Store
 from edgenas.training.loop import scores_of
+from tests.cli.edgenas import edgenas as edgenas_command
 from tests.cli.edgenas import edgenas_json, killed
 from tests.plans import plan, studied
 from tests.trained_digits import trained_digits
@@ -188,3 +189,21 @@ def test_mistakes_are_one_line(study: Path, tmp_path: Path) -> None:
         pass
     with pytest.raises(EdgenasError, match="no network is trained in full yet: run `edgenas train"):
         compare(str(study), "--reference", str(path))
+
+
+def test_a_search_notes_its_references_before_it_trains_and_a_finished_one_takes_more(tmp_path: Path) -> None:
+    path = digits_file(tmp_path)
+    bounds = ("--max-depth", "4", "--max-width", "6", "--epoch-scale", ".1", "--search-images", "320", "--workers", "1")
+    asked = ("search", "--target", "raspberry-pi-5", "--method", "random", *bounds, "--study", "noted")
+    mistake = edgenas_command(*asked, "--reference", "torchvision:resnet81", folder=tmp_path)
+    assert mistake.returncode == 1
+    assert "did you mean torchvision:resnet18" in mistake.stderr
+    with Store.read(tmp_path / "studies" / "noted") as store:
+        assert not store.trials()  # said before anything was trained
+
+    done = edgenas_command(*asked, "--reference", str(path), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = edgenas_command(*asked, "--reference", "torchvision:shufflenet_v2_x0_5", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    with Store.read(tmp_path / "studies" / "noted") as store:
+        assert set(store.all(KIND, Reference)) == {str(path), "torchvision:shufflenet_v2_x0_5"}

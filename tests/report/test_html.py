@@ -11,6 +11,7 @@ import pytest
 from edgenas.binomial import Validation, wilson
 from edgenas.confusion import document_of_confusion
 from edgenas.engine.plan import plan_json
+from edgenas.engine.verdict import Competitor, compared
 from edgenas.records import Decision, FinalRun, FinalTraining, Metric, Preprocessing, Trial
 from edgenas.report.facts import Facts, read_facts
 from edgenas.report.figures_front import front_figure
@@ -272,3 +273,38 @@ def test_each_class_is_shown_of_the_seed_that_is_exported(tmp_path: Path) -> Non
     )  # of an earlier version
     page = str(Text(html_from_studies([dataclasses.replace(facts, finals=(earlier,))])))
     assert "class test images" not in page
+
+
+def test_public_networks_stand_beside_the_searched_one_with_the_sentence_that_judges(tmp_path: Path) -> None:
+    folder = published_study(
+        tmp_path / "compared",
+        plan=plan_json(dataclasses.replace(PLAN, validation=Validation(5000, 10.0, Metric("accuracy", share=True)))),
+    )
+    with Store.write(folder) as store:
+        cost = store.ledger()[0].cost
+        latency = cost.latencies[TARGET]
+        slow = msgspec.structs.replace(
+            cost, params=4_000_000, latencies={TARGET: msgspec.structs.replace(latency, ms=9 * latency.ms)}
+        )
+        ours = Competitor("trial 7", (94.0,), (93.5, 94.5), cost, 60, 90.0, trial=7, validation=(93.0,))
+        theirs = Competitor("torchvision:resnet18", (91.0,), (90.4, 91.5), slow, 8, 91.0, validation=(90.0,))
+        found = compared(Metric("accuracy", share=True), 10_000, TARGET, [ours], [theirs])
+        store.put("comparison", "comparison", found)
+    page = html_from_studies([read_facts(folder)])
+    words = str(Text(page))
+    assert "Beside public networks" in words
+    assert found.sentence in words
+    assert "torchvision:resnet18" in words
+    assert "4,000,000" in words
+    by_latency, by_parameters = page_data(page)["figures"]["s1-front"]["views"]  # type: ignore[index]
+    public = next(trace for trace in by_latency["data"] if trace["name"] == "public networks")
+    low, high = wilson(90.0, 5000)
+    assert public["x"] == [9 * latency.ms]
+    assert public["y"] == [10.0]
+    assert public["error_y"]["array"] == [pytest.approx(90 - low, abs=1e-3)]
+    assert public["error_y"]["arrayminus"] == [pytest.approx(high - 90, abs=1e-3)]
+    public = next(trace for trace in by_parameters["data"] if trace["name"] == "public networks")
+    assert public["x"] == [4_000_000]
+    assert "Beside public networks" not in str(
+        Text(html_from_studies([read_facts(published_study(tmp_path / "alone"))]))
+    )

@@ -1,0 +1,91 @@
+"""What a teacher is worth: one student, the same seeds and minutes, with and without.
+
+    python -m benchmarks.teachers [--data fashion-mnist cifar10] [--elpv FOLDER] [--teacher largest] [--search 3] [--train 6]
+    [--seeds 3] [--data-dir DIR] [--folder studies/teachers] [--max-params 50000]
+
+For every data set one `edgenas search --budget SEARCH`, then `edgenas train --seeds N --budget TRAIN` twice on its choice:
+plain, and with `--teacher`. Equal minutes: the teacher's forward passes, and for `largest` its own training (half of the
+minutes), are inside them. A third training, `free`, gives student and teacher as many epochs each as the plain one had, by its
+recipe. FOLDER: class folders, such as scripts/elpv.py writes. Every step is a file under --folder; an interrupted run goes on.
+Result: benchmarks/results/teachers.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.steps import edgenas, record, step
+
+KEPT = ("params", "epochs", "recipe", "seeds", "seconds", "test_accuracy", "val_accuracy")
+CPU = torch.device("cpu")
+RESULT = Path(__file__).parent / "results" / "teachers.json"
+
+
+def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
+    """Plain, with the teacher in equal minutes, and with it in equal epochs, on one data set."""
+    name = Path(data).name
+    study = asked.folder / name
+    place = () if asked.data_dir is None else ("--data-dir", str(asked.data_dir))
+
+    def searched() -> dict[str, Any]:
+        limits = ("--max-params", str(asked.max_params), "--target", "jetson", "--budget", str(asked.search))
+        found = edgenas("search", "--data", data, *place, *limits, "--study", str(study))
+        return {"chosen": found["chosen"]}
+
+    def trained(*more: str) -> dict[str, Any]:
+        found = edgenas("train", str(study), "--seeds", str(asked.seeds), *more, *place)
+        return {key: found[key] for key in KEPT}
+
+    def path(arm: str) -> Path:
+        return asked.folder / f"{name}-{arm}.json"
+
+    step(path("search"), f"{name}: search", searched, CPU)
+    minutes = ("--budget", str(asked.train))
+    plain = step(path("plain"), f"{name}: without a teacher", lambda: trained(*minutes), CPU)
+    taught = step(
+        path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*minutes, "--teacher", asked.teacher), CPU
+    )
+    epochs = ("--epochs", str(plain["epochs"]), "--recipe", plain["recipe"])
+    free = step(
+        path("free"),
+        f"{name}: taught, as many epochs as without",
+        lambda: trained(*epochs, "--teacher", asked.teacher),
+        CPU,
+    )
+    return {"plain": plain, "taught": taught, "free": free, "gain": gain(plain, taught), "free_gain": gain(plain, free)}
+
+
+def gain(plain: dict[str, Any], taught: dict[str, Any]) -> dict[str, float]:
+    """Points that the mean test accuracy rises by, with the standard error of that difference over the seeds."""
+    one, other = plain["test_accuracy"]["each"], taught["test_accuracy"]["each"]
+    errors = [statistics.variance(each) / len(each) for each in (one, other) if len(each) > 1]
+    return {"points": statistics.fmean(other) - statistics.fmean(one), "standard_error": sum(errors) ** 0.5}
+
+
+def main() -> None:
+    """Run all arms, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="*", default=["fashion-mnist", "cifar10"])
+    parser.add_argument("--elpv", type=Path)
+    parser.add_argument("--teacher", default="largest")
+    parser.add_argument("--search", type=float, default=3)
+    parser.add_argument("--train", type=float, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--max-params", type=int, default=50_000)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("studies/teachers"))
+    parser.add_argument("--result", type=Path, default=RESULT)
+    asked = parser.parse_args()
+    named = [*asked.data, *([] if asked.elpv is None else [str(asked.elpv)])]
+    found = {Path(data).name: arms(asked, data) for data in named}
+    settings = {key: str(value) for key, value in vars(asked).items() if key not in ("folder", "result")}
+    record(asked.result, "teachers", lambda: {"settings": settings, "data": found}, CPU)
+
+
+if __name__ == "__main__":
+    main()

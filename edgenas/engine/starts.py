@@ -1,0 +1,65 @@
+"""`--start`: a network that was trained elsewhere, fine-tuned under a study's task, for as long as its user says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgenas.engine.data import lines_of, whole_task
+from edgenas.engine.events import Listener, noting
+from edgenas.engine.final import TrainingAsked, epochs_for_budget, recipe_for
+from edgenas.engine.plan import written_plan
+from edgenas.engine.references import Reference, add_references, final_runs_of, seed_of, with_preprocessing
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.records import FinalTraining
+from edgenas.store import Store
+
+if TYPE_CHECKING:
+    from edgenas.tasks import Task
+
+FINAL = "start-final"  # of the store's rows, key = what the network was asked for by
+
+
+def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
+    """Fine-tune the network of `asked.start` on the study's images, over seeds; the test set is read once. What is trained
+    already is not trained again. StudyError, EdgenasError where it cannot be read or fitted."""
+    from edgenas.training.final import FinalPool
+
+    name = asked.start
+    assert name is not None
+    for flag, value in (("--trial", asked.trial), ("--final-width", asked.final_width), ("--data", asked.data)):
+        if value is not None:
+            raise EdgenasError(
+                f"{flag} is about a network that was searched, --start {name} is another: give one of them"
+            )
+    if asked.teacher is not None:
+        raise EdgenasError(
+            f"--teacher {asked.teacher} teaches a network that was searched: leave out it or --start {name}"
+        )
+    tell = noting(listener)
+    task = whole_task(store, tell, asked.data_dir, own)
+    for line in lines_of(store.study.data, task):
+        tell(line)
+    add_references(store, (name,), task, tell)
+    reference = store.get("reference", name, Reference)
+    assert reference is not None
+    fitted, device = with_preprocessing(task, reference.preprocessing), written_plan(store.study).device
+    with FinalPool(fitted, asked.workers or asked.seeds, device) as pool:
+        recipe = recipe_for(asked, asked.recipe or "final", fitted, device, gentle=reference.keeps_head)
+        if asked.budget is not None:
+            epochs = epochs_for_budget(store, asked, seed_of(store, reference, recipe, 0), pool, tell, started=True)
+            recipe = msgspec.structs.replace(recipe, epochs=epochs)
+        tell(f"{name}: {recipe.epochs} epochs each")
+        return final_runs_of(store, reference, recipe, asked.seeds, pool, listener, (FINAL, asked.started))
+
+
+def start_of(store: Store, name: str) -> FinalTraining:
+    """The final training of a start. StudyError, with those that there are, where it has none."""
+    known = store.all(FINAL, FinalTraining)
+    if name not in known:
+        hint = f" (trained: {', '.join(known)})" if known else ""
+        raise StudyError(
+            f"{store.folder} has no trained {name}{hint}: run `edgenas train {store.folder} --start {name}` first"
+        )
+    return known[name]

@@ -1,0 +1,78 @@
+"""`train --start`: a network that was trained elsewhere, fine-tuned under a study's task, and exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import edgenas
+from edgenas.bundle import read_bundle
+from edgenas.cli.main import app
+from edgenas.engine.starts import FINAL
+from edgenas.errors import EdgenasError
+from edgenas.preprocessing import input_from_pixels
+from edgenas.records import FinalTraining, OnnxArchitecture
+from edgenas.runtimes.onnx_session import open_session
+from edgenas.store import Store
+from tests.cli.test_compare import digits_file, searched
+from tests.trained_digits import digits
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    decoded: dict[str, Any] = msgspec.json.decode(result.stdout)
+    return decoded
+
+
+def test_a_file_is_fine_tuned_kept_and_exported_as_a_bundle_that_computes_the_same(tmp_path: Path) -> None:
+    study, path = searched(tmp_path / "study"), digits_file(tmp_path)
+    arguments = ("train", str(study), "--start", str(path), "--seeds", "1", "--epochs", "1")
+    found = run(*arguments)
+    assert found["network"] == str(path)
+    assert found["test_accuracy"]["mean"] > 90  # a network from scratch is near 30 after one epoch
+    path.unlink()
+    assert run(*arguments) == found  # nothing is trained again, and the file is not needed
+
+    exported = run("export", str(study), "--start", str(path), "--out", str(tmp_path / "bundle"))
+    assert exported["files"]["fp32"]["scores"][0]["value"] == pytest.approx(found["val_accuracy"], abs=0.8)
+    bundle = read_bundle(tmp_path / "bundle")
+    assert isinstance(bundle.manifest.architecture, OnnxArchitecture)
+    opened = edgenas.open_study(study, quiet=True)
+    images = input_from_pixels(np.asarray(digits().test.images[:32]), bundle.manifest.preprocessing)
+    with torch.no_grad():
+        wanted = opened.network(start=str(path))(torch.from_numpy(images)).numpy()
+    with open_session((tmp_path / "bundle" / "model.onnx").read_bytes()) as runtime:
+        (name,) = runtime.inputs
+        (got,) = runtime.run({name: images}).values()
+    assert np.abs(got - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+    # beside it what was searched is as it was
+    assert len(opened.finals) == 1
+    assert run("compare", str(study), "--epochs", "1")["references"][0]["name"] == str(path)
+    with Store.read(study) as store:
+        (kept,) = store.all(FINAL, FinalTraining).values()
+    assert kept.recipe.epochs == found["epochs"] == 1
+
+
+def test_what_does_not_fit_a_start_is_one_line(tmp_path: Path) -> None:
+    study, path = searched(tmp_path / "study"), digits_file(tmp_path)
+    cases = [
+        (("train", "--start", str(path), "--trial", "1"), "--trial is about a network that was searched"),
+        (("train", "--start", str(path), "--final-width", "macro"), "--final-width is about"),
+        (("train", "--start", str(path), "--teacher", "largest"), "leave out it or --start"),
+        (("train", "--start", str(tmp_path / "none.onnx")), "cannot be read"),
+        (("train", "--start", "resnet18"), "possible are torchvision:NAME"),
+        (("export", "--start", str(path), "--out", str(tmp_path / "b")), "run `edgenas train .* --start .*` first"),
+    ]
+    for (command, *rest), complaint in cases:
+        with pytest.raises(EdgenasError, match=complaint) as caught:
+            run(command, str(study), *rest)
+        assert "\n" not in str(caught.value)

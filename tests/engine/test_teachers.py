@@ -1,0 +1,167 @@
+"""`train --teacher`: every kind of teacher, found, checked against the task, kept in the study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+import edgenas
+from edgenas.cli.main import app
+from edgenas.engine.teachers import KIND, Teacher
+from edgenas.errors import EdgenasError
+from edgenas.export.onnx import describe
+from edgenas.records import FinalTraining
+from edgenas.store import Store
+from tests.cli.test_compare import digits_file, searched
+from tests.trained_digits import digits
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return searched(tmp_path_factory.mktemp("taught") / "study")
+
+
+def train(study: Path, *arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--epochs", "1", *arguments, "--json"])
+    if result.exception is not None:
+        raise result.exception
+    decoded: dict[str, Any] = msgspec.json.decode(result.stdout)
+    return decoded
+
+
+def final(study: Path) -> FinalTraining:
+    with Store.read(study) as store:
+        (found,) = store.all("final", FinalTraining).values()
+    return found
+
+
+def outputs_file(study: Path, path: Path, **changes: Any) -> Path:
+    """Of somebody's model: sure of the right class."""
+    images, labels = edgenas.open_study(study, quiet=True).training_images()
+    assert len(images) == len(digits().train)
+    held = {"outputs": 8 * np.eye(10, dtype=np.float32)[labels], "labels": labels}
+    np.savez(path, **{**held, **changes})
+    return path
+
+
+def test_outputs_of_any_model_teach_and_stay_in_the_study(study: Path, tmp_path: Path) -> None:
+    path = outputs_file(study, tmp_path / "o.npz")
+    found = train(study, "--teacher", str(path))
+    recipe = final(study).recipe
+    with Store.read(study) as store:
+        teacher = store.all(KIND, Teacher)[str(path)]
+    assert (recipe.teacher, recipe.teacher_weight, recipe.temperature) == (teacher.sha256, 0.9, 4.0)
+    assert (study / teacher.file).is_file()
+    path.unlink()
+    assert train(study, "--teacher", str(path)) == found  # nothing is trained again, nor the file needed
+
+    other = outputs_file(study, tmp_path / "o.npz", outputs=np.zeros((len(digits().train), 10), np.float32))
+    assert (
+        train(study, "--teacher", str(other))["test_accuracy"] != found["test_accuracy"]
+    )  # another file is another teacher
+    assert final(study).recipe.teacher != recipe.teacher
+
+
+def test_weight_and_temperature_are_the_recipes(study: Path, tmp_path: Path) -> None:
+    path = outputs_file(study, tmp_path / "o.npz")
+    text = "epochs = 1\nbatch_size = 64\nlr = 0.05\nteacher_weight = 0.5\ntemperature = 2.0\n"
+    (tmp_path / "mine.toml").write_text(text)
+    train(study, "--teacher", str(path), "--recipe", str(tmp_path / "mine.toml"))
+    assert (final(study).recipe.teacher_weight, final(study).recipe.temperature) == (0.5, 2.0)
+    train(study, "--recipe", str(tmp_path / "mine.toml"))
+    assert (final(study).recipe.teacher, final(study).recipe.teacher_weight) == ("", 0.0)  # without a teacher
+    for line, word in (("teacher_weight = 0.0", "above 0 to 1"), ("temperature = 0.0", "above 0 to 100")):
+        name = line.split(" ")[0]
+        wrong = "\n".join(line if old.startswith(name) else old for old in text.split("\n"))
+        (tmp_path / "wrong.toml").write_text(wrong)
+        with pytest.raises(EdgenasError, match=f"{name} = 0.0: out of range: it must be {word}"):
+            train(study, "--teacher", str(path), "--recipe", str(tmp_path / "wrong.toml"))
+
+
+def test_a_file_of_the_same_classes_teaches(study: Path, tmp_path: Path) -> None:
+    path = digits_file(tmp_path)
+    train(study, "--teacher", str(path))
+    with Store.read(study) as store:
+        teacher = store.all(KIND, Teacher)[str(path)]
+    assert teacher.width == 10
+    assert teacher.preprocessing is not None
+    assert teacher.preprocessing.mean == digits().preprocessing.mean  # the export says its own
+
+
+def test_another_study_teaches_and_its_weights_come_along(study: Path, tmp_path: Path) -> None:
+    other = searched(tmp_path / "other")
+    train(study, "--teacher", str(other))
+    with Store.read(study) as store:
+        teacher = store.all(KIND, Teacher)[str(other)]
+    with Store.read(other) as store:
+        (there,) = store.all("final", FinalTraining).values()
+    assert teacher.sha256 == there.runs[0].weights_sha256
+    assert (study / teacher.file).read_bytes() == (other / there.runs[0].weights).read_bytes()
+
+
+def test_the_spaces_largest_network_is_trained_first_and_once(study: Path) -> None:
+    first = train(study, "--teacher", "largest")
+    with Store.read(study) as store:
+        teacher = store.all(KIND, Teacher)["largest"]
+        runs = len(store.all("final-run", msgspec.Raw))
+    assert teacher.architecture is not None
+    assert teacher.architecture.depth == 10  # type: ignore[union-attr]  # of tests/plans.py's space
+    assert teacher.architecture.width == 24  # type: ignore[union-attr]
+    assert train(study, "--teacher", "largest") == first
+    with Store.read(study) as store:
+        assert len(store.all("final-run", msgspec.Raw)) == runs
+
+
+def test_a_public_network_teaches_after_it_was_compared_and_not_before(study: Path) -> None:
+    name = "torchvision:shufflenet_v2_x0_5"
+    with pytest.raises(EdgenasError, match="knows nothing of these images yet: run `edgenas compare"):
+        train(study, "--teacher", name)
+    edgenas.open_study(study, quiet=True).compare(name, epochs=1)
+    train(study, "--teacher", name)
+    with Store.read(study) as store:
+        assert store.all(KIND, Teacher)[name].width == 10
+
+
+def test_a_teacher_that_does_not_fit_is_refused_in_one_line(study: Path, tmp_path: Path) -> None:
+    count = len(digits().train)
+    wrong = {
+        "few": ({"outputs": np.zeros((5, 10), np.float32)}, rf"one row of floats is needed for each of the {count}"),
+        "whole": ({"outputs": np.zeros((count, 10), np.int64)}, "one row of floats is needed"),
+        "wide": (
+            {"outputs": np.zeros((count, 12), np.float32)},
+            "gives 12 numbers for an image, and there are 10 classes",
+        ),
+        "nan": ({"outputs": np.full((count, 10), np.nan, np.float32)}, "not all finite"),
+        "order": ({"labels": np.roll(digits().train.labels, 1)}, "labels are not those of the training images"),
+        "short": ({"labels": digits().train.labels[:-1]}, "labels are not those of the training images"),
+    }
+    cases = [
+        (str(outputs_file(study, tmp_path / f"{n}.npz", **changes)), words) for n, (changes, words) in wrong.items()
+    ]
+    np.savez(tmp_path / "names.npz", logits=np.zeros(3))
+    (tmp_path / "text.npz").write_text("no zip")
+    path = digits_file(tmp_path)
+    model = onnx.load(path)
+    describe(model, {"classes": msgspec.json.encode([f"class {i}" for i in range(10)]).decode()})
+    onnx.save(model, tmp_path / "classes.onnx")
+    cases += [
+        (str(tmp_path / "names.npz"), "is no file of outputs"),
+        (str(tmp_path / "text.npz"), "is no file of outputs"),
+        (str(tmp_path / "none.npz"), "cannot be read"),
+        (str(tmp_path / "none.onnx"), "cannot be read"),
+        (str(tmp_path / "classes.onnx"), "knows the classes class 0, class 1, class 2, class 3, ... \\(10\\)"),
+        ("bigger", "teacher 'bigger': possible are FILE.onnx"),
+        ("torchvision:resnet81=a.pth", "cannot be read|did you mean"),
+    ]
+    before = final(study)
+    for name, complaint in cases:
+        with pytest.raises(EdgenasError, match=complaint) as caught:
+            train(study, "--teacher", name)
+        assert "\n" not in str(caught.value)
+    assert final(study) == before

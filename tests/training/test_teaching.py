@@ -1,0 +1,164 @@
+"""Learning from a teacher: its loss by definition, on the view that the student sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from edgenas.architectures.chain import chain
+from edgenas.errors import EdgenasError
+from edgenas.networks.weights import save_weights, weights_sha256
+from edgenas.preprocessing import input_from_pixels
+from edgenas.records import Embedding, Preprocessing, Recipe
+from edgenas.tasks import Task
+from edgenas.training.augmentation import Augmentation, DeviceImages
+from edgenas.training.loop import fresh_network, scores_of, train_network
+from edgenas.training.teaching import Distillation, TeacherAt, Teaching, View, refuse_blind
+from tests.training.conftest import tiny
+
+CPU = torch.device("cpu")
+RECIPE = Recipe("test", 3, 32, 0.05, teacher="ab", teacher_weight=0.75, temperature=2.0)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def test_the_loss_is_hintons(digits: Task) -> None:
+    rng = np.random.default_rng(0)
+    student, teacher = rng.standard_normal((4, 10)), 3 * rng.standard_normal((4, 10))
+    labels = np.array([3, 0, 9, 3])
+    own = -np.log(softmax(student)[np.arange(4), labels]).mean()
+    p, q = softmax(teacher / 2), softmax(student / 2)
+    wanted = 0.25 * own + 0.75 * 4 * (p * np.log(p / q)).sum(1).mean()
+    loss = Distillation(digits.loss(RECIPE), digits, RECIPE, (10, 10))
+    targets = torch.from_numpy(np.concatenate([labels[:, None], teacher], 1)).float()
+    found, correct = loss(torch.from_numpy(student).float(), targets)
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
+    assert correct is not None
+    assert correct.item() == (student.argmax(1) == labels).sum()
+    same, _ = loss(torch.from_numpy(teacher).float(), targets)  # a student that says what the teacher says
+    assert same.item() == pytest.approx(0.25 * -np.log(softmax(teacher)[np.arange(4), labels]).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_a_teacher_sees_the_students_view_in_its_own_normalisation_and_size(side: int) -> None:
+    student = Preprocessing(1, 8, (0.3,), (0.2,))
+    teacher = Preprocessing(3, side, (0.5, 0.4, 0.3), (0.1, 0.2, 0.4))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
+    x = torch.from_numpy(input_from_pixels(pixels, student))
+    found = View(student, teacher, side, CPU)(x)
+    assert found.shape == (2, 3, side, side)
+    wanted = (pixels.transpose(0, 3, 1, 2) / 255 - np.array([0.5, 0.4, 0.3])[:, None, None]) / np.array(
+        [0.1, 0.2, 0.4]
+    )[:, None, None]
+    mean = found.mean((2, 3)).numpy()
+    assert np.allclose(mean, wanted.mean((2, 3)), atol=0.25 if side == 16 else 1e-5)
+    if side == 8:
+        assert np.allclose(found.numpy(), wanted, atol=1e-5)
+
+
+def test_a_teacher_for_grey_cannot_see_colours() -> None:
+    grey, colour = Preprocessing(1, 8, (0.3,), (0.2,)), Preprocessing(3, 8, (0.3,) * 3, (0.2,) * 3)
+    refuse_blind(grey, colour)
+    refuse_blind(grey, grey)
+    with pytest.raises(EdgenasError, match="one that sees colours is needed"):
+        refuse_blind(colour, grey)
+
+
+def network_at(folder: Path, task: Task) -> tuple[nn.Module, TeacherAt]:
+    """A trained teacher in a file."""
+    architecture = chain(12, 3, (0, 1, 1), (3,) * 3, task.head, 1, 8)
+    network = fresh_network(architecture, 0, CPU)
+    train_network(network, task, Recipe("test", 12, 32, 0.1, label_smoothing=0.0), 0, CPU)
+    path = folder / "teacher.safetensors"
+    save_weights(network, path)
+    return network.eval(), TeacherAt(path, weights_sha256(path), 10, architecture, task.preprocessing)
+
+
+def test_its_outputs_are_those_for_the_augmented_batch_itself(digits: Task, tmp_path: Path) -> None:
+    network, at = network_at(tmp_path, digits)
+    recipe = Recipe("test", 1, 32, 0.1, crop_padding=2, cutout=3, flip=True, teacher="ab", teacher_weight=0.5)
+    data = DeviceImages(digits.train, digits.preprocessing, CPU, 2)
+
+    def augmentation() -> Augmentation:
+        return Augmentation(data, recipe, torch.Generator().manual_seed(5))
+
+    indices = torch.arange(16)
+    x, targets = Teaching(at, digits, recipe, CPU).batch(augmentation(), indices, 0)
+    same, labels = augmentation().batch(indices, 0)
+    assert torch.equal(x, same)
+    assert torch.equal(targets[:, 0].long(), labels)
+    with torch.no_grad():
+        assert torch.allclose(targets[:, 1:], network(x), atol=1e-5)
+        plain = network(data.input(data.pixels(indices)))
+    assert not torch.allclose(targets[:, 1:], plain, atol=0.1)  # not of the images before augmentation
+
+
+def test_outputs_in_a_file_are_those_of_each_image(digits: Task, tmp_path: Path) -> None:
+    outputs = np.random.default_rng(0).standard_normal((len(digits.train), 10)).astype(np.float32)
+    np.savez(tmp_path / "o.npz", outputs=outputs, labels=digits.train.labels)
+    at = TeacherAt(tmp_path / "o.npz", weights_sha256(tmp_path / "o.npz"), 10)
+    data = DeviceImages(digits.train, digits.preprocessing, CPU)
+    indices = torch.tensor([7, 3, 300])
+    augmentation = Augmentation(data, Recipe("test", 1, 32, 0.1), torch.Generator().manual_seed(5))
+    _, targets = Teaching(at, digits, RECIPE, CPU).batch(augmentation, indices, 0)
+    assert np.array_equal(targets[:, 1:].numpy(), outputs[[7, 3, 300]])
+    (tmp_path / "o.npz").write_bytes(b"another")
+    with pytest.raises(EdgenasError, match="is not the file"):
+        Teaching(at, digits, RECIPE, CPU)
+
+
+def test_a_student_learns_from_a_teacher_alone_what_its_labels_do_not_say(digits: Task, tmp_path: Path) -> None:
+    """With the whole loss the teacher's, a student of shuffled labels knows the digits all the same."""
+    _, at = network_at(tmp_path, digits)
+    shuffled = np.random.default_rng(0).permutation(digits.train.labels)
+    parts: Any = digits  # a dataclass
+    lying = dataclasses.replace(parts, train=dataclasses.replace(digits.train, labels=shuffled))
+    scores = {}
+    for weight in (1.0, 0.0):
+        recipe = Recipe("test", 12, 32, 0.05, teacher="ab", teacher_weight=weight, temperature=2.0)
+        network = fresh_network(tiny(8), 1, CPU)
+        train_network(network, lying, recipe, 1, CPU, teacher=at)
+        scores[weight] = scores_of(network, digits, digits.val, CPU, 1)["accuracy"]
+    assert scores[1.0] > 60
+    assert scores[0.0] < 30
+
+
+def test_a_teacher_that_weighs_nothing_changes_nothing(digits: Task, tmp_path: Path) -> None:
+    _, at = network_at(tmp_path, digits)
+    weights = []
+    for teacher in (None, at):
+        network = fresh_network(tiny(4), 1, CPU)
+        train_network(network, digits, Recipe("test", 1, 32, 0.05), 1, CPU, teacher=teacher)
+        weights.append(torch.cat([tensor.flatten().float() for tensor in network.state_dict().values()]))
+    assert torch.allclose(weights[0], weights[1], atol=1e-6)
+
+
+def test_embeddings_are_held_by_their_direction_through_a_layer_where_sizes_differ() -> None:
+    class Margin(nn.Module):
+        def forward(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+            return outputs.sum() * 0 + 2.0, None
+
+    faces: Any = SimpleNamespace(head=Embedding(4), train=SimpleNamespace(labels=np.zeros(3, np.int64)))
+    recipe = Recipe("test", 1, 8, 0.1, teacher="ab", teacher_weight=0.5)
+    loss = Distillation(Margin(), faces, recipe, (4, 4))
+    e = torch.eye(4)[:3]
+    targets = torch.cat([torch.zeros(3, 1), e], 1)
+    aligned, _ = loss(5 * e, targets)
+    assert aligned.item() == pytest.approx(0.5 * 2)
+    opposite, _ = loss(-e, targets)
+    assert opposite.item() == pytest.approx(0.5 * 2 + 0.5 * 10 * 2)
+    assert not list(loss.parameters())
+    wider = Distillation(Margin(), faces, recipe, (4, 6))
+    assert [p.shape for p in wider.parameters()] == [(6, 4)]
+    found, _ = wider(e, torch.cat([torch.zeros(3, 1), torch.randn(3, 6)], 1))
+    assert torch.isfinite(found)
