@@ -17,13 +17,13 @@ from edgenas.engine.data import whole_task
 from edgenas.engine.engine import go_on
 from edgenas.engine.events import Listener, noting, unheard
 from edgenas.engine.final import TrainingAsked
-from edgenas.engine.final import train as train_final
 from edgenas.engine.folders import study_folder
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import WrittenPlan, written_plan
 from edgenas.engine.references import TrainingOfReferences
 from edgenas.engine.starts import start_of
 from edgenas.engine.table import rows_of
+from edgenas.engine.train import train as train_final
 from edgenas.engine.trained import final_of, trained_from_store, trained_network, wishes_from
 from edgenas.engine.verdict import Comparison
 from edgenas.errors import MissingExtraError, StudyError

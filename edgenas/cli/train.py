@@ -69,8 +69,8 @@ def train(
     """
     from edgenas.cli.progress import TrainingView, interruptible
     from edgenas.engine.final import TrainingAsked
-    from edgenas.engine.final import train as train_final
     from edgenas.engine.folders import study_folder
+    from edgenas.engine.train import train as train_final
 
     asked = TrainingAsked(
         trial,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
@@ -15,7 +15,6 @@ from edgenas.engine import data
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
 from edgenas.engine.plan import written_plan
 from edgenas.engine.scores import at_chance
-from edgenas.engine.sessions import begin_session
 from edgenas.errors import DataError, EdgenasError, StudyError
 from edgenas.identity import digest
 from edgenas.records import Architecture, ChainArchitecture, Classes, FinalTraining, Outputs, Recipe, Trial
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
 Tell = Callable[[str], None]
+Teach: TypeAlias = "Callable[[Recipe, FinalPool], TeacherAt]"  # for a student of this recipe
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,13 @@ class TrainingAsked:
             )
 
 
-def train(folder: Path, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
-    """Train what is asked for of the study in `folder`; the runs that are finished are kept. `own`: the task, whole, of a study
-    that was made from an object."""
-    with Store.write(folder) as store:
-        begin_session(store, "train", noting(listener))
-        if asked.start is not None:
-            from edgenas.engine.starts import train_start
+def final_training(
+    store: Store, asked: TrainingAsked, listener: Listener, own: Task | None = None, teach: Teach | None = None
+) -> FinalTraining:
+    """Train (or look up) every seed, and put the whole on record: StudyError, DataError where something is missing for it.
 
-            return train_start(store, asked, listener, own)
-        return final_training(store, asked, listener, own)
-
-
-def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
-    """Train (or look up) every seed, and put the whole on record: StudyError, DataError where something is missing for it."""
+    `teach`: finds or trains the teacher that was asked for.
+    """
     from edgenas.architectures.workload import workload_from_architecture
     from edgenas.training.final import FinalPool, final_runs
 
@@ -101,7 +94,7 @@ def final_training(store: Store, asked: TrainingAsked, listener: Listener, own: 
         tell("warning: nothing in this search was better than chance: another network would do as well as this one")
     device = written_plan(store.study).device
     with FinalPool(task, asked.workers or asked.seeds, device) as pool:
-        seeds = trainings_of(store, asked, trial, architecture, device, pool, listener)
+        seeds = trainings_of(store, asked, trial, architecture, device, pool, tell, teach)
         tell(f"{seeds[0].recipe.epochs} epochs each")
         listener(TrainingBegins(len(seeds), task.metric, images))
         runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
@@ -186,16 +179,17 @@ def trainings_of(
     architecture: Architecture,
     device: str,
     pool: FinalPool,
-    listener: Listener,
+    tell: Tell,
+    teach: Teach | None,
 ) -> list[SeedTraining]:
     """What is to be trained, one per seed; where minutes were given, with as many epochs as fit them."""
     from edgenas.networks.weights import check_weights
     from edgenas.training.final import SeedTraining
 
-    tell, task = noting(listener), pool.task
+    task = pool.task
     recipe = recipe_for(asked, asked.recipe or "final", task, device)
-    teacher = teaching(store, asked, recipe, pool, listener)
-    recipe = taught(recipe, teacher, task)
+    teacher = None if teach is None else teach(recipe, pool)
+    recipe = taught(recipe, teacher, task, asked.recipe or "final")
     start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
     if asked.from_trained:
         before = store.get("final", trial.candidate.key, FinalTraining)
@@ -215,36 +209,18 @@ def trainings_of(
         epochs = epochs_for_budget(store, asked, training(0), pool, tell)
         if asked.recipe is None and epochs < BRIEF_EPOCHS and task.name == "classification":
             tell("so few epochs: the recipe is brief, not final")
-            recipe = taught(recipe_for(asked, "brief", task, device), teacher, task)
+            recipe = taught(recipe_for(asked, "brief", task, device), teacher, task, "brief")
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
     return [training(index) for index in range(asked.seeds)]
 
 
-def teaching(
-    store: Store, asked: TrainingAsked, recipe: Recipe, pool: FinalPool, listener: Listener
-) -> TeacherAt | None:
-    """The teacher that was asked for. `largest` is trained by the student's recipe; of a budget it gets half."""
-    from edgenas.engine.teachers import LARGEST, largest_seed, teacher_for
-
-    if asked.teacher is None:
-        return None
-    tell = noting(listener)
-    if asked.teacher == LARGEST and asked.budget is not None:
-        half = replace(asked, budget=asked.budget / 2, seeds=1)
-        epochs = epochs_for_budget(store, half, largest_seed(store, recipe), pool, tell)
-        recipe = msgspec.structs.replace(recipe, epochs=epochs)
-    teacher = teacher_for(asked.teacher, store, pool, recipe, tell, listener)
-    tell(f"teacher {asked.teacher}: {teacher.width} numbers for an image")
-    return teacher
-
-
-def taught(recipe: Recipe, teacher: TeacherAt | None, task: Task) -> Recipe:
-    """The recipe with the teacher's share of the loss and temperature, as its file has them."""
+def taught(recipe: Recipe, teacher: TeacherAt | None, task: Task, name: str) -> Recipe:
+    """The recipe with the teacher's share of the loss and temperature, as its file, of this name, has them."""
     if teacher is None:
         return recipe
     from edgenas.training.recipes import teaching_of
 
-    weight, temperature = teaching_of(recipe.name, task)
+    weight, temperature = teaching_of(name, task)
     return msgspec.structs.replace(recipe, teacher=teacher.sha256, teacher_weight=weight, temperature=temperature)
 
 

@@ -11,14 +11,17 @@ import hashlib
 import io
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.durable import replace_file
-from edgenas.engine.events import Listener, RunEnds
+from edgenas.engine.events import Listener, RunEnds, noting
+from edgenas.engine.final import TrainingAsked, epochs_for_budget
 from edgenas.engine.folders import ROOT
 from edgenas.engine.plan import plan_of
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
@@ -68,6 +71,19 @@ class Teacher(Record, frozen=True):
     architecture: Architecture | None = None
     preprocessing: Preprocessing | None = None
     source_sha256: str = ""
+
+
+def taught_by(store: Store, asked: TrainingAsked, listener: Listener, recipe: Recipe, pool: FinalPool) -> TeacherAt:
+    """The teacher that a final training asked for. `largest` is trained by the student's recipe; of a budget it gets half."""
+    assert asked.teacher is not None
+    tell = noting(listener)
+    if asked.teacher == LARGEST and asked.budget is not None:
+        half = replace(asked, budget=asked.budget / 2, seeds=1)
+        epochs = epochs_for_budget(store, half, largest_seed(store, recipe), pool, tell)
+        recipe = msgspec.structs.replace(recipe, epochs=epochs)
+    teacher = teacher_for(asked.teacher, store, pool, recipe, tell, listener)
+    tell(f"teacher {asked.teacher}: {teacher.width} numbers for an image")
+    return teacher
 
 
 def teacher_for(name: str, store: Store, pool: FinalPool, recipe: Recipe, tell: Tell, listener: Listener) -> TeacherAt:
