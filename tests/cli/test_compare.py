@@ -191,6 +191,7 @@ def test_mistakes_are_one_line(study: Path, tmp_path: Path) -> None:
         compare(str(study), "--reference", str(path))
 
 
+@pytest.mark.slow
 def test_a_search_notes_its_references_before_it_trains_and_a_finished_one_takes_more(tmp_path: Path) -> None:
     path = digits_file(tmp_path)
     bounds = ("--max-depth", "4", "--max-width", "6", "--epoch-scale", ".1", "--search-images", "320", "--workers", "1")

@@ -32,6 +32,7 @@ def run(*arguments: str) -> dict[str, Any]:
     return decoded
 
 
+@pytest.mark.slow
 def test_a_file_is_fine_tuned_kept_and_exported_as_a_bundle_that_computes_the_same(tmp_path: Path) -> None:
     study, path = searched(tmp_path / "study"), digits_file(tmp_path)
     arguments = ("train", str(study), "--start", str(path), "--seeds", "1", "--epochs", "1")

@@ -94,6 +94,7 @@ def test_a_file_of_the_same_classes_teaches(study: Path, tmp_path: Path) -> None
     assert teacher.preprocessing.mean == digits().preprocessing.mean  # the export says its own
 
 
+@pytest.mark.slow
 def test_another_study_teaches_and_its_weights_come_along(study: Path, tmp_path: Path) -> None:
     other = searched(tmp_path / "other")
     train(study, "--teacher", str(other))
@@ -118,6 +119,7 @@ def test_the_spaces_largest_network_is_trained_first_and_once(study: Path) -> No
         assert len(store.all("final-run", msgspec.Raw)) == runs
 
 
+@pytest.mark.slow
 def test_a_public_network_teaches_after_it_was_compared_and_not_before(study: Path) -> None:
     name = "torchvision:shufflenet_v2_x0_5"
     with pytest.raises(EdgenasError, match="knows nothing of these images yet: run `edgenas compare"):
