@@ -18,6 +18,7 @@ from edgenas.networks import network_from_architecture, output_width
 from edgenas.records import Architecture, Preprocessing, Recipe
 from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
+from edgenas.training.memory import give_back_spare_memory
 from edgenas.training.schedule import learning_rates
 from edgenas.training.step import Step
 from edgenas.training.teaching import Distillation, TeacherAt, Teaching
@@ -50,6 +51,7 @@ def train_network(
 
     Raises TrainingError where the loss stops being a number or memory runs out.
     """
+    give_back_spare_memory()
     with pinned_threads(recipe.threads, device), _memory_errors():
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
@@ -120,6 +122,7 @@ def outputs_of(
     `threads` pins a CPU's, so that results do not depend on the process. `mirror` shows the network mirror images.
     """
     network.eval()
+    give_back_spare_memory()
     smaller = max(1, preprocessing.input_size // EVALUATION_SIDE) ** 2
     size = max(16, EVALUATION_BATCH[device.type] // smaller)
     with pinned_threads(threads, device), _memory_errors():
