@@ -33,9 +33,10 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def give_back_spare_memory() -> None:
-    """Give freed blocks back to the system where they are more than SPARE: between a training and an evaluation, say, whose blocks
+    """Give freed blocks back to the system where they are more than SPARE: between a training and an evaluation, whose blocks
     have other sizes. Aligned blocks are seldom found again by glibc before 2.38, so that what is kept grows: to 3.8 GB instead
-    of 1.0 in a training at 224 px."""
+    of 1.0 in a training at 224 px. Elsewhere than with glibc nothing happens.
+    """
     libc = ctypes.CDLL(None)
     count, trim = getattr(libc, "mallinfo2", None), getattr(libc, "malloc_trim", None)
     if count is None or trim is None:
