@@ -137,11 +137,11 @@ def ended_after(most: int) -> Spent:
 
 
 def share_of(store: Store, plan: Plan, started: float) -> Callable[[int], float] | None:
-    """What share of the minutes of a budget is over when so many trials have been read; None without a budget. It is stored: the
-    search decides the same when it goes on."""
+    """What share of the minutes of a budget is over when so many trials have been read; None without a budget, and where [rules]
+    say how much is trained. It is stored: the search decides the same when it goes on."""
     from edgenas.training.budget import Budget
 
-    if plan.asked.budget is None or not isinstance(plan.budget, Budget):
+    if plan.asked.budget is None or not isinstance(plan.budget, Budget) or {"trials", "budget"} & set(plan.asked.rules):
         return None
     before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
     seconds = seconds_for_trainings(plan, began - started)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from edgenas.architectures.space import Space
 from edgenas.errors import LimitError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
-from edgenas.methods.ladder import Training, most_accurate, with_reference
+from edgenas.methods.ladder import LOOKAHEAD, Training, most_accurate, with_reference
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_members
 from edgenas.ranges import Epochs, Networks
 from edgenas.records import Architecture, Ask, Candidate, Choice, Decision, Limits, Record, Trial
@@ -89,19 +91,20 @@ def _as_many_as_there_are(candidates: Iterator[Candidate]) -> Iterator[Candidate
 
 
 def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) -> Asking[list[Trial]]:
-    """Ask for candidates one by one, the next ones being known, until the budget is spent."""
-    planned: list[Candidate] = []
-    spent = 0.0
-    while unspent(rules, len(planned), spent):
-        candidate = next(candidates, None)
-        if candidate is None:
-            break
-        planned.append(candidate)
-        spent += candidate.recipe.epochs * cost(candidate.architecture).bytes_moved
+    """Ask for candidates one by one, the next ones being known, until the budget is spent or there are no more."""
+    waiting: deque[Candidate] = deque()
     trials: list[Trial] = []
-    for index, candidate in enumerate(planned):
-        trials += yield Ask((candidate,), tuple(planned[index + 1 : index + 9]))
-    return trials
+    drawn, spent = 0, 0.0
+    while True:
+        while len(waiting) <= LOOKAHEAD and unspent(rules, drawn, spent):
+            candidate = next(candidates, None)
+            if candidate is None:
+                break
+            waiting.append(candidate)
+            drawn, spent = drawn + 1, spent + candidate.recipe.epochs * cost(candidate.architecture).bytes_moved
+        if not waiting:
+            return trials
+        trials += yield Ask((waiting.popleft(),), tuple(waiting))
 
 
 def _random_candidates(
@@ -115,8 +118,8 @@ def _random_candidates(
 def random_members(
     space: Space, cost: CostOf, limits: Limits, rng: random.Random, seen: set[str] | None = None
 ) -> Iterator[Architecture]:
-    """Distinct members within the limits, none whose fingerprint is in `seen`, to which they are added. Raises LimitError where
-    DRAWS draws in a row hold no new one."""
+    """Distinct members within the limits, none whose fingerprint is in `seen`, to which they are added; they end where DRAWS
+    draws in a row hold no new one. Raises LimitError where none was ever found."""
     seen = set() if seen is None else seen
     draws = 0
     while True:
@@ -127,9 +130,9 @@ def random_members(
             draws = 0
             yield net
         elif draws >= DRAWS:
-            raise LimitError(
-                f"{DRAWS} random members of the space held no new one within the limit ({len(seen)} before): raise the limit"
-            )
+            if not seen:
+                raise LimitError(f"{DRAWS} random members of the space held none within the limit: raise the limit")
+            return
 
 
 def unspent(rules: BaselineRules, trials: int, spent: float) -> bool:
@@ -146,18 +149,22 @@ def best_of_all(trials: list[Trial], objective: str) -> Choice:
     return Choice(best, {}, (verdict,))
 
 
-def _random(search: Search) -> Method:
+def baseline_rules(search: Search) -> BaselineRules:
+    """The rules of a baseline. In a search by the clock the clock ends it, and not a number of trainings."""
     rules = search.rules_as(BaselineRules)
-    return random_search(
-        search.space, rules, search.training, search.cost, search.limits, search.objective, search.seed
-    )
+    return rules if search.share is None else msgspec.structs.replace(rules, trials=DRAWS)
+
+
+def _random(search: Search) -> Method:
+    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    return random_search(search.space, baseline_rules(search), *how)
 
 
 def _left(search: Search, last: Trial, decided: int) -> int | None:
     del decided
-    return (
-        max(0, search.rules_as(BaselineRules).trials - (last.number or 0)) if last.candidate.phase != CONTROL else None
-    )
+    if last.candidate.phase == CONTROL or search.share is not None:
+        return None
+    return max(0, search.rules_as(BaselineRules).trials - (last.number or 0))
 
 
 def baseline(name: str, summary: str, make: Callable[[Search], Method], **rules: int) -> MethodSpec:

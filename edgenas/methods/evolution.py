@@ -14,9 +14,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from edgenas.architectures.space import Space
-from edgenas.errors import EdgenasError, LimitError
+from edgenas.errors import EdgenasError
 from edgenas.methods import CostOf, Method
-from edgenas.methods.baselines import BaselineRules, baseline, best_of_all, random_members, unspent, work
+from edgenas.methods.baselines import (
+    BaselineRules,
+    baseline,
+    baseline_rules,
+    best_of_all,
+    random_members,
+    unspent,
+    work,
+)
 from edgenas.methods.ladder import LOOKAHEAD, Training, with_reference
 from edgenas.methods.spec import Search
 from edgenas.records import Architecture, Ask, Candidate, Limits, Trial
@@ -40,11 +48,7 @@ class Evolving:
 
     def strangers(self) -> Iterator[Architecture]:
         """Random members, until there are no further ones; LimitError where there is none at all."""
-        try:
-            yield from random_members(self.space, self.cost, self.limits, self.rng, self.seen)
-        except LimitError:
-            if not self.seen:
-                raise
+        return random_members(self.space, self.cost, self.limits, self.rng, self.seen)
 
     def next(self) -> Architecture | None:
         """A child; a random member where the parent has no further neighbour within the limits; None where there is none."""
@@ -98,9 +102,8 @@ def evolution(
 
 
 def _by_evolution(search: Search) -> Method:
-    rules = search.rules_as(BaselineRules)
     how = (search.training, search.cost, search.limits, search.objective, search.seed)
-    return evolution(search.space, rules, *how)
+    return evolution(search.space, baseline_rules(search), *how)
 
 
 # The paper has 100 and 25 of 20,000 trainings; 5 and 2 to 16 and 8 were tried on published tables with 25 and 50.

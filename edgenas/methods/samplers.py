@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from edgenas.architectures.space import Space, Value, Values
 from edgenas.errors import EdgenasError, LimitError, MissingExtraError
 from edgenas.methods import CostOf, Method
-from edgenas.methods.baselines import BaselineRules, baseline, best_of_all, unspent, work
+from edgenas.methods.baselines import BaselineRules, baseline, baseline_rules, best_of_all, unspent, work
 from edgenas.methods.ladder import Training, expense, with_reference
 from edgenas.methods.spec import Search
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
@@ -30,6 +30,7 @@ NO_NETWORK = 100.0  # as a broken constraint of NSGA-II and TPE; limits count 1 
 NO_NETWORK_SMOOTH = 1.0  # of the Gaussian process: as if a limit were exceeded e times
 KNOWN_IN_A_ROW = 3  # proposals of the Gaussian process that were trained before, until a random one is asked for
 PROPOSALS = 20  # of a sampler for each network that may be trained: many break a limit or were seen before
+IN_VAIN = 1000  # proposals in a row of which none can be trained, or all were, before the search ends
 LEAST = 1e-9  # of what a logarithm is taken of
 
 
@@ -50,13 +51,13 @@ def optuna_search(
     model, stranger = study.sampler, _random_sampler(seed)
     told = _Told(study, sampler, rules.objectives, limits, objective)
     trained: dict[str, Trial] = {}  # what breaks a limit, or was proposed before, costs nothing
-    proposals = nothing = known = 0
+    proposals = nothing = known = in_vain = 0
     spent = 0.0
-    while unspent(rules, len(trained), spent) and proposals < PROPOSALS * rules.trials:
+    while unspent(rules, len(trained), spent) and proposals < PROPOSALS * rules.trials and in_vain < IN_VAIN:
         together = 1 if sampler == "gp" and len(trained) >= rules.population else rules.population
         study.sampler = stranger if sampler == "gp" and known >= KNOWN_IN_A_ROW else model
         asked = [study.ask() for _ in range(min(together, rules.trials - len(trained)))]
-        proposals += len(asked)
+        proposals, in_vain = proposals + len(asked), in_vain + len(asked)
         members: list[tuple[OptunaTrial, Architecture]] = []
         for suggestion in asked:
             net = _suggested(space, suggestion)
@@ -73,7 +74,7 @@ def optuna_search(
             known = known + 1 if trial.candidate.key in trained else 0
             if trial.status != "infeasible" and trial.candidate.key not in trained:
                 trained[trial.candidate.key] = trial
-                spent += work(trial)
+                spent, in_vain = spent + work(trial), 0
     if not trained:
         raise LimitError(
             f"none of {proposals} proposals of {sampler} can be trained: {nothing} made no network, the others broke the limit: "
@@ -202,9 +203,8 @@ def _suggested(space: Space, suggestion: OptunaTrial) -> Architecture | None:
 
 
 def _by_optuna(sampler: Sampler, search: Search) -> Method:
-    rules = search.rules_as(BaselineRules)
     how = (search.training, search.cost, search.limits, search.objective, search.seed)
-    return optuna_search(sampler, search.space, rules, *how)
+    return optuna_search(sampler, search.space, baseline_rules(search), *how)
 
 
 NSGA2 = baseline("nsga2", "NSGA-II, by Optuna", functools.partial(_by_optuna, "nsga2"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgenas.engine.budgets import END_SECONDS, share_of, spent_of, warned
@@ -189,3 +191,15 @@ def test_a_training_under_130_steps_is_obeyed_with_one_warning(digits: Task) -> 
     assert line.startswith(
         f"warning: 14 epochs of {images} images are 126 steps: trainings under about 130 steps rank noise"
     )
+
+
+@pytest.mark.parametrize(
+    ("rules", "by_the_clock"), [({}, True), ({"epochs": 3}, True), ({"trials": 9}, False), ({"budget": 1e9}, False)]
+)
+def test_a_search_with_a_budget_goes_by_the_clock_unless_its_rules_say_how_much_is_trained(
+    rules: dict[str, float], by_the_clock: bool, tmp_path: Path
+) -> None:
+    with study(tmp_path / "study") as (store, planned):
+        asked = msgspec.structs.replace(planned.asked, rules=rules)
+        share = share_of(store, dataclasses.replace(planned, asked=asked), time.monotonic())
+    assert (share is not None) is by_the_clock

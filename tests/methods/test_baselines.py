@@ -3,12 +3,18 @@
 import zlib
 
 import msgspec
+import pytest
 
 from edgenas.architectures.chain import ChainSpace
+from edgenas.engine.budgets import ended_after
 from edgenas.methods import CONTROL
-from edgenas.methods.baselines import BaselineRules, random_search, with_control, work
+from edgenas.methods.baselines import RANDOM, BaselineRules, random_search, with_control, work
+from edgenas.methods.endings import ended_when
+from edgenas.methods.evolution import EVOLUTION
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.replay import cost_without_device
+from edgenas.methods.samplers import GP, NSGA2, TPE
+from edgenas.methods.spec import MethodSpec, Search
 from edgenas.records import Classes, Limits
 from tests.methods.answers import SPACE, TRAINING, play
 
@@ -58,3 +64,22 @@ def test_the_control_stops_with_the_first_network_that_reaches_what_the_search_s
     spent = sum(work(trial) for trial in trials if trial.candidate.phase != CONTROL)
     control = [work(trial) for trial in trials if trial.candidate.phase == CONTROL]
     assert sum(control[:-1]) < spent <= sum(control)
+
+
+@pytest.mark.parametrize("spec", [RANDOM, EVOLUTION, NSGA2, TPE, GP], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("by_the_clock", [False, True])
+def test_by_the_clock_a_baseline_trains_more_than_its_rules_say(spec: MethodSpec, by_the_clock: bool) -> None:
+    share = (lambda _: 0.5) if by_the_clock else None
+    rules = BaselineRules(trials=9, population=4)
+    search = Search(SPACE, rules, TRAINING, cost_without_device, Limits(), seed=0, share=share)
+    method = ended_when(spec.make(search), ended_after(14), "val_accuracy")
+    _, trials, _ = play(method, lambda c: float(zlib.crc32(c.key.encode()) % 97), cost_without_device)
+    trained = {trial.candidate.key for trial in trials}
+    assert len(trained) == 9 if not by_the_clock else 14 <= len(trained) <= 14 + rules.population
+
+
+def test_random_members_of_a_small_space_end_with_the_last() -> None:
+    space = ChainSpace(Classes(10), 3, 32, min_depth=4, max_depth=4, min_width=8, max_width=8, kernels=(3,))
+    method = random_search(space, BaselineRules(trials=500), TRAINING, cost_without_device)
+    _, trials, _ = play(method, lambda _: 50.0, cost_without_device)
+    assert len(trials) == 2**4  # four layers that are separable or dense

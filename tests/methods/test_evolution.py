@@ -87,7 +87,7 @@ def test_a_small_space_is_searched_to_its_end_and_an_empty_one_refused() -> None
     choice, trials, _ = play(evolution(space, rules, TRAINING, cost_without_device), widths, cost_without_device)
     assert len(trials) == 2 * 2**4  # two widths, four layers that are separable or dense
     assert choice.trial.candidate.architecture.width == 10
-    with pytest.raises(LimitError, match="held no new one"):
+    with pytest.raises(LimitError, match="held none within the limit"):
         play(evolution(space, rules, TRAINING, cost_without_device, Limits(params=10)), widths, cost_without_device)
 
 
