@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from edgenas.architectures.chain import ChainSpace, chain
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, StudyError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
 from edgenas.records import Candidate, Classes, Limits, Recipe, StudyRecord, Trial
@@ -149,12 +149,21 @@ def kill_driver_at(trials: int, command: tuple[str, ...], folder: Path) -> None:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     driver = subprocess.Popen([sys.executable, "-m", "edgenas", *command], cwd=folder, env=ENVIRONMENT, **quiet)
     try:
-        while not (folder / "studies/ray/study.db").exists() or len(decided(folder / "studies/ray")) < trials:
+        while not begun(folder / "studies/ray") or len(decided(folder / "studies/ray")) < trials:
             assert driver.poll() is None, "the search ended before it was killed"
             time.sleep(0.1)
     finally:
         driver.kill()
         driver.wait()
+
+
+def begun(folder: Path) -> bool:
+    """Does its file hold a study? A moment after it was made it holds none yet."""
+    try:
+        with Store.read(folder):
+            return True
+    except StudyError:
+        return False
 
 
 def decided(folder: Path) -> list[Trial]:
