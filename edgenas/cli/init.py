@@ -63,7 +63,8 @@ seed = 0
 # from_study = "studies/NAME"         # start from a finished study's space
 
 # --- guided and the baselines: any space; nal: one of its tables (from_study: the study or file of `edgenas nal fit`)
-# space = "nasbench101"               # or chain, fbnet, nasbench201, darts, or one of an installed package
+# space = "nasbench101"               # or chain, stages, fbnet, nasbench201, darts, or one of an installed package
+# warm_start = ["studies/NAME"]       # guided: finished studies of other data over the same space
 
 # --- single rules of the method; a name that it does not have is refused with those that it has
 # [rules]

@@ -121,5 +121,6 @@ def test_file_names_with_line_breaks_colours_and_broken_characters_stay_in_their
     (tmp_path / "pics" / "cat" / "a\nb\x1b[31m.png").write_bytes(b"x")
     code, _, said = shell("data pics", tmp_path)
     assert code == 1
-    assert said.count("\n") == 1
-    assert r"cat/a\nb\x1b[31m.png (no PNG" in said
+    *before, last = said.splitlines()
+    assert all("pixels" in line for line in before)  # of the images that are decoded
+    assert r"cat/a\nb\x1b[31m.png (no PNG" in last

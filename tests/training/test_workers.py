@@ -135,7 +135,7 @@ def test_a_program_without_a_guard_has_workers_and_the_same_ledger_for_any_numbe
 @pytest.mark.parametrize("whom", ["group", pytest.param("process", marks=SLOW)])
 def test_interrupted_its_workers_end_and_the_same_call_goes_on_to_the_same_ledger(whom: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(settings(tmp_path / "interrupted", (2,), epochs=2) + PROGRAM)
+    program.write_text(settings(tmp_path / "interrupted", (2,), epochs=3) + PROGRAM)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     command = [sys.executable, str(program)]
     process = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, text=True, **quiet)
@@ -154,7 +154,7 @@ def test_interrupted_its_workers_end_and_the_same_call_goes_on_to_the_same_ledge
         os.killpg(process.pid, 0)
     begun = decided(folder)
     subprocess.run(command, env=ENVIRONMENT, check=True, **quiet)
-    program.write_text(settings(tmp_path / "whole", (0,), epochs=2) + PROGRAM)
+    program.write_text(settings(tmp_path / "whole", (0,), epochs=3) + PROGRAM)
     subprocess.run(command, env=ENVIRONMENT, check=True, **quiet)
     whole = decided(tmp_path / "whole" / "0")
     assert decided(folder) == whole
