@@ -101,6 +101,10 @@ print(len(ledgers[0]))
 """
 
 
+# A shell's background jobs ignore SIGINT, and so do their children: also where these tests are such a job.
+HEEDS_SIGINT = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def settings(folder: Path, workers: tuple[int, ...], epochs: int = 1) -> str:
     return f"FOLDER, WORKERS, EPOCHS, IMAGES = {str(folder)!r}, {workers}, {epochs}, {200 * epochs}\n"
 
@@ -135,7 +139,7 @@ def test_a_program_without_a_guard_has_workers_and_the_same_ledger_for_any_numbe
 @pytest.mark.parametrize("whom", ["group", pytest.param("process", marks=SLOW)])
 def test_interrupted_its_workers_end_and_the_same_call_goes_on_to_the_same_ledger(whom: str, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(settings(tmp_path / "interrupted", (2,), epochs=3) + PROGRAM)
+    program.write_text(HEEDS_SIGINT + settings(tmp_path / "interrupted", (2,), epochs=3) + PROGRAM)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     command = [sys.executable, str(program)]
     process = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, text=True, **quiet)
