@@ -28,7 +28,7 @@ def test_caching_and_searching_many_images_take_the_memory_of_few(
         text = PROJECT.format(images=here / "pics", size=SIZE, searched=40).replace("trials = 4", "trials = 2")
         project.write_text(text)
         searched = Watched(["search", str(project), "--study", "s", "--workers", "2"], here, ROOT).result()
-        assert searched["processes"] == 3
+        assert searched["processes"] >= 3  # a process may have a child for a moment
         peaks[count] = [each["peak_anonymous_and_shared_mb"] for each in (cached, searched)]
     for few, many in zip(peaks[FEW], peaks[MANY], strict=True):
         assert many < few + 0.6 * PIXELS_MB, peaks
