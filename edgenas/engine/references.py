@@ -8,11 +8,10 @@ one of kind `reference-final`.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -96,8 +95,7 @@ def add_references(store: Store, asked: Sequence[str], task: Task, tell: Tell) -
         elif file_sha256(name) not in ("", known[name].source_sha256):
             raise StudyError(
                 f"{name} is not the file that {store.folder} has as a reference (its SHA-256 differs): restore it, or give "
-                "this one "
-                "another name"
+                "this one another name"
             )
 
 
@@ -210,16 +208,16 @@ def final_runs_of(
 
 def with_preprocessing(task: Task, preprocessing: Preprocessing) -> Task:
     """The same images, normalised otherwise. EdgenasError for a task that cannot be changed so."""
+    from edgenas.tasks.task import has_parts, with_parts
+
     if task.preprocessing == preprocessing:
         return task
-    parts: Any = task  # a dataclass, which no protocol can say
-    if "preprocessing" not in getattr(type(task), "__dataclass_fields__", ()):
+    if not has_parts(task, "preprocessing"):
         raise EdgenasError(
             f"task {task.name!r} cannot be normalised as trained weights need it: make it a dataclass with a field "
             "`preprocessing`, or start from scratch"
         )
-    changed: Task = dataclasses.replace(parts, preprocessing=preprocessing)
-    return changed
+    return with_parts(task, preprocessing=preprocessing)
 
 
 def seed_of(store: Store, reference: Reference, recipe: Recipe, index: int) -> SeedTraining:

@@ -123,8 +123,8 @@ def _refuse_unfit(teacher: Teacher, task: Task) -> None:
     if isinstance(task.head, Classes) and teacher.width != task.head.count:
         raise EdgenasError(
             f"teacher {teacher.name} gives {teacher.width} numbers for an image, and there are {task.head.count} classes: "
-            "fine-tune it on "
-            "these images first (`edgenas compare --reference` or `edgenas train --start`)"
+            "fine-tune it on these images "
+            "first (`edgenas compare --reference` or `edgenas train --start`)"
         )
     if teacher.preprocessing is not None:
         refuse_blind(task.preprocessing, teacher.preprocessing)
@@ -159,9 +159,7 @@ def _of_outputs(store: Store, path: Path, task: Task) -> Teacher:
             "`edgenas.open_study(STUDY).training_images()`"
         )
     sha256 = hashlib.sha256(content).hexdigest()
-    file = f"weights/teacher-{sha256[:16]}.npz"
-    (store.folder / "weights").mkdir(exist_ok=True)
-    replace_file(store.folder / file, content)
+    file = _copied(store, content, sha256, ".npz")
     return Teacher(str(path), file, sha256, outputs.shape[1], source_sha256=sha256)
 
 
@@ -206,8 +204,8 @@ def _of_reference(store: Store, name: str) -> Teacher:
     if trained is None:
         raise StudyError(
             f"teacher {name} knows nothing of these images yet: run `edgenas compare {store.folder} --reference {name}` "
-            "first, or name a "
-            f"file of weights, {name}=FILE"
+            "first, or name "
+            f"a file of weights, {name}=FILE"
         )
     run = best_run(trained)
     return Teacher(
@@ -241,11 +239,17 @@ def _of_study(store: Store, name: str, task: Task, tell: Tell) -> Teacher:
     sha256 = hashlib.sha256(content).hexdigest()
     if run.weights_sha256 and sha256 != run.weights_sha256:
         raise StudyError(f"teacher {name}: {folder / run.weights} is not the file that was trained: restore it")
-    file = f"weights/teacher-{sha256[:16]}.safetensors"
-    (store.folder / "weights").mkdir(exist_ok=True)
-    replace_file(store.folder / file, content)
+    file = _copied(store, content, sha256, ".safetensors")
     width = width_of(final.architecture)
     return Teacher(name, file, sha256, width, final.architecture, final.preprocessing, sha256)
+
+
+def _copied(store: Store, content: bytes, sha256: str, suffix: str) -> str:
+    """The study's own copy of a file, relative to it."""
+    file = f"weights/teacher-{sha256[:16]}{suffix}"
+    (store.folder / "weights").mkdir(exist_ok=True)
+    replace_file(store.folder / file, content)
+    return file
 
 
 def _largest(store: Store, pool: FinalPool, recipe: Recipe, tell: Tell, listener: Listener) -> Teacher:

@@ -6,10 +6,8 @@ becomes. Tasks of other packages are found by the entry-point group `edgenas.tas
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import inspect
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +20,7 @@ from edgenas.tasks.cache import Loading
 from edgenas.tasks.checks import checked_task
 from edgenas.tasks.mapped import MappedImages
 from edgenas.tasks.splits import search_stream, subsample
-from edgenas.tasks.task import Split, Task
+from edgenas.tasks.task import Split, Task, has_parts, with_parts
 
 __all__ = [
     "TASKS",
@@ -103,14 +101,12 @@ def as_searched(whole: Task, settings: TaskSettings) -> Task:
     train = searched(whole.train, settings)
     if train is whole.train:
         return whole
-    parts: Any = whole  # a dataclass, which no protocol can say
-    if "train" not in getattr(type(whole), "__dataclass_fields__", ()):
+    if not has_parts(whole, "train"):
         raise DataError(
             f"task {whole.name!r} cannot be cut to {len(train)} search images: make it a dataclass with a field `train`, or "
             "leave out --search-images"
         )
-    task: Task = dataclasses.replace(parts, train=train)
-    return task
+    return with_parts(whole, train=train)
 
 
 def load_task(settings: TaskSettings, loading: Loading | None = None) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -88,3 +89,15 @@ class Task(Protocol):
 
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
         """The whole evaluation of the test split, as `edgenas train` keeps it: JSON values only."""
+
+
+def has_parts(task: Task, *names: str) -> bool:
+    """Can `with_parts` give the task others of these? Where it is a dataclass that has them as fields."""
+    return set(names) <= set(getattr(type(task), "__dataclass_fields__", ()))
+
+
+def with_parts(task: Task, **parts: Any) -> Task:
+    """The same task with others of its fields: see `has_parts`."""
+    held: Any = task  # a dataclass, which no protocol can say
+    changed: Task = dataclasses.replace(held, **parts)
+    return changed

@@ -6,15 +6,13 @@ images it is judged on other ones. Costs as much as the same cut again.
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import numpy as np
 
 from edgenas.records import Classes
 from edgenas.tasks import Task
 from edgenas.tasks.facts import copies_of
 from edgenas.tasks.splits import part, stratified, together
+from edgenas.tasks.task import has_parts, with_parts
 
 SMALL = 1_000  # validation images, of which the binomial error is about that of another seed (at 90 %: .95 points)
 CUT_STREAM = 23  # of the study's seed
@@ -24,8 +22,7 @@ def cut_anew(task: Task) -> bool:
     """Are networks that are trained again to be so on other cuts? Where classes are learned from few validation images."""
     labels = task.train.labels
     classes = isinstance(task.head, Classes) and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
-    fields = getattr(type(task), "__dataclass_fields__", ())
-    return classes and len(task.val) < SMALL and "train" in fields and "val" in fields
+    return classes and len(task.val) < SMALL and has_parts(task, "train", "val")
 
 
 def other_cut(task: Task, seed: int, number: int) -> Task:
@@ -34,6 +31,4 @@ def other_cut(task: Task, seed: int, number: int) -> Task:
     images = together((task.train, task.val))
     share = len(task.val) / len(images)
     rest, taken = stratified(images.labels, share, [seed, CUT_STREAM, number], copies_of([images])[0])
-    parts: Any = task  # a dataclass, which no protocol can say
-    cut: Task = dataclasses.replace(parts, train=part(images, rest), val=part(images, taken))
-    return cut
+    return with_parts(task, train=part(images, rest), val=part(images, taken))

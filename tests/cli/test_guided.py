@@ -1,6 +1,5 @@
 """`--method guided` through the command line: the same for any number of workers, after kill -9, and with a warm start."""
 
-import random
 import shutil
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from edgenas.store import Store
 from tests.cli.edgenas import SMALL, at, edgenas, edgenas_json, killed, refusal
-from tests.cli.test_search import ledger
+from tests.cli.test_search import check_kills, ledger
 
 PROJECT = 'method = "guided"\n[rules]\ntrials = 7\nepochs = 6\npool = 60\nfresh = 10\nrepeats = 0.2\n'
 GUIDED = [SMALL[0], "project.toml", *SMALL[1:]]
@@ -34,31 +33,16 @@ def test_any_number_of_workers_decides_alike(searched: Path, workers: str) -> No
         assert store.choice.expected == other.choice.expected
 
 
-def check_kills(folder: Path, kills: int) -> None:
-    """So many kills of searches that were at work; one that ends before its kill is compared, and another one begun."""
-    (folder / "project.toml").write_text(PROJECT)
-    rng, hits, begun, started = random.Random(kills), 0, 1, time.monotonic()
-    edgenas_json(*GUIDED, "--study", "whole", "--workers", "1", folder=folder)
-    duration, expected = time.monotonic() - started, ledger(folder / "studies/whole")
-    while hits < kills:
-        search = [*GUIDED, "--study", f"killed-{begun}", "--workers", "2"]
-        if killed(folder, at(rng.uniform(0.2, 0.8) * duration), *search):
-            hits += 1
-        else:
-            assert ledger(folder / "studies" / f"killed-{begun}") == expected
-            begun += 1
-    edgenas_json(*GUIDED, "--study", f"killed-{begun}", "--workers", "2", folder=folder)
-    assert ledger(folder / "studies" / f"killed-{begun}") == expected
-
-
 def test_two_kills_leave_the_same_ledger(tmp_path: Path) -> None:
-    check_kills(tmp_path, 2)
+    (tmp_path / "project.toml").write_text(PROJECT)
+    check_kills(tmp_path, 2, GUIDED)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_twenty_kills_leave_the_same_ledger(tmp_path: Path) -> None:
-    check_kills(tmp_path, 20)
+    (tmp_path / "project.toml").write_text(PROJECT)
+    check_kills(tmp_path, 20, GUIDED)
 
 
 def test_fronts_show_what_is_expected_beside_the_scores(searched: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,21 +140,20 @@ def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
     assert all(latency.n and latency.n >= 50 for latency in latencies)
 
 
-def check_kills(folder: Path, kills: int) -> None:
+def check_kills(folder: Path, kills: int, search: Sequence[str] = SMALL) -> None:
     """So many kills of searches that were at work; one that ends before its kill is compared, and another one begun."""
     rng, hits, begun = random.Random(kills), 0, 1
     started = time.monotonic()
-    edgenas_json(*SMALL, "--study", f"whole-{kills}", "--workers", "1", folder=folder)
+    edgenas_json(*search, "--study", f"whole-{kills}", "--workers", "1", folder=folder)
     duration, expected = time.monotonic() - started, ledger(folder / "studies" / f"whole-{kills}")
     while hits < kills:
         study = f"killed-{kills}-{begun}"
-        search = [*SMALL, "--study", study, "--workers", "2"]
-        if killed(folder, at(rng.uniform(0.2, 0.8) * duration), *search):
+        if killed(folder, at(rng.uniform(0.2, 0.8) * duration), *search, "--study", study, "--workers", "2"):
             hits += 1
         else:
             assert ledger(folder / "studies" / study) == expected
             begun += 1
-    edgenas_json(*SMALL, "--study", f"killed-{kills}-{begun}", "--workers", "2", folder=folder)
+    edgenas_json(*search, "--study", f"killed-{kills}-{begun}", "--workers", "2", folder=folder)
     assert ledger(folder / "studies" / f"killed-{kills}-{begun}") == expected
 
 
