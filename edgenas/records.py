@@ -742,10 +742,34 @@ class Preprocessing(Record, frozen=True):
         return self.size + 2 * self.padding
 
 
+class Look(Record, frozen=True):
+    """The metric on validation after so many epochs of a final training."""
+
+    epoch: int
+    value: float
+
+
+class Mistake(Record, frozen=True):
+    """One test image that a trained network took for another class. `index`: in the test split; `confidence`, `of_true`: the
+    probabilities that it gave the class `called` and the true one, percent. `image`: a PNG file, relative to the study; `file`:
+    what the image was read from, relative to the data's folder, "" where that is not known."""
+
+    index: int
+    true: str
+    called: str
+    confidence: float
+    of_true: float
+    image: str
+    image_sha256: str
+    file: str = ""
+
+
 class FinalRun(Record, frozen=True):
     """One seed of a final training. Scores of the last epoch; of the best epoch on validation only beside it.
 
     `weights`: a safetensors file, relative to the study. `mirrored`: test scores with outputs averaged over both mirror images.
+    `curve`: the looks at validation during the training; `mistakes`: the worst ones on the test set, None where none were kept
+    (another kind of task; both: runs of earlier versions).
     """
 
     seed: int
@@ -759,6 +783,8 @@ class FinalRun(Record, frozen=True):
     mirrored: dict[str, float] = {}
     report: dict[str, Any] = {}
     weights_sha256: str = ""  # of the file; runs of the first version have none
+    curve: tuple[Look, ...] = ()
+    mistakes: tuple[Mistake, ...] | None = None
 
 
 class FinalTraining(Record, frozen=True):

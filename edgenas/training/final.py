@@ -14,11 +14,12 @@ from torch import nn
 
 from edgenas.identity import digest
 from edgenas.networks.weights import load_weights, save_weights, weights_sha256
-from edgenas.records import Architecture, FinalRun, Recipe
+from edgenas.records import Architecture, FinalRun, Look, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.augmentation import tensor_of
 from edgenas.training.loop import fresh_network, outputs_of, scores_of, train_network
+from edgenas.training.mistakes import worst_mistakes
 from edgenas.training.teaching import TeacherAt
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, results_of
@@ -159,16 +160,19 @@ def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Bes
         mirrored=mirrored,
         report=task.report(outputs, labels),
         weights_sha256=weights_sha256(asked.weights),
+        curve=tuple(best.looks),
+        mistakes=worst_mistakes(task, outputs, asked.weights),
     )
 
 
 class Best:
-    """Called after every epoch: keeps the network that was best on validation so far."""
+    """Called after every epoch: keeps what each look at validation saw, and the network that was best there so far."""
 
     def __init__(self, task: Task, recipe: Recipe, device: torch.device) -> None:
         self.task, self.recipe, self.device = task, recipe, device
         self.epoch = 0
         self.scores: dict[str, float] = {}
+        self.looks: list[Look] = []
         self.network: nn.Module = nn.Identity()
         self.every = max(1, recipe.epochs // EPOCH_LOOKS)
 
@@ -177,6 +181,7 @@ class Best:
             return
         scores = scores_of(network, self.task, self.task.val, self.device, self.recipe.threads)
         gain, name = self.task.metric.gain, self.task.metric.name
+        self.looks.append(Look(epoch, scores[name]))
         if not self.epoch or gain(scores[name]) > gain(self.scores[name]):
             self.epoch, self.scores, self.network = epoch, scores, copy.deepcopy(network)
 

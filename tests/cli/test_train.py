@@ -17,7 +17,7 @@ from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor
-from edgenas.training.loop import scores_of
+from edgenas.training.loop import outputs_of, scores_of
 from tests.plans import plan, studied
 from tests.training.conftest import ParameterCost, candidate
 
@@ -62,6 +62,29 @@ def test_seeds_are_trained_once_and_their_weights_give_the_reported_scores(study
 
     more = train(str(study), "--seeds", "2", "--epochs", "2")
     assert more == first  # the seconds too: nothing was trained again
+
+
+def test_a_run_keeps_every_look_at_validation_and_its_worst_mistakes(study: Path) -> None:
+    import torch
+
+    train(str(study), "--seeds", "1", "--epochs", "2")
+    with Store.read(study) as store:
+        final = store.get("final", candidate().key, FinalTraining)
+    assert final is not None
+    (run,) = final.runs
+    assert [look.epoch for look in run.curve] == [1, 2]
+    assert run.curve[-1].value == run.val["accuracy"]
+    assert run.curve[run.best_epoch - 1].value == run.best_val["accuracy"]
+    network, test = load_weights(final.architecture, study / run.weights), digits_whole().test
+    outputs = outputs_of(network, test, digits_whole().preprocessing, torch.device("cpu"), 1)
+    shares = torch.softmax(outputs.double(), 1).numpy()
+    assert run.mistakes is not None
+    for mistake in run.mistakes:
+        called = shares[mistake.index].argmax()
+        assert (mistake.called, mistake.true) == (str(called), str(test.labels[mistake.index]))
+        assert mistake.confidence == pytest.approx(100 * shares[mistake.index, called])
+        assert (study / mistake.image).is_file()
+    assert len(run.mistakes) == 10  # two epochs leave more
 
 
 @pytest.mark.parametrize(
