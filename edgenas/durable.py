@@ -62,6 +62,12 @@ def write_synced(path: Path, content: bytes, mode: int | None = None) -> None:
         os.fsync(descriptor)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, where it is there, with what killed processes left beside it."""
+    _sweep_files(path)
+    path.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring a folder's names to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)

@@ -181,11 +181,13 @@ class Study:
         start: str | None = None,
         teacher: str | None = None,
         workers: int | None = None,
+        checkpoint_s: float | None = None,
     ) -> FinalTraining:
         """Train the chosen network (or this trial's) from scratch over several seeds, and read the test set once.
 
         Seeds that are trained already are not trained again. The arguments are the flags of `edgenas train`: `start` is a
-        network to fine-tune in place of a trial's, `teacher` whose outputs are learned from beside the labels.
+        network to fine-tune in place of a trial's, `teacher` whose outputs are learned from beside the labels. A training that
+        was interrupted goes on from its last checkpoint.
         """
         named = None if recipe is None else str(recipe)
         place = None if data_dir is None else str(data_dir)
@@ -203,6 +205,7 @@ class Study:
             time.monotonic(),
             start,
             teacher,
+            checkpoint_s,
         )
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
 

@@ -55,11 +55,14 @@ def train(
         "OUTPUTS.npz, or largest: the space's largest network, trained first.",
     ),
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
+    checkpoint_s: float | None = typer.Option(
+        None, help="Least seconds between two checkpoints of a training; 0: after every epoch. Default: 30."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Train the chosen network from scratch over several seeds and read the test set once.
 
-    Runs that are finished are kept: the same command goes on after an interruption.
+    Runs that are finished are kept: the same command goes on after an interruption, in a run from its last checkpoint.
 
     Example: edgenas train --seeds 3 --budget 5
 
@@ -86,6 +89,7 @@ def train(
         time.monotonic(),
         start,
         teacher,
+        checkpoint_s,
     )
     folder = study_folder(study, say)
     with interruptible(), TrainingView() as view:

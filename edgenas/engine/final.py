@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgenas.training.teaching import TeacherAt
 
 BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
+MOST_CHECKPOINT_S = 86400
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
 Tell = Callable[[str], None]
 Teach: TypeAlias = "Callable[[Recipe, FinalPool], TeacherAt]"  # for a student of this recipe
@@ -37,7 +38,7 @@ class TrainingAsked:
 
     trial: None = the search's choice. data, from_trained: other data, starting from the trained weights. start: a network in
     place of a trial's, such as FILE.onnx (networks/public.py says what it can be). teacher: whose outputs are learned from, too
-    (engine/teachers.py).
+    (engine/teachers.py). checkpoint_s: least seconds between two checkpoints of a training, 0 = after every epoch.
     """
 
     trial: int | None = None
@@ -53,6 +54,7 @@ class TrainingAsked:
     started: float = 0.0
     start: str | None = None
     teacher: str | None = None
+    checkpoint_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.final_width not in (None, "matched", "macro"):
@@ -61,6 +63,8 @@ class TrainingAsked:
             raise EdgenasError(f"--seeds {self.seeds}: at least one")
         if self.epochs is not None and self.budget is not None:
             raise EdgenasError("--epochs and --budget both say how long: give one of them")
+        if self.checkpoint_s is not None and not 0 <= self.checkpoint_s <= MOST_CHECKPOINT_S:
+            raise EdgenasError(f"--checkpoint-s {self.checkpoint_s:g}: from 0 (every epoch) to {MOST_CHECKPOINT_S}")
         if (self.data is not None) != self.from_trained:
             raise EdgenasError(
                 "--data and --from-trained belong together: other data, starting from the trained weights"
@@ -93,11 +97,11 @@ def final_training(
     if at_chance(store.ledger(), store.study):
         tell("warning: nothing in this search was better than chance: another network would do as well as this one")
     device = written_plan(store.study).device
-    with FinalPool(task, asked.workers or asked.seeds, device) as pool:
+    with FinalPool(task, asked.workers or asked.seeds, device, asked.checkpoint_s) as pool:
         seeds = trainings_of(store, asked, trial, architecture, device, pool, tell, teach)
         tell(f"{seeds[0].recipe.epochs} epochs each")
         listener(TrainingBegins(len(seeds), task.metric, images))
-        runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
+        runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
     if before is not None and before.runs == runs:

@@ -184,7 +184,8 @@ def final_runs_of(
     images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
     items = [seed_of(store, reference, recipe, index) for index in range(seeds)]
     listener(TrainingBegins(len(items), task.metric, images))
-    runs = final_runs(items, pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
+    tell = noting(listener)
+    runs = final_runs(items, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
     before = store.get(kind, reference.name, FinalTraining)
     if before is not None and before.runs == runs:
         return before

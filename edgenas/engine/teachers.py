@@ -260,7 +260,7 @@ def _largest(store: Store, pool: FinalPool, recipe: Recipe, tell: Tell, listener
     params = workload_from_architecture(item.architecture).params
     tell(f"teacher: the space's largest network, {params:,} parameters, {recipe.epochs} epochs")
     images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
-    (run,) = final_runs([item], pool, store, lambda run: listener(RunEnds(run, task.metric, images)))
+    (run,) = final_runs([item], pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
     network = item.architecture
     return Teacher(LARGEST, run.weights, run.weights_sha256, width_of(network), network, task.preprocessing)
 

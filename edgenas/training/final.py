@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from edgenas.durable import remove_file
 from edgenas.identity import digest
 from edgenas.networks.weights import load_weights, save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Look, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.augmentation import tensor_of
+from edgenas.training.checkpoint import EVERY_S, Checkpoints, State, look_at
 from edgenas.training.loop import fresh_network, outputs_of, scores_of, train_network
 from edgenas.training.mistakes import worst_mistakes
 from edgenas.training.teaching import TeacherAt
@@ -26,6 +29,7 @@ from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, r
 from edgenas.training.workers import LocalCrew
 
 R = TypeVar("R")
+CHECKPOINT = ".checkpoint"  # suffix
 EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
 
 
@@ -39,6 +43,7 @@ class SeedTraining:
     weights: Path  # to write
     start: tuple[Architecture, Path, str] | None = None  # weights to go on from, with their SHA-256
     teacher: TeacherAt | None = None  # its SHA-256 is part of the recipe
+    checkpoint_s: float = EVERY_S  # see Checkpoints
 
     @property
     def key(self) -> str:
@@ -46,16 +51,27 @@ class SeedTraining:
         start = (self.start[0], self.start[1].name) if self.start else None
         return digest(self.architecture, self.recipe, self.seed, self.weights.name, start)
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where the training is kept while it is not finished."""
+        return self.weights.with_suffix(CHECKPOINT)
+
+    @property
+    def training(self) -> str:
+        """All that decides its weights, but the images."""
+        return digest(self.key, self.start[2] if self.start else None)
+
     def run(self, place: Workplace) -> FinalRun:
         """Train and save the weights of the last epoch, then read the test set; raises TrainingError as the loop does."""
         started, device = time.perf_counter(), place.device
         network = fresh_network(self.architecture, self.seed, device)
         if self.start is not None:
             adopt(network, load_weights(*self.start))
-        best = Best(place.task, self.recipe, device)
-        trained = train_network(network, place.task, self.recipe, self.seed, device, best, self.teacher)
+        best = Best(place.task, self.recipe, device, network)
+        kept = Checkpoints(self.checkpoint, self.training, place.task, {"best": best}, self.checkpoint_s)
+        trained = train_network(network, place.task, self.recipe, self.seed, device, best, self.teacher, kept)
         save_weights(trained.network, self.weights)
-        return _tested(self, place, trained.network, best, started)
+        return _tested(self, place, trained.network, best, started - kept.seconds_before)
 
 
 @dataclass(frozen=True)
@@ -75,9 +91,11 @@ class FinalPool:
     """One worker process per seed on a CPU (up to two a core: three seeds on two cores end sooner that way), one per GPU; all
     share one copy of the task."""
 
-    def __init__(self, task: Task, seeds: int, device: str) -> None:
+    def __init__(self, task: Task, seeds: int, device: str, checkpoint_s: float | None = None) -> None:
+        """`checkpoint_s`: see Checkpoints; None = EVERY_S."""
         devices = local_devices(device)
         self.task = task
+        self.checkpoint_s = EVERY_S if checkpoint_s is None else checkpoint_s
         self.size = min(seeds, len(devices) * (2 if device == "cpu" else 1))
         self.devices = tuple(devices[i % len(devices)] for i in range(self.size))
         self._crew: LocalCrew | None = None
@@ -89,7 +107,8 @@ class FinalPool:
 
     def runs(self, seeds: list[SeedTraining]) -> Iterator[tuple[SeedTraining, FinalRun]]:
         """Each with its run, as they end."""
-        for item, run in self._results(seeds) if seeds else ():
+        items = [dataclasses.replace(seed, checkpoint_s=self.checkpoint_s) for seed in seeds]
+        for item, run in self._results(items) if seeds else ():
             assert isinstance(item, SeedTraining)
             yield item, run
 
@@ -113,14 +132,40 @@ def _nothing_else(item: AnyItem, result: object) -> None:
 
 
 def final_runs(
-    seeds: list[SeedTraining], pool: FinalPool, store: Store, on_run: Callable[[FinalRun], None]
+    seeds: list[SeedTraining],
+    pool: FinalPool,
+    store: Store,
+    on_run: Callable[[FinalRun], None],
+    tell: Callable[[str], None],
 ) -> tuple[FinalRun, ...]:
-    """The runs of all seeds, in order; those in the store are not trained again."""
+    """The runs of all seeds, in order; those in the store are not trained again, those that were interrupted go on.
+
+    Raises StudyError where a checkpoint is there that another training has written.
+    """
     missing = [seed for seed in seeds if store.get("final-run", seed.key, FinalRun) is None]
+    for seed in seeds:
+        if seed not in missing:
+            remove_file(seed.checkpoint)
+        elif (line := look_at(seed.checkpoint, seed.training, pool.task, seed.recipe.epochs)) is not None:
+            tell(line)
+    _tell_unfinished(seeds, tell)
     for seed, run in pool.runs(missing):
         store.put("final-run", seed.key, run)
+        remove_file(seed.checkpoint)  # only now: a kill before it costs nothing
         on_run(run)
     return tuple(_there(store.get("final-run", seed.key, FinalRun)) for seed in seeds)
+
+
+def _tell_unfinished(seeds: list[SeedTraining], tell: Callable[[str], None]) -> None:
+    """What other trainings, which were interrupted, have left."""
+    folder, own = seeds[0].weights.parent, {seed.checkpoint for seed in seeds}
+    others = [path for path in folder.glob(f"*{CHECKPOINT}") if path not in own]
+    if others:
+        size = sum(path.stat().st_size for path in others) / 1e6
+        tell(
+            f"{len(others)} unfinished trainings of other commands are kept in {folder} ({size:.0f} MB): those commands go on "
+            f"with them; remove *{CHECKPOINT} there if nobody will"
+        )
 
 
 def epochs_within(seconds: float, task: Task, per_image: float, waves: int) -> int:
@@ -168,12 +213,13 @@ def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Bes
 class Best:
     """Called after every epoch: keeps what each look at validation saw, and the network that was best there so far."""
 
-    def __init__(self, task: Task, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, task: Task, recipe: Recipe, device: torch.device, network: nn.Module) -> None:
+        """`network`: that will be trained."""
         self.task, self.recipe, self.device = task, recipe, device
         self.epoch = 0
         self.scores: dict[str, float] = {}
         self.looks: list[Look] = []
-        self.network: nn.Module = nn.Identity()
+        self.network = network  # a copy, as soon as there is a best one
         self.every = max(1, recipe.epochs // EPOCH_LOOKS)
 
     def __call__(self, epoch: int, network: nn.Module) -> None:
@@ -184,6 +230,18 @@ class Best:
         self.looks.append(Look(epoch, scores[name]))
         if not self.epoch or gain(scores[name]) > gain(self.scores[name]):
             self.epoch, self.scores, self.network = epoch, scores, copy.deepcopy(network)
+
+    def state(self) -> State:
+        tensors = self.network.state_dict() if self.epoch else {}
+        looks = [(look.epoch, look.value) for look in self.looks]
+        return State(tensors, {"epoch": self.epoch, "scores": self.scores, "looks": looks})
+
+    def restore(self, state: State) -> None:
+        self.epoch, self.scores = state.notes["epoch"], state.notes["scores"]
+        self.looks = [Look(epoch, value) for epoch, value in state.notes["looks"]]
+        if self.epoch:
+            self.network = copy.deepcopy(self.network)
+            self.network.load_state_dict(state.tensors)
 
 
 def adopt(network: nn.Module, trained: nn.Module) -> None:

@@ -18,6 +18,7 @@ from edgenas.networks import network_from_architecture, output_width
 from edgenas.records import Architecture, Preprocessing, Recipe
 from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
+from edgenas.training.checkpoint import Checkpoints, Drawing, Part, State
 from edgenas.training.memory import give_back_spare_memory
 from edgenas.training.schedule import learning_rates
 from edgenas.training.step import Step
@@ -45,9 +46,10 @@ def train_network(
     device: torch.device,
     on_epoch: OnEpoch | None = None,
     teacher: TeacherAt | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     """Train `network` in place, by labels and where there is one a `teacher`. `on_epoch(epochs done, network to evaluate)` is
-    called after every epoch.
+    called after every epoch. With `checkpoints` it goes on from the last one, and writes others.
 
     Raises TrainingError where the loss stops being a number or memory runs out.
     """
@@ -56,31 +58,57 @@ def train_network(
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
-        batch_size = min(recipe.batch_size, len(data))
-        seen = images_an_epoch(len(data), batch_size, recipe)
-        rates = learning_rates(recipe, steps := -(-seen // batch_size))
         teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
         step = Step(network, loss_of(task, recipe, output_width(network), seed, teacher), recipe, device)
-        accuracy = loss = 0.0
-        for epoch in range(recipe.epochs):
-            network.train()
-            step.totals.zero_()
-            order = augmentation.order()[:seen]
-            for index in range(steps):
-                chosen = order[index * batch_size : (index + 1) * batch_size]
-                x, labels = (
-                    augmentation.batch(chosen, epoch)
-                    if teaching is None
-                    else teaching.batch(augmentation, chosen, epoch)
-                )
-                step(x, labels, rates[epoch * steps + index])
-            loss, correct = step.totals.tolist()  # the epoch's one synchronisation
-            loss, accuracy = loss / steps, 100 * correct / seen
-            if not math.isfinite(loss):
-                raise TrainingError(f"the loss is {loss} after epoch {epoch + 1} of {recipe.epochs}")
+        epochs = Epochs(augmentation, teaching, step, recipe)
+        parts: dict[str, Part] = {"step": step, "drawing": Drawing(generator), "epochs": epochs}
+        done = 0 if checkpoints is None else checkpoints.restore(parts)
+        for epoch in range(done, recipe.epochs):
+            epochs.train(epoch)
             if on_epoch is not None:
                 on_epoch(epoch + 1, step.averaged)
-        return TrainingResult(step.averaged, accuracy if step.counts else None, loss)
+            if checkpoints is not None:
+                checkpoints.epoch_ends(epoch + 1)
+        return TrainingResult(step.averaged, epochs.accuracy, epochs.loss)
+
+
+class Epochs:
+    """Trains an epoch at a time. loss, accuracy: see TrainingResult, of the last one."""
+
+    def __init__(self, augmentation: Augmentation, teaching: Teaching | None, step: Step, recipe: Recipe) -> None:
+        self.augmentation, self.teaching, self.step, self.recipe = augmentation, teaching, step, recipe
+        images = len(augmentation.data)
+        self.batch_size = min(recipe.batch_size, images)
+        self.seen = images_an_epoch(images, self.batch_size, recipe)
+        self.steps = -(-self.seen // self.batch_size)
+        self.rates = learning_rates(recipe, self.steps)
+        self.loss = 0.0
+        self.accuracy: float | None = 0.0
+
+    def train(self, epoch: int) -> None:
+        """One epoch, the first being 0. Raises TrainingError where the loss is no number."""
+        step = self.step
+        step.network.train()
+        step.totals.zero_()
+        order = self.augmentation.order()[: self.seen]
+        for index in range(self.steps):
+            chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+            step(*self._batch(chosen, epoch), self.rates[epoch * self.steps + index])
+        total, correct = step.totals.tolist()  # the epoch's one synchronisation
+        self.loss, self.accuracy = total / self.steps, 100 * correct / self.seen if step.counts else None
+        if not math.isfinite(self.loss):
+            raise TrainingError(f"the loss is {self.loss} after epoch {epoch + 1} of {self.recipe.epochs}")
+
+    def _batch(self, chosen: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        if self.teaching is not None:
+            return self.teaching.batch(self.augmentation, chosen, epoch)
+        return self.augmentation.batch(chosen, epoch)
+
+    def state(self) -> State:
+        return State({}, {"loss": self.loss, "accuracy": self.accuracy})
+
+    def restore(self, state: State) -> None:
+        self.loss, self.accuracy = state.notes["loss"], state.notes["accuracy"]
 
 
 def loss_of(task: Task, recipe: Recipe, width: int, seed: int, teacher: TeacherAt | None = None) -> nn.Module:

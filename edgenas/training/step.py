@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.records import Recipe
+from edgenas.training.checkpoint import State
 
 WARMUP_STEPS = 3  # before a capture: cuDNN chooses its kernels, the optimiser makes its buffers
 
@@ -38,6 +39,26 @@ class Step:
     @property
     def averaged(self) -> nn.Module:
         return self.average.network if self.average is not None else self.network
+
+    def state(self) -> State:
+        """Weights, statistics, momentum, the average: all that a step changes."""
+        learned = {**_named("network", self.network.state_dict()), **_named("loss", self.loss.state_dict())}
+        average = {} if self.average is None else _named("average", self.average.network.state_dict())
+        buffers = [self.optimizer.state[parameter].get("momentum_buffer") for parameter in self.parameters]
+        momentum = {f"momentum.{index}": buffer for index, buffer in enumerate(buffers) if buffer is not None}
+        return State({**learned, **average, **momentum}, {"averaged": self.average.steps if self.average else 0})
+
+    def restore(self, state: State) -> None:
+        """Be where the step was that had this state."""
+        self.network.load_state_dict(_under("network", state.tensors))
+        self.loss.load_state_dict(_under("loss", state.tensors))
+        if self.average is not None:
+            self.average.network.load_state_dict(_under("average", state.tensors))
+            self.average.steps = state.notes["averaged"]
+        for index, parameter in enumerate(self.parameters):
+            if f"momentum.{index}" in state.tensors:
+                buffer = torch.empty_like(parameter).copy_(state.tensors[f"momentum.{index}"])
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer.detach()
 
     def __call__(self, x: Tensor, labels: Tensor, rate: float) -> None:
         """x (B, C, H, W), labels (B,) or (B, k); returns without waiting for the device."""
@@ -92,13 +113,15 @@ class Step:
         """Run a few steps that leave no trace in weights, statistics, momentum or totals."""
         state = [*self.network.state_dict().values(), *self.loss.state_dict().values(), self.totals]
         saved = [tensor.clone() for tensor in state]
+        momentum = {parameter: slots["momentum_buffer"].clone() for parameter, slots in self.optimizer.state.items()}
         for _ in range(WARMUP_STEPS):
             self._compute(x, labels)
         with torch.no_grad():
             for tensor, before in zip(state, saved, strict=True):
                 tensor.copy_(before)
-            for slots in self.optimizer.state.values():
-                slots["momentum_buffer"].zero_()  # a zero buffer and no buffer make the same first step
+            for parameter, slots in self.optimizer.state.items():
+                # A zero buffer and no buffer make the same first step.
+                slots["momentum_buffer"].copy_(momentum.get(parameter, torch.zeros(())))
 
 
 def sgd(
@@ -115,6 +138,14 @@ def sgd(
         nesterov=recipe.nesterov,
         fused=fused,
     )
+
+
+def _named(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(part) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
 
 
 class Average:

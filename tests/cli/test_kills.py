@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from edgenas.bundle import read_bundle
+from edgenas.cli.main import app
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import FinalTraining
 from edgenas.store import Store
@@ -183,3 +186,50 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     edgenas_json("train", "killed", *more, folder=tmp_path)
     assert trained(study) == trained(tmp_path / "whole")
     assert [name for name in names(study / "weights") if name.startswith(".")] == []
+
+
+def after_checkpoints(folder: Path, count: int, late: float) -> Callable[[float], bool]:
+    """Says yes when so many more checkpoints were written there, and `late` seconds later."""
+    seen: set[int] = {path.stat().st_mtime_ns for path in folder.glob("*.checkpoint")}
+    there, reached = len(seen), [0.0]
+
+    def says(seconds: float) -> bool:
+        for path in folder.glob("*.checkpoint"):
+            with contextlib.suppress(FileNotFoundError):
+                seen.add(path.stat().st_mtime_ns)
+        if len(seen) - there >= count and not reached[0]:
+            reached[0] = seconds
+        return bool(reached[0]) and seconds >= reached[0] + late
+
+    return says
+
+
+def kill_within_one_run(folder: Path, kills: int, epochs: int) -> None:
+    """One run of `edgenas train`, killed so often between its checkpoints, against one that nobody interrupts."""
+    rng = random.Random(kills)
+    trained_study(folder / "whole")
+    shutil.copytree(folder / "whole", folder / "killed")
+    more = ("--seeds", "1", "--epochs", str(epochs), "--checkpoint-s", "0")
+    app(["train", str(folder / "whole"), *more], standalone_mode=False)
+    weights, each = folder / "killed" / "weights", epochs // (kills + 2)
+    for _ in range(kills):
+        after = after_checkpoints(weights, rng.randint(1, each), rng.uniform(0, 0.1))
+        assert killed(folder, after, "train", "killed", *more)
+        assert [path.name for path in weights.glob("*-0.safetensors") if path.name != "digits-0.safetensors"] == []
+    last = edgenas("train", "killed", *more, folder=folder)
+    assert last.returncode == 0, last.stderr
+    assert re.search(rf"goes on after epoch \d+ of {epochs}, from killed/weights/\w+-0.checkpoint", last.stderr)
+    assert trained(folder / "killed") == trained(folder / "whole")
+    assert {p.name: p.read_bytes() for p in weights.iterdir()} == {
+        p.name: p.read_bytes() for p in (folder / "whole" / "weights").iterdir()
+    }
+
+
+def test_a_run_that_is_killed_twice_goes_on_within_itself_to_the_same_bytes(tmp_path: Path) -> None:
+    kill_within_one_run(tmp_path, 2, epochs=16)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_that_is_killed_ten_times_goes_on_within_itself_to_the_same_bytes(tmp_path: Path) -> None:
+    kill_within_one_run(tmp_path, 10, epochs=80)

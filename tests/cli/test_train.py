@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from edgenas.binomial import wilson
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
+from edgenas.identity import digest
 from edgenas.networks.weights import load_weights
 from edgenas.records import Ask, Choice, FinalTraining
 from edgenas.store import Store
@@ -18,6 +19,7 @@ from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor
 from edgenas.training.loop import outputs_of, scores_of
+from edgenas.training.recipes import recipe_from_name, with_free_cores
 from tests.plans import plan, studied
 from tests.training.conftest import ParameterCost, candidate
 
@@ -94,12 +96,33 @@ def test_a_run_keeps_every_look_at_validation_and_its_worst_mistakes(study: Path
         (("--epochs", "2", "--budget", "1"), "give one of them"),
         (("--data", "digits"), "belong together"),
         (("--recipe", "slow"), "recipe 'slow' is unknown"),
+        (("--checkpoint-s", "-1"), "--checkpoint-s -1: from 0 .every epoch. to 86400"),
+        (("--checkpoint-s", "86401"), "--checkpoint-s 86401: from 0"),
+        (("--checkpoint-s", "nan"), "--checkpoint-s nan: from 0"),
         (("--data", "digits", "--from-trained"), "run `edgenas train` without it first"),
     ],
 )
 def test_mistakes_are_one_line(study: Path, arguments: tuple[str, ...], complaint: str) -> None:
     with pytest.raises(EdgenasError, match=complaint):
         train(str(study), *arguments)
+
+
+def test_what_is_left_of_other_trainings_is_said_and_what_does_not_fit_is_refused(study: Path) -> None:
+    other, how = study / "weights" / "0123456789abcdef-0.checkpoint", ("--seeds", "1", "--epochs", "1")
+    other.parent.mkdir()
+    other.write_bytes(b"x" * 2_500_000)
+    said = CliRunner().invoke(app, ["train", str(study), *how]).stderr
+    assert "1 unfinished trainings of other commands are kept in" in said
+    assert "(2 MB): those commands go on with them; remove *.checkpoint there if nobody will" in said
+    assert other.exists()  # nothing is lost
+    recipe = recipe_from_name("final", digits_whole(), "cpu", 2)
+    recipe = with_free_cores(recipe, "cpu")
+    mine = study / "weights" / f"{digest(candidate().architecture, recipe, None)}-0.checkpoint"
+    mine.write_bytes(b"text")
+    said = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--epochs", "2"]).stderr
+    assert f"{mine} was damaged (its SHA-256 differs) and is removed: this training starts anew" in said
+    assert not mine.exists()
+    assert mine.with_suffix(".safetensors").exists()
 
 
 @pytest.mark.slow
