@@ -15,6 +15,7 @@ from onnx import TensorProto
 from edgenas.architectures.onnx_file import facts_from_weights
 from edgenas.architectures.onnx_graph import graph_from_model
 from edgenas.errors import BundleError, EdgenasError
+from edgenas.image_sizes import sides_of
 from edgenas.records import Preprocessing
 
 LARGEST_SIDE = 8192  # px of an input
@@ -36,23 +37,22 @@ def check_preprocessing(
     preprocessing: Preprocessing, kind: Literal["float32", "uint8"], shape: Shape, where: str
 ) -> None:
     """What the preprocessing makes of an image is what the model takes."""
-    p = preprocessing
+    p, sides = preprocessing, sides_of(preprocessing.size)
     sound = (
         p.channels in (1, 3)
         and len(p.mean) == len(p.std) == p.channels
         and all(math.isfinite(value) for value in (*p.mean, *p.std))
         and all(value > 0 for value in p.std)
-        and p.size > 0
+        and min(sides) > 0
         and p.padding >= 0
-        and p.input_size <= LARGEST_SIDE
+        and max(p.input_sides) <= LARGEST_SIDE
     )
     if not sound:
         raise BundleError(
             f"{where}: its preprocessing makes no image: 1 or 3 channels, a mean and a std above 0 for each, "
             f"1 to {LARGEST_SIDE} px are possible: export it again"
         )
-    side = p.input_size
-    made = (p.channels, side, side) if kind == "float32" else (side, side, p.channels)
+    made = (p.channels, *p.input_sides) if kind == "float32" else (*p.input_sides, p.channels)
     if len(shape) != 4 or shape[1:] != made:
         raise BundleError(
             f"{where}: its preprocessing makes images of {_text(made)}, the model takes {_text(shape[1:])}: export it again"

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edgenas.errors import DataError, EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.records import Preprocessing
 
 Pixels = NDArray[np.uint8]
+Sides = tuple[int, int]  # (height, width); Pillow's sizes are (width, height)
 
 # What an image file may be. Pillow is never left to choose by content: a PostScript file named x.png would start Ghostscript.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF")
@@ -29,7 +31,7 @@ DAMAGED = (  # what Pillow and its decoders raise on damaged files
     *(RuntimeError, LookupError, TypeError, ArithmeticError),
 )
 GROUND = 128  # grey under what is transparent: neither black nor white drawings vanish in it
-WIDEST = 8  # times its other side: of a longer picture only the middle is scaled
+WIDEST = 8  # times as long as what it becomes: of a longer picture only the middle is scaled
 ORIENTATION = 0x0112  # EXIF
 
 
@@ -50,13 +52,14 @@ def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixel
     It is turned upright by its EXIF tag, cut to its middle, made 8 bits a channel, scaled, padded, in that order: memory
     follows the network's input, not the picture. DataError for a damaged image and for modes without a rule.
     """
-    size, crop = preprocessing.size, preprocessing.fit == "crop"
+    sides, crop = sides_of(preprocessing.size), preprocessing.fit == "crop"
     try:
         whole = upright(image)
-        fitted = scaled(eight_bits(middle(whole) if crop else whole, preprocessing.channels), size, preprocessing.fit)
+        seen = middle(whole, sides) if crop else whole
+        fitted = scaled(eight_bits(seen, preprocessing.channels), preprocessing.size, preprocessing.fit)
     except DAMAGED as error:
         raise DataError(f"the image is damaged: {error}") from error
-    pixels = np.array(fitted, np.uint8).reshape(size, size, preprocessing.channels)
+    pixels = np.array(fitted, np.uint8).reshape(*sides, preprocessing.channels)
     padded: Pixels = pad(pixels[None], preprocessing.padding)[0]
     return padded
 
@@ -88,47 +91,51 @@ def eight_bits(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def middle(image: Image.Image) -> Image.Image:
-    """The image, or of one that is longer than WIDEST times its short side the centre of that length (or a pixel more)."""
-    width, height = image.size
-    longest = WIDEST * min(width, height)
-    cut_x, cut_y = max(0, width - longest) // 2, max(0, height - longest) // 2
+def middle(image: Image.Image, sides: Sides) -> Image.Image:
+    """The image, or of one that is more than WIDEST times as long or as high as its other side asks for, beside `sides`, the
+    centre of that length (or a pixel more)."""
+    cut_x, cut_y = (max(0, have - most) // 2 for have, most in zip(image.size, _longest(image, sides), strict=True))
     if not cut_x and not cut_y:
         return image
-    return image.crop((cut_x, cut_y, width - cut_x, height - cut_y))
+    return image.crop((cut_x, cut_y, image.width - cut_x, image.height - cut_y))
 
 
-def scaled(image: Image.Image, size: int, how: str) -> Image.Image:
-    """Scale to a square of `size` px: "crop" keeps the proportions and cuts the centre, "pad" keeps them and adds GROUND on both
-    sides of the short one, "stretch" does not keep them."""
-    if image.size == (size, size):
+def _longest(image: Image.Image, sides: Sides) -> tuple[int, int]:
+    """(width, height) up to which the image is not much longer, or not much higher, than `sides` are."""
+    height, width = sides
+    return -(-WIDEST * image.height * width // height), -(-WIDEST * image.width * height // width)
+
+
+def scaled(image: Image.Image, size: ImageSize, how: str) -> Image.Image:
+    """Scale to this size: "crop" keeps the proportions and cuts the centre, "pad" keeps them and adds GROUND on both sides of
+    what is too short, "stretch" does not keep them."""
+    height, width = sides = sides_of(size)
+    if image.size == (width, height):
         return image
     if how == "pad":
-        return _on_ground(image, size)
+        scale = min(width / image.width, height / image.height)
+        small = _resized(
+            image, (min(width, round(image.width * scale)), min(height, round(image.height * scale))), sides
+        )
+        ground = Image.new(image.mode, (width, height), GROUND if image.mode == "L" else (GROUND,) * 3)
+        ground.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
+        return ground
     if how == "stretch":
-        thin = max(image.size) > WIDEST * min(
-            image.size
-        )  # averaged first: its long side would be widened before it is shortened
-        return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3 if thin else None)
-    image = middle(image)
-    width, height = image.size
-    scale = size / min(width, height)
-    scaled = image.resize(
-        (max(size, round(width * scale)), max(size, round(height * scale))), Image.Resampling.BILINEAR
-    )
-    left, top = (scaled.width - size) // 2, (scaled.height - size) // 2
-    return scaled.crop((left, top, left + size, top + size))
+        return _resized(image, (width, height), sides)
+    image = middle(image, sides)
+    scale = max(width / image.width, height / image.height)
+    covering = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    large = image.resize(covering, Image.Resampling.BILINEAR)
+    left, top = (large.width - width) // 2, (large.height - height) // 2
+    return large.crop((left, top, left + width, top + height))
 
 
-def _on_ground(image: Image.Image, size: int) -> Image.Image:
-    """The whole image in the middle of a grey square."""
-    scale = size / max(image.size)
-    width, height = (min(size, max(1, round(side * scale))) for side in image.size)
-    square = Image.new(image.mode, (size, size), GROUND if image.mode == "L" else (GROUND,) * 3)
-    thin = max(image.size) > WIDEST * min(image.size)
-    small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3 if thin else None)
-    square.paste(small, ((size - width) // 2, (size - height) // 2))
-    return square
+def _resized(image: Image.Image, size: tuple[int, int], sides: Sides) -> Image.Image:
+    """The whole image at (width, height), a pixel at least. A thin one is averaged first: its long side would be widened before
+    it is shortened."""
+    thin = any(have > most for have, most in zip(image.size, _longest(image, sides), strict=True))
+    wanted = (max(1, size[0]), max(1, size[1]))
+    return image.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=3 if thin else None)
 
 
 def pad(images: Pixels, padding: int) -> Pixels:
@@ -139,7 +146,7 @@ def pad(images: Pixels, padding: int) -> Pixels:
 
 def input_from_pixels(images: Pixels, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """(N, H, W, C) uint8 at the network's input size -> (N, C, H, W) float32, normalised."""
-    expected = (preprocessing.input_size, preprocessing.input_size, preprocessing.channels)
+    expected = (*preprocessing.input_sides, preprocessing.channels)
     if images.dtype != np.uint8 or images.shape[1:] != expected:
         raise EdgenasError(
             f"pixels {images.dtype} {images.shape[1:]}: this network takes uint8 (height, width, channels) {expected}"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from edgenas.identity import canonical_json, digest
+from edgenas.image_sizes import AnySize, ImageSize, sides_of, size_from_sides
 from edgenas.ranges import (
     BatchSize,
     Channels,
@@ -26,7 +27,6 @@ from edgenas.ranges import (
     Megabytes,
     Microseconds,
     Share,
-    Side,
     Stride,
     Tera,
     Threads,
@@ -90,7 +90,7 @@ class ChainArchitecture(Record, frozen=True, tag="chain", tag_field="type"):
     kernels: tuple[Window, ...]
     head: Head
     in_channels: Channels = 3
-    image_size: Side = 32
+    image_size: ImageSize = 32
     stem_strides: tuple[Stride, ...] = ()
     stage_strides: tuple[Stride, Stride] = (2, 2)
     stem: Literal["wide", "growing"] = "wide"
@@ -118,7 +118,7 @@ class MultiBranchArchitecture(Record, frozen=True, tag="multibranch", tag_field=
     stem_stride: Stride = 2
     tail_channels: Channels = 1024
     in_channels: Channels = 3
-    image_size: Side = 224
+    image_size: ImageSize = 224
 
     @property
     def fingerprint(self) -> str:
@@ -154,7 +154,7 @@ class CellArchitecture(Record, frozen=True, tag="cell", tag_field="type"):
     channels: Channels
     cells_per_stage: Depth
     in_channels: Channels = 3
-    image_size: Side = 32
+    image_size: ImageSize = 32
     stem: Literal["wide", "growing"] = "wide"
 
     @property
@@ -200,7 +200,7 @@ class StagesArchitecture(Record, frozen=True, tag="stages", tag_field="type"):
     stages: tuple[Stage, ...]
     head: Head
     in_channels: Channels
-    image_size: Side
+    image_size: ImageSize
     stem_width: Channels
     stem_stride: Stride = 1
     stem_kernel: Window = 3
@@ -326,7 +326,7 @@ class OwnArchitecture(Record, frozen=True, tag="own", tag_field="type"):
     space's code is not installed; see architectures/own.py.
 
     `choices`: what was chosen in `space`, by name. `body`: its kernels without the head, which follows the last of them; they
-    read an input of (in_channels, image_size, image_size).
+    read an input of (in_channels, height, width).
     """
 
     space: str
@@ -334,7 +334,7 @@ class OwnArchitecture(Record, frozen=True, tag="own", tag_field="type"):
     body: Workload
     head: Head
     in_channels: Channels
-    image_size: Side
+    image_size: ImageSize
 
     def __hash__(self) -> int:
         return hash((self.space, frozenset(self.choices.items()), self.body, self.head))
@@ -355,7 +355,7 @@ class OnnxArchitecture(Record, frozen=True, tag="onnx", tag_field="type"):
     workload: Workload
     head: Head
     in_channels: Channels
-    image_size: Side
+    image_size: ImageSize
     epsilons: tuple[float, ...] = ()
     fixed: tuple[int, ...] = ()
 
@@ -725,21 +725,27 @@ Fit = Literal["crop", "stretch", "pad"]
 class Preprocessing(Record, frozen=True):
     """How an image becomes the network's input; the bundle's manifest carries it, edgenas/preprocessing.py does it.
 
-    Grey (1 channel) or RGB (3); scaled to `size` px (crop: short side, then the centre; stretch: both sides; pad: long side, the
-    rest grey); `padding` black pixels on every side; / 255; minus mean, over std (per channel). The network's input side is
-    size + 2 * padding.
+    Grey (1 channel) or RGB (3); scaled to `size` px (crop: until it is covered, then the centre; stretch: both sides; pad: until
+    it fits in, the rest grey); `padding` black pixels on every side; / 255; minus mean, over std (per channel).
     """
 
     channels: int
-    size: int
+    size: AnySize  # what a manifest may say is held against the model, in words of its own
     mean: tuple[float, ...]
     std: tuple[float, ...]
     padding: int = 0
     fit: Fit = "crop"
 
     @property
-    def input_size(self) -> int:
-        return self.size + 2 * self.padding
+    def input_sides(self) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        height, width = sides_of(self.size)
+        return height + 2 * self.padding, width + 2 * self.padding
+
+    @property
+    def input_size(self) -> ImageSize:
+        """The size of the network's input."""
+        return size_from_sides(*self.input_sides)
 
 
 class Look(Record, frozen=True):

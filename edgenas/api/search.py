@@ -17,6 +17,7 @@ from edgenas.engine.engine import search as run_search
 from edgenas.engine.events import Listener
 from edgenas.engine.settings import settings_from
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import size_asked
 from edgenas.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def search(
     policy: str | None = None,
     confirm_seeds: int | None = None,
     control: str | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | str | None = None,
     fit: str | None = None,
     skip_damaged: bool | None = None,
     balance: str | None = None,
@@ -99,9 +100,10 @@ def search(
 
     `data`: a data set's name, a folder of class folders, (images (N, H, W[, C]) uint8, labels (N,)), or a `Task` of your own.
     `method`, `space`: a name, or an object: see `MethodSpec` and `OwnSpace`. All other settings have the names and defaults of
-    the flags of `edgenas search`; `rules` are the method's numbers; `file`: a project file, whose settings those given here
-    overrule. From `study` on, the arguments say where and how, and decide nothing. Progress goes to stderr, one line each, or
-    to `on_event`, a function that is called with every event of edgenas.engine.events; `quiet`: to nobody.
+    the flags of `edgenas search` (`image_size`: 64, or (64, 320) for height and width); `rules` are the
+    method's numbers; `file`: a project file, whose settings those given here overrule. From `study` on, the arguments say where
+    and how, and decide nothing. Progress goes to stderr, one line each, or to `on_event`, a function that is called with every
+    event of edgenas.engine.events; `quiet`: to nobody.
 
     Raises EdgenasError: a setting that is not possible, data that cannot be read, a limit that no network meets.
     """
@@ -116,6 +118,7 @@ def search(
         decides["space"] = _name_of(given.space, "space")
     for name in ("data_dir", "recipe"):
         decides[name] = None if decides[name] is None else str(decides[name])
+    decides["image_size"] = None if image_size is None else size_asked(image_size)
     decides["target"] = [target] if isinstance(target, str) else target
     decides["warm_start"] = None if warm_start is None else several(warm_start)
     decides["rules"] = None if rules is None else dict(rules)

@@ -12,6 +12,7 @@ import msgspec
 
 from edgenas.architectures.stem import Stem
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_words, square_side
 from edgenas.records import CellArchitecture, DartsCell, Head, Nasbench101Cell, Nasbench201Cell
 
 Cell = Nasbench101Cell | Nasbench201Cell | DartsCell
@@ -41,7 +42,7 @@ def cell_network(
     channels: int | None = None,
     cells_per_stage: int | None = None,
     in_channels: int = 3,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
     stem: Stem = "wide",
 ) -> CellArchitecture:
     """The network of a cell; channels and cells per stage are the published ones unless given. `stem`: for images of more than
@@ -51,7 +52,7 @@ def cell_network(
     elif isinstance(cell, Nasbench201Cell):
         published = (16, 5)
     else:
-        published = (36, 6) if image_size <= CIFAR_SIDE else (48, 4)
+        published = (36, 6) if square_side(image_size) <= CIFAR_SIDE else (48, 4)
     architecture = CellArchitecture(
         cell, head, channels or published[0], cells_per_stage or published[1], in_channels, image_size
     )
@@ -62,12 +63,14 @@ def cell_network(
 
 
 def stem_reductions(architecture: CellArchitecture) -> int:
-    """Number of stride-2 convolutions before the first cell: none up to 32 px; DARTS then has the three of its ImageNet stem."""
-    if architecture.image_size <= CIFAR_SIDE:
+    """Number of stride-2 convolutions before the first cell: none up to 32 px, or as many pixels in a rectangle; DARTS then has
+    the three of its ImageNet stem."""
+    side = square_side(architecture.image_size)
+    if side <= CIFAR_SIDE:
         return 0
     if isinstance(architecture.cell, DartsCell):
         return 3
-    reductions, side = 0, architecture.image_size
+    reductions = 0
     while side > CIFAR_SIDE:
         reductions, side = reductions + 1, side // 2
     return reductions
@@ -86,14 +89,15 @@ def check_cell_network(architecture: CellArchitecture) -> None:
     ):
         raise EdgenasError(
             f"a growing stem is for NAS-Bench-101 and -201 networks of images of more than {CIFAR_SIDE} px: "
-            f"{family_of(architecture.cell)} at {architecture.image_size} px has none"
+            f"{family_of(architecture.cell)} at {size_in_words(architecture.image_size)} px has none"
         )
     step = 4 * 2 ** stem_reductions(architecture)  # the stem's reductions, then one after each of two stages
-    side = architecture.image_size
-    if side < step or side % step:
-        near = max(step, round(side / step) * step)
+    sides = sides_of(architecture.image_size)
+    if any(side % step for side in sides):
+        height, width = (max(step, round(side / step) * step) for side in sides)
+        asked, near = size_in_words(architecture.image_size), size_in_words(size_from_sides(height, width))
         raise EdgenasError(
-            f"a {family_of(architecture.cell)} network halves {side}-px images to a fraction of a pixel; "
+            f"a {family_of(architecture.cell)} network halves {asked}-px images to a fraction of a pixel; "
             f"sides must be multiples of {step}: use --image-size {near}"
         )
 

@@ -27,6 +27,7 @@ from edgenas.architectures.cell_workload import workload_from_cell
 from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking, changed_in_one
 from edgenas.architectures.stem import Stem
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize
 from edgenas.ranges import Channels, Depth
 from edgenas.records import (
     Architecture,
@@ -50,7 +51,7 @@ class CellSpace(Record, NamedChoices, frozen=True):
 
     head: Head
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     family: Family = "nasbench101"
     channels: Channels | None = None
     cells_per_stage: Depth | None = None
@@ -144,17 +145,17 @@ class CellSpace(Record, NamedChoices, frozen=True):
         return changed_in_one(self, network, held, rng)
 
 
-def nasbench101(head: Head, in_channels: int, image_size: int) -> CellSpace:
+def nasbench101(head: Head, in_channels: int, image_size: ImageSize) -> CellSpace:
     """NAS-Bench-101 for these data, sized as published."""
     return CellSpace(head, in_channels, image_size, "nasbench101", stem="growing")
 
 
-def nasbench201(head: Head, in_channels: int, image_size: int) -> CellSpace:
+def nasbench201(head: Head, in_channels: int, image_size: ImageSize) -> CellSpace:
     """NAS-Bench-201 for these data, sized as published."""
     return CellSpace(head, in_channels, image_size, "nasbench201", stem="growing")
 
 
-def darts(head: Head, in_channels: int, image_size: int) -> CellSpace:
+def darts(head: Head, in_channels: int, image_size: ImageSize) -> CellSpace:
     """DARTS for these data, sized as published."""
     return CellSpace(head, in_channels, image_size, "darts", stem="growing")
 

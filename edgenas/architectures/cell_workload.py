@@ -18,6 +18,7 @@ from edgenas.architectures.cell import (
 )
 from edgenas.architectures.stem import growing_stem
 from edgenas.architectures.tracer import TRACES, Tracer
+from edgenas.image_sizes import sides_of, square_side
 from edgenas.records import CellArchitecture, DartsCell, Kernel, Nasbench101Cell, Nasbench201Cell, Workload
 
 
@@ -25,7 +26,7 @@ from edgenas.records import CellArchitecture, DartsCell, Kernel, Nasbench101Cell
 def workload_from_cell(architecture: CellArchitecture) -> Workload:
     """The kernels of a cell network at batch 1."""
     check_cell_network(architecture)
-    trace = CellTracer(architecture.in_channels, architecture.image_size, architecture.image_size)
+    trace = CellTracer(architecture.in_channels, *sides_of(architecture.image_size))
     cell = architecture.cell
     if isinstance(cell, Nasbench101Cell):
         here = _nasbench101(trace, cell, architecture)
@@ -162,7 +163,7 @@ def _residual_reduction(trace: CellTracer, source: int, channels: int) -> int:
 
 def _darts(trace: CellTracer, cell: DartsCell, architecture: CellArchitecture) -> int:
     channels, per_stage = architecture.channels, architecture.cells_per_stage
-    if architecture.image_size <= CIFAR_SIDE:
+    if square_side(architecture.image_size) <= CIFAR_SIDE:
         before = here = trace.conv(-1, 3 * channels, 3, norm=True)
         was_reduced = False
     else:

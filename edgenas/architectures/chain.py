@@ -1,7 +1,7 @@
 """The chain: the space of GNAS (arXiv 2502.03553) and TRG-NAS (CAIP 2023).
 
 Stem convolution, `depth` layers in three stages of doubling width, one global pooling, one head. No skips. Before images of more
-than 32 px stand convolutions of stride 2 (stem.py).
+than 32 px stand convolutions of stride 2 (stem.py). A rectangle is halved as often as the square of as many pixels.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from edgenas.architectures.stem import Stem, growing_stem
 from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.architectures.traits import receptive_field
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of, square_side
 from edgenas.records import Architecture, ChainArchitecture, Embedding, Head, Record, Workload
 
 SEPARABLE, DENSE = 0, 1
@@ -32,7 +33,7 @@ class ChainSpace(Record, NamedChoices, frozen=True):
 
     head: Head
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     min_depth: int
     max_depth: int
     min_width: int
@@ -124,13 +125,13 @@ def chain(
     kernels: tuple[int, ...],
     head: Head,
     in_channels: int = 3,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
     stem: Stem = "wide",
 ) -> ChainArchitecture:
-    """A chain whose strides fit `image_size` (pixels): large images are first brought to 32 px (embeddings: 28 px) or less by
+    """A chain whose strides fit `image_size`: large images are first brought to 32 px (embeddings: 28 px) or less by
     stride-2 convolutions, `stem`; for small ones reductions are dropped, the later first, so that the last stage keeps 4x4."""
     stem_strides = (2,) * stem_reductions(head, image_size)
-    side = -(-image_size // 2 ** len(stem_strides))
+    side = -(-square_side(image_size) // 2 ** len(stem_strides))
     strides: tuple[int, int] = (2, 2)
     if side < 13:  # 13 -> 7 -> 4
         strides = (2, 1)
@@ -140,10 +141,10 @@ def chain(
     return ChainArchitecture(width, depth, ops, kernels, head, in_channels, image_size, stem_strides, strides, kind)
 
 
-def stem_reductions(head: Head, image_size: int) -> int:
-    """How often images of this side (pixels) are halved before a chain begins."""
+def stem_reductions(head: Head, image_size: ImageSize) -> int:
+    """How often images of this size are halved before a chain begins."""
     first_stage = 28 if isinstance(head, Embedding) else 32
-    reductions, side = 0, image_size
+    reductions, side = 0, square_side(image_size)
     while side > first_stage:
         reductions, side = reductions + 1, -(-side // 2)
     return reductions
@@ -190,7 +191,7 @@ def workload_from_chain(architecture: ChainArchitecture) -> Workload:
     A layer is ReLU, convolutions, BN; so the activation of layer i+1 is fused into the last convolution of layer i.
     """
     check_chain(architecture)
-    trace = Tracer(architecture.in_channels, architecture.image_size, architecture.image_size)
+    trace = Tracer(architecture.in_channels, *sides_of(architecture.image_size))
     shapes = layer_shapes(architecture)
     if architecture.stem == "growing":
         here = growing_stem(trace, 2 * architecture.width, len(architecture.stem_strides))

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking
 from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, size_in_words
 from edgenas.ranges import Channels
 from edgenas.records import Architecture, Classes, FbnetArchitecture, Head, Record, Workload
 
@@ -67,10 +68,12 @@ class FbnetSpace(Record, NamedChoices, frozen=True):
         return workload_from_fbnet(network)
 
 
-def fbnet_space(head: Head, in_channels: int, image_size: int) -> FbnetSpace:
+def fbnet_space(head: Head, in_channels: int, image_size: ImageSize) -> FbnetSpace:
     """FBNet for these data. Raises EdgenasError for images that are not of 32 or 224 px."""
     if image_size not in STRIDES:
-        raise EdgenasError(f"space fbnet is for images of 32 or 224 px, not {image_size}: set --image-size")
+        raise EdgenasError(
+            f"space fbnet is for images of 32 or 224 px, not {size_in_words(image_size)}: set --image-size 32 or 224"
+        )
     return FbnetSpace(head, in_channels, 32 if image_size == 32 else 224)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking, sizes
 from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.records import Architecture, BranchCell, Head, MultiBranchArchitecture, Record, Workload
 
 POOLS = (19, 27, 72)
@@ -90,7 +91,7 @@ class MultiBranchSpace(Record, NamedChoices, frozen=True):
     channels: tuple[int, ...]
     head: Head
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     stem_stride: int = 2
     tail_channels: int = 1024
 
@@ -256,7 +257,7 @@ def workload_from_multibranch(architecture: MultiBranchArchitecture) -> Workload
     """Kernels as a runtime launches them: branch after branch, then the mean; norms and ReLUs ride on their convolutions."""
     check_multibranch(architecture)
     operations = pool_operations(architecture.pool)
-    trace = Tracer(architecture.in_channels, architecture.image_size, architecture.image_size)
+    trace = Tracer(architecture.in_channels, *sides_of(architecture.image_size))
     here = trace.conv(-1, architecture.stem_channels, 3, stride=architecture.stem_stride, norm=True, activation="relu")
     for cell in architecture.cells:
         members = [here] if cell.kind == "N" else []

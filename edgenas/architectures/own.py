@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking
 from edgenas.architectures.tracer import TRACES, Tracer, refuse_impossible
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.records import Architecture, Head, Kernel, OwnArchitecture, Workload
 
 MOST_KERNELS = 4_000
@@ -76,8 +77,8 @@ class OwnSpace:
         if not self.choices:
             raise EdgenasError(f"space {self.name} has no choices: there is nothing to search")
 
-    def __call__(self, head: Head, in_channels: int, image_size: int) -> ChoiceSpace:
-        """The space for data: images of (in_channels, image_size, image_size) and the head that the task asks for."""
+    def __call__(self, head: Head, in_channels: int, image_size: ImageSize) -> ChoiceSpace:
+        """The space for data: images of (in_channels, height, width) and the head that the task asks for."""
         return ChoiceSpace(self, head, in_channels, image_size)
 
 
@@ -88,7 +89,7 @@ class ChoiceSpace(NamedChoices):
     own: OwnSpace
     head: Head
     in_channels: int
-    image_size: int
+    image_size: ImageSize
 
     @property
     def name(self) -> str:
@@ -99,7 +100,7 @@ class ChoiceSpace(NamedChoices):
 
     def choose(self, answer: Answer) -> OwnArchitecture:
         choices = Choices(self.name, self.own.choices, answer)
-        trace = Tracer(self.in_channels, self.image_size, self.image_size)
+        trace = Tracer(self.in_channels, *sides_of(self.image_size))
         last = self.own.build(trace, choices)
         if not trace.kernels or last != len(trace.kernels) - 1:
             raise EdgenasError(
@@ -130,7 +131,7 @@ def workload_from_own(architecture: OwnArchitecture) -> Workload:
         raise EdgenasError(
             f"a network of space {architecture.space} has 1 to {MOST_KERNELS} kernels, not {len(kernels)}"
         )
-    trace = Tracer(architecture.in_channels, architecture.image_size, architecture.image_size)
+    trace = Tracer(architecture.in_channels, *sides_of(architecture.image_size))
     for index, kernel in enumerate(kernels):
         _describe(trace, kernel)
         if trace.kernels[index] != kernel:

@@ -23,6 +23,7 @@ from typing import get_args
 from edgenas.architectures.chain import DENSE, check_chain, layer_shapes
 from edgenas.architectures.tracer import TRACES, Tracer
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import sides_of
 from edgenas.records import BlockKind, ChainArchitecture, Stage, StagesArchitecture, Workload
 
 BLOCKS: tuple[BlockKind, ...] = get_args(BlockKind)
@@ -84,7 +85,7 @@ class StageTracer(Tracer):
     """A tracer that knows the blocks."""
 
     def __init__(self, architecture: StagesArchitecture) -> None:
-        super().__init__(architecture.in_channels, architecture.image_size, architecture.image_size)
+        super().__init__(architecture.in_channels, *sides_of(architecture.image_size))
         self.activation = architecture.activation
 
     def block(self, source: int, stage: Stage, stride: int) -> int:

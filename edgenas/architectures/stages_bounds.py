@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from edgenas.architectures.stages_space import Activation, StagesSpace
+from edgenas.image_sizes import ImageSize, square_side
 from edgenas.records import Embedding, Head, Record
 
-SMALL_IMAGES = 48  # pixels of the side, up to which images count as small
+SMALL_IMAGES = (
+    48  # pixels of the side, up to which images count as small; of a rectangle of the square of as many pixels
+)
 
 
 class StagesBounds(Record, frozen=True):
@@ -41,20 +44,20 @@ TINY_BOUNDS = {
 }
 
 
-def stages_space(head: Head, in_channels: int, image_size: int) -> StagesSpace:
+def stages_space(head: Head, in_channels: int, image_size: ImageSize) -> StagesSpace:
     """The space for these data: bounds for small images, for photographs, or for faces, which have an embedding to learn."""
     return bounded_stages(BOUNDS[kind_of_images(head, image_size)], head, in_channels, image_size)
 
 
-def kind_of_images(head: Head, image_size: int) -> str:
+def kind_of_images(head: Head, image_size: ImageSize) -> str:
     """Which of BOUNDS are for these data."""
-    if image_size <= SMALL_IMAGES:
+    if square_side(image_size) <= SMALL_IMAGES:
         return "small"
     return "faces" if isinstance(head, Embedding) else "photographs"
 
 
 def bounded_stages(
-    usual: StagesBounds, head: Head, in_channels: int, image_size: int, **asked: int | None
+    usual: StagesBounds, head: Head, in_channels: int, image_size: ImageSize, **asked: int | None
 ) -> StagesSpace:
     """The space of these bounds, with those that were asked for: min_width, max_width, width_step, min_depth, max_depth. None =
     not asked for."""

@@ -14,9 +14,11 @@ from edgenas.architectures.stages import BLOCKS, EXPANDING, workload_from_stages
 from edgenas.architectures.stages_features import FEATURES, stage_features
 from edgenas.architectures.stages_steps import drawn_choices, one_step, possible_counts
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, square_side
 from edgenas.records import Architecture, BlockKind, Head, Record, Stage, StagesArchitecture, Workload
 
-SMALLEST_SIDE, LARGEST_SIDE = 4, 16  # pixels of the last map: images are halved as often as these allow and need
+# Pixels of the last map: images are halved as often as these allow and need. A rectangle counts as the square of as many pixels.
+SMALLEST_SIDE, LARGEST_SIDE = 4, 16
 EARLY_FROM = 64  # pixels, above which the stem always has stride 2
 
 Activation: TypeAlias = Literal["relu", "relu6"]
@@ -30,7 +32,7 @@ class StagesSpace(Record, NamedChoices, frozen=True):
 
     head: Head
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     min_stages: int
     max_stages: int
     max_repeats: int
@@ -74,7 +76,11 @@ class StagesSpace(Record, NamedChoices, frozen=True):
     @property
     def _may_be_early(self) -> bool:
         """Is it a choice whether the stem has stride 2?"""
-        return self.image_size <= EARLY_FROM and _may_halve(self.image_size)
+        return self._side <= EARLY_FROM and _may_halve(self._side)
+
+    @property
+    def _side(self) -> int:
+        return square_side(self.image_size)
 
     # -------- choices
 
@@ -91,7 +97,7 @@ class StagesSpace(Record, NamedChoices, frozen=True):
             "squeeze": (False, True),
         }
         early: dict[str, Values] = {"early_stride": (False, True)} if self._may_be_early else {}
-        if _may_halve(self.image_size):
+        if _may_halve(self._side):
             of_stage["stride"] = (1, 2)
         return {
             "stages": range(self.min_stages, self.max_stages + 1),
@@ -106,7 +112,7 @@ class StagesSpace(Record, NamedChoices, frozen=True):
     def choose(self, answer: Answer) -> StagesArchitecture:
         ask = asking(self.choices(), answer)
         count = int(ask("stages"))
-        side = self.image_size
+        side = self._side
         early = _must_halve(side, count) or side > EARLY_FROM
         if not early and self._may_be_early:
             early = bool(ask("early_stride"))

@@ -8,6 +8,7 @@ import functools
 from edgenas.architectures.own import MOST_KERNELS
 from edgenas.architectures.tracer import LARGEST_MAP, TRACES, refuse_impossible
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import sides_of
 from edgenas.records import Kernel, OnnxArchitecture, Workload
 
 Map = tuple[int, int, int]  # channels, height, width
@@ -19,9 +20,7 @@ def workload_from_whole(architecture: OnnxArchitecture) -> Workload:
     kernels = architecture.workload.kernels
     if not 1 <= len(kernels) <= MOST_KERNELS:
         raise EdgenasError(f"{architecture.name} has {len(kernels)} kernels: 1 to {MOST_KERNELS} are possible")
-    made: list[Map] = [
-        (architecture.in_channels, architecture.image_size, architecture.image_size)
-    ]  # [i + 1]: of kernel i
+    made: list[Map] = [(architecture.in_channels, *sides_of(architecture.image_size))]  # [i + 1]: of kernel i
     for index, kernel in enumerate(kernels):
         if not _fits(kernel, made):
             raise EdgenasError(f"kernel {index} ({kernel.kind}) of {architecture.name} contradicts what it reads")

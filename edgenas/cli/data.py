@@ -9,15 +9,18 @@ import typer
 from edgenas.cli.options import Fit
 from edgenas.cli.output import emit, say, table
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import size_asked
 
 
 def data(
     folder: str | None = typer.Argument(None, help="A folder of class folders, or a data set's name."),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
-    image_size: int | None = typer.Option(
-        None, min=8, max=512, help="Side of the network's input, pixels. Default: the data's own."
+    image_size: str | None = typer.Option(
+        None,
+        metavar="SIDE|HxW",
+        help="Size of the network's input, pixels: 64, or 64x320 (height x width). Default: the data's own.",
     ),
-    fit: Fit = typer.Option("crop", help="Images that are no squares: cut to their middle, stretched, or padded."),
+    fit: Fit = typer.Option("crop", help="Images of another shape: cut to their middle, stretched, or padded."),
     skip_damaged: bool = typer.Option(False, "--skip-damaged", help="Leave out image files that cannot be read."),
     seed: int = typer.Option(0, min=0, max=2**32 - 1, help="Of the validation split, where it is cut here."),
     cache: bool = typer.Option(False, "--cache", help="List the decoded images that are kept, of FOLDER or of all."),
@@ -32,6 +35,8 @@ def data(
 
     Example: edgenas data my-images
 
+    Example: edgenas data strips --image-size 64x320 --fit pad
+
     Example: edgenas data --cache
     """
     if cache or clear_cache:
@@ -43,9 +48,8 @@ def data(
     from edgenas.tasks import Loading, TaskSettings
     from edgenas.tasks.classification import load_classification
 
-    settings = TaskSettings(
-        folder, data_dir=data_dir, image_size=image_size, seed=seed, fit=fit, skip_damaged=skip_damaged
-    )
+    size = None if image_size is None else size_asked(image_size)
+    settings = TaskSettings(folder, data_dir=data_dir, image_size=size, seed=seed, fit=fit, skip_damaged=skip_damaged)
     facts = load_classification(settings, Loading(tell=say)).facts
     rows = [(name, f"{count:,}") for name, count in facts.classes.items()]
     emit(facts, as_json=as_json, text=table(("class", "images"), rows) + "\n\n" + "\n".join(facts_lines(folder, facts)))

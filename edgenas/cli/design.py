@@ -12,6 +12,7 @@ import typer
 
 from edgenas.cli.options import CellFamily, target_names
 from edgenas.cli.output import emit, say, table
+from edgenas.image_sizes import size_asked
 
 if TYPE_CHECKING:
     from edgenas.architectures.cell import Cell
@@ -32,7 +33,9 @@ def design(
     channels: int | None = typer.Option(None, help="Of the first stage. Default: as published (128, 16, 36)."),
     cells_per_stage: int | None = typer.Option(None, help="Default: as published (3, 5, 6)."),
     classes: int = typer.Option(10, help="Of the networks around the cells."),
-    image_size: int = typer.Option(32, help="Side of their input, pixels."),
+    image_size: str = typer.Option(
+        "32", metavar="SIDE|HxW", help="Size of their input, pixels: 64, or 64x320 (height x width)."
+    ),
     weights: Path | None = typer.Option(None, help="A file of `edgenas nal fit`. Default: the shipped predictor."),
     seed: int = typer.Option(0, help="Other seeds, other cells."),
     out: Path | None = typer.Option(None, help="Write every network there as an architecture's JSON file."),
@@ -52,13 +55,11 @@ def design(
     from edgenas.methods.nal_model import load_predictor
     from edgenas.records import Classes
 
-    began = time.monotonic()
+    began, size = time.monotonic(), size_asked(image_size)
     predictor = shipped_predictor(space) if weights is None else load_predictor(weights)
 
     def network(cell: Cell) -> CellArchitecture:
-        return cell_network(
-            cell, Classes(classes), channels=channels, cells_per_stage=cells_per_stage, image_size=image_size
-        )
+        return cell_network(cell, Classes(classes), channels=channels, cells_per_stage=cells_per_stage, image_size=size)
 
     filtered = target is not None or max_latency_ms is not None or max_params is not None
     wanted = max(FILTERED_POOL, 8 * n) if filtered else n

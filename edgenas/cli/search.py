@@ -76,9 +76,13 @@ def search(
     ),
     confirm_seeds: int | None = typer.Option(None, help="Repeat close decisions with this many more seeds."),
     control: Control | None = typer.Option(None, help="Spend the same budget on random networks, and show both."),
-    image_size: int | None = typer.Option(None, help="Side of the network's input, pixels. Default: the data's own."),
+    image_size: str | None = typer.Option(
+        None,
+        metavar="SIDE|HxW",
+        help="Size of the network's input, pixels: 64, or 64x320 for a height of 64 and a width of 320. Default: the data's own.",
+    ),
     fit: Fit | None = typer.Option(
-        None, help="Images that are no squares: cut to their middle, stretched, or padded with grey. Default: crop."
+        None, help="Images of another shape: cut to their middle, stretched, or padded with grey. Default: crop."
     ),
     skip_damaged: bool | None = typer.Option(
         None, "--skip-damaged", help="Leave out image files that cannot be read. Default: refuse the folder."

@@ -9,6 +9,7 @@ import typer
 
 from edgenas.cli.options import Preset, space_names, target_names
 from edgenas.cli.output import emit, table
+from edgenas.image_sizes import ImageSize, sides_of, size_asked
 
 if TYPE_CHECKING:
     from edgenas.architectures.subspace import Round
@@ -22,7 +23,11 @@ def space(
         help="A study of method nse, by folder or name (the newest one if left out), or a space: chain, stages, fbnet, ...",
         autocompletion=space_names,
     ),
-    image_size: int = typer.Option(32, help="Of a space: side of the network's input, pixels."),
+    image_size: str = typer.Option(
+        "32",
+        metavar="SIDE|HxW",
+        help="Of a space: size of the network's input, pixels: 64, or 64x320 (height x width).",
+    ),
     channels: int = typer.Option(3, help="Of a space: 1 for grey images, 3 for colour."),
     classes: int = typer.Option(10, help="Of a space: how many classes."),
     preset: Preset = typer.Option("tiny", help="Of chain and stages: their bounds."),
@@ -34,21 +39,24 @@ def space(
 
     Example: edgenas space stages --image-size 96 --classes 4
 
+    Example: edgenas space chain --image-size 64x320
+
     Example: edgenas space studies/fashion-mnist-jetson-orin-nano-8gb-super-nse-1a2b3c4d
     """
     from edgenas.engine.folders import is_study
 
     if what is not None and what in space_names() and not is_study(what):
-        _show_space(what, (channels, image_size, classes), preset, target, as_json=as_json)
+        _show_space(what, (channels, size_asked(image_size), classes), preset, target, as_json=as_json)
     else:
         _show_rounds(what, as_json=as_json)
 
 
-def _show_space(name: str, data: tuple[int, int, int], preset: str, target: str, *, as_json: bool) -> None:
+def _show_space(name: str, data: tuple[int, ImageSize, int], preset: str, target: str, *, as_json: bool) -> None:
     from edgenas.engine.space_facts import facts_in_words, facts_of
 
     facts = facts_of(name, data, preset, target)
-    title = f"{name} for {facts.in_channels} x {facts.image_size} x {facts.image_size}, {data[2]} classes"
+    height, width = sides_of(facts.image_size)
+    title = f"{name} for {facts.in_channels} x {height} x {width}, {data[2]} classes"
     lines = facts_in_words(facts)
     emit(msgspec.to_builtins(facts), as_json=as_json, text=f"{title}\n\n{table(('choice', 'values'), lines)}")
 

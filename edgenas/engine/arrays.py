@@ -37,8 +37,8 @@ def task_of(arrays: Arrays, settings: TaskSettings) -> Task:
     from edgenas.tasks.arrays import task_from_arrays
 
     images, labels = arrays
-    flip, side, seed = bool(settings.flip), settings.image_size, settings.seed
-    task = task_from_arrays(images, labels, image_size=side, flip=flip, seed=seed, name=settings.data, fit=settings.fit)
+    flip, size, seed = bool(settings.flip), settings.image_size, settings.seed
+    task = task_from_arrays(images, labels, image_size=size, flip=flip, seed=seed, name=settings.data, fit=settings.fit)
     return dataclasses.replace(task, balance=settings.balance, metric=METRICS[settings.metric])
 
 

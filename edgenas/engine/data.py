@@ -11,6 +11,7 @@ import msgspec
 from edgenas.engine.arrays import kept_task
 from edgenas.engine.plan import refuse_missing_object, written_plan
 from edgenas.errors import StudyError
+from edgenas.image_sizes import size_in_words
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -129,7 +130,7 @@ def facts_lines(where: str, facts: DataFacts) -> list[str]:
     splits = ", ".join(f"{kind} {facts.splits[kind]:,} ({source})" for kind, source in facts.sources.items())
     lines = [
         f"data {where}: {sum(counts):,} images in {len(counts)} classes ({each} each), "
-        f"{facts.image_size} px, {colours}, {FITS[facts.fit]}",
+        f"{size_in_words(facts.image_size)} px, {colours}, {FITS[facts.fit]}",
         f"  {splits}",
     ]
     if facts.ignored:

@@ -13,6 +13,7 @@ from edgenas.architectures.space import Space
 from edgenas.architectures.subspace import Round, SupernetRules, union
 from edgenas.engine.folders import study_folder
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.image_sizes import square_side
 from edgenas.methods import CostOf, Method
 from edgenas.methods.nse import Start, first_plan, nse, rounds_of
 from edgenas.methods.nse_rules import NseRules, refuse_impossible_space
@@ -96,10 +97,10 @@ def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
         raise EdgenasError(
             "--method nse scores with other images of the people it trained on, which says nothing of faces: use gnas or trgnas"
         )
-    side = task.preprocessing.input_size
+    size = task.preprocessing.input_size
     if name not in PRESETS:
         raise EdgenasError(f"preset {name} is not one of nse: choose {', '.join(PRESETS)}")
-    preset = PUBLISHED if side >= LARGE_IMAGES and name != "tiny" else PRESETS[name]
+    preset = PUBLISHED if square_side(size) >= LARGE_IMAGES and name != "tiny" else PRESETS[name]
     pool = settings.pool or preset.pool
     supernet = SupernetRules(
         _supernet_recipe(task, planning.device, preset.supernet_epochs),
@@ -116,11 +117,11 @@ def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
         rules = msgspec.structs.replace(rules, control=rules.finals)
     shape = _changed(preset, values)
     if preset is PUBLISHED:
-        space = published_space(pool, task.head, task.preprocessing.channels, side)
+        space = published_space(pool, task.head, task.preprocessing.channels, size)
         rules = msgspec.structs.replace(rules, operations=6 if pool == 19 else 5)
     else:
         sizes = (shape.cells, shape.channels, shape.stem_stride, shape.tail_channels)
-        space = staged_space(pool, *sizes, task.head, task.preprocessing.channels, side)
+        space = staged_space(pool, *sizes, task.head, task.preprocessing.channels, size)
     start = start_from(settings.from_study, space) if settings.from_study else None
     return space, NsePlan(rules, _changed(supernet, values), start)
 

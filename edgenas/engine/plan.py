@@ -16,6 +16,7 @@ from edgenas.architectures.space import Space, values_in_words
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.binomial import Validation
 from edgenas.errors import StudyError
+from edgenas.image_sizes import ImageSize
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import MethodSpec
@@ -62,12 +63,12 @@ class WrittenSpace(Record, frozen=True):
 
 
 class MadeFor(Record, frozen=True):
-    """The data that a space was made for: the network's head, channels, and side in pixels. `choices`: what could be chosen, by
-    name, in words: a study does not go on in a space that has come to mean another."""
+    """The data that a space was made for: the network's head, channels, and the size of its input. `choices`: what could be
+    chosen, by name, in words: a study does not go on in a space that has come to mean another."""
 
     head: Head
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     choices: dict[str, str] = {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -19,11 +19,15 @@ from edgenas.architectures.stem import Stem
 from edgenas.engine.registry import methods_heeding
 from edgenas.errors import EdgenasError
 from edgenas.identity import digest
+from edgenas.image_sizes import ImageSize, size_asked
 from edgenas.methods.settings import PresetName, SearchSettings, flag_of
 from edgenas.methods.spec import BOUNDS, NOT_EVERYWHERE, MethodSpec
 from edgenas.records import HardwareProfile, Head, Record
 from edgenas.store import flat, read_toml
 
+Data: TypeAlias = tuple[
+    Head, int, ImageSize
+]  # what a space is made for: the network's head, channels, size of its input
 OF_CLASSIFICATION = ("fit", "skip_damaged", "balance", "metric")  # settings
 
 
@@ -61,6 +65,8 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
         if isinstance(values.get("target"), str):
             values["target"] = [values["target"]]
     values |= {name: value for name, value in flags.items() if value is not None}
+    if "image_size" in values:
+        values["image_size"] = size_asked(values["image_size"])
     for name, value in flat(values).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise EdgenasError(f"{name.replace('_', '-')} {value}: give a number, or leave it out")
@@ -104,10 +110,10 @@ def space_asked(
     spec: MethodSpec,
     preset: Preset,
     own: SpaceForData | None,
-    made_for: tuple[Head, int, int],
+    made_for: Data,
     profiles: tuple[HardwareProfile, ...] = (),
 ) -> Space:
-    """The space for data with this head, channels and side in pixels: one that is named, the caller's `own`, else the usual one
+    """The space for data with this head, channels and size: one that is named, the caller's `own`, else the usual one
     for such data. Raises EdgenasError for one that the method cannot search, and for bounds of a space that has none."""
     usual = "chain" if spec.spaces is not None else DEFAULT_SPACES[kind_of_images(made_for[0], made_for[2])]
     name = settings.space or usual
@@ -122,7 +128,9 @@ def space_asked(
     return space_named(name, *made_for) if own is None else space_for(own, *made_for)
 
 
-def chain_space(settings: SearchSettings, preset: Preset, head: Head, channels: int, image_size: int) -> ChainSpace:
+def chain_space(
+    settings: SearchSettings, preset: Preset, head: Head, channels: int, image_size: ImageSize
+) -> ChainSpace:
     """The preset's bounds with those that were set apart; a stem that grows before images that the chain does not begin with."""
 
     def bound(name: str) -> int:
@@ -138,7 +146,7 @@ def chain_space(settings: SearchSettings, preset: Preset, head: Head, channels: 
 
 
 def asked_stages(
-    settings: SearchSettings, preset: Preset, made_for: tuple[Head, int, int], profiles: tuple[HardwareProfile, ...]
+    settings: SearchSettings, preset: Preset, made_for: Data, profiles: tuple[HardwareProfile, ...]
 ) -> StagesSpace:
     """The preset's bounds for such images with those that were set apart. TensorRT computes eight channels at a time; for other
     runtimes, where nothing is said, widths are multiples of four."""

@@ -12,12 +12,13 @@ from edgenas.engine.registry import method_named
 from edgenas.engine.settings import PRESETS, space_asked
 from edgenas.errors import EdgenasError
 from edgenas.hardware.profile import profile_from_name
+from edgenas.image_sizes import ImageSize
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import largest_members
 from edgenas.records import Architecture, Classes, Record
 
 DRAWN = 200  # random members that the spread is of
-LARGEST_SIDE, MOST_CLASSES = 512, 1_000_000  # of what is shown here
+MOST_CLASSES = 1_000_000  # of what is shown here
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -34,7 +35,7 @@ class SpaceFacts(Record, frozen=True):
 
     space: str
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     choices: dict[str, str]
     smallest: Size
     reference: Size
@@ -42,17 +43,14 @@ class SpaceFacts(Record, frozen=True):
     spread: dict[str, tuple[float, ...]]
 
 
-def facts_of(name: str, data: tuple[int, int, int], preset: str, target: str) -> SpaceFacts:
-    """The facts of the space of this name, as a search has it for images of (channels, side in pixels) in so many classes, under
+def facts_of(name: str, data: tuple[int, ImageSize, int], preset: str, target: str) -> SpaceFacts:
+    """The facts of the space of this name, as a search has it for images of (channels, size) in so many classes, under
     this preset and for this target. Raises EdgenasError for numbers that no search takes, and data that the space cannot have.
     """
-    channels, side, classes = data
-    if channels not in (1, 3) or not 8 <= side <= LARGEST_SIDE or not 2 <= classes <= MOST_CLASSES:
-        raise EdgenasError(
-            f"--channels {channels}, --image-size {side}, --classes {classes}: possible are 1 or 3, 8 to {LARGEST_SIDE} and 2 to "
-            f"{MOST_CLASSES}"
-        )
-    settings, made_for = SearchSettings(space=name), (Classes(classes), channels, side)
+    channels, size, classes = data
+    if channels not in (1, 3) or not 2 <= classes <= MOST_CLASSES:
+        raise EdgenasError(f"--channels {channels}, --classes {classes}: possible are 1 or 3, and 2 to {MOST_CLASSES}")
+    settings, made_for = SearchSettings(space=name), (Classes(classes), channels, size)
     profiles = (profile_from_name(target),)
     space = space_asked(settings, method_named("random"), PRESETS[preset], None, made_for, profiles)
     return space_facts(space, largest_members(space))

@@ -28,6 +28,7 @@ from edgenas.faces.verification import (
     roc_from_pairs,
 )
 from edgenas.identity import canonical_json
+from edgenas.image_sizes import size_in_words
 from edgenas.records import Architecture, Precision, Preprocessing, Record
 from edgenas.runtimes.compare import cosines
 from edgenas.tasks import Task
@@ -64,9 +65,9 @@ class RawFaces(nn.Module):
 def block_of(architecture: Architecture) -> int:
     """How many pixels of an aligned face, each way, the network sees as one."""
     size = architecture.image_size
-    if SIDE % size or architecture.in_channels not in (1, 3):
+    if not isinstance(size, int) or SIDE % size or architecture.in_channels not in (1, 3):
         raise EdgenasError(
-            f"a recogniser at {size} px with {architecture.in_channels} channels cannot be fed from 112x112 RGB: "
+            f"a recogniser at {size_in_words(size)} px with {architecture.in_channels} channels cannot be fed from 112x112 RGB: "
             "train it at 28, 56 or 112 px, grey or RGB"
         )
     return SIDE // size

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, version_converter
 
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import sides_of
 from edgenas.records import Architecture, Classes, Embedding, Outputs
 from edgenas.version import __version__
 
@@ -43,12 +44,12 @@ def onnx_from_network(
     `input_shape` (C, H, W) is the architecture's unless the network wraps it in something that takes another.
     """
     check_versions(opset, ir)
-    side = architecture.image_size
-    shape = input_shape or (architecture.in_channels, side, side)
+    own = (architecture.in_channels, *sides_of(architecture.image_size))
+    shape = input_shape or own
     if opset < OLDEST_CONVERTED:
         from edgenas.export.from_workload import onnx_from_trained_workload
 
-        if shape != (architecture.in_channels, side, side):
+        if shape != own:
             raise EdgenasError(
                 f"a network that takes {shape} cannot be written at opset {opset}: ask for opset {OLDEST_CONVERTED} or later"
             )

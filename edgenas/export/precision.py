@@ -110,7 +110,7 @@ def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> on
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    size, channels = preprocessing.input_size, preprocessing.channels
+    channels = preprocessing.channels
     scale, shift = (values.reshape(1, channels, 1, 1) for values in scale_and_shift(preprocessing))
     for node in graph.node:
         for index, name in enumerate(node.input):
@@ -129,7 +129,7 @@ def with_uint8_input(model: onnx.ModelProto, preprocessing: Preprocessing) -> on
         [numpy_helper.from_array(scale, "pixel_scale"), numpy_helper.from_array(shift, "pixel_shift")]
     )
     batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    pixels = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, size, size, channels])
+    pixels = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, *preprocessing.input_sides, channels])
     graph.input[0].CopyFrom(pixels)
     return _finished(result, model)
 

@@ -39,6 +39,7 @@ from edgenas.export.parity import check_parity, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
 from edgenas.hardware.measure import Timing
 from edgenas.identity import canonical_json
+from edgenas.image_sizes import ImageSize, square_side
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Architecture, Artifact, HardwareProfile, Metric, Precision, TaskKind
 from edgenas.runtimes import LARGEST_BATCH, stores_int8
@@ -168,7 +169,7 @@ def _build_all(trained: Trained, wishes: Wishes) -> tuple[list[Built], dict[Prec
         trained.architecture,
         opset=profile.onnx_opset,
         ir=profile.onnx_ir,
-        input_shape=(shape.channels, shape.input_size, shape.input_size),
+        input_shape=(shape.channels, *shape.input_sides),
         metadata=_metadata(trained),
     )
     built = [_build(trained, wishes, "fp32", plain)]
@@ -262,14 +263,14 @@ def _score(
     return score, collected[0][0][name], outputs
 
 
-def _times_larger(side: int) -> int:
+def _times_larger(size: ImageSize) -> int:
     """How many times the pixels of an image up to SCORING_SIDE px."""
-    return max(1, side // SCORING_SIDE) ** 2
+    return max(1, square_side(size) // SCORING_SIDE) ** 2
 
 
-def _parts(images: int, side: int) -> Iterator[tuple[int, int]]:
+def _parts(images: int, size: ImageSize) -> Iterator[tuple[int, int]]:
     """(first, one after the last) of as many images as one child gets: all of a small split, some 250 MB of a large one."""
-    part = max(SCORING_BATCH, SCORED_AT_ONCE // _times_larger(side))
+    part = max(SCORING_BATCH, SCORED_AT_ONCE // _times_larger(size))
     yield from ((first, min(first + part, images)) for first in range(0, images, part))
 
 
@@ -279,7 +280,7 @@ def _golden_inputs(trained: Trained, wishes: Wishes) -> NDArray[Any]:
 
 
 def _inputs(trained: Trained, images: NDArray[np.uint8], wishes: Wishes) -> NDArray[Any]:
-    """(N, S, S, C) at the network's size -> what the file takes."""
+    """(N, H, W, C) at the network's size -> what the file takes."""
     sent = trained.kind.sent(images)
     return sent if wishes.uint8 else input_from_pixels(sent, trained.kind.preprocessing(trained.task))
 

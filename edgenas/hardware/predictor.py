@@ -22,6 +22,7 @@ from edgenas.hardware.kernel_model import KernelModel, loads_of
 from edgenas.hardware.kernels import PRICES, Tiles, batched, quantities, tiles_of
 from edgenas.hardware.least_squares import Array
 from edgenas.hardware.profile import all_profiles, precision_of
+from edgenas.image_sizes import size_in_words
 from edgenas.ranges import BatchSize
 from edgenas.records import (
     Architecture,
@@ -143,7 +144,8 @@ def precision_of_row(profile: HardwareProfile, row: Row, asked: Precision | None
 def space_of(network: Architecture | Workload) -> str:
     """The space with a predictor of its own that a network belongs to, with its settings; "" for all other networks."""
     if isinstance(network, CellArchitecture) and isinstance(network.cell, Nasbench201Cell):
-        return f"{CELLS} {network.channels}x{network.cells_per_stage} {network.in_channels}x{network.image_size}"
+        px = size_in_words(network.image_size)
+        return f"{CELLS} {network.channels}x{network.cells_per_stage} {network.in_channels}x{px}"
     if isinstance(network, FbnetArchitecture):
         return f"{BLOCKS} {network.in_channels}x{network.image_size}"
     return ""

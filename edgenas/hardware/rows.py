@@ -16,6 +16,7 @@ from edgenas.hardware.csv_table import Line, lines_from_csv, milliseconds
 from edgenas.hardware.logs import Timed, is_log, timed_from_log
 from edgenas.hardware.predictor import Row, row_from_onnx, row_from_text
 from edgenas.hardware.profile import checked_precision
+from edgenas.image_sizes import sides_from_text
 from edgenas.records import Architecture, Precision, Workload
 
 MOST_APART = 2.0  # of repeated measurements: busy boards differ by less
@@ -163,13 +164,12 @@ def _px(text: str) -> Px | None:
     """224, or 224x320 (height x width)."""
     if not text:
         return None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(re.fullmatch(r"0*[1-9][0-9]{0,4}", side, re.ASCII) for side in sides):
+    sides = sides_from_text(text)
+    if sides is None:
         raise EdgenasError(f"input_px is {text[:80]!r}: write 224, or 224x320 for height and width")
-    height, width = int(sides[0]), int(sides[-1])
-    if max(height, width) > LARGEST_PX:
+    if max(sides) > LARGEST_PX:
         raise EdgenasError(f"input_px is {text[:80]!r}: no side is larger than {LARGEST_PX}")
-    return height, width
+    return sides
 
 
 def _precision(text: str) -> Precision | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgenas.image_sizes import ImageSize
 from edgenas.methods.ladder import Policy
 from edgenas.ranges import Channels, Depth, Factor
 from edgenas.records import Balance, Fit, Limits, Precision, Record
@@ -41,7 +42,7 @@ class SearchSettings(Record, frozen=True):
     policy: Policy = "gnas"
     confirm_seeds: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     control: Literal["random"] | None = None
-    image_size: Annotated[int, msgspec.Meta(ge=8, le=512)] | None = None
+    image_size: ImageSize | None = None  # held against what is possible where it comes in: see size_asked
     flip: bool | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     precision: Precision | None = None

@@ -18,6 +18,7 @@ from edgenas.architectures.onnx_batch import at_one_image
 from edgenas.architectures.onnx_facts import ONNX
 from edgenas.architectures.onnx_file import input_sides, model_from_file, portable_model
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.networks import onnx_layers as layers
 from edgenas.networks import onnx_maps as maps
 from edgenas.networks.from_workload import Network, network_from_workload
@@ -50,13 +51,13 @@ def network_from_onnx(path: str | Path) -> Network:
     return network.eval()
 
 
-def reading_from_onnx(path: str | Path, side: int | None = None) -> OnnxReading:
-    """What an ONNX file computes, as kernels with weights; for images of `side` x `side` pixels in place of its own size.
+def reading_from_onnx(path: str | Path, size: ImageSize | None = None) -> OnnxReading:
+    """What an ONNX file computes, as kernels with weights; for images of `size` in place of its own.
 
     Raises EdgenasError as `network_from_onnx`, and where the file cannot take images of that size.
     """
     path = Path(path)
-    model = onnx.load_model_from_string(portable_model(path, {}) if side is None else path_at_side(path, side))
+    model = onnx.load_model_from_string(portable_model(path, {}) if size is None else path_at_size(path, size))
     return reading_from_model(model, str(path), path.parent)
 
 
@@ -89,19 +90,20 @@ def set_constants(network: Network, epsilons: Mapping[int, float], fixed: Iterab
         network.kernels[index].requires_grad_(False)
 
 
-def path_at_side(path: Path, side: int) -> bytes:
-    """The file with its input made for images of `side` x `side` pixels; shapes that followed from its own size are left out, for
+def path_at_size(path: Path, image: ImageSize) -> bytes:
+    """The file with its input made for images of this size; shapes that followed from its own size are left out, for
     they are inferred again."""
     own = input_sides(model_from_file(path), {}, str(path))
+    wanted = sides_of(image)
     given = {
-        key: tuple(size if isinstance(size, int) else (1, 0, side, side)[place] for place, size in enumerate(sides))
+        key: tuple(size if isinstance(size, int) else (1, 0, *wanted)[place] for place, size in enumerate(sides))
         for key, sides in own.items()
         if len(sides) == 4 and isinstance(sides[1], int)
     }
     model = onnx.load_model_from_string(portable_model(path, given))
     for value in model.graph.input:
         if value.name in given:
-            for dim in value.type.tensor_type.shape.dim[2:]:
+            for dim, side in zip(value.type.tensor_type.shape.dim[2:], wanted, strict=True):
                 dim.dim_value = side
     del model.graph.value_info[:]
     for value in model.graph.output:

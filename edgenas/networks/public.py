@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_words
 from edgenas.networks.fitting import Parts, fitted_head, fitted_input
 from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
 from edgenas.networks.norms import folded, with_norms
@@ -74,8 +75,8 @@ def _of_library(name: str, weights: str, head: Head, preprocessing: Preprocessin
     path = None if weights in ("", DOWNLOAD) else Path(weights)
     module, (mean, std) = module_from_zoo(name, download=weights == DOWNLOAD)
     module = module if path is None else with_state(name, path)
-    side = preprocessing.input_size
-    read = reading_from_model(_graph(name, module.eval(), side), f"{name} at {side} px")
+    size = preprocessing.input_size
+    read = reading_from_model(_graph(name, module.eval(), size), f"{name} at {size_in_words(size)} px")
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
     known = msgspec.structs.replace(preprocessing, mean=mean, std=std)
     parts, made = fitted_input(name, parts, known, preprocessing.channels)
@@ -87,16 +88,15 @@ def _of_library(name: str, weights: str, head: Head, preprocessing: Preprocessin
 
 def _of_file(path: Path, head: Head, preprocessing: Preprocessing, pixels: NDArray[np.uint8] | None) -> Public:
     """A file that was made for another size is read at the task's, where it can be."""
-    side = preprocessing.input_size
+    size = preprocessing.input_size
     try:
-        read = reading_from_onnx(path, side)
+        read = reading_from_onnx(path, size)
     except EdgenasError as error:
         own = reading_from_onnx(path)  # what is wrong at any size is said as it is
         shape = own.shape(own.graph.inputs[0])
         raise EdgenasError(
-            f"{path} is made for images of {shape[1]} x {shape[2]} px and cannot take {side} px ({error}): export it for "
-            f"{side} px, "
-            "or with free height and width"
+            f"{path} is made for images of {shape[1]} x {shape[2]} px and cannot take {size_in_words(size)} px ({error}): export "
+            f"it for {size_in_words(size)} px, or with free height and width"
         ) from error
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
     channels = read.shape(read.graph.inputs[0])[0]
@@ -126,20 +126,19 @@ class InFile:
 
 def network_in_file(path: Path, preprocessing: Preprocessing) -> InFile:
     """For a teacher: at the file's own size, or at that of `preprocessing` where its sides are free. Raises EdgenasError for
-    what cannot be read, and for input that is no square."""
+    what cannot be read."""
     try:
         read = reading_from_onnx(path)
     except EdgenasError:
         read = reading_from_onnx(path, preprocessing.input_size)  # free sides; all else is wrong here, too
     channels, height, width = read.shape(read.graph.inputs[0])
-    if height != width:
-        raise EdgenasError(f"{path} takes images of {height} x {width} px: networks for square images can teach")
+    size = size_from_sides(height, width)
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
     if parts.kernels[-1].kind == "softmax":
         parts = replace(parts, kernels=parts.kernels[:-1])
-    own = Preprocessing(channels, height, (0.0,) * channels, (1.0,) * channels)
+    own = Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels)
     known, notes = _known(path, channels, own if channels != preprocessing.channels else preprocessing)
-    known = msgspec.structs.replace(known, channels=channels, size=height, padding=0)
+    known = msgspec.structs.replace(known, channels=channels, size=size, padding=0)
     architecture = _architecture(str(path), parts, Outputs(parts.kernels[-1].out_channels), known)
     return InFile(architecture, parts.tensors, known, _sha256(path), _classes(path), notes)
 
@@ -170,12 +169,13 @@ def _fitted(
 def _architecture(name: str, parts: Parts, head: Head, preprocessing: Preprocessing) -> OnnxArchitecture:
     epsilons = tuple(parts.epsilons.get(i, 1e-5) for i, kernel in enumerate(parts.kernels) if kernel.norm)
     fixed = tuple(sorted(parts.fixed))
-    side = preprocessing.input_size
-    return OnnxArchitecture(name, Workload(parts.kernels), head, preprocessing.channels, side, epsilons, fixed)
+    size = preprocessing.input_size
+    return OnnxArchitecture(name, Workload(parts.kernels), head, preprocessing.channels, size, epsilons, fixed)
 
 
-def _graph(name: str, module: nn.Module, side: int) -> onnx.ModelProto:
-    """The module as ONNX, for one image of `side` px, batch norms and all."""
+def _graph(name: str, module: nn.Module, size: ImageSize) -> onnx.ModelProto:
+    """The module as ONNX, for one image of this size, batch norms and all."""
+    image = torch.zeros(1, 3, *sides_of(size))
     loud = logging.getLogger("torch.onnx")
     level = loud.level
     loud.setLevel(logging.ERROR)
@@ -183,12 +183,14 @@ def _graph(name: str, module: nn.Module, side: int) -> onnx.ModelProto:
         with warnings.catch_warnings(), torch.no_grad(), TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")  # the exporter's own, about shapes that are constants
             torch.onnx.export(
-                module, (torch.zeros(1, 3, side, side),), Path(folder, "network.onnx"), dynamo=False, do_constant_folding=False,
+                module, (image,), Path(folder, "network.onnx"), dynamo=False, do_constant_folding=False,
                 training=torch.onnx.TrainingMode.PRESERVE, input_names=["image"],
             )  # fmt: skip
             return onnx.load(Path(folder, "network.onnx"))
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise EdgenasError(f"{name} cannot take images of {side} px: {' '.join(str(error).split())[:200]}") from error
+        raise EdgenasError(
+            f"{name} cannot take images of {size_in_words(size)} px: {' '.join(str(error).split())[:200]}"
+        ) from error
     finally:
         loud.setLevel(level)
 

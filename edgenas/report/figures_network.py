@@ -15,7 +15,7 @@ KINDS = {"conv": "$accent", "depthwise": "$second", "linear": "$third"}
 def network_figure(stages: Sequence[Stage], precision: str) -> Figure:
     """Side of the feature maps, latency and bytes, kernel by kernel in execution order, cut into stages."""
     kernels = [kernel for stage in stages for kernel in stage.kernels]
-    rows: list[tuple[str, list[float]]] = [("side, px", [kernel.side for kernel in kernels])]
+    rows: list[tuple[str, list[float]]] = [("side, px", [max(kernel.sides) for kernel in kernels])]
     if all(kernel.ms is not None for kernel in kernels):
         rows.append(("µs", [1e3 * (kernel.ms or 0.0) for kernel in kernels]))
     rows.append((f"kB, {precision}", [kernel.kilobytes for kernel in kernels]))

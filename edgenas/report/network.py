@@ -18,7 +18,7 @@ class DrawnKernel:
     kind: str
     words: str
     shape: str  # C x H x W of the output
-    side: int
+    sides: tuple[int, int]  # height and width of the output
     channels: int
     params: int
     macs: int
@@ -57,7 +57,7 @@ def stages_of(architecture: Architecture, profile: HardwareProfile | None, preci
             kind=kernel.kind,
             words=words(kernel),
             shape=f"{kernel.out_channels} × {kernel.height} × {kernel.width}",
-            side=max(kernel.height, kernel.width),
+            sides=(kernel.height, kernel.width),
             channels=kernel.out_channels,
             params=kernel.params,
             macs=kernel.macs,
@@ -68,10 +68,10 @@ def stages_of(architecture: Architecture, profile: HardwareProfile | None, preci
     ]
     stages: list[list[DrawnKernel]] = []
     for kernel in drawn:
-        if not stages or stages[-1][-1].side != kernel.side:
+        if not stages or stages[-1][-1].sides != kernel.sides:
             stages.append([])
         stages[-1].append(kernel)
-    return [Stage(f"{group[0].side} × {group[0].side} px", tuple(group)) for group in stages]
+    return [Stage("{} × {} px".format(*group[0].sides), tuple(group)) for group in stages]
 
 
 def words(kernel: Kernel) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgenas.binomial import Validation
 from edgenas.errors import DataError
+from edgenas.image_sizes import ImageSize
 from edgenas.plugins import Registry
 from edgenas.records import Balance, Fit, Record
 from edgenas.tasks.cache import Loading
@@ -56,12 +57,12 @@ class TaskSettings(Record, frozen=True):
     data: str  # a known name or a folder
     task: str = "classification"  # a name in TASKS
     data_dir: str | None = None
-    image_size: int | None = None
+    image_size: ImageSize | None = None
     flip: bool | None = None
     seed: int = 0  # of the validation split
     search_images: int | None = None  # stratified subsample of the training split
     settings: dict[str, float] = {}
-    fit: Fit = "crop"  # how images that are no squares become one
+    fit: Fit = "crop"  # how images of another shape become it
     skip_damaged: bool = False  # leave out files that cannot be read, rather than refuse them
     balance: Balance = "none"  # of classes, in training
     metric: str = "accuracy"  # that guides, where the task has several

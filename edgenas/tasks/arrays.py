@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
+from edgenas.image_sizes import LEAST_SIDE, MOST_PIXELS, ImageSize, size_from_sides
 from edgenas.records import Fit
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.classification import Classification, classification_from_dataset
 from edgenas.tasks.datasets import DataSet
 from edgenas.tasks.facts import Origin
-
-SIDES = (8, 512)  # px that a network's input may have
 
 
 def task_from_arrays(
@@ -24,7 +24,7 @@ def task_from_arrays(
     *,
     test: tuple[Any, Any] | None = None,
     classes: Sequence[str] | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     flip: bool = False,
     seed: int = 0,
     name: str = "arrays",
@@ -34,7 +34,7 @@ def task_from_arrays(
 
     Validation images are cut from them by `seed`, test images (unless `test` has some) always the same way; equal images stay
     together. `classes` names the labels 0, 1, ..; without it they are called as they are. Images are squares, or `image_size`
-    scales them, by `fit` where they are none. `name` stands in messages and reports. DataError, saying what to do, for anything
+    says how large they become, by `fit`. `name` stands in messages and reports. DataError, saying what to do, for anything
     else.
     """
     known = _names(np.asarray(labels), classes, name)
@@ -45,7 +45,7 @@ def task_from_arrays(
         raise DataError(
             f"{name}: test images are {held.images.shape[1:]} (H, W, C), training ones {train.images.shape[1:]}: make them alike"
         )
-    size = train.images.shape[1] if train.images.shape[1] == train.images.shape[2] else 0  # 0: to be scaled
+    size = size_from_sides(*train.images.shape[1:3])
     sources = {"train": "the arrays", **({} if held is None else {"test": "the test arrays"})}
     dataset = DataSet(train, held, known, size, padding=0, flip=flip, together=True, origin=Origin(sources))
     return classification_from_dataset(dataset, TaskSettings(name, image_size=image_size, seed=seed, fit=fit))
@@ -57,14 +57,16 @@ def _pair(test: Any, name: str) -> tuple[Any, Any]:
     return test[0], test[1]
 
 
-def _split(images: Any, labels: Any, classes: tuple[str, ...], given: bool, image_size: int | None, name: str) -> Split:
+def _split(
+    images: Any, labels: Any, classes: tuple[str, ...], given: bool, image_size: ImageSize | None, name: str
+) -> Split:
     pixels, numbers = _pixels(np.asarray(images), image_size, name), _numbers(np.asarray(labels), classes, given, name)
     if len(pixels) != len(numbers):
         raise DataError(f"{name}: {len(pixels)} images and {len(numbers)} labels: give one label for each image")
     return Split(pixels, numbers)
 
 
-def _pixels(images: NDArray[Any], image_size: int | None, name: str) -> NDArray[np.uint8]:
+def _pixels(images: NDArray[Any], image_size: ImageSize | None, name: str) -> NDArray[np.uint8]:
     """(N, H, W) or (N, H, W, C) -> (N, H, W, C)."""
     shape = images.shape
     if images.dtype != np.uint8:
@@ -80,10 +82,11 @@ def _pixels(images: NDArray[Any], image_size: int | None, name: str) -> NDArray[
     if not len(images):
         raise DataError(f"{name} has no images: give at least 3 of each class")
     height, width = images.shape[1:3]
-    if image_size is None and (height != width or not SIDES[0] <= height <= SIDES[1]):
+    least, most = LEAST_SIDE, math.isqrt(MOST_PIXELS)
+    if image_size is None and (height != width or not least <= height <= most):
         raise DataError(
-            f"{name}: images are {width} x {height} px, squares of {SIDES[0]} to {SIDES[1]} px are needed: give image_size, and "
-            "they are cut to their middle and scaled"
+            f"{name}: images are {height}x{width} px (height x width), squares of {least} to {most} px are needed: give "
+            "image_size, one number or (height, width), and they are scaled"
         )
     return np.ascontiguousarray(images)
 

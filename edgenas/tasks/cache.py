@@ -1,6 +1,7 @@
 """Images are decoded once: their pixels lie in a file that all processes map, and that later commands find again.
 
-CACHE/<files>/<size>x<channels>-<fit>/ has `pixels` (one row an image), `records` (see mapped.py; a row's record is written
+CACHE/<files>/<size>x<channels>-<fit>/ (such as 224x3-crop, 64x320x3-pad) has `pixels` (one row an image), `records` (see
+mapped.py; a row's record is written
 after its pixels, so that what a killed process left half done is seen) and `done`. <files> is a hash of the files' names, sizes
 and times of change (listing.py).
 """
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from edgenas.durable import replace_file
 from edgenas.errors import DataError
+from edgenas.image_sizes import sides_of, size_in_words
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks.cache_rows import CacheFiles, sound_rows, write_row
 from edgenas.tasks.decoding import Header, Unread, pixels_of
@@ -93,9 +95,9 @@ def decoded(
     Rows that are there and sound are kept, whoever wrote them; the others are taken over from a cache of the same files, or
     decoded.
     """
-    folder = entry / f"{how.size}x{how.channels}-{how.fit}"
+    folder = entry / f"{size_in_words(how.size)}x{how.channels}-{how.fit}"
     unreadable = {row: header for row, header in enumerate(listing.headers) if isinstance(header, str)}
-    rows = CacheFiles(folder, len(files), (how.size, how.size, how.channels))
+    rows = CacheFiles(folder, len(files), (*sides_of(how.size), how.channels))
     with _writable(loading.cache):
         trusted, damaged, missing = _found(rows, unreadable)
         if trusted and not len(missing):  # nothing is written then: the cache may be another user's
@@ -183,7 +185,7 @@ def _make_room(rows: CacheFiles, missing: int, how: Preprocessing, loading: Load
     """Say how much the pixels take; DataError where the disk has less."""
     total, more = rows.total_bytes, rows.bytes_to_allocate()
     free = shutil.disk_usage(rows.folder).free
-    words = f"{rows.count:,} images at {how.size} px take {size_words(total)} as pixels"
+    words = f"{rows.count:,} images at {size_in_words(how.size)} px take {size_words(total)} as pixels"
     if more > free:
         raise DataError(
             f"{words}, and there are {size_words(free)} left in {loading.cache}: make room, remove older ones with `edgenas data "
@@ -299,7 +301,7 @@ class Cached(Record, frozen=True):
     path: str
     folder: str
     images: int
-    pixels: tuple[str, ...]  # such as 224x3-crop
+    pixels: tuple[str, ...]  # such as 224x3-crop or 64x320x3-pad
     bytes: int
 
 

@@ -74,8 +74,7 @@ def _problem(task: Task, name: str | None) -> str:
 
 def _split_problem(split: Split, preprocessing: Preprocessing, head: Head) -> str:
     images, labels = split.images, split.labels
-    side = preprocessing.input_size
-    wanted = (side, side, preprocessing.channels)
+    wanted = (*preprocessing.input_sides, preprocessing.channels)
     if preprocessing.channels not in (1, 3):
         return f"its images have {preprocessing.channels} channels, 1 and 3 are possible"
     if not isinstance(images, np.ndarray | MappedImages) or images.dtype != np.uint8 or images.ndim != 4:

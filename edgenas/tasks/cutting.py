@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.errors import DataError
+from edgenas.image_sizes import ImageSize, sides_of, size_asked
 from edgenas.preprocessing import scaled
 from edgenas.records import Fit
 from edgenas.tasks import Loading, Split, TaskSettings
@@ -24,26 +25,22 @@ def published(settings: TaskSettings, loading: Loading, channels: int | None = N
     """A known name is a data set; otherwise an existing folder, whose images get so many `channels`, or those that they have."""
     folder = Path(settings.data)
     if settings.data not in NAMES and folder.is_dir():
-        _check_size(settings.image_size)
+        if settings.image_size is not None:
+            size_asked(settings.image_size)
         return load_folder(folder, settings, loading, channels)
     if folder.is_file():
         raise DataError(f"data {settings.data!r} is a file: unpack it, and name the folder with the class folders")
     return load_dataset(settings.data, settings.data_dir)
 
 
-def _check_size(size: int | None) -> None:
-    if size is not None and not 8 <= size <= 512:
-        raise DataError(f"image size {size} px: 8 to 512 are possible")
-
-
-def resized(dataset: DataSet, size: int | None, fit: Fit) -> DataSet:
+def resized(dataset: DataSet, size: ImageSize | None, fit: Fit) -> DataSet:
     """Another image size than the data set's own, by scaling every image; then nothing is padded."""
     if size is None or size == dataset.size:
         return dataset
-    _check_size(size)
+    sides = sides_of(size_asked(size))
 
     def all_scaled(split: Split) -> Split:
-        images = np.empty((len(split), size, size, split.images.shape[3]), np.uint8)
+        images = np.empty((len(split), *sides, split.images.shape[3]), np.uint8)
         for row, image in enumerate(split.images):
             images[row] = np.asarray(
                 scaled(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image), size, fit)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
+from edgenas.image_sizes import ImageSize
 from edgenas.tasks import Split
 from edgenas.tasks.facts import Origin
 
@@ -33,7 +34,7 @@ class DataSet(NamedTuple):
     train: Split
     test: Split | None
     classes: tuple[str, ...]
-    size: int  # side of its images in pixels
+    size: ImageSize  # of its images
     padding: int  # 28-px sets are padded to 32
     flip: bool
     val: Split | None = None  # where it has its own

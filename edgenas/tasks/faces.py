@@ -17,6 +17,7 @@ from edgenas.faces.images import SIDE, grey
 from edgenas.faces.readers import faces_from_path
 from edgenas.faces.report import baselines_from_images, report_from_embeddings
 from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
+from edgenas.image_sizes import size_in_words
 from edgenas.records import TAR, Embedding, Preprocessing, Recipe, TaskKind
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.margin import margin_loss
@@ -91,8 +92,10 @@ def load_faces(settings: TaskSettings) -> Faces:
     """Procedural faces by the name `synthetic`, or real ones from a folder of identities or an InsightFace set."""
     head = Embedding(int(settings.settings.get("dim", 128)))
     size = settings.image_size or (56 if settings.data in NAMES else SIDE)
-    if size not in SIZES:
-        raise DataError(f"faces are computed at {', '.join(map(str, SIZES))} px, not {size}")
+    if size not in SIZES or not isinstance(size, int):
+        raise DataError(
+            f"faces are squares, computed at {', '.join(map(str, SIZES))} px, not {size_in_words(size)}: set --image-size"
+        )
     synthetic = settings.data in NAMES
     train, val, test, names = _drawn(settings, size) if synthetic else _read(settings, size)
     channels = train.images.shape[-1]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError
+from edgenas.image_sizes import ImageSize
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks import Split
 from edgenas.tasks.mapped import Images, MappedImages
@@ -35,7 +36,7 @@ class DataFacts(Record, frozen=True):
     classes: dict[str, int]
     splits: dict[str, int]
     sources: dict[str, str]
-    image_size: int
+    image_size: ImageSize
     channels: int
     fit: str
     ignored: dict[str, int]

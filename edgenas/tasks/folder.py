@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError, escaped
+from edgenas.image_sizes import sides_of, size_in_words
 from edgenas.records import Preprocessing
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.cache import Loading, decoded, listed
@@ -45,12 +46,12 @@ def load_folder(root: Path, settings: TaskSettings, loading: Loading, channels: 
     if damaged and not settings.skip_damaged:
         _refuse({files[row]: damaged[row] for row in sorted(damaged)}, root, len(files))
     used = [row for row in range(len(files)) if row not in damaged]
-    images = MappedImages(folder.resolve(), (size, size, channels), np.array(used, dtype=np.int64))
+    images = MappedImages(folder.resolve(), (*sides_of(size), channels), np.array(used, dtype=np.int64))
     splits = _splits(layout, images, damaged)
     ignored = {**layout.ignored, **({DAMAGED_FILES: len(damaged)} if damaged else {})}
     classes = tuple(layout.splits["train"])
     notes = [
-        *_warnings(root, ignored, {files[row]: headers[row] for row in used}, images, settings.fit),
+        *_warnings(root, ignored, {files[row]: headers[row] for row in used}, images, how),
         *_imbalance(classes, np.concatenate([split.labels for split in splits.values()])),
     ]
     origin = Origin(_sources(layout), ignored, tuple(notes))
@@ -95,7 +96,7 @@ def _sources(layout: Layout) -> dict[str, str]:
 
 
 def _warnings(
-    root: Path, ignored: dict[str, int], headers: dict[Path, Header], images: MappedImages, fit: str
+    root: Path, ignored: dict[str, int], headers: dict[Path, Header], images: MappedImages, how: Preprocessing
 ) -> Iterator[str]:
     """Sentences about what is read otherwise than one may think; `headers` of the `images`, in their order."""
     for reason, count in ignored.items():
@@ -105,17 +106,26 @@ def _warnings(
     if 0 < len(coloured) <= FEW_COLOURED * len(headers):
         some = escaped(str(coloured[0].relative_to(root)))
         yield f"{len(coloured)} of {len(headers)} images are in colour ({some}), so that all are read as RGB"
-    long = sum(max(header.size) > 2 * min(header.size) for header in headers.values())
-    if long and fit == "crop":
+    long = sum(_is_half_seen(header, how) for header in headers.values())
+    if long and how.fit == "crop":
+        square = isinstance(how.size, int)
+        than = "as long as wide" if square else f"as long, or as high, as the shape of {size_in_words(how.size)}"
+        hint = ", --image-size HEIGHTxWIDTH keeps their shape" if square else ""
         yield (
-            f"{long} of {len(headers)} images are more than twice as long as wide: only their middle is seen (--fit stretch or "
-            "--fit pad shows all)"
+            f"{long} of {len(headers)} images are more than twice {than}: only their middle is seen (--fit stretch or --fit pad "
+            f"shows all{hint})"
         )
     frames = np.array([header.frames for header in headers.values()])
     if frames.any():
         blank = int((images.records["constant"][frames] == 1).sum())
         of_one_colour = f", and {blank} of those are of one colour" if blank else ""
         yield f"{frames.sum()} files are animations or have several pages: only the first one is read{of_one_colour}"
+
+
+def _is_half_seen(header: Header, how: Preprocessing) -> bool:
+    """Does a crop to this size leave out more than half of the image?"""
+    (width, height), (to_height, to_width) = header.size, sides_of(how.size)
+    return width * to_height > 2 * height * to_width or height * to_width > 2 * width * to_height
 
 
 def _imbalance(classes: tuple[str, ...], labels: NDArray[np.int64]) -> Iterator[str]:

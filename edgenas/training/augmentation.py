@@ -39,12 +39,12 @@ class DeviceImages:
             images, chosen = tensor_of(split.images), rows
         self.labels = tensor_of(split.labels if rows is None else split.labels[rows]).to(device)  # (M,) or (M, k)
         self.rows = None if chosen is None else torch.from_numpy(chosen)
-        self.side, p = images.shape[1], crop_padding
+        self.height, self.width, p = *images.shape[1:3], crop_padding
         self.padding = p
         self.framed: Tensor | None = None
         if device.type != "cpu" and self._fits(images, device):  # its memory is this process's alone: one gather a step
             self.framed = self._framed_on(images, device)
-            images, self.rows = self.framed[:, p : p + images.shape[1], p : p + images.shape[2]], None
+            images, self.rows = self.framed[:, p : p + self.height, p : p + self.width], None
         self.images = images  # (N, H, W, C)
         scale, shift = scale_and_shift(preprocessing)
         self.scale, self.shift = torch.from_numpy(scale).to(device), torch.from_numpy(shift).to(device)
@@ -72,17 +72,18 @@ class DeviceImages:
 
     def _fits(self, images: Tensor, device: torch.device) -> bool:
         """Is there room for all of them on the GPU, beside what a training needs?"""
-        side = self.side + 2 * self.padding
-        return len(self) * side * side * images.shape[3] <= ON_GPU * torch.cuda.mem_get_info(device)[0]
+        framed = (self.height + 2 * self.padding) * (self.width + 2 * self.padding)
+        return len(self) * framed * images.shape[3] <= ON_GPU * torch.cuda.mem_get_info(device)[0]
 
     def _framed_on(self, images: Tensor, device: torch.device) -> Tensor:
         """All images in their frames on the GPU, copied part by part: the host never holds them twice."""
-        p, side = self.padding, self.side + 2 * self.padding
-        framed = torch.zeros((len(self), side, side, images.shape[3]), dtype=torch.uint8, device=device)
+        p, channels = self.padding, images.shape[3]
+        shape = (len(self), self.height + 2 * p, self.width + 2 * p, channels)
+        framed = torch.zeros(shape, dtype=torch.uint8, device=device)
         for start in range(0, len(self), COPIED):
             part = slice(start, start + COPIED)
             pixels = images[part] if self.rows is None else images[self.rows[part]]
-            framed[part, p : p + self.side, p : p + self.side] = pixels.to(device)
+            framed[part, p : p + self.height, p : p + self.width] = pixels.to(device)
         return framed
 
     def _framed(self, images: Tensor) -> Tensor:
@@ -105,7 +106,8 @@ class Augmentation:
         self.recipe = recipe
         self.generator = generator
         self.device = data.labels.device
-        self.arange = torch.arange(data.side, device=self.device)
+        self.rows = torch.arange(data.height, device=self.device)
+        self.columns = torch.arange(data.width, device=self.device)
         # Alternating flip (cifar10-airbench): a coin per image once, then every image changes side every epoch.
         alternating = recipe.flip and recipe.flips == "alternating"
         self.coins = self._integers(2, len(data)) if alternating else None
@@ -150,14 +152,14 @@ class Augmentation:
         """Rows and columns of each sample's crop."""
         positions = 2 * self.recipe.crop_padding + 1
         top, left = self._integers(positions, count), self._integers(positions, count)
-        return top[:, None] + self.arange, left[:, None] + self.arange
+        return top[:, None] + self.rows, left[:, None] + self.columns
 
     def _cutout(self, count: int) -> Tensor:
         """(B, H, W): 0 in a square around a random pixel (it may hang over the edge, as published), 1 elsewhere."""
         half = self.recipe.cutout // 2
-        centre_y, centre_x = self._integers(self.data.side, count), self._integers(self.data.side, count)
-        inside_y = _between(self.arange, centre_y - half, self.recipe.cutout)  # (B, H)
-        inside_x = _between(self.arange, centre_x - half, self.recipe.cutout)  # (B, W)
+        centre_y, centre_x = self._integers(self.data.height, count), self._integers(self.data.width, count)
+        inside_y = _between(self.rows, centre_y - half, self.recipe.cutout)  # (B, H)
+        inside_x = _between(self.columns, centre_x - half, self.recipe.cutout)  # (B, W)
         return (~(inside_y[:, :, None] & inside_x[:, None, :])).float()
 
     def _integers(self, high: int, count: int) -> Tensor:

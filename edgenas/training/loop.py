@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.errors import TrainingError
+from edgenas.image_sizes import square_side
 from edgenas.networks import network_from_architecture, output_width
 from edgenas.records import Architecture, Preprocessing, Recipe
 from edgenas.tasks import Split, Task
@@ -151,7 +152,7 @@ def outputs_of(
     """
     network.eval()
     give_back_spare_memory()
-    smaller = max(1, preprocessing.input_size // EVALUATION_SIDE) ** 2
+    smaller = max(1, square_side(preprocessing.input_size) // EVALUATION_SIDE) ** 2
     size = max(16, EVALUATION_BATCH[device.type] // smaller)
     with pinned_threads(threads, device), _memory_errors():
         data = DeviceImages(split, preprocessing, device)

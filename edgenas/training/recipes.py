@@ -36,7 +36,7 @@ class OnCpu(Record, frozen=True):
 
 
 class RecipeFile(Record, frozen=True):
-    """recipes/*.toml. `lr` belongs to `batch_size` and follows it; `crop` and `cutout` are shares of the image side."""
+    """recipes/*.toml. `lr` belongs to `batch_size` and follows it; `crop` and `cutout` are shares of the image's shorter side."""
 
     epochs: int
     batch_size: int
@@ -103,9 +103,9 @@ def recipe_from_file(
     _check(file, name)
     here = file.cpu if file.cpu and device == "cpu" else OnCpu(file.batch_size, file.precision, file.threads)
     # The papers' batch stays what it is; batches that were chosen for speed give way where a set is small.
-    side = task.preprocessing.input_size
+    height, width = task.preprocessing.input_sides
     most = MOST_PIXELS if device == "cpu" else None
-    fitting = fitting_batch(here.batch_size, images or len(task.train), side, most)
+    fitting = fitting_batch(here.batch_size, images or len(task.train), height * width, most)
     batch_size = fitting if file.cpu else here.batch_size
     return Recipe(
         name=name,
@@ -120,9 +120,9 @@ def recipe_from_file(
         warmup_epochs=file.warmup_epochs,
         clip_norm=file.clip_norm,
         label_smoothing=file.label_smoothing,
-        crop_padding=round(file.crop * side),
+        crop_padding=round(file.crop * min(height, width)),
         flip=task.flip if file.flip == "task" else file.flip,
-        cutout=round(file.cutout * side),
+        cutout=round(file.cutout * min(height, width)),
         ema=file.ema,
         precision=here.precision,
         threads=here.threads,
@@ -156,12 +156,12 @@ def steps_an_epoch(recipe: Recipe, images: int) -> int:
     return max(1, images // min(recipe.batch_size, images))
 
 
-def fitting_batch(largest: int, images: int, side: int = 1, most_pixels: int | None = None) -> int:
-    """The largest halving of `largest` that leaves LEAST_STEPS steps an epoch, and whose images of `side` px have no more than
-    `most_pixels`; but LEAST_BATCH at least."""
+def fitting_batch(largest: int, images: int, pixels: int = 1, most_pixels: int | None = None) -> int:
+    """The largest halving of `largest` that leaves LEAST_STEPS steps an epoch, and whose images of so many `pixels` have no more
+    than `most_pixels`; but LEAST_BATCH at least."""
     batch = largest
     while batch > LEAST_BATCH and (
-        images // batch < LEAST_STEPS or (most_pixels is not None and batch * side * side > most_pixels)
+        images // batch < LEAST_STEPS or (most_pixels is not None and batch * pixels > most_pixels)
     ):
         batch //= 2
     return batch

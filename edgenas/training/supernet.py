@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from edgenas.architectures.multibranch import CellOps, Convolution, Operation, branch_convolutions, pool_operations
 from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan, probability
 from edgenas.architectures.tracer import Tracer
+from edgenas.image_sizes import sides_of
 from edgenas.networks import network_from_workload
 
 REDRAWS = 1000
@@ -99,29 +100,30 @@ def straight_through(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
 
 
 class Supernet(nn.Module):
-    """(N, in_channels, S, S) and a choice per cell -> (N, classes or dim)."""
+    """(N, in_channels, H, W) and a choice per cell -> (N, classes or dim)."""
 
     def __init__(self, plan: RoundPlan) -> None:
         super().__init__()
         space = plan.space
         channels, stride = space.channels[0], space.stem_stride
-        side = -(-space.image_size // stride)
+        sides = [-(-side // stride) for side in sides_of(space.image_size)]
         self.stem = ConvNorm(Convolution(space.in_channels, channels, (3, 3), (stride, stride), (1, 1)))
         self.cells = nn.ModuleList()
         for cell, ops in zip(space.member(_any_member(plan)).cells, plan.subspace, strict=True):
             self.cells.append(SuperCell(ops, space.pool, channels, cell.out_channels, cell.kind))
-            channels, side = cell.out_channels, -(-side // 2) if cell.kind == "R" else side
+            channels = cell.out_channels
+            sides = [-(-side // 2) for side in sides] if cell.kind == "R" else sides
         self.tail = nn.Conv2d(channels, space.tail_channels, 1, bias=False)
-        head = Tracer(space.tail_channels, side, side)
+        head = Tracer(space.tail_channels, *sides)
         head.head(-1, space.head)
         self.head = network_from_workload(head.workload())
 
     def forward(self, x: Tensor, paths: Sequence[tuple[int, ...] | Fork]) -> Tensor:
-        x = self.stem(x)  # (N, in, S, S) -> (N, C, S', S')
+        x = self.stem(x)  # (N, in, H, W) -> (N, C, H', W')
         for cell, path in zip(self.cells, paths, strict=True):
             assert isinstance(cell, SuperCell)
             x = cell.fork(x, path) if isinstance(path, Fork) else cell(x, path)
-        x = F.relu(self.tail(x), inplace=True)  # -> (N, tail, S'', S'')
+        x = F.relu(self.tail(x), inplace=True)  # -> (N, tail, H'', W'')
         y: Tensor = self.head(x)  # -> (N, classes or dim)
         return y
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.networks.weights import check_weights, load_weights
 from edgenas.preprocessing import scale_and_shift
 from edgenas.records import Architecture, Embedding, Preprocessing, Recipe
@@ -71,11 +72,12 @@ class Teaching:
 
 
 class View:
-    """What the student sees, as the teacher takes it: (B, C, H, W) in the student's normalisation -> (B, C', S, S) in its own."""
+    """What the student sees, as the teacher takes it: (B, C, H, W) in the student's normalisation -> (B, C', H', W') in the
+    teacher's."""
 
-    def __init__(self, student: Preprocessing, teacher: Preprocessing, side: int, device: torch.device) -> None:
+    def __init__(self, student: Preprocessing, teacher: Preprocessing, size: ImageSize, device: torch.device) -> None:
         refuse_blind(student, teacher)
-        self.side = side
+        self.sides = sides_of(size)
         (scale, shift), (to_scale, to_shift) = (scale_and_shift(one) for one in (student, teacher))
         factor = to_scale / scale  # x = p scale + shift, y = p to_scale + to_shift
         self.factor = torch.from_numpy(factor.astype(np.float32)).to(device)[:, None, None]
@@ -85,8 +87,10 @@ class View:
         y = torch.addcmul(
             self.shift, x, self.factor
         )  # a grey channel becomes as many as the teacher's normalisation has
-        if y.shape[2] != self.side:
-            y = F.interpolate(y, size=(self.side, self.side), mode="bilinear", antialias=self.side < y.shape[2])
+        have = (y.shape[2], y.shape[3])
+        if have != self.sides:
+            smaller = any(side < before for side, before in zip(self.sides, have, strict=True))
+            y = F.interpolate(y, size=self.sides, mode="bilinear", antialias=smaller)
         return y.contiguous(memory_format=torch.channels_last)
 
 

@@ -148,6 +148,26 @@ def test_bad_genotypes_and_sizes_are_one_line_errors() -> None:
         cell_network(DARTS_V2, Classes(10), image_size=100)
     with pytest.raises(EdgenasError, match="--image-size 28"):
         cell_network(BEST_101, Classes(10), image_size=27)
+    halved = (
+        "network halves 28x66-px images to a fraction of a pixel; sides must be multiples of 8: use --image-size 32x64"
+    )
+    with pytest.raises(EdgenasError, match=halved):
+        cell_network(BEST_101, Classes(10), image_size=(28, 66))  # 42 x 42 px: one reduction before the cells
+
+
+def test_cells_take_rectangles_behind_the_stem_of_the_square_of_as_many_pixels() -> None:
+    """64 x 256 px are 128 x 128: two reductions, then stages at 16 x 64, 8 x 32 and 4 x 16."""
+    for cell in (BEST_101, Nasbench201Cell((CONV3,) * 6)):
+        wide, square = (
+            workload_from_cell(
+                cell_network(cell, Classes(5), channels=32, cells_per_stage=1, image_size=size, stem="growing")
+            )
+            for size in ((64, 256), 128)
+        )
+        assert (wide.macs, wide.params) == (square.macs, square.params)
+        assert {(k.height, k.width) for k in wide.kernels} == {(32, 128), (16, 64), (8, 32), (4, 16), (1, 1)}
+    genotype = workload_from_cell(cell_network(DARTS_V2, Classes(5), image_size=(64, 256)))
+    assert {(k.height, k.width) for k in genotype.kernels} >= {(32, 128), (16, 64), (8, 32), (4, 16), (2, 8)}
 
 
 @pytest.mark.parametrize("cell", [BEST_101, Nasbench201Cell((CONV3,) * 6)], ids=["101", "201"])

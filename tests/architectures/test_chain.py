@@ -181,3 +181,56 @@ def test_features_are_those_of_a_chain_by_hand() -> None:
     expected = [0.6, 3, 0.5, 0.5, 0, 0, 0, 0.5, 1, 0.5, 0, math.log2(field)]
     np.testing.assert_allclose(space.features([net])[0, :-4], expected)
     assert space.features([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize(
+    ("size", "stem", "stages", "first", "last"),
+    [
+        ((16, 64), 0, (2, 2), (16, 64), (4, 16)),  # as many pixels as 32 x 32
+        ((16, 65), 0, (2, 2), (16, 65), (4, 17)),  # the square is rounded down
+        ((17, 65), 1, (2, 2), (9, 33), (3, 9)),  # 33 x 33 and a few
+        ((32, 160), 2, (2, 2), (8, 40), (2, 10)),  # 71: 36, 18
+        ((160, 32), 2, (2, 2), (40, 8), (10, 2)),
+        ((64, 320), 3, (2, 2), (8, 40), (2, 10)),
+        ((16, 320), 2, (2, 2), (4, 80), (1, 20)),
+        ((8, 2048), 2, (2, 2), (2, 512), (1, 128)),  # halving rounds up: no side gets to 0
+        ((8, 14), 0, (2, 1), (8, 14), (4, 7)),  # 10
+    ],
+)
+def test_a_rectangle_is_halved_as_often_as_the_square_of_as_many_pixels(
+    size: tuple[int, int], stem: int, stages: tuple[int, int], first: tuple[int, int], last: tuple[int, int]
+) -> None:
+    net = chain(8, 3, (0,) * 3, (3,) * 3, Classes(2), image_size=size, stem="growing")
+    square = chain(8, 3, (0,) * 3, (3,) * 3, Classes(2), image_size=math.isqrt(size[0] * size[1]), stem="growing")
+    assert (net.stem_strides, net.stage_strides) == ((2,) * stem, stages) == (square.stem_strides, square.stage_strides)
+    maps = [(k.height, k.width) for k in workload_from_chain(net).kernels if k.kind == "conv" and k.kernel == (1, 1)]
+    assert (maps[-3], maps[-1]) == (first, last)
+
+
+def test_multiplications_of_a_rectangular_chain_are_those_of_its_definition() -> None:
+    """64 x 320, width 16: a stem of 8, 16 and 32 channels, halved each time; 16, 32 and 64 at 8 x 40, 4 x 20 and 2 x 10."""
+    net = chain(16, 3, (0, 1, 0), (3, 5, 3), Classes(7), in_channels=1, image_size=(64, 320), stem="growing")
+    stem = 32 * 160 * 9 * 1 * 8  # dense, 1 -> 8
+    stem += 16 * 80 * (9 * 8 + 8 * 16) + 8 * 40 * (9 * 16 + 16 * 32)  # depthwise, 1 x 1: 8 -> 16 -> 32
+    layers = 8 * 40 * (9 * 32 + 32 * 16) + 4 * 20 * (25 * 16 * 32) + 2 * 10 * (9 * 32 + 32 * 64)
+    assert workload_from_chain(net).macs == stem + layers + 64 * 7
+
+
+def test_a_network_lying_down_costs_what_it_costs_upright() -> None:
+    flat, tall = (
+        chain(8, 6, (0, 1) * 3, (3, 5, 7) * 2, Classes(2), image_size=size, stem="growing")
+        for size in ((48, 320), (320, 48))
+    )
+    one, two = workload_from_chain(flat), workload_from_chain(tall)
+    assert (one.macs, one.params, one.bytes_moved) == (two.macs, two.params, two.bytes_moved)
+    assert [(k.height, k.width) for k in one.kernels] == [(k.width, k.height) for k in two.kernels]
+    assert flat.fingerprint != tall.fingerprint
+
+
+def test_a_second_spelling_of_a_square_is_no_network() -> None:
+    other = msgspec.json.decode(
+        network(8, 3, set(), set()).canonical_json().replace(b'"image_size":32', b'"image_size":[32,32]'),
+        type=ChainArchitecture,
+    )
+    with pytest.raises(EdgenasError, match="a square is written as one number, 32"):
+        workload_from_chain(other)

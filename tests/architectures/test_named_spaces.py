@@ -24,6 +24,11 @@ def build(net, choices):
 SPACE = OwnSpace("thin", {"width": (4, 8)}, build)
 
 
+def squares(head, in_channels, image_size):
+    """From before there were rectangles."""
+    return OwnSpace("thin", {"width": (4 if image_size > 32 else 8,)}, build)(head, in_channels, image_size)
+
+
 def made(head, in_channels, image_size):
     """Wider for large images."""
     return OwnSpace("thin", {"width": (image_size, 2 * image_size)}, build)(head, in_channels, image_size)
@@ -71,7 +76,9 @@ def test_fbnet_is_for_two_sizes(size: int, fits: bool) -> None:
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = {name: f"thin_spaces:{name}" for name in ("SPACE", "made", "NUMBER", "nothing", "named", "missing")}
+    points = {
+        name: f"thin_spaces:{name}" for name in ("SPACE", "squares", "made", "NUMBER", "nothing", "named", "missing")
+    }
     monkeypatch.syspath_prepend(
         install(tmp_path, "thin", "thin_spaces", GOOD, {"edgenas.spaces": {**points, "fbnet": "thin_spaces:SPACE"}})
     )
@@ -105,3 +112,43 @@ def test_what_is_no_space_is_one_line(name: str, words: str) -> None:
     with pytest.raises(EdgenasError, match=words) as refusal:
         space_named(name, HEAD, 3, 16)
     assert "\n" not in str(refusal.value)
+
+
+def test_our_spaces_are_made_for_rectangles_fbnet_alone_is_not() -> None:
+    for name in ("nasbench101", "nasbench201", "darts", "multibranch", "stages"):
+        space = space_named(name, HEAD, 1, (64, 256))
+        kernel = space.workload(space.smallest()).kernels[0]
+        assert (kernel.in_height, kernel.in_width) == (64, 256)
+    with pytest.raises(
+        EdgenasError, match="fbnet is for images of 32 or 224 px, not 32x224: set --image-size 32 or 224"
+    ):
+        space_named("fbnet", HEAD, 3, (32, 224))
+
+
+@pytest.mark.parametrize(
+    ("size", "cells"),
+    [
+        ((8, 16), "NNNRNN"),
+        ((32, 160), "NNNRNNRNNRNNRNN"),
+        ((64, 255), "NNNRNNRNNRNNRNNRNN"),
+        ((64, 256), "NRNNNRNNNRNNNENNNRNNNE"),
+    ],
+)
+def test_branches_have_as_many_stages_as_on_the_square_of_as_many_pixels(size: tuple[int, int], cells: str) -> None:
+    """11 -> 6; 71 -> 36 -> 18 -> 9 -> 5; 127 -> 64 -> 32 -> 16 -> 8 -> 4; from 128 px on the published cells."""
+    space = space_named("multibranch", HEAD, 3, size)
+    assert isinstance(space, MultiBranchSpace)
+    assert space.kinds == cells
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_package_s_space_takes_rectangles_or_says_in_one_line_that_it_does_not() -> None:
+    """OwnSpace describes kernels, whatever the sides; a function that computes with one number does not."""
+    space = space_named("SPACE", HEAD, 3, (16, 80))
+    kernel = space.workload(space.smallest()).kernels[0]
+    assert (kernel.height, kernel.width) == (16, 80)
+    assert space_named("squares", HEAD, 3, 33).choices() == {"width": (4,)}
+    with pytest.raises(
+        EdgenasError, match=r"makes no space for images of 16x80 px .* squares may be possible, such as --image-size 35"
+    ):
+        space_named("squares", HEAD, 3, (16, 80))

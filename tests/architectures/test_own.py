@@ -254,3 +254,26 @@ def test_as_many_kernels_as_are_allowed_are_read_in_seconds() -> None:
     deep = OwnArchitecture("deep", {}, Workload(tuple(trace.kernels)), Classes(2), 3, 8)
     read = msgspec.json.decode(deep.canonical_json(), type=Architecture)
     assert len(workload_from_architecture(read).kernels) == MOST_KERNELS + 2
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [((16, 320), True), ((14, 320), False), ((320, 14), False), (16, True), (14, False)]
+)
+def test_a_side_that_a_network_of_ones_own_uses_up_is_named(size: Any, fits: bool) -> None:
+    """Four convolutions of 2 x 2, stride 2, without padding: 16 -> 8 -> 4 -> 2 -> 1, and 14 -> 7 -> 3 -> 1 -> nothing."""
+
+    def build(net: Tracer, choices: Choices) -> int:
+        here = -1
+        for _ in range(choices["halvings"]):
+            here = net.conv(here, 4, 2, stride=2, padding=0)
+        return here
+
+    space = OwnSpace("halving", {"halvings": (4, 5)}, build)(Classes(2), 1, size)
+    if fits:
+        last = workload_from_architecture(space.pick({"halvings": 4})).kernels[3]
+        assert (last.height, last.width) == ((1, 20) if isinstance(size, tuple) else (1, 1))
+    else:
+        with pytest.raises(
+            EdgenasError, match=r"kernel 3 of the network: kernel 2 .* does not fit its input of 1 pixels"
+        ):
+            space.pick({"halvings": 4})

@@ -201,6 +201,21 @@ def test_the_last_map_of_what_is_drawn_has_4_to_16_pixels(image_size: int) -> No
     assert len(sides) > 1
 
 
+@pytest.mark.parametrize(("size", "square"), [((16, 64), 32), ((32, 160), 71), ((64, 320), 143), ((8, 512), 64)])
+def test_a_rectangle_is_halved_as_the_square_of_as_many_pixels_is(size: tuple[int, int], square: int) -> None:
+    """Same bounds, same choices, same strides: so the same random numbers draw the same stages."""
+    wide, like = stages_space(TEN, 3, size), stages_space(TEN, 3, square)
+    assert msgspec.structs.replace(wide, image_size=square) == like
+    assert wide.choices() == like.choices()
+    one, two = random.Random(5), random.Random(5)
+    for _ in range(20):
+        drawn = wide.draw(one)
+        assert msgspec.structs.replace(drawn, image_size=square) == like.draw(two)
+        assert wide.contains(drawn)
+        kernel = traced_stages(drawn)[0].kernels[0]
+        assert (kernel.in_height, kernel.in_width) == size
+
+
 def test_a_large_image_is_halved_by_the_stem() -> None:
     rng = random.Random(1)
     early = [{stages_space(TEN, 3, size).draw(rng).stem_stride for _ in range(40)} for size in (64, 65)]

@@ -39,8 +39,8 @@ def test_choices_of_equal_values_stand_in_one_line(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("fbnet", "--image-size", "64"), "space fbnet is for images of 32 or 224 px, not 64"),
-        (("stages", "--image-size", "7"), "--image-size 7"),
-        (("stages", "--image-size", "513"), "--image-size 513"),
+        (("stages", "--image-size", "7"), "image size 7: sides of 8"),
+        (("stages", "--image-size", "513"), "image size 513: sides of 8"),
         (("stages", "--channels", "2"), "possible are 1 or 3"),
         (("stages", "--classes", "1"), "--classes 1"),
         (("stagse",), "'stagse' is no study here, and no space: chain, nasbench101"),

@@ -38,7 +38,7 @@ from tests.plans import plan, studied
         ({"seed": -1}, ">= 0 - at `$.seed`"),
         ({"epoch_scale": 0.0}, "> 0.0 - at `$.epoch_scale`"),
         ({"max_latency_ms": float("nan")}, "max-latency-ms nan"),
-        ({"image_size": -5}, ">= 8 - at `$.image_size`"),
+        ({"image_size": -5}, "image size -5: sides of 8 to 2048 px"),
         ({"target": []}, "length >= 1 - at `$.target`"),
         ({"method": "random", "confirm_seeds": 2}, "--confirm-seeds is for --method gnas, trgnas"),
         ({"from_study": "other"}, "--from is for --method nse, nal"),

@@ -13,7 +13,9 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.kernels import COLUMN, PRICES, batched, datasheet_prices, quantities, tiles_of
 from edgenas.hardware.prediction import predictions
+from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
+from edgenas.image_sizes import ImageSize
 from edgenas.records import Classes
 from tests.architectures.graphs import W, conv, graph, pooled
 
@@ -60,3 +62,14 @@ def test_a_batch_that_cannot_be_is_refused(batch: int) -> None:
     with pytest.raises(EdgenasError, match=f"a batch of {batch} images was asked for: possible are 1 to 1024"):
         predictions(NETWORK, "jetson-nano", batch=batch)
     assert predictions(NETWORK, "jetson-nano", batch=1024)
+
+
+@pytest.mark.parametrize("target", ["jetson-orin-nano-8gb-super", "raspberry-pi-4", "jetson-nano"])
+def test_a_strip_lying_down_is_as_fast_as_upright_and_slower_the_longer_it_is(target: str) -> None:
+    profile = profile_from_name(target)
+
+    def ms(size: ImageSize) -> float:
+        return latency_from_workload(profile, chain(16, 9, (1,) * 9, (3,) * 9, Classes(3), image_size=size)).ms
+
+    assert ms((64, 320)) == pytest.approx(ms((320, 64)), rel=0.02)
+    assert ms((64, 192)) < ms((64, 224)) < ms((64, 256))  # all with two reductions before the first layer

@@ -17,8 +17,9 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe, onnx_from_network
+from edgenas.image_sizes import ImageSize, sides_of, size_in_words
 from edgenas.networks import network_from_architecture
-from edgenas.networks.public import Public, file_sha256, public_network
+from edgenas.networks.public import Public, file_sha256, network_in_file, public_network
 from edgenas.networks.zoo import IMAGENET
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Classes, Embedding, Head, OnnxArchitecture, Preprocessing
@@ -29,9 +30,9 @@ RNG = np.random.default_rng(7)
 MEAN, STD = (np.array(values) for values in IMAGENET)
 
 
-def preprocessing(channels: int, side: int) -> Preprocessing:
+def preprocessing(channels: int, size: ImageSize) -> Preprocessing:
     """Of a task whose own pixels are normalised in some way of their own."""
-    return Preprocessing(channels, side, (0.31,) * channels, (0.27,) * channels)
+    return Preprocessing(channels, size, (0.31,) * channels, (0.27,) * channels)
 
 
 def trained(name: str, folder: Path) -> tuple[nn.Module, str]:
@@ -61,8 +62,8 @@ def as_torchvision(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((pixels / 255 - MEAN) / STD).astype(np.float32).transpose(0, 3, 1, 2)
 
 
-def pixels_of(channels: int, side: int = 48) -> NDArray[np.uint8]:
-    return RNG.integers(0, 256, (3, side, side, channels), dtype=np.uint8)
+def pixels_of(channels: int, size: ImageSize = 48) -> NDArray[np.uint8]:
+    return RNG.integers(0, 256, (3, *sides_of(size), channels), dtype=np.uint8)
 
 
 def close(found: Tensor, wanted: Tensor, bar: float) -> bool:
@@ -99,13 +100,15 @@ def test_on_grey_images_the_first_weights_are_summed_exact_but_for_padding(tmp_p
     assert workload_from_architecture(public.began).params == sum(p.numel() for p in network.parameters()) - 2 * 64 * 49
 
 
-def grey_file(folder: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[nn.Module, Path]:
+def grey_file(
+    folder: Path, mean: tuple[float, ...], std: tuple[float, ...], size: ImageSize = 32
+) -> tuple[nn.Module, Path]:
     """An EdgeNAS export that says how its colours are normalised."""
-    architecture = chain(8, 4, (0, 1, 0, 0), (3,) * 4, Classes(5), 3, 32)
+    architecture = chain(8, 4, (0, 1, 0, 0), (3,) * 4, Classes(5), 3, size)
     torch.manual_seed(1)
     network = shaken(network_from_architecture(architecture))
     model = onnx_from_network(network, architecture, opset=13, ir=7)
-    describe(model, {"preprocessing": Preprocessing(3, 32, mean, std).canonical_json().decode()})
+    describe(model, {"preprocessing": Preprocessing(3, size, mean, std).canonical_json().decode()})
     onnx.save(model, folder / "net.onnx")
     return network, folder / "net.onnx"
 
@@ -145,6 +148,48 @@ def test_a_file_is_read_at_the_tasks_size_and_says_so_where_it_cannot_be(tmp_pat
     assert public_network(str(tmp_path / "flat.onnx"), Classes(5), preprocessing(3, 32)).architecture.image_size == 32
     with pytest.raises(EdgenasError, match=r"flat.onnx is made for images of 32 x 32 px and cannot take 48 px"):
         public_network(str(tmp_path / "flat.onnx"), Classes(5), preprocessing(3, 48))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+def test_networks_with_an_adaptive_pool_take_rectangles(name: str, tmp_path: Path) -> None:
+    network, asked = trained(name, tmp_path)
+    images = pixels_of(3, (32, 80))
+    public = public_network(asked, Classes(7), preprocessing(3, (32, 80)))
+    assert public.architecture.image_size == (32, 80)
+    found = logits(began(public), input_from_pixels(images, public.preprocessing))
+    assert close(found, logits(network, as_torchvision(images)), 1e-4)
+
+
+def test_a_file_made_for_squares_is_read_for_rectangles_where_it_can_be(tmp_path: Path) -> None:
+    network, path = grey_file(tmp_path, (0.4,) * 3, (0.2,) * 3)
+    images = pixels_of(3, (32, 48))
+    public = public_network(str(path), Classes(5), preprocessing(3, (32, 48)))
+    wanted = ((images / 255 - 0.4) / 0.2).astype(np.float32).transpose(0, 3, 1, 2)
+    assert close(logits(began(public), input_from_pixels(images, public.preprocessing)), logits(network, wanted), 1e-4)
+    flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 32 * 48, 5)).eval()
+    torch.onnx.export(flat, (torch.zeros(1, 3, 32, 48),), tmp_path / "flat.onnx", verbose=False)
+    assert public_network(
+        str(tmp_path / "flat.onnx"), Classes(5), preprocessing(3, (32, 48))
+    ).architecture.image_size == (32, 48)
+    for size in ((32, 40), 32):
+        words = rf"flat.onnx is made for images of 32 x 48 px and cannot take {size_in_words(size)} px"
+        with pytest.raises(EdgenasError, match=words) as caught:
+            public_network(str(tmp_path / "flat.onnx"), Classes(5), preprocessing(3, size))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_in_a_file_may_take_rectangles(tmp_path: Path) -> None:
+    _, path = grey_file(tmp_path, (0.4,) * 3, (0.2,) * 3, (32, 48))
+    held = network_in_file(path, preprocessing(3, 24))
+    assert (held.architecture.image_size, held.preprocessing.size) == ((32, 48), (32, 48))
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "alexnet"])
+def test_a_network_that_cannot_be_rectangular_is_refused_in_one_line(name: str) -> None:
+    """A transformer knows one number of patches; alexnet's adaptive pool of 6 x 6 is no division of such maps."""
+    with pytest.raises(EdgenasError, match=rf"torchvision:{name} cannot take images of 64x320 px: ") as caught:
+        public_network(f"torchvision:{name}", Classes(7), preprocessing(3, (64, 320)))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_does_not_say_how_its_input_is_normalised_is_taken_as_imagenets_and_told_so(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_digits_are_embedded_and_keep_their_size() -> None:
 def test_another_image_size_scales_the_images() -> None:
     task = load_task(TaskSettings("digits", image_size=16))
     assert task.train.images.shape[1:] == (16, 16, 1)
-    with pytest.raises(DataError, match="8 to 512"):
+    with pytest.raises(DataError, match="sides of 8 to 2048 px and as many pixels as 512x512"):
         load_task(TaskSettings("digits", image_size=4))
 
 

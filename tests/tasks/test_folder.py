@@ -218,7 +218,7 @@ def test_what_is_read_otherwise_than_one_may_think_is_said(tmp_path: Path) -> No
         "3 .heic files are pictures that are not read: convert them to JPEG or PNG",
         "2 of 67 images are in colour (cat/colour.png), so that all are read as RGB",
         "1 of 67 images are more than twice as long as wide: only their middle is seen (--fit stretch or --fit pad shows "
-        "all)",
+        "all, --image-size HEIGHTxWIDTH keeps their shape)",
         "1 files are animations or have several pages: only the first one is read, and 1 of those are of one colour",
         "class 'bird' has 3 images and 'cat' 33: accuracy hardly shows the rare one (--metric macro_f1 does, "
         "--balance trains it)",

@@ -197,3 +197,30 @@ def test_what_is_copied_to_a_gpu_part_by_part_is_the_framed_images(tmp_path: Pat
         framed = images._framed_on(images.images, CPU)
     wanted = np.pad(task.train.images[np.array([5, 2, 9])], ((0, 0), (2, 2), (2, 2), (0, 0)))
     assert np.array_equal(framed.numpy(), wanted)
+
+
+def test_rectangles_are_shifted_mirrored_and_cut_out_of_in_their_own_shape() -> None:
+    images = np.random.default_rng(0).integers(1, 256, (60, 6, 15, 1), dtype=np.uint8)
+    data, how = Split(images, np.arange(60)), Preprocessing(1, (6, 15), mean=(0.0,), std=(1.0,))
+    asked = recipe(crop_padding=2, flip=True, cutout=4)
+    augmentation = Augmentation(DeviceImages(data, how, CPU, 2), asked, torch.Generator().manual_seed(0))
+    x, _ = augmentation.batch(torch.arange(60), 0)
+    assert x.shape == (60, 1, 6, 15)
+    framed = np.pad(images[..., 0], ((0, 0), (2, 2), (2, 2)))
+    places, mirrored, columns_cut = set(), 0, set()
+    for index, seen in enumerate(np.round(x[:, 0].numpy() * 255).astype(np.uint8)):
+        found = []
+        for top, left, back in np.ndindex(5, 5, 2):
+            window = framed[index, top : top + 6, left : left + 15]
+            window = window[:, ::-1] if back else window
+            rows, columns = np.nonzero((seen != window) & (seen == 0))
+            small = not len(rows) or (np.ptp(rows) < 4 and np.ptp(columns) < 4)  # none: cut out of the frame
+            if small and (seen == window)[seen > 0].all():
+                found.append((top, left, back))
+                columns_cut.update(columns.tolist())
+        assert len(found) == 1
+        places.add(found[0][:2])
+        mirrored += found[0][2]
+    assert len(places) > 15
+    assert 15 < mirrored < 45
+    assert columns_cut == set(range(15))  # the square may lie anywhere along the strip

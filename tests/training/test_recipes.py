@@ -42,7 +42,7 @@ def test_batches_shrink_with_the_data_and_the_rate_follows() -> None:
 def test_batches_of_large_images_are_smaller_on_a_cpu(digits: Task) -> None:
     """Up to 128 px nothing changes; at 224 px (12 times the pixels of 64) a process stays near one GB."""
     most = 128 * 128 * 128
-    assert [fitting_batch(128, 50_000, side, most) for side in (32, 128, 129, 160, 224, 512)] == [
+    assert [fitting_batch(128, 50_000, side * side, most) for side in (32, 128, 129, 160, 224, 512)] == [
         128,
         128,
         64,
@@ -50,7 +50,7 @@ def test_batches_of_large_images_are_smaller_on_a_cpu(digits: Task) -> None:
         32,
         32,
     ]
-    assert fitting_batch(1024, 50_000, 224) == 1024
+    assert fitting_batch(1024, 50_000, 224 * 224) == 1024
     large = msgspec.structs.replace(digits.preprocessing, size=224)
     task = dataclasses.replace(digits, preprocessing=large)  # type: ignore[type-var]
     here, there = (recipe_from_name("fast", task, device, images=50_000) for device in ("cpu", "cuda"))
@@ -153,3 +153,12 @@ def test_a_recipe_that_balances_is_refused_for_a_task_without_classes(tmp_path: 
     path.write_text('epochs = 3\nbatch_size = 16\nlr = 0.01\nbalance = "sampling"\n')
     with pytest.raises(EdgenasError, match="recipe mine: balance = 'sampling' is for classification: leave it out"):
         recipe_from_name(str(path), angle(), "cpu")
+
+
+@pytest.mark.parametrize("size", [(64, 320), (320, 64)])
+def test_shares_are_of_the_shorter_side_and_the_batch_follows_the_pixels(digits: Task, size: tuple[int, int]) -> None:
+    """`fast` on 64 x 320: shifts of an eighth of 64, a square of a quarter of 64; 128 images of 20,480 px are too many."""
+    strips = msgspec.structs.replace(digits.preprocessing, size=size)
+    task = dataclasses.replace(digits, preprocessing=strips)  # type: ignore[type-var]
+    recipe = recipe_from_name("fast", task, "cpu", images=50_000)
+    assert (recipe.crop_padding, recipe.cutout, recipe.batch_size) == (8, 16, 64)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
 from edgenas.architectures.subspace import AdditiveCost, RoundPlan, probability
 from edgenas.networks import network_from_architecture
-from edgenas.records import Classes
+from edgenas.records import Classes, Embedding
 from edgenas.training.supernet import (
     FitnessOfCell,
     Fork,
@@ -41,6 +41,17 @@ def test_a_path_computes_what_the_network_with_its_weights_computes() -> None:
     tensors = [tensor for part in (*parts, whole.tail, whole.head) for tensor in part.state_dict().values()]
     network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(whole(x, chosen), network(x))
+
+
+def test_a_path_through_a_rectangular_supernet_is_the_rectangular_network() -> None:
+    space = MultiBranchSpace(27, "NRE", (4, 6, 8), Embedding(5, "depthwise"), 1, (9, 22), tail_channels=16)
+    chosen: CellOps = ((3,), (22,), (2,))
+    torch.manual_seed(0)
+    whole = Supernet(RoundPlan(1, 0, space, chosen, ((), (), ()), COST, 4.0, "M MACs")).double().eval()
+    network = network_from_architecture(space.member(chosen)).double().eval()
+    network.load_state_dict(dict(zip(network.state_dict(), whole.state_dict().values(), strict=True)))
+    x = torch.randn(2, 1, 9, 22, dtype=torch.float64)
     torch.testing.assert_close(whole(x, chosen), network(x))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from edgenas.architectures.chain import chain
 from edgenas.errors import EdgenasError
+from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.networks.weights import save_weights, weights_sha256
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Embedding, Preprocessing, Recipe
@@ -64,6 +65,17 @@ def test_a_teacher_sees_the_students_view_in_its_own_normalisation_and_size(side
     assert np.allclose(mean, wanted.mean((2, 3)), atol=0.25 if side == 16 else 1e-5)
     if side == 8:
         assert np.allclose(found.numpy(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 20), (16, 40), (16, 10), 16])
+def test_a_teacher_of_another_shape_sees_the_whole_view_at_its_own_size(size: ImageSize) -> None:
+    student, teacher = Preprocessing(1, (8, 20), (0.0,), (1.0,)), Preprocessing(1, size, (0.0,), (1.0,))
+    x = (torch.arange(8)[:, None] + 0.5) / 8 * (torch.arange(20)[None] + 0.5) / 20  # from one corner to the other
+    found = View(student, teacher, size, CPU)(x[None, None])[0, 0]
+    height, width = sides_of(size)
+    rows, columns = ((torch.arange(side) + 0.5) / side for side in (height, width))
+    assert found.shape == (height, width)
+    assert (found - rows[:, None] * columns[None]).abs().max() < 0.05
 
 
 def test_a_teacher_for_grey_cannot_see_colours() -> None:
