@@ -1,4 +1,4 @@
-"""One small picture of every kind that people have, as files: JPEG and PNG, which the server takes, and those it does not."""
+"""One small picture of every kind that people have, as files that the server takes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def turned(orientation: int) -> Image.Exif:
 
 
 def kinds(seed: int = 0) -> dict[str, bytes]:
-    """Name with suffix -> file; JPEG and PNG."""
+    """Name with suffix -> file."""
     rng = np.random.default_rng(seed)
     colour = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
     alpha = Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8))
@@ -49,4 +49,9 @@ def kinds(seed: int = 0) -> dict[str, bytes]:
         "cmyk.jpg": encoded(colour.convert("CMYK"), "JPEG"),
         **{f"turned-{n}.jpg": encoded(colour, "JPEG", exif=turned(n)) for n in range(2, 9)},
         "turned-6.png": encoded(colour, exif=turned(6)),
+        "rgb.webp": encoded(colour, "WEBP"),
+        "rgba.webp": encoded(cut, "WEBP", lossless=True),
+        "turned-6.webp": encoded(colour, "WEBP", exif=turned(6)),
+        "rgb.bmp": encoded(colour, "BMP"),
+        "grey.bmp": encoded(grey, "BMP"),
     }

@@ -15,6 +15,7 @@ from edgenas.cli.agent import agent
 from edgenas.cli.bench import bench
 from edgenas.cli.bundle import bundle
 from edgenas.cli.calibrate import calibrate
+from edgenas.cli.classify import classify
 from edgenas.cli.compare import compare
 from edgenas.cli.data import data
 from edgenas.cli.describe import describe
@@ -66,30 +67,32 @@ def edgenas(
     """Design convolutional networks for a device and get them onto it."""
 
 
+# In the order of the work: what a search is about, the search, what follows it, the device, and what else there is.
+app.command()(targets)
+app.command()(data)
+app.command()(init)
 app.command()(search)
+app.command()(front)
+app.command()(report)
+app.command()(train)
+app.command()(compare)
+app.command()(export)
+app.command()(evaluate)
+app.command()(classify)
+app.command()(serve)
 app.command()(agent)
 app.command()(bench)
 app.command()(verify)
-app.command()(data)
-app.command()(describe)
-app.command()(front)
-app.command()(init)
 app.command()(calibrate)
 app.command()(predict)
-app.command()(doctor)
-app.command()(export)
-app.command()(evaluate)
-app.add_typer(bundle, name="bundle")
-app.command()(replay)
-app.command()(report)
+app.command()(describe)
 app.command()(space)
-app.command()(serve)
-app.command()(targets)
 app.command()(design)
+app.command()(replay)
 app.add_typer(nal, name="nal")
-app.command()(train)
-app.command()(compare)
 app.add_typer(faces, name="faces")
+app.add_typer(bundle, name="bundle")
+app.command()(doctor)
 
 
 def main() -> None:

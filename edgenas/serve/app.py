@@ -23,6 +23,7 @@ from edgenas.records import Preprocessing
 from edgenas.runtimes import LARGEST_BATCH, runtime_spec
 from edgenas.serve import protocol
 from edgenas.serve.errors import RequestRefused
+from edgenas.serve.forms import KIND, file_from_form
 from edgenas.serve.guard import Guard, RequestBounds
 from edgenas.serve.images import image_from_bytes
 from edgenas.serve.metrics import Metrics
@@ -44,6 +45,25 @@ class Service:
         self.metrics = Metrics(model)
         graph = onnx.load_model(model.path, load_external_data=False).graph
         self.input, self.output = ports_from_graph(graph)
+
+    async def about(self, request: Request) -> Response:
+        """What this server is, for somebody who has only its address."""
+        manifest = self.model.bundle.manifest
+        routes = [route for route in request.app.routes if isinstance(route, Route)]
+        return JSONResponse(
+            {
+                "name": "edgenas",
+                "version": __version__,
+                "model": self.model.name,
+                "kind": self.model.bundle.kind,
+                "precision": self.model.precision,
+                "runtime": self.model.runtime_name,
+                "ready": self.model.ready and not self.model.draining,
+                "input": self.input.document(),
+                "labels": list(manifest.labels),
+                "endpoints": sorted(f"{_method_of(route)} {route.path}" for route in routes),
+            }
+        )
 
     # ------------------------------------------------------------ Open Inference Protocol v2
 
@@ -151,6 +171,7 @@ def create_app(
     """The ASGI application."""
     model = "/v2/models/{model}"
     routes: list[BaseRoute] = [
+        Route("/", service.about),
         Route("/v2", service.server),
         Route("/v2/health/live", service.live),
         Route("/v2/health/ready", service.is_ready),
@@ -207,14 +228,22 @@ class _Watch:
         await self.app(scope, receive, watched)
 
 
-async def picture_of(request: Request) -> bytes:
-    """The body, which is an image's file and not a form or a document around one; RequestRefused with 415."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _method_of(route: Route) -> str:
+    """GET, POST or DELETE: the first that the route takes, HEAD aside."""
+    return sorted((route.methods or {"GET"}) - {"HEAD"})[0]
+
+
+async def picture_of(request: Request, reader: Reader) -> bytes:
+    """An image's file: the body, or the file in a form; RequestRefused with 415 for a document around it."""
+    content_type = request.headers.get("content-type", "")
+    kind = content_type.partition(";")[0].strip().lower()
+    body = await request.body()
+    if kind == KIND:
+        return await reader.run(functools.partial(file_from_form, body, content_type))
     if kind.startswith("multipart/") or kind == "application/json":
-        raise RequestRefused(
-            415, f"the body is {kind}: send the JPEG or PNG file as it is (curl --data-binary @image.png)"
-        )
-    return await request.body()
+        hint = "send the file as it is (curl --data-binary @image.png) or in a form (curl -F image=@image.png)"
+        raise RequestRefused(415, f"the body is {kind[:60]}: {hint}")
+    return body
 
 
 async def _refused(_: Request, error: Exception) -> Response:

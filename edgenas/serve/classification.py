@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from edgenas.likeliest import likeliest
 from edgenas.serve.app import Service, picture_of
-
-TOP = 5
 
 
 class ClassifierService:
@@ -24,15 +22,11 @@ class ClassifierService:
         return [Route("/classify", self.classify, methods=["POST"])]
 
     async def classify(self, request: Request) -> Response:
-        """{"label", "probability", "classes": the TOP likeliest with label, index, probability}."""
+        """{"label", "probability", "classes": the five likeliest with label, index, probability}."""
         model = self.service.model
-        body, started = await picture_of(request), time.perf_counter()
+        body, started = await picture_of(request, self.service.reader), time.perf_counter()
         logits = await model.compute(lambda: self.service.outputs_from_image(body))
-        labels = model.bundle.manifest.labels
-        shifted = np.exp(logits - logits.max())
-        probabilities = shifted / shifted.sum()
-        order = np.argsort(-probabilities, kind="stable")[:TOP]
-        classes = [{"label": labels[i], "index": int(i), "probability": float(probabilities[i])} for i in order]
+        classes = likeliest(logits, model.bundle.manifest.labels)
         best = {"label": classes[0]["label"], "probability": classes[0]["probability"]}
         ms = 1000 * (time.perf_counter() - started)
         return JSONResponse({"model": model.name, **best, "classes": classes, "ms": round(ms, 3)})

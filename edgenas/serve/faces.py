@@ -1,7 +1,7 @@
 """The endpoints of a recogniser: /embed, /verify, /enroll, /identify, and the people, over one gallery file.
 
-Bodies are JPEG or PNG files as they are; names travel in the query. Embeddings and images are never logged. A picture that is
-refused says why: 422 with a `reason`. Whether a face is alive is not checked unless a `liveness` check is given.
+Bodies are image files, as they are or in a form; names travel in the query. Embeddings and images are never logged. A picture
+that is refused says why: 422 with a `reason`. Whether a face is alive is not checked unless a `liveness` check is given.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class FaceService:
 
     async def embed(self, request: Request) -> Response:
         """{"embedding": [D numbers of length one]}."""
-        body = await picture_of(request)
+        body = await picture_of(request, self.service.reader)
         embedding = await self._compute(lambda: self._embedding(body))
         return JSONResponse({"model": self.service.model.name, "embedding": embedding.tolist()})
 
@@ -77,7 +77,7 @@ class FaceService:
         """An image and ?name=: is this that person? Or JSON {"first": base64, "second": base64}: are these one person?"""
         threshold, name = self._threshold(), request.query_params.get("name")
         if name is not None:
-            gallery, image = self._gallery(), await picture_of(request)
+            gallery, image = self._gallery(), await picture_of(request, self.service.reader)
 
             def score() -> float:
                 if not gallery.knows(name):
@@ -98,14 +98,14 @@ class FaceService:
         gallery, name = self._gallery(), request.query_params.get("name", "")
         if not name.strip():
             raise RequestRefused(400, "who is this? POST /enroll?name=NAME with the image as the body")
-        body = await picture_of(request)
+        body = await picture_of(request, self.service.reader)
         person = await self._compute(lambda: gallery.enroll(name, self._embedding(body)))
         return JSONResponse({"name": person.name, "samples": person.samples})
 
     async def identify(self, request: Request) -> Response:
         """{"match": {"name", "score"} or null}: null is the answer for somebody who is not enrolled."""
         gallery, threshold = self._gallery(), self._threshold()
-        body, started = await picture_of(request), time.perf_counter()
+        body, started = await picture_of(request, self.service.reader), time.perf_counter()
         matches = await self._compute(lambda: gallery.identify(self._embedding(body), threshold))
         ms = round(1000 * (time.perf_counter() - started), 3)
         match = msgspec.to_builtins(matches[0]) if matches else None

@@ -6,28 +6,35 @@ import io
 
 from PIL import Image
 
-from edgenas.preprocessing import DAMAGED, upright
+from edgenas.preprocessing import DAMAGED, formats_here, upright
 from edgenas.serve.errors import RequestRefused
 
-FORMATS = ("JPEG", "PNG")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+NAMES = "JPEG, PNG, WebP or BMP"
 LARGEST_PIXELS = 16_000_000
 
 
 def image_from_bytes(body: bytes) -> Image.Image:
-    """A decoded, upright JPEG or PNG. RequestRefused: 415 for anything else, 413 above the pixel limit, 400 for a damaged one."""
+    """Upright, of one of FORMATS. RequestRefused: 415 for anything else, 413 above the pixel limit, 400 for a damaged one."""
     if not body:
-        raise RequestRefused(400, "the body is empty: send a JPEG or PNG file as it is")
+        raise RequestRefused(400, f"the body is empty: send a {NAMES} file")
     try:
-        image = Image.open(io.BytesIO(body), formats=FORMATS)
+        image = Image.open(io.BytesIO(body), formats=formats_here(FORMATS))
     except Image.DecompressionBombError as error:
         raise RequestRefused(
             413, f"the image has too many pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed"
         ) from error
     except DAMAGED as error:
-        raise RequestRefused(415, "the body is no JPEG or PNG file: send one as it is") from error
+        raise RequestRefused(415, f"the body is no {NAMES} file: send one") from error
     if image.width * image.height > LARGEST_PIXELS:
         raise RequestRefused(
             413, f"the image has {image.width} x {image.height} pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed"
+        )
+    if (
+        image.tile and image.tile[0][0] == "bmp_rle"
+    ):  # Pillow unpacks it in Python, run by run: seconds for a hostile file
+        raise RequestRefused(
+            415, "the body is a BMP with run-length compression, which is not read: send it uncompressed"
         )
     try:
         return upright(image)

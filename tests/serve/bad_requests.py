@@ -107,6 +107,44 @@ def _noise(rng: Rng) -> BadRequest:
     return BadRequest(415, rng.bytes(200), path="/classify")
 
 
+def form(*parts: tuple[str, bytes], boundary: str = "b0undary") -> bytes:
+    """multipart/form-data of these (content-disposition, content)."""
+    lines = [
+        f"--{boundary}\r\nContent-Disposition: form-data; {what}\r\n\r\n".encode() + content + b"\r\n"
+        for what, content in parts
+    ]
+    return b"".join(lines) + f"--{boundary}--\r\n".encode()
+
+
+def _form(body: bytes, status: int = 400, kind: str = "multipart/form-data; boundary=b0undary") -> BadRequest:
+    return BadRequest(status, body, path="/classify", headers={"Content-Type": kind})
+
+
+def _image(form: str = "PNG", mode: str = "RGB") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 8)).save(buffer, form)
+    return buffer.getvalue()
+
+
+FILE = 'name="image"; filename="a.png"'
+
+
+def _huge_webp() -> bytes:
+    """An extended WebP whose header says 16,384 x 16,384 pixels."""
+    side = (16383).to_bytes(3, "little")
+    chunk = b"VP8X" + struct.pack("<I", 10) + bytes(4) + side + side
+    picture = _image("WEBP")[12:]
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk) + len(picture)) + b"WEBP" + chunk + picture
+
+
+def _packed_bmp(_: Rng) -> BadRequest:
+    """A bitmap of 8 x 8 pixels in runs (BI_RLE8)."""
+    runs = b"\x08\x01\x00\x00" * 8 + b"\x00\x01"
+    info = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    head = struct.pack("<2sIHHI", b"BM", 14 + 40 + 1024 + len(runs), 0, 0, 14 + 40 + 1024)
+    return BadRequest(415, head + info + bytes(1024) + runs, path="/classify")
+
+
 def _bomb(rng: Rng) -> BadRequest:
     return BadRequest(413, gzip.compress(bytes(20_000_000), 9), headers={"Content-Encoding": "gzip"})
 
@@ -154,6 +192,18 @@ KINDS: dict[str, Callable[[Rng], BadRequest]] = {
     "cut image": _cut_image,
     "hundred megapixels": _hundred_megapixels,
     "huge image header": _huge_header,
+    "run-length bitmap": _packed_bmp,
+    "huge webp": lambda rng: BadRequest(413, _huge_webp(), path="/classify"),
+    "form without a file": lambda rng: _form(form(('name="image"', _image()))),
+    "form with two files": lambda rng: _form(form((FILE, _image()), (FILE, _image()))),
+    "form of many parts": lambda rng: _form(form(*[('name="x"', b"1")] * 17)),
+    "form that is cut": lambda rng: _form(form((FILE, _image()))[: -int(rng.integers(5, 60))]),
+    "form without boundary": lambda rng: _form(form((FILE, _image())), kind="multipart/form-data"),
+    "form of noise": lambda rng: _form(rng.bytes(200)),
+    "form with no image": lambda rng: _form(form((FILE, rng.bytes(200))), 415),
+    "form with an empty file": lambda rng: _form(form((FILE, b""))),
+    "other multipart": lambda rng: _form(_image(), 415, "multipart/mixed; boundary=b0undary"),
+    "json to classify": lambda rng: _form(b"{}", 415, "application/json"),
     "gzip bomb": _bomb,
     "cut gzip": _cut_gzip,
     "unknown encoding": lambda rng: BadRequest(415, b"{}", headers={"Content-Encoding": "br"}),

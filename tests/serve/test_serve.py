@@ -1,6 +1,7 @@
 import http.client
 import io
 import json
+import shutil
 import signal
 import socket
 import struct
@@ -17,7 +18,7 @@ from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle
 from tests.picture_kinds import kinds
-from tests.serve.bad_requests import KINDS, bad_request
+from tests.serve.bad_requests import KINDS, bad_request, form
 from tests.serve.running import HOST, TOKEN, serving, token_file
 
 
@@ -107,6 +108,34 @@ def test_a_picture_of_every_kind_is_classified_from_the_pixels_that_training_see
     }
 
 
+def test_a_form_is_answered_as_the_file_in_it(server):
+    picture = kinds()["rgb.png"]
+    _, wanted = server.json("POST", "/classify", picture)
+    body = form(('name="note"', b"a field, no file"), ('name="image"; filename="a.png"', picture))
+    status, answer = server.json("POST", "/classify", body, Content_Type="multipart/form-data; boundary=b0undary")
+    assert status == 200, answer
+    assert answer["classes"] == wanted["classes"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_sends_a_form(server, tmp_path):
+    (tmp_path / "a picture.webp").write_bytes(kinds()["rgb.webp"])
+    command = ["curl", "-s", "-H", f"Authorization: Bearer {TOKEN}", "-F", "image=@a picture.webp"]
+    url = f"http://{HOST}:{server.port}/classify"
+    done = subprocess.run([*command, url], cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout)["classes"] == server.json("POST", "/classify", kinds()["rgb.webp"])[1]["classes"]
+
+
+def test_the_address_alone_says_what_is_served_and_how_to_ask(server):
+    status, answer = server.json("GET", "/")
+    assert status == 200
+    told = ("name", "model", "kind", "precision", "runtime", "ready")
+    assert [answer[key] for key in told] == ["edgenas", "digits", "classification", "fp32", "onnxruntime", True]
+    assert answer["labels"] == list("0123456789")
+    assert answer["input"] == {"name": "image", "datatype": "FP32", "shape": [-1, 1, 8, 8]}
+    assert {"GET /metrics", "POST /classify", "POST /v2/models/{model}/infer"} <= set(answer["endpoints"])
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_bad_request_gets_its_status_and_one_line(server, kind):
     request = bad_request(kind, np.random.default_rng(0))
@@ -147,7 +176,7 @@ def test_metrics_tell_requests_latencies_queue_and_model(server):
 def test_health_needs_no_token_and_everything_else_does(server):
     for path in ("/v2/health/live", "/v2/health/ready"):
         assert server.ask("GET", path, Authorization="none")[0] == 200
-    for path in ("/v2", "/metrics", "/v2/models/digits"):
+    for path in ("/", "/v2", "/metrics", "/v2/models/digits"):
         assert server.ask("GET", path, Authorization="none")[0] == 401
 
 
