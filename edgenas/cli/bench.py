@@ -40,7 +40,7 @@ def bench(
     out: Path | None = typer.Option(None, help="Keep the whole measurement with its raw samples in this JSON file."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Measure the latency of a model here or on a board, beside a reference network, and say whether it can be trusted.
+    """Measure the latency of a model, here or on a board: beside a reference network, so that it says whether it can be trusted.
 
     Example: edgenas bench model.onnx --target host-cpu
 

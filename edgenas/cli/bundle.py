@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from edgenas.cli.help import add
 from edgenas.cli.output import emit
 
 bundle = typer.Typer(help="Check bundles.", no_args_is_help=True, rich_markup_mode=None)
@@ -16,7 +17,6 @@ def group() -> None:
     """Check bundles."""
 
 
-@bundle.command()
 def verify(
     folder: Path = typer.Argument(..., help="A folder that `edgenas export --out` wrote."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
@@ -41,3 +41,6 @@ def verify(
     }
     text = f"{folder}: {len(manifest.files)} files and the manifest are as they were written; nothing unsafe in them"
     emit(document, as_json=as_json, text=text)
+
+
+add(bundle, verify)

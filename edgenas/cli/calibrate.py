@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edgenas.cli.output import emit, say
+from edgenas.cli.output import emit, say, say_next
 from edgenas.errors import EdgenasError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def calibrate(
     ),
     json: bool = typer.Option(False, "--json", help="One JSON document on stdout."),
 ) -> None:
-    """Fit a device's predictor on N random measured networks and judge it on all the others.
+    """Fit a device's latency predictor on measurements: on N random networks, judged on all the others.
 
     Architectures are ONNX files (relative to the table), torchvision:NAME, timm:NAME, our JSON, NAS-Bench-201 strings, fbnet: and
     22 digits, or convnet_... names. Columns batch, precision and input_px are read where they are there; a column log, in place
@@ -78,6 +79,8 @@ def calibrate(
     text = "\n".join(f"{key:12} {value if value is None or isinstance(value, int | str) else f'{value:.4f}'}"
                      for key, value in document.items())  # fmt: skip
     emit({**document, "warnings": result.warnings}, as_json=json, text=f"{text}\nwritten to {out}")
+    if not json:
+        say_next(f"edgenas search --target {shlex.quote(str(out))} --data FOLDER")
 
 
 def _of_measurements(

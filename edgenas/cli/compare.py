@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgenas.cli.options import study_names
-from edgenas.cli.output import emit, say, table
+from edgenas.cli.output import emit, say, say_next, table
 from edgenas.engine.scores import interval_words
 from edgenas.errors import EdgenasError
 
@@ -35,7 +36,7 @@ def compare(
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Train public networks as the winner was trained, and say whether searching paid.
+    """Say whether searching paid: public networks are trained as the winner was, and stand beside it.
 
     A reference gets the study's images, splits, recipe and seconds, and goes on from its weights where it has some.
 
@@ -57,6 +58,8 @@ def compare(
     with interruptible(), TrainingView() as view:
         comparison = compare_study(folder, asked, TrainingOfReferences(seeds, epochs, workers), view.hear)
     emit(document(folder, comparison), as_json=as_json, text=text(folder, comparison))
+    if not as_json:
+        say_next(f"edgenas export {shlex.quote(str(folder))} --out bundle")
 
 
 def document(folder: Path, comparison: Comparison) -> dict[str, Any]:

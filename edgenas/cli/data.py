@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
 
 from edgenas.cli.options import Fit
-from edgenas.cli.output import emit, say, table
+from edgenas.cli.output import emit, say, say_next, table
 from edgenas.errors import EdgenasError
 from edgenas.image_sizes import size_asked
 
@@ -27,8 +28,8 @@ def data(
     clear_cache: bool = typer.Option(False, "--clear-cache", help="Remove them. They are decoded again when needed."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Read images for classification as a search would and say what they are: classes, splits and where each comes from,
-    size, what is ignored and why, and how many images repeat another.
+    """Say what images there are, as a search would read them: classes, splits and where each comes from, size, what is ignored
+    and why, and how many images repeat another.
 
     Damaged files and unclear folders are refused as in a search, all damaged files at once. Images are decoded once, into
     studies/.images or EDGENAS_CACHE; searches and trainings read them there.
@@ -53,6 +54,8 @@ def data(
     facts = load_classification(settings, Loading(tell=say)).facts
     rows = [(name, f"{count:,}") for name, count in facts.classes.items()]
     emit(facts, as_json=as_json, text=table(("class", "images"), rows) + "\n\n" + "\n".join(facts_lines(folder, facts)))
+    if not as_json:
+        say_next(f"edgenas search --target jetson --data {shlex.quote(folder)}")
 
 
 def _caches(folder: str | None, *, remove: bool, as_json: bool) -> None:

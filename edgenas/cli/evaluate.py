@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
 
-from edgenas.cli.output import emit, say, table
+from edgenas.cli.output import emit, say, say_next, table
 
 MOST_CLASSES = 20  # that the text shows; of more those with the least recall
 Split = Literal["all", "train", "val", "test"]
@@ -27,8 +28,8 @@ def evaluate(
     seed: int = typer.Option(0, min=0, max=2**32 - 1, help="Of the validation split, where it is cut here."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Run an exported classifier on labelled images, through ONNX Runtime, and say how good it is: accuracy, balanced accuracy
-    and macro-F1 with 95 % intervals, each class, and which classes are taken for which.
+    """Judge an exported classifier on labelled images: accuracy, balanced accuracy and macro-F1 with 95 % intervals, each class,
+    and which classes are taken for which, through ONNX Runtime.
 
     Images become pixels as in training and serving. PyTorch need not be installed.
 
@@ -40,6 +41,8 @@ def evaluate(
 
     document = run(bundle, data, split, precision, say, data_dir=data_dir, skip_damaged=skip_damaged, seed=seed)
     emit(document, as_json=as_json, text=_text(document))
+    if not as_json:
+        say_next(f"edgenas serve {shlex.quote(str(bundle))}")
 
 
 def _text(document: dict[str, Any]) -> str:

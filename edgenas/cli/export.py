@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from edgenas.binomial import wilson
-from edgenas.cli.output import emit, say, table
+from edgenas.cli.output import emit, say, say_next, table
 from edgenas.engine.scores import interval_words
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def export(
     triton: Path | None = typer.Option(None, help="Also write a Triton model repository there."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Export a trained network as ONNX, prove that it computes the same, and write a bundle.
+    """Export a trained network with proof of parity: ONNX files that compute the same, in a bundle.
 
     Example: edgenas export --out bundle --precision fp32,fp16,int8
     """
@@ -75,6 +76,8 @@ def export(
     document["trtexec"] = trtexec_of(bundle)
     text += "".join(f"\n{line}" for line in document["trtexec"])
     emit(document, as_json=as_json, text=text)
+    if not as_json and not document["failed"]:
+        say_next(*_next(bundle))
     if document["failed"]:
         for name, reason in document["failed"].items():
             say(f"error: {name} is not in the bundle: {reason}")
@@ -82,6 +85,13 @@ def export(
             f"{out} holds {', '.join(document['files'])}; to get it without this error ask for these alone (--precision)"
         )
         raise typer.Exit(1)
+
+
+def _next(bundle: Bundle) -> tuple[str, ...]:
+    """What is done with a bundle of its kind."""
+    folder = shlex.quote(str(bundle.folder))
+    tried = (f"edgenas classify {folder} IMAGE...",) if bundle.kind == "classification" else ()
+    return (*tried, f"edgenas serve {folder}")
 
 
 def trtexec_of(bundle: Bundle) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgenas.cli.help import add
 from edgenas.cli.options import SeveralFaces
 from edgenas.cli.output import emit, say, table
 
@@ -21,7 +22,6 @@ DATA = typer.Option(..., help="One folder of images per person (any size, grey o
 PRECISION = typer.Option(None, help="fp32, fp16 or int8 of a bundle; its own choice if left out.")
 
 
-@faces.command()
 def eval(
     model: Path = MODEL,
     data: Path = typer.Option(..., help="One folder of images per person (any size, grey or colour), .rec or .bin."),
@@ -61,7 +61,6 @@ def eval(
     emit(report, as_json=as_json, text=_text(report))
 
 
-@faces.command()
 def calibrate(
     model: Path = typer.Option(..., help="A bundle; the threshold is written into its manifest."),
     data: Path = DATA,
@@ -102,7 +101,6 @@ def calibrate(
     emit(threshold, as_json=as_json, text=text)
 
 
-@faces.command()
 def align(
     detector: str = typer.Option(..., help="yunet:FILE.onnx, scrfd:FILE.onnx, centerface or centerface:FILE.onnx."),
     data: Path = typer.Option(..., help="One folder of images per person."),
@@ -192,3 +190,6 @@ def _text(report: Report) -> str:
     return (
         f"{report.identities} people, {report.images} images, {pairs}\n{table(('', '', '95 % over people', ''), rows)}"
     )
+
+
+add(faces, eval, calibrate, align)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import shlex
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
-from edgenas.cli.output import emit, say, table
+from edgenas.cli.output import emit, say, say_next, table, write_result
 from edgenas.engine.fronts import network_words, share_words
 from edgenas.engine.scores import expected_words, interval_words, unit_of_difference
 from edgenas.records import Expectation, Metric
 
+LATENCY = ("ms", "low", "high", "origin")
+WIDE = 1.1  # an interval of which two digits are enough
 AT_CHANCE = (
     "AT CHANCE: no network here is better than chance, nothing was decided: train longer (--budget, --epoch-scale), on more "
     "images, or with another --recipe"
@@ -21,22 +26,61 @@ AT_CHANCE = (
 
 def front(
     study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
+    as_csv: bool = typer.Option(False, "--csv", help="Print the front as CSV, latencies of every target included."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Print a study's Pareto front: networks that no other beats in score, latency and parameters.
+    """Print a study's Pareto front: the networks that no other beats in score, latency and parameters.
 
     Example: edgenas front studies/digits-jetson-orin-nano-8gb-super-gnas-1a2b3c4d
+
+    Example: edgenas front --csv > front.csv
     """
     from edgenas.engine.folders import study_folder
+    from edgenas.errors import EdgenasError
     from edgenas.records import Session
     from edgenas.store import Store
 
+    if as_csv and as_json:
+        raise EdgenasError("--csv and --json were asked for: the front is printed in one form")
     folder = study_folder(study, say)
     document = front_document(folder)
+    if as_csv:
+        write_result(front_csv(document))
+        return
     with Store.read(folder) as store:
         document["seconds"] = round(sum(trial.seconds for trial in store.trials()), 3)
         document["sessions"] = msgspec.to_builtins(list(store.all("session", Session).values()))
     emit(document, as_json=as_json, text=front_text(document))
+    if not as_json:
+        say_next(*next_of(document))
+
+
+def next_of(document: dict[str, Any]) -> tuple[str, ...]:
+    """What is typed after a search."""
+    study = shlex.quote(document["study"])
+    if document["chosen"] is None:
+        return (f"edgenas search --resume {study}",)
+    return (f"edgenas train {study} --seeds 3", f"edgenas report {study}")
+
+
+def front_csv(document: dict[str, Any]) -> str:
+    """A row for each network of the front: what it is, its score, its costs, the latency on every target with its interval."""
+    metric, out = _metric_of(document), io.StringIO()
+    name = f"val_{metric.name}"
+    targets = sorted({target for item in document["front"] for target in item["latencies"]})
+    latency = [f"{target} {part}" for target in targets for part in LATENCY]
+    fields = ["trial", "phase", "epochs", name, f"{name}_low", f"{name}_high", "expected", "expected_sd"]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*fields, "params", "macs", *latency, "network"])
+    for item in document["front"]:
+        low, high = item[f"{name}_interval"] or (None, None)
+        known = item["expected"] or {"mean": None, "sd": None}
+        on = [item["latencies"].get(target, {}).get(part) for target in targets for part in LATENCY]
+        scored = [item[name], low, high, known["mean"], known["sd"], item["params"], item["macs"]]
+        writer.writerow(
+            [item["trial"], item["phase"], item["epochs"], *scored, *on, network_words(item["architecture"])]
+        )
+    return out.getvalue()
 
 
 def front_document(folder: Path) -> dict[str, Any]:
@@ -56,19 +100,14 @@ def front_text(document: dict[str, Any]) -> str:
     shown, modelled = document["front"], bool(chosen and chosen["expected"])
     if modelled:  # a network is chosen, not one of its trials
         best = next((item["trial"] for item in shown if item["architecture"] == chosen["architecture"]), best)
-    rows = [_row(item, metric, chosen=item["trial"] == best, expected=modelled) for item in shown]
     if chosen and best not in {item["trial"] for item in shown}:
-        rows.append(_row(chosen, metric, chosen=True, expected=modelled))
-    told = ("score", "expected") if modelled else ("score",)
-    text = table(("", "trial", "phase", "epochs", *told, "latency ms", "origin", "params", "network"), rows)
+        shown = [*shown, {**chosen, "trial": best}]
+    text = _table(shown, metric, best, expected=modelled)
     if chosen:
         text += f"\n\n{_chosen_words(chosen, metric)}"
     if "control" in document:
         text += "\n\nrandom members of the same space at the same budget:\n"
-        text += table(
-            ("", "trial", "phase", "epochs", "score", "latency ms", "origin", "params", "network"),
-            [_row(item, metric, chosen=False) for item in document["control"]],
-        )
+        text += _table(document["control"], metric, None)
     if document.get("hypervolume"):
         text += f"\n\nhypervolume of (error, latency), 1 at most: {share_words(document['hypervolume'])}"
     if "serving_set" in document:
@@ -116,28 +155,40 @@ def _metric_of(document: dict[str, Any]) -> Metric:
 def _origin(item: dict[str, Any]) -> str:
     """Of the latency; one beyond what its profile was fitted on says so, and one that was measured on a busy machine."""
     latency = item["latency"]
+    if not latency["origin"]:
+        return ""
     whole = item.get("latencies", {}).get(latency["profile"], {})
     beyond = ", extrapolated" if whole.get("extrapolated", False) else ""
-    return (latency["origin"] or "-") + beyond + ("" if whole.get("stable", True) else ", unstable")
+    return f", latency {latency['origin']}" + beyond + ("" if whole.get("stable", True) else ", unstable")
 
 
-def _row(item: dict[str, Any], metric: Metric, *, chosen: bool, expected: bool = False) -> tuple[str, ...]:
-    name = f"val_{metric.name}"
-    score, latency = item[name], item["latency"]
-    return (
-        "->" if chosen else "",
-        str(item["trial"]),
-        item["phase"],
-        str(item["epochs"]),
-        f"{metric.words(score).removesuffix(' %')}{interval_words(item[f'{name}_interval'], metric)}"
-        if score is not None
-        else "-",
-        *([_expected(item, metric)] if expected else []),
-        _milliseconds(latency),
-        _origin(item),
-        f"{item['params']:,}",
-        network_words(item["architecture"]),
-    )
+def _table(shown: list[dict[str, Any]], metric: Metric, best: int | None, *, expected: bool = False) -> str:
+    """The networks with their costs; `best` is marked. What all of them share is said once below."""
+    told = ("score", "expected") if expected else ("score",)
+    header = ("   trial", *told, "latency ms", "params", "network")
+    rows = [
+        (
+            f"{'->' if item['trial'] == best else '  '} {item['trial']}",
+            _score(item, metric),
+            *([_expected(item, metric)] if expected else []),
+            _milliseconds(item["latency"]),
+            f"{item['params']:,}",
+            network_words(item["architecture"]),
+        )
+        for item in shown
+    ]
+    about = [f"{item['phase']}, {_epochs(item['epochs'])}{_origin(item)}" for item in shown]
+    if len(set(about)) == 1:
+        return f"{table(header, rows)}\n   each: {about[0]}"
+    return table((*header, "how"), [(*row, how) for row, how in zip(rows, about, strict=True)])
+
+
+def _score(item: dict[str, Any], metric: Metric) -> str:
+    """Without its unit, with its interval where it has one."""
+    score = item[f"val_{metric.name}"]
+    if score is None:
+        return "-"
+    return metric.words(score).removesuffix(" %") + interval_words(item[f"val_{metric.name}_interval"], metric)
 
 
 def _expected(item: dict[str, Any], metric: Metric) -> str:
@@ -149,7 +200,10 @@ def _milliseconds(latency: dict[str, Any]) -> str:
     if latency["ms"] is None:
         return "-"
     low, high = latency.get("low"), latency.get("high")
-    return f"{latency['ms']:.3f}" + ("" if low is None or high is None else f" ({low:.3g} to {high:.3g})")
+    if low is None or high is None:
+        return f"{latency['ms']:.3f}"
+    digits = 2 if high > WIDE * low else 3
+    return f"{latency['ms']:.3f} ({low:.{digits}g} to {high:.{digits}g})"
 
 
 def _uncertain_words(document: dict[str, Any]) -> str:

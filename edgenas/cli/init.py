@@ -82,7 +82,7 @@ def init(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Write a commented project file that `edgenas search FILE` accepts as it is.
+    """Write a project file for `edgenas search FILE`: all settings, commented, accepted as it is.
 
     Example: edgenas init project.toml --data fashion-mnist --target jetson-nano
     """

@@ -25,6 +25,7 @@ from edgenas.cli.evaluate import evaluate
 from edgenas.cli.export import export
 from edgenas.cli.faces import faces
 from edgenas.cli.front import front
+from edgenas.cli.help import NAMES, add
 from edgenas.cli.init import init
 from edgenas.cli.nal import app as nal
 from edgenas.cli.output import say, write_result
@@ -46,6 +47,7 @@ app = typer.Typer(
     help="Design convolutional networks for a device and get them onto it.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    context_settings=NAMES,
     pretty_exceptions_enable=False,
 )
 
@@ -67,32 +69,13 @@ def edgenas(
     """Design convolutional networks for a device and get them onto it."""
 
 
-# In the order of the work: what a search is about, the search, what follows it, the device, and what else there is.
-app.command()(targets)
-app.command()(data)
-app.command()(init)
-app.command()(search)
-app.command()(front)
-app.command()(report)
-app.command()(train)
-app.command()(compare)
-app.command()(export)
-app.command()(evaluate)
-app.command()(classify)
-app.command()(serve)
-app.command()(agent)
-app.command()(bench)
-app.command()(verify)
-app.command()(calibrate)
-app.command()(predict)
-app.command()(describe)
-app.command()(space)
-app.command()(design)
-app.command()(replay)
+# In the order of the work: what a search needs, the search, what comes of it, the device, single networks.
+add(app, targets, data, init, search, front, report, train, compare, export, evaluate, classify, serve)
+add(app, agent, bench, verify, calibrate, predict, describe, space, design, replay)
 app.add_typer(nal, name="nal")
 app.add_typer(faces, name="faces")
 app.add_typer(bundle, name="bundle")
-app.command()(doctor)
+add(app, doctor)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from edgenas.cli.help import add
 from edgenas.cli.output import emit, say
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ def nal() -> None:
     """NAL: learn what good cells look like."""
 
 
-@app.command()
 def fit(
     table: str = typer.Option(..., help="An .npz table of NAS-Bench-101 or -201 cells, or a study that trained cells."),
     column: str | None = typer.Option(None, help="The table's accuracies. Default: val_acc_108ep, acc12_val_cifar10."),
@@ -126,3 +126,6 @@ def _limits(
     words = [f"{max_latency_ms:g} ms on {profiles[0].name}"] if profiles else []
     words += [f"{max_params} parameters"] if max_params is not None else []
     return lambda cell: not limits.broken(cost(cell_network(cell, Classes(10)))), ", ".join(words)
+
+
+add(app, fit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,11 @@ import msgspec
 
 from edgenas.errors import EdgenasError
 
+WIDTH = 80
+BELOW = " " * 6  # what stands below a row is set in so far
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+
+_heard = True
 
 
 def emit(document: Any, *, as_json: bool, text: str) -> None:
@@ -45,17 +50,35 @@ def write_result(text: str, *, as_json: bool = False) -> None:
         raise EdgenasError(f"the result cannot be written to standard output: {error.strerror}") from error
 
 
+def quiet() -> None:
+    """From now on only warnings and errors are said."""
+    global _heard
+    _heard = False
+
+
 def say(message: str) -> None:
     """Tell the person at the terminal; never part of the result."""
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
+    if _heard or message.startswith(("edgenas:", "warning:")):
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+def say_next(*commands: str) -> None:
+    """The command that a person is likely to type now, below a result that is for people."""
+    for command in commands:
+        say(f"next: {command}")
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A plain aligned table; numbers are strings already."""
+    """A plain aligned table; numbers are strings already. Columns that do not fit into 80 stand below their row."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, *rows)
-    ]
-    return "\n".join(lines)
+    beside = next((n for n in range(len(widths), 1, -1) if sum(widths[:n]) + 2 * (n - 1) <= WIDTH), 1)
+    return "\n".join(_row(row, widths[:beside]) for row in (header, *rows))
+
+
+def _row(cells: tuple[str, ...], widths: list[int]) -> str:
+    line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)).rstrip()
+    below = "; ".join(cell for cell in cells[len(widths) :] if cell)
+    if not below:
+        return line
+    return f"{line}\n" + textwrap.fill(below, WIDTH, initial_indent=BELOW, subsequent_indent=BELOW)

@@ -15,7 +15,7 @@ def replay(
     trace: Path = typer.Argument(help="A recorded search: method, space and rows of accuracies."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document (the default text is a table)."),
 ) -> None:
-    """Run a method's rules on recorded accuracies and print its decisions.
+    """Run a method's rules on recorded accuracies: its decisions, without any training.
 
     Example: edgenas replay tests/golden/gnas_cifar10_t.json --json
     """

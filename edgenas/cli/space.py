@@ -34,8 +34,8 @@ def space(
     target: str = typer.Option("jetson", autocompletion=target_names, help="Of stages: decides the steps of widths."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Show what can be chosen in a space, and how large its networks are; or how the space of an nse search evolved: what each
-    round looked at, per cell, and what survived it.
+    """Show a space: what can be chosen in it, and how large its networks are; or how the space of an nse search evolved: what
+    each round looked at, per cell, and what survived it.
 
     Example: edgenas space stages --image-size 96 --classes 4
 

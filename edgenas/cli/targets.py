@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from edgenas.cli.output import emit, table
+from edgenas.cli.output import emit, say_next, table
 
 
 def targets(
     name: str | None = typer.Argument(None, help="One target, with all its figures and where they come from."),
     json: bool = typer.Option(False, "--json", help="One JSON document on stdout."),
 ) -> None:
-    """List the target devices, how far their latencies can be trusted, and the source of every figure.
+    """List the target devices: how far their latencies can be trusted, and the source of every figure.
 
     Example: edgenas targets jetson-nano
     """
@@ -29,13 +29,15 @@ def targets(
         (
             one.name,
             ", ".join(one.aliases),
-            f"{one.runtime} {one.runtime_version}",
-            "/".join(one.precisions),
             one.confidence,
+            "/".join(one.precisions),
+            f"{one.runtime} {one.runtime_version}",
             one.trust,
         )
         for one in found
     ]
-    text = table(("target", "alias", "runtime", "precision", "confidence", "latency"), rows)
+    text = table(("target", "alias", "confidence", "precision", "runtime", "latency"), rows)
     text += "".join(f"\n{unsupported}: not supported, {reason}" for unsupported, reason in UNSUPPORTED.items())
     emit(found, as_json=json, text=text)
+    if not json:
+        say_next("edgenas search --target jetson --data FOLDER --max-latency-ms 2 --budget 10")

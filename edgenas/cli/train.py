@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from edgenas.cli.options import FinalWidth, study_names
-from edgenas.cli.output import emit, say
+from edgenas.cli.output import emit, say, say_next
 from edgenas.engine.scores import interval_words, metric_of, name_of, with_intervals
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def train(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Train the chosen network from scratch over several seeds and read the test set once.
+    """Train the chosen network from scratch: over several seeds; the test set is read once.
 
     Runs that are finished are kept: the same command goes on after an interruption, in a run from its last checkpoint.
 
@@ -95,6 +96,8 @@ def train(
     with interruptible(), TrainingView() as view:
         final = train_final(folder, asked, view.hear)
     emit(document(folder, final), as_json=as_json, text=text(folder, final))
+    if not as_json:
+        say_next(f"edgenas export {shlex.quote(str(folder))} --out bundle")
 
 
 def document(folder: Path, final: FinalTraining) -> dict[str, Any]:

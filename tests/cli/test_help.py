@@ -1,0 +1,115 @@
+"""What every command says of itself: help that fits 80 columns, examples that can be copied, quiet, and the next command."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from edgenas.cli import output
+from edgenas.cli.help import unbroken
+from edgenas.cli.main import app
+from tests.cli.edgenas import ENVIRONMENT
+from tests.digits_bundle import digits_bundle
+
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = {
+    name: command
+    for name, top in GROUP.commands.items()
+    for name, command in (
+        [(f"{name} {sub}", one) for sub, one in top.commands.items()] if hasattr(top, "commands") else [(name, top)]
+    )
+}
+
+
+def helped(*words: str) -> list[str]:
+    result = CliRunner().invoke(app, [*words], env={"COLUMNS": "80"}, terminal_width=80)
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_fits_80_columns_and_its_examples_can_be_copied(name: str) -> None:
+    lines = helped(*name.split(), "--help")
+    assert max(map(len, lines)) <= 80
+    assert helped(*name.split(), "-h") == lines
+    start = next(i for i, line in enumerate(lines) if line in ("Example:", "Examples:"))
+    end = lines.index("", start)
+    shown = "\n".join(lines[start + 1 : end])
+    typed = [shlex.split(line) for line in shown.replace("\\\n", " ").splitlines()]
+    documented = re.findall(r"Example: (.+?)(?:\n\n|$)", re.sub(r"\n +", "\n", COMMANDS[name].help), re.DOTALL)
+    assert typed == [shlex.split(" ".join(text.split())) for text in documented]
+    assert all(words[: len(name.split()) + 1] == ["edgenas", *name.split()] for words in typed if "|" not in words)
+
+
+def test_the_list_of_commands_is_in_the_order_of_the_work_and_every_line_is_whole() -> None:
+    lines = helped("--help")
+    listed = lines[lines.index("Commands:") + 1 :]
+    names = [line.split()[0] for line in listed if line.strip()]
+    order = ["targets", "data", "search", "front", "train", "compare", "export", "classify", "serve"]
+    assert [name for name in names if name in order] == order
+    assert not [line for line in listed if "..." in line or len(line) > 80]
+
+
+def test_an_option_stays_with_its_value_where_an_example_is_broken() -> None:
+    words = "edgenas search --data " + "x" * 50 + " --target jetson --budget 4"
+    assert unbroken(words).splitlines() == [
+        "edgenas search --data " + "x" * 50 + " \\",
+        "      --target jetson --budget 4",
+    ]
+    assert unbroken("edgenas search --budget 4") == "edgenas search --budget 4"
+
+
+def test_quiet_leaves_the_result_warnings_and_errors(tmp_path: Path) -> None:
+    bundle = str(digits_bundle().folder)
+    command = [sys.executable, "-m", "edgenas", "evaluate", bundle, "--data", "digits", "--split", "test"]
+    told, quiet = (
+        subprocess.run([*command, *more], env=ENVIRONMENT, capture_output=True, text=True, check=True, cwd=Path.cwd())
+        for more in ((), ("-q",))
+    )
+    assert told.stdout == quiet.stdout
+    assert "next: edgenas serve" in told.stderr
+    assert quiet.stderr == ""
+    refused = subprocess.run(
+        [sys.executable, "-m", "edgenas", "front", "-q", str(tmp_path)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("edgenas: ")
+
+
+def test_a_warning_is_heard_by_whoever_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr(output, "_heard", True)
+    output.quiet()
+    for line in ("data digits: 1,797 images", "warning: anybody may use this server", "edgenas: no such study"):
+        output.say(line)
+    assert capsys.readouterr().err.splitlines() == ["warning: anybody may use this server", "edgenas: no such study"]
+
+
+def test_columns_of_a_table_beyond_80_stand_below_their_row() -> None:
+    header = ("name", "n", "words")
+    short, wide = ("a", "1", "x" * 70), ("b", "22", "word " * 20)
+    assert output.table(header, [short]).splitlines() == ["name  n  words", "a     1  " + "x" * 70]
+    assert len("a     1  " + "x" * 70) == 79
+    lines = output.table(header, [short, wide]).splitlines()
+    assert lines[0] == "name  n"
+    assert lines[1] == "      words"
+    assert lines[2] == "a     1"
+    assert lines[4] == "b     22"
+    assert " ".join(" ".join(lines[5:]).split()) == ("word " * 20).strip()
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_row_of_80_columns_is_left_as_it_is_and_one_of_81_is_not() -> None:
+    assert len(output.table(("a", "b"), [("x" * 30, "y" * 48)]).splitlines()) == 2
+    assert len(output.table(("a", "b"), [("x" * 30, "y" * 49)]).splitlines()) == 4
