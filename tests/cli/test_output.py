@@ -57,7 +57,7 @@ def test_results_come_out_where_nobody_hears_what_is_said(tmp_path: Path, nowher
 
 
 def test_who_reads_one_line_only_ends_the_command_quietly(tmp_path: Path) -> None:
-    whole = f"{sys.executable} -m edgenas targets | head -n 1"
+    whole = f"{sys.executable} -m edgenas targets -q | head -n 1"
     done = subprocess.run(["bash", "-c", whole], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, check=False)
     assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
 

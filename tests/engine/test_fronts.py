@@ -1,10 +1,13 @@
 """The front by hand: score, latency, energy where a board measured it, parameters."""
 
+import csv
+import io
+
 import msgspec
 import pytest
 
 from edgenas.architectures.chain import chain
-from edgenas.cli.front import front_text
+from edgenas.cli.front import front_csv, front_text, next_of
 from edgenas.engine.fronts import front, network_words, smallest_serving_set, summary
 from edgenas.methods import CONTROL
 from edgenas.records import Candidate, Classes, Cost, Latency, Limits, Recipe, Trial
@@ -96,3 +99,37 @@ def test_networks_whose_interval_crosses_the_limit_are_told(limit: float | None,
     words = f"lies inside the latency's interval of {len(uncertain)} of 2 networks on the front"
     assert (words in text) == bool(uncertain)
     assert ("--margin" in text) == bool(uncertain)
+
+
+def test_the_front_as_csv_has_every_target_with_its_interval_and_nothing_where_nothing_is_known() -> None:
+    made = predicted(1, 80.0, 1.5, 2.0)
+    cost = msgspec.structs.replace(
+        made.cost, latencies={**made.cost.latencies, "other": Latency(7.0, "datasheet", "other")}
+    )
+    study = study_record(profiles=("board", "other"))
+    document = summary(study, "s", [msgspec.structs.replace(made, cost=cost)], None, 1.0)
+    (row,) = csv.DictReader(io.StringIO(front_csv(document)))
+    assert (row["trial"], row["val_accuracy"], row["params"]) == ("1", "80.0", str(cost.params))
+    assert [row[f"board {part}"] for part in ("ms", "low", "high", "origin")] == ["1.5", "0.75", "2.0", "predicted"]
+    assert [row[f"other {part}"] for part in ("ms", "low", "high", "origin")] == ["7.0", "", "", "datasheet"]
+    assert row["expected"] == ""
+
+
+def test_what_all_networks_share_is_said_once_and_what_differs_of_each() -> None:
+    first, second = predicted(1, 80.0, 1.0, 2.0), predicted(2, 90.0, 2.0, 4.0)
+    study = study_record(profiles=("board",))
+    text = front_text(summary(study, "s", [first, second], None, 1.0))
+    assert text.count("latency predicted") == 1
+    assert "each: " in text
+    longer = msgspec.structs.replace(second.candidate.recipe, epochs=second.candidate.recipe.epochs + 1)
+    candidate = msgspec.structs.replace(second.candidate, recipe=longer)
+    other = front_text(summary(study, "s", [first, msgspec.structs.replace(second, candidate=candidate)], None, 1.0))
+    assert other.count("latency predicted") == 2
+    assert "each: " not in other
+    assert max(map(len, other.splitlines())) <= 80
+
+
+def test_what_follows_a_search_is_training_and_before_its_end_the_search() -> None:
+    document = summary(study_record(), "studies/my study", [trial(1, 90, 2.0, None)], None, 0.0)
+    assert next_of(document) == ("edgenas search --resume 'studies/my study'",)
+    assert next_of({**document, "chosen": {}})[0] == "edgenas train 'studies/my study' --seeds 3"
