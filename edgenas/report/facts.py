@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,11 @@ class Facts:
         return self.folder.resolve().name
 
     @property
+    def shown_folder(self) -> str:
+        """The folder as a shell takes it, for commands on the page."""
+        return shlex.quote(str(self.folder))
+
+    @property
     def metric(self) -> Metric:
         return self.study.metric
 
@@ -122,6 +128,12 @@ class Facts:
         return None if self.best is None else best_of_network(self.best, self.trials, self.objective)
 
     @property
+    def final(self) -> FinalTraining | None:
+        """The final training of `best` on the study's own data."""
+        number = None if self.best is None else self.best.number
+        return next((one for one in self.finals if one.trial == number and one.data == self.study.data), None)
+
+    @property
     def at_chance(self) -> bool:
         """Is nothing that was trained better than chance?"""
         return at_chance(self.read, self.study)
@@ -149,6 +161,11 @@ class Facts:
         """What the search's model expects of the trial's network, as people read the metric; None where it has none."""
         known = self.choice.expected.get(trial.candidate.architecture.fingerprint) if self.choice else None
         return None if known is None else Expectation(self.metric.gain(known.mean), known.sd)
+
+    def level(self, trial: Trial) -> float:
+        """What a network is ranked by, as something to be maximised: its expected score where there is one, else the trial's."""
+        expected = self.expected(trial)
+        return self.score(trial) if expected is None else self.metric.gain(expected.mean)
 
     def profile(self, name: str) -> HardwareProfile | None:
         """The study's own profile, or one that comes along; None where it was read from a file that is not here any more."""

@@ -51,16 +51,6 @@ def score_words(facts: Facts) -> str:
     return with_unit(score_name(facts), facts.metric) + lower
 
 
-def error_words(facts: Facts) -> str:
-    """What `Metric.error` of the metric is, for axes."""
-    metric = facts.metric
-    if metric.better == "lower":
-        return with_unit(score_name(facts), metric)
-    if metric.share:
-        return with_unit("validation error", metric)
-    return with_unit(f"{'100 ' if metric.unit == '%' else ''}− {score_name(facts)}", metric)
-
-
 def with_unit(words: str, metric: Metric) -> str:
     """The words, and behind a comma the metric's unit, where it has one."""
     return f"{words}, {metric.unit}" if metric.unit else words

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from edgenas.engine.plan import plan_values, validation_in
 from edgenas.engine.scores import decision_words, unit_of_difference
-from edgenas.methods import LADDER
 from edgenas.records import Decision
 from edgenas.report.facts import Facts, Noise
 from edgenas.report.figure import Figure, View, hovered, level, score_words, with_unit
@@ -148,36 +146,6 @@ def _noise_words(facts: Facts, noise: Noise | None, decided: Sequence[Decision])
     if confirm:
         told += f"A change was kept only where its mean gain over {confirm} more seed{'s' * (confirm > 1)} exceeded its error. "
     return told + f"{inside} of the kept changes gained less than the band."
-
-
-def timeline_figure(facts: Facts) -> Figure | None:
-    """Score of every trial in decision order and the best so far, for methods that climb no ladder."""
-    trials = [t for t in facts.complete if t.candidate.phase not in LADDER]
-    if not trials:
-        return None
-    best = [facts.metric.gain(score) for score in itertools.accumulate(map(facts.score, trials), max)]
-    numbers = [trial.number for trial in trials]
-    points: dict[str, Any] = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "trial",
-        "x": numbers,
-        "y": [facts.value(trial) for trial in trials],
-        "customdata": numbers,
-        "marker": {"color": "$faint", "size": 8},
-        "hovertemplate": f"trial %{{customdata}}<br>{hovered(facts.metric)}<extra></extra>",
-    }
-    line: dict[str, Any] = {"type": "scatter", "mode": "lines", "name": "best so far", "x": numbers, "y": best}
-    line |= {"line": {"color": "$accent", "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
-    layout: dict[str, Any] = {"xaxis": {"title": {"text": "trial"}}, "yaxis": {"title": {"text": score_words(facts)}}}
-    return Figure(
-        "timeline",
-        "Trial by trial",
-        "Every trained network in the order in which the method read it.",
-        f"Scores of {len(trials)} trials in order.",
-        (View("", [points, line], layout),),
-        height=320,
-    )
 
 
 def rounds_figure(facts: Facts) -> Figure | None:

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from edgenas.engine.fronts import network_words
-from edgenas.engine.scores import expected_words, interval_words, metric_of, split_words
+from edgenas.engine.scores import expected_words, interval_words, split_words
 from edgenas.hardware.words import latency_words
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_words, with_unit
 from edgenas.report.network import Stage
-from edgenas.report.words import duration
+from edgenas.report.values import duration
 
 Table = dict[str, Any]
 
@@ -64,31 +64,6 @@ def ledger(facts: Facts) -> Table:
                 str(trial.candidate.recipe.epochs),
                 f"{trial.seconds:.1f}",
                 f"{words} ({trial.error})" if trial.error else words,
-            ]
-        )
-    return {"header": header, "rows": rows}
-
-
-def side_by_side(studies: Sequence[Facts]) -> Table:
-    """One line per study."""
-    header = ["study", "method", "data", "target", "score", "ms", "origin", "parameters", "trained", "time"]
-    rows = []
-    for facts in studies:
-        study, trial = facts.study, facts.best
-        peak = facts.peak
-        latency = trial.cost.latencies.get(study.profiles[0]) if trial else None
-        rows.append(
-            [
-                facts.name,
-                study.method,
-                study.data,
-                study.profiles[0],
-                facts.words(peak) if peak else "-",
-                f"{latency.ms:.3f}" if latency else "-",
-                latency.origin if latency else "-",
-                f"{trial.cost.params:,}" if trial else "-",
-                str(sum(t.status == "complete" for t in facts.trials)),
-                duration(facts.seconds),
             ]
         )
     return {"header": header, "rows": rows}
@@ -148,32 +123,6 @@ def finals_table(facts: Facts) -> Table | None:
         for run in final.runs
     ]
     return {"header": header, "rows": rows}
-
-
-def classes_table(facts: Facts) -> Table | None:
-    """How the network that would be exported does on each class of the test images: that of the last final training."""
-    if not facts.finals:
-        return None
-    final = facts.finals[-1]
-    gain = metric_of(final).gain
-    classes = max(final.runs, key=lambda run: gain(run.val[final.metric])).report.get("classes")
-    if classes is None:  # another task's, or of an earlier version
-        return None
-
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{value:.1f}"
-
-    rows = [
-        [
-            one["name"],
-            f"{one['images']:,}",
-            percent(one["recall"]) + ("" if one["recall"] is None else interval_words(tuple(one["recall_interval"]))),
-            percent(one["precision"]),
-            percent(one["f1"]),
-        ]
-        for one in classes
-    ]
-    return {"header": ["class", "test images", "recall, %", "precision, %", "F1, %"], "rows": rows}
 
 
 def comparison_table(facts: Facts) -> Table | None:

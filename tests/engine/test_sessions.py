@@ -27,7 +27,7 @@ from edgenas.methods.replay import cost_without_device
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Candidate, Choice, Classes, Recipe, StudyRecord, Trial
 from edgenas.report.facts import read_facts
-from edgenas.report.words import obtained
+from edgenas.report.origins import obtained
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
 from tests.old_studies import as_schema

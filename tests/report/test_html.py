@@ -60,7 +60,7 @@ def test_the_page_says_what_was_asked_found_and_how(tmp_path: Path) -> None:
 
 def test_every_phase_of_the_search_has_its_chart(tmp_path: Path) -> None:
     figures = page_data(html_from_studies([read_facts(published_study(tmp_path / "cifar10"))]))["figures"]
-    assert set(figures) == {"s1-front", "s1-depth", "s1-width", "s1-micro", "s1-network"}
+    assert set(figures) == {"s1-front", "s1-progress", "s1-depth", "s1-width", "s1-micro", "s1-network"}
 
 
 def test_whatever_a_study_holds_is_text_on_the_page(tmp_path: Path) -> None:
@@ -152,9 +152,10 @@ def test_verification_of_faces_is_drawn_with_its_intervals(tmp_path: Path) -> No
     facts = Facts(**{**fields, "trials": tuple(map(verified, trials)), "choice": choice})
     page = html_from_studies([facts])
     assert "TAR at FAR 0.01, %" in page
-    view = page_data(page)["figures"]["s1-tar"]["views"][0]  # type: ignore[index]
-    assert {round(bar, 6) for trace in view["data"] for bar in trace["error_y"]["array"]} == {3.0}
-    assert {round(bar, 6) for trace in view["data"] for bar in trace["error_y"]["arrayminus"]} == {2.0}
+    view = page_data(page)["figures"]["s1-front"]["views"][0]  # type: ignore[index]
+    bars = next(trace for trace in view["data"] if trace["name"] == "front")["error_y"]
+    assert {round(bar, 6) for bar in bars["array"]} == {3.0}
+    assert {round(bar, 6) for bar in bars["arrayminus"]} == {2.0}
 
 
 def test_the_chosen_network_is_drawn_with_the_latency_of_its_profile(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_an_error_in_degrees_is_shown_as_it_is_and_nothing_is_called_percent_or_
     value = best.scores["val_mae"]
     assert f"{value:.4g} ({value - 0.25:.3g} to {value + 0.5:.3g})" in words
     view = front_figure(facts).views[0]
-    assert view.layout["yaxis"]["title"]["text"] == "validation mae, deg"
+    assert view.layout["yaxis"]["title"]["text"] == "validation mae, deg (lower is better)"
     shown = next(t for t in view.data if t["name"] == "front")
     assert min(shown["y"]) == pytest.approx(value, abs=1e-3)
     assert set(shown["error_y"]["array"]) == {0.5}
@@ -233,9 +234,9 @@ def test_points_of_the_front_carry_their_95_percent_intervals_as_bars(tmp_path: 
     front = next(t for t in front_figure(facts).views[0].data if t["name"] == "front")
     bars = front["error_y"]
     for y, up, down, text in zip(front["y"], bars["array"], bars["arrayminus"], front["text"], strict=True):
-        low, high = wilson(100 - y, 5000)  # of the accuracy; the chart shows the error
-        assert (y + up, y - down) == pytest.approx((100 - low, 100 - high), abs=1e-3)
-        assert text == f" ({100 - high:.1f} to {100 - low:.1f})"
+        low, high = wilson(y, 5000)
+        assert (y - down, y + up) == pytest.approx((low, high), abs=1e-3)
+        assert text == f" ({low:.1f} to {high:.1f})"
     old = read_facts(published_study(tmp_path / "unknown"))
     front = next(t for t in front_figure(old).views[0].data if t["name"] == "front")
     assert set(front["error_y"]["array"]) == {None}
@@ -300,9 +301,9 @@ def test_public_networks_stand_beside_the_searched_one_with_the_sentence_that_ju
     public = next(trace for trace in by_latency["data"] if trace["name"] == "public networks")
     low, high = wilson(90.0, 5000)
     assert public["x"] == [9 * latency.ms]
-    assert public["y"] == [10.0]
-    assert public["error_y"]["array"] == [pytest.approx(90 - low, abs=1e-3)]
-    assert public["error_y"]["arrayminus"] == [pytest.approx(high - 90, abs=1e-3)]
+    assert public["y"] == [90.0]
+    assert public["error_y"]["array"] == [pytest.approx(high - 90, abs=1e-3)]
+    assert public["error_y"]["arrayminus"] == [pytest.approx(90 - low, abs=1e-3)]
     public = next(trace for trace in by_parameters["data"] if trace["name"] == "public networks")
     assert public["x"] == [4_000_000]
     assert "Beside public networks" not in str(

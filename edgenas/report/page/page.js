@@ -1,6 +1,6 @@
 "use strict";
 const root = document.documentElement;
-const facts = JSON.parse(document.getElementById("data").textContent);
+let facts = JSON.parse(document.getElementById("data").textContent);
 const wantsDark = matchMedia("(prefers-color-scheme: dark)");
 
 // "$accent" in a figure is the page's --accent of the moment.
@@ -41,6 +41,8 @@ function draw(box) {
   if (!plot.dataset.listens) {
     plot.dataset.listens = "yes";
     plot.on("plotly_click", (event) => show(box, event.points[0].customdata));
+    plot.addEventListener("keydown", (event) => walk(box, plot, event));
+    plot.addEventListener("blur", () => Plotly.Fx.unhover(plot));
   }
 }
 
@@ -57,15 +59,75 @@ function show(box, number) {
   article.querySelector(".trial").replaceChildren(list);
 }
 
+// ---- the keyboard: arrow keys go from point to point as they stand from left to right, Enter shows the trial
+
+function pointsOf(plot) {
+  const points = [];
+  plot.data.forEach((trace, curveNumber) => {
+    if (trace.hoverinfo === "skip") return;
+    (trace.x || []).forEach((x, pointNumber) => {
+      if (trace.y[pointNumber] != null) points.push({ curveNumber, pointNumber, x, y: trace.y[pointNumber] });
+    });
+  });
+  return points.sort((a, b) => a.x - b.x || a.curveNumber - b.curveNumber);
+}
+
+function walk(box, plot, event) {
+  const points = pointsOf(plot);
+  const last = points.length - 1;
+  const at = Number(plot.dataset.at ?? -1);
+  const to = { ArrowRight: Math.min(at + 1, last), ArrowLeft: Math.max(at - 1, 0), Home: 0, End: last }[event.key];
+  if (event.key === "Enter" && points[at]) return show(box, plot.data[points[at].curveNumber].customdata?.[points[at].pointNumber]);
+  if (to === undefined || last < 0) return;
+  event.preventDefault();
+  plot.dataset.at = to;
+  const point = points[to];
+  const axis = (plot.data[point.curveNumber].yaxis || "y") === "y" ? "xy" : "x" + plot.data[point.curveNumber].yaxis;
+  Plotly.Fx.hover(plot, [{ curveNumber: point.curveNumber, pointNumber: point.pointNumber }], axis);
+  box.querySelector(".point").textContent = `${to + 1} of ${last + 1}: ${wordsOf(plot.data[point.curveNumber], point, plot.layout)}`;
+}
+
+function wordsOf(trace, point, layout) {
+  const number = trace.customdata?.[point.pointNumber];
+  const vertical = layout["yaxis" + (trace.yaxis || "y").slice(1)]?.title?.text;
+  const parts = [trace.name, number != null && `trial ${number}`, `${layout.xaxis?.title?.text ?? "x"} ${short(point.x)}`];
+  if (vertical) parts.push(`${vertical} ${short(point.y)}`);
+  const text = Array.isArray(trace.text) ? trace.text[point.pointNumber] : "";
+  return [...parts, text && text.replace(/<br>/g, ", ").trim()].filter(Boolean).join(", ");
+}
+
+function short(value) {
+  return typeof value === "number" ? String(Number(value.toPrecision(5))) : value;
+}
+
+// ---- theme, buttons, print
+
 function theme(name) {
   root.dataset.theme = name;
   document.querySelectorAll(".chart").forEach(draw);
 }
 
-document.querySelectorAll(".views button").forEach((button) => button.addEventListener("click", () => {
-  button.parentElement.querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
-  draw(button.closest(".chart"));
-}));
+function start() {
+  document.querySelectorAll(".chart").forEach(draw);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button?.parentElement.matches(".views")) {
+    button.parentElement.querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+    draw(button.closest(".chart"));
+  }
+  if (button?.matches(".copy")) {
+    const code = button.parentElement.querySelector("code");
+    navigator.clipboard.writeText(code.textContent).then(
+      () => { button.textContent = "copied"; },
+      () => { getSelection().selectAllChildren(code); button.textContent = "selected"; },
+    );
+  }
+});
 document.getElementById("theme").addEventListener("click", () => theme(root.dataset.theme === "dark" ? "light" : "dark"));
 wantsDark.addEventListener("change", () => theme(wantsDark.matches ? "dark" : "light"));
-document.querySelectorAll(".chart").forEach(draw);
+let before = root.dataset.theme;
+addEventListener("beforeprint", () => { before = root.dataset.theme; theme("light"); });
+addEventListener("afterprint", () => theme(before));
+start();

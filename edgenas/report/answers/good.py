@@ -1,0 +1,154 @@
+"""Is it good? Against chance, against public networks, class by class."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.binomial import Interval
+from edgenas.confusion import METRICS, chance_of
+from edgenas.engine.plan import validation_in
+from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval
+from edgenas.records import TAR, FinalTraining, Metric
+from edgenas.report.facts import Facts
+from edgenas.report.figure import score_name
+
+
+def goodness(facts: Facts) -> list[str]:
+    """Sentences: the score beside chance, then beside public networks, then its weakest class."""
+    if facts.best is None:
+        return ["No network is trained yet, so there is nothing to judge."]
+    final = facts.final
+    told = [*_searched(facts)] if final is None else [*_tested(final), *_weakest(final)]
+    return [*told, *_beside(facts)]
+
+
+# ---------------------------------------------------------------- after a final training
+
+
+def final_words(final: FinalTraining) -> str:
+    """What a final training reached on the test set, with its spread over seeds."""
+    metric, (name, scores) = metric_of(final), tested(final)
+    spread = f" ± {metric.number(statistics.stdev(scores))}" if len(scores) > 1 else ""
+    seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
+    mean = f"{metric.number(statistics.fmean(scores))}{spread} {metric.unit}".rstrip()
+    reached = f"{mean} {name}{interval_words(interval_on_test(final))}"
+    return f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial} reaches {reached} ({seeds})."
+
+
+def tested(final: FinalTraining) -> tuple[str, list[float]]:
+    """What was tested, and each seed's score."""
+    name = f"test {'TAR' if final.metric == TAR.name else final.metric}"
+    return name, [run.test[final.metric] for run in final.runs]
+
+
+def interval_on_test(final: FinalTraining) -> Interval | None:
+    """Of the mean test accuracy, over the test images; None where their number is not known, and for other metrics."""
+    if not metric_of(final).share:
+        return None
+    return split_interval({final.metric: statistics.fmean(tested(final)[1])}, final, "test")
+
+
+def _tested(final: FinalTraining) -> Iterator[str]:
+    yield final_words(final)
+    metric, counts, best = metric_of(final), confusion_in(final), best_run(final)
+    if counts is None or metric.name not in METRICS:
+        return
+    images = counts.sum(1)
+    common = final.classes[int(images.argmax())]
+    chance = chance_of(metric.name, images)
+    interval = interval_on_test(final) or split_interval(best.test, final, "test")
+    what = f"“{common}”, its most frequent class"
+    if len(set(images.tolist())) == 1:
+        what = f"one of its {len(images)} classes, all equally frequent"
+    known = f"always answering {what}, would score {metric.words(chance)} there"
+    if interval is not None and interval[0] > chance:
+        yield f"It is better than chance: {known}, below its 95 % interval."
+    else:
+        yield f"It is not shown to be better than chance: {known}."
+
+
+def confusion_in(final: FinalTraining) -> NDArray[np.int64] | None:
+    """(K, K): true classes in rows, what the network that is exported called them in columns; None where it was not kept."""
+    matrix = best_run(final).report.get("confusion")
+    return None if matrix is None else np.asarray(matrix, np.int64)
+
+
+def _weakest(final: FinalTraining) -> Iterator[str]:
+    """The class of the lowest recall, and what is confused most often."""
+    classes: Sequence[dict[str, Any]] = best_run(final).report.get("classes") or ()
+    shown = [one for one in classes if one["recall"] is not None]
+    if len(shown) < 2:
+        return
+    worst = min(shown, key=lambda one: one["recall"])
+    if worst["recall"] == 100:
+        yield "No test image of any class is taken for another one."
+        return
+    hits = round(worst["recall"] * worst["images"] / 100)
+    yield (
+        f"Its weakest class is “{worst['name']}”: {hits:,} of {worst['images']:,} test images are called so, recall "
+        f"{worst['recall']:.1f} %{interval_words(tuple(worst['recall_interval']))}."
+    )
+    if confused := confusions(final):
+        count, images, true, called = confused[0]
+        yield f"The most frequent mistake: {count:,} of {images:,} images of “{true}” are called “{called}”."
+
+
+def confusions(final: FinalTraining, most: int = 20) -> list[tuple[int, int, str, str]]:
+    """(images, of how many of its class, true class, what it is called), the most frequent ones first."""
+    counts = confusion_in(final)
+    if counts is None:
+        return []
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [divmod(int(cell), len(counts)) for cell in order if wrong.flat[cell]]
+    names = final.classes
+    return [(int(wrong[row, col]), int(counts[row].sum()), names[row], names[col]) for row, col in cells]
+
+
+# ---------------------------------------------------------------- before one, and beside others
+
+
+def _searched(facts: Facts) -> Iterator[str]:
+    """What the search's own short training says."""
+    trial, validation = facts.peak, validation_in(facts.study)
+    assert trial is not None
+    epochs, command = trial.candidate.recipe.epochs, f"`edgenas train {facts.shown_folder}`"
+    after = f"after {epochs} epoch{'s' * (epochs > 1)} in the search (trial {trial.number})"
+    judged = f"{score_name(facts)} {facts.words(trial)} {after}"
+    if validation is None:
+        yield f"{judged[0].upper()}{judged[1:]}. What chance is was not kept by the version that made this study."
+    elif not validation.is_chance(trial.scores, facts.objective):
+        yield f"It is better than chance: {judged}; chance is {_chance(validation.chance, facts.metric)}."
+    else:
+        yield f"It is not shown to be better than chance: {judged}; chance is {_chance(validation.chance, facts.metric)}."
+    yield f"It is not trained in full yet, and the test set is untouched: {command} does both."
+
+
+def _chance(value: float, metric: Metric) -> str:
+    if metric.name == TAR.name:
+        return f"{metric.words(value)}, the false accept rate itself"
+    return (
+        f"{metric.words(value)}, what always answering the most frequent class scores"
+        if metric.share
+        else metric.words(value)
+    )
+
+
+def _beside(facts: Facts) -> Iterator[str]:
+    """Against public networks: the sentence that decides, then those on the others."""
+    found = facts.comparison
+    if found is not None:
+        yield found.sentence
+        yield from (one.sentence for one in found.outcomes if one.sentence != found.sentence)
+    elif facts.study.task == "classification":
+        yield (
+            "No public network stands beside it yet: "
+            f"`edgenas compare {facts.shown_folder} --reference torchvision:mobilenet_v3_small` trains one alike and says "
+            "whether searching paid."
+        )

@@ -1,0 +1,174 @@
+"""Did the network meet its limits, and how surely?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgenas.records import Latency, Limits, Trial
+from edgenas.report.facts import Facts
+from edgenas.report.values import interval, three_digits
+
+Held = Literal["none", "yes", "likely", "open", "no"]
+WORST_FIRST: tuple[Held, ...] = ("no", "open", "likely", "yes")
+BADGES: dict[Held, str] = {
+    "none": "no limit",
+    "yes": "yes",
+    "likely": "likely",
+    "open": "not certain",
+    "no": "no",
+}
+SHARE = "nine of ten measurements of such networks lie in that interval"
+
+
+@dataclass(frozen=True)
+class Met:
+    """`held`: the worst over all limits and targets; yes: measured, counted, or the whole interval keeps it; likely: the figure
+    keeps it, and how far that may be off is not known; open: the interval crosses it."""
+
+    held: Held
+    sentences: tuple[str, ...]
+
+    @property
+    def badge(self) -> str:
+        return BADGES[self.held]
+
+
+def met_limits(facts: Facts) -> Met:
+    """Every limit on every target, for the chosen network, or while the search runs the best one so far."""
+    trial, limits = facts.best, facts.study.limits
+    if trial is None:
+        return Met("none", ("No network is trained yet.",))
+    found = [*_latencies(facts, trial, limits), *_energies(trial, limits), *_counted(trial, limits)]
+    sentences = [sentence for _, sentence in found]
+    held: Held = min((held for held, _ in found), key=WORST_FIRST.index, default="none")
+    if not found:
+        sentences = [f"No limit was asked for. {_unlimited(latency)}" for latency in trial.cost.latencies.values()]
+    if (other := _other_network(facts, trial)) is not None:
+        sentences.append(other)
+    broken = sum(one.status == "infeasible" for one in facts.trials)
+    if broken:
+        sentences.append(f"{broken} other candidate{'s' * (broken > 1)} broke a limit, and took no training time.")
+    return Met(held, tuple(sentences))
+
+
+# ---------------------------------------------------------------- latencies
+
+
+def _latencies(facts: Facts, trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
+    if limits.latency_ms is None:
+        return
+    for latency in trial.cost.latencies.values():
+        held, words = _judged(latency, limits.latency_ms)
+        if latency.extrapolated:
+            words += " The network lies beyond what the profile was fitted on, which is why the interval is wide."
+        if held in ("open", "likely"):
+            words += " `edgenas verify --board URL` measures it on the device."
+        yield held, words + _measured_beside(facts, trial, latency)
+
+
+def _judged(latency: Latency, limit: float) -> tuple[Held, str]:
+    """One latency against the limit."""
+    ms, where = three_digits(latency.ms), f"the limit of {limit:g} ms on {latency.profile}"
+    if latency.origin == "measured":
+        return _judged_measured(latency, limit, where)
+    figure = f"{ms} ms {'predicted' if latency.origin == 'predicted' else 'by the datasheet'}"
+    if latency.low is None or latency.high is None:
+        held: Held = "likely" if latency.ms <= limit else "no"
+        keeps = "keeps" if latency.ms <= limit else "breaks"
+        return held, (
+            f"It {keeps} {where} by the figure alone: {figure}. How far that may be off is not known: no network was ever "
+            "held against a measurement there."
+        )
+    figure += f", {interval(latency.low, latency.high)} ms"
+    if latency.high <= limit:
+        return "yes", f"It keeps {where}, at the upper end of its interval too: {figure}; {SHARE}."
+    if latency.low > limit:
+        return "no", f"It breaks {where}, even at the lower end of its interval: {figure}; {SHARE}."
+    side = "keeps it" if latency.ms <= limit else "breaks it"
+    return (
+        "open",
+        f"Whether it keeps {where} is not certain: the figure {side}, and the interval crosses it: {figure}; {SHARE}.",
+    )
+
+
+def _judged_measured(latency: Latency, limit: float, where: str) -> tuple[Held, str]:
+    runs = f" over {latency.n} runs" if latency.n is not None else ""
+    figure = f"measured median {three_digits(latency.ms)} ms{runs}"
+    if latency.p90_ms is not None:
+        figure += f", nine of ten within {three_digits(latency.p90_ms)} ms"
+    if latency.ms > limit:
+        return "no", f"It breaks {where}: {figure}."
+    if not latency.stable:
+        return "open", f"It keeps {where} ({figure}), but the device was busy or slowed itself down: measure again."
+    if latency.p90_ms is not None and latency.p90_ms > limit:
+        return "open", f"Its median keeps {where}, and more than one run in ten takes longer: {figure}."
+    return "yes", f"It keeps {where}: {figure}."
+
+
+def _unlimited(latency: Latency) -> str:
+    origin = {"measured": "measured", "predicted": "predicted", "datasheet": "by the datasheet"}[latency.origin]
+    sure = "" if latency.low is None or latency.high is None else f", {interval(latency.low, latency.high)} ms"
+    return f"It takes {three_digits(latency.ms)} ms on {latency.profile} ({origin}{sure})."
+
+
+def _measured_beside(facts: Facts, trial: Trial, latency: Latency) -> str:
+    """What was measured of this network besides, where the search went by a prediction."""
+    if latency.origin == "measured":
+        return ""
+    fingerprint = trial.candidate.architecture.fingerprint
+    medians = [
+        float(np.median(one.samples_ms))
+        for key, one in facts.measurements.items()
+        if key.split()[0] == fingerprint and one.profile == latency.profile and one.status in ("ok", "unstable")
+    ]
+    return f" Measured there, its median is {three_digits(medians[-1])} ms." if medians else ""
+
+
+# ---------------------------------------------------------------- the others
+
+
+def _energies(trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
+    if limits.energy_mj is None:
+        return
+    for latency in trial.cost.latencies.values():
+        where = f"the limit of {limits.energy_mj:g} mJ on {latency.profile}"
+        if latency.energy_mj is None:
+            yield "open", f"Whether it keeps {where} is not known: energy is only known where a board measures it."
+        else:
+            held: Held = "yes" if latency.energy_mj <= limits.energy_mj else "no"
+            yield held, f"It {_verb(held)} {where}: {three_digits(latency.energy_mj)} mJ, measured."
+
+
+def _counted(trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
+    """What is counted from the architecture, and so is exact."""
+    cost = trial.cost
+    for limit, value, words in (
+        (limits.params, cost.params, "{:,} parameters"),
+        (limits.size_mb, cost.size_mb, "{:.4g} MB of weights"),
+        (limits.memory_mb, cost.memory_mb, "{:.4g} MB of weights and activations at batch 1"),
+    ):
+        if limit is not None:
+            held: Held = "yes" if value <= limit else "no"
+            yield (
+                held,
+                f"It {_verb(held)} the limit of {words.format(limit)}: it has {words.format(value)}, counted exactly.",
+            )
+
+
+def _verb(held: Held) -> str:
+    return "keeps" if held == "yes" else "breaks"
+
+
+def _other_network(facts: Facts, trial: Trial) -> str | None:
+    """`--final-width macro`, or another head, trains a wider network than the one whose cost the search knows."""
+    final = facts.final
+    if final is None or final.params == trial.cost.params or final.architecture == trial.candidate.architecture:
+        return None
+    return (
+        f"The network that was trained in full is another one, of {final.params:,} parameters (--final-width macro): its "
+        "latency is not in this study."
+    )

@@ -1,0 +1,144 @@
+"""Which network to ship, and why this one?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from edgenas.binomial import NORMAL_95, noise_of_difference
+from edgenas.engine.fronts import network_words
+from edgenas.engine.plan import validation_in
+from edgenas.engine.scores import expected_words, unit_of_difference
+from edgenas.records import Trial
+from edgenas.report.facts import Facts, noise
+from edgenas.report.values import three_digits
+
+
+def shipped(facts: Facts) -> list[str]:
+    """Sentences: which one, why, and what smaller ones would cost."""
+    trial, peak = facts.best, facts.peak
+    if trial is None or peak is None:
+        return ["None yet: no network is trained."]
+    if facts.at_chance:
+        return ["None of these: no network is better than chance, so nothing was decided here."]
+    words = network_words(msgspec.to_builtins(trial.candidate.architecture))
+    told = [f"Trial {trial.number}: {words}, {trial.cost.params:,} parameters."]
+    if facts.choice is None:
+        told = [f"Not decided: the search has not ended. The best so far is trial {trial.number}: {words}."]
+    return [*told, _why(facts, peak), *_smaller(facts, peak)]
+
+
+def _why(facts: Facts, peak: Trial) -> str:
+    """Is it the best score, or why is it another one?"""
+    many = len({trial.candidate.architecture.fingerprint for trial in facts.complete})
+    of_all = f"of the {many} networks that were trained" if many > 1 else "of the one network that was trained"
+    expected = facts.expected(peak)
+    if expected is not None:
+        level = f"{expected_words(expected, facts.metric)} {facts.metric.unit}".rstrip()
+        return (
+            f"It has the best expected score {of_all}: {level} (one standard deviation), which rests on all its trainings and on "
+            "those of its neighbours: one lucky training is not enough."
+        )
+    best = max(facts.complete, key=facts.score, default=peak)
+    if facts.score(best) <= facts.score(peak):
+        return f"It has the best score {of_all}: {facts.words(peak)} on validation, in trial {peak.number}."
+    away = abs(facts.value(best) - facts.value(peak))
+    bar = noise_of_scores(facts, best, peak)
+    judged = "" if bar is None else f", {'inside' if away <= bar else 'more than'} the noise of ±{_number(facts, bar)}"
+    return (
+        f"Its best score is {facts.words(peak)}. Trial {best.number} scored {_number(facts, away)} {_unit(facts)} "
+        f"better{judged}; {facts.study.method} chose by its own rules, which weigh more than one score."
+    )
+
+
+def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:
+    """What the faster networks of the front give up: the fastest that is not shown to be worse, or the nearest that is."""
+    profile = facts.study.profiles[0] if facts.study.profiles else ""
+    if profile not in peak.cost.latencies:
+        return
+    ms = peak.cost.latencies[profile].ms
+    faster = [one for one in facts.front(profile) if one.cost.latencies[profile].ms < ms and not _same(one, peak)]
+    if not faster:
+        yield "No network of the front is faster."
+        return
+    equal = [one for one in faster if _inside(facts, peak, one)]
+    if equal:
+        one = equal[0]
+        bar = noise_of(facts, peak, one)
+        assert bar is not None
+        more = len(equal) - 1
+        others = f" {more} more between the two {'is' if more == 1 else 'are'} inside it as well." if more else ""
+        yield (
+            f"A faster one may be as good: trial {one.number} takes {three_digits(one.cost.latencies[profile].ms)} ms in place "
+            f"of {three_digits(ms)}, with {one.cost.params:,} parameters; {_behind(facts, peak, one)}, inside the noise of "
+            f"±{_number(facts, bar)}.{others} Where speed counts: `edgenas train {facts.shown_folder} --trial {one.number}`."
+        )
+        return
+    near = max(faster, key=facts.level)
+    bar = noise_of(facts, peak, near)
+    if bar is None:
+        yield (
+            f"The nearest faster one is trial {near.number}, with {three_digits(near.cost.latencies[profile].ms)} ms in place of "
+            f"{three_digits(ms)}; {_behind(facts, peak, near)}. Whether that is more than noise is not known here."
+        )
+    else:
+        yield (
+            f"Every faster network of the front is worse by more than the noise; the nearest is trial {near.number}, with "
+            f"{three_digits(near.cost.latencies[profile].ms)} ms in place of {three_digits(ms)}: "
+            f"{_behind(facts, peak, near)}, noise ±{_number(facts, bar)}."
+        )
+
+
+def noise_of(facts: Facts, one: Trial, other: Trial) -> float | None:
+    """What the levels of two trials must differ by to exclude 0 from their difference's 95 % interval, in the metric's unit: by
+    the standard deviations of what is expected of them, else as scores; None where nothing is known of it."""
+    expected = facts.expected(one), facts.expected(other)
+    if expected[0] is not None and expected[1] is not None:
+        return NORMAL_95 * math.hypot(expected[0].sd, expected[1].sd)
+    return noise_of_scores(facts, one, other)
+
+
+def noise_of_scores(facts: Facts, one: Trial, other: Trial) -> float | None:
+    """The same of two scores: what the validation images leave open, and what another seed changes, where that was measured."""
+    validation, seeds = validation_in(facts.study), noise(facts)
+    by_images: float | None = None
+    if facts.metric.share and validation is not None:
+        by_images = noise_of_difference(facts.value(one), facts.value(other), validation.images)
+    else:
+        below, above = sorted((one, other), key=facts.value)
+        intervals = facts.interval(below), facts.interval(above)
+        if intervals[0] is not None and intervals[1] is not None:
+            by_images = math.hypot(intervals[0][1] - facts.value(below), facts.value(above) - intervals[1][0])
+    if by_images is None and seeds is None:
+        return None
+    return math.hypot(by_images or 0.0, 0.0 if seeds is None else NORMAL_95 * seeds.of_a_difference)
+
+
+def _inside(facts: Facts, peak: Trial, one: Trial) -> bool:
+    bar = noise_of(facts, peak, one)
+    return bar is not None and facts.level(peak) - facts.level(one) <= bar
+
+
+def _behind(facts: Facts, peak: Trial, one: Trial) -> str:
+    """How far its level lies below the chosen one's, and whether both trained for as long."""
+    away = facts.level(peak) - facts.level(one)
+    what = "its expected score" if facts.expected(one) is not None else "its score"
+    epochs = one.candidate.recipe.epochs, peak.candidate.recipe.epochs
+    fewer = f" after {epochs[0]} epochs in place of {epochs[1]}" if epochs[0] != epochs[1] else ""
+    if away <= 0:
+        return f"{what} is no worse{fewer}"
+    return f"{what} is {_number(facts, away)} {_unit(facts)} worse{fewer}"
+
+
+def _same(one: Trial, other: Trial) -> bool:
+    return one.candidate.architecture == other.candidate.architecture
+
+
+def _number(facts: Facts, value: float) -> str:
+    return facts.metric.number(value)
+
+
+def _unit(facts: Facts) -> str:
+    return unit_of_difference(facts.metric)

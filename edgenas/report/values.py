@@ -1,0 +1,35 @@
+"""Values with their units, as a report prints them."""
+
+from __future__ import annotations
+
+from edgenas.records import Latency
+
+Pairs = list[tuple[str, str]]
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, zeros kept: 0.200, 12.3, 123."""
+    return f"{value:#.3g}".rstrip(".")
+
+
+def interval(low: float, high: float) -> str:
+    """The ends of an interval, such as "3.40 to 5.20"."""
+    return f"{three_digits(low)} to {three_digits(high)}"
+
+
+def milliseconds(latency: Latency) -> str:
+    """A latency with its interval, its origin and, where it was measured, its spread."""
+    sure = "" if latency.low is None or latency.high is None else interval(latency.low, latency.high) + ", "
+    text = f"{three_digits(latency.ms)} ms ({sure}{latency.origin}{', extrapolated' * latency.extrapolated}"
+    if latency.n is not None:
+        text += f", n {latency.n}"
+    if latency.p90_ms is not None:
+        text += f", p90 {three_digits(latency.p90_ms)} ms"
+    return text + ")"
