@@ -166,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if body or status == HTTPStatus.OK:
             self.send_header("Content-Type", kind)
-        if status != HTTPStatus.NOT_MODIFIED:
+        if status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT):
             self.send_header("Content-Length", str(len(body)))
         headers = {
             "Cache-Control": "no-store",
@@ -181,10 +181,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Security-Policy", f"{allowed}; frame-ancestors 'none'")
         if tag:
             self.send_header("ETag", tag)
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET")
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What http.server refuses by itself: methods without a do_NAME are 501 there, and what is meant is 405."""

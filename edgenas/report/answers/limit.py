@@ -66,7 +66,7 @@ def _latencies(facts: Facts, trial: Trial, limits: Limits) -> Iterator[tuple[Hel
         if latency.extrapolated:
             words += " The network lies beyond what the profile was fitted on, which is why the interval is wide."
         if held in ("open", "likely"):
-            words += " `edgenas verify --board URL` measures it on the device."
+            words += f" `edgenas verify {facts.shown_folder} --board URL` measures it on the device."
         yield held, words + _measured_beside(facts, trial, latency)
 
 

@@ -37,7 +37,7 @@ def _search(facts: Facts) -> Iterator[str]:
     trials = facts.complete
     many = len(trials)
     if many < FEWEST:
-        yield f"A longer search: {many} training{'s' * (many != 1)} are too few to say whether it had levelled off."
+        yield f"A longer search: {many} training{'s are' if many != 1 else ' is'} too few to say whether it had levelled off."
         return
     last = math.ceil(LAST * many)
     before = max(trials[:-last], key=facts.score)

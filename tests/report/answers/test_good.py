@@ -1,0 +1,110 @@
+"""Each sentence about how good a network is, on both sides of its bar."""
+
+import pytest
+
+from edgenas.binomial import wilson
+from edgenas.report.answers.good import confusions, goodness
+from edgenas.report.facts import Facts
+from edgenas.report.tables_good import LARGEST, confusions_table, matrix, verification_table
+from tests.report.answers.cases import final, run, study, trial
+
+
+def trained(matrix: list[list[int]], *tests: float) -> Facts:
+    one, total = trial(1, 85.0), sum(map(sum, matrix))
+    runs = [run(test, 91.0 + place, matrix, seed=place) for place, test in enumerate(tests)]
+    return study(one, chosen=1, finals=(final(one, *runs, test=total),))
+
+
+def test_a_trained_network_is_told_with_its_interval_spread_and_chance() -> None:
+    told = goodness(trained([[60, 0], [10, 30]], 90.0, 88.0))
+    low, high = wilson(89.0, 100)
+    assert told[0] == (
+        f"Trained for 40 epochs on digits, trial 1 reaches 89.00 ± 1.41 % test accuracy ({low:.1f} to {high:.1f}) (2 seeds)."
+    )
+    # 60 of 100 test images are cats
+    assert told[1] == (
+        "It is better than chance: always answering “cat”, its most frequent class, would score 60.00 % there, below its "
+        "95 % interval."
+    )
+
+
+def test_an_interval_that_reaches_down_to_chance_shows_nothing() -> None:
+    """69.3 % of 100 images: 59.7 to 77.5 %; 69.5 %: 59.9; 69.7 %: 60.1 (Wilson)."""
+    assert (
+        "It is not shown to be better than chance: always answering “cat”"
+        in goodness(trained([[60, 0], [10, 30]], 69.5))[1]
+    )
+    assert "It is better than chance" in goodness(trained([[60, 0], [10, 30]], 69.7))[1]
+
+
+def test_classes_of_equal_size_are_called_equal() -> None:
+    assert "always answering one of its 2 classes, all equally frequent, would score 50.00 %" in goodness(
+        trained([[50, 0], [10, 40]], 90.0)
+    )[1]  # fmt: skip
+
+
+def test_the_weakest_class_and_the_most_frequent_mistake_are_named() -> None:
+    told = goodness(trained([[57, 3], [10, 30]], 87.0))
+    low, high = wilson(75.0, 40)
+    assert (
+        told[2]
+        == f"Its weakest class is “dog”: 30 of 40 test images are called so, recall 75.0 % ({low:.1f} to {high:.1f})."
+    )
+    assert told[3] == "The most frequent mistake: 10 of 40 images of “dog” are called “cat”."
+    assert "No test image of any class is taken for another one." in goodness(trained([[60, 0], [0, 40]], 100.0))
+
+
+def test_confusions_come_in_the_order_of_their_number() -> None:
+    one = final(trial(1, 85.0), run(matrix=[[57, 3], [10, 30]]))
+    assert confusions(one) == [(10, 40, "dog", "cat"), (3, 60, "cat", "dog")]
+
+
+def test_before_a_final_training_the_searchs_own_score_is_held_against_chance() -> None:
+    """10 % of 1,000 images by chance: up to 11.90 % is chance."""
+    told = goodness(study(trial(1, 11.91), chosen=1))
+    assert told[0].startswith("It is better than chance: validation accuracy 11.91 %")
+    assert (
+        "after 2 epochs in the search (trial 1); chance is 10.00 %, what always answering the most frequent class"
+        in told[0]
+    )
+    assert (
+        told[1]
+        == "It is not trained in full yet, and the test set is untouched: `edgenas train 'studies/a study'` does both."
+    )
+    assert goodness(study(trial(1, 11.89), chosen=1))[0].startswith("It is not shown to be better than chance")
+
+
+def test_without_a_public_network_beside_it_the_command_is_named() -> None:
+    assert "edgenas compare 'studies/a study' --reference" in goodness(study(trial(1, 80.0), chosen=1))[-1]
+
+
+def test_nothing_trained_is_no_answer() -> None:
+    assert goodness(study()) == ["No network is trained yet, so there is nothing to judge."]
+
+
+@pytest.mark.parametrize(("classes", "whole"), [(LARGEST, True), (LARGEST + 1, False)])
+def test_a_matrix_of_many_classes_becomes_a_list_of_its_largest_cells(classes: int, whole: bool) -> None:
+    counts = [[9 if i == j else 0 for j in range(classes)] for i in range(classes)]
+    counts[2][0] = 3
+    names = tuple(f"c{i}" for i in range(classes))
+    one = final(trial(1, 85.0), run(), classes=names)
+    one.runs[0].report["confusion"] = counts
+    assert (matrix(one) is not None) == whole
+    found = confusions_table(one)
+    assert (found is None) == whole
+    assert whole or found == {"header": ["class", "called", "test images", "of"], "rows": [["c2", "c0", "3", "12"]]}
+
+
+def test_faces_are_shown_by_tar_at_each_far() -> None:
+    rate = {"value": 61.25, "interval": [55.0, 66.04], "threshold": 0.4321, "expected_errors": 120.2, "warning": ""}
+    few = {**rate, "expected_errors": 3.0, "warning": "few"}
+    one = final(trial(1, 85.0), run())
+    assert verification_table(one) is None
+    one.runs[0].report["tar_at_far"] = {"1e-2": rate, "1e-4": few, "1e-6": "insufficient data"}
+    table = verification_table(one)
+    assert table is not None
+    assert table["rows"] == [
+        ["1e-2", "61.2 (55.0 to 66.0)", "0.432", "120"],
+        ["1e-4", "61.2 (55.0 to 66.0) (few)", "0.432", "3"],
+        ["1e-6", "insufficient data", "-", "-"],
+    ]

@@ -1,0 +1,120 @@
+"""Each sentence about a limit, on both sides of its bar."""
+
+import msgspec
+import pytest
+
+from edgenas.records import Latency, Limits, Measurement
+from edgenas.report.answers.limit import Met, met_limits
+from tests.report.answers.cases import TARGET, final, latency, run, study, trial
+
+LIMIT = Limits(latency_ms=1.0)
+
+
+def met(there: Latency, limits: Limits = LIMIT) -> Met:
+    return met_limits(study(trial(1, 90.0, there), chosen=1, limits=limits))
+
+
+@pytest.mark.parametrize(
+    ("there", "held", "words"),
+    [
+        (latency(0.8, 0.7, 1.0), "yes", "It keeps the limit of 1 ms on jetson-nano-4gb, at the upper end of its interval too"),
+        (latency(0.8, 0.7, 1.01), "open", "is not certain: the figure keeps it, and the interval crosses it"),
+        (latency(1.2, 1.0, 1.3), "open", "is not certain: the figure breaks it, and the interval crosses it"),
+        (latency(1.2, 1.01, 1.3), "no", "It breaks the limit of 1 ms on jetson-nano-4gb, even at the lower end"),
+        (latency(1.0), "likely", "It keeps the limit of 1 ms on jetson-nano-4gb by the figure alone"),
+        (latency(1.01), "no", "It breaks the limit of 1 ms on jetson-nano-4gb by the figure alone"),
+    ],
+)  # fmt: skip
+def test_a_prediction_is_held_against_the_limit_with_its_interval(there: Latency, held: str, words: str) -> None:
+    found = met(there)
+    assert found.held == held
+    assert words in found.sentences[0]
+
+
+def test_the_interval_and_what_it_means_are_said() -> None:
+    (sentence,) = met(latency(0.9, 0.7, 1.2)).sentences
+    assert (
+        "0.900 ms predicted, 0.700 to 1.20 ms; nine of ten measurements of such networks lie in that interval"
+        in sentence
+    )
+    assert "`edgenas verify 'studies/a study' --board URL` measures it" in sentence
+    assert "edgenas verify" not in met(latency(0.5, 0.4, 0.6)).sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("there", "held", "words"),
+    [
+        (latency(1.0, origin="measured", n=50, p90_ms=1.0), "yes", "measured median 1.00 ms over 50 runs, nine of ten within"),
+        (latency(1.0, origin="measured", p90_ms=1.01), "open", "Its median keeps the limit of 1 ms on jetson-nano-4gb, and more"),
+        (latency(1.01, origin="measured", p90_ms=1.1), "no", "It breaks the limit of 1 ms on jetson-nano-4gb: measured median"),
+        (latency(0.9, origin="measured", stable=False), "open", "the device was busy or slowed itself down: measure again"),
+    ],
+)  # fmt: skip
+def test_a_measurement_is_held_against_the_limit_with_its_slow_runs(there: Latency, held: str, words: str) -> None:
+    found = met(there)
+    assert found.held == held
+    assert words in found.sentences[0]
+
+
+def test_a_network_beyond_what_the_profile_was_fitted_on_says_so() -> None:
+    assert "beyond what the profile was fitted on" in met(latency(0.9, 0.3, 2.9, extrapolated=True)).sentences[0]
+    assert "beyond" not in met(latency(0.9, 0.3, 2.9)).sentences[0]
+
+
+def test_a_measurement_beside_a_prediction_is_told() -> None:
+    one = trial(1, 90.0, latency(0.9, 0.8, 1.2))
+    measurement = Measurement(TARGET, "board", "TensorRT 8.2", "fp32", 10, (1.3, 1.1, 1.2))
+    key = f"{one.candidate.architecture.fingerprint} {TARGET} fp32"
+    (sentence,) = met_limits(study(one, chosen=1, limits=LIMIT, measurements={key: measurement})).sentences
+    assert sentence.endswith("Measured there, its median is 1.20 ms.")
+
+
+@pytest.mark.parametrize(
+    ("limits", "held"),
+    [
+        (Limits(params=100), "yes"),
+        (Limits(params=99), "no"),
+        (Limits(size_mb=0.4), "yes"),
+        (Limits(size_mb=0.39), "no"),
+        (Limits(memory_mb=0.5), "yes"),
+        (Limits(memory_mb=0.49), "no"),
+        (Limits(), "none"),
+    ],
+)
+def test_what_is_counted_is_exact(limits: Limits, held: str) -> None:
+    found = met(latency(1.0, 0.9, 1.1), limits)
+    assert found.held == held
+    assert ("counted exactly" in found.sentences[0]) == (held != "none")
+
+
+def test_energy_is_only_known_where_it_was_measured() -> None:
+    wanted = Limits(energy_mj=2.0)
+    assert met(latency(1.0), wanted).held == "open"
+    assert met(latency(1.0, origin="measured", energy_mj=2.0), wanted).held == "yes"
+    assert met(latency(1.0, origin="measured", energy_mj=2.1), wanted).held == "no"
+
+
+def test_the_worst_of_several_limits_is_the_answer() -> None:
+    found = met(latency(0.8, 0.7, 0.9), Limits(latency_ms=1.0, params=99))
+    assert (found.held, len(found.sentences)) == ("no", 2)
+
+
+def test_without_a_limit_the_latency_is_told_all_the_same() -> None:
+    (sentence,) = met(latency(0.8, 0.7, 0.9), Limits()).sentences
+    assert sentence == "No limit was asked for. It takes 0.800 ms on jetson-nano-4gb (predicted, 0.700 to 0.900 ms)."
+
+
+def test_what_broke_a_limit_is_counted_and_a_wider_final_network_is_named() -> None:
+    broken = trial(2, 0.0, 3.0, status="infeasible", scores={})
+    one = trial(1, 90.0, 0.5)
+    wider = msgspec.structs.replace(final(one, run()), params=250, architecture=trial(9, 0.0).candidate.architecture)
+    told = met_limits(study(one, broken, chosen=1, limits=LIMIT, finals=(wider,))).sentences
+    assert told[1].startswith(
+        "The network that was trained in full is another one, of 250 parameters (--final-width macro)"
+    )
+    assert told[2] == "1 other candidate broke a limit, and took no training time."
+    assert len(met_limits(study(one, chosen=1, limits=LIMIT, finals=(final(one, run()),))).sentences) == 1
+
+
+def test_nothing_trained_is_no_answer() -> None:
+    assert met_limits(study(limits=LIMIT)).sentences == ("No network is trained yet.",)

@@ -1,0 +1,95 @@
+"""Each sentence about more budget, on both sides of its bar."""
+
+from edgenas.binomial import noise_of_difference
+from edgenas.report.answers.more import FEWEST, best_so_far, mean_curve, more_budget
+from edgenas.report.facts import Facts
+from tests.report.answers.cases import final, run, study, trial
+
+
+def searched(*scores: float, epochs: int = 2) -> Facts:
+    return study(*(trial(place, score, epochs=epochs) for place, score in enumerate(scores, start=1)), chosen=1)
+
+
+def test_a_search_whose_last_quarter_found_nothing_better_had_levelled_off() -> None:
+    told = more_budget(searched(80, 81, 82, 85, 83, 80, 85, 84))
+    assert told[0] == (
+        "A longer search: the last 2 of 8 trainings found nothing better than those before, so it had levelled off."
+    )
+    assert told[1] == "What is beyond the trainings made cannot be read from them: it can only be tried."
+
+
+def test_a_rise_inside_the_noise_is_called_luck_and_one_beyond_it_is_not() -> None:
+    """Of 1,000 images: 85 and 87.9 % differ by less than the noise of 3.0 points, 85 and 88.1 % by more."""
+    inside, outside = noise_of_difference(85, 87.9, 1000), noise_of_difference(85, 88.1, 1000)
+    assert inside > 2.9
+    assert outside < 3.1
+    luck = more_budget(searched(80, 81, 82, 85, 83, 80, 85, 87.9))[0]
+    assert f"raised the best score by 2.90 points, inside the noise of ±{inside:.2f}: the best of many noisy" in luck
+    rise = more_budget(searched(80, 81, 82, 85, 83, 80, 85, 88.1))[0]
+    assert (
+        f"still raised the best score by 3.10 points, more than the noise of ±{outside:.2f}: it had not levelled off"
+        in rise
+    )
+
+
+def test_few_trainings_say_nothing() -> None:
+    assert more_budget(searched(*[80.0] * (FEWEST - 1)))[0] == (
+        "A longer search: 7 trainings are too few to say whether it had levelled off."
+    )
+    assert "had levelled off" in more_budget(searched(*[80.0] * FEWEST))[0]
+    assert "A longer search: 1 training is too few" in more_budget(searched(80.0))[0]
+
+
+def test_longer_trainings_are_a_part_of_a_rise() -> None:
+    trials = [trial(place, 80.0 + place, epochs=1 + (place > 6)) for place in range(1, 9)]
+    assert (
+        "Its trainings took 1 to 2 epochs, so part of a rise is their length"
+        in more_budget(study(*trials, chosen=8))[1]
+    )
+    assert not any("epochs, so part" in sentence for sentence in more_budget(searched(*[80.0] * 8)))
+
+
+def test_the_best_so_far_only_ever_rises() -> None:
+    assert [one.number for one in best_so_far(searched(80, 82, 81, 82, 84))] == [1, 2, 2, 2, 5]
+
+
+def lengthened(curve: dict[int, float], val: int = 1000) -> list[str]:
+    one = trial(1, 80.0)
+    return more_budget(study(one, chosen=1, finals=(final(one, run(curve=curve), val=val),)))
+
+
+def test_a_learning_curve_that_still_rises_asks_for_more_epochs() -> None:
+    """From epoch 30 of 40: 85 to 88.1 % of 1,000 images is more than noise, to 87.9 % is not."""
+    rising = lengthened({10: 70.0, 20: 80.0, 30: 85.0, 40: 88.1})
+    assert (
+        f"from epoch 30 to 40 accuracy on validation rose by 3.10 points, more than the noise of ±"
+        f"{noise_of_difference(85, 88.1, 1000):.2f}: it had not levelled off. `edgenas train 'studies/a study' --epochs 80` tries"
+    ) in rising[1]
+    level = lengthened({10: 70.0, 20: 80.0, 30: 85.0, 40: 87.9})
+    assert "more epochs of this recipe are unlikely to show" in level[1]
+    assert "what a longer one reaches is only known after it" in level[2]
+
+
+def test_a_learning_curve_that_falls_says_that_more_epochs_would_not_help() -> None:
+    falling = lengthened({10: 70.0, 20: 88.0, 30: 88.1, 40: 85.0})
+    assert "fell by 3.10 points, more than the noise" in falling[1]
+    assert "more epochs would not" in falling[1]
+
+
+def test_the_curve_is_the_mean_over_the_seeds_that_kept_one() -> None:
+    one = final(trial(1, 80.0), run(curve={1: 70.0, 2: 80.0}), run(curve={1: 72.0, 2: 83.0}), run())
+    assert mean_curve(one) == {1: 71.0, 2: 81.5}
+
+
+def test_without_a_curve_the_command_that_keeps_one_is_named() -> None:
+    one = trial(1, 80.0)
+    told = more_budget(study(one, chosen=1, finals=(final(one, run()),)))
+    assert "no learning curve was kept" in told[1]
+    assert "`edgenas train 'studies/a study' --epochs 80`" in told[1]
+
+
+def test_before_a_final_training_that_is_the_next_step() -> None:
+    assert more_budget(searched(80.0))[-1] == (
+        "A longer training: the search trained this network for 2 epochs only; `edgenas train 'studies/a study'` trains it in "
+        "full."
+    )

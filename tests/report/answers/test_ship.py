@@ -1,0 +1,103 @@
+"""Each sentence about the network to ship, on both sides of its bar."""
+
+import math
+
+import pytest
+
+from edgenas.binomial import NORMAL_95, noise_of_difference
+from edgenas.records import Expectation, Trial
+from edgenas.report.answers.ship import noise_of, noise_of_scores, shipped
+from tests.report.answers.cases import study, trial
+
+
+def expected(*pairs: tuple[Trial, float, float]) -> dict[str, Expectation]:
+    return {one.candidate.architecture.fingerprint: Expectation(mean, sd) for one, mean, sd in pairs}
+
+
+def test_the_chosen_network_with_the_best_score_is_called_so() -> None:
+    told = shipped(study(trial(1, 80.0, 1.0), trial(2, 90.0, 2.0), chosen=2))
+    assert told[0] == "Trial 2: depth 4, width 6, 200 parameters."
+    assert (
+        told[1]
+        == "It has the best score of the 2 networks that were trained: 90.00 % (88.0 to 91.7) on validation, in trial 2."
+    )
+
+
+def test_another_best_score_is_held_against_the_noise() -> None:
+    """90 and 92.6 % of 1,000 images differ by more than the noise of 2.5 points, 92.3 % do not."""
+    bar = noise_of_difference(92.3, 90.0, 1000)
+    assert 2.3 < bar < 2.6
+    inside = shipped(study(trial(1, 90.0, 2.0), trial(2, 92.3, 2.5), chosen=1))
+    assert (
+        f"Trial 2 scored 2.30 points better, inside the noise of ±{bar:.2f}; gnas chose by its own rules" in inside[1]
+    )
+    outside = shipped(study(trial(1, 90.0, 2.0), trial(2, 92.6, 2.5), chosen=1))
+    assert "Trial 2 scored 2.60 points better, more than the noise of" in outside[1]
+
+
+def test_a_faster_network_inside_the_noise_is_offered_the_fastest_first() -> None:
+    trials = trial(1, 88.0, 0.5), trial(2, 88.5, 0.7), trial(3, 80.0, 0.1), trial(4, 90.0, 1.0)
+    told = shipped(study(*trials, chosen=4))
+    bar = noise_of_difference(90.0, 88.0, 1000)
+    assert told[2] == (
+        "A faster one may be as good: trial 1 takes 0.500 ms in place of 1.00, with 100 parameters; its score is 2.00 points "
+        f"worse, inside the noise of ±{bar:.2f}. 1 more between the two is inside it as well. Where speed counts: "
+        "`edgenas train 'studies/a study' --trial 1`."
+    )
+
+
+def test_faster_networks_that_are_worse_by_more_than_the_noise_are_told_with_the_nearest() -> None:
+    told = shipped(study(trial(1, 80.0, 0.1), trial(2, 86.0, 0.5), trial(3, 90.0, 1.0), chosen=3))
+    bar = noise_of_difference(90.0, 86.0, 1000)
+    assert told[2] == (
+        "Every faster network of the front is worse by more than the noise; the nearest is trial 2, with 0.500 ms in place of "
+        f"1.00: its score is 4.00 points worse, noise ±{bar:.2f}."
+    )
+
+
+def test_shorter_trainings_of_a_faster_network_are_said() -> None:
+    told = shipped(study(trial(1, 89.0, 0.5, epochs=1), trial(2, 90.0, 1.0, epochs=4), chosen=2))
+    assert "its score is 1.00 points worse after 1 epochs in place of 4, inside" in told[2]
+
+
+def test_no_faster_network_is_said() -> None:
+    assert shipped(study(trial(1, 89.0, 2.0), trial(2, 90.0, 1.0), chosen=2))[2] == "No network of the front is faster."
+
+
+def test_a_guided_search_is_told_by_what_it_expects() -> None:
+    one, two = trial(1, 91.0, 0.5), trial(2, 90.0, 1.0)
+    facts = study(one, two, chosen=2, expected=expected((one, 88.0, 0.6), (two, 89.5, 0.8)))
+    told = shipped(facts)
+    assert (
+        "It has the best expected score of the 2 networks that were trained: 89.50 +- 0.80 % (one standard deviation)"
+        in told[1]
+    )
+    bar = NORMAL_95 * math.hypot(0.6, 0.8)
+    assert noise_of(facts, one, two) == pytest.approx(bar)
+    assert f"its expected score is 1.50 points worse, inside the noise of ±{bar:.2f}" in told[2]
+    sure = study(one, two, chosen=2, expected=expected((one, 88.0, 0.3), (two, 89.5, 0.4)))
+    assert shipped(sure)[2].startswith("Every faster network of the front is worse by more than the noise")
+
+
+def test_what_seeds_change_is_part_of_the_noise_where_it_was_measured() -> None:
+    one, two = trial(1, 88.0, 0.5), trial(2, 90.0, 1.0)
+    again = trial(1, 92.0, 0.5)
+    again = type(again)(
+        type(again.candidate)(again.candidate.architecture, again.candidate.recipe, "random", repeat=1),
+        *("complete", again.cost, 0, {"val_accuracy": 92.0}),
+        number=3,
+    )
+    deviation = 4 / math.sqrt(2)  # of 88 and 92
+    images = noise_of_difference(88.0, 90.0, 1000)
+    found = noise_of_scores(study(one, two, again, chosen=2), one, two)
+    assert found == pytest.approx(math.hypot(images, NORMAL_95 * math.sqrt(2) * deviation))
+
+
+def test_a_search_at_chance_ships_nothing_and_one_that_runs_has_not_decided() -> None:
+    assert shipped(study(trial(1, 10.0), chosen=1)) == [
+        "None of these: no network is better than chance, so nothing was decided here."
+    ]
+    assert shipped(study(trial(1, 80.0)))[0].startswith(
+        "Not decided: the search has not ended. The best so far is trial 1"
+    )
+    assert shipped(study()) == ["None yet: no network is trained."]

@@ -1,0 +1,82 @@
+"""Several studies on one page: overlaid where they may be compared, and a sentence where they may not."""
+
+import dataclasses
+
+import msgspec
+
+from edgenas.report.facts import Facts
+from edgenas.report.html import html_from_studies
+from edgenas.report.several import compared_studies
+from tests.report.answers.cases import TARGET, study, trial
+
+
+def named(name: str, facts: Facts, **changes: object) -> Facts:
+    return dataclasses.replace(
+        facts, folder=facts.folder.with_name(name), study=msgspec.structs.replace(facts.study, **changes)
+    )
+
+
+ONE = named("one", study(trial(1, 80.0, 0.5), trial(2, 90.0, 1.0), chosen=2))
+TWO = named("two", study(trial(1, 82.0, 0.4), trial(2, 89.0, 0.9), chosen=2))
+
+
+def test_studies_of_the_same_data_and_target_share_one_figure() -> None:
+    found = compared_studies([ONE, TWO])
+    assert found.figure is not None
+    by_latency, by_parameters = found.figure.views
+    assert by_latency.label == f"latency on {TARGET}"
+    assert [(trace["name"], trace["x"], trace["y"]) for trace in by_latency.data] == [
+        ("one", [0.5, 1.0], [80.0, 90.0]),
+        ("two", [0.4, 0.9], [82.0, 89.0]),
+    ]
+    assert by_parameters.data[0]["x"] == [100, 200]
+    assert by_latency.layout["yaxis"]["title"]["text"] == "validation accuracy, %"
+
+
+def test_the_best_of_each_stands_in_a_table_and_the_best_of_all_in_a_sentence() -> None:
+    found = compared_studies([ONE, TWO])
+    assert [row[:4] for row in found.table["rows"]] == [
+        ["one", "gnas", "digits", "90.00 % (88.0 to 91.7)"],
+        ["two", "gnas", "digits", "89.00 % (86.9 to 90.8)"],
+    ]
+    assert found.sentences[-1].startswith("one scores best on validation: 90.00 % (88.0 to 91.7); next is two, 89.00 %")
+    assert "1.00 points less, inside the noise of ±" in found.sentences[-1]
+    worse = named("two", study(trial(1, 82.0, 0.4), chosen=1))
+    assert "8.00 points less, more than the noise of ±" in compared_studies([ONE, worse]).sentences[-1]
+
+
+def test_studies_of_other_data_are_not_drawn_into_one_figure() -> None:
+    found = compared_studies([ONE, named("two", TWO, data="cifar10")])
+    assert found.figure is None
+    assert found.sentences == (
+        "Their scores cannot be compared (data: digits, cifar10), so their fronts are not drawn into one figure: each has its "
+        "own below.",
+    )
+    page = html_from_studies([ONE, named("two", TWO, data="cifar10")])
+    assert 'id="all-compared"' not in page
+    assert 'id="s2-front"' in page
+
+
+def test_studies_without_a_common_target_share_parameters_only() -> None:
+    latency = {"raspberry-pi-5": TWO.trials[0].cost.latencies[TARGET]}
+    moved = tuple(
+        msgspec.structs.replace(one, cost=msgspec.structs.replace(one.cost, latencies=latency)) for one in TWO.trials
+    )
+    other = dataclasses.replace(named("two", TWO, profiles=("raspberry-pi-5",)), trials=moved)
+    found = compared_studies([ONE, other])
+    assert "no target in common (one: jetson-nano-4gb; two: raspberry-pi-5)" in found.sentences[0]
+    assert found.figure is not None
+    assert [view.label for view in found.figure.views] == ["parameters"]
+
+
+def test_other_precisions_and_other_seeds_are_said() -> None:
+    sentences = compared_studies([ONE, named("two", TWO, precision="fp16", seed=3)]).sentences
+    assert sentences[0] == "Their latencies are at different precisions: one fp32, two fp16."
+    assert sentences[1].startswith("Their seeds differ")
+    assert len(compared_studies([ONE, TWO]).sentences) == 1
+
+
+def test_a_study_without_a_training_is_in_the_table() -> None:
+    found = compared_studies([ONE, named("new", study())])
+    assert found.table["rows"][1][3] == "-"
+    assert found.sentences[-1] == "Fewer than two of them have trained a network."
