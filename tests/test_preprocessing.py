@@ -13,6 +13,7 @@ from PIL import Image
 
 from edgenas.errors import DataError
 from edgenas.faces.images import image_from_file, rgb_from_image
+from edgenas.image_sizes import ImageSize
 from edgenas.preprocessing import GROUND, pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.serve.images import image_from_bytes
@@ -20,7 +21,7 @@ from edgenas.tasks import TaskSettings, load_task
 from tests.picture_kinds import encoded, kinds, turned
 
 
-def how(size: int, channels: int = 3, fit: str = "crop") -> Preprocessing:
+def how(size: ImageSize, channels: int = 3, fit: str = "crop") -> Preprocessing:
     return Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels, fit=fit)  # type: ignore[arg-type]
 
 
@@ -46,6 +47,51 @@ def test_up_to_eight_times_as_long_as_wide_the_whole_is_scaled_and_then_cut(side
     assert np.array_equal(pixels_from_image(image, how(size, fit="stretch")), stretched)
 
 
+@pytest.mark.parametrize("target", [(24, 60), (60, 24), (16, 128)])
+@pytest.mark.parametrize("sides", SIDES)
+def test_a_rectangle_is_covered_filled_or_fitted_into(sides: tuple[int, int], target: tuple[int, int]) -> None:
+    """By definition: crop scales until both sides are covered, pad until both fit in. Up to 8 times as long as it asks for."""
+    (width, height), (to_height, to_width) = sides, target
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    longer = (width / to_width) / (height / to_height)  # than the target
+    stretched = pixels_from_image(image, how(target, fit="stretch"))
+    thin = 3 if max(longer, 1 / longer) > 8 else None
+    resized = image.resize((to_width, to_height), Image.Resampling.BILINEAR, reducing_gap=thin)
+    assert np.array_equal(stretched, resized)
+
+    padded = pixels_from_image(image, how(target, fit="pad"))
+    wide, tall = (
+        (to_width, max(1, round(height * to_width / width))),
+        (max(1, round(width * to_height / height)), to_height),
+    )
+    inner = wide if longer >= 1 else tall
+    top, left = (to_height - inner[1]) // 2, (to_width - inner[0]) // 2
+    whole = image.resize(inner, Image.Resampling.BILINEAR, reducing_gap=thin)
+    assert np.array_equal(padded[top : top + inner[1], left : left + inner[0]], whole)
+    rest = padded.copy()
+    rest[top : top + inner[1], left : left + inner[0]] = GROUND
+    assert (rest == GROUND).all()
+
+    if thin is None:
+        scale = max(to_width / width, to_height / height)
+        covering = max(to_width, round(width * scale)), max(to_height, round(height * scale))
+        left, top = (covering[0] - to_width) // 2, (covering[1] - to_height) // 2
+        large = np.asarray(image.resize(covering, Image.Resampling.BILINEAR))
+        cut = large[top : top + to_height, left : left + to_width]
+        assert np.array_equal(pixels_from_image(image, how(target)), cut)
+
+
+def test_a_picture_of_the_target_s_shape_is_never_cut_however_long_that_is() -> None:
+    """20 times as wide as high, as the network's input is: the ends are seen."""
+    pixels = np.zeros((20, 400, 3), dtype=np.uint8)
+    pixels[:, :20], pixels[:, -20:] = 255, 200
+    seen = pixels_from_image(Image.fromarray(pixels), how((8, 160)))
+    assert (seen[:, 0] == 255).all()
+    assert (seen[:, -1] == 200).all()
+    tall = pixels_from_image(Image.fromarray(pixels.transpose(1, 0, 2)), how((160, 8)))
+    assert np.array_equal(tall.transpose(1, 0, 2), seen)
+
+
 THIN = """
 import resource, sys
 import numpy as np
@@ -60,14 +106,17 @@ def allow(megabytes):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 1_000_000, -1))
 
-def seen(image, how):
-    return pixels_from_image(image, Preprocessing(3, 224, (0.,) * 3, (1.,) * 3, fit=how))
+def seen(image, how, size=224):
+    return pixels_from_image(image, Preprocessing(3, size, (0.,) * 3, (1.,) * 3, fit=how))
 
 allow(30)
 assert (seen(clear, "crop") == 128).all()
+assert (seen(clear, "crop", (32, 160)) == 128).all()
+assert (seen(clear, "crop", (160, 32)) == 128).all()
 assert (np.asarray(scaled(image, 224, "crop")) == 128).all()
 allow(120)
 assert (seen(image, "stretch") == 128).all()
+assert (seen(image, "stretch", (64, 320)) == 128).all()
 assert (resized(np.full((size[1], size[0], 3), 128, np.uint8)) == 128).all()
 """
 

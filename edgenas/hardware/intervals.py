@@ -14,10 +14,13 @@ from scipy.stats import kendalltau
 from scipy.stats import t as student
 
 from edgenas.hardware.least_squares import Array
+from edgenas.image_sizes import square_side
 from edgenas.records import HeldOut, Workload
 
 COVERED = 0.9
-SMALL_SIDE = 128  # pixels: images below it make networks of launches rather than of arithmetic
+SMALL_SIDE = (
+    128  # pixels, of a rectangle the square's of as many: images below it make networks of launches, not arithmetic
+)
 BEYOND_RANGE = 2.0  # power of the factor where a network holds more of something than any that was calibrated
 OTHER_KIND = 3.0  # least factor for a kind that was never judged: a fit on cells was 4.2 times off on whole networks
 OTHER_PRECISION = 2.0  # times the factor, where the datasheet alone says how two precisions compare
@@ -30,7 +33,8 @@ def kind_of(workload: Workload, space: str = "") -> str:
     if space:
         return "cell" if space.startswith("nasbench201") else "block"
     straight = all(k.inputs == (i - 1,) and k.residual is None for i, k in enumerate(workload.kernels))
-    small = max(workload.kernels[0].in_height, workload.kernels[0].in_width) < SMALL_SIDE
+    first = workload.kernels[0]
+    small = square_side((first.in_height, first.in_width)) < SMALL_SIDE
     if straight and (small or all(max(kernel.stride) == 1 for kernel in workload.kernels)):
         return "chain"
     return "small" if small else "whole"

@@ -16,6 +16,10 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.records import Classes, HeldOut, Workload
 
 SMALL = workload_from_architecture(chain(8, 4, (0,) * 4, (3,) * 4, Classes(10)))
+STRIPS = [
+    workload_from_architecture(chain(8, 4, (0,) * 4, (3,) * 4, Classes(10), image_size=(64, width)))
+    for width in (255, 256)
+]
 FBNET_224 = workload_from_architecture(fbnet_from_text("fbnet:" + "3" * 22, 224))
 JUDGED = {"fp16 whole": HeldOut(20, 40, 1.3, 0.1, 0.9, 1.0), "fp16 chain": HeldOut(9, 9, 1.1, 0.05, 1.0, 1.0)}
 
@@ -75,6 +79,8 @@ def test_an_interval_is_wider_outside_of_what_was_judged(
         (FBNET_224, "fbnet 3x224", "block"),
         (workload_from_architecture(fbnet_from_text("fbnet:" + "3" * 22)), "", "small"),
         (SMALL, "nasbench201 16x5 3x32", "cell"),
+        (STRIPS[0], "", "chain"),  # 127 x 127 px
+        (STRIPS[1], "", "whole"),  # 128 x 128 px
     ],
 )
 def test_networks_are_judged_among_their_kind(workload: Workload, space: str, kind: str) -> None:

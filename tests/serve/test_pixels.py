@@ -1,5 +1,5 @@
 """One picture is the same pixels in training, in the exported bundle, in serving and in evaluation, whatever kind of file it is
-and however it is made a square."""
+and however it gets the size of the network's input."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from edgenas.cli.main import app
 from edgenas.export.release import Trained, Wishes, bundle_from_trained
 from edgenas.hardware.measure import SEARCH
 from edgenas.hardware.profile import profile_from_name
+from edgenas.image_sizes import ImageSize
 from edgenas.networks import network_from_architecture
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Fit
@@ -29,21 +30,33 @@ from tests.serve.running import serving
 SIZE = 24
 
 
-@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
-def test_training_export_serving_and_evaluation_see_the_same_pixels_of_every_kind(tmp_path: Path, fit: Fit) -> None:
+@pytest.mark.parametrize(
+    ("fit", "size"),
+    [
+        ("crop", SIZE),
+        ("stretch", SIZE),
+        ("pad", SIZE),
+        ("crop", (16, 40)),
+        pytest.param("stretch", (40, 16), marks=pytest.mark.slow),
+        pytest.param("pad", (16, 40), marks=pytest.mark.slow),
+    ],
+)
+def test_training_export_serving_and_evaluation_see_the_same_pixels_of_every_kind(
+    tmp_path: Path, fit: Fit, size: ImageSize
+) -> None:
     files = {label: kinds(seed) for seed, label in enumerate(("one", "two"))}
     for label, pictures in files.items():
         (tmp_path / "pics" / label).mkdir(parents=True)
         for name, data in pictures.items():
             (tmp_path / "pics" / label / name).write_bytes(data)
-    task = load_classification(TaskSettings(str(tmp_path / "pics"), image_size=SIZE, fit=fit))
+    task = load_classification(TaskSettings(str(tmp_path / "pics"), image_size=size, fit=fit))
     images = task.train.images
     assert isinstance(images, MappedImages)
     in_order = [(label, name) for label in sorted(files) for name in sorted(files[label])]
     learned = dict(zip(in_order, images.whole, strict=True))  # (label, name) -> (H, W, C), as training reads them
 
     torch.manual_seed(0)
-    architecture = chain(8, 4, (1,) * 4, (3,) * 4, task.head, 3, SIZE)
+    architecture = chain(8, 4, (1,) * 4, (3,) * 4, task.head, 3, size)
     network = network_from_architecture(architecture).eval()
     bundle = bundle_from_trained(
         tmp_path / "bundle",

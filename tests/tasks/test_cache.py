@@ -373,3 +373,16 @@ def test_a_split_is_found_from_any_working_folder(
     sent = pickle.dumps(decodes.task.train)
     monkeypatch.chdir("/")
     assert np.array_equal(pickle.loads(sent).images[:], decodes.task.train.images[:])
+
+
+def test_a_cache_belongs_to_both_sides(decodes: Decodes, pics: Path) -> None:
+    assert decodes(pics, image_size=(16, 40)) == 20
+    wide = np.asarray(decodes.task.train.images)
+    assert wide.shape[1:] == (16, 40, 3)
+    assert decodes(pics, image_size=(40, 16)) == 20
+    assert np.asarray(decodes.task.train.images).shape[1:] == (40, 16, 3)
+    assert decodes(pics, image_size=16) == 20
+    assert decodes(pics, image_size=(16, 40)) == 0
+    assert np.array_equal(decodes.task.train.images, wide)
+    (entry,) = (path for path in decodes.cache.iterdir() if path.is_dir())
+    assert {path.name for path in entry.iterdir() if path.is_dir()} == {"16x40x3-crop", "40x16x3-crop", "16x3-crop"}
