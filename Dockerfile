@@ -1,12 +1,15 @@
 # The GPU host that searches, trains and exports:
-#   docker build -t edgenas .
+#   docker build -t edgenas .                                  (with CUDA: about 6 GB)
+#   docker build --build-arg FLAVOUR=cpu --build-arg PIP_OPTIONS="..." -t edgenas:cpu .
+#     with the option of pip that pytorch.org shows for Linux, pip, CPU as an extra index: PyTorch without CUDA
 #   docker run --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/work" edgenas search ...
 # Without --user it is uid 10001, which may not write into your folder. Data sets are looked for in ./data.
 # Devices get deploy/Dockerfile, which has no torch in it.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 FROM ${BASE_IMAGE}
 ARG PIP_OPTIONS=""
-ARG EXTRAS="[baselines,ray,serve,faces,report]"
+ARG FLAVOUR=cuda
+ARG EXTRAS="[${FLAVOUR},baselines,ray,serve,faces,report]"
 
 COPY pyproject.toml constraints.txt README.md LICENSE CHANGELOG.md /src/
 COPY edgenas /src/edgenas

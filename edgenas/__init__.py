@@ -9,9 +9,13 @@ The API is in docs/api.md. Every name below is loaded when it is first used: `im
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from edgenas.version import __version__ as __version__
+
+if sys.platform == "win32":
+    raise ImportError("EdgeNAS runs on Linux, and on Macs with Apple silicon: on Windows use it in WSL 2")
 
 # ONNX Runtime (from its import on) and Ray report how they are used to their makers unless this says otherwise.
 for _name, _value in (("ORT_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABLED", "0")):

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomli
+import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,3 +95,29 @@ def test_the_command_line_of_a_device_needs_nothing_that_a_device_does_not_get()
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert {name.lower() for name in done.stdout.split()} - given - {"edgenas"} == set()
+
+
+def test_a_laptop_gets_nothing_of_cuda_and_a_gpu_host_asks_for_it() -> None:
+    """What `pip install edgenas[cpu]` and `[cuda]` ask for by name; torch is taken from PyTorch's index of CPU builds before."""
+    project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {Requirement(line).name for line in project["dependencies"]}
+    assert not [name for name in names if "gpu" in name or "cuda" in name or name.startswith("onnxruntime")]
+    extras = {
+        extra: [Requirement(line).name for line in lines] for extra, lines in project["optional-dependencies"].items()
+    }
+    assert (extras["cpu"], extras["cuda"]) == (["onnxruntime"], ["onnxruntime-gpu"])
+
+
+def test_windows_is_named_with_the_way_out() -> None:
+    code = "import sys; sys.platform = 'win32'; import edgenas"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (
+        "ImportError: EdgeNAS runs on Linux, and on Macs with Apple silicon: on Windows use it in WSL 2" in done.stderr
+    )
+
+
+def test_the_citation_names_the_published_methods() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert [one["notes"] for one in citation["references"]] == ["GNAS", "TRG-NAS", "NSE", "NAL"]
+    license_text = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]["license"]
+    assert citation["license"] == license_text

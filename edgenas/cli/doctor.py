@@ -126,7 +126,9 @@ def _onnxruntime() -> dict[str, Any]:
     )
     if len(names) != 1:
         found = ", ".join(names) or "none"
-        return {"reason": f"onnxruntime distributions: {found}; exactly one is needed: pip install onnxruntime"}
+        return {
+            "reason": f"onnxruntime distributions: {found}; exactly one is needed: pip install 'edgenas[cpu]' or 'edgenas[cuda]'"
+        }
     import onnxruntime
 
     return {"found": f"{names[0]} {onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"}

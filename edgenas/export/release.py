@@ -146,13 +146,13 @@ def bundle_name(folder: Path) -> str:
 def exporting_versions() -> dict[str, str]:
     """What the bundle was made with."""
     names = ("torch", "onnx", "numpy", "onnxconverter-common")
-    import onnxruntime
+    from edgenas.runtimes.onnx import onnxruntime_module
 
     found = {name: importlib.metadata.version(name) for name in names}
     return {
         "edgenas": __version__,
         "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": onnxruntime_module().__version__,
         **found,
     }
 

@@ -5,13 +5,30 @@ from __future__ import annotations
 import dataclasses
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 from edgenas.errors import MissingExtraError
 from edgenas.records import Precision
 from edgenas.runtimes import How, Runtime, RuntimeSpec
 
+INSTALL = (
+    "ONNX Runtime is not installed: pip install 'edgenas[cpu]', or 'edgenas[cuda]' on a machine with an NVIDIA GPU"
+)
+
+
+def onnxruntime_module() -> ModuleType:
+    """The installed `onnxruntime`. MissingExtraError where there is none, or an empty folder that a removal left."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError(INSTALL) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise MissingExtraError(f"`onnxruntime` is an empty folder, left by a removal. {INSTALL}")
+    return onnxruntime
+
 
 def _open(path: Path, _: Precision, how: How) -> AbstractContextManager[Runtime]:
+    onnxruntime_module()
     from edgenas.runtimes.onnx_session import open_session
 
     return open_session(path, provider=how.provider, threads=how.threads, spinning=how.spinning)
@@ -22,11 +39,7 @@ def _open_on_cuda(path: Path, precision: Precision, how: How) -> AbstractContext
 
 
 def _version() -> str:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("ONNX Runtime is not installed: pip install onnxruntime") from error
-    return str(onnxruntime.__version__)
+    return str(onnxruntime_module().__version__)
 
 
 ONNXRUNTIME = RuntimeSpec(

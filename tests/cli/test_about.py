@@ -28,5 +28,5 @@ def test_a_shell_completes_commands_and_options() -> None:
         )
         return done.stdout.split()
 
-    assert completed("edgenas rep", 1) == ["replay", "report"]
+    assert completed("edgenas rep", 1) == ["report", "replay"]
     assert "--max-latency-ms" in completed("edgenas search --max", 2)
