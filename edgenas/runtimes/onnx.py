@@ -24,7 +24,8 @@ def onnxruntime_module() -> ModuleType:
         raise MissingExtraError(INSTALL) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise MissingExtraError(f"`onnxruntime` is an empty folder, left by a removal. {INSTALL}")
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
 
 
 def _open(path: Path, _: Precision, how: How) -> AbstractContextManager[Runtime]:
