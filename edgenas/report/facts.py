@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 import statistics
@@ -166,6 +167,11 @@ class Facts:
         """What a network is ranked by, as something to be maximised: its expected score where there is one, else the trial's."""
         expected = self.expected(trial)
         return self.score(trial) if expected is None else self.metric.gain(expected.mean)
+
+    @functools.cached_property
+    def seed_noise(self) -> Noise | None:
+        """See `noise`; asked for many times by what compares trials."""
+        return noise(self)
 
     def profile(self, name: str) -> HardwareProfile | None:
         """The study's own profile, or one that comes along; None where it was read from a file that is not here any more."""

@@ -19,7 +19,7 @@ from edgenas.report.answers.limit import met_limits
 from edgenas.report.answers.more import more_budget
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.answers.ship import shipped
-from edgenas.report.facts import Facts, compared, noise
+from edgenas.report.facts import Facts, compared
 from edgenas.report.figure import Figure
 from edgenas.report.figures_front import front_figure
 from edgenas.report.figures_more import curves_figure, progress_figure
@@ -129,7 +129,7 @@ def _environment() -> Environment:
     except ImportError as error:
         raise MissingExtraError(f"a report needs {error.name}: pip install 'edgenas[report]'") from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["coded"] = _coded
+    environment.filters.update(coded=_coded, unbroken=_unbroken)
     return environment
 
 
@@ -141,6 +141,11 @@ def _coded(sentence: str) -> str:
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
     )
+
+
+def _unbroken(cell: str) -> str:
+    """A table's text whose intervals, such as (90.4 to 97.1), stay on one line."""
+    return re.sub(r"\([-\d.e+]+ to [-\d.e+]+\)", lambda found: found[0].replace(" ", "\u00a0"), cell)
 
 
 def _described(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def _evidence(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:
         key,
         ladder_figure(facts, "depth"),
         ladder_figure(facts, "width"),
-        micro_figure(facts, noise(facts)),
+        micro_figure(facts, facts.seed_noise),
         rounds_figure(facts),
     )
     return {

@@ -1,27 +1,17 @@
 """The page as people see it: headless Chromium, desktop and phone, light and dark."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgenas.report.facts import read_facts
 from edgenas.report.html import html_from_studies
+from tests.report.browser import PATIENCE_MS, browser
 from tests.report.studies import published_study
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+__all__ = ["browser"]  # a fixture
+
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 # Contrast of every element that holds text of its own, against the nearest background that is not transparent (WCAG 2.2).
 CONTRAST = """
@@ -49,9 +39,6 @@ NAMELESS = """
   .filter((e) => !(e.getAttribute("aria-label") || e.textContent.trim())).map((e) => e.outerHTML.slice(0, 80))
 """
 
-if CHROMIUM is None:
-    pytestmark = pytest.mark.skip(reason="no Chromium on this machine: apt-get install chromium")
-
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -61,21 +48,14 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_the_page_draws_reads_and_answers_clicks(page_file: Path, browser, screen: str, scheme: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_page_draws_reads_and_answers_clicks(page_file: Path, browser: Any, screen: str, scheme: str) -> None:
     width, height = SCREENS[screen]
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
     )
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     complaints: list[str] = []
     requests: list[str] = []

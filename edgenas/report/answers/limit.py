@@ -46,7 +46,9 @@ def met_limits(facts: Facts) -> Met:
     sentences = [sentence for _, sentence in found]
     held: Held = min((held for held, _ in found), key=WORST_FIRST.index, default="none")
     if not found:
-        sentences = [f"No limit was asked for. {_unlimited(latency)}" for latency in trial.cost.latencies.values()]
+        sentences.append("No limit was asked for.")
+    if limits.latency_ms is None:
+        sentences += [_unlimited(latency) for latency in trial.cost.latencies.values()]
     if (other := _other_network(facts, trial)) is not None:
         sentences.append(other)
     broken = sum(one.status == "infeasible" for one in facts.trials)

@@ -12,7 +12,7 @@ from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import expected_words, unit_of_difference
 from edgenas.records import Trial
-from edgenas.report.facts import Facts, noise
+from edgenas.report.facts import Facts
 from edgenas.report.values import three_digits
 
 
@@ -102,7 +102,7 @@ def noise_of(facts: Facts, one: Trial, other: Trial) -> float | None:
 
 def noise_of_scores(facts: Facts, one: Trial, other: Trial) -> float | None:
     """The same of two scores: what the validation images leave open, and what another seed changes, where that was measured."""
-    validation, seeds = validation_in(facts.study), noise(facts)
+    validation, seeds = validation_in(facts.study), facts.seed_noise
     by_images: float | None = None
     if facts.metric.share and validation is not None:
         by_images = noise_of_difference(facts.value(one), facts.value(other), validation.images)

@@ -84,7 +84,7 @@ function walk(box, plot, event) {
   const point = points[to];
   const axis = (plot.data[point.curveNumber].yaxis || "y") === "y" ? "xy" : "x" + plot.data[point.curveNumber].yaxis;
   Plotly.Fx.hover(plot, [{ curveNumber: point.curveNumber, pointNumber: point.pointNumber }], axis);
-  box.querySelector(".point").textContent = `${to + 1} of ${last + 1}: ${wordsOf(plot.data[point.curveNumber], point, plot.layout)}`;
+  box.querySelector(".told-point").textContent = `${to + 1} of ${last + 1}: ${wordsOf(plot.data[point.curveNumber], point, plot.layout)}`;
 }
 
 function wordsOf(trace, point, layout) {
