@@ -132,10 +132,12 @@ def test_wrong_usage_ends_the_process_with_2(searched: Path) -> None:
 
 
 def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
-    host = [*SMALL[:1], "--target", "host-cpu", *SMALL[3:], "--max-depth", "5", "--width-step", "4"]
+    (searched / "host.toml").write_text("[rules]\ntrials = 4\n")
+    host = ["search", "host.toml", "--method", "random", "--target", "host-cpu", *SMALL[3:]]
     edgenas_json(*host, "--study", "host", "--workers", "1", folder=searched)
     with Store.read(searched / "studies/host") as store:
         latencies = [trial.cost.latencies["host-cpu"] for trial in store.ledger()]
+    assert len(latencies) == 4
     assert {latency.origin for latency in latencies} == {"measured"}
     assert all(latency.n and latency.n >= 50 for latency in latencies)
 
