@@ -791,6 +791,7 @@ class FinalRun(Record, frozen=True):
     weights_sha256: str = ""  # of the file; runs of the first version have none
     curve: tuple[Look, ...] = ()
     mistakes: tuple[Mistake, ...] | None = None
+    processes: int = 1  # that trained it together
 
 
 class FinalTraining(Record, frozen=True):

@@ -182,6 +182,7 @@ class Study:
         teacher: str | None = None,
         workers: int | None = None,
         checkpoint_s: float | None = None,
+        processes: int = 1,
     ) -> FinalTraining:
         """Train the chosen network (or this trial's) from scratch over several seeds, and read the test set once.
 
@@ -206,6 +207,7 @@ class Study:
             start,
             teacher,
             checkpoint_s,
+            processes,
         )
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
 

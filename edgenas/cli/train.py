@@ -56,6 +56,11 @@ def train(
         "OUTPUTS.npz, or largest: the space's largest network, trained first.",
     ),
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
+    processes: int = typer.Option(
+        1,
+        min=1,
+        help="That train each seed together, a part of every batch each: one per GPU, or on a CPU two a core at most.",
+    ),
     checkpoint_s: float | None = typer.Option(
         None, help="Least seconds between two checkpoints of a training; 0: after every epoch. Default: 30."
     ),
@@ -68,6 +73,8 @@ def train(
     Example: edgenas train --seeds 3 --budget 5
 
     Example: edgenas train --teacher largest --budget 20
+
+    Example: edgenas train --seeds 1 --processes 4
 
     Example: edgenas train --start efficientnet.onnx --epochs 10
     """
@@ -91,6 +98,7 @@ def train(
         start,
         teacher,
         checkpoint_s,
+        processes,
     )
     folder = study_folder(study, say)
     with interruptible(), TrainingView() as view:
@@ -115,6 +123,7 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
         "epochs": final.recipe.epochs,
         "recipe": final.recipe.name,
         "seeds": len(final.runs),
+        "processes": max(run.processes for run in final.runs),
         f"val_{metric}": statistics.fmean(run.val[metric] for run in final.runs),
         "best_epoch": {
             "epochs": [run.best_epoch for run in final.runs],

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
 MOST_CHECKPOINT_S = 86400
+APART = {
+    "--workers": "workers train one seed each, processes train each seed together: give one of them",
+    "--budget": "how long they take together is not known before they do: give --epochs",
+}
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
 Tell = Callable[[str], None]
 Teach: TypeAlias = "Callable[[Recipe, FinalPool], TeacherAt]"  # for a student of this recipe
@@ -38,7 +42,8 @@ class TrainingAsked:
 
     trial: None = the search's choice. data, from_trained: other data, starting from the trained weights. start: a network in
     place of a trial's, such as FILE.onnx (networks/public.py says what it can be). teacher: whose outputs are learned from, too
-    (engine/teachers.py). checkpoint_s: least seconds between two checkpoints of a training, 0 = after every epoch.
+    (engine/teachers.py). checkpoint_s: least seconds between two checkpoints of a training, 0 = after every epoch. processes:
+    that train each seed together, one seed after the other.
     """
 
     trial: int | None = None
@@ -55,6 +60,7 @@ class TrainingAsked:
     start: str | None = None
     teacher: str | None = None
     checkpoint_s: float | None = None
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if self.final_width not in (None, "matched", "macro"):
@@ -65,6 +71,11 @@ class TrainingAsked:
             raise EdgenasError("--epochs and --budget both say how long: give one of them")
         if self.checkpoint_s is not None and not 0 <= self.checkpoint_s <= MOST_CHECKPOINT_S:
             raise EdgenasError(f"--checkpoint-s {self.checkpoint_s:g}: from 0 (every epoch) to {MOST_CHECKPOINT_S}")
+        if self.processes < 1:
+            raise EdgenasError(f"--processes {self.processes}: at least one")
+        for flag, value in (("--workers", self.workers), ("--budget", self.budget)):
+            if self.processes > 1 and value is not None:
+                raise EdgenasError(f"--processes {self.processes} beside {flag}: {APART[flag]}")
         if (self.data is not None) != self.from_trained:
             raise EdgenasError(
                 "--data and --from-trained belong together: other data, starting from the trained weights"
@@ -97,7 +108,7 @@ def final_training(
     if at_chance(store.ledger(), store.study):
         tell("warning: nothing in this search was better than chance: another network would do as well as this one")
     device = written_plan(store.study).device
-    with FinalPool(task, asked.workers or asked.seeds, device, asked.checkpoint_s) as pool:
+    with FinalPool(task, asked.workers or asked.seeds, device, asked.processes, asked.checkpoint_s) as pool:
         seeds = trainings_of(store, asked, trial, architecture, device, pool, tell, teach)
         tell(f"{seeds[0].recipe.epochs} epochs each")
         listener(TrainingBegins(len(seeds), task.metric, images))
@@ -232,7 +243,8 @@ def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str, *, gent
     """The named recipe, gentler from trained weights."""
     from edgenas.training.recipes import recipe_from_name, with_free_cores
 
-    recipe = with_free_cores(recipe_from_name(name, task, device, asked.epochs), device, asked.seeds)
+    at_once = asked.seeds if asked.processes == 1 else 1
+    recipe = with_free_cores(recipe_from_name(name, task, device, asked.epochs), device, at_once)
     return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained or gentle else recipe
 
 

@@ -45,7 +45,7 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
     reference = store.get("reference", name, Reference)
     assert reference is not None
     fitted, device = with_preprocessing(task, reference.preprocessing), written_plan(store.study).device
-    with FinalPool(fitted, asked.workers or asked.seeds, device, asked.checkpoint_s) as pool:
+    with FinalPool(fitted, asked.workers or asked.seeds, device, asked.processes, asked.checkpoint_s) as pool:
         recipe = recipe_for(asked, asked.recipe or "final", fitted, device, gentle=reference.keeps_head)
         if asked.budget is not None:
             epochs = epochs_for_budget(store, asked, seed_of(store, reference, recipe, 0), pool, tell, started=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import torch
 from torch import nn
 
 from edgenas.durable import remove_file
+from edgenas.errors import EdgenasError, TrainingError
 from edgenas.identity import digest
 from edgenas.networks.weights import load_weights, save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Look, Recipe
@@ -23,13 +26,16 @@ from edgenas.training.augmentation import tensor_of
 from edgenas.training.checkpoint import EVERY_S, Checkpoints, State, look_at
 from edgenas.training.loop import fresh_network, outputs_of, scores_of, train_network
 from edgenas.training.mistakes import worst_mistakes
+from edgenas.training.share import ALONE, Share, joined
 from edgenas.training.teaching import TeacherAt
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
+from edgenas.training.together import Cut, PartOfTraining, refuse_thin_batches
 from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, results_of
 from edgenas.training.workers import LocalCrew
 
 R = TypeVar("R")
 CHECKPOINT = ".checkpoint"  # suffix
+AGAIN = "run it again"
 EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
 
 
@@ -63,15 +69,28 @@ class SeedTraining:
 
     def run(self, place: Workplace) -> FinalRun:
         """Train and save the weights of the last epoch, then read the test set; raises TrainingError as the loop does."""
+        run = self.run_part(place, ALONE, Path())
+        assert run is not None, "who trains alone leads"
+        return run
+
+    def run_part(self, place: Workplace, share: Share, meeting: Path) -> FinalRun | None:
+        """The same as one of several processes (see share.py): the run, where this is the one that leads."""
         started, device = time.perf_counter(), place.device
         network = fresh_network(self.architecture, self.seed, device)
         if self.start is not None:
             adopt(network, load_weights(*self.start))
         best = Best(place.task, self.recipe, device, network)
-        kept = Checkpoints(self.checkpoint, self.training, place.task, {"best": best}, self.checkpoint_s)
-        trained = train_network(network, place.task, self.recipe, self.seed, device, best, self.teacher, kept)
+        parts = {"best": best} if share.leads else {}
+        kept = Checkpoints(self.checkpoint, self.training, place.task, parts, self.checkpoint_s)
+        with joined(share, meeting, device):
+            trained = train_network(
+                network, place.task, self.recipe, self.seed, device, best, self.teacher, kept, share
+            )
+        if not share.leads:
+            return None
         save_weights(trained.network, self.weights)
-        return _tested(self, place, trained.network, best, started - kept.seconds_before)
+        run = _tested(self, place, trained.network, best, started - kept.seconds_before)
+        return msgspec.structs.replace(run, processes=share.processes)
 
 
 @dataclass(frozen=True)
@@ -89,14 +108,20 @@ class SpeedTrial:
 
 class FinalPool:
     """One worker process per seed on a CPU (up to two a core: three seeds on two cores end sooner that way), one per GPU; all
-    share one copy of the task."""
+    share one copy of the task. Where `processes` train each seed together, one seed after the other."""
 
-    def __init__(self, task: Task, seeds: int, device: str, checkpoint_s: float | None = None) -> None:
-        """`checkpoint_s`: see Checkpoints; None = EVERY_S."""
+    def __init__(
+        self, task: Task, seeds: int, device: str, processes: int = 1, checkpoint_s: float | None = None
+    ) -> None:
+        """`checkpoint_s`: see Checkpoints; None = EVERY_S. Raises EdgenasError for more processes than fit this machine."""
         devices = local_devices(device)
-        self.task = task
+        self.task, self.processes = task, processes
         self.checkpoint_s = EVERY_S if checkpoint_s is None else checkpoint_s
-        self.size = min(seeds, len(devices) * (2 if device == "cpu" else 1))
+        most = len(devices) * (2 if device == "cpu" else 1)
+        if processes > most:
+            what = "cores, and two processes fit each" if device == "cpu" else "GPUs, and each takes one process"
+            raise EdgenasError(f"--processes {processes}: this machine has {len(devices)} {what}: take {most} or fewer")
+        self.size = min(seeds, most) if processes == 1 else processes
         self.devices = tuple(devices[i % len(devices)] for i in range(self.size))
         self._crew: LocalCrew | None = None
 
@@ -108,16 +133,33 @@ class FinalPool:
     def runs(self, seeds: list[SeedTraining]) -> Iterator[tuple[SeedTraining, FinalRun]]:
         """Each with its run, as they end."""
         items = [dataclasses.replace(seed, checkpoint_s=self.checkpoint_s) for seed in seeds]
-        for item, run in self._results(items) if seeds else ():
-            assert isinstance(item, SeedTraining)
-            yield item, run
+        if self.processes > 1:
+            for item in items:
+                yield item, self._run_together(item)
+            return
+        for done, run in self._results(items) if items else ():
+            assert isinstance(done, SeedTraining)
+            yield done, run
+
+    def _run_together(self, seed: SeedTraining) -> FinalRun:
+        """One seed in all processes."""
+        refuse_thin_batches(seed.recipe, len(self.task.train), self.processes)
+        with tempfile.TemporaryDirectory(prefix="edgenas-") as folder:
+            shares = [Share(rank, self.processes) for rank in range(self.processes)]
+            parts = [PartOfTraining(seed, share, Path(folder) / "meeting") for share in shares]
+            results = [result for _, result in self._results(parts)]  # raises where a process is gone
+        run = next((result for result in results if isinstance(result, FinalRun)), None)
+        if run is None:
+            reason = next(result.reason for result in results if isinstance(result, Cut))
+            raise TrainingError(f"a final training ended early: its processes have lost each other ({reason}): {AGAIN}")
+        return run
 
     def _results(self, items: Sequence[WorkItem[R]]) -> Iterator[tuple[WorkItem[R], R]]:
         """Each item with its result, as they end. Processes are started now: mistakes and finished trainings cost none."""
         if self._crew is None:
             self._crew = LocalCrew(self.task, self.devices, attempts=1)
-        advice = "free memory, or train fewer --seeds at once"
-        return results_of(self._crew, items, _nothing_else, "a final training ended early", advice)
+        fewer = "train fewer --seeds at once" if self.processes == 1 else "take fewer --processes"
+        return results_of(self._crew, items, _nothing_else, "a final training ended early", f"free memory, or {fewer}")
 
     def __enter__(self) -> FinalPool:
         return self

@@ -22,6 +22,7 @@ from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.checkpoint import Checkpoints, Drawing, Part, State
 from edgenas.training.memory import give_back_spare_memory
 from edgenas.training.schedule import learning_rates
+from edgenas.training.share import ALONE, Share
 from edgenas.training.step import Step
 from edgenas.training.teaching import Distillation, TeacherAt, Teaching
 
@@ -48,27 +49,30 @@ def train_network(
     on_epoch: OnEpoch | None = None,
     teacher: TeacherAt | None = None,
     checkpoints: Checkpoints | None = None,
+    share: Share = ALONE,
 ) -> TrainingResult:
     """Train `network` in place, by labels and where there is one a `teacher`. `on_epoch(epochs done, network to evaluate)` is
-    called after every epoch. With `checkpoints` it goes on from the last one, and writes others.
+    called after every epoch. With `checkpoints` it goes on from the last one, and writes others. `share`: of a training in
+    several processes, of which each draws the same for the whole batch and takes its part.
 
     Raises TrainingError where the loss stops being a number or memory runs out.
     """
     give_back_spare_memory()
-    with pinned_threads(recipe.threads, device), _memory_errors():
+    with pinned_threads(share.threads(recipe.threads), device), _memory_errors():
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
         teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
-        step = Step(network, loss_of(task, recipe, output_width(network), seed, teacher), recipe, device)
-        epochs = Epochs(augmentation, teaching, step, recipe)
+        share.see_whole_batches(network, device)
+        step = Step(network, loss_of(task, recipe, output_width(network), seed, teacher), recipe, device, share)
+        epochs = Epochs(augmentation, teaching, step, recipe, share)
         parts: dict[str, Part] = {"step": step, "drawing": Drawing(generator), "epochs": epochs}
         done = 0 if checkpoints is None else checkpoints.restore(parts)
         for epoch in range(done, recipe.epochs):
             epochs.train(epoch)
-            if on_epoch is not None:
+            if on_epoch is not None and share.leads:
                 on_epoch(epoch + 1, step.averaged)
-            if checkpoints is not None:
+            if checkpoints is not None and share.leads:
                 checkpoints.epoch_ends(epoch + 1)
         return TrainingResult(step.averaged, epochs.accuracy, epochs.loss)
 
@@ -76,8 +80,11 @@ def train_network(
 class Epochs:
     """Trains an epoch at a time. loss, accuracy: see TrainingResult, of the last one."""
 
-    def __init__(self, augmentation: Augmentation, teaching: Teaching | None, step: Step, recipe: Recipe) -> None:
-        self.augmentation, self.teaching, self.step, self.recipe = augmentation, teaching, step, recipe
+    def __init__(
+        self, augmentation: Augmentation, teaching: Teaching | None, step: Step, recipe: Recipe, share: Share = ALONE
+    ) -> None:
+        self.augmentation, self.teaching, self.step = augmentation, teaching, step
+        self.recipe, self.share = recipe, share
         images = len(augmentation.data)
         self.batch_size = min(recipe.batch_size, images)
         self.seen = images_an_epoch(images, self.batch_size, recipe)
@@ -94,16 +101,21 @@ class Epochs:
         order = self.augmentation.order()[: self.seen]
         for index in range(self.steps):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-            step(*self._batch(chosen, epoch), self.rates[epoch * self.steps + index])
+            rate, weight = self.rates[epoch * self.steps + index], self.share.weight(len(chosen))
+            step(*self._batch(chosen, epoch), rate, weight)
+        self.share.add_up(step.totals)
         total, correct = step.totals.tolist()  # the epoch's one synchronisation
-        self.loss, self.accuracy = total / self.steps, 100 * correct / self.seen if step.counts else None
+        self.loss = total / self.steps / self.share.processes
+        self.accuracy = 100 * correct / self.seen if step.counts else None
         if not math.isfinite(self.loss):
             raise TrainingError(f"the loss is {self.loss} after epoch {epoch + 1} of {self.recipe.epochs}")
 
     def _batch(self, chosen: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        part = self.share.part(len(chosen))
         if self.teaching is not None:
-            return self.teaching.batch(self.augmentation, chosen, epoch)
-        return self.augmentation.batch(chosen, epoch)
+            return self.teaching.batch(self.augmentation, chosen, epoch, part)
+        x, labels = self.augmentation.batch(chosen, epoch)
+        return x[part], labels[part]
 
     def state(self) -> State:
         return State({}, {"loss": self.loss, "accuracy": self.accuracy})

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from edgenas.records import Recipe
 from edgenas.training.checkpoint import State
+from edgenas.training.share import ALONE, Share
 
 WARMUP_STEPS = 3  # before a capture: cuDNN chooses its kernels, the optimiser makes its buffers
 
@@ -20,9 +21,17 @@ class Step:
     totals: (2,) sums of mean loss and of correct predictions since they were last zeroed, on the device.
     counts: does the loss say how many predictions were correct? Known after the first batch.
     averaged: the network to evaluate: `network` itself, or its exponential moving average.
+    share: of a training in several processes; then the batches are parts, and totals are to be added up.
     """
 
-    def __init__(self, network: nn.Module, loss: nn.Module, recipe: Recipe, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        recipe: Recipe,
+        device: torch.device,
+        share: Share = ALONE,
+    ) -> None:
         self.network = network
         self.loss = loss.to(device)
         self.recipe = recipe
@@ -35,6 +44,8 @@ class Step:
         self.average = Average(network, recipe.ema) if recipe.ema is not None else None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.static: tuple[Tensor, Tensor] | None = None  # the graph's input buffers
+        self.graphs = device.type == "cuda" and share.alone
+        self.objective = share.gathering(Objective(network, self.loss, recipe), device)
 
     @property
     def averaged(self) -> nn.Module:
@@ -60,25 +71,24 @@ class Step:
                 buffer = torch.empty_like(parameter).copy_(state.tensors[f"momentum.{index}"])
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer.detach()
 
-    def __call__(self, x: Tensor, labels: Tensor, rate: float) -> None:
-        """x (B, C, H, W), labels (B,) or (B, k); returns without waiting for the device."""
+    def __call__(self, x: Tensor, labels: Tensor, rate: float, weight: float = 1.0) -> None:
+        """x (B, C, H, W), labels (B,) or (B, k); returns without waiting for the device. `weight`: what a part's loss counts."""
         if self.device.type == "cuda":
             self.rate.fill_(rate)
-            if self.static is not None and x.shape != self.static[0].shape:  # a partial batch
-                self._compute(x, labels)
-            else:
-                self._replay(x, labels)
         else:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self._compute(x, labels)
+        partial = self.static is not None and x.shape != self.static[0].shape  # an epoch's last batch
+        if self.graphs and not partial:
+            self._replay(x, labels)
+        else:
+            self._compute(x, labels, weight)
         if self.average is not None:
             self.average.update()
 
-    def _compute(self, x: Tensor, labels: Tensor) -> None:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            outputs = self.network(x)
-        loss, correct = self.loss(outputs.float(), labels)
+    def _compute(self, x: Tensor, labels: Tensor, weight: float = 1.0) -> None:
+        loss, correct = self.objective(x, labels)
+        loss = loss if weight == 1.0 else weight * loss
         self.optimizer.zero_grad(set_to_none=self.device.type == "cpu")
         loss.backward()
         if self.recipe.clip_norm is not None:
@@ -122,6 +132,20 @@ class Step:
             for parameter, slots in self.optimizer.state.items():
                 # A zero buffer and no buffer make the same first step.
                 slots["momentum_buffer"].copy_(momentum.get(parameter, torch.zeros(())))
+
+
+class Objective(nn.Module):
+    """(images, labels) -> (mean loss, correct predictions or None): one forward pass of all that is learned."""
+
+    def __init__(self, network: nn.Module, loss: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network, self.loss, self.bf16 = network, loss, recipe.precision == "bf16"
+
+    def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.network(x)
+        loss, correct = self.loss(outputs.float(), labels)
+        return loss, correct
 
 
 def sgd(

@@ -59,12 +59,14 @@ class Teaching:
         self.view = View(task.preprocessing, at.preprocessing, at.architecture.image_size, device)
 
     @torch.no_grad()
-    def batch(self, augmentation: Augmentation, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, augmentation: Augmentation, indices: Tensor, epoch: int, part: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
         """The student's batch (B, C, H, W), and its labels with the teacher's outputs beside them, (B, k + D) float32: one
-        tensor, as a CUDA graph has one buffer for them. Whole numbers up to 2^24 stay exact."""
-        x, labels = augmentation.batch(indices, epoch)
+        tensor, as a CUDA graph has one buffer for them. Whole numbers up to 2^24 stay exact. `part`: only these rows of it."""
+        x, labels = (whole[part] for whole in augmentation.batch(indices, epoch))
         if self.outputs is not None:
-            taught = self.outputs[indices]
+            taught = self.outputs[indices[part]]
         else:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
                 taught = self.network(self.view(x)).float()

@@ -204,12 +204,12 @@ def after_checkpoints(folder: Path, count: int, late: float) -> Callable[[float]
     return says
 
 
-def kill_within_one_run(folder: Path, kills: int, epochs: int) -> None:
+def kill_within_one_run(folder: Path, kills: int, epochs: int, *how: str) -> None:
     """One run of `edgenas train`, killed so often between its checkpoints, against one that nobody interrupts."""
     rng = random.Random(kills)
     trained_study(folder / "whole")
     shutil.copytree(folder / "whole", folder / "killed")
-    more = ("--seeds", "1", "--epochs", str(epochs), "--checkpoint-s", "0")
+    more = ("--seeds", "1", "--epochs", str(epochs), "--checkpoint-s", "0", *how)
     app(["train", str(folder / "whole"), *more], standalone_mode=False)
     weights, each = folder / "killed" / "weights", epochs // (kills + 2)
     for _ in range(kills):
@@ -220,9 +220,11 @@ def kill_within_one_run(folder: Path, kills: int, epochs: int) -> None:
     assert last.returncode == 0, last.stderr
     assert re.search(rf"goes on after epoch \d+ of {epochs}, from killed/weights/\w+-0.checkpoint", last.stderr)
     assert trained(folder / "killed") == trained(folder / "whole")
-    assert {p.name: p.read_bytes() for p in weights.iterdir()} == {
-        p.name: p.read_bytes() for p in (folder / "whole" / "weights").iterdir()
-    }
+    assert contents(weights) == contents(folder / "whole" / "weights")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_run_that_is_killed_twice_goes_on_within_itself_to_the_same_bytes(tmp_path: Path) -> None:
