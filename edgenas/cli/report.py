@@ -48,7 +48,8 @@ def report(
         raise EdgenasError("--serve shows the page, and --out writes it: give one of them")
     if port is not None and not serve:
         raise EdgenasError("--port is where --serve listens: add --serve, or leave it out")
-    folders = [study_folder(name, say) for name in (studies or (None,))]
+    named = (study_folder(name, say) for name in (studies or (None,)))
+    folders = list({folder.resolve(): folder for folder in named}.values())
     if serve:
         _serve(folders, PORT if port is None else port, as_json=as_json)
     else:

@@ -82,10 +82,11 @@ class Facts:
     seconds: float
     sessions: tuple[Session, ...] = ()
     comparison: Comparison | None = None  # with public networks, as `edgenas compare` left it
+    called: str = ""  # where the folder's own name would not tell it from another study on the page
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        return self.called or self.folder.resolve().name
 
     @property
     def shown_folder(self) -> str:

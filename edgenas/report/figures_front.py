@@ -13,6 +13,8 @@ from edgenas.records import Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, origins, score_words
 
+CLOSE = 0.5  # costs whose least is more than this part of the largest are shown without the axis's 0
+
 
 def front_figure(facts: Facts) -> Figure:
     """Score against latency on every target and against parameters; what broke a limit in a strip of its own."""
@@ -21,7 +23,7 @@ def front_figure(facts: Facts) -> Figure:
         View(
             f"latency on {profile}",
             _front_traces(facts, profile, _latency_on(profile), " ms"),
-            _front_layout(facts, f"latency, ms ({origins(facts, profile)})", limits.latency_ms),
+            _front_layout(facts, f"latency, ms ({origins(facts, profile)})", _latency_on(profile), limits.latency_ms),
         )
         for profile in facts.study.profiles
     ]
@@ -29,7 +31,7 @@ def front_figure(facts: Facts) -> Figure:
         View(
             "parameters",
             _front_traces(facts, facts.study.profiles[0], lambda trial: trial.cost.params, " parameters"),
-            _front_layout(facts, "parameters", limits.params),
+            _front_layout(facts, "parameters", lambda trial: trial.cost.params, limits.params),
         )
     )
     infeasible = sum(trial.status == "infeasible" for trial in facts.trials)
@@ -144,10 +146,12 @@ def competitor_traces(facts: Facts, profile: str, unit: str) -> list[dict[str, A
     return traces
 
 
-def _front_layout(facts: Facts, axis: str, limit: float | None) -> dict[str, Any]:
+def _front_layout(facts: Facts, axis: str, cost: Callable[[Trial], float], limit: float | None) -> dict[str, Any]:
+    costs = [cost(trial) for trial in facts.complete]
+    whole = min(costs) < CLOSE * max(costs)  # else the axis from 0 would leave most of the chart empty
     has_strip = any(trial.status == "infeasible" for trial in facts.trials)
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": axis}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": axis}, "rangemode": "tozero" if whole else "normal"},
         "yaxis": {"title": {"text": score_words(facts)}, "domain": [0, 0.88 if has_strip else 1]},
     }
     if has_strip:

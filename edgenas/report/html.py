@@ -26,7 +26,7 @@ from edgenas.report.figures_more import curves_figure, progress_figure
 from edgenas.report.figures_network import network_figure, scatter_figure
 from edgenas.report.figures_search import ladder_figure, micro_figure, rounds_figure
 from edgenas.report.network import stages_of
-from edgenas.report.several import compared_studies
+from edgenas.report.several import compared_studies, told_apart
 from edgenas.version import __version__
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def content_from_studies(studies: Sequence[Facts]) -> Content:
     """The part of the page that says something about the studies."""
     environment = _environment()
     figures = Figures()
+    studies = told_apart(studies)
     described = [_described(f"s{index}", facts, figures) for index, facts in enumerate(studies, start=1)]
     several = None
     if len(studies) > 1:

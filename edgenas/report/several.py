@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgenas.engine.scores import unit_of_difference
@@ -34,6 +35,12 @@ def compared_studies(studies: Sequence[Facts]) -> Compared:
     return Compared(
         tuple(_sentences(studies, shared)), _table(studies), _figure(studies, shared) if not _apart(studies) else None
     )
+
+
+def told_apart(studies: Sequence[Facts]) -> list[Facts]:
+    """Studies whose folders have one name are called by their whole path."""
+    names = Counter(one.name for one in studies)
+    return [replace(one, called=str(one.folder)) if names[one.name] > 1 else one for one in studies]
 
 
 def _apart(studies: Sequence[Facts]) -> str:
@@ -132,7 +139,11 @@ def _figure(studies: Sequence[Facts], shared: Sequence[str]) -> Figure:
     score = {"title": {"text": score_words(studies[0])}}
 
     def view(label: str, axis: str, profile: str | None, cost: Callable[[Trial], float], unit: str) -> View:
-        lines = [_line(place, one, profile or one.study.profiles[0], cost, unit) for place, one in enumerate(studies)]
+        lines = [
+            trace
+            for place, one in enumerate(studies)
+            for trace in _front(place, one, profile or one.study.profiles[0], cost, unit)
+        ]
         return View(label, lines, {"xaxis": {"title": {"text": axis}, "rangemode": "tozero"}, "yaxis": score})
 
     views = [
@@ -143,7 +154,7 @@ def _figure(studies: Sequence[Facts], shared: Sequence[str]) -> Figure:
     return Figure(
         "compared",
         "Fronts of all studies",
-        "Networks of each study's own front. Bars: 95 % intervals.",
+        "Networks of each study's own front; lines join those that are best in the cost shown. Bars: 95 % intervals.",
         f"Fronts of {len(studies)} studies by score and cost.",
         tuple(views),
         height=460,
@@ -158,22 +169,29 @@ def _latency_on(profile: str) -> Callable[[Trial], float]:
     return lambda trial: trial.cost.latencies[profile].ms
 
 
-def _line(place: int, facts: Facts, profile: str, cost: Callable[[Trial], float], unit: str) -> dict[str, Any]:
+def _front(
+    place: int, facts: Facts, profile: str, cost: Callable[[Trial], float], unit: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The networks of a study's front, and the line through those that are best in this cost."""
     colour, symbol = COLOURS[place % len(COLOURS)], SYMBOLS[place % len(SYMBOLS)]
     trials = sorted(facts.front(profile), key=cost)
     ends = [(facts.interval(trial), facts.value(trial)) for trial in trials]
     bars = {"type": "data", "symmetric": False, "color": colour, "thickness": 1, "width": 3}
     bars["array"] = [interval and round(interval[1] - score, 4) for interval, score in ends]
     bars["arrayminus"] = [interval and round(score - interval[0], 4) for interval, score in ends]
-    return {
+    points = {
         "type": "scatter",
-        "mode": "markers+lines",
+        "mode": "markers",
         "name": facts.name,
+        "legendgroup": str(place),
         "x": [cost(trial) for trial in trials],
         "y": [facts.value(trial) for trial in trials],
         "error_y": bars,
         "text": [f"trial {trial.number}" for trial in trials],
         "marker": {"color": colour, "symbol": symbol, "size": 8},
-        "line": {"color": colour, "width": 1, "dash": "dot"},
         "hovertemplate": f"%{{text}}<br>%{{x:.4~g}}{unit}<br>{hovered(facts.metric)}",
     }
+    best = [t for i, t in enumerate(trials) if all(facts.score(t) > facts.score(other) for other in trials[:i])]
+    line = {"type": "scatter", "mode": "lines", "legendgroup": str(place), "showlegend": False, "hoverinfo": "skip"}
+    line |= {"x": [cost(trial) for trial in best], "y": [facts.value(trial) for trial in best]}
+    return points, line | {"line": {"color": colour, "width": 1, "dash": "dot", "shape": "hv"}}

@@ -201,7 +201,7 @@ def _row(facts: Facts, trial: Trial) -> list[str]:
 
 def _expected(facts: Facts, trial: Trial) -> str:
     known = facts.expected(trial)
-    return "-" if known is None else expected_words(known, facts.metric)
+    return "-" if known is None else expected_words(known, facts.metric).replace("+-", "±")
 
 
 def _score(facts: Facts, trial: Trial) -> str:

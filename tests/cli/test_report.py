@@ -19,6 +19,13 @@ def test_a_report_is_written_where_asked_and_summed_up_as_json(tmp_path: Path) -
     assert study["infeasible"] == 1
 
 
+def test_a_study_that_is_named_twice_is_shown_once(tmp_path: Path) -> None:
+    published_study(tmp_path / "studies" / "cifar10", finished=False)
+    document = edgenas_json("report", "cifar10", "studies/cifar10", folder=tmp_path)
+    assert len(document["studies"]) == 1
+    assert document["report"] == "report.html"
+
+
 def test_a_page_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
     folder = published_study(tmp_path / "cifar10")
     line = refusal("report", str(folder), "--out", str(tmp_path / "missing" / "page.html"))

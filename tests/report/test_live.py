@@ -1,6 +1,5 @@
 """`edgenas report --serve` over real HTTP, while a study is written, and against what other web pages may try."""
 
-import http.client
 import json
 import os
 import re
@@ -17,44 +16,8 @@ import pytest
 
 from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas, refusal
+from tests.report.served import Served
 from tests.report.studies import published_study
-
-
-class Served:
-    """A process of the command, and what it answers."""
-
-    def __init__(self, *arguments: str, folder: Path) -> None:
-        command = [sys.executable, "-m", "edgenas", "report", *arguments, "--serve", "--json"]
-        self.process = subprocess.Popen(
-            command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
-        self.document = json.loads(line)
-        self.port = int(self.document["url"].rsplit(":", 1)[1].strip("/"))
-
-    def ask(self, path: str = "/", method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
-        """`headers` with _ in place of -; Host is the server's own where it is not among them."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.putrequest(method, path, skip_host="Host" in headers)
-        for name, value in headers.items():
-            connection.putheader(name.replace("_", "-"), value)
-        connection.endheaders()
-        answer = connection.getresponse()
-        body = answer.read()
-        connection.close()
-        return answer, body
-
-    def content(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.ask("/content.json")[1])
-        return found
-
-    def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
-        """Exit code and stderr after a signal."""
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, errors
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +29,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(place: Path) -> Iterator[Served]:
-    server = Served("cifar10", "--port", "0", folder=place)
-    yield server
-    server.process.kill()
-    server.process.communicate()
+    with Served("cifar10", "--port", "0", folder=place) as server:
+        yield server
 
 
 def test_the_page_and_its_content_are_answered_and_nothing_else_is(served: Served) -> None:
@@ -148,32 +109,32 @@ def test_a_request_that_is_none_ends_its_connection_and_nothing_else(served: Ser
 
 def test_what_is_written_to_the_study_is_on_the_page_at_the_next_question(tmp_path: Path) -> None:
     folder = published_study(tmp_path / "studies" / "grows", finished=False)
-    server = Served("grows", "--port", "0", folder=tmp_path)
-    first, _ = server.ask("/content.json")
-    tag = first.getheader("ETag") or ""
-    assert server.ask("/content.json", If_None_Match=tag)[0].status == 304
-    with Store.write(folder) as store:  # the search's own lock
-        trial = store.ledger()[0]
-        candidate = msgspec.structs.replace(trial.candidate, repeat=7)
-        store.add(msgspec.structs.replace(trial, candidate=candidate))
-        store.number(candidate.key)
-        second, body = server.ask("/content.json", If_None_Match=tag)
-        assert second.status == 200
-        assert "6 networks so far" in json.loads(body)["main"]
-        assert second.getheader("ETag") != tag
-    assert server.end() == (0, "")
+    with Served("grows", "--port", "0", folder=tmp_path) as server:
+        first, _ = server.ask("/content.json")
+        tag = first.getheader("ETag") or ""
+        assert server.ask("/content.json", If_None_Match=tag)[0].status == 304
+        with Store.write(folder) as store:  # the search's own lock
+            trial = store.ledger()[0]
+            candidate = msgspec.structs.replace(trial.candidate, repeat=7)
+            store.add(msgspec.structs.replace(trial, candidate=candidate))
+            store.number(candidate.key)
+            second, body = server.ask("/content.json", If_None_Match=tag)
+            assert second.status == 200
+            assert "6 networks so far" in json.loads(body)["main"]
+            assert second.getheader("ETag") != tag
+        assert server.end() == (0, "")
 
 
 def test_a_study_that_cannot_be_read_for_a_while_leaves_the_last_page_with_the_reason(tmp_path: Path) -> None:
     folder = published_study(tmp_path / "studies" / "moves", finished=False)
-    server = Served("moves", "--port", "0", folder=tmp_path)
-    aside = folder.rename(tmp_path / "aside")
-    content = server.content()
-    assert "5 networks so far" in str(content["main"])
-    assert "holds no study" in str(content["trouble"])
-    aside.rename(folder)
-    assert server.content()["trouble"] == ""
-    assert server.end(signal.SIGTERM) == (0, "")
+    with Served("moves", "--port", "0", folder=tmp_path) as server:
+        aside = folder.rename(tmp_path / "aside")
+        content = server.content()
+        assert "5 networks so far" in str(content["main"])
+        assert "holds no study" in str(content["trouble"])
+        aside.rename(folder)
+        assert server.content()["trouble"] == ""
+        assert server.end(signal.SIGTERM) == (0, "")
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -202,17 +163,17 @@ def test_the_page_follows_a_real_search(tmp_path: Path) -> None:
             assert search.poll() is None
             time.sleep(0.1)
         time.sleep(1)
-        server = Served("real", "--port", "0", folder=tmp_path)
-        seen: set[str] = set()
-        while search.poll() is None:
-            content = server.content()
-            assert content["trouble"] == ""
-            seen |= set(re.findall(r"(\d+) networks so far|nothing is trained yet", str(content["main"])))
-            time.sleep(0.3)
-        assert len(seen) > 3  # it grew while the search ran
-        assert search.returncode == 0
-        assert "A network of" in str(server.content()["main"])
-        assert server.end() == (0, "")
+        with Served("real", "--port", "0", folder=tmp_path) as server:
+            seen: set[str] = set()
+            while search.poll() is None:
+                content = server.content()
+                assert content["trouble"] == ""
+                seen |= set(re.findall(r"(\d+) networks so far|nothing is trained yet", str(content["main"])))
+                time.sleep(0.3)
+            assert len(seen) > 3  # it grew while the search ran
+            assert search.returncode == 0
+            assert "A network of" in str(server.content()["main"])
+            assert server.end() == (0, "")
     finally:
         if search.poll() is None:
             os.killpg(search.pid, signal.SIGKILL)

@@ -1,12 +1,14 @@
 """Several studies on one page: overlaid where they may be compared, and a sentence where they may not."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import msgspec
 
 from edgenas.report.facts import Facts
 from edgenas.report.html import html_from_studies
-from edgenas.report.several import compared_studies
+from edgenas.report.several import compared_studies, told_apart
 from tests.report.answers.cases import TARGET, study, trial
 
 
@@ -25,7 +27,8 @@ def test_studies_of_the_same_data_and_target_share_one_figure() -> None:
     assert found.figure is not None
     by_latency, by_parameters = found.figure.views
     assert by_latency.label == f"latency on {TARGET}"
-    assert [(trace["name"], trace["x"], trace["y"]) for trace in by_latency.data] == [
+    points = [trace for trace in by_latency.data if trace["mode"] == "markers"]
+    assert [(trace["name"], trace["x"], trace["y"]) for trace in points] == [
         ("one", [0.5, 1.0], [80.0, 90.0]),
         ("two", [0.4, 0.9], [82.0, 89.0]),
     ]
@@ -80,3 +83,12 @@ def test_a_study_without_a_training_is_in_the_table() -> None:
     found = compared_studies([ONE, named("new", study())])
     assert found.table["rows"][1][3] == "-"
     assert found.sentences[-1] == "Fewer than two of them have trained a network."
+
+
+def test_studies_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    apart = [dataclasses.replace(ONE, folder=tmp_path / part / "digits") for part in ("a", "b")]
+    found = told_apart([*apart, TWO])
+    assert [one.name for one in found] == [str(tmp_path / "a" / "digits"), str(tmp_path / "b" / "digits"), "two"]
+    page = html_from_studies(apart)
+    labels = re.findall(r'role="region" tabindex="0" aria-label="([^"]+)"', page)
+    assert len(labels) == len(set(labels)) > 10

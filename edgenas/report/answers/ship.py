@@ -36,7 +36,7 @@ def _why(facts: Facts, peak: Trial) -> str:
     of_all = f"of the {many} networks that were trained" if many > 1 else "of the one network that was trained"
     expected = facts.expected(peak)
     if expected is not None:
-        level = f"{expected_words(expected, facts.metric)} {facts.metric.unit}".rstrip()
+        level = f"{expected_words(expected, facts.metric)} {facts.metric.unit}".rstrip().replace("+-", "±")
         return (
             f"It has the best expected score {of_all}: {level} (one standard deviation), which rests on all its trainings and on "
             "those of its neighbours: one lucky training is not enough."

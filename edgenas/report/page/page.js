@@ -42,7 +42,7 @@ function draw(box) {
     plot.dataset.listens = "yes";
     plot.on("plotly_click", (event) => show(box, event.points[0].customdata));
     plot.addEventListener("keydown", (event) => walk(box, plot, event));
-    plot.addEventListener("blur", () => Plotly.Fx.unhover(plot));
+    plot.addEventListener("blur", () => { if (plot.data) Plotly.Fx.unhover(plot); });  // none: live.js is replacing it
   }
 }
 

@@ -69,7 +69,7 @@ def test_a_guided_search_is_told_by_what_it_expects() -> None:
     facts = study(one, two, chosen=2, expected=expected((one, 88.0, 0.6), (two, 89.5, 0.8)))
     told = shipped(facts)
     assert (
-        "It has the best expected score of the 2 networks that were trained: 89.50 +- 0.80 % (one standard deviation)"
+        "It has the best expected score of the 2 networks that were trained: 89.50 ± 0.80 % (one standard deviation)"
         in told[1]
     )
     bar = NORMAL_95 * math.hypot(0.6, 0.8)
