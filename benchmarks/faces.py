@@ -46,9 +46,9 @@ from edgenas.records import ChainArchitecture, Choice, Embedding
 from edgenas.store import Store
 from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.tasks.faces import Faces, network_pixels, raw_pixels
-from edgenas.training.final import adopt
 from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import recipe_from_name
+from edgenas.training.start import adopt
 
 CPU = torch.device("cpu")
 EPOCHS = 10  # of every network that is compared

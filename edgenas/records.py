@@ -638,6 +638,7 @@ class Recipe(Record, frozen=True):
     flips: Literal["alternating", "independent"] = "alternating"  # sides every epoch, or a coin every time
     partial_batch: bool = False  # is the last, smaller batch of an epoch trained on
     balance: Balance = "none"
+    turns: bool = False  # by quarters of a circle, of images that have no up
     teacher: str = ""  # SHA-256 of the weights or outputs that are learned from, beside the labels; "" = none
     teacher_weight: float = 0.0  # its share of the loss
     temperature: float = 1.0  # of the teacher's classes
@@ -810,6 +811,7 @@ class FinalTraining(Record, frozen=True):
     data_dir: str | None = None
     images: dict[str, int] = {}  # of each split: train, val, test
     scored: Metric | None = None  # what `metric` is
+    inherited_percent: float = 0.0  # of the parameters, that began with the weights of `edgenas search --start`
 
 
 class StudyRecord(Record, frozen=True):

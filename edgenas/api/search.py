@@ -84,6 +84,7 @@ def search(
     from_study: str | None = None,
     far: float | None = None,
     warm_start: str | Sequence[str] | None = None,
+    start: File | None = None,
     rules: Mapping[str, float | tuple[int, ...]] | None = None,
     file: File | None = None,
     study: str | None = None,
@@ -116,7 +117,7 @@ def search(
         decides["method"] = given.method.name
     if given.space is not None:
         decides["space"] = _name_of(given.space, "space")
-    for name in ("data_dir", "recipe"):
+    for name in ("data_dir", "recipe", "start"):
         decides[name] = None if decides[name] is None else str(decides[name])
     decides["image_size"] = None if image_size is None else size_asked(image_size)
     decides["target"] = [target] if isinstance(target, str) else target

@@ -65,6 +65,7 @@ seed = 0
 # --- guided and the baselines: any space; nal: one of its tables (from_study: the study or file of `edgenas nal fit`)
 # space = "nasbench101"               # or chain, stages, fbnet, nasbench201, darts, or one of an installed package
 # warm_start = ["studies/NAME"]       # guided: finished studies of other data over the same space
+# start = "FILE.onnx"                 # in place of a space: the cuts of this trained network, beginning with its layers
 
 # --- single rules of the method; a name that it does not have is refused with those that it has
 # [rules]

@@ -107,6 +107,11 @@ def search(
     warm_start: list[str] | None = typer.Option(
         None, help="guided: a study of other data in the same space, whose results it begins from. May be repeated."
     ),
+    start: str | None = typer.Option(
+        None,
+        help="guided, random, evolution, nsga2, tpe, gp: a trained network of stages, FILE.onnx or torchvision:NAME=FILE.pth; "
+        "its cuts are searched, each beginning with its layers.",
+    ),
     space: str | None = typer.Option(
         None,
         autocompletion=space_names,

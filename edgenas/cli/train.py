@@ -131,6 +131,7 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
             f"test_{metric}": statistics.fmean(run.best_test[metric] for run in final.runs),
         },
         "data": final.data,
+        "inherited_percent": final.inherited_percent,
         "seconds": final.seconds,
         f"test_{metric}": over_seeds(each),
     }

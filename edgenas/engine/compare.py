@@ -12,6 +12,7 @@ import msgspec
 
 from edgenas.engine.data import whole_task
 from edgenas.engine.events import Listener, noting
+from edgenas.engine.heritage import heritage_in
 from edgenas.engine.plan import validation_in
 from edgenas.engine.references import (
     FINAL,
@@ -24,6 +25,7 @@ from edgenas.engine.references import (
 )
 from edgenas.engine.scores import metric_of, split_interval
 from edgenas.engine.sessions import begin_session
+from edgenas.engine.teachers import taught_words
 from edgenas.engine.verdict import Comparison, Competitor, compared, interval_of_mean
 from edgenas.errors import StudyError
 from edgenas.records import Cost, FinalTraining, Metric
@@ -82,7 +84,8 @@ def comparison_in(store: Store, finals: Sequence[FinalTraining], images: int, te
         trial = trials.get(final.trial)
         same = trial is not None and trial.candidate.architecture == final.architecture
         cost = trial.cost if trial is not None and same else cost_of(store, final.architecture, tell)
-        winners.append(_competitor(store, f"trial {final.trial}", final, cost, images, trial=final.trial))
+        origin = origin_of(store, final)
+        winners.append(_competitor(store, f"trial {final.trial}", final, cost, images, origin, final.trial))
     references = []
     for reference in references_in(store):
         trained = store.get(FINAL, reference.name, FinalTraining)
@@ -97,7 +100,7 @@ def _competitor(
     final: FinalTraining,
     cost: Cost,
     images: int,
-    origin: str = "from scratch",
+    origin: str,
     trial: int | None = None,
 ) -> Competitor:
     each = _scores(final, "test")
@@ -109,12 +112,21 @@ def _competitor(
         cost=cost,
         epochs=final.recipe.epochs,
         seconds=statistics.fmean(run.seconds for run in final.runs),
-        origin=origin,
+        origin=origin + taught_words(store, final.recipe),
         breaks=store.study.limits.broken(cost),
         trial=trial,
         validation=_scores(final, "val"),
         learned=_learned(store, each, metric_of(final), images),
+        scores={name: tuple(run.test[name] for run in final.runs) for name in final.runs[0].test},
     )
+
+
+def origin_of(store: Store, final: FinalTraining) -> str:
+    """What a searched network's training started from, in a few words."""
+    heritage = heritage_in(store)
+    if heritage is None or not final.inherited_percent:
+        return "from scratch"
+    return f"{final.inherited_percent:.0f} % from {heritage.source}"
 
 
 def _learned(store: Store, each: Sequence[float], metric: Metric, images: int) -> bool:

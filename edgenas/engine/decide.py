@@ -10,6 +10,7 @@ import msgspec
 from edgenas.engine.budgets import Clock, processes, refuse_double_plan, within_budget
 from edgenas.engine.call import Call
 from edgenas.engine.data import lines_of, loading_of
+from edgenas.engine.heritage import cuts_for
 from edgenas.engine.limits import check_limits
 from edgenas.engine.plan import Plan
 from edgenas.engine.scores import validation_words
@@ -108,7 +109,10 @@ def decide(
         space, rules = spec.plan(Planning(settings, name, task, device))
     else:
         made_for = (task.head, shape.channels, shape.input_size)
-        space = space_asked(settings, spec, preset, call.given.space, made_for, profiles)
+        if settings.start is None:
+            space = space_asked(settings, spec, preset, call.given.space, made_for, profiles)
+        else:
+            space = cuts_for(settings, task)
         rules = spec.as_planned(name, settings.rules)
     if settings.warm_start:
         rules = msgspec.structs.replace(rules, learned=tuple(learned_from(one, space) for one in settings.warm_start))

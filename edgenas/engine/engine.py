@@ -19,6 +19,7 @@ from edgenas.engine.decide import planned, study_record
 from edgenas.engine.events import Listener, SearchBegins
 from edgenas.engine.folders import Asked, asked_in, differences, folder_to_write
 from edgenas.engine.guess import guess_of
+from edgenas.engine.heritage import heritage_in, keep_heritage
 from edgenas.engine.methods import method_of, search_of
 from edgenas.engine.plan import Plan, plan_json, plan_of, refuse_missing_object
 from edgenas.engine.references import add_references
@@ -112,6 +113,7 @@ def _method_of(study: StudyRecord, given: Given) -> MethodSpec:
 def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -> None:
     """Go on with the study until it is finished. Worker processes have the images: this one lets go of them."""
     study, where, tell = store.study, call.where, call.tell
+    keep_heritage(store, plan.asked, task)
     profiles = profiles_of(study)
     workers = processes(where.workers, plan.device)
     with ExitStack() as stack:
@@ -119,7 +121,7 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         hook = measuring(where.boards, where.token_file, profiles, precision, store, tell, ca=where.ca)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
-        executor, images = stack.enter_context(executor_of(study, plan, task, cost, where)), len(task.train)
+        executor, images = stack.enter_context(executor_of(store, plan, task, cost, where)), len(task.train)
         del task
         lab = Lab(store, executor.results, tell)
         guess = guess_of(profiles, precision, study.limits, measured) if measured else None
@@ -144,7 +146,7 @@ def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, lis
     store.put("clock", "wall", before + time.monotonic() - started)
 
 
-def executor_of(study: StudyRecord, plan: Plan, task: Task, cost: CostModel, where: Where) -> CrewExecutor:
+def executor_of(store: Store, plan: Plan, task: Task, cost: CostModel, where: Where) -> CrewExecutor:
     """Processes on this machine or a Ray cluster, which get the study's data once."""
     import torch
 
@@ -155,7 +157,9 @@ def executor_of(study: StudyRecord, plan: Plan, task: Task, cost: CostModel, whe
         raise StudyError(
             "this study was started on a GPU and there is none here: go on where there is one, or use another --study"
         )
-    evaluator = Evaluator(task, study.seed, plan.device)
+    begins = heritage_in(store)
+    start = None if begins is None else begins.at(store.folder.resolve())
+    evaluator = Evaluator(task, store.study.seed, plan.device, start)
     if where.ray is not None:
         from edgenas.training.ray_executor import ray_executor
 

@@ -13,6 +13,7 @@ import msgspec
 
 from edgenas.engine import data
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
+from edgenas.engine.heritage import heritage_in
 from edgenas.engine.plan import written_plan
 from edgenas.engine.scores import at_chance
 from edgenas.errors import DataError, EdgenasError, StudyError
@@ -113,6 +114,7 @@ def final_training(
         tell(f"{seeds[0].recipe.epochs} epochs each")
         listener(TrainingBegins(len(seeds), task.metric, images))
         runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
+    heritage = heritage_in(store)
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
     if before is not None and before.runs == runs:
@@ -131,6 +133,7 @@ def final_training(
         runs=runs,
         seconds=time.monotonic() - asked.started,
         scored=task.metric,
+        inherited_percent=0.0 if asked.from_trained or heritage is None else heritage.share_of(architecture),
     )
     store.put("final", key, final)
     return final
@@ -204,6 +207,7 @@ def trainings_of(
     task = pool.task
     recipe = recipe_for(asked, asked.recipe or "final", task, device)
     teacher = None if teach is None else teach(recipe, pool)
+    heritage = heritage_in(store)
     recipe = taught(recipe, teacher, task, asked.recipe or "final")
     start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
     if asked.from_trained:
@@ -214,6 +218,8 @@ def trainings_of(
         for path, sha256 in files:
             check_weights(path, sha256)  # before a process is started
         start = [(before.architecture, *files[i % len(files)]) for i in range(asked.seeds)]
+    elif heritage is not None:
+        start = [heritage.at(store.folder)] * asked.seeds
 
     def training(index: int) -> SeedTraining:
         seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)

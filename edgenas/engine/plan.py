@@ -9,6 +9,7 @@ import msgspec
 
 from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.cuts import CutSpace
 from edgenas.architectures.fbnet import FbnetSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.named_spaces import SPACES, SpaceForData, space_for
@@ -24,12 +25,13 @@ from edgenas.records import Head, Record, StudyRecord
 from edgenas.tasks import TaskSettings
 
 # Spaces that are records are written as they are; those of other packages by their name.
-KINDS: dict[str, type[ChainSpace | MultiBranchSpace | CellSpace | FbnetSpace | StagesSpace]] = {
+KINDS: dict[str, type[ChainSpace | MultiBranchSpace | CellSpace | FbnetSpace | StagesSpace | CutSpace]] = {
     "chain": ChainSpace,
     "multibranch": MultiBranchSpace,
     "cells": CellSpace,
     "fbnet": FbnetSpace,
     "stages": StagesSpace,
+    "cuts": CutSpace,
 }
 
 NONE = msgspec.Raw(b"null")

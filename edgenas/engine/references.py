@@ -157,7 +157,7 @@ def trained_reference(
 
     started = time.monotonic()
     seeds = asked.seeds or len(winner.runs)
-    recipe = winner.recipe
+    recipe = untaught(winner.recipe)
     if reference.keeps_head:
         recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
     own = with_preprocessing(task, reference.preprocessing)
@@ -205,6 +205,11 @@ def final_runs_of(
     )
     store.put(kind, reference.name, final)
     return final
+
+
+def untaught(recipe: Recipe) -> Recipe:
+    """The recipe without the teacher that the winner had: a reference learns from the labels."""
+    return msgspec.structs.replace(recipe, teacher="", teacher_weight=0.0, temperature=1.0)
 
 
 def with_preprocessing(task: Task, preprocessing: Preprocessing) -> Task:

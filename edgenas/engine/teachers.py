@@ -54,7 +54,7 @@ LIBRARIES = ("torchvision:", "timm:")
 DAMAGED_NPZ = (ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError)
 KIND, LARGEST = "teacher", "largest"
 FORMS = (
-    "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, either without =FILE where `edgenas compare` has trained it, a study, "
+    "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, any reference that `edgenas compare` has trained, a study, "
     "OUTPUTS.npz, and largest"
 )
 
@@ -104,8 +104,15 @@ def teacher_for(name: str, store: Store, pool: FinalPool, recipe: Recipe, tell: 
 def _found(store: Store, name: str, task: Task, tell: Tell) -> Teacher:
     """What is named, copied into the study; where it is not here any more, what was copied before."""
     library, path = name.startswith(LIBRARIES), Path(name)
+    trained = store.get(REFERENCE_FINAL, name, FinalTraining)
+    if trained is not None:
+        tell(f"teacher {name}: as `edgenas compare` has trained it on these images")
+        return _of_reference(name, trained)
     if library and "=" not in name:
-        return _of_reference(store, name)
+        raise StudyError(
+            f"teacher {name} knows nothing of these images yet: run `edgenas compare {store.folder} --reference {name}` "
+            f"first, or name a file of weights, {name}=FILE"
+        )
     if library or path.suffix.lower() in (".onnx", ".npz"):
         file = Path(name.partition("=")[2]) if library else path
         known = store.get(KIND, name, Teacher)
@@ -199,14 +206,7 @@ def _kept(
     return Teacher(name, f"weights/{path.name}", sha256, width, architecture, preprocessing, source_sha256)
 
 
-def _of_reference(store: Store, name: str) -> Teacher:
-    trained = store.get(REFERENCE_FINAL, name, FinalTraining)
-    if trained is None:
-        raise StudyError(
-            f"teacher {name} knows nothing of these images yet: run `edgenas compare {store.folder} --reference {name}` "
-            "first, or name "
-            f"a file of weights, {name}=FILE"
-        )
+def _of_reference(name: str, trained: FinalTraining) -> Teacher:
     run = best_run(trained)
     return Teacher(
         name,
@@ -274,6 +274,14 @@ def largest_seed(store: Store, recipe: Recipe) -> SeedTraining:
     seed = int(digest(study.seed, architecture.fingerprint, recipe, "teacher")[:12], 16)
     path = store.folder / "weights" / f"{digest(architecture, recipe, 'teacher')}.safetensors"
     return SeedTraining(architecture, recipe, seed, path)
+
+
+def taught_words(store: Store, recipe: Recipe) -> str:
+    """What is said of a network that was taught: by whom. "" where it was not."""
+    if not recipe.teacher:
+        return ""
+    name = next((one.name for one in store.all(KIND, Teacher).values() if one.sha256 == recipe.teacher), "another")
+    return f", taught by {name}"
 
 
 def width_of(architecture: Architecture) -> int:

@@ -26,7 +26,8 @@ Side = Literal["winner", "reference"]
 class Competitor(Record, frozen=True):
     """One network, trained in full. `each`: its metric on the test set, per seed, `validation` on validation; `interval`: of
     their mean, 95 %, None where it is not known. `breaks`: the study's limits that it breaks. `seconds`: of one run on
-    average. `origin`: what its training started from. `trial`: of what was searched."""
+    average. `origin`: what its training started from, and who taught it. `trial`: of what was searched. `scores`: every score
+    on the test set, per seed."""
 
     name: str
     each: tuple[float, ...]
@@ -39,6 +40,7 @@ class Competitor(Record, frozen=True):
     trial: int | None = None
     validation: tuple[float, ...] = ()
     learned: bool = True
+    scores: dict[str, tuple[float, ...]] = {}
 
     @property
     def mean(self) -> float:

@@ -176,7 +176,7 @@ def baseline(name: str, summary: str, make: Callable[[Search], Method], **rules:
         make,
         BaselineRules,
         presets={"tiny": BaselineRules(trials=24, epochs=10, **rules), **presets},
-        heeds=(*BOUNDS, "policy", "space"),
+        heeds=(*BOUNDS, "policy", "space", "start"),
         left=_left,
         largest=largest_members,
     )

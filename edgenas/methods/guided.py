@@ -95,7 +95,7 @@ GUIDED = MethodSpec(
         "tiny": GuidedRules(trials=24, epochs=10),
         **{preset: GuidedRules(trials=100, epochs=25) for preset in ("t", "m", "trg")},
     },
-    heeds=(*BOUNDS, "policy", "space", "warm_start"),
+    heeds=(*BOUNDS, "policy", "space", "warm_start", "start"),
     left=_left,
     largest=largest_members,
 )

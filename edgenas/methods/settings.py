@@ -59,6 +59,7 @@ class SearchSettings(Record, frozen=True):
     balance: Balance = "none"
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
     warm_start: tuple[str, ...] = ()
+    start: str | None = None
 
     @property
     def limits(self) -> Limits:

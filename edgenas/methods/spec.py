@@ -39,6 +39,7 @@ NOT_EVERYWHERE = (
     "space",
     "from_study",
     "warm_start",
+    "start",
 )
 
 

@@ -142,11 +142,20 @@ class Augmentation:
             coins = self._integers(2, len(indices)) if self.coins is None else (self.coins[indices] + epoch) % 2
             mirrored = coins == 1
             columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-        pixels = self.data.window(indices, rows, columns)  # (B, H, W, C)
-        x = self.data.input(pixels)  # (B, C, H, W)
+        pixels = self._turned(indices, rows, columns) if self.recipe.turns else self.data.window(indices, rows, columns)
+        x = self.data.input(pixels)  # (B, H, W, C) -> (B, C, H, W)
         if self.recipe.cutout:
             x = x * self._cutout(len(indices))[:, None]
         return x, self.data.labels[indices]
+
+    def _turned(self, indices: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """(B, H, W, C): the window of each image, turned left by 0 to 3 quarters of a circle."""
+        quarters = self._integers(4, len(indices))[:, None]
+        # The corner that becomes the first pixel: a quarter turn is a transposition, seen in a mirror.
+        rows = torch.where(quarters >= 2, rows.flip(1), rows)
+        columns = torch.where((quarters == 1) | (quarters == 2), columns.flip(1), columns)
+        pixels = self.data.window(indices, rows, columns)
+        return torch.where((quarters % 2 == 1)[:, :, None, None], pixels.transpose(1, 2), pixels)
 
     def _window(self, count: int) -> tuple[Tensor, Tensor]:
         """Rows and columns of each sample's crop."""

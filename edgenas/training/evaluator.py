@@ -11,7 +11,8 @@ from edgenas.identity import digest
 from edgenas.records import Candidate, Cost, Trial
 from edgenas.tasks import Task
 from edgenas.training.cuts import other_cut
-from edgenas.training.loop import fresh_network, scores_of, train_network
+from edgenas.training.loop import scores_of, train_network
+from edgenas.training.start import Start, begun_network
 from edgenas.training.work import Workplace
 
 
@@ -28,6 +29,7 @@ class Evaluator:
     task: Task
     study_seed: int
     device: str = "cpu"  # cpu, cuda, cuda:1
+    start: Start | None = None
 
     def __call__(self, candidate: Candidate, cost: Cost) -> Trial:
         """A complete or a failed trial. Ctrl-C is neither: it passes through."""
@@ -42,7 +44,7 @@ class Evaluator:
 
     def _scores(self, candidate: Candidate, seed: int) -> dict[str, float]:
         device = torch.device(self.device)
-        network = fresh_network(candidate.architecture, seed, device)
+        network = begun_network(candidate.architecture, seed, device, self.start)
         task = other_cut(self.task, self.study_seed, candidate.cut) if candidate.cut else self.task
         trained = train_network(network, task, candidate.recipe, seed, device)
         scores = scores_of(trained.network, task, task.val, device, candidate.recipe.threads)
@@ -57,10 +59,11 @@ class Evaluation:
     candidate: Candidate
     cost: Cost
     study_seed: int
+    start: Start | None = None
 
     @property
     def key(self) -> str:
         return self.candidate.key
 
     def run(self, place: Workplace) -> Trial:
-        return Evaluator(place.task, self.study_seed, str(place.device))(self.candidate, self.cost)
+        return Evaluator(place.task, self.study_seed, str(place.device), self.start)(self.candidate, self.cost)

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
 from edgenas.store import Store
 from edgenas.training.evaluator import Evaluation, Evaluator, seed_of
+from edgenas.training.start import Start
 from edgenas.training.work import AnyItem, Crew, InlineCrew, Lost, WorkItem, local_devices, results_of
 from edgenas.training.workers import LocalCrew
 
@@ -31,8 +32,9 @@ class Costs(Protocol):
 class CrewExecutor:
     """Answers a method's questions (study.Executor), and does its other work, with a crew."""
 
-    def __init__(self, crew: Crew, cost: Costs, study_seed: int) -> None:
-        self.crew, self.cost, self.study_seed = crew, cost, study_seed
+    def __init__(self, crew: Crew, cost: Costs, study_seed: int, start: Start | None = None) -> None:
+        """`start`: what every network begins with."""
+        self.crew, self.cost, self.study_seed, self.start = crew, cost, study_seed, start
 
     def answer(self, ask: Ask, store: Store) -> tuple[Trial, ...]:
         """See study.Executor. A crew that has nothing needed to do takes what is likely."""
@@ -90,7 +92,9 @@ class CrewExecutor:
     def _missing(self, candidates: Iterable[Candidate], store: Store) -> dict[str, AnyItem]:
         """Those that nobody has begun to train, by key, in order."""
         missing = {c.key: c for c in candidates if self._known(c, store) is None and c.key not in self.crew.running}
-        return {key: Evaluation(c, self.cost(c.architecture), self.study_seed) for key, c in missing.items()}
+        return {
+            key: Evaluation(c, self.cost(c.architecture), self.study_seed, self.start) for key, c in missing.items()
+        }
 
     def _start(self, queue: dict[str, AnyItem], likely: dict[str, AnyItem]) -> None:
         self.crew.start(queue, needed=True)
@@ -109,7 +113,7 @@ class CrewExecutor:
 
 def inline_executor(evaluator: Evaluator, cost: Costs) -> CrewExecutor:
     """Everything in this process, nothing ahead of time."""
-    return CrewExecutor(InlineCrew(evaluator.task, evaluator.device), cost, evaluator.study_seed)
+    return CrewExecutor(InlineCrew(evaluator.task, evaluator.device), cost, evaluator.study_seed, evaluator.start)
 
 
 def local_executor(evaluator: Evaluator, cost: Costs, workers: int | None) -> CrewExecutor:
@@ -119,7 +123,7 @@ def local_executor(evaluator: Evaluator, cost: Costs, workers: int | None) -> Cr
     devices = local_devices(evaluator.device)
     count = workers or len(devices)
     crew = LocalCrew(evaluator.task, tuple(devices[i % len(devices)] for i in range(count)))
-    return CrewExecutor(crew, cost, evaluator.study_seed)
+    return CrewExecutor(crew, cost, evaluator.study_seed, evaluator.start)
 
 
 def _present(trial: Trial | None) -> Trial:

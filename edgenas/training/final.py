@@ -18,15 +18,16 @@ from torch import nn
 from edgenas.durable import remove_file
 from edgenas.errors import EdgenasError, TrainingError
 from edgenas.identity import digest
-from edgenas.networks.weights import load_weights, save_weights, weights_sha256
+from edgenas.networks.weights import save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Look, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.training.augmentation import tensor_of
 from edgenas.training.checkpoint import EVERY_S, Checkpoints, State, look_at
-from edgenas.training.loop import fresh_network, outputs_of, scores_of, train_network
+from edgenas.training.loop import outputs_of, scores_of, train_network
 from edgenas.training.mistakes import worst_mistakes
 from edgenas.training.share import ALONE, Share, joined
+from edgenas.training.start import Start, begun_network
 from edgenas.training.teaching import TeacherAt
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 from edgenas.training.together import Cut, PartOfTraining, refuse_thin_batches
@@ -47,7 +48,7 @@ class SeedTraining:
     recipe: Recipe
     seed: int
     weights: Path  # to write
-    start: tuple[Architecture, Path, str] | None = None  # weights to go on from, with their SHA-256
+    start: Start | None = None
     teacher: TeacherAt | None = None  # its SHA-256 is part of the recipe
     checkpoint_s: float = EVERY_S  # see Checkpoints
 
@@ -76,9 +77,7 @@ class SeedTraining:
     def run_part(self, place: Workplace, share: Share, meeting: Path) -> FinalRun | None:
         """The same as one of several processes (see share.py): the run, where this is the one that leads."""
         started, device = time.perf_counter(), place.device
-        network = fresh_network(self.architecture, self.seed, device)
-        if self.start is not None:
-            adopt(network, load_weights(*self.start))
+        network = begun_network(self.architecture, self.seed, device, self.start)
         best = Best(place.task, self.recipe, device, network)
         parts = {"best": best} if share.leads else {}
         kept = Checkpoints(self.checkpoint, self.training, place.task, parts, self.checkpoint_s)
@@ -284,14 +283,6 @@ class Best:
         if self.epoch:
             self.network = copy.deepcopy(self.network)
             self.network.load_state_dict(state.tensors)
-
-
-def adopt(network: nn.Module, trained: nn.Module) -> None:
-    """Take over every weight of the same name and shape: all but the last layer, where the number of classes differs."""
-    own = network.state_dict()
-    both = {name: tensor for name, tensor in trained.state_dict().items() if name in own}
-    same = {name: tensor for name, tensor in both.items() if own[name].shape == tensor.shape}
-    network.load_state_dict({**own, **same})
 
 
 def _there(run: FinalRun | None) -> FinalRun:

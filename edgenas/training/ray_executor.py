@@ -32,7 +32,8 @@ CONNECT_SECONDS = 5.0
 
 def ray_executor(evaluator: Evaluator, cost: Costs, address: str, gpus: float = 1.0) -> CrewExecutor:
     """Trains on a Ray cluster; the same trials as on this machine, since seeds belong to candidates."""
-    return CrewExecutor(RayCrew(evaluator.task, evaluator.device, address, gpus), cost, evaluator.study_seed)
+    crew = RayCrew(evaluator.task, evaluator.device, address, gpus)
+    return CrewExecutor(crew, cost, evaluator.study_seed, evaluator.start)
 
 
 class RayCrew:

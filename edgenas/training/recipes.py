@@ -63,6 +63,7 @@ class RecipeFile(Record, frozen=True):
     temperature: float = 4.0
     cpu: OnCpu | None = None
     balance: Literal["task", "none", "weights", "sampling"] = "task"
+    turns: bool = False
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -131,7 +132,18 @@ def recipe_from_file(
         flips=file.flips,
         partial_batch=file.partial_batch,
         balance=_balance(file, name, task),
+        turns=_turns(file, name, task),
     )
+
+
+def _turns(file: RecipeFile, name: str, task: Task) -> bool:
+    """EdgenasError for rectangles, which a quarter turn makes another shape."""
+    height, width = task.preprocessing.input_sides
+    if file.turns and height != width:
+        raise EdgenasError(
+            f"recipe {name}: turns = true is for square images, and these are {height}x{width}: leave it out, or set --image-size"
+        )
+    return file.turns
 
 
 def _balance(file: RecipeFile, name: str, task: Task) -> Balance:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import edgenas
 from edgenas.cli.main import app
+from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.teachers import KIND, Teacher
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe
@@ -128,6 +129,23 @@ def test_a_public_network_teaches_after_it_was_compared_and_not_before(study: Pa
     train(study, "--teacher", name)
     with Store.read(study) as store:
         assert store.all(KIND, Teacher)[name].width == 10
+
+
+def test_a_reference_teaches_as_it_was_trained_here_and_is_not_trained_again_beside_the_one_it_taught(
+    tmp_path: Path,
+) -> None:
+    taught, path = searched(tmp_path / "study"), str(digits_file(tmp_path))
+    train(taught)
+    study = edgenas.open_study(taught, quiet=True)
+    (before,) = study.compare(path, epochs=1).references
+    train(taught, "--teacher", path)
+    with Store.read(taught) as store:
+        teacher, trained = store.all(KIND, Teacher)[path], store.all(REFERENCE_FINAL, FinalTraining)[path]
+    assert teacher.sha256 == trained.runs[0].weights_sha256  # not the file, which knows nothing of a new head
+    after = study.compare(epochs=1)
+    assert after.references == (before,)
+    assert after.winners[0].origin == f"from scratch, taught by {path}"
+    assert before.scores["accuracy"] == before.each
 
 
 def test_a_teacher_that_does_not_fit_is_refused_in_one_line(study: Path, tmp_path: Path) -> None:

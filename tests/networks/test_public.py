@@ -23,7 +23,7 @@ from edgenas.networks.public import Public, file_sha256, network_in_file, public
 from edgenas.networks.zoo import IMAGENET
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Classes, Embedding, Head, OnnxArchitecture, Preprocessing
-from edgenas.training.final import adopt
+from edgenas.training.start import adopt
 from tests.networks.test_from_onnx import shaken
 
 RNG = np.random.default_rng(7)

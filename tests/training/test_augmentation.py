@@ -130,6 +130,26 @@ def test_without_mirroring_no_coin_is_tossed() -> None:
     assert not mirrored(data, plain, 0, augmentation).any()
 
 
+@pytest.mark.parametrize(("flip", "views"), [(False, 4), (True, 8)])
+def test_turned_images_are_the_four_quarter_turns_with_mirrors_the_eight_symmetries(flip: bool, views: int) -> None:
+    data = split(count=2000)
+    turns = [np.rot90(data.images[..., 0], quarter, (1, 2)) for quarter in range(4)]
+    known = np.stack([*turns, *(one[:, :, ::-1] for one in turns)])  # (8, N, H, W)
+    same = (batch(data, recipe(flip=flip, flips="independent", turns=True)) == known).all((2, 3))  # (8, N)
+    assert (same.sum(0) == 1).all()  # every image is one of them,
+    shares = same.mean(1)
+    assert (shares[:views] > 0.8 / views).all()  # all of them alike: of 2000 / 8 the binomial sd is 15, 6 %
+    assert (shares[:views] < 1.2 / views).all()
+    assert not same[views:].any()
+
+
+def test_a_turned_image_is_cropped_out_of_the_black_frame_as_any_other() -> None:
+    data, framed = split(), np.pad(split().images[..., 0], ((0, 0), (2, 2), (2, 2)))
+    for index, seen in enumerate(batch(data, recipe(crop_padding=2, turns=True))):
+        windows = [framed[index, top : top + 6, left : left + 6] for top in range(5) for left in range(5)]
+        assert any(np.array_equal(np.rot90(window, quarter), seen) for window in windows for quarter in range(4))
+
+
 def orders(labels: list[int], epochs: int, balance: str = "sampling") -> np.ndarray:
     """(epochs, N): the order of so many epochs over images of these classes."""
     data = Split(split(len(labels)).images, np.array(labels))

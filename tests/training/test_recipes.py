@@ -162,3 +162,15 @@ def test_shares_are_of_the_shorter_side_and_the_batch_follows_the_pixels(digits:
     task = dataclasses.replace(digits, preprocessing=strips)  # type: ignore[type-var]
     recipe = recipe_from_name("fast", task, "cpu", images=50_000)
     assert (recipe.crop_padding, recipe.cutout, recipe.batch_size) == (8, 16, 64)
+
+
+def test_only_square_images_are_turned(digits: Task, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 3\nbatch_size = 16\nlr = 0.01\nturns = true\n")
+    assert recipe_from_name(str(path), digits, "cpu").turns
+    strips = msgspec.structs.replace(digits.preprocessing, size=(64, 320))
+    task = dataclasses.replace(digits, preprocessing=strips)  # type: ignore[type-var]
+    with pytest.raises(EdgenasError, match="turns = true is for square images, and these are 64x320: leave it out"):
+        recipe_from_name(str(path), task, "cpu")
+    path.write_text("epochs = 3\nbatch_size = 16\nlr = 0.01\n")
+    assert not recipe_from_name(str(path), task, "cpu").turns

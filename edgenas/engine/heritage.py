@@ -1,0 +1,95 @@
+"""`edgenas search --start FILE`: a search among the cuts of a trained network, every candidate beginning with its layers.
+
+The network is a record of the study (kind and key `heritage`) with its weights in a file of the study: so the search goes on, and
+`edgenas train` begins alike, where the file that was named is not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenas.architectures.cuts import CutSpace
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.methods.settings import SearchSettings, flag_of
+from edgenas.methods.spec import BOUNDS
+from edgenas.records import Architecture, Record, StagesArchitecture
+from edgenas.store import Store
+
+if TYPE_CHECKING:
+    from edgenas.networks.heritage import Heritage
+    from edgenas.tasks import Task
+
+KIND = "heritage"
+SAMPLE = 256  # training images from which folded batch norms are put back
+
+
+class Inheritance(Record, frozen=True):
+    """What networks of this study begin with: the trained network as stages, and its weights (a file of the study)."""
+
+    name: str
+    whole: StagesArchitecture
+    weights: str
+    weights_sha256: str
+    source: str
+    source_sha256: str
+
+    def at(self, study: Path) -> tuple[Architecture, Path, str]:
+        """As a training goes on from it."""
+        return self.whole, study / self.weights, self.weights_sha256
+
+    def share_of(self, network: Architecture) -> float:
+        """Percent of the network's parameters that begin with trained weights."""
+        from edgenas.networks.heritage import inherited_share
+
+        return 100 * inherited_share(network, self.whole) if isinstance(network, StagesArchitecture) else 0.0
+
+
+def heritage_in(store: Store) -> Inheritance | None:
+    """What the study's networks begin with; None where that is nothing."""
+    return store.get(KIND, KIND, Inheritance)
+
+
+def cuts_for(settings: SearchSettings, task: Task) -> CutSpace:
+    """The space of a search with --start. EdgenasError for a setting that has no place beside it."""
+    for name in ("space", *BOUNDS):
+        if getattr(settings, name) is not None:
+            raise EdgenasError(f"--start searches the cuts of {settings.start}: leave out {flag_of(name)}")
+    head, images = task.head, task.preprocessing
+    return CutSpace(head, images.channels, images.input_size, _read(settings, task)[0].whole)
+
+
+def keep_heritage(store: Store, settings: SearchSettings, task: Task) -> None:
+    """Put the network on record, with its weights. StudyError where the file is another than the study began with."""
+    from edgenas.networks.public import file_sha256
+    from edgenas.networks.weights import save_tensors
+
+    if settings.start is None:
+        return
+    known = heritage_in(store)
+    if known is not None:
+        if file_sha256(settings.start) not in ("", known.source_sha256):
+            raise StudyError(
+                f"{settings.start} is not the file that {store.folder} began with (its SHA-256 differs): restore it, or name "
+                "another --study"
+            )
+        return
+    heritage, source, sha256 = _read(settings, task)
+    path, weights_sha256 = save_tensors(heritage.tensors, store.folder / "weights", "heritage")
+    store.put(
+        KIND, KIND, Inheritance(settings.start, heritage.whole, f"weights/{path.name}", weights_sha256, source, sha256)
+    )
+
+
+def _read(settings: SearchSettings, task: Task) -> tuple[Heritage, str, str]:
+    """The network with its weights, the file's name and SHA-256."""
+    from edgenas.networks.heritage import heritage_of
+    from edgenas.networks.public import public_network
+
+    name = settings.start
+    assert name is not None
+    images = task.train.images
+    public = public_network(name, task.head, task.preprocessing, images[:: -(-len(images) // SAMPLE)])
+    if public.tensors is None:
+        raise EdgenasError(f"--start {name} has no weights: name a file of them, {name}=FILE.pth")
+    return heritage_of(public, task.preprocessing), public.source, public.source_sha256

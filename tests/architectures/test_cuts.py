@@ -1,0 +1,103 @@
+"""Networks that were read become stages again, and what is left of them when their end is cut off is a space."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from edgenas.architectures.chain import chain
+from edgenas.architectures.cuts import CutSpace
+from edgenas.architectures.published import published_architecture
+from edgenas.architectures.stages import workload_from_stages
+from edgenas.architectures.stages_reading import stages_from_kernels
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError
+from edgenas.records import Classes, Kernel, Stage, StagesArchitecture
+
+TEN = Classes(10)
+MIXED = StagesArchitecture(
+    (
+        Stage("dense", 16, 2, 3, 1),
+        Stage("separable", 24, 2, 5, 2),
+        Stage("fused", 32, 2, 3, 2, expansion=3),
+        Stage("mbconv", 32, 3, 5, 1, expansion=2),
+        Stage("mbconv", 40, 1, 3, 1),
+    ),
+    TEN, 1, 32, stem_width=12, stem_kernel=5,
+)  # fmt: skip
+
+
+def kernels_of(network: StagesArchitecture) -> list[Kernel]:
+    return list(workload_from_stages(network).kernels)
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2", "mnasnet-b1", "efficientnet-lite0"])
+def test_the_layers_of_a_published_network_are_its_stages_again(name: str) -> None:
+    network = published_architecture(name)
+    assert isinstance(network, StagesArchitecture)
+    assert stages_from_kernels(name, kernels_of(network)) == network
+
+
+def test_blocks_of_every_plain_kind_are_told_apart_and_padding_is_not_looked_at() -> None:
+    padded = [
+        msgspec.structs.replace(one, padding=(0, 0)) if one.stride == (2, 2) else one for one in kernels_of(MIXED)
+    ]
+    assert stages_from_kernels("mixed", padded) == MIXED
+
+
+@pytest.mark.parametrize(
+    ("kernels", "why"),
+    [
+        (kernels_of(published_architecture("resnet-18-without-pool")), "its layer 2 is"),  # type: ignore[arg-type]
+        (kernels_of(published_architecture("mnasnet-a1")), "layer 12 begins no block of a known kind"),  # type: ignore[arg-type]
+        (kernels_of(MIXED)[:-1], "it does not begin with a convolution and end in a linear layer"),
+        ([msgspec.structs.replace(kernels_of(MIXED)[0], activation="silu"), *kernels_of(MIXED)[1:]], "is silu"),
+        (kernels_of(MIXED)[:3] + [msgspec.structs.replace(k, groups=2) for k in kernels_of(MIXED)[3:4]]
+         + kernels_of(MIXED)[4:], "its layer 3 is"),
+        ([*kernels_of(MIXED)[:-3], *2 * [msgspec.structs.replace(kernels_of(MIXED)[-3], kernel=(1, 1))],
+          *kernels_of(MIXED)[-2:]], "begins no block of a known kind|its layer"),
+    ],
+)  # fmt: skip
+def test_a_network_of_other_layers_is_refused_with_the_first_of_them(kernels: list[Kernel], why: str) -> None:
+    with pytest.raises(EdgenasError, match=why) as caught:
+        stages_from_kernels("net.onnx", kernels)
+    assert str(caught.value).startswith("net.onnx is no network of stages of equal blocks (docs/spaces.md)")
+
+
+def cuts() -> CutSpace:
+    whole = msgspec.structs.replace(MIXED, head_width=64, head=Classes(1000))
+    return CutSpace(TEN, 1, 32, whole)
+
+
+def test_the_cuts_are_the_first_blocks_of_the_first_stages() -> None:
+    space = cuts()
+    members = {
+        msgspec.json.encode(space.draw(rng)) for rng in map(random.Random, range(400))
+    }  # 2, 2 x 2, 2 x 2 x 2, 2 x 2 x 2 x 3, and as many with the last stage
+    assert len(members) == 2 + 4 + 8 + 24 + 24
+    one = space.pick({"stages": 3, "repeats_0": 1, "repeats_1": 2, "repeats_2": 1})
+    assert isinstance(one, StagesArchitecture)
+    wanted = (Stage("dense", 16, 1, 3, 1), MIXED.stages[1], Stage("fused", 32, 1, 3, 2, expansion=3))
+    assert (one.stages, one.head, one.head_width, one.stem_width) == (wanted, TEN, 0, 12)
+    whole = space.pick({"stages": 5, **{f"repeats_{at}": stage.repeats for at, stage in enumerate(MIXED.stages)}})
+    assert whole == msgspec.structs.replace(space.whole, head=TEN)  # with its last convolution
+
+
+def test_members_are_known_and_others_are_none() -> None:
+    space = cuts()
+    one = space.draw(random.Random(1))
+    assert space.contains(one)
+    assert space.contains(space.neighbour(one, random.Random(2)))
+    assert not space.contains(msgspec.structs.replace(one, stem_width=16))
+    assert not space.contains(chain(8, 3, (0,) * 3, (3,) * 3, TEN))
+    assert not space.contains(space.whole)  # of another head
+    longer = (*MIXED.stages[:1], msgspec.structs.replace(MIXED.stages[1], repeats=3))
+    assert not space.contains(msgspec.structs.replace(one, stages=longer))
+    smallest = space.smallest()
+    assert isinstance(smallest, StagesArchitecture)
+    assert [stage.repeats for stage in smallest.stages] == [1]
+    assert workload_from_architecture(space.reference()).params == workload_from_architecture(
+        msgspec.structs.replace(space.whole, head=TEN)
+    ).params  # fmt: skip

@@ -1,0 +1,128 @@
+"""`search --start`: cuts of a trained network, each beginning with its layers; kept in the study, and trained on alike."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from edgenas.engine.heritage import heritage_in
+from edgenas.export.onnx import describe, onnx_from_network
+from edgenas.networks import network_from_architecture
+from edgenas.records import Classes, FinalTraining, Stage, StagesArchitecture
+from edgenas.store import Store
+from tests.cli.edgenas import edgenas, edgenas_json, refusal
+from tests.trained_digits import digits
+
+WHOLE = StagesArchitecture(
+    (Stage("mbconv", 8, 2, 3, 1), Stage("mbconv", 12, 2, 3, 2, expansion=2), Stage("mbconv", 16, 1, 3, 1, expansion=2)),
+    Classes(7), 1, 8, stem_width=8,
+)  # fmt: skip
+STILL = "epochs = 1\nbatch_size = 64\nlr = 1e-12\nweight_decay = 0.0\n"  # nothing is learned
+COMMAND = ("search", "project.toml", "--start", "whole.onnx", "--study", "cut", "--workers", "1")
+PROJECT = 'method = "random"\ntarget = ["raspberry-pi-5"]\nrecipe = "still.toml"\n[rules]\ntrials = 3\nepochs = 1\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a finished search among the cuts of whole.onnx."""
+    made = tmp_path_factory.mktemp("cuts")
+    save(made / "whole.onnx", seed=1)
+    save(made / "other.onnx", seed=2)
+    (made / "still.toml").write_text(STILL)
+    (made / "project.toml").write_text(PROJECT)
+    edgenas_json(*COMMAND, folder=made)
+    return made
+
+
+def save(path: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    model = onnx_from_network(network_from_architecture(WHOLE).eval(), WHOLE, opset=13, ir=7)
+    describe(model, {"preprocessing": digits().preprocessing.canonical_json().decode()})
+    onnx.save(model, path)
+
+
+def test_every_candidate_is_a_cut_and_the_final_training_begins_with_its_layers(folder: Path) -> None:
+    trained = edgenas_json("train", "cut", "--seeds", "1", "--recipe", "still.toml", "--workers", "1", folder=folder)
+    with Store.read(folder / "studies/cut") as store:
+        kept, (final,) = heritage_in(store), store.all("final", FinalTraining).values()
+        candidates = [trial.candidate.architecture for trial in store.ledger()]
+    assert kept is not None
+    assert kept.whole == WHOLE
+    for one in candidates:
+        assert isinstance(one, StagesArchitecture)
+        assert [(s.block, s.width, s.kernel) for s in one.stages] == [
+            (s.block, s.width, s.kernel) for s in WHOLE.stages[: len(one.stages)]
+        ]
+    architecture = final.architecture
+    head = architecture.stages[-1].width * 10 + 10  # type: ignore[union-attr]
+    assert trained["inherited_percent"] == pytest.approx(100 * (1 - head / final.params))
+    begun, whole = (
+        load_file(folder / "studies/cut" / final.runs[0].weights),
+        load_file(folder / "studies/cut" / kept.weights),
+    )
+    same = [name for name in begun if name.endswith("conv.weight") and name.startswith(("kernels.0.", "kernels.1."))]
+    assert len(same) == 2
+    assert all(torch.allclose(begun[name], whole[name], atol=1e-6) for name in same)
+
+
+def unfinished(study: Path) -> None:
+    """As after a kill: one trial is left."""
+    with contextlib.closing(sqlite3.connect(study / "study.db")) as connection, connection:
+        connection.execute("DELETE FROM records WHERE kind = 'choice'")
+        connection.execute("DELETE FROM trials WHERE number > 1 OR number IS NULL")
+
+
+def trials_of(study: Path) -> list[tuple[str, dict[str, float]]]:
+    with Store.read(study) as store:
+        return [(trial.candidate.key, trial.scores) for trial in store.ledger()]
+
+
+def test_the_search_goes_on_without_the_file_to_the_same_end_and_refuses_another_one(folder: Path) -> None:
+    study, whole = folder / "studies/cut", folder / "whole.onnx"
+    content, ended = whole.read_bytes(), trials_of(study)
+    try:
+        unfinished(study)
+        whole.write_bytes((folder / "other.onnx").read_bytes())
+        refused = edgenas(*COMMAND, folder=folder)
+        whole.unlink()
+        assert edgenas("search", "--resume", "cut", folder=folder).returncode == 0
+    finally:
+        whole.write_bytes(content)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "whole.onnx is not the file that studies/cut began with" in refused.stderr
+    assert trials_of(study) == ended
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--method", "gnas"), "--start is for --method guided, random"),
+        (("--method", "guided", "--space", "stages"), "--start searches the cuts of .*: leave out --space"),
+        (("--method", "guided", "--max-depth", "4"), "leave out --max-depth"),
+    ],
+)
+def test_settings_without_a_place_beside_it_are_refused(
+    folder: Path, tmp_path: Path, more: tuple[str, ...], words: str
+) -> None:
+    line = refusal("search", "--start", str(folder / "whole.onnx"), *more, "--study", str(tmp_path / "none"))
+    assert re.search(words, line), line
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("torchvision:mobilenet_v2", "has no weights: name a file of them"),
+        ("none.onnx", "none.onnx"),
+        ("stages", "possible are"),
+    ],
+)
+def test_a_start_that_has_no_weights_is_refused(tmp_path: Path, start: str, words: str) -> None:
+    assert words in refusal("search", "--start", start, "--method", "random", "--study", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
