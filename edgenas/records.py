@@ -580,6 +580,7 @@ class Limits(Record, frozen=True):
     memory_mb: float | None = None
     energy_mj: float | None = None
     margin: bool = False  # is a latency judged by the upper end of its interval, where it has one
+    mmacs: float | None = None  # millions of multiply-accumulates of one image
 
     def broken(self, cost: Cost) -> tuple[str, ...]:
         """One phrase for every limit that `cost` breaks, such as "latency 5.31 ms > 4 ms on jetson-nano-4gb"."""
@@ -597,6 +598,8 @@ class Limits(Record, frozen=True):
             phrases.append(f"size {cost.size_mb:.4g} MB > {self.size_mb:g} MB")
         if self.memory_mb is not None and cost.memory_mb > self.memory_mb:
             phrases.append(f"memory {cost.memory_mb:.4g} MB > {self.memory_mb:g} MB")
+        if self.mmacs is not None and cost.macs / 1e6 > self.mmacs:
+            phrases.append(f"{cost.macs / 1e6:.12g} M MACs > {self.mmacs:.12g} M MACs")
         return tuple(phrases)
 
     def uncertain(self, cost: Cost) -> bool:

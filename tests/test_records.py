@@ -117,3 +117,33 @@ def test_a_limit_inside_a_latency_s_interval_is_uncertain() -> None:
     assert [Limits(latency_ms=limit).uncertain(cost) for limit in (1.9, 2.0, 3.9, 4.0)] == [False, True, True, False]
     assert not Limits().uncertain(cost)
     assert not Limits(latency_ms=3.0).uncertain(Cost(1, 1, 1, 1.0, 1.0, {"b": Latency(3.0, "measured", "b")}))
+
+
+@pytest.mark.parametrize(
+    ("macs", "limit", "words"),
+    [
+        (600_000_000, 600.0, ()),
+        (600_000_001, 600.0, ("600.000001 M MACs > 600 M MACs",)),
+        (330_953_544, 330.953544, ()),
+        (330_953_545, 330.953544, ("330.953545 M MACs > 330.953544 M MACs",)),
+        (100_001, 0.1, ("0.100001 M MACs > 0.1 M MACs",)),
+        (100_000, 0.1, ()),
+    ],
+)
+def test_a_network_of_exactly_so_many_million_macs_is_within_the_limit_and_one_more_is_not(
+    macs: int, limit: float, words: tuple[str, ...]
+) -> None:
+    assert Limits(mmacs=limit).broken(Cost(1, macs, 1, 1.0, 1.0)) == words
+
+
+def test_every_number_of_macs_keeps_the_limit_that_is_written_as_it() -> None:
+    """A limit comes as text in millions: of no whole number may its division lose the last digit."""
+    for macs in (*range(1, 2_000), *range(326_325_200, 326_327_200), *range(10**15 + 1, 10**15 + 500)):
+        limit = float(f"{macs // 10**6}.{macs % 10**6:06d}")
+        assert not Limits(mmacs=limit).broken(Cost(1, macs, 1, 1.0, 1.0))
+        assert Limits(mmacs=limit).broken(Cost(1, macs + 1, 1, 1.0, 1.0)) or macs >= 10**15
+
+
+def test_limits_of_studies_that_were_written_before_macs_were_one_are_read() -> None:
+    old = b'{"latency_ms":1.5,"params":null,"size_mb":null,"memory_mb":null,"energy_mj":null,"margin":false}'
+    assert msgspec.json.decode(old, type=Limits) == Limits(latency_ms=1.5)

@@ -64,6 +64,7 @@ def search(
     max_latency_ms: float | None = None,
     margin: bool | None = None,
     max_params: int | None = None,
+    max_mmacs: float | None = None,
     max_size_mb: float | None = None,
     max_memory_mb: float | None = None,
     max_energy_mj: float | None = None,

@@ -125,6 +125,15 @@ def family_of(cell: Cell) -> str:
     return "nasbench201" if isinstance(cell, Nasbench201Cell) else "darts"
 
 
+def operations_of(cell: Cell) -> tuple[str, ...]:
+    """The operations of a cell, in its order; DARTS: of the normal cell, then of the reduction cell."""
+    if isinstance(cell, Nasbench101Cell):
+        return cell.ops[1:-1]
+    if isinstance(cell, Nasbench201Cell):
+        return cell.ops
+    return tuple(op for op, _ in (*cell.normal, *cell.reduce))
+
+
 # ---------------------------------------------------------------- NAS-Bench-101
 
 

@@ -17,7 +17,7 @@ from edgenas.image_sizes import size_asked
 if TYPE_CHECKING:
     from edgenas.architectures.cell import Cell
     from edgenas.methods.nal import Designs
-    from edgenas.records import CellArchitecture, Latency
+    from edgenas.records import CellArchitecture, Cost, Limits
 
 FILTERED_POOL = 1024  # designs looked at, best first, where they must meet a limit
 
@@ -30,6 +30,7 @@ def design(
     ),
     max_latency_ms: float | None = typer.Option(None, help="Leave out what is slower on the target."),
     max_params: int | None = typer.Option(None, help="Leave out what has more parameters."),
+    max_mmacs: float | None = typer.Option(None, help="Leave out what has more million multiply-accumulates."),
     channels: int | None = typer.Option(None, help="Of the first stage. Default: as published (128, 16, 36)."),
     cells_per_stage: int | None = typer.Option(None, help="Default: as published (3, 5, 6)."),
     classes: int = typer.Option(10, help="Of the networks around the cells."),
@@ -53,7 +54,7 @@ def design(
     from edgenas.methods.nal import design as design_cells
     from edgenas.methods.nal import shipped_predictor
     from edgenas.methods.nal_model import load_predictor
-    from edgenas.records import Classes
+    from edgenas.records import Classes, Limits
 
     began, size = time.monotonic(), size_asked(image_size)
     predictor = shipped_predictor(space) if weights is None else load_predictor(weights)
@@ -61,11 +62,12 @@ def design(
     def network(cell: Cell) -> CellArchitecture:
         return cell_network(cell, Classes(classes), channels=channels, cells_per_stage=cells_per_stage, image_size=size)
 
-    filtered = target is not None or max_latency_ms is not None or max_params is not None
+    limits = _limits(target, {"max_latency_ms": max_latency_ms, "max_params": max_params, "max_mmacs": max_mmacs})
+    filtered = target is not None or limits != Limits()
     wanted = max(FILTERED_POOL, 8 * n) if filtered else n
     found = design_cells(predictor, space, wanted, seed, or_fewer=filtered)
     if filtered:
-        designs = _within(found, network, n, target, max_latency_ms, max_params)
+        designs = _within(found, network, n, target, limits)
     else:
         designs = [(cell, score, None) for cell, score in zip(found.cells, found.scores, strict=True)]
     lines = [_line(*item) for item in designs]
@@ -77,6 +79,7 @@ def design(
     document: dict[str, Any] = {
         "space": space,
         "designs": lines,
+        "operations": _operations(designs),
         "drawn": found.drawn,
         "valid_before_repair": found.valid / found.drawn,
         "learned_from": msgspec.to_builtins(predictor.card),
@@ -85,47 +88,70 @@ def design(
     emit(document, as_json=as_json, text=_text(lines))
 
 
+def _limits(target: str | None, asked: dict[str, float | int | None]) -> Limits:
+    """The limits that were asked for. EdgenasError for one that is no number, and for a latency nowhere."""
+    from edgenas.engine.settings import settings_from
+    from edgenas.errors import EdgenasError
+
+    limits = settings_from(None, asked).limits
+    if limits.latency_ms is not None and target is None:
+        raise EdgenasError(f"--max-latency-ms {limits.latency_ms:g}: on which --target? `edgenas targets` lists them")
+    return limits
+
+
 def _within(
     found: Designs,
     network: Callable[[Cell], CellArchitecture],
     n: int,
     target: str | None,
-    max_latency_ms: float | None,
-    max_params: int | None,
-) -> list[tuple[Cell, float, Latency | None]]:
+    limits: Limits,
+) -> list[tuple[Cell, float, Cost | None]]:
     """The best n that meet the limits, fastest first where there is a target."""
-    from edgenas.errors import EdgenasError, LimitError
+    from edgenas.errors import LimitError
     from edgenas.hardware.cost import CostModel
     from edgenas.hardware.profile import profile_from_name, resolved
-    from edgenas.records import Limits
 
-    if max_latency_ms is not None and target is None:
-        raise EdgenasError(f"--max-latency-ms {max_latency_ms:g}: on which --target? `edgenas targets` lists them")
     profiles = [] if target is None else [profile_from_name(target)]
     for profile in profiles:
         say(resolved(target or "", profile))
-    limits = Limits(latency_ms=max_latency_ms, params=max_params)
     cost = CostModel(profiles, None, limits)
-    kept: list[tuple[Cell, float, Latency | None]] = []
+    kept: list[tuple[Cell, float, Cost | None]] = []
     nearest: tuple[float, str] | None = None
     for cell, score in zip(found.cells, found.scores, strict=True):
         price = cost(network(cell))
-        latency = next(iter(price.latencies.values()), None)
-        size = latency.ms if latency is not None else float(price.params)
+        size = _size(price, limits)
         if broken := limits.broken(price):
             nearest = min(nearest or (size, "; ".join(broken)), (size, "; ".join(broken)))
         else:
-            kept.append((cell, score, latency))
+            kept.append((cell, score, price))
         if len(kept) == n:
             break
     if not kept:
         raise LimitError(f"none of {len(found.cells)} designs meets the limits; the nearest: {nearest and nearest[1]}")
     if len(kept) < n:
         say(f"{len(kept)} of {len(found.cells)} designs meet the limits, {n} were asked for")
-    return sorted(kept, key=lambda item: item[2].ms) if target is not None else kept  # type: ignore[union-attr]
+    return sorted(kept, key=lambda item: _size(item[2], limits)) if target is not None else kept
 
 
-def _line(cell: Cell, score: float, latency: Latency | None) -> dict[str, Any]:
+def _size(cost: Cost | None, limits: Limits) -> float:
+    """What designs are told apart by: latency where there is a target, else the limited one of MACs and parameters."""
+    assert cost is not None  # under limits every cost is known
+    latency = next(iter(cost.latencies.values()), None)
+    if latency is not None:
+        return latency.ms
+    return float(cost.params if limits.mmacs is None else cost.macs)
+
+
+def _operations(designs: list[tuple[Cell, float, Cost | None]]) -> dict[str, int]:
+    """How often each operation stands in the cells, the commonest first."""
+    from collections import Counter
+
+    from edgenas.architectures.cell import operations_of
+
+    return dict(Counter(op for cell, _, _ in designs for op in operations_of(cell)).most_common())
+
+
+def _line(cell: Cell, score: float, cost: Cost | None) -> dict[str, Any]:
     """The JSON of one design."""
     from edgenas.architectures.nasbench201 import text_from_nasbench201
     from edgenas.records import DartsCell, Nasbench101Cell
@@ -137,8 +163,10 @@ def _line(cell: Cell, score: float, latency: Latency | None) -> dict[str, Any]:
     else:
         line = {"string": text_from_nasbench201(cell), "ops": cell.ops}
     line["score"] = round(score, 6)
-    if latency is not None:
-        line |= {"ms": latency.ms, "origin": latency.origin, "profile": latency.profile}
+    if cost is not None:
+        line |= {"params": cost.params, "macs": cost.macs}
+        for latency in cost.latencies.values():
+            line |= {"ms": latency.ms, "origin": latency.origin, "profile": latency.profile}
     return line
 
 

@@ -32,6 +32,7 @@ target = [{target}]
 # max_latency_ms = 1.5
 # margin = true                       # judge latencies by the upper end of their interval, not by the figure
 # max_params = 500000
+# max_mmacs = 300.0                   # millions of multiply-accumulates of one image
 # max_size_mb = 1.0
 # max_memory_mb = 8.0
 # max_energy_mj = 5.0                 # only where a board measures energy

@@ -38,6 +38,7 @@ def fit(
     target: str | None = typer.Option(None, help="Experts are those within the limits on this device."),
     max_latency_ms: float | None = typer.Option(None, help="Limit on experts, predicted for --target."),
     max_params: int | None = typer.Option(None, help="Limit on experts."),
+    max_mmacs: float | None = typer.Option(None, help="Limit on experts, millions of multiply-accumulates at 32 px."),
     seed: int = typer.Option(0, help="Of the training."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
@@ -60,7 +61,7 @@ def fit(
     if out is None:
         raise EdgenasError(f"--table {table}: say where the predictor goes, --out FILE.safetensors")
     start = start or ("shipped" if folder else "scratch")
-    allowed, limits = _limits(target, max_latency_ms, max_params)
+    allowed, limits = _limits(target, max_latency_ms, max_params, max_mmacs)
     learned = lesson(known, experts, hold_out, allowed)
     say(f"{known.name}: {len(known.cells)} cells, {len(learned.seen)} to learn from, {len(learned.experts)} experts")
     graphs = graphs_from_cells(known.space, known.cells)
@@ -104,16 +105,17 @@ def _table(name: str, column: str | None) -> tuple[CellTable, Path | None]:
 
 
 def _limits(
-    target: str | None, max_latency_ms: float | None, max_params: int | None
+    target: str | None, max_latency_ms: float | None, max_params: int | None, max_mmacs: float | None
 ) -> tuple[Callable[[GraphCell], bool] | None, str]:
     """The test that experts must pass, and its words for the predictor's card."""
-    if target is None and max_params is None and max_latency_ms is None:
+    if target is None and max_params is None and max_latency_ms is None and max_mmacs is None:
         return None, ""
     from edgenas.architectures.cell import cell_network
+    from edgenas.engine.settings import settings_from
     from edgenas.errors import EdgenasError
     from edgenas.hardware.cost import CostModel
     from edgenas.hardware.profile import profile_from_name, resolved
-    from edgenas.records import Classes, Limits
+    from edgenas.records import Classes
 
     if (target is None) != (max_latency_ms is None):
         raise EdgenasError("experts are filtered by latency with both --target and --max-latency-ms")
@@ -121,10 +123,12 @@ def _limits(
     if target is not None:
         profiles = [profile_from_name(target)]
         say(resolved(target, profiles[0]))
-    limits = Limits(latency_ms=max_latency_ms, params=max_params)
+    asked = {"max_latency_ms": max_latency_ms, "max_params": max_params, "max_mmacs": max_mmacs}
+    limits = settings_from(None, asked).limits
     cost = CostModel(profiles, None, limits)
     words = [f"{max_latency_ms:g} ms on {profiles[0].name}"] if profiles else []
     words += [f"{max_params} parameters"] if max_params is not None else []
+    words += [f"{max_mmacs:.12g} M MACs"] if max_mmacs is not None else []
     return lambda cell: not limits.broken(cost(cell_network(cell, Classes(10)))), ", ".join(words)
 
 

@@ -68,6 +68,7 @@ def search(
         None, "--margin", help="Judge latencies by the upper end of their interval. Default: by the figure."
     ),
     max_params: int | None = typer.Option(None, help="Limit on parameters."),
+    max_mmacs: float | None = typer.Option(None, help="Limit on an image's multiply-accumulates, millions."),
     max_size_mb: float | None = typer.Option(None, help="Limit on the weights' size at the target's precision, MB."),
     max_memory_mb: float | None = typer.Option(None, help="Limit on peak activations plus weights, MB."),
     max_energy_mj: float | None = typer.Option(None, help="Limit on energy per inference, where a board measures it."),

@@ -59,7 +59,8 @@ def within_budget(
     asked = plan.asked
     known = tuple(profile for profile in profiles if not plan.boards and profile.name != HOST_CPU)
     if spec.fit is not None:
-        limits = asked.limits if known else Limits()  # what is measured is not known yet: the trial goes by MACs
+        # What is measured is not known yet: the trial then goes by MACs.
+        limits = asked.limits if known else Limits(mmacs=asked.max_mmacs)
         cost = CostModel(known, asked.precision, limits)
         of_plan = (plan.task, plan.space, plan.rules, plan.training, plan.device)
         minutes = Minutes(asked, whole, *of_plan, cost, limits, clock.left, clock.workers, tell)

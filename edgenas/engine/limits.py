@@ -22,7 +22,13 @@ from edgenas.records import Architecture, Cost, HardwareProfile, Limits
 WIDEST = 1024  # channels, up to which a width that reaches a limit is looked for
 DRAWN = 50  # random members of a space without bounds that are looked at
 SHORT = 0.7  # of a limit: a ladder that ends below it leaves much of it unused
-FLAGS = {"latency_ms": "max-latency-ms", "params": "max-params", "size_mb": "max-size-mb", "memory_mb": "max-memory-mb"}
+FLAGS = {
+    "latency_ms": "max-latency-ms",
+    "params": "max-params",
+    "size_mb": "max-size-mb",
+    "memory_mb": "max-memory-mb",
+    "mmacs": "max-mmacs",
+}
 
 
 def all_predicted(profiles: tuple[HardwareProfile, ...], boards: bool) -> bool:
@@ -115,13 +121,15 @@ class Reach:
     def amount(self, cost: Cost) -> float:
         if self.quantity == "latency_ms":
             return max(latency.ms for latency in cost.latencies.values())
-        return float(getattr(cost, self.quantity))
+        return cost.macs / 1e6 if self.quantity == "mmacs" else float(getattr(cost, self.quantity))
 
     def words(self, cost: Cost) -> str:
         if self.quantity == "latency_ms":
             slowest = max(cost.latencies.values(), key=lambda latency: latency.ms)
             return f"{slowest.ms:.3g} ms on {slowest.profile}"
-        return f"{cost.params:,} parameters" if self.quantity == "params" else f"{self.amount(cost):.3g} MB"
+        if self.quantity == "params":
+            return f"{cost.params:,} parameters"
+        return f"{self.amount(cost):.3g} {'M MACs' if self.quantity == 'mmacs' else 'MB'}"
 
 
 def _what_reaches(plan: Plan, space: ChainSpace | StagesSpace, reach: Reach, limit: Limits) -> str:

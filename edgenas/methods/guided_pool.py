@@ -39,6 +39,7 @@ QUANTITIES: dict[str, Callable[[Cost], float]] = {  # by the name of their limit
     "params": lambda cost: float(cost.params),
     "size_mb": lambda cost: cost.size_mb,
     "memory_mb": lambda cost: cost.memory_mb,
+    "mmacs": lambda cost: cost.macs / 1e6,
     "energy_mj": energy_of,
 }
 

@@ -34,7 +34,7 @@ class NseRules(Record, frozen=True):
     finals: Networks = 4  # of the last round, trained from scratch
     control: Tries = 0  # random members of the whole space, trained from scratch beside them
     channel_step: Channels = 8
-    limit_share: Factor = 0.95  # of a latency limit, as the target
+    limit_share: Factor = 0.95  # of a limit on latency or MACs, as the target
 
 
 class Economy:
@@ -69,12 +69,13 @@ class Economy:
 
 
 def target_of(space: MultiBranchSpace, rules: NseRules, economy: Economy) -> float:
-    """The rules' target. Without one: 95 % of a latency limit; where there is none, what a network with one average operation
-    of the pool in every cell costs."""
+    """The rules' target. Without one: 95 % of the limit on what is counted, latency or MACs; where there is none, what a network
+    with one average operation of the pool in every cell costs."""
     if economy.asked is not None:
         return economy.asked
-    if economy.unit == "ms" and economy.limits.latency_ms is not None:
-        return rules.limit_share * economy.limits.latency_ms
+    limit = economy.limits.latency_ms if economy.unit == "ms" else economy.limits.mmacs
+    if limit is not None:
+        return rules.limit_share * limit
     whole = additive_cost(space, whole_pool(space), economy.expense)
     return whole.base + sum(float(np.mean(shares)) for shares in whole.operations)
 

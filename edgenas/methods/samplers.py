@@ -179,6 +179,7 @@ def excess(limits: Limits, cost: Cost) -> float:
         (cost.params, limits.params),
         (cost.size_mb, limits.size_mb),
         (cost.memory_mb, limits.memory_mb),
+        (cost.macs / 1e6, limits.mmacs),
     ]
     return max(
         (math.log(max(LEAST, value) / most) for value, most in over if value is not None and most is not None),

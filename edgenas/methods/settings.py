@@ -60,11 +60,12 @@ class SearchSettings(Record, frozen=True):
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"] = "accuracy"
     warm_start: tuple[str, ...] = ()
     start: str | None = None
+    max_mmacs: Positive | None = None
 
     @property
     def limits(self) -> Limits:
         sizes = (self.max_params, self.max_size_mb, self.max_memory_mb)
-        return Limits(self.max_latency_ms, *sizes, self.max_energy_mj, self.margin)
+        return Limits(self.max_latency_ms, *sizes, self.max_energy_mj, self.margin, self.max_mmacs)
 
 
 def flag_of(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from edgenas.binomial import wilson
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import interval_words
-from edgenas.records import Trial
+from edgenas.records import Cost, Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, origins, score_words
 
@@ -34,6 +34,9 @@ def front_figure(facts: Facts) -> Figure:
             _front_layout(facts, "parameters", lambda trial: trial.cost.params, limits.params),
         )
     )
+    if limits.mmacs is not None:
+        traces = _front_traces(facts, facts.study.profiles[0], _mmacs, " M MACs")
+        views.append(View("MACs", traces, _front_layout(facts, "multiply-accumulates, millions", _mmacs, limits.mmacs)))
     infeasible = sum(trial.status == "infeasible" for trial in facts.trials)
     return Figure(
         "front",
@@ -129,7 +132,7 @@ def competitor_traces(facts: Facts, profile: str, unit: str) -> list[dict[str, A
         bars = {"type": "data", "symmetric": False, "thickness": 1, "width": 3, "color": "$third"}
         bars["array"] = [round(high - mean, 4) for (_, high), mean in zip(ends, means, strict=True)]
         bars["arrayminus"] = [round(mean - low, 4) for (low, _), mean in zip(ends, means, strict=True)]
-        costs = [one.cost.params if "parameters" in unit else one.cost.latencies[profile].ms for one in shown]
+        costs = [_cost_in(unit, one.cost, profile) for one in shown]
         traces.append(
             {
                 "type": "scatter",
@@ -163,6 +166,16 @@ def _front_layout(facts: Facts, axis: str, cost: Callable[[Trial], float], limit
         note = {"x": limit, "yref": "paper", "y": 0.02, "text": f"limit {limit:g}", "showarrow": False}
         layout["annotations"] = [{**note, "xanchor": "right", "xshift": -4, "font": {"color": "$warn"}}]
     return layout
+
+
+def _mmacs(trial: Trial) -> float:
+    return trial.cost.macs / 1e6
+
+
+def _cost_in(unit: str, cost: Cost, profile: str) -> float:
+    if "MACs" in unit:
+        return cost.macs / 1e6
+    return cost.params if "parameters" in unit else cost.latencies[profile].ms
 
 
 def _latency_on(profile: str) -> Callable[[Trial], float]:

@@ -64,6 +64,7 @@ def limit_words(limits: Limits) -> list[str]:
     words = {
         "latency_ms": "latency ≤ {:g} ms",
         "params": "parameters ≤ {:,}",
+        "mmacs": "MACs ≤ {:g} M",
         "size_mb": "size ≤ {:g} MB",
         "memory_mb": "memory ≤ {:g} MB",
         "energy_mj": "energy ≤ {:g} mJ",

@@ -54,6 +54,38 @@ def test_limits_hold_and_architectures_are_written(tmp_path: Path) -> None:
     assert described["params"] <= 500_000
 
 
+def test_designs_within_a_limit_on_macs_up_to_the_very_number(tmp_path: Path) -> None:
+    shape = ["design", "--space", "darts", "--n", "3", "--channels", "16", "--cells-per-stage", "1", "--json"]
+    free = json.loads(edgenas(*shape, "--max-mmacs", "1e6", folder=tmp_path).stdout)["designs"]
+    most = max(line["macs"] for line in free)
+    at = json.loads(edgenas(*shape, "--max-mmacs", f"{most / 1e6:.6f}", "--out", "d", folder=tmp_path).stdout)
+    assert [line["macs"] for line in at["designs"]] == [line["macs"] for line in free]
+    described = edgenas_json("describe", "d/design-0001.json", folder=tmp_path)
+    assert described["macs"] == at["designs"][0]["macs"]
+    below = json.loads(edgenas(*shape, "--max-mmacs", f"{(most - 1) / 1e6:.6f}", folder=tmp_path).stdout)["designs"]
+    assert max(line["macs"] for line in below) < most
+    assert len(below) == 3
+
+
+def test_operations_of_the_designs_are_counted(tmp_path: Path) -> None:
+    document = edgenas_json("design", "--space", "nasbench201", "--n", "7", folder=tmp_path)
+    ops = [op for line in document["designs"] for op in line["ops"]]
+    assert document["operations"] == {op: ops.count(op) for op in sorted(set(ops), key=ops.count, reverse=True)}
+    assert sum(document["operations"].values()) == 42
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--max-mmacs", "nan"], "max-mmacs nan: give a number"),
+        (["--max-mmacs", "0"], "max_mmacs"),
+        (["--max-mmacs", "1"], "M MACs > 1 M MACs"),
+    ],
+)
+def test_a_limit_on_macs_that_is_no_number_or_that_nothing_meets_is_refused(arguments: list[str], words: str) -> None:
+    assert words in refusal("design", "--n", "2", *arguments)
+
+
 def test_mistakes_are_one_line() -> None:
     table = str(shared_data("nas/nb101_20000.npz"))
     assert "--target" in refusal("design", "--max-latency-ms", "3")

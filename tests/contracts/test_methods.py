@@ -231,6 +231,21 @@ def test_the_limit_of_a_case_excludes_something_that_the_method_would_train(name
     assert any(trial.cost.params > most for trial in free.trials)
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if " " not in name] + ["gp in chain"])
+def test_a_limit_on_macs_holds_for_every_method_and_a_network_at_the_limit_is_trained(
+    name: str, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    free = sorted({trial.cost.macs for trial in play(case, tmp_path / "free", limits=Limits()).trials})
+    most = free[len(free) // 2]
+    limits = Limits(mmacs=most / 1e6)
+    played = play(case, tmp_path / "limited", limits=limits)
+    assert max(free) > most
+    assert played.choice.trial.cost.macs <= most
+    assert {t.status for t in played.trials if t.cost.macs > most} <= {"infeasible"}
+    assert {t.status for t in played.trials if t.cost.macs <= most} == {"complete"}
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_train_as_many_networks_as_they_may_and_none_twice(name: str, once: Callable[[str], Played]) -> None:
     assert len({t.candidate.key for t in once(name).trials if t.status == "complete"}) == FEW.trials

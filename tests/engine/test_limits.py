@@ -18,6 +18,7 @@ from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.ladder import DRAWN, refuse_impossible_limit
 from edgenas.methods.settings import SearchSettings
+from edgenas.methods.spec import largest_members
 from edgenas.records import Classes, Limits, StagesArchitecture
 from tests.plans import plan
 
@@ -59,6 +60,27 @@ def test_both_sides_of_the_largest_network(method: str) -> None:
     assert said(max_latency_ms=ms * 0.999, method=method) == []
 
 
+def test_a_limit_on_macs_that_the_largest_network_keeps_is_said_with_what_reaches_it() -> None:
+    asked = SearchSettings(target=("jetson",), method="guided")
+    space = chain_space(asked, PRESETS["tiny"], Classes(10), 3, 96)
+    most = max(workload_from_architecture(net).macs for net in largest_members(space)) / 1e6
+    (line,) = said(max_mmacs=most, method="guided")
+    assert line.startswith(f"--max-mmacs {most:g} cannot bind: the largest network that guided can reach here has ")
+    assert f"has {most:.3g} M MACs; --preset t reaches" in line
+    width = int(line.split("--max-width ")[1].split()[0])
+    assert said(max_mmacs=most, method="guided", max_width=width) == []
+    assert said(max_mmacs=most - 1e-6, method="guided") == []
+
+
+def test_an_impossible_limit_on_macs_is_refused_with_the_smallest_member() -> None:
+    space = chain_space(SearchSettings(target=("jetson",)), PRESETS["tiny"], Classes(10), 3, 96)
+    least = workload_from_architecture(space.smallest()).macs
+    cost = CostModel((), None, Limits())
+    refuse_impossible_limit(space, cost, Limits(mmacs=least / 1e6))
+    with pytest.raises(LimitError, match=r"smallest member .* has \S+ M MACs > \S+ M MACs: raise the limit"):
+        refuse_impossible_limit(space, cost, Limits(mmacs=(least - 1) / 1e6))
+
+
 def test_one_slow_target_is_enough_for_a_limit_to_bind() -> None:
     slow = largest(target=("raspberry-pi-5",))
     assert slow > 2 * largest()
@@ -67,8 +89,8 @@ def test_one_slow_target_is_enough_for_a_limit_to_bind() -> None:
 
 
 def test_every_limit_that_is_known_before_training_is_looked_at() -> None:
-    lines = said(max_params=10**9, max_size_mb=1e6, max_memory_mb=1e6, max_latency_ms=0.1)
-    assert [line.split()[0] for line in lines] == ["--max-params", "--max-size-mb", "--max-memory-mb"]
+    lines = said(max_params=10**9, max_size_mb=1e6, max_memory_mb=1e6, max_mmacs=1e6, max_latency_ms=0.1)
+    assert [line.split()[0] for line in lines] == ["--max-params", "--max-size-mb", "--max-memory-mb", "--max-mmacs"]
     assert all("reaches it: leave it out" in line for line in lines)
 
 

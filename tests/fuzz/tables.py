@@ -59,7 +59,8 @@ def projects() -> tuple[tuple[bytes, ...], SearchStrategy[bytes]]:
     base = {
         "data": "digits", "task": "classification", "target": ["jetson", "raspberry-pi-5"], "method": "gnas",
         "max_latency_ms": 1.5,
-        "max_params": 500_000, "max_size_mb": 1.0, "min_depth": 4, "max_depth": 10, "min_width": 8, "max_width": 24,
+        "max_params": 500_000, "max_mmacs": 30.0, "max_size_mb": 1.0,
+        "min_depth": 4, "max_depth": 10, "min_width": 8, "max_width": 24,
         "width_step": 2,
         "recipe": "fast", "budget": 10.0, "epoch_scale": 1.0, "search_images": 300, "policy": "gnas", "confirm_seeds": 0,
         "seed": 0,

@@ -31,6 +31,9 @@ def priced(params: int, *ms: float, memory_mb: float = 1.0, energy_mj: float | N
         (Limits(), [priced(10)], "params"),
         (Limits(params=5), [priced(10, 1.0)], "params"),
         (Limits(params=5, latency_ms=3.0), [priced(10, 1.0)], "latency_ms"),
+        (Limits(mmacs=1e-5), [priced(10, 1.0)], "mmacs"),
+        (Limits(params=50, mmacs=9e-6), [priced(10), priced(60)], "mmacs"),
+        (Limits(params=50, mmacs=1e-5), [priced(10), priced(60)], "params"),  # 10 MACs are within it
         (Limits(params=50, memory_mb=2.0), [priced(10, memory_mb=3.0), priced(60, memory_mb=3.0)], "memory_mb"),
         (Limits(params=50, memory_mb=2.0), [priced(60, memory_mb=1.0), priced(60, memory_mb=3.0)], "params"),
         (Limits(size_mb=1.0), [priced(10)], "size_mb"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
 from edgenas.architectures.subspace import Fitness, Round, RoundPlan, Scored
@@ -139,6 +140,35 @@ def test_a_latency_limit_binds_every_network_and_sets_the_target() -> None:
     assert choice.trial.cost.latencies["board"].ms <= 0.2
     assert all(plan.unit == "ms" and plan.target == pytest.approx(0.19) for plan in supernets.trained)
     assert all(network.cost <= 0.2 for played in supernets.rounds.values() for network in played.networks)
+
+
+def test_a_limit_on_macs_binds_every_network_and_sets_the_target() -> None:
+    supernets = KnownWorth()
+    _, choice = play(nse(SPACE, RULES, supernets, RECIPE, cost, Limits(mmacs=0.25)))
+    assert 0.15 < choice.trial.cost.macs / 1e6 <= 0.2375
+    assert {(plan.unit, plan.target) for plan in supernets.trained} == {("M MACs", 0.95 * 0.25)}
+    assert all(network.cost <= 0.25 for played in supernets.rounds.values() for network in played.networks)
+
+
+def test_finals_are_widened_up_to_a_limit_on_macs_exactly_where_the_target_is_latency() -> None:
+    ops = ((17,), (17, 18), (17,))
+    rules = replace(RULES, target_ms=1e9)
+
+    def macs(limits: Limits) -> int:
+        return cost(fitted(SPACE, ops, 1e9, rules, Economy(cost, limits, rules))).macs
+
+    widest = macs(Limits())
+    assert macs(Limits(mmacs=widest / 1e6)) == widest
+    assert macs(Limits(mmacs=(widest - 1) / 1e6)) < widest
+
+
+def test_under_both_limits_latency_is_the_target_and_macs_hold() -> None:
+    supernets = KnownWorth()
+    _, free = play(nse(SPACE, RULES, KnownWorth(), RECIPE, cost, Limits(latency_ms=0.2)))
+    most = free.trial.cost.macs - 1
+    _, choice = play(nse(SPACE, RULES, supernets, RECIPE, cost, Limits(latency_ms=0.2, mmacs=most / 1e6)))
+    assert {plan.unit for plan in supernets.trained} == {"ms"}
+    assert choice.trial.cost.macs <= most
 
 
 @pytest.mark.parametrize("limit", [0.08, 0.15, 0.3, 0.35])

@@ -119,6 +119,8 @@ def test_a_constraint_is_broken_where_a_limit_is_and_by_the_logarithm_of_the_wor
         (Limits(params=2 * price.params), 0.5),
         (Limits(size_mb=price.size_mb / 3), 3.0),
         (Limits(memory_mb=price.memory_mb / 4), 4.0),
+        (Limits(mmacs=price.macs / 2e6), 2.0),
+        (Limits(mmacs=price.macs / 1e6), 1.0),  # at the limit it holds
         (Limits(latency_ms=1.0, params=2 * price.params), 2.0),
     ):
         assert excess(limits, price) == pytest.approx(math.log(ratio))

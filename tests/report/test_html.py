@@ -12,7 +12,7 @@ from edgenas.binomial import Validation, wilson
 from edgenas.confusion import document_of_confusion
 from edgenas.engine.plan import plan_json
 from edgenas.engine.verdict import Competitor, compared
-from edgenas.records import Decision, FinalRun, FinalTraining, Metric, Preprocessing, Trial
+from edgenas.records import Decision, FinalRun, FinalTraining, Limits, Metric, Preprocessing, Trial
 from edgenas.report.facts import Facts, read_facts
 from edgenas.report.figures_front import front_figure
 from edgenas.report.html import html_from_studies
@@ -309,3 +309,17 @@ def test_public_networks_stand_beside_the_searched_one_with_the_sentence_that_ju
     assert "Beside public networks" not in str(
         Text(html_from_studies([read_facts(published_study(tmp_path / "alone"))]))
     )
+
+
+def test_macs_have_a_picture_and_a_line_where_they_are_limited_and_only_there(tmp_path: Path) -> None:
+    free, limited = published_study(tmp_path / "free"), published_study(tmp_path / "limited", limits=Limits(mmacs=60.0))
+    *_, last = page_data(html_from_studies([read_facts(free)]))["figures"]["s1-front"]["views"]  # type: ignore[index]
+    assert last["layout"]["xaxis"]["title"]["text"] == "parameters"
+    page = html_from_studies([read_facts(limited)])
+    assert "MACs ≤ 60 M" in str(Text(page))
+    *_, last = page_data(page)["figures"]["s1-front"]["views"]  # type: ignore[index]
+    assert last["layout"]["xaxis"]["title"]["text"] == "multiply-accumulates, millions"
+    assert last["layout"]["annotations"][0]["text"] == "limit 60"
+    facts = read_facts(limited)
+    drawn = {x for trace in last["data"] for x in trace["x"]}
+    assert {trial.cost.macs / 1e6 for trial in facts.complete} <= drawn
