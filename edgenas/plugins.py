@@ -32,6 +32,7 @@ class Registry:
     kind: str
     group: str
     built_in: Mapping[str, str]
+    further: tuple[str, ...] = ()  # names that are known elsewhere, and possible too
 
     def names(self) -> tuple[str, ...]:
         """All names, those of edgenas first."""
@@ -60,9 +61,9 @@ class Registry:
                 )
             return EntryPoint(name, self.built_in[name], self.group)
         if not points:
+            possible = ", ".join((*self.further, *self.names()))
             raise EdgenasError(
-                f"{self.kind} {name!r} is unknown; possible: {', '.join(self.names())}; other packages add theirs as entry "
-                f"points of {self.group}"
+                f"{self.kind} {name!r} is unknown; possible: {possible}; other packages add theirs as entry points of {self.group}"
             )
         if len(points) > 1:
             raise EdgenasError(

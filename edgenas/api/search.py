@@ -18,6 +18,7 @@ from edgenas.engine.events import Listener
 from edgenas.engine.settings import settings_from
 from edgenas.errors import EdgenasError
 from edgenas.image_sizes import size_asked
+from edgenas.methods.settings import refused
 from edgenas.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _with_arrays(given: Given, data: Sequence[Any], decides: dict[str, Any]) -> 
     try:
         wanted = msgspec.convert(asked, TaskSettings)
     except msgspec.ValidationError as error:
-        raise EdgenasError(f"settings: {error}: `edgenas search --help` lists what is possible") from error
+        raise EdgenasError(f"{refused(error, asked)}: `edgenas search --help` lists what is possible") from error
     return dataclasses.replace(given, task=task_of(arrays, wanted), arrays=arrays)
 
 

@@ -28,6 +28,7 @@ SPACES = Registry(
         "fbnet": "edgenas.architectures.fbnet:fbnet_space",
         "stages": "edgenas.architectures.stages_bounds:stages_space",
     },
+    further=("chain",),
 )
 NEEDED = ("choices", "choose", "smallest", "reference", "draw", "neighbour", "features", "words", "contains")
 

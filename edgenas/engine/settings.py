@@ -20,7 +20,7 @@ from edgenas.engine.registry import methods_heeding
 from edgenas.errors import EdgenasError
 from edgenas.identity import digest
 from edgenas.image_sizes import ImageSize, size_asked
-from edgenas.methods.settings import PresetName, SearchSettings, flag_of
+from edgenas.methods.settings import PresetName, SearchSettings, flag_of, refused
 from edgenas.methods.spec import BOUNDS, NOT_EVERYWHERE, MethodSpec
 from edgenas.records import HardwareProfile, Head, Record
 from edgenas.store import flat, read_toml
@@ -73,7 +73,10 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
     try:
         return msgspec.convert(values, type=SearchSettings)
     except msgspec.ValidationError as error:
-        raise EdgenasError(f"{file or 'settings'}: {error}: `edgenas search --help` lists what is possible") from error
+        where = "" if file is None else f"{file}: "
+        raise EdgenasError(
+            f"{where}{refused(error, values)}: `edgenas search --help` lists what is possible"
+        ) from error
 
 
 def refuse_unheeded(settings: SearchSettings, spec: MethodSpec) -> None:

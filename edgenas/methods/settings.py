@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -11,6 +13,8 @@ from edgenas.methods.ladder import Policy
 from edgenas.ranges import Channels, Depth, Factor
 from edgenas.records import Balance, Fit, Limits, Precision, Record
 
+KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list"}
+RELATIONS = {">": "above", ">=": "from", "<": "below", "<=": "up to"}
 PresetName = Literal["tiny", "t", "m", "trg"]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
@@ -71,3 +75,15 @@ class SearchSettings(Record, frozen=True):
 def flag_of(name: str) -> str:
     """The flag of `edgenas search` that gives this setting."""
     return "--from" if name == "from_study" else f"--{name.replace('_', '-')}"
+
+
+def refused(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
+    """What msgspec refuses of these settings, in the words of whoever gave them: the flag, the value, what it may be."""
+    found = re.fullmatch(
+        r"Expected `(\w+)(?: \| null)?`(?: ([<>]=?) (\S+))?(?:, got `\w+`)? - at `\$\.(\w+)`", str(error)
+    )
+    if found is None:
+        return str(error)
+    kind, relation, bound, name = found.groups()
+    needed = KINDS.get(kind, kind) + (f" {RELATIONS[relation]} {float(bound):,.12g}" if relation else "")
+    return f"{flag_of(name)} {values.get(name)} was asked for: it takes {needed}"

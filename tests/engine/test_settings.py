@@ -35,8 +35,13 @@ from tests.plans import plan, studied
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"seed": -1}, ">= 0 - at `$.seed`"),
-        ({"epoch_scale": 0.0}, "> 0.0 - at `$.epoch_scale`"),
+        ({"seed": -1}, "--seed -1 was asked for: it takes a whole number from 0"),
+        ({"seed": 2**32}, "--seed 4294967296 was asked for: it takes a whole number up to 4,294,967,295"),
+        ({"seed": "x"}, "--seed x was asked for: it takes a whole number"),
+        ({"epoch_scale": 0.0}, "--epoch-scale 0.0 was asked for: it takes a number above 0"),
+        ({"max_latency_ms": -1.0}, "--max-latency-ms -1.0 was asked for: it takes a number above 0"),
+        ({"far": 1.0}, "--far 1.0 was asked for: it takes a number below 1"),
+        ({"flip": "perhaps"}, "--flip perhaps was asked for: it takes true or false"),
         ({"max_latency_ms": float("nan")}, "max-latency-ms nan"),
         ({"image_size": -5}, "image size -5: sides of 8 to 2048 px"),
         ({"target": []}, "length >= 1 - at `$.target`"),

@@ -17,6 +17,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Classes, Embedding, Head
+from tests.cli.edgenas import refusal
 from tests.plans import plan, studied
 
 TEN, FACES = Classes(10), Embedding(64)
@@ -105,3 +106,8 @@ def test_the_usual_bounds_of_photographs_hold_the_published_networks_and_the_tin
     network = published_architecture("mnasnet-a1")
     assert stages((Classes(1000), 3, 224)).contains(network)
     assert not stages((Classes(1000), 3, 224), "tiny").contains(network)
+
+
+def test_an_unknown_space_lists_the_default_one_too() -> None:
+    said = refusal("search", "--data", "digits", "--method", "random", "--space", "chan")
+    assert "space 'chan' is unknown; possible: chain, nasbench101" in said
