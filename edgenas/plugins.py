@@ -61,10 +61,8 @@ class Registry:
                 )
             return EntryPoint(name, self.built_in[name], self.group)
         if not points:
-            possible = ", ".join((*self.further, *self.names()))
-            raise EdgenasError(
-                f"{self.kind} {name!r} is unknown; possible: {possible}; other packages add theirs as entry points of {self.group}"
-            )
+            possible, add = ", ".join((*self.further, *self.names())), "other packages add theirs as entry points of"
+            raise EdgenasError(f"{self.kind} {name!r} is unknown; possible: {possible}; {add} {self.group}")
         if len(points) > 1:
             raise EdgenasError(
                 f"{self.kind} {name!r} is {len(points)} things, of {_packages(points.values())}: uninstall all but one"
