@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, version_converter
 
 from edgenas.errors import EdgenasError
+from edgenas.export.norms import NORM, SCALE, without_norms
 from edgenas.image_sizes import sides_of
 from edgenas.records import Architecture, Classes, Embedding, Outputs
 from edgenas.version import __version__
@@ -59,6 +60,7 @@ def onnx_from_network(
         if opset < EXPORTER_OPSETS[0]:
             model = _lowered(model, opset)
     model.ir_version = ir
+    model = without_norms(model)
     clean(model)
     describe(model, {"architecture": architecture.canonical_json().decode(), "fingerprint": architecture.fingerprint})
     describe(model, metadata or {})
@@ -189,18 +191,23 @@ def check_written(model: onnx.ModelProto, opset: int, ir: int) -> None:
         raise EdgenasError("the exporter wrote weights outside the file: report this")
     loose = unfolded_norms(again)
     if loose:
-        raise EdgenasError(f"batch norms {', '.join(loose)} were not folded into the layers before them: report this")
+        raise EdgenasError(
+            f"the file holds batch norms ({', '.join(loose)}), which not every runtime reads: report this"
+        )
 
 
 def unfolded_norms(model: onnx.ModelProto) -> list[str]:
-    """Batch norms that could ride on a convolution or matrix product just before them, and do not."""
+    """Norms that are left, and what one became that could have ridden on the convolution or matrix product before it."""
     makers = {name: node for node in model.graph.node for name in node.output}
     readers = [name for node in model.graph.node for name in node.input]
     return [
         node.name
         for node in model.graph.node
-        if node.op_type == "BatchNormalization"
-        and node.input[0] in makers
-        and makers[node.input[0]].op_type in ("Conv", "Gemm")
-        and readers.count(node.input[0]) == 1
+        if node.op_type == NORM
+        or (
+            any(name.startswith(SCALE) for name in node.input)
+            and node.input[0] in makers
+            and makers[node.input[0]].op_type in ("Conv", "Gemm")
+            and readers.count(node.input[0]) == 1
+        )
     ]

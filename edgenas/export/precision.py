@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import EdgenasError
+from edgenas.export.norms import scale_and_shift_nodes
 from edgenas.export.onnx import INPUT, OLDEST_CONVERTED, clean
 from edgenas.preprocessing import scale_and_shift
 from edgenas.records import Preprocessing
@@ -67,6 +68,7 @@ def int8_from_onnx(
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=scale_and_shift_nodes(model),
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,

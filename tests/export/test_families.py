@@ -9,6 +9,7 @@ from torch import nn
 from edgenas.architectures.chain import chain
 from edgenas.bundle_contents import check_sizes
 from edgenas.errors import ParityError
+from edgenas.export.norms import scale_and_shift_nodes
 from edgenas.export.onnx import onnx_from_network
 from edgenas.export.parity import Case, check_parity, network_outputs, parity_cases
 from edgenas.networks import network_from_architecture
@@ -32,6 +33,7 @@ EVERY_EDGE = Nasbench201Cell(("nor_conv_3x3", "avg_pool_3x3", "none", "skip_conn
 FAMILIES: dict[str, Architecture] = {
     "chain": chain(8, 5, (0, 1, 0, 1, 0), (3, 5, 3, 3, 5), Classes(7), 3, SIDE),
     "chain for faces": chain(8, 4, (0, 1, 0, 0), (3, 3, 3, 3), Embedding(16, "depthwise"), 3, SIDE),
+    "chain for faces, averaged": chain(8, 4, (0, 1, 0, 0), (3, 3, 3, 3), Embedding(16, "average"), 3, SIDE),
     "NSE": MultiBranchArchitecture(
         27,
         (BranchCell("N", 8, (0, 22)), BranchCell("N", 8, ()), BranchCell("R", 12, (4, 10, 26)), BranchCell("E", 16, (3,))),
@@ -77,14 +79,21 @@ def cases_of(architecture: Architecture) -> list[Case]:
     return parity_cases(preprocessing(architecture), pixels)
 
 
+BY_SCALE = ("NAS-Bench-201",)  # a sum is normed and a ReLU follows: no layer can take it in
+
+
 @pytest.mark.parametrize("opset", [18, 13])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_network_of_every_family_passes_the_gate(family: str, opset: int) -> None:
+def test_a_network_of_every_family_passes_the_gate_without_a_batch_norm(family: str, opset: int) -> None:
     """Opset 18 is written by torch's exporter, 13 (JetPack 4) from the workload."""
     architecture = FAMILIES[family]
     network = trained(architecture)
     model = onnx_from_network(network, architecture, opset=opset, ir={18: 10, 13: 7}[opset])
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert [node.name for node in model.graph.node if node.op_type == "BatchNormalization"] == []
+    assert len(scale_and_shift_nodes(model)) == (2 if family in BY_SCALE else 0)
+    read = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
     check_sizes(model, (1, 3, architecture.image_size, architecture.image_size), family)
     cases = cases_of(architecture)
     figures = check_parity(network, model, "fp32", cases, preprocessing(architecture))
