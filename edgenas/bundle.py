@@ -126,6 +126,7 @@ class Manifest(Record, frozen=True):
     left_out: dict[Precision, str] = {}  # what was asked for and did not pass, with the reason
     kind: TaskKind | None = None  # None in a bundle of before there were tasks of other packages: its task's
     metric: Metric | None = None  # likewise
+    batch: int | None = None  # images that every file takes at a time; None: any number
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,7 @@ def _check_contents(bundle: Bundle) -> None:
     bundle.path(manifest.chosen_precision)
     shapes: dict[str, tuple[Shape, Shape]] = {name: _ends(model.artifact) for name, model in manifest.models.items()}
     for given, _ in shapes.values():
-        check_preprocessing(manifest.preprocessing, manifest.input, given, folder)
+        check_preprocessing(manifest.preprocessing, manifest.input, given, folder, manifest.batch)
     try:
         golden = bundle.golden()
     except EdgenasError as error:

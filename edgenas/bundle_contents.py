@@ -34,9 +34,13 @@ def check_name(name: str, where: str) -> None:
 
 
 def check_preprocessing(
-    preprocessing: Preprocessing, kind: Literal["float32", "uint8"], shape: Shape, where: str
+    preprocessing: Preprocessing,
+    kind: Literal["float32", "uint8"],
+    shape: Shape,
+    where: str,
+    batch: int | None = None,
 ) -> None:
-    """What the preprocessing makes of an image is what the model takes."""
+    """What the preprocessing makes of an image is what the model takes, so many at a time (None: any number)."""
     p, sides = preprocessing, sides_of(preprocessing.size)
     sound = (
         p.channels in (1, 3)
@@ -56,6 +60,10 @@ def check_preprocessing(
     if len(shape) != 4 or shape[1:] != made:
         raise BundleError(
             f"{where}: its preprocessing makes images of {_text(made)}, the model takes {_text(shape[1:])}: export it again"
+        )
+    if shape[0] != batch and (batch is not None or isinstance(shape[0], int)):
+        raise BundleError(
+            f"{where}: a model takes {shape[0]} images at a time, the manifest says {batch or 'any number'}: export it again"
         )
 
 

@@ -37,6 +37,12 @@ def export(
         "--reduce-range",
         help="INT8 weights of 7 bits: for x86-64 without VNNI, where they are faster; less exact.",
     ),
+    batch: int | None = typer.Option(
+        None, help="Files for exactly so many images at a time (1 to 64). Default: any number.", show_default=False
+    ),
+    opset: int | None = typer.Option(
+        None, help="ONNX opset of the files (13 to 21). Default: what the target's software reads.", show_default=False
+    ),
     engine: bool = typer.Option(False, help="Also build a TensorRT engine for this machine."),
     triton: Path | None = typer.Option(None, help="Also write a Triton model repository there."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
@@ -44,13 +50,15 @@ def export(
     """Export a trained network with proof of parity: ONNX files that compute the same, in a bundle.
 
     Example: edgenas export --out bundle --precision fp32,fp16,int8
+
+    Example: edgenas export --out bundle --batch 1 --opset 17
     """
     from edgenas.engine.folders import study_folder
     from edgenas.engine.trained import trained_from_store, wishes_from
     from edgenas.export.release import bundle_from_trained
     from edgenas.store import Store
 
-    wishes = wishes_from(precision, input_type, max_drop, reduce_range)
+    wishes = wishes_from(precision, input_type, max_drop, reduce_range, batch=batch, opset=opset)
     if engine:
         from edgenas.runtimes.tensorrt import engine_from_onnx, probe_gpu, tensorrt_module
 
@@ -121,6 +129,7 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
     }
     return {
         "bundle": str(bundle.folder),
+        "batch": manifest.batch,
         "files": files,
         "parity": msgspec.to_builtins(bundle.parity),
         "chosen_precision": manifest.chosen_precision,

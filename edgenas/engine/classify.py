@@ -16,6 +16,7 @@ from edgenas.likeliest import TOP, likeliest
 from edgenas.preprocessing import DAMAGED, formats_here, input_from_pixels, pixels_from_image
 from edgenas.records import Precision
 from edgenas.runtimes import open_runtime
+from edgenas.runtimes.batches import run_in_batches
 
 
 def classify(
@@ -60,7 +61,6 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     how, uint8 = bundle.manifest.preprocessing, bundle.manifest.input == "uint8"
     with open_runtime(runtime, bundle.path(precision), precision) as network:
-        ((name, _),) = network.inputs.items()
         (output,) = network.outputs
         for path in images:
             try:
@@ -69,7 +69,7 @@ def _rows(
             except (DataError, *DAMAGED) as error:
                 yield {"image": str(path), "error": _reason(error)}
                 continue
-            logits = network.run({name: pixels if uint8 else input_from_pixels(pixels, how)})[output][0]
+            logits = run_in_batches(network, pixels if uint8 else input_from_pixels(pixels, how))[output][0]
             classes = likeliest(logits, bundle.manifest.labels, top)
             yield {"image": str(path), **{key: classes[0][key] for key in ("label", "probability")}, "classes": classes}
 

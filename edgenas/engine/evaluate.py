@@ -16,6 +16,7 @@ from edgenas.errors import DataError, EdgenasError
 from edgenas.preprocessing import input_from_pixels, pad
 from edgenas.records import Precision
 from edgenas.runtimes import LARGEST_BATCH, open_runtime
+from edgenas.runtimes.batches import run_in_batches
 
 if TYPE_CHECKING:
     from edgenas.tasks import Split
@@ -131,11 +132,9 @@ def _predicted(bundle: Bundle, precision: Precision, images: Split) -> NDArray[n
     how, uint8 = bundle.manifest.preprocessing, bundle.manifest.input == "uint8"
     found = []
     with open_runtime("onnxruntime", bundle.path(precision), precision) as runtime:
-        ((name, port),) = runtime.inputs.items()
         (output,) = runtime.outputs
-        batch = port.shape[0] if isinstance(port.shape[0], int) else LARGEST_BATCH
-        for start in range(0, len(images), batch):
-            pixels = pad(images.images[start : start + batch], how.padding)
-            outputs = runtime.run({name: pixels if uint8 else input_from_pixels(pixels, how)})[output]
+        for start in range(0, len(images), LARGEST_BATCH):
+            pixels = pad(images.images[start : start + LARGEST_BATCH], how.padding)
+            outputs = run_in_batches(runtime, pixels if uint8 else input_from_pixels(pixels, how))[output]
             found.append(outputs.argmax(1))
     return np.concatenate(found).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,15 +93,18 @@ def wishes_from(
     input_type: str = "float32",
     max_drop: float | None = None,
     reduce_range: bool = False,
+    *,
+    batch: int | None = None,
+    opset: int | None = None,
 ) -> Wishes:
     """What a bundle is to hold, checked. `precision`: auto, or some of fp32, fp16 and int8, with commas or one by one."""
     from edgenas.export.release import PRECISIONS, Wishes
 
     if input_type not in ("float32", "uint8"):
         raise EdgenasError(f"--input {input_type} was asked for; possible: float32, uint8")
-    uint8 = input_type == "uint8"
+    shared = Wishes(uint8=input_type == "uint8", max_drop=max_drop, reduce_range=reduce_range, batch=batch, opset=opset)
     if precision == "auto":
-        return Wishes(auto=True, uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)
+        return dataclasses.replace(shared, auto=True)
     names = [name.strip() for name in (precision.split(",") if isinstance(precision, str) else precision)]
     if unknown := [name for name in names if name not in PRECISIONS]:
         raise EdgenasError(f"precision {', '.join(unknown)} was asked for; possible: {', '.join(PRECISIONS)}, or auto")
@@ -109,4 +113,4 @@ def wishes_from(
         raise EdgenasError(
             f"--reduce-range is about int8, and --precision is {', '.join(names)}: add int8, or leave it out"
         )
-    return Wishes(tuple(dict.fromkeys(chosen)), uint8=uint8, max_drop=max_drop, reduce_range=reduce_range)
+    return dataclasses.replace(shared, precisions=tuple(dict.fromkeys(chosen)))

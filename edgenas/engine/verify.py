@@ -35,8 +35,14 @@ def verified_files(folder: Path, study: Path | None, precision: str | None, boar
     """A bundle's files as they lie there; limits and what the search knew come from the study, where one is named."""
     held = read_bundle(folder)
     precisions = precisions_of(held, precision)
-    if study is None:
-        tell(f"no study was named, so no limit is held against {folder}")
+    images = held.manifest.batch or 1
+    if study is None or images > 1:
+        why = (
+            "no study was named"
+            if study is None
+            else f"its files take {images} images a run, a study's limits are for one"
+        )
+        tell(f"{why}, so no limit is held against {folder}")
         profile, limits, trial = profile_from_name(held.manifest.profile), Limits(), None
     else:
         with Store.read(study) as store:

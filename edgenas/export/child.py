@@ -54,12 +54,12 @@ def outputs_in_child(model: onnx.ModelProto, batches: Sequence[Array]) -> list[d
 def main(model: str, inputs: str, outputs: str) -> int:
     """The child's side: every input batch through the model, every output into one npz file."""
     from edgenas.runtimes import open_runtime
+    from edgenas.runtimes.batches import run_in_batches
 
     results: dict[str, Array] = {}
     with open_runtime("onnxruntime", Path(model), "fp32") as runtime, np.load(inputs, allow_pickle=False) as saved:
-        (name,) = runtime.inputs
         for index, key in enumerate(saved.files):
-            for output, value in runtime.run({name: saved[key]}).items():
+            for output, value in run_in_batches(runtime, saved[key], len(saved[key])).items():
                 results[f"{index}/{output}"] = value
     with Path(outputs).open("wb") as file:
         np.savez(file, **results)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import msgspec
 
 from edgenas.hardware.measure import Timing, latency_from_measurement, measure
-from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.predictor import Row, latencies
 from edgenas.hardware.profile import HOST_CPU
 from edgenas.hardware.words import latency_words
 from edgenas.hardware.worker import Load
 from edgenas.records import Architecture, HardwareProfile, Latency, Precision
 
 
-def measured_latencies(models: Mapping[Precision, bytes], timing: Timing) -> dict[Precision, Latency]:
-    """Batch-1 latency of every file on this machine, one thread, taken in turns."""
-    measurements = measure(list(models.values()), Load(""), timing, HOST_CPU)
+def measured_latencies(models: Mapping[Precision, bytes], timing: Timing, batch: int = 1) -> dict[Precision, Latency]:
+    """Latency of one run of `batch` images of every file on this machine, one thread, taken in turns."""
+    measurements = measure(list(models.values()), Load("", batch_size=batch), timing, HOST_CPU)
     return {
         precision: latency_from_measurement(msgspec.structs.replace(measurement, precision=precision))
         for precision, measurement in zip(models, measurements, strict=True)
@@ -24,9 +24,14 @@ def measured_latencies(models: Mapping[Precision, bytes], timing: Timing) -> dic
 
 
 def predicted_latencies(
-    profile: HardwareProfile, architecture: Architecture, precisions: tuple[Precision, ...], notes: list[str]
+    profile: HardwareProfile,
+    architecture: Architecture,
+    precisions: tuple[Precision, ...],
+    notes: list[str],
+    batch: int = 1,
 ) -> dict[Precision, Latency]:
-    """What the target's profile expects of each precision; nothing for this machine, which is measured."""
+    """What the target's profile expects of each precision, for one run of `batch` images; nothing for this machine, which is
+    measured."""
     if profile.name == HOST_CPU:
         return {}
     found: dict[Precision, Latency] = {}
@@ -34,7 +39,7 @@ def predicted_latencies(
         if precision not in profile.precisions:
             notes.append(f"{profile.name} has no {precision}")
             continue
-        found[precision] = latency_from_workload(profile, architecture, precision)
+        (found[precision],) = latencies(profile, [Row("the network", architecture, batch=batch)], precision)
     return found
 
 

@@ -78,7 +78,7 @@ def _product_behind(
         readers = [node for node in model.graph.node if tensor in node.input]
         if len(readers) != 1 or tensor in (output.name for output in model.graph.output):
             return None
-        (reader,) = readers
+        reader: onnx.NodeProto = readers[0]
         if reader.op_type in VIEWS and reader.input[0] == tensor:
             tensor = reader.output[0]
             continue

@@ -120,6 +120,16 @@ def _lowered(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     return model
 
 
+def with_fixed_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+    """The model for exactly so many images at a time, as converters for small devices want it."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for port in (*result.graph.input, *result.graph.output):
+        port.type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
 # ---------------------------------------------------------------- what is in the file
 
 

@@ -33,8 +33,9 @@ from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.child import outputs_in_child
 from edgenas.export.choice import chosen_precision, measured_latencies, predicted_latencies
 from edgenas.export.faces import FACES
+from edgenas.export.image_metadata import describe_image
 from edgenas.export.kinds import CLASSIFICATION, GENERIC, Built, BundleKind
-from edgenas.export.onnx import describe, onnx_from_network
+from edgenas.export.onnx import OLDEST_IR, check_versions, describe, onnx_from_network, with_fixed_batch
 from edgenas.export.parity import check_parity, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
 from edgenas.hardware.measure import Timing
@@ -81,8 +82,9 @@ class Trained:
 class Wishes:
     """What the bundle is to hold. `auto` = keep every precision that passes and choose the fastest.
 
-    `reduce_range`: INT8 weights of 7 bits. `max_drop`: by how much a precision may score worse than FP32, in the metric's unit;
-    None: by the metric's own `max_drop`.
+    `batch`: how many images every file takes at a time; None: any number. `opset`: None for the profile's; another one comes
+    with the oldest IR that holds it. `reduce_range`: INT8 weights of 7 bits. `max_drop`: by how much a precision may score worse
+    than FP32, in the metric's unit; None: by the metric's own `max_drop`.
     """
 
     precisions: tuple[Precision, ...] = ("fp32",)
@@ -91,6 +93,14 @@ class Wishes:
     max_drop: float | None = None
     reduce_range: bool = False
     timing: Timing = TIMING
+    batch: int | None = None
+    opset: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
+            raise EdgenasError(f"a batch of {self.batch} images was asked for: possible are 1 to {LARGEST_BATCH}")
+        if self.opset is not None:
+            check_versions(self.opset, OLDEST_IR.get(self.opset, 0))
 
 
 def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundle:
@@ -106,8 +116,9 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
     built, left_out = _build_all(trained, wishes)
     notes += [f"{precision} is left out: {reason}" for precision, reason in left_out.items() if wishes.auto]
     models = {b.precision: b for b in built}
-    latencies = measured_latencies({b.precision: b.content for b in built}, wishes.timing)
-    predicted = predicted_latencies(trained.profile, trained.architecture, tuple(models), notes)
+    batch = wishes.batch or 1
+    latencies = measured_latencies({b.precision: b.content for b in built}, wishes.timing, batch)
+    predicted = predicted_latencies(trained.profile, trained.architecture, tuple(models), notes, batch)
     every = {p: tuple(x[p] for x in (latencies, predicted) if p in x) for p in models}
     asked = PRECISIONS if wishes.auto else tuple(p for p in wishes.precisions if p in models)
     chosen = chosen_precision(asked, predicted or latencies, notes) if wishes.auto else asked[0]
@@ -134,6 +145,7 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
         notes=tuple(notes),
         versions=exporting_versions(),
         left_out=left_out,
+        batch=wishes.batch,
     )
     return write_bundle(folder, manifest, files)
 
@@ -167,8 +179,8 @@ def _build_all(trained: Trained, wishes: Wishes) -> tuple[list[Built], dict[Prec
     plain = onnx_from_network(
         trained.network,
         trained.architecture,
-        opset=profile.onnx_opset,
-        ir=profile.onnx_ir,
+        opset=wishes.opset or profile.onnx_opset,
+        ir=profile.onnx_ir if wishes.opset in (None, profile.onnx_opset) else OLDEST_IR[wishes.opset],
         input_shape=(shape.channels, *shape.input_sides),
         metadata=_metadata(trained),
     )
@@ -231,7 +243,10 @@ def _build(trained: Trained, wishes: Wishes, precision: Precision, plain: onnx.M
     model, network = kind.wrapped(model, trained.network, trained.architecture)
     if wishes.uint8:
         model = with_uint8_input(model, preprocessing)
+    if wishes.batch is not None:
+        model = with_fixed_batch(model, wishes.batch)
     describe(model, {"precision": precision})
+    describe_image(model, preprocessing, uint8=wishes.uint8)
     cases = parity_cases(preprocessing, images, uint8=wishes.uint8)
     parity = check_parity(network, model, precision, cases, preprocessing)
     score, golden, outputs = _score(trained, wishes, model)

@@ -1,4 +1,4 @@
-"""A bundle as a Triton model repository: ONNX Runtime backend, dynamic batching."""
+"""A bundle as a Triton model repository: ONNX Runtime backend, dynamic batching; none where the files' batch is fixed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ platform: "onnxruntime_onnx"
 max_batch_size: {batch}
 input [ {input} ]
 output [ {output} ]
-dynamic_batching {{ max_queue_delay_microseconds: 500 }}
-version_policy: {{ latest {{ num_versions: 1 }} }}
+{batching}version_policy: {{ latest {{ num_versions: 1 }} }}
 """
+BATCHING = "dynamic_batching { max_queue_delay_microseconds: 500 }\n"
 
 
 def write_triton(bundle: Bundle, repository: Path) -> Path:
@@ -31,10 +31,16 @@ def write_triton(bundle: Bundle, repository: Path) -> Path:
         raise EdgenasError(f"{folder} exists and is no Triton model: choose another --triton folder")
     source = bundle.path(manifest.chosen_precision)
     model = onnx.load_model(source, load_external_data=False)
-    labels = bool(manifest.labels)
-    output = _port(model.graph.output[0], ', label_filename: "labels.txt"' if labels else "")
+    fixed = manifest.batch
+    # without batching Triton takes all outputs of a request for one list of classes
+    labels = bool(manifest.labels) and fixed in (None, 1)
+    given, made = (_port(value, fixed) for value in (model.graph.input[0], model.graph.output[0]))
     config = CONFIG.format(
-        name=json.dumps(manifest.name), batch=LARGEST_BATCH, input=_port(model.graph.input[0]), output=output
+        name=json.dumps(manifest.name),
+        batch=0 if fixed else LARGEST_BATCH,
+        input=f"{{ {given} }}",
+        output=f'{{ {made}, label_filename: "labels.txt" }}' if labels else f"{{ {made} }}",
+        batching="" if fixed else BATCHING,
     )
     try:
         (folder / "1").mkdir(parents=True, exist_ok=True)
@@ -47,7 +53,8 @@ def write_triton(bundle: Bundle, repository: Path) -> Path:
     return folder
 
 
-def _port(value: onnx.ValueInfoProto, more: str = "") -> str:
+def _port(value: onnx.ValueInfoProto, fixed: int | None) -> str:
     tensor = value.type.tensor_type
-    dims = ", ".join(str(d.dim_value) for d in tensor.shape.dim[1:])  # Triton adds the batch itself
-    return f"{{ name: {json.dumps(value.name)}, data_type: {TYPES[tensor.elem_type]}, dims: [ {dims} ]{more} }}"
+    sides = tensor.shape.dim if fixed else tensor.shape.dim[1:]  # Triton adds the batch itself where it may batch
+    dims = ", ".join(str(side.dim_value) for side in sides)
+    return f"name: {json.dumps(value.name)}, data_type: {TYPES[tensor.elem_type]}, dims: [ {dims} ]"

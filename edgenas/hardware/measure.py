@@ -233,8 +233,14 @@ def _how(measurement: Measurement) -> str:
     settings, mode = measurement.detail["settings"], measurement.detail["device"]["before"]["power_mode"]
     return (
         f"{measurement.host}: {measurement.runtime} {settings['provider']}, {settings.get('threads', 1)} thread(s), "
-        f"{measurement.precision}{_int8(settings)}, {measurement.status}" + (f", power mode {mode}" if mode else "")
+        f"{measurement.precision}{_int8(settings)}{_batch(measurement)}, {measurement.status}"
+        + (f", power mode {mode}" if mode else "")
     )
+
+
+def _batch(measurement: Measurement) -> str:
+    images = measurement.detail.get("batch_size", 1)
+    return "" if images == 1 else f", {images} images a run"
 
 
 def _int8(settings: dict[str, Any]) -> str:

@@ -74,7 +74,9 @@ def verified_bundle(
     for precision in precisions:
         path, known = bundle.path(precision), bundle.manifest.models[precision].latencies
         content = path.read_bytes()
-        measurement = board.measure(content, job_for(content, profile.name, timing))
+        measurement = board.measure(
+            content, job_for(content, profile.name, timing, batch_size=bundle.manifest.batch or 1)
+        )
         told = [latency for latency in known if latency.profile == profile.name]
         if trial is not None and profile.name in trial.cost.latencies:
             searched = trial.cost.latencies[profile.name]

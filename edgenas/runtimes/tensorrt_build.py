@@ -62,13 +62,14 @@ def build(order: BuildOrder, trt: Any) -> None:
 
 
 def _profile(builder: Any, order: BuildOrder) -> Any:
-    """Batch 1 is what is tuned for; up to `order.batch` is possible."""
+    """Batch 1 is what is tuned for, up to `order.batch` is possible; but of a file of a fixed batch that one alone."""
     import onnx
 
     profile = builder.create_optimization_profile()
     for value in onnx.load(order.onnx, load_external_data=False).graph.input:
-        rest = [d.dim_value for d in value.type.tensor_type.shape.dim[1:]]
-        profile.set_shape(value.name, [1, *rest], [1, *rest], [order.batch, *rest])
+        fixed, *rest = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        least, most = (fixed, fixed) if fixed else (1, order.batch)
+        profile.set_shape(value.name, [least, *rest], [least, *rest], [most, *rest])
     return profile
 
 

@@ -101,12 +101,14 @@ class Service:
 
     async def config(self, request: Request) -> Response:
         self._named(request)
+        fixed = self.input.batch  # then, as Triton has it, there is no batching, and the batch is one of the dims
         ports = [
-            {"name": p.name, "data_type": f"TYPE_{p.datatype}", "dims": list(p.shape)}
+            {"name": p.name, "data_type": f"TYPE_{p.datatype}", "dims": [*([fixed] if fixed else []), *p.shape]}
             for p in (self.input, self.output)
         ]
+        largest = 0 if fixed else LARGEST_BATCH
         return JSONResponse(
-            {"name": self.model.name, "max_batch_size": LARGEST_BATCH, "input": ports[:1], "output": ports[1:]}
+            {"name": self.model.name, "max_batch_size": largest, "input": ports[:1], "output": ports[1:]}
         )
 
     async def infer(self, request: Request) -> Response:
@@ -295,4 +297,4 @@ def _port(value: onnx.ValueInfoProto) -> protocol.ServedPort:
             f"{value.name!r} of the model has type {tensor.elem_type} and shape {list(shape)} after the batch; served are "
             "FP32 and UINT8 of fixed sizes: export it again"
         )
-    return protocol.ServedPort(value.name, datatype, shape)
+    return protocol.ServedPort(value.name, datatype, shape, tensor.shape.dim[0].dim_value or None)

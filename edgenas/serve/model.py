@@ -16,6 +16,7 @@ from edgenas.bundle import Bundle
 from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.records import Outputs, Precision
 from edgenas.runtimes import Runtime, open_runtime
+from edgenas.runtimes.batches import run_in_batches
 from edgenas.runtimes.compare import likeness
 from edgenas.serve.errors import RequestRefused
 
@@ -124,8 +125,7 @@ class ServedModel:
 
     def _run(self, inputs: Array) -> Array:
         assert self._runtime is not None
-        (name,) = self._runtime.inputs
-        (output,) = self._runtime.run({name: inputs}).values()
+        (output,) = run_in_batches(self._runtime, inputs).values()
         return output
 
 

@@ -62,14 +62,15 @@ class LoadRequest(msgspec.Struct):
 
 
 class ServedPort(msgspec.Struct):
-    """What the model takes or gives: name, datatype, shape without the batch."""
+    """What the model takes or gives: name, datatype, shape without the batch; `batch`: the one that the file was made for."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    batch: int | None = None
 
     def document(self) -> dict[str, Any]:
-        return {"name": self.name, "datatype": self.datatype, "shape": [-1, *self.shape]}
+        return {"name": self.name, "datatype": self.datatype, "shape": [self.batch or -1, *self.shape]}
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,15 @@ def _input(tensor: _Tensor, tail: bytes, port: ServedPort) -> Array:
             400, f"input {name!r} has datatype {(datatype or '')[:60]!r}, the model takes {port.datatype}"
         )
     shape = tuple(_small(tensor.shape, "inputs[0].shape", list[int]) or ())
-    if len(shape) != 1 + len(port.shape) or shape[1:] != port.shape or not 1 <= shape[0] <= LARGEST_BATCH:
+    possible = (port.batch, port.batch) if port.batch else (1, LARGEST_BATCH)
+    if len(shape) != 1 + len(port.shape) or shape[1:] != port.shape or not possible[0] <= shape[0] <= possible[1]:
         sides = ", ".join(map(str, port.shape))
-        raise RequestRefused(400, f"input shape {list(shape[:8])}: the model takes [1..{LARGEST_BATCH}, {sides}]")
+        batch = (
+            f"{port.batch}, {sides}] (exported with --batch {port.batch})"
+            if port.batch
+            else f"1..{LARGEST_BATCH}, {sides}]"
+        )
+        raise RequestRefused(400, f"input shape {list(shape[:8])}: the model takes [{batch}")
     array = _array(name, tensor, tail, shape, np.dtype(np.float32 if port.datatype == "FP32" else np.uint8))
     if not np.isfinite(array).all():
         raise RequestRefused(400, f"input {name!r} holds NaN or infinity")

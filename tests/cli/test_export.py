@@ -143,6 +143,47 @@ def test_7_bits_without_int8_are_refused(good: Path, tmp_path: Path) -> None:
     refused(result, EdgenasError, "--reduce-range is about int8", "fp32, fp16")
 
 
+# ---------------------------------------------------------------- batch and opset
+
+
+@pytest.mark.parametrize(("opset", "ir"), [("13", 7), ("21", 10)])
+def test_the_oldest_and_the_newest_opset_are_written_and_proved(
+    opset: str, ir: int, good: Path, tmp_path: Path
+) -> None:
+    """The target's own is 20; another one comes with the oldest IR that holds it."""
+    import onnx
+
+    out, asked = tmp_path / "out", ("--precision", "fp32,fp16,int8", "--max-drop", "5", "--json")
+    result = run(good, out, "--opset", opset, "--batch", "2", *asked)
+    assert result.exit_code == 0, result.exception
+    found = document(result)
+    assert found["batch"] == 2
+    assert {file["opset"] for file in found["files"].values()} == {int(opset)}
+    assert set(found["parity"]) == {"fp32", "fp16", "int8"}
+    for precision in ("fp32", "fp16", "int8"):
+        model = onnx.load(read_bundle(out).path(precision))  # type: ignore[arg-type]
+        assert ([entry.version for entry in model.opset_import], model.ir_version) == ([int(opset)], ir)
+        assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+
+
+@pytest.mark.parametrize("opset", ["12", "22"])
+def test_an_opset_that_cannot_be_written_is_refused_with_those_that_can(opset: str, good: Path, tmp_path: Path) -> None:
+    said = (f"opset {opset} was asked for, 13..21 can be written",)
+    refused(run(good, tmp_path / "out", "--opset", opset), EdgenasError, *said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_asking_the_opset_is_the_targets_and_the_batch_any(good: Path, tmp_path: Path) -> None:
+    found = document(run(good, tmp_path / "out", "--json"))
+    assert (found["batch"], found["files"]["fp32"]["opset"]) == (None, 20)
+
+
+@pytest.mark.parametrize("batch", ["0", "65"])
+def test_a_batch_that_is_not_possible_is_refused_with_those_that_are(batch: str, good: Path, tmp_path: Path) -> None:
+    refused(run(good, tmp_path / "out", "--batch", batch), EdgenasError, "possible are 1 to 64")
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---------------------------------------------------------------- the weights that were trained
 
 
