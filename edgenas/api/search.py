@@ -32,6 +32,7 @@ WHERE = (
     "file",
     "study",
     "workers",
+    "processes",
     "ray",
     "board",
     "token_file",
@@ -91,6 +92,7 @@ def search(
     file: File | None = None,
     study: str | None = None,
     workers: int | None = None,
+    processes: int = 1,
     ray: str | None = None,
     board: str | Sequence[str] = (),
     token_file: File | None = None,
@@ -127,7 +129,7 @@ def search(
     decides["rules"] = None if rules is None else dict(rules)
     given = _with_data(given, data, decides)
     boards = (several(board), path_or_none(token_file), path_or_none(ca))
-    where = Where(study, workers, ray, *boards, several(reference))
+    where = Where(study, workers, ray, *boards, several(reference), processes)
     listener = listener_for(quiet, on_event)
     folder = run_search(settings_from(path_or_none(file), decides), where, listener, given)
     return Study(folder, listener, given)

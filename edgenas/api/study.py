@@ -147,6 +147,7 @@ class Study:
         self,
         *,
         workers: int | None = None,
+        processes: int = 1,
         ray: str | None = None,
         board: str | Sequence[str] = (),
         token_file: File | None = None,
@@ -162,7 +163,8 @@ class Study:
         """
         known = self._given
         self._given = Given(method or known.method, space or known.space, data or known.task, known.arrays)
-        where = Where(None, workers, ray, several(board), path_or_none(token_file), path_or_none(ca))
+        at = (several(board), path_or_none(token_file), path_or_none(ca))
+        where = Where(None, workers, ray, *at, processes=processes)
         go_on(self.folder, where, self._listener, None if data_dir is None else str(data_dir), self._given)
         return self
 

@@ -27,7 +27,19 @@ from edgenas.cli.output import emit, say_next
 from edgenas.errors import EdgenasError
 
 # what does not decide the result
-NOT_SETTINGS = {"file", "study", "resume", "workers", "ray", "board", "token_file", "ca", "reference", "as_json"}
+NOT_SETTINGS = {
+    "file",
+    "study",
+    "resume",
+    "workers",
+    "processes",
+    "ray",
+    "board",
+    "token_file",
+    "ca",
+    "reference",
+    "as_json",
+}
 
 
 def search(
@@ -136,6 +148,9 @@ def search(
     workers: int | None = typer.Option(
         None, min=0, help="Processes; 0: train in this one. Default: one per core, or one per GPU."
     ),
+    processes: int = typer.Option(
+        1, min=1, help="NSE: that train its supernet together, a part of every batch each; so many --workers at least."
+    ),
     ray: str | None = typer.Option(None, help="A Ray cluster's address, or auto."),
     board: list[str] | None = typer.Option(None, help="https://.., http://.. or ssh://..: measure there; repeatable."),
     token_file: Path | None = typer.Option(None, help="The boards' token (also: EDGENAS_AGENT_TOKEN)."),
@@ -147,7 +162,8 @@ def search(
     """Find networks for a device: macro-micro search with every candidate's latency known before it is trained.
 
     Running the same command again goes on where it stopped, and prints a finished search at once. So does
-    --resume STUDY, without the settings: only --workers, --ray, --board, --token-file, --ca and --data-dir may stand beside it.
+    --resume STUDY, without the settings: only --workers, --processes, --ray, --board, --token-file, --ca and --data-dir may stand
+    beside it.
 
     Example: edgenas search --target jetson --data fashion-mnist --max-latency-ms 1.5 --budget 4
 
@@ -162,7 +178,7 @@ def search(
     from edgenas.engine.folders import study_folder
     from edgenas.engine.settings import settings_from
 
-    where = Where(study, workers, ray, tuple(board or ()), token_file, ca, tuple(reference or ()))
+    where = Where(study, workers, ray, tuple(board or ()), token_file, ca, tuple(reference or ()), processes)
     with SearchView() as view, interruptible(view.resuming):
         if resume is None:
             folder = run_search(settings_from(file, given), where, view.hear)

@@ -30,10 +30,30 @@ class Where:
     token_file: Path | None = None
     ca: Path | None = None
     references: tuple[str, ...] = ()  # public networks to be compared with: they decide nothing
+    processes: int = 1  # that train one supernet together
 
     def __post_init__(self) -> None:
         if self.ray is not None and self.workers is not None:
             raise EdgenasError("--workers counts processes here, --ray takes a cluster's slots: give one of them")
+        if self.processes > 1 and self.ray is not None:
+            raise EdgenasError("--processes work together on this machine, --ray takes a cluster: give one of them")
+
+    def refuse_for(self, method: MethodSpec) -> None:
+        """Raise EdgenasError where the method has nothing that `processes` could train together."""
+        if self.processes > 1 and not method.together:
+            raise EdgenasError(
+                f"--processes {self.processes}: method {method.name} trains candidates side by side, and none of them in several "
+                "processes: give --workers"
+            )
+
+    def refuse_more_than(self, workers: int, gpus: int | None) -> None:
+        """Raise EdgenasError for more `processes` than there are workers, or GPUs (None: a CPU) for them."""
+        most = workers if gpus is None else min(workers, gpus)
+        if self.processes > most:
+            where = "" if gpus is None else f" on {gpus} GPUs"
+            raise EdgenasError(
+                f"--processes {self.processes}: this search has {workers} workers{where}: take {most} or fewer, or more --workers"
+            )
 
 
 @dataclass(frozen=True)

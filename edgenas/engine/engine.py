@@ -46,6 +46,7 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
     given, tell = call.given, call.tell
     spec = given.method_for(settings.method)
     refuse_unheeded(settings, spec)
+    where.refuse_for(spec)
     profiles = tuple(profile_from_name(name) for name in settings.target)
     for name, profile in zip(settings.target, profiles, strict=True):
         tell(resolved(name, profile))
@@ -116,6 +117,8 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
     keep_heritage(store, plan.asked, task)
     profiles = profiles_of(study)
     workers = processes(where.workers, plan.device)
+    where.refuse_for(spec)
+    where.refuse_more_than(workers, processes(None, plan.device) if plan.device == "cuda" else None)
     with ExitStack() as stack:
         precision = plan.asked.precision
         hook = measuring(where.boards, where.token_file, profiles, precision, store, tell, ca=where.ca)
@@ -123,7 +126,7 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         cost = CostModel(profiles, precision, study.limits, measure, measured)
         executor, images = stack.enter_context(executor_of(store, plan, task, cost, where)), len(task.train)
         del task
-        lab = Lab(store, executor.results, tell)
+        lab = Lab(store, executor.results, tell, where.processes)
         guess = guess_of(profiles, precision, study.limits, measured) if measured else None
         share = share_of(store, plan, call.started)
         search = search_of(plan, study.metric, cost, study.limits, lab, share, guess)

@@ -219,7 +219,7 @@ def _made(search: Search) -> Method:
     return nse(
         search.space_as(MultiBranchSpace),
         plan.rules,
-        NseSupernets(plan.supernet, lab.store, search.seed, lab.results, lab.tell),
+        NseSupernets(plan.supernet, lab.store, search.seed, lab.results, lab.tell, lab.processes),
         msgspec.structs.replace(training.recipe, epochs=max(1, round(training.recipe.epochs * training.epoch_scale))),
         search.cost,
         search.limits,
@@ -263,4 +263,5 @@ NSE = MethodSpec(
     plan=decide_evolution,
     fit=evolution_within_budget,
     control="own",
+    together=True,
 )

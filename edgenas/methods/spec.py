@@ -51,6 +51,7 @@ class Lab:
     store: Store
     results: Callable[[Sequence[Any], Store], Iterator[tuple[Any, Any]]]
     tell: Callable[[str], None]
+    processes: int = 1  # that train one network together, where the method can have it so
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class MethodSpec:
     macro: of a method that sizes networks first and refines them then, the largest that the first part can reach.
     check: raises LimitError where nothing can meet the limits. plan, fit: for a method that plans for itself.
     control: what `--control random` trains: random `members` of the space, what the method has of its `own`, or nothing.
+    together: does it heed `Lab.processes`?
     """
 
     name: str
@@ -161,6 +163,7 @@ class MethodSpec:
     plan: Callable[[Planning], Planned] | None = None
     fit: Callable[[Minutes], Fitted] | None = None
     control: Literal["members", "own", "none"] = "members"
+    together: bool = False
 
     def rules_of(self, preset: str) -> Record:
         """The rules of a preset."""

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edgenas.durable import remove_file
-from edgenas.errors import EdgenasError, TrainingError
+from edgenas.errors import EdgenasError
 from edgenas.identity import digest
 from edgenas.networks.weights import save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Look, Recipe
@@ -30,13 +30,12 @@ from edgenas.training.share import ALONE, Share, joined
 from edgenas.training.start import Start, begun_network
 from edgenas.training.teaching import TeacherAt
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
-from edgenas.training.together import Cut, PartOfTraining, refuse_thin_batches
+from edgenas.training.together import PartOfTraining, led, refuse_thin_batches
 from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, results_of
 from edgenas.training.workers import LocalCrew
 
 R = TypeVar("R")
 CHECKPOINT = ".checkpoint"  # suffix
-AGAIN = "run it again"
 EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
 
 
@@ -147,10 +146,8 @@ class FinalPool:
             shares = [Share(rank, self.processes) for rank in range(self.processes)]
             parts = [PartOfTraining(seed, share, Path(folder) / "meeting") for share in shares]
             results = [result for _, result in self._results(parts)]  # raises where a process is gone
-        run = next((result for result in results if isinstance(result, FinalRun)), None)
-        if run is None:
-            reason = next(result.reason for result in results if isinstance(result, Cut))
-            raise TrainingError(f"a final training ended early: its processes have lost each other ({reason}): {AGAIN}")
+        run = led(results, "a final training ended early")
+        assert isinstance(run, FinalRun)
         return run
 
     def _results(self, items: Sequence[WorkItem[R]]) -> Iterator[tuple[WorkItem[R], R]]:

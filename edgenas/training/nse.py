@@ -6,6 +6,7 @@ from the last whole epoch, and its numbers do not depend on interruptions or on 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from edgenas.identity import digest
 from edgenas.store import Store
 from edgenas.training.augmentation import DeviceImages
 from edgenas.training.loop import EVALUATION_BATCH, pinned_threads
+from edgenas.training.share import LostError, Share, joined
 from edgenas.training.supernet import Supernet
 from edgenas.training.supernet_training import (
     SupernetImages,
@@ -29,6 +31,7 @@ from edgenas.training.supernet_training import (
     fitness_in,
     training_name,
 )
+from edgenas.training.together import Cut, led
 from edgenas.training.work import WorkItem, Workplace
 
 Tell = Callable[[str], None]
@@ -43,8 +46,16 @@ class NseSupernets:
     """The supernets of one study; see methods/nse.py, Supernets. Rounds are in study.db, checkpoints in STUDY/supernet/."""
 
     def __init__(
-        self, rules: SupernetRules, store: Store, seed: int, results: Results, tell: Tell = lambda _: None
+        self,
+        rules: SupernetRules,
+        store: Store,
+        seed: int,
+        results: Results,
+        tell: Tell = lambda _: None,
+        processes: int = 1,
     ) -> None:
+        """`processes`: that train a supernet together; so many the crew behind `results` must have."""
+        self.processes = processes
         self.rules, self.store, self.seed, self.results, self.tell = rules, store, seed, results, tell
         self._trained: tuple[int, bytes]  # the round's number, and its last checkpoint
 
@@ -63,13 +74,25 @@ class NseSupernets:
         done = epochs_in(path, training_name(plan, self.rules))
         checkpoint = path.read_bytes() if done else None
         for epoch in range(done, epochs):
-            item = SupernetEpoch(plan, self.rules, self.seed, epoch, checkpoint)
-            ((_, (checkpoint, report)),) = self.results([item], self.store)
+            checkpoint, report = self._epoch(SupernetEpoch(plan, self.rules, self.seed, epoch, checkpoint))
             replace_file(path, checkpoint)
             self.tell(f"round {plan.number} epoch {epoch + 1}/{epochs}: {report}")
         assert checkpoint is not None
         self._trained = (plan.number, checkpoint)
         return fitness_in(checkpoint, plan)
+
+    def _epoch(self, item: SupernetEpoch) -> tuple[bytes, str]:
+        """One epoch, by one process or by several together."""
+        if self.processes == 1:
+            ((_, trained),) = self.results([item], self.store)
+        else:
+            with tempfile.TemporaryDirectory(prefix="edgenas-") as folder:
+                shares = [Share(rank, self.processes) for rank in range(self.processes)]
+                parts = [PartOfEpoch(item, share, Path(folder) / "meeting") for share in shares]
+                results = [result for _, result in self.results(parts, self.store)]  # raises where a process is gone
+            trained = led(results, "the search cannot go on")
+        checkpoint, report = trained
+        return checkpoint, report
 
     def errors(self, plan: RoundPlan, networks: tuple[CellOps, ...]) -> tuple[float, ...]:
         """The task's metric on the scoring images, as an error, after batch norm was measured anew for each network."""
@@ -119,6 +142,38 @@ class SupernetEpoch:
             training = _training(place, self.plan, self.rules, self.seed, self.epoch, self.checkpoint)
             report = training.epoch(self.epoch)
             return training.checkpoint(), report
+
+    def run_part(self, place: Workplace, share: Share, meeting: Path) -> tuple[bytes, str] | None:
+        """The same as one of several processes (see share.py): the result, where this is the one that leads."""
+        place.kept.pop("supernet", None)  # others meet for every epoch: what holds them together is not kept
+        device = place.device
+        with pinned_threads(share.threads(self.rules.recipe.threads), device), joined(share, meeting, device):
+            data = SupernetImages(place.task, self.rules, self.seed, device)
+            training = SupernetTraining(self.plan, place.task, self.rules, data, device, share)
+            if self.checkpoint is not None:
+                training.restore(self.checkpoint, self.epoch)
+            report = training.epoch(self.epoch)
+            return (training.checkpoint(), report) if share.leads else None
+
+
+@dataclass(frozen=True)
+class PartOfEpoch:
+    """What one process does of an epoch in several."""
+
+    item: SupernetEpoch
+    share: Share
+    meeting: Path
+    attempts = 1
+
+    @property
+    def key(self) -> str:
+        return f"{self.item.key}, {self.share.rank} of {self.share.processes}"
+
+    def run(self, place: Workplace) -> tuple[bytes, str] | Cut | None:
+        try:
+            return self.item.run_part(place, self.share, self.meeting)
+        except LostError as error:
+            return Cut(str(error))
 
 
 @dataclass(frozen=True)

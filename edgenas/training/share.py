@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -59,12 +59,13 @@ class Share:
         if not self.alone:
             dist.all_reduce(sums)
 
-    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Of parameters that no DistributedDataParallel has."""
-        for parameter in parameters if not self.alone else ():
-            if parameter.grad is not None:
-                dist.all_reduce(parameter.grad)
-                parameter.grad /= self.processes
+    def average_gradients(self, parameters: Sequence[nn.Parameter], device: torch.device) -> None:
+        """Of parameters that no DistributedDataParallel has, wherever they are, by way of `device`."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for gradient in gradients if not self.alone else ():
+            total = gradient.to(device, copy=True)
+            dist.all_reduce(total)
+            gradient.copy_(total / self.processes)
 
     def see_whole_batches(self, network: nn.Module, device: torch.device) -> None:
         """Batch norms inside the network get the statistics of all processes' parts; parameters and their names stay."""

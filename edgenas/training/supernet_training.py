@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from edgenas.architectures.subspace import Fitness, RoundPlan, SupernetRules, without_unfit
 from edgenas.errors import StudyError, TrainingError
 from edgenas.identity import digest
+from edgenas.records import Recipe
 from edgenas.tasks import Task
 from edgenas.tasks.splits import stratified
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.schedule import learning_rates
+from edgenas.training.share import ALONE, Share
 from edgenas.training.step import sgd
 from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, expected_cost
 
@@ -45,15 +47,26 @@ class SupernetTraining:
     """A supernet, the fitness of its operations, and both optimisers. What an epoch draws comes from (seed, round, epoch)."""
 
     def __init__(
-        self, plan: RoundPlan, task: Task, rules: SupernetRules, data: SupernetImages, device: torch.device
+        self,
+        plan: RoundPlan,
+        task: Task,
+        rules: SupernetRules,
+        data: SupernetImages,
+        device: torch.device,
+        share: Share = ALONE,
     ) -> None:
-        self.plan, self.rules, self.data, self.device = plan, rules, data, device
+        """`share`: of a training in several processes, which all draw the same paths and images, and take their parts."""
+        self.plan, self.rules, self.data, self.device, self.share = plan, rules, data, device, share
         self.epochs_done = 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed(0))
             supernet, self.loss = Supernet(plan), task.loss(rules.recipe).to(device)
         self.supernet: Supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        share.see_whole_batches(self.supernet, device)
         self.learned = nn.ModuleDict({"supernet": self.supernet, "loss": self.loss})
+        self.objective = PathObjective(self.supernet, self.loss, rules.recipe)
+        # A step leaves out the operations that are not on its path.
+        self.gathering = share.gathering(self.objective, device, unused=True)
         self.cells = [FitnessOfCell(kind, ops) for kind, ops in zip(plan.space.kinds, plan.subspace, strict=True)]
         self.optimizer = sgd(list(self.learned.parameters()), rules.recipe, rules.recipe.lr)
         self.adam = torch.optim.Adam([cell.alphas for cell in self.cells], rules.fitness_lr, (0.0, 0.999))
@@ -87,7 +100,8 @@ class SupernetTraining:
             if (index + 1) % self.rules.fitness_every == 0:
                 fitness_step = index // self.rules.fitness_every
                 fitness_loss = self._fitness_step(self._fitness_batch(held_out, fitness_step), rng)
-        loss = total.item() / self.steps
+        self.share.add_up(total)
+        loss = total.item() / self.steps / self.share.processes
         if not math.isfinite(loss):
             raise TrainingError(f"the supernet's loss is {loss} in round {self.plan.number}, epoch {number + 1}")
         left = sum(alpha is not None for alphas in self.fitness() for alpha in alphas)
@@ -96,36 +110,36 @@ class SupernetTraining:
 
     def _weight_step(self, indices: Tensor, epoch: int, rate: float, rng: np.random.Generator) -> Tensor:
         path = draw_path(self.plan, self.fitness(), self.rules.keep, rng)
-        x, labels = self.augmentation.batch(indices, epoch)  # (B, C, H, W), (B,)
+        part, weight = self.share.part(len(indices)), self.share.weight(len(indices))
+        x, labels = (whole[part] for whole in self.augmentation.batch(indices, epoch))  # (B, C, H, W), (B,)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(x, labels, path)
+        loss = weight * self.gathering(x, labels, path)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self.rules.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.learned.parameters(), self.rules.recipe.clip_norm)
         self.optimizer.step()
-        return loss.detach()
+        detached: Tensor = loss.detach()
+        return detached
 
     def _fitness_step(self, batch: tuple[Tensor, Tensor], rng: np.random.Generator) -> float:
         """One step of the fitness alone: the weights take no gradient."""
         forks = [cell.draw_fork(rng) for cell in self.cells]
         self.learned.requires_grad_(False)
-        loss = self._loss(*batch, forks)
+        part, weight = self.share.part(len(batch[1])), self.share.weight(len(batch[1]))
+        loss: Tensor = weight * self.objective(batch[0][part], batch[1][part], forks)
         self.learned.requires_grad_(True)
         distance = (expected_cost(self.plan, forks) - self.plan.target) / self.plan.target
         whole = loss.to("cpu", torch.float64) + self.rules.cost_weight * distance**2
         self.adam.zero_grad()
         if whole.requires_grad:  # not where every cell is down to one possible set
             whole.backward()  # type: ignore[no-untyped-call]
+            self.share.average_gradients([cell.alphas for cell in self.cells], self.device)
             self.adam.step()
-        return whole.item()
-
-    def _loss(self, x: Tensor, labels: Tensor, paths: Sequence[tuple[int, ...] | Fork]) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.rules.recipe.precision == "bf16"):
-            outputs = self.supernet(x, paths)
-        loss: Tensor = self.loss(outputs.float(), labels)[0]
-        return loss
+        total = whole.detach().to(self.device)
+        self.share.add_up(total)
+        return float(total.item()) / self.share.processes
 
     def _fitness_batch(self, order: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Held-out images without augmentation, (B, C, H, W) and (B,); round and round where they are few."""
@@ -178,6 +192,20 @@ class SupernetTraining:
                 self.adam.state[cell.alphas] = {
                     slot: tensors[f"fitness.{index}.adam.{slot}"].to("cpu") for slot in slots
                 }
+
+
+class PathObjective(nn.Module):
+    """(images, labels, a choice per cell) -> the loss of the network of this choice."""
+
+    def __init__(self, supernet: Supernet, loss: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.supernet, self.loss, self.bf16 = supernet, loss, recipe.precision == "bf16"
+
+    def forward(self, x: Tensor, labels: Tensor, paths: Sequence[tuple[int, ...] | Fork]) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.supernet(x, paths)
+        loss: Tensor = self.loss(outputs.float(), labels)[0]
+        return loss
 
 
 def training_name(plan: RoundPlan, rules: SupernetRules) -> str:

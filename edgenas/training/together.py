@@ -1,12 +1,13 @@
-"""What one process does of a final training in several, as work for a crew; see share.py."""
+"""What one process does of a training in several, as work for a crew; see share.py."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, TrainingError
 from edgenas.records import FinalRun, Recipe
 from edgenas.training.loop import images_an_epoch
 from edgenas.training.share import LostError, Share
@@ -14,6 +15,8 @@ from edgenas.training.work import Workplace
 
 if TYPE_CHECKING:
     from edgenas.training.final import SeedTraining
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class PartOfTraining:
     training: SeedTraining
     share: Share
     meeting: Path
+    attempts = 1
 
     @property
     def key(self) -> str:
@@ -40,6 +44,14 @@ class PartOfTraining:
             return self.training.run_part(place, self.share, self.meeting)
         except LostError as error:
             return Cut(str(error))
+
+
+def led(results: Sequence[R | Cut | None], what: str) -> R:
+    """The result of the process that leads. Raises TrainingError, in one line, where the processes have lost each other."""
+    reasons = [result.reason for result in results if isinstance(result, Cut)]
+    if reasons:
+        raise TrainingError(f"{what}: its processes have lost each other ({reasons[0]}): run it again")
+    return next(result for result in results if result is not None and not isinstance(result, Cut))
 
 
 def refuse_thin_batches(recipe: Recipe, images: int, processes: int) -> None:

@@ -40,6 +40,8 @@ class WorkItem(Protocol[R_co]):
     def run(self, place: Workplace) -> R_co:
         """Do it. Raises EdgenasError for what the user can mend."""
 
+    # An item that others wait for, to do it together, has `attempts = 1`: they would wait for ever for one that begins anew.
+
 
 AnyItem = WorkItem[Any]
 

@@ -122,7 +122,7 @@ class LocalCrew:
                 result = worker.finish()
             except WorkerDiedError as error:
                 deaths = self.deaths[item.key] = self.deaths.get(item.key, 0) + 1
-                if deaths < self.attempts:
+                if deaths < getattr(item, "attempts", self.attempts):
                     worker.start(item)
                     continue
                 times = "" if deaths == 1 else f" {deaths} times"

@@ -97,6 +97,16 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tmp_path: Path) -> None
     assert essence(tmp_path / "studies" / "killed") == essence(tmp_path / "studies" / "whole")
 
 
+@pytest.mark.slow
+def test_two_processes_evolve_to_an_end_together(tmp_path: Path) -> None:
+    file = write(tmp_path, 19)
+    how = ("--workers", "2", "--processes", "2")
+    together = edgenas_json("search", str(file), "--study", "together", *how, folder=tmp_path)
+    assert together["chosen"]["architecture"]["type"] == "multibranch"
+    space = edgenas_json("space", "together", folder=tmp_path)
+    assert [played["round"] for played in space["rounds"]] == [1, 2]
+
+
 def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     base = ["search", "--method", "nse", "--target", "jetson", "--search-images", "300"]
@@ -104,6 +114,14 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "no such rule; it has operations" in refusal(*base[:1], str(_with_rule(tmp_path, "magic = 1")))
     assert "no study 'nowhere'" in refusal(*base, "--from", "nowhere")
     assert "preset trg is not one of nse" in refusal(*base, "--preset", "trg")
+    alone = "--processes 2: this search has 1 workers: take 1 or fewer, or more --workers"
+    assert refusal(*base, "--processes", "2", "--workers", "1") == alone
+    assert refusal(*base, "--processes", "2", "--workers", "0") == alone
+    assert "--ray takes a cluster: give one of them" in refusal(*base, "--processes", "2", "--ray", "auto")
+    side_by_side = refusal("search", "--search-images", "300", "--processes", "2")
+    assert side_by_side.startswith(
+        "--processes 2: method gnas trains candidates side by side, and none of them in several"
+    )
 
 
 def _with_rule(folder: Path, rule: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
 from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan, SupernetRules
@@ -22,6 +23,7 @@ from edgenas.training.nse import NseSupernets, recalibrate
 from edgenas.training.supernet import Supernet
 from edgenas.training.supernet_training import SupernetImages
 from tests.training.conftest import ParameterCost
+from tests.training.test_executors import DeadlyTask
 
 STUDY = StudyRecord("nse", "classification", "digits", (), "fp32", Limits(), 0)
 RECIPE = Recipe("supernet", 3, 64, 0.1, nesterov=True, decay_norm_and_bias=False, warmup_epochs=1.0, crop_padding=1)
@@ -42,16 +44,26 @@ def plan(task: Task) -> RoundPlan:
 
 
 def play(
-    task: Task, folder: Path, stop_after: str = "never", rules: SupernetRules = RULES, workers: int = 0
+    task: Task,
+    folder: Path,
+    stop_after: str = "never",
+    rules: SupernetRules = RULES,
+    workers: int = 0,
+    processes: int = 1,
 ) -> tuple[Fitness, tuple[float, ...]]:
     """Train and score one round; `stop_after`: part of the progress line after which the process is gone."""
 
     with local_executor(Evaluator(task, 0), ParameterCost(), workers) as executor:
-        return play_with(executor, task, folder, stop_after, rules)
+        return play_with(executor, task, folder, stop_after, rules, processes)
 
 
 def play_with(
-    executor: CrewExecutor, task: Task, folder: Path, stop_after: str = "never", rules: SupernetRules = RULES
+    executor: CrewExecutor,
+    task: Task,
+    folder: Path,
+    stop_after: str = "never",
+    rules: SupernetRules = RULES,
+    processes: int = 1,
 ) -> tuple[Fitness, tuple[float, ...]]:
     """The same with the executor's crew."""
 
@@ -60,7 +72,7 @@ def play_with(
             raise StoppedError
 
     with Store.create(folder, STUDY) as store:
-        supernets = NseSupernets(rules, store, 0, executor.results, tell)
+        supernets = NseSupernets(rules, store, 0, executor.results, tell, processes)
         fitness = supernets.train(plan(task))
         return fitness, supernets.errors(plan(task), NETWORKS)
 
@@ -137,6 +149,36 @@ def test_any_number_of_workers_gives_the_same_fitness_and_the_same_scores(
 ) -> None:
     monkeypatch.setattr("edgenas.training.nse.TOGETHER", 1)  # so that every worker has something to score
     assert play(digits, tmp_path / "workers", workers=workers) == play(digits, tmp_path / "inline")
+
+
+def test_two_processes_train_the_supernet_that_one_trains(tmp_path: Path, digits: Task) -> None:
+    """Paths, images and dropped operations are the same; weights, statistics and fitness to rounding. A killed search goes on."""
+    rules = msgspec.structs.replace(
+        RULES, recipe=msgspec.structs.replace(RECIPE, batch_size=31, epochs=2, clip_norm=1.0)
+    )
+    fitness, errors = play(digits, tmp_path / "one", rules=rules)
+    with local_executor(Evaluator(digits, 0), ParameterCost(), 2) as executor:
+        with pytest.raises(StoppedError):
+            play_with(executor, digits, tmp_path / "two", "epoch 1/2", rules, processes=2)
+        others, scored = play_with(executor, digits, tmp_path / "two", rules=rules, processes=2)
+    assert [[alpha is None for alpha in cell] for cell in others] == [
+        [alpha is None for alpha in cell] for cell in fitness
+    ]
+    for cell, other in zip(fitness, others, strict=True):
+        assert [alpha or 0.0 for alpha in other] == pytest.approx([alpha or 0.0 for alpha in cell], abs=1e-5)
+    one, two = (load_file(tmp_path / name / "supernet" / "round-01.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()  # of the same operations, those that no path has met without momentum
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=2e-5, atol=2e-5, msg=name)  # 6e-7 was seen
+    assert scored == pytest.approx(errors, abs=4)  # of 30 images one may fall on the other side
+
+
+def test_a_process_that_dies_while_others_train_with_it_ends_the_search(tmp_path: Path, digits: Task) -> None:
+    deadly = DeadlyTask.of(digits, tmp_path / "log", deaths=2)
+    with pytest.raises(
+        TrainingError, match=r"^the search cannot go on: its worker process died \(exit code -9\): free memory"
+    ):
+        play(deadly, tmp_path / "study", workers=2, processes=2)
 
 
 def test_a_supernet_that_is_begun_here_is_gone_on_with_by_workers(tmp_path: Path, digits: Task) -> None:
