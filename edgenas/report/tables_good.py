@@ -170,6 +170,11 @@ def baselines_words(final: FinalTraining) -> str:
     told = f"Area under the ROC curve {report['auc']:.4f} ({low:.4f} to {high:.4f})"
     if not beside:
         return f"{told}."
-    best = max(found.values())
-    verdict = "better than both" if low > best else "not shown to be better than the best of them"
+    best = max(found, key=lambda name: found[name])
+    if low > found[best]:
+        verdict = f"better than {best}"
+    elif high < found[best]:
+        verdict = f"worse than {best}, which learns no network"
+    else:
+        verdict = f"not shown to be better than {best}"
     return f"{told}, beside {beside} on the same pairs: {verdict}."

@@ -13,6 +13,7 @@ from edgenas.binomial import Interval
 from edgenas.confusion import METRICS, chance_of
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval
+from edgenas.engine.verdict import interval_of_mean
 from edgenas.records import TAR, FinalTraining, Metric
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
@@ -23,7 +24,7 @@ def goodness(facts: Facts) -> list[str]:
     if facts.best is None:
         return ["No network is trained yet, so there is nothing to judge."]
     final = facts.final
-    told = [*_searched(facts)] if final is None else [*_tested(final), *_weakest(final)]
+    told = [*_searched(facts)] if final is None else [*_tested(facts, final), *_weakest(final)]
     return [*told, *_beside(facts)]
 
 
@@ -47,27 +48,34 @@ def tested(final: FinalTraining) -> tuple[str, list[float]]:
 
 
 def interval_on_test(final: FinalTraining) -> Interval | None:
-    """Of the mean test accuracy, over the test images; None where their number is not known, and for other metrics."""
-    if not metric_of(final).share:
+    """The 95 % interval of the mean on the test set: of a share over the test images, else as the runs' own intervals have it;
+    None where it is not known."""
+    metric, counts = metric_of(final), confusion_in(final)
+    images = final.images.get("test") or (0 if counts is None else int(counts.sum()))
+    if metric.share and not images:
         return None
-    return split_interval({final.metric: statistics.fmean(tested(final)[1])}, final, "test")
+    ends = [split_interval(run.test, final, "test") for run in final.runs]
+    return interval_of_mean(tested(final)[1], ends, metric, images)
 
 
-def _tested(final: FinalTraining) -> Iterator[str]:
+def _tested(facts: Facts, final: FinalTraining) -> Iterator[str]:
     yield final_words(final)
-    metric, counts, best = metric_of(final), confusion_in(final), best_run(final)
-    if counts is None or metric.name not in METRICS:
+    metric, counts, validation = metric_of(final), confusion_in(final), validation_in(facts.study)
+    if counts is not None and metric.name in METRICS:
+        images = counts.sum(1)
+        chance = chance_of(metric.name, images)
+        what = f"“{final.classes[int(images.argmax())]}”, its most frequent class"
+        if len(set(images.tolist())) == 1:
+            what = f"one of its {len(images)} classes, all equally frequent"
+        known = f"always answering {what}, would score {metric.words(chance)} there"
+    elif validation is not None:
+        chance = validation.chance
+        known = f"without any learning it would be {_chance(chance, metric)}"
+    else:
         return
-    images = counts.sum(1)
-    common = final.classes[int(images.argmax())]
-    chance = chance_of(metric.name, images)
-    interval = interval_on_test(final) or split_interval(best.test, final, "test")
-    what = f"“{common}”, its most frequent class"
-    if len(set(images.tolist())) == 1:
-        what = f"one of its {len(images)} classes, all equally frequent"
-    known = f"always answering {what}, would score {metric.words(chance)} there"
-    if interval is not None and interval[0] > chance:
-        yield f"It is better than chance: {known}, below its 95 % interval."
+    interval = interval_on_test(final)
+    if interval is not None and min(map(metric.gain, interval)) > metric.gain(chance):
+        yield f"It is better than chance: {known}, outside of its 95 % interval."
     else:
         yield f"It is not shown to be better than chance: {known}."
 

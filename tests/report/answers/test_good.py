@@ -1,11 +1,17 @@
 """Each sentence about how good a network is, on both sides of its bar."""
 
+import dataclasses
+
+import msgspec
 import pytest
 
-from edgenas.binomial import wilson
+from edgenas.binomial import Validation, wilson
+from edgenas.engine.plan import plan_json
+from edgenas.records import TAR
 from edgenas.report.answers.good import confusions, goodness
 from edgenas.report.facts import Facts
-from edgenas.report.tables_good import LARGEST, confusions_table, matrix, verification_table
+from edgenas.report.tables_good import LARGEST, baselines_words, confusions_table, matrix, verification_table
+from tests.plans import plan
 from tests.report.answers.cases import final, run, study, trial
 
 
@@ -23,7 +29,7 @@ def test_a_trained_network_is_told_with_its_interval_spread_and_chance() -> None
     )
     # 60 of 100 test images are cats
     assert told[1] == (
-        "It is better than chance: always answering “cat”, its most frequent class, would score 60.00 % there, below its "
+        "It is better than chance: always answering “cat”, its most frequent class, would score 60.00 % there, outside of its "
         "95 % interval."
     )
 
@@ -108,3 +114,49 @@ def test_faces_are_shown_by_tar_at_each_far() -> None:
         ["1e-4", "61.2 (55.0 to 66.0) (few)", "0.432", "3"],
         ["1e-6", "insufficient data", "-", "-"],
     ]
+
+
+def test_faces_are_held_against_the_false_accept_rate_and_against_raw_pixels_and_lda() -> None:
+    """TAR where embeddings mean nothing is the FAR: 1 %."""
+
+    def told(low: float) -> list[str]:
+        one = trial(1, 30.0)
+        known = Validation(400, 1.0, TAR)
+        facts = study(one, chosen=1, record={"metric": TAR, "task": "faces"})
+        scores = {"tar": 30.0, "tar_low": low, "tar_high": 40.0}
+        trained = msgspec.structs.replace(final(one, run()), metric="tar", scored=TAR, classes=())
+        trained = msgspec.structs.replace(
+            trained, runs=(msgspec.structs.replace(trained.runs[0], test=scores, val=scores),)
+        )
+        plan_ = plan_json(plan(validation=known))
+        return goodness(
+            dataclasses.replace(facts, study=msgspec.structs.replace(facts.study, plan=plan_), finals=(trained,))
+        )
+
+    assert told(1.01)[0] == "Trained for 40 epochs on digits, trial 1 reaches 30.00 % test TAR (1.0 to 40.0) (1 seed)."
+    assert told(1.01)[1] == (
+        "It is better than chance: without any learning it would be 1.00 %, the false accept rate itself, outside of its 95 % "
+        "interval."
+    )
+    assert told(1.0)[1].startswith("It is not shown to be better than chance: without any learning")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.91, 0.95, "better than LDA on pixels"),
+        (0.90, 0.95, "not shown to be better than LDA on pixels"),
+        (0.85, 0.90, "not shown to be better than LDA on pixels"),
+        (0.85, 0.89, "worse than LDA on pixels, which learns no network"),
+    ],
+)
+def test_faces_are_better_than_the_best_baseline_only_where_their_interval_is(
+    low: float, high: float, verdict: str
+) -> None:
+    one = final(trial(1, 85.0), run())
+    assert baselines_words(one) == ""
+    auc = {"auc": 0.9, "auc_interval": [low, high], "baselines": {"pixels": {"auc": 0.6}, "lda": {"auc": 0.9}}}
+    one.runs[0].report.update(auc)
+    told = baselines_words(one)
+    assert "raw pixels 0.6000, LDA on pixels 0.9000 on the same pairs" in told
+    assert told.endswith(f": {verdict}.")
