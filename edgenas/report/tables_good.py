@@ -7,7 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from edgenas.engine.scores import best_run, interval_words
+from edgenas.confusion import METRICS
+from edgenas.engine.scores import best_run, interval_words, metric_of
 from edgenas.records import FinalTraining, Mistake
 from edgenas.report.answers.good import confusion_in, confusions
 from edgenas.report.facts import Facts
@@ -99,12 +100,12 @@ def mistakes(facts: Facts, final: FinalTraining) -> tuple[list[Shown], str]:
     run = next((one for one in runs if one.mistakes is not None), None)
     again = f"`edgenas train {facts.shown_folder} --epochs {final.recipe.epochs} --seeds {len(final.runs) + 1}`"
     if run is None or run.mistakes is None:
-        if not final.classes or "confusion" not in best_run(final).report:
+        if metric_of(final).name not in METRICS:
             return [], ""
-        return (
-            [],
-            f"Its worst mistakes are not here, as an earlier version trained it: {again} trains another seed and keeps them.",
+        missing = (
+            "Its worst mistakes are" if "classes" in best_run(final).report else "Its classes and worst mistakes are"
         )
+        return [], f"{missing} not here, as an earlier version trained it: {again} trains another seed and keeps them."
     shown = [_shown(facts, mistake) for mistake in run.mistakes]
     if not shown:
         return [], "It made no mistake on the test set."

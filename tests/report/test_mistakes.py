@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edgenas.records import Mistake
+from edgenas.records import Metric, Mistake
 from edgenas.report.facts import Facts
 from edgenas.report.html import html_from_studies
 from edgenas.report.tables_good import mistakes
@@ -62,7 +63,12 @@ def test_a_training_of_an_earlier_version_says_what_is_missing_and_which_command
     facts = trained(folder, None)
     shown, words = mistakes(facts, facts.finals[0])
     assert shown == []
-    assert f"`edgenas train {folder} --epochs 40 --seeds 2` trains another seed and keeps them" in words
+    again = f"`edgenas train {folder} --epochs 40 --seeds 2` trains another seed and keeps them."
+    assert words == f"Its worst mistakes are not here, as an earlier version trained it: {again}"
+    first = final(trial(1, 85.0), run())  # of the first version, which kept no report either
+    assert mistakes(facts, first)[1] == (
+        f"Its classes and worst mistakes are not here, as an earlier version trained it: {again}"
+    )
 
 
 def test_another_seeds_mistakes_stand_in_for_those_of_the_exported_one_and_say_so(folder: Path) -> None:
@@ -75,5 +81,6 @@ def test_another_seeds_mistakes_stand_in_for_those_of_the_exported_one_and_say_s
 def test_a_network_without_mistakes_says_so_and_one_of_another_task_says_nothing(folder: Path) -> None:
     facts = trained(folder, ())
     assert mistakes(facts, facts.finals[0]) == ([], "It made no mistake on the test set.")
-    one = final(trial(1, 85.0), run())
-    assert mistakes(facts, one) == ([], "")
+    angles = msgspec.structs.replace(final(trial(1, 85.0), run()), metric="mae", scored=Metric("mae", "deg", "lower"))
+    angles = msgspec.structs.replace(angles, runs=(msgspec.structs.replace(run(), val={"mae": 2.0}),))
+    assert mistakes(facts, angles) == ([], "")
