@@ -58,11 +58,8 @@ def sides_from_text(text: str) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[-1])
 
 
-def size_asked(value: object) -> ImageSize:
-    """The size of a network's input that a flag (64, 64x320), a file or a caller ((64, 320)) asks for.
-
-    Raises DataError, in one line, for what is no size, and for one that is too small or too large.
-    """
+def sides_asked(value: object) -> tuple[int, int]:
+    """(height, width) that a flag (64, 64x320), a file or a caller (64, (64, 320)) asks for. DataError for what is no size."""
     sides: object = value
     if isinstance(value, str):
         sides = sides_from_text(value)
@@ -72,8 +69,14 @@ def size_asked(value: object) -> ImageSize:
         raise DataError(
             f"image size {str(value)[:80]!r}: write 64 for a square of 64 px, or 64x320 for a height of 64 and a width of 320"
         )
-    height, width = sides
-    fits = min(height, width) >= LEAST_SIDE and max(height, width) <= MOST_SIDE and height * width <= MOST_PIXELS
-    if not fits:
-        raise DataError(f"image size {size_in_words(size_from_sides(height, width))}: {POSSIBLE}")
-    return size_from_sides(height, width)
+    return sides[0], sides[1]
+
+
+def size_asked(value: object) -> ImageSize:
+    """The size of a network's input that is asked for. DataError, in one line, also for what is too small or too large to be
+    learned from."""
+    height, width = sides_asked(value)
+    size = size_from_sides(height, width)
+    if min(height, width) < LEAST_SIDE or max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
+        raise DataError(f"image size {size_in_words(size)}: {POSSIBLE}")
+    return size

@@ -11,6 +11,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.calibration import Calibrated, calibration
 from edgenas.hardware.description import Description, description
 from edgenas.hardware.prediction import Asked, Prediction, predictions
+from edgenas.hardware.rows import px_asked
 from edgenas.hardware.targets import Target
 from edgenas.hardware.targets import targets as all_targets
 from edgenas.records import Architecture, HardwareProfile, Workload
@@ -39,6 +40,7 @@ def predict(
     precision: str | None = ...,
     batch: int | None = ...,
     shapes: Mapping[str, tuple[int, ...]] | None = ...,
+    image_size: int | tuple[int, int] | str | None = ...,
 ) -> Any: ...
 
 
@@ -49,13 +51,17 @@ def predict(
     precision: str | None = None,
     batch: int | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    image_size: int | tuple[int, int] | str | None = None,
 ) -> Any:
     """The latency of a network on a device that is not here: a `Prediction`; of a CSV or of several networks a list of them.
 
     `network`: an ONNX file, an architecture, a workload, `torchvision:NAME`, a CSV with a column `architecture`. `batch`: images
-    per run. `shapes`: sizes of ONNX inputs with free sides.
+    per run. `shapes`: sizes of ONNX inputs with free sides; `image_size`: that of the images that such a file, or a network of
+    torchvision's, takes: 224, or (64, 320) for height and width.
     """
-    found = predictions(network, target, precision, batch, shapes, _zoo)
+    found = predictions(
+        network, target, precision, batch, shapes, _zoo, None if image_size is None else px_asked(image_size)
+    )
     several = not isinstance(network, str | Path | Architecture) and isinstance(network, Sequence)
     table = isinstance(network, str | Path) and str(network).lower().endswith(".csv")
     return list(found) if several or table else found[0]
@@ -67,9 +73,11 @@ def describe(
     target: File | HardwareProfile | None = None,
     precision: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    image_size: int | tuple[int, int] | str | None = None,
 ) -> Description:
-    """A network layer by layer: kernels as the runtime launches them, parameters, MACs, bytes, and its latency on a target."""
-    return description(network, target, precision, shapes)
+    """A network layer by layer: kernels as the runtime launches them, parameters, MACs, bytes, and its latency on a target.
+    `shapes`, `image_size`: of an ONNX file with free sides, as for `predict`."""
+    return description(network, target, precision, shapes, None if image_size is None else px_asked(image_size))
 
 
 def targets() -> tuple[Target, ...]:

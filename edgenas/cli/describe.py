@@ -26,6 +26,9 @@ def describe(
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
     ),
+    image_size: str | None = typer.Option(
+        None, metavar="SIDE|HxW", help="The same for images, pixels: 224, or 64x320 (height x width)."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Show one network layer by layer: kernels as the runtime launches them, parameters, MACs, bytes.
@@ -37,12 +40,14 @@ def describe(
     from edgenas.architectures.onnx_file import shapes_from_text
     from edgenas.hardware.description import description
     from edgenas.hardware.profile import profile_from_name, resolved
+    from edgenas.hardware.rows import px_asked
 
     profile = None
     if target is not None:
         profile = profile_from_name(target)
         say(resolved(target, profile))
-    found = description(_architecture_of_study(what, trial) or what, profile, precision, shapes_from_text(shape))
+    px = None if image_size is None else px_asked(image_size)
+    found = description(_architecture_of_study(what, trial) or what, profile, precision, shapes_from_text(shape), px)
     for note in found.notes:
         say(note)
     document = _document(found)

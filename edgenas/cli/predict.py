@@ -8,6 +8,9 @@ from edgenas.cli.options import target_names
 from edgenas.cli.output import emit, say
 
 COLUMNS = ("name", "ms", "precision", "profile", "origin", "extrapolated", "low", "high")
+IMAGE_SIZE = (
+    "Size of the images, pixels: 224, or 64x320 (height x width); for published networks and free sides of ONNX files."
+)
 SHAPE = "Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
 
 
@@ -23,6 +26,7 @@ def predict(
     ),
     batch: int | None = typer.Option(None, min=1, max=1024, help="Images per run; left out, 1 or what a row says."),
     shape: list[str] = typer.Option([], help=SHAPE),
+    image_size: str | None = typer.Option(None, metavar="SIDE|HxW", help=IMAGE_SIZE),
     json: bool = typer.Option(False, "--json", help="One JSON document on stdout."),
 ) -> None:
     """Predict the latency of networks on a device that is not here.
@@ -32,6 +36,8 @@ def predict(
     Example: edgenas predict --target jetson yolo.onnx --shape images=1x3x320x320
 
     Example: edgenas predict --target raspberry-pi-5 torchvision:mobilenet_v3_small --batch 4
+
+    Example: edgenas predict --target jetson torchvision:mobilenet_v3_small --image-size 64x320
     """
     import csv
     import io
@@ -42,6 +48,7 @@ def predict(
     from edgenas.cli.zoo import zoo
     from edgenas.hardware.prediction import predictions
     from edgenas.hardware.profile import profile_from_name, resolved
+    from edgenas.hardware.rows import px_asked
 
     profile = profile_from_name(target)
     say(resolved(target, profile))
@@ -49,7 +56,8 @@ def predict(
         say(
             "fp32 is strict here, as EdgeNAS builds engines; TensorRT's default and most published figures are --precision tf32"
         )
-    found = predictions(file, profile, precision, batch, shapes_from_text(shape), zoo)
+    px = None if image_size is None else px_asked(image_size)
+    found = predictions(file, profile, precision, batch, shapes_from_text(shape), zoo, px)
     for note in (note for one in found for note in one.notes):
         say(note)
     document = [{key: value for key, value in msgspec.to_builtins(one).items() if key != "notes"} for one in found]

@@ -15,6 +15,7 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import Row, kernel_latencies_ms, latencies, precision_of_row, row_from_network
 from edgenas.hardware.profile import checked_precision, profile_from_name
+from edgenas.hardware.rows import BOTH_SIZES, Px, shapes_at
 from edgenas.identity import digest
 from edgenas.records import Architecture, HardwareProfile, Kernel, Latency, Precision, Record
 from edgenas.store import read_json
@@ -67,16 +68,24 @@ def description(
     target: str | Path | HardwareProfile | None = None,
     precision: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    px: Px | None = None,
 ) -> Description:
     """The network of an ONNX file, of an architecture or its JSON file, or of that published name; on `target`, its latency too.
+    `shapes`, or (height, width) `px`: of a file whose sides are free.
 
     Raises EdgenasError, in one line, for what cannot be read.
     """
+    if shapes and px is not None:
+        raise EdgenasError(BOTH_SIZES)
     if not isinstance(network, Architecture) and str(network).lower().endswith(".onnx"):
-        described, row = _of_onnx(Path(network), shapes or {})
+        path = Path(network)
+        described, row = _of_onnx(
+            path, shapes or ({} if px is None else shapes_at(path, path.name, px, "--image-size"))
+        )
     else:
-        if shapes:
-            raise EdgenasError(f"--shape belongs to ONNX files: the size of {network} is part of its architecture")
+        if shapes or px is not None:
+            flag = "--shape" if shapes else "--image-size"
+            raise EdgenasError(f"{flag} belongs to ONNX files: the size of {network} is part of its architecture")
         architecture = network if isinstance(network, Architecture) else _architecture(str(network))
         described, row = _of_architecture(architecture), Row(str(network), architecture)
     return described if target is None else _with_latency(described, row, target, precision)

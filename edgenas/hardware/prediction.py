@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -11,7 +12,7 @@ from edgenas.architectures.onnx_file import Shape
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import Row, latencies, precision_of_row, row_from_onnx
 from edgenas.hardware.profile import checked_precision, profile_from_name
-from edgenas.hardware.rows import ZOO, Zoo, no_zoo, rows_from_csv
+from edgenas.hardware.rows import BOTH_SIZES, ZOO, Px, Zoo, no_zoo, rows_from_csv, shapes_at
 from edgenas.records import Architecture, HardwareProfile, Latency, Origin, Precision, Record, Workload
 
 LARGEST_BATCH = 1024
@@ -45,35 +46,46 @@ def predictions(
     batch: int | None = None,
     shapes: Mapping[str, Shape] | None = None,
     zoo: Zoo = no_zoo,
+    px: Px | None = None,
 ) -> tuple[Prediction, ...]:
     """The latency of every network that is named: an ONNX file, a CSV with a column `architecture` (all its rows), an
     architecture or a workload, a name that `zoo` knows (`torchvision:resnet18`), or several of these.
 
     `target`: a name, an alias, a profile's file or the profile. `batch`: images per run, left out 1 or what a row of the CSV
-    says. `shapes`: sizes of ONNX inputs with free sides. `zoo`: edgenas.networks.zoo.row_from_zoo where torch is there.
+    says. `shapes`: sizes of ONNX inputs with free sides. `px`: (height, width) of the images that such a file, or a name of the
+    zoo, takes. `zoo`: edgenas.networks.zoo.row_from_zoo where torch is there.
     Raises EdgenasError, in one line, for what cannot be predicted.
     """
     if batch is not None and not 1 <= batch <= LARGEST_BATCH:
         raise EdgenasError(f"a batch of {batch} images was asked for: possible are 1 to {LARGEST_BATCH}")
+    if px is not None and shapes:
+        raise EdgenasError(BOTH_SIZES)
     profile = target if isinstance(target, HardwareProfile) else profile_from_name(str(target))
     several = [asked] if isinstance(asked, str | Path | Workload | Architecture) else list(asked)
-    rows = [row for one in several for row in _rows(one, shapes or {}, zoo)]
+    rows = [row for one in several for row in _rows(one, shapes or {}, zoo, px)]
     if batch is not None:
         rows = [msgspec.structs.replace(row, batch=batch) for row in rows]
     return _predicted(profile, rows, checked_precision(precision))
 
 
-def _rows(asked: Asked, shapes: Mapping[str, Shape], zoo: Zoo) -> list[Row]:
-    if isinstance(asked, Workload):
-        return [Row("the workload", asked)]
-    if isinstance(asked, Architecture):
-        return [Row(asked.fingerprint, asked)]
+def _rows(asked: Asked, shapes: Mapping[str, Shape], zoo: Zoo, px: Px | None) -> list[Row]:
+    if isinstance(asked, Workload | Architecture):
+        name = "the workload" if isinstance(asked, Workload) else asked.fingerprint
+        return [Row(name, asked)] if px is None else refuse_size(name)
     if str(asked).startswith(ZOO):
-        return [zoo(str(asked), None)]
+        return [zoo(str(asked), px)]
     path = Path(asked)
     if path.suffix.lower() == ".onnx":
-        return [row_from_onnx(path, shapes)]
-    return rows_from_csv(path, measured=False, shapes=shapes, zoo=zoo)
+        return [row_from_onnx(path, shapes if px is None else shapes_at(path, path.name, px, "--image-size"))]
+    return rows_from_csv(path, measured=False, shapes=shapes, zoo=zoo) if px is None else refuse_size(str(path))
+
+
+def refuse_size(name: str) -> NoReturn:
+    """Raise EdgenasError for an image size beside what has its own."""
+    raise EdgenasError(
+        f"--image-size is for published networks and ONNX files with free sides: {name} has its own size (a table in its column "
+        "input_px)"
+    )
 
 
 def _predicted(profile: HardwareProfile, rows: Sequence[Row], asked: Precision | None) -> tuple[Prediction, ...]:

@@ -16,12 +16,13 @@ from edgenas.hardware.csv_table import Line, lines_from_csv, milliseconds
 from edgenas.hardware.logs import Timed, is_log, timed_from_log
 from edgenas.hardware.predictor import Row, row_from_onnx, row_from_text
 from edgenas.hardware.profile import checked_precision
-from edgenas.image_sizes import sides_from_text
+from edgenas.image_sizes import sides_asked, sides_from_text
 from edgenas.records import Architecture, Precision, Workload
 
 MOST_APART = 2.0  # of repeated measurements: busy boards differ by less
 LARGEST_BATCH = 1024
 LARGEST_PX = 8192
+BOTH_SIZES = "--shape and --image-size both say how large the images are: give one of them"
 TOTALS = {"mean", "average", "avg", "total", "sum", "median", "min", "max", "std", "count"}
 ZOO = ("torchvision:", "timm:", "torchvision.models.")
 Px = tuple[int, int]  # height, width
@@ -115,31 +116,28 @@ def _network(path: Path, line: Line, shapes: Mapping[str, Shape], zoo: Zoo) -> R
 
 def row_from_file(file: Path, name: str, shapes: Mapping[str, Shape], px: Px | None = None) -> Row:
     """The network of an ONNX file, its free sides as `shapes` (of those inputs that it has) or `px` say."""
-    given = {}
-    if shapes or px is not None:
-        model = model_from_file(file)
-        given = {key: shape for key, shape in shapes.items() if key in {value.name for value in model.graph.input}}
-        if px is not None and not given:
-            given = _at_px(model_name=name, sides=input_sides(model, {}, name), px=px)
+    given: Mapping[str, Shape] = {}
+    if shapes:
+        inputs = {value.name for value in model_from_file(file).graph.input}
+        given = {key: shape for key, shape in shapes.items() if key in inputs}
+    if px is not None and not given:
+        given = shapes_at(file, name, px)
     return msgspec.structs.replace(row_from_onnx(file, given), name=name)
 
 
-def _at_px(model_name: str, sides: Mapping[str, tuple[int | str, ...]], px: Px) -> dict[str, Shape]:
-    """Shapes of the one image among the inputs at `px`, in the place of free sides; {} where its size is fixed, and is that."""
-    images = {key: shape for key, shape in sides.items() if len(shape) == 4}
+def shapes_at(file: Path, name: str, px: Px, what: str = "input_px") -> dict[str, Shape]:
+    """Shapes of the one image among the file's inputs at `px`, in the place of free sides; {} where its size is fixed, and is
+    that. `what` said so: for messages."""
+    images = {key: shape for key, shape in input_sides(model_from_file(file), {}, name).items() if len(shape) == 4}
     if len(images) != 1:
-        raise EdgenasError(
-            f"{model_name} has {len(images)} inputs with four sides, so input_px says nothing: use --shape"
-        )
+        raise EdgenasError(f"{name} has {len(images)} inputs with four sides, so {what} says nothing: use --shape")
     ((key, shape),) = images.items()
     batch, channels = (side if isinstance(side, int) else free for side, free in zip(shape[:2], (1, 3), strict=True))
     wanted = (batch, channels, *px)
     if shape[1] not in (1, 3, "") and shape[3] in (1, 3):  # channels last
         wanted = (batch, *px, int(shape[3]))
     if any(isinstance(side, int) and side != other for side, other in zip(shape, wanted, strict=True)):
-        raise EdgenasError(
-            f"input_px is {px[0]}x{px[1]}, and the input {key!r} of {model_name} is {text_from_sides(shape)}"
-        )
+        raise EdgenasError(f"{what} is {px[0]}x{px[1]}, and the input {key!r} of {name} is {text_from_sides(shape)}")
     return {} if all(isinstance(side, int) for side in shape) else {key: wanted}
 
 
@@ -167,9 +165,18 @@ def _px(text: str) -> Px | None:
     sides = sides_from_text(text)
     if sides is None:
         raise EdgenasError(f"input_px is {text[:80]!r}: write 224, or 224x320 for height and width")
-    if max(sides) > LARGEST_PX:
-        raise EdgenasError(f"input_px is {text[:80]!r}: no side is larger than {LARGEST_PX}")
-    return sides
+    return _possible(sides, f"input_px is {text[:80]!r}")
+
+
+def px_asked(value: object) -> Px:
+    """(height, width) of 224, 224x320 or (224, 320)."""
+    return _possible(sides_asked(value), f"image size {str(value)[:80]!r}")
+
+
+def _possible(px: Px, what: str) -> Px:
+    if not 1 <= min(px) <= max(px) <= LARGEST_PX:
+        raise EdgenasError(f"{what}: no side is larger than {LARGEST_PX}, or smaller than 1")
+    return px
 
 
 def _precision(text: str) -> Precision | None:

@@ -8,7 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
+import edgenas
 from edgenas.cli.main import app
+from edgenas.errors import EdgenasError
+from edgenas.records import Workload
 from tests.architectures.graphs import CONV, LAST, WVB, W, conv, flat, graph, node, pooled, value
 from tests.cli.edgenas import refusal
 
@@ -113,6 +116,52 @@ def test_sizes_that_are_free_are_given_with_shape_to_every_command(tmp_path: Pat
     (row,), _ = answer(capsys, "predict", str(tmp_path / "t.csv"), "--target", "jetson", "--shape", "x=1x3x32x32")
     assert row["ms"] == small["ms"]
     assert "belongs to ONNX files" in refusal("describe", "gnas-cifar10-t", "--shape", "x=1x3x32x32")
+
+
+def test_the_size_of_images_is_given_to_predict_and_describe(tmp_path: Path, capsys) -> None:
+    """16 x 16 px take CONV multiplications; a network with its own size, and two ways to say one, are refused."""
+    file = saved(tmp_path, graph([conv(), pooled()], W, inputs=[value("x", FREE)]))
+    assert answer(capsys, "describe", file, "--image-size", "16x64")[0]["macs"] == 4 * CONV
+    assert answer(capsys, "describe", file, "--image-size", "32")[0]["macs"] == 4 * CONV
+    (wide,), _ = answer(capsys, "predict", file, "--target", "jetson", "--image-size", "16x64")
+    (tall,), _ = answer(capsys, "predict", file, "--target", "jetson", "--image-size", "64x16")
+    assert (wide["macs"], wide["ms"]) == (4 * CONV, tall["ms"])
+    wished = edgenas.predict(file, "jetson", image_size=(16, 64))
+    assert (wished.macs, wished.ms) == (wide["macs"], wide["ms"])
+    assert edgenas.describe(file, image_size="16x64").macs == 4 * CONV
+    fixed = saved(tmp_path, graph([conv(), pooled()], W), "fixed.onnx")
+    (tmp_path / "t.csv").write_text("architecture\nm.onnx\n")
+    for command in (("predict", "--target", "jetson"), ("describe",)):
+        assert answer(capsys, *command, fixed, "--image-size", "16")[0]
+        wrong = refusal(*command, fixed, "--image-size", "16x64")
+        assert wrong == "--image-size is 16x64, and the input 'x' of fixed.onnx is Nx3x16x16"
+        both = refusal(*command, file, "--image-size", "16x64", "--shape", "x=1x3x16x64")
+        assert both == "--shape and --image-size both say how large the images are: give one of them"
+        for size, why in (
+            ("0x32", "write 64 for a square"),
+            ("8193", "no side is larger than 8192"),
+            ("64x", "write 64"),
+        ):
+            assert why in refusal(*command, file, "--image-size", size)
+        assert answer(capsys, *command, file, "--image-size", "8x8192")[0]
+    assert "has its own size" in refusal(
+        "predict", str(tmp_path / "t.csv"), "--target", "jetson", "--image-size", "16x64"
+    )
+    assert "--image-size belongs to ONNX files" in refusal("describe", "gnas-cifar10-t", "--image-size", "64")
+    with pytest.raises(EdgenasError, match="the workload has its own size"):
+        edgenas.predict([Workload(())], "jetson", image_size=64)
+
+
+@pytest.mark.slow  # a vision transformer is built and traced
+def test_a_published_network_is_predicted_for_strips(capsys) -> None:
+    name = "torchvision:squeezenet1_1"
+    (wide,), _ = answer(capsys, "predict", name, "--target", "jetson", "--image-size", "64x320")
+    (own,), _ = answer(capsys, "predict", name, "--target", "jetson")
+    assert wide["params"] == own["params"]
+    assert 0.35 < wide["macs"] / own["macs"] < 0.41  # 64 * 320 / 224 ** 2 = .408, less what padding adds
+    assert wide["ms"] < own["ms"]
+    line = refusal("predict", "torchvision:vit_b_16", "--target", "jetson", "--image-size", "64x320")
+    assert line.startswith("torchvision:vit_b_16 cannot be run at 64x320 and written as ONNX: ")
 
 
 def test_a_file_of_a_fixed_batch_is_predicted_for_one_image_and_says_so(tmp_path: Path, capsys) -> None:
