@@ -9,12 +9,14 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from edgenas.architectures.chain import chain
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.onnx import onnx_from_network
 from edgenas.export.parity import BARS, Bar, Case, check_parity, first_diverging_layer, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input, zero_points
+from edgenas.networks import network_from_architecture
 from edgenas.preprocessing import input_from_pixels
-from edgenas.records import Precision, Preprocessing
+from edgenas.records import Classes, Precision, Preprocessing
 from tests.trained_digits import digits, trained_digits
 
 
@@ -55,6 +57,24 @@ def test_pixels_of_a_camera_go_in_as_they_are():
     model = with_uint8_input(plain(), task.preprocessing)
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert check_parity(network, model, "fp32", cases(uint8=True), task.preprocessing).max_abs <= 1e-4
+
+
+@pytest.mark.parametrize("size", [(16, 40), (40, 16)])
+def test_rectangles_pass_at_every_precision_at_old_opsets_and_as_pixels_of_a_camera(size: tuple[int, int]):
+    torch.manual_seed(0)
+    architecture = chain(8, 3, (1, 0, 1), (3, 5, 3), Classes(3), 3, size)
+    network, how = network_from_architecture(architecture).eval(), Preprocessing(3, size, (0.4,) * 3, (0.3,) * 3)
+    images = np.random.default_rng(0).integers(0, 256, (64, *size, 3), dtype=np.uint8)
+    model, old = (onnx_from_network(network, architecture, opset=opset, ir=8) for opset in (18, 13))
+    pixels = with_uint8_input(model, how)
+    for one in (model, old):
+        assert [dim.dim_value for dim in one.graph.input[0].type.tensor_type.shape.dim][1:] == [3, *size]
+        assert check_parity(network, one, "fp32", parity_cases(how, images), how).max_abs <= 1e-4
+    assert [dim.dim_value for dim in pixels.graph.input[0].type.tensor_type.shape.dim][1:] == [*size, 3]
+    assert check_parity(network, pixels, "fp32", parity_cases(how, images, uint8=True), how).max_abs <= 1e-4
+    quantised = int8_from_onnx(model, input_from_pixels(images, how))
+    for precision, small in (("fp16", half_from_onnx(model)), ("int8", quantised)):
+        assert check_parity(network, small, precision, parity_cases(how, images), how).cosine >= BARS[precision].cosine
 
 
 def test_uint8_input_is_refused_at_an_opset_of_jetpack_4():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgenas.image_sizes import ImageSize
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Preprocessing, Recipe
 from edgenas.tasks import Loading, Split, TaskSettings
@@ -208,9 +209,11 @@ def test_mapped_images_give_the_batches_of_the_same_array(tmp_path: Path) -> Non
         assert torch.equal(draws[0][1], draws[1][1])
 
 
-def test_what_is_copied_to_a_gpu_part_by_part_is_the_framed_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [None, (12, 30), (30, 12)])
+def test_what_is_copied_to_a_gpu_part_by_part_is_the_framed_images(tmp_path: Path, size: ImageSize | None) -> None:
     """The copy that a GPU gets, made here on the CPU."""
-    task = load_classification(TaskSettings(str(fill(tmp_path / "pics", each=20))), Loading(tmp_path / "cache"))
+    settings = TaskSettings(str(fill(tmp_path / "pics", each=20)), image_size=size)
+    task = load_classification(settings, Loading(tmp_path / "cache"))
     images = DeviceImages(task.train, task.preprocessing, CPU, crop_padding=2, rows=np.array([5, 2, 9]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgenas.training.augmentation.COPIED", 2)
