@@ -148,11 +148,16 @@ def test_bad_genotypes_and_sizes_are_one_line_errors() -> None:
         cell_network(DARTS_V2, Classes(10), image_size=100)
     with pytest.raises(EdgenasError, match="--image-size 28"):
         cell_network(BEST_101, Classes(10), image_size=27)
-    halved = (
-        "network halves 28x66-px images to a fraction of a pixel; sides must be multiples of 8: use --image-size 32x64"
-    )
-    with pytest.raises(EdgenasError, match=halved):
-        cell_network(BEST_101, Classes(10), image_size=(28, 66))  # 42 x 42 px: one reduction before the cells
+    for size, near in (
+        ((32, 66), "32x64"),
+        ((30, 64), "32x64"),
+        ((28, 66), "32x64"),
+    ):  # one reduction, and two in the network
+        halved = f"halves {size[0]}x{size[1]}-px images to a fraction of a pixel; sides must be multiples of 8: "
+        halved += f"use --image-size {near}"
+        with pytest.raises(EdgenasError, match=halved):
+            cell_network(BEST_101, Classes(10), image_size=size)
+    assert cell_network(BEST_101, Classes(10), image_size=(32, 64)).image_size == (32, 64)
 
 
 def test_cells_take_rectangles_behind_the_stem_of_the_square_of_as_many_pixels() -> None:

@@ -148,10 +148,12 @@ def test_what_is_known_of_the_data_names_both_sides(here: Path, monkeypatch: pyt
     ]
     tall = run("data", "strips", "--image-size", "64x32")
     assert "120 of 120 images are more than twice as long, or as high, as the shape of 64x32" in tall["warnings"][0]
+    long = run("data", "strips", "--image-size", "16x320")  # 20 times as wide as high, and the images 5 times
+    assert "120 of 120 images are more than twice as long, or as high, as the shape of 16x320" in long["warnings"][0]
     text = CliRunner().invoke(app, ["data", "strips", "--image-size", "32x160"], catch_exceptions=False).stdout
     assert "120 images in 3 classes (40 each), 32x160 px, grey, cut in the centre" in text
     caches = run("data", "strips", "--cache")[0]["pixels"]
-    assert caches == ["32x160x1-crop", "40x1-crop", "64x32x1-crop"]
+    assert caches == ["16x320x1-crop", "32x160x1-crop", "40x1-crop", "64x32x1-crop"]
 
 
 @pytest.mark.parametrize("size", ["0x32", "64x", "64x320x3", "axb", "-64", "7x64", "64x2049"])
