@@ -66,8 +66,8 @@ NAL = MethodSpec(
     _made,
     NalRules,
     presets={
-        "tiny": NalRules(channels=16, cells_per_stage=1, designs=4, epochs=10),
-        **{preset: NalRules(designs=8, epochs=25) for preset in ("t", "m", "trg")},
+        "tiny": NalRules(channels=16, cells_per_stage=1, designs=4, epochs=10, darts_operations=7),
+        **{preset: NalRules(designs=8, epochs=25, darts_operations=7) for preset in ("t", "m", "trg")},
     },
     spaces=FAMILIES,
     heeds=("space", "from_study"),

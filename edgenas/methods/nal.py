@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from edgenas.architectures.cell import Cell, canonical_cell, check_cell, sorted_genotype
-from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, cells_from_graphs, graphs_from_cells, link_features
+from edgenas.architectures.cell import Cell, canonical_cell, check_cell
+from edgenas.architectures.cell_graph import cells_from_graphs, graphs_from_cells
 from edgenas.architectures.cell_space import FAMILIES, CellSpace
 from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training
+from edgenas.methods.nal_darts import draw_darts
 from edgenas.methods.nal_model import LinkPredictor, load_predictor, write_graphs
 from edgenas.ranges import Channels, Depth, Epochs, Networks
 from edgenas.records import (
@@ -27,7 +28,6 @@ from edgenas.records import (
     Candidate,
     CellArchitecture,
     Choice,
-    DartsCell,
     Decision,
     Limits,
     Record,
@@ -59,10 +59,19 @@ def shipped_predictor(space: str) -> LinkPredictor:
     return load_predictor(Path(__file__).parent / "weights" / f"{known}.safetensors")
 
 
-def design(predictor: LinkPredictor, space: str, count: int, seed: int = 0, *, or_fewer: bool = False) -> Designs:
+def design(
+    predictor: LinkPredictor,
+    space: str,
+    count: int,
+    seed: int = 0,
+    *,
+    or_fewer: bool = False,
+    darts_operations: int = 7,
+) -> Designs:
     """Half as many cells again as asked for are written; the best `count` are returned (`or_fewer`: or all that there are).
 
     Where few of the written cells are new, the sampling temperature rises step by step. The same seed gives the same cells.
+    `darts_operations`: see `draw_darts`.
     """
     if count < 1:
         raise EdgenasError(f"--n {count}: ask for at least one cell")
@@ -78,7 +87,9 @@ def design(predictor: LinkPredictor, space: str, count: int, seed: int = 0, *, o
     while len(pool) < wanted and drawn < PATIENCE * wanted:
         batch = min(BATCH, max(LEAST_POOL, int(1.4 * (wanted - len(pool)))))
         written = (
-            draw_darts(predictor, batch, rng) if space == "darts" else draw_cells(predictor, batch, rng, temperature)
+            draw_darts(predictor, batch, rng, darts_operations)
+            if space == "darts"
+            else draw_cells(predictor, batch, rng, temperature)
         )
         drawn += batch
         valid += len(written)
@@ -113,56 +124,6 @@ def draw_cells(
     return cells
 
 
-# ---------------------------------------------------------------- transfer to DARTS
-
-
-def draw_darts(predictor: LinkPredictor, count: int, rng: np.random.Generator) -> list[tuple[Cell, float]]:
-    """Normal and reduction cells from what was learned in NAS-Bench-101, with the mean log likelihood of what was drawn.
-
-    A node is a vertex; both inputs of the cell stand for its input. conv3x3 becomes sep_conv_3x3, maxpool max_pool_3x3;
-    conv1x1, which only mixes channels, becomes sep_conv_3x3 on the likelier of its two edges and a skip on the other.
-    """
-    normal, first = _draw_genotypes(predictor, count, rng)
-    reduce, second = _draw_genotypes(predictor, count, rng)
-    scores = ((first + second) / 2).tolist()
-    cells = (DartsCell(sorted_genotype(n), sorted_genotype(r)) for n, r in zip(normal, reduce, strict=True))
-    return list(zip(cells, scores, strict=True))
-
-
-def _draw_genotypes(
-    predictor: LinkPredictor, count: int, rng: np.random.Generator
-) -> tuple[list[list[tuple[str, int]]], NDArray[np.float64]]:
-    _, conv1x1, maxpool = range(OUTPUT_CODE + 1, OUTPUT_CODE + 4)
-    graphs = Graphs(np.zeros((count, 7), np.int64), np.zeros((count, 7, 7), bool), np.ones(count, np.int64))
-    genotypes: list[list[tuple[str, int]]] = [[] for _ in range(count)]
-    likelihood = np.zeros(count)
-    rows = np.arange(count)
-    for vertex in range(1, 5):
-        h, logits = predictor.look(graphs, vertex)
-        operations = logits[:, OUTPUT_CODE + 1 :]
-        drawn = (operations + rng.gumbel(size=operations.shape)).argmax(1)
-        graphs.ops[:, vertex] = drawn + OUTPUT_CODE + 1
-        likelihood += _log_softmax(operations)[rows, drawn]
-        link = predictor.linker(h, vertex, graphs.ops[:, vertex])
-        odds = np.stack([link(source, link_features(graphs.links, source, 0, vertex)) for source in range(vertex)], 1)
-        states = np.concatenate([odds[:, :1], odds], 1)  # (N, 1 + vertex): DARTS states 0 and 1 are both the input
-        two = np.argsort(-(states + rng.gumbel(size=states.shape)), 1)[:, :2]
-        likelihood += -np.logaddexp(0, -np.take_along_axis(states, two, 1)).mean(1)
-        for row, sources in enumerate(two.tolist()):
-            sources.sort(key=lambda state: -states[row, state])
-            op = graphs.ops[row, vertex]
-            name = "max_pool_3x3" if op == maxpool else "sep_conv_3x3"
-            genotypes[row] += [(name, sources[0]), ("skip_connect" if op == conv1x1 else name, sources[1])]
-        for state in two.T:
-            graphs.links[rows, np.maximum(state - 1, 0), vertex] = True
-    return genotypes, likelihood / 8
-
-
-def _log_softmax(x: NDArray[np.floating]) -> NDArray[np.float64]:
-    shifted = x - x.max(1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)), np.float64)
-
-
 # ---------------------------------------------------------------- as a search method
 
 
@@ -176,6 +137,7 @@ class NalRules(Record, frozen=True):
     cells_per_stage: Depth | None = None
     designs: Networks = 4
     epochs: Epochs = 10
+    darts_operations: Literal[3, 7] = 3  # of DARTS designs; 3: as in studies that began before all seven were reached
 
 
 def nal(
@@ -208,13 +170,18 @@ def network_of(cell: Cell, space: CellSpace, rules: NalRules) -> CellArchitectur
     return msgspec.structs.replace(space, channels=rules.channels, cells_per_stage=rules.cells_per_stage).network(cell)
 
 
+def _written(predictor: LinkPredictor, rules: NalRules, seed: int) -> Designs:
+    count, operations = max(64 * rules.designs, 256), rules.darts_operations
+    return design(predictor, rules.space, count, seed, or_fewer=True, darts_operations=operations)
+
+
 def _within_limits(
     predictor: LinkPredictor, space: CellSpace, rules: NalRules, cost: CostOf, limits: Limits, seed: int
 ) -> list[CellArchitecture]:
     """The best `rules.designs` networks that break no limit, in the order of their scores."""
     found: list[CellArchitecture] = []
     smallest: tuple[int, str] | None = None
-    for cell in design(predictor, rules.space, max(64 * rules.designs, 256), seed, or_fewer=True).cells:
+    for cell in _written(predictor, rules, seed).cells:
         network = network_of(cell, space, rules)
         price = cost(network)
         broken = limits.broken(price)

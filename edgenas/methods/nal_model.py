@@ -54,6 +54,7 @@ class PredictorCard(Record, frozen=True):
     limits: str = ""  # limits that experts had to meet
     seed: int = 0
     version: str = ""
+    kinds: dict[str, float] = {}  # of a fit to DARTS cells: shares of its experts, see nal_darts.py
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from edgenas.architectures.cell import canonical_cell, cell_network, check_cell, family_of, pruned
+from edgenas.architectures.cell import canonical_cell, cell_network, check_cell, pruned
 from edgenas.architectures.cell_graph import attention_masks, cells_from_graphs, graphs_from_cells, link_features
 from edgenas.architectures.cell_space import CellSpace
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.identity import digest
 from edgenas.methods import CONTROL
 from edgenas.methods.baselines import with_control
-from edgenas.methods.nal import NalRules, design, draw_darts, nal, shipped_predictor
+from edgenas.methods.nal import NalRules, design, nal, shipped_predictor
 from edgenas.methods.nal_evidence import auc, average_precision, held_out_report
 from edgenas.methods.nal_model import LinkPredictor, PredictorCard, load_predictor, save_predictor, write_graphs
 from edgenas.methods.nal_table import (
@@ -145,20 +145,6 @@ def test_nasbench201_designs_are_among_the_best_by_the_full_training(table201: C
     values = [accuracy[cell] for cell in found.cells]  # type: ignore[index]
     assert np.mean(values) > np.percentile(full.accuracy, 95)
     assert table201.column == "acc12_val_cifar10"
-
-
-def test_darts_transfer_gives_valid_genotypes_of_the_mapped_operations() -> None:
-    drawn = draw_darts(shipped_predictor("darts"), 200, np.random.default_rng(0))
-    operations = set()
-    for cell, likelihood in drawn:
-        check_cell(cell)
-        assert family_of(cell) == "darts"
-        assert likelihood < 0
-        operations |= {op for op, _ in (*cell.normal, *cell.reduce)}  # type: ignore[union-attr]
-    assert operations == {"sep_conv_3x3", "max_pool_3x3", "skip_connect"}
-    found = design(shipped_predictor("darts"), "darts", 20)
-    assert len(set(found.cells)) == 20
-    assert list(found.scores) == sorted(found.scores, reverse=True)
 
 
 def test_a_fit_learns_and_the_same_seed_gives_the_same_weights(table101: CellTable, tmp_path: Path) -> None:
