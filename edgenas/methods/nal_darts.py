@@ -61,10 +61,10 @@ def _draw_genotypes(
     drawn = Drawn.none(count)
     for vertex in range(1, NODES + 1):
         two, states = _draw_node(predictor, drawn, vertex, rng)
-        names, likelihood = None, 0.0
+        names: NDArray[np.str_] | None = None
         if operations == 7:
             names, likelihood = _draw_kinds(predictor, drawn.graphs, vertex, rng)
-        drawn.likelihood[:] += likelihood
+            drawn.likelihood[:] += likelihood
         for row, sources in enumerate(two.tolist()):
             sources.sort(key=lambda state: -states[row, state])
             op = drawn.graphs.ops[row, vertex]
