@@ -67,7 +67,7 @@ def test_a_teacher_sees_the_students_view_in_its_own_normalisation_and_size(side
         assert np.allclose(found.numpy(), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(8, 20), (16, 40), (16, 10), 16])
+@pytest.mark.parametrize("size", [(8, 20), (8, 40), (16, 40), (16, 10), 16])
 def test_a_teacher_of_another_shape_sees_the_whole_view_at_its_own_size(size: ImageSize) -> None:
     student, teacher = Preprocessing(1, (8, 20), (0.0,), (1.0,)), Preprocessing(1, size, (0.0,), (1.0,))
     x = (torch.arange(8)[:, None] + 0.5) / 8 * (torch.arange(20)[None] + 0.5) / 20  # from one corner to the other
