@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgenas.api.devices import calibrate, describe, predict, targets
     from edgenas.api.search import search
     from edgenas.api.study import Study, open_study
+    from edgenas.api.train import train
     from edgenas.architectures.own import OwnSpace
     from edgenas.architectures.tracer import Tracer
     from edgenas.errors import EdgenasError
@@ -36,6 +37,7 @@ _HOMES = {
     "search": "edgenas.api.search",
     **dict.fromkeys(("open_study", "Study"), "edgenas.api.study"),
     **dict.fromkeys(("predict", "describe", "targets", "calibrate"), "edgenas.api.devices"),
+    "train": "edgenas.api.train",
     "network_from_onnx": "edgenas.networks",
     "MethodSpec": "edgenas.methods.spec",
     "Search": "edgenas.methods.spec",
@@ -58,6 +60,7 @@ __all__ = [
     "predict",
     "search",
     "targets",
+    "train",
 ]
 
 

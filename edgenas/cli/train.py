@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgenas.cli.options import FinalWidth, study_names
+from edgenas.cli.options import FinalWidth, study_names, target_names, task_names
 from edgenas.cli.output import emit, say, say_next
 from edgenas.engine.scores import interval_words, metric_of, name_of, with_intervals
 
@@ -32,7 +32,10 @@ OF_CLASSES = (  # of a run's report
 
 def train(
     study: str | None = typer.Argument(
-        None, autocompletion=study_names, help="A study's folder or name. Default: the newest."
+        None,
+        autocompletion=study_names,
+        help="A study's folder or name (default: the newest); or a network to train without a search, on --data: an "
+        "architecture's JSON file, or a published network's name.",
     ),
     trial: int | None = typer.Option(None, help="Train this trial. Default: the search's choice."),
     seeds: int = typer.Option(3, min=1, help="Trainings with different seeds."),
@@ -43,7 +46,9 @@ def train(
     ),
     budget: float | None = typer.Option(None, help="Minutes: chooses the epochs that fit, on this machine."),
     final_width: FinalWidth | None = typer.Option(None, help="Default: what the search was told, or matched."),
-    data: str | None = typer.Option(None, help="Other data, with --from-trained."),
+    data: str | None = typer.Option(
+        None, help="Other data, with --from-trained; of a network without a search its data."
+    ),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     from_trained: bool = typer.Option(False, "--from-trained", help="Go on from the trained weights, on --data."),
     start: str | None = typer.Option(
@@ -54,6 +59,15 @@ def train(
         None,
         help="Learn also from the outputs of: FILE.onnx, torchvision:NAME (of `edgenas compare`, or with =FILE.pth), a study, "
         "OUTPUTS.npz, or largest: the space's largest network, trained first.",
+    ),
+    target: list[str] | None = typer.Option(
+        None, autocompletion=target_names, help="Of a network without a search: its targets. Default: jetson."
+    ),
+    task: str | None = typer.Option(
+        None, autocompletion=task_names, help="Of a network without a search: as of edgenas search."
+    ),
+    name: str | None = typer.Option(
+        None, "--study", help="Of a network without a search: name or folder of its study. Default: made from both."
     ),
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
     processes: int = typer.Option(
@@ -74,6 +88,8 @@ def train(
 
     Example: edgenas train --teacher largest --budget 20
 
+    Example: edgenas train gnas-cifar10-t --data cifar10 --recipe paper
+
     Example: edgenas train --seeds 1 --processes 4
 
     Example: edgenas train --start efficientnet.onnx --epochs 10
@@ -81,8 +97,10 @@ def train(
     from edgenas.cli.progress import TrainingView, interruptible
     from edgenas.engine.final import TrainingAsked
     from edgenas.engine.folders import study_folder
+    from edgenas.engine.given import is_given, network_asked, train_given
     from edgenas.engine.train import train as train_final
 
+    given = is_given(study)
     asked = TrainingAsked(
         trial,
         seeds,
@@ -90,7 +108,7 @@ def train(
         recipe,
         budget,
         final_width,
-        data,
+        None if given else data,
         data_dir,
         from_trained,
         workers,
@@ -100,9 +118,13 @@ def train(
         checkpoint_s,
         processes,
     )
-    folder = study_folder(study, say)
+    wanted = network_asked(study, data, target, task, name)  # None: a study's
     with interruptible(), TrainingView() as view:
-        final = train_final(folder, asked, view.hear)
+        if wanted is not None:
+            folder, final = train_given(wanted, asked, view.hear)
+        else:
+            folder = study_folder(study, say)
+            final = train_final(folder, asked, view.hear)
     emit(document(folder, final), as_json=as_json, text=text(folder, final))
     if not as_json:
         say_next(f"edgenas export {shlex.quote(str(folder))} --out bundle")

@@ -17,6 +17,7 @@ from edgenas.engine.call import Call, Given, Where
 from edgenas.engine.data import searched_task, whole_task
 from edgenas.engine.decide import planned, study_record
 from edgenas.engine.events import Listener, SearchBegins
+from edgenas.engine.final import GIVEN
 from edgenas.engine.folders import Asked, asked_in, differences, folder_to_write
 from edgenas.engine.guess import guess_of
 from edgenas.engine.heritage import heritage_in, keep_heritage
@@ -104,6 +105,10 @@ def add_to_finished(folder: Path, references: tuple[str, ...], data_dir: str | N
 
 def _method_of(study: StudyRecord, given: Given) -> MethodSpec:
     """The method that the study was begun with. StudyError, naming the version that had it, where it is not here."""
+    if study.method == GIVEN:
+        raise StudyError(
+            "this study trains a network that was given: the `edgenas train` that began it goes on with it"
+        )
     try:
         return given.method_for(study.method)
     except EdgenasError as error:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
 MOST_CHECKPOINT_S = 86400
+GIVEN = "given"  # of the store's rows: the trial of a network that was not searched (engine/given.py), and its phase
 APART = {
     "--workers": "workers train one seed each, processes train each seed together: give one of them",
     "--budget": "how long they take together is not known before they do: give --epochs",
@@ -114,6 +115,7 @@ def final_training(
         tell(f"{seeds[0].recipe.epochs} epochs each")
         listener(TrainingBegins(len(seeds), task.metric, images))
         runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
+    trial = as_trained(store, trial, seeds[0].recipe)
     heritage = heritage_in(store)
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
@@ -143,9 +145,10 @@ def chosen(store: Store, asked: TrainingAsked) -> tuple[Trial, Architecture]:
     """The trial to train and its architecture at the width asked for."""
     choice = store.choice
     if asked.trial is None:
-        if choice is None:
+        found = store.get(GIVEN, GIVEN, Trial) if choice is None else choice.trial
+        if found is None:
             raise StudyError(f"{store.folder}: the search is not finished: run its command again, or name a --trial")
-        trial = choice.trial
+        trial = found
     else:
         by_number = {t.number: t for t in store.ledger()}
         if asked.trial not in by_number:
@@ -160,6 +163,13 @@ def chosen(store: Store, asked: TrainingAsked) -> tuple[Trial, Architecture]:
             raise StudyError("--final-width macro: only a finished gnas or trgnas search has a macro width")
         architecture = msgspec.structs.replace(architecture, width=choice.macro["width"])
     return trial, architecture
+
+
+def as_trained(store: Store, trial: Trial, recipe: Recipe) -> Trial:
+    """The trial; that of a given network, which no search has trained, with the recipe by which it is trained first."""
+    if store.choice is not None or trial.candidate.phase != GIVEN:
+        return trial
+    return msgspec.structs.replace(trial, candidate=msgspec.structs.replace(trial.candidate, recipe=recipe))
 
 
 def task_to_train(

@@ -86,12 +86,13 @@ def description(
         if shapes or px is not None:
             flag = "--shape" if shapes else "--image-size"
             raise EdgenasError(f"{flag} belongs to ONNX files: the size of {network} is part of its architecture")
-        architecture = network if isinstance(network, Architecture) else _architecture(str(network))
+        architecture = network if isinstance(network, Architecture) else architecture_named(str(network))
         described, row = _of_architecture(architecture), Row(str(network), architecture)
     return described if target is None else _with_latency(described, row, target, precision)
 
 
-def _architecture(name: str) -> Architecture:
+def architecture_named(name: str) -> Architecture:
+    """Of a JSON file, or a published network. Raises EdgenasError, in one line, for anything else."""
     if name.endswith(".json"):
         return cast("Architecture", read_json(Path(name), Architecture))  # type: ignore[arg-type]  # a union is a type to msgspec
     if name in PUBLISHED:

@@ -1,0 +1,59 @@
+"""`edgenas.train`: a network that is given, trained without a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from edgenas.api.arguments import File, listener_for, several
+from edgenas.api.study import Study
+from edgenas.engine.events import Listener
+from edgenas.engine.final import TrainingAsked
+from edgenas.engine.given import NetworkAsked, train_given
+from edgenas.records import Architecture
+
+
+def train(
+    network: File | Architecture,
+    data: str,
+    *,
+    target: str | Sequence[str] = "jetson",
+    task: str = "classification",
+    study: str | None = None,
+    seeds: int = 3,
+    epochs: int | None = None,
+    recipe: File | None = None,
+    budget: float | None = None,
+    data_dir: File | None = None,
+    teacher: str | None = None,
+    workers: int | None = None,
+    checkpoint_s: float | None = None,
+    processes: int = 1,
+    quiet: bool = False,
+    on_event: Listener | None = None,
+) -> Study:
+    """Train a network without a search, over several seeds, and read the test set once; returns the study that holds it, as a
+    search's does. The same call again goes on, or returns what is trained.
+
+    `network`: an architecture, its JSON file, or the name of a published network. Its last layer and input channels become those
+    of the data, which come at its image size. The other arguments are those of `edgenas train` and `edgenas.search`.
+
+    Raises EdgenasError, in one line, for what cannot be read or does not fit.
+    """
+    how = TrainingAsked(
+        None,
+        seeds,
+        epochs,
+        None if recipe is None else str(recipe),
+        budget,
+        data_dir=None if data_dir is None else str(data_dir),
+        workers=workers,
+        started=time.monotonic(),
+        teacher=teacher,
+        checkpoint_s=checkpoint_s,
+        processes=processes,
+    )
+    given = network if isinstance(network, Architecture) else str(network)
+    listener = listener_for(quiet, on_event)
+    folder, _ = train_given(NetworkAsked(given, data, several(target), study, task), how, listener)
+    return Study(folder, listener)

@@ -1,0 +1,206 @@
+"""A network that is given, not searched: trained as a search's choice is, into a folder that is a study as any other."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgenas.engine.data import loading_of, searched_task
+from edgenas.engine.decide import data_asked, study_record
+from edgenas.engine.events import Listener, noting
+from edgenas.engine.final import GIVEN, TrainingAsked, final_training
+from edgenas.engine.folders import ROOT, asked_in, differences, is_study
+from edgenas.engine.plan import WrittenPlan, WrittenSpace, written_plan
+from edgenas.engine.scores import best_run, metric_of
+from edgenas.engine.sessions import begin_session
+from edgenas.engine.settings import as_asked, settings_from
+from edgenas.engine.teachers import LARGEST, taught_by
+from edgenas.errors import EdgenasError
+from edgenas.hardware.cost import CostModel
+from edgenas.hardware.description import architecture_named
+from edgenas.hardware.profile import profile_from_name, resolved
+from edgenas.identity import digest
+from edgenas.methods.ladder import Training
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Architecture, Candidate, Choice, FinalTraining, OnnxArchitecture, StudyRecord, Trial
+from edgenas.store import Store, refuse_differences
+
+if TYPE_CHECKING:
+    from edgenas.tasks import Task, TaskSettings
+
+METHOD = "given"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class NetworkAsked:
+    """A network to train, and on what: `network` is an architecture's JSON file (as `edgenas design --out` writes them), a
+    published network's name, or an architecture."""
+
+    network: str | Architecture
+    data: str
+    target: tuple[str, ...] = ("jetson",)
+    study: str | None = None
+    task: str = "classification"
+
+    @property
+    def name(self) -> str:
+        return self.network.fingerprint if isinstance(self.network, Architecture) else self.network
+
+
+def is_given(name: str | None) -> bool:
+    """Does this name a network to train, and no study?"""
+    if name is None or is_study(name):
+        return False
+    from edgenas.architectures.published import PUBLISHED
+
+    return name.lower().endswith(".json") or name in PUBLISHED
+
+
+def network_asked(
+    network: str | None, data: str | None, target: Sequence[str] | None, task: str | None, study: str | None
+) -> NetworkAsked | None:
+    """What `edgenas train` was asked to train, where that is no study's network. EdgenasError for what belongs to the other."""
+    if network is None or not is_given(network):
+        for flag, value in (("--target", target), ("--task", task), ("--study", study)):
+            if value is not None:
+                raise EdgenasError(
+                    f"{flag} is for a network without a search, FILE.json or a published network's name; a study has its own: "
+                    "leave it out"
+                )
+        return None
+    if data is None:
+        raise EdgenasError(f"train {network}: on which --data? A data set's name or a folder of class folders")
+    return NetworkAsked(network, data, tuple(target or ("jetson",)), study, task or "classification")
+
+
+def train_given(wanted: NetworkAsked, asked: TrainingAsked, listener: Listener) -> tuple[Path, FinalTraining]:
+    """The study's folder and the training; the same call goes on after an interruption. EdgenasError, in one line, for a network
+    that cannot be read or does not fit the images."""
+    _refuse_what_is_searched(asked, wanted.name)
+    tell = noting(listener)
+    named = {"data": wanted.data, "target": wanted.target, "data_dir": asked.data_dir, "task": wanted.task}
+    settings = settings_from(None, {**named, "method": METHOD})
+    profiles = tuple(profile_from_name(name) for name in settings.target)
+    for name, profile in zip(settings.target, profiles, strict=True):
+        tell(resolved(name, profile))
+    given = wanted.network if isinstance(wanted.network, Architecture) else architecture_named(wanted.network)
+    folder = _folder(wanted, settings, given)
+    task, of_data = _images(data_asked(settings), given, folder, tell)
+    architecture = _fitted(given, task, wanted, tell)
+    plan = _plan(as_asked(settings, profiles), of_data, task, architecture)
+    study = msgspec.structs.replace(
+        study_record(settings, profiles), metric=task.metric, plan=msgspec.Raw(msgspec.json.encode(plan))
+    )
+    tell(f"study {folder}")
+    with Store.create(folder, _existing(folder, study) or study) as store:
+        begin_session(store, "train", tell)
+        searched_task(store, tell, asked.data_dir, task)  # remembers what it is trained on
+        if store.choice is None:
+            cost = CostModel(profiles, settings.precision, settings.limits)(architecture)
+            if broken := settings.limits.broken(cost):
+                tell(f"warning: this network is over the limits: {'; '.join(broken)}")
+            candidate = Candidate(architecture, plan.training.recipe, METHOD)
+            store.put(GIVEN, GIVEN, Trial(candidate, "complete", cost, settings.seed, number=1))
+        inner = replace(asked, data=None)
+        teach = None if asked.teacher is None else functools.partial(taught_by, store, inner, listener)
+        final = final_training(store, inner, listener, task, teach)
+        _choose(store, final)
+    return folder, final
+
+
+def _existing(folder: Path, study: StudyRecord) -> StudyRecord | None:
+    """The study that is there; None where there is none. StudyError where it is of another network or other settings."""
+    if not Store.is_in(folder):
+        return None
+    with Store.read(folder) as store:
+        there = store.study
+    other = differences(asked_in(there), asked_in(study))
+    if not other and written_plan(there).space != written_plan(study).space:
+        other = ["the network is another"]
+    refuse_differences(folder, other)
+    return there
+
+
+def _refuse_what_is_searched(asked: TrainingAsked, name: str) -> None:
+    flags = {
+        "--trial": asked.trial,
+        "--final-width": asked.final_width,
+        "--start": asked.start,
+        "--from-trained": asked.from_trained or None,
+        "--teacher largest": None if asked.teacher != LARGEST else LARGEST,
+    }
+    for flag, value in flags.items():
+        if value is not None:
+            raise EdgenasError(f"{flag} is about a network that was searched, and {name} is given: leave it out")
+
+
+def _images(settings: TaskSettings, architecture: Architecture, folder: Path, tell: Tell) -> tuple[Task, TaskSettings]:
+    """The images at the network's own size: as they come where that is their size, else scaled."""
+    from edgenas.tasks import load_task
+
+    loading = loading_of(folder, tell)
+    task = load_task(settings, loading)
+    if task.preprocessing.input_size != architecture.image_size:
+        settings = msgspec.structs.replace(settings, image_size=architecture.image_size)
+        task = load_task(settings, loading)
+    return task, settings
+
+
+def _fitted(architecture: Architecture, task: Task, wanted: NetworkAsked, tell: Tell) -> Architecture:
+    """The network with the task's outputs and the images' channels, which is said where it changes something."""
+    if isinstance(architecture, OnnxArchitecture):
+        raise EdgenasError(
+            f"{wanted.name} is a network of an ONNX file: `edgenas train STUDY --start FILE.onnx` trains one"
+        )
+    channels = task.preprocessing.channels
+    fitted = msgspec.structs.replace(architecture, head=task.head, in_channels=channels)
+    if fitted != architecture:
+        had = f"{architecture.in_channels} channels and {architecture.head}"
+        tell(
+            f"{wanted.name}: its input and last layer are made for {wanted.data}: {channels} channels and {task.head}, not {had}"
+        )
+    return fitted
+
+
+def _plan(asked: SearchSettings, of_data: TaskSettings, task: Task, architecture: Architecture) -> WrittenPlan:
+    """What a study holds of how it was planned: here the network is the whole of its space."""
+    import torch
+
+    from edgenas.tasks import validation_of
+    from edgenas.training.recipes import recipe_from_name
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    space = WrittenSpace(METHOD, msgspec.Raw(msgspec.json.encode(architecture)))
+    training = Training(recipe_from_name("final", task, device))
+    return WrittenPlan(
+        asked, boards=False, preset="tiny", device=device, task=of_data, training=training, space=space,
+        rules=msgspec.Raw(b"{}"), validation=validation_of(task),
+    )  # fmt: skip
+
+
+def _choose(store: Store, final: FinalTraining) -> None:
+    """Put the network on record as the one trial of its study, with what its best seed scored on validation."""
+    given = store.get(GIVEN, GIVEN, Trial)
+    if store.choice is not None or given is None:
+        return
+    run = best_run(final)
+    candidate = msgspec.structs.replace(given.candidate, recipe=final.recipe)
+    scores = metric_of(final).trial_scores(run.val)
+    store.add(Trial(candidate, "complete", given.cost, run.seed, scores, run.seconds))
+    store.choose(Choice(store.number(candidate.key), {}))
+
+
+def _folder(wanted: NetworkAsked, settings: SearchSettings, architecture: Architecture) -> Path:
+    """The one that is named, or studies/<data>-<network>-<8 hex of network and settings>."""
+    if wanted.study is not None:
+        return Path(wanted.study) if "/" in wanted.study else ROOT / wanted.study
+    data = Path(settings.data).resolve().name if Path(settings.data).exists() else settings.data
+    called = Path(wanted.name).stem[:40]
+    decided = msgspec.structs.replace(settings, data_dir=None)
+    return ROOT / f"{data}-{called}-{digest(architecture, decided)[:8]}"

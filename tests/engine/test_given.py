@@ -1,0 +1,140 @@
+"""A network that is given, not searched: trained into a study that is read, exported and gone on with as any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+import edgenas
+from edgenas.bundle import read_bundle
+from edgenas.cli.main import app
+from edgenas.engine import given
+from edgenas.engine.given import is_given
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.records import Classes, FinalTraining
+from edgenas.store import Store
+from tests.cli.edgenas import refusal
+from tests.training.conftest import tiny
+
+NETWORK = msgspec.structs.replace(tiny(6, 3), head=Classes(3))
+HOW = ("--data", "digits", "--seeds", "1", "--epochs", "2", "--study", "mine")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds net.json, and its training in studies/mine: one seed, two epochs."""
+    folder = tmp_path_factory.mktemp("given")
+    (folder / "net.json").write_bytes(NETWORK.canonical_json())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        said = CliRunner().invoke(app, ["train", "net.json", *HOW, "--json"])
+    assert said.exception is None, said.exception
+    assert "net.json: its input and last layer are made for digits: 1 channels and Classes(count=10)" in said.stderr
+    (folder / "printed.json").write_text(said.stdout)
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_its_study_has_the_network_as_its_one_trial_with_the_score_of_its_training(here: Path) -> None:
+    printed = json.loads((here / "printed.json").read_text())
+    assert (printed["trial"], printed["epochs"], printed["study"]) == (1, 2, "studies/mine")
+    with Store.read(here / "studies" / "mine") as store:
+        (trial,), choice = store.ledger(), store.choice
+        finals = store.all("final", FinalTraining)
+    assert choice is not None
+    assert choice.trial == trial
+    assert trial.candidate.architecture == msgspec.structs.replace(NETWORK, head=Classes(10))
+    assert trial.candidate.recipe.epochs == 2
+    assert list(finals) == [trial.candidate.key]  # where export, --from-trained and the teachers look
+    assert trial.scores["val_accuracy"] == printed["val_accuracy"]
+    assert set(trial.cost.latencies) == {"jetson-orin-nano-8gb-super"}
+
+
+def test_the_same_command_trains_nothing_again_and_another_network_is_refused(here: Path) -> None:
+    again = json.loads(CliRunner().invoke(app, ["train", "net.json", *HOW, "--json"]).stdout)
+    assert again == json.loads((here / "printed.json").read_text())  # the seconds, too
+    (here / "other.json").write_bytes(tiny(8, 3).canonical_json())
+    assert refusal("train", "other.json", *HOW) == (
+        "studies/mine was made with other settings (the network is another): use those, or another --study NAME"
+    )
+    assert "precision is 'fp16' there, 'fp32' asked" in refusal("train", "net.json", *HOW, "--target", "jetson-nano")
+
+
+def test_it_is_exported_and_shown_as_any_other(here: Path) -> None:
+    how = ["--out", "bundle", "--precision", "fp32", "--max-drop", "100", "--json"]
+    done = CliRunner().invoke(app, ["export", "mine", *how])
+    assert done.exception is None, done.exception
+    assert (
+        read_bundle(here / "bundle").manifest.fingerprint
+        == msgspec.structs.replace(NETWORK, head=Classes(10)).fingerprint
+    )
+    shown = json.loads(CliRunner().invoke(app, ["front", "mine", "--json"]).stdout)
+    assert shown["chosen"]["trial"] == 1
+    assert len(shown["front"]) == 1
+
+
+def test_a_command_that_was_killed_before_the_choice_goes_on_to_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class KilledError(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    how = {"study": "stopped", "seeds": 1, "epochs": 1, "quiet": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(given, "_choose", killed)
+        with pytest.raises(KilledError):
+            edgenas.train("net.json", "digits", **how)  # type: ignore[arg-type]
+    with pytest.raises(StudyError, match="`edgenas train` that began it goes on with it"):
+        edgenas.open_study("stopped").go_on()
+    study = edgenas.train(NETWORK, "digits", **how)  # type: ignore[arg-type]
+    with Store.read(study.folder) as store:
+        assert store.choice is not None
+        assert len(store.all("final-run", dict)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [(None, False), ("gnas-cifar10-t", True), ("some.json", True), ("mine", False), ("gnas-cifar10", False)],
+)
+def test_what_is_a_network_and_what_is_a_study(name: str | None, answer: bool, here: Path) -> None:
+    assert is_given(name) is answer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("net.json",), "train net.json: on which --data?"),
+        (("gone.json", "--data", "digits"), "gone.json cannot be read"),
+        (
+            ("net.json", "--data", "digits", "--trial", "1"),
+            "--trial is about a network that was searched, and net.json is given",
+        ),
+        (
+            ("net.json", "--data", "digits", "--final-width", "macro"),
+            "--final-width is about a network that was searched",
+        ),
+        (
+            ("net.json", "--data", "digits", "--teacher", "largest"),
+            "--teacher largest is about a network that was searched",
+        ),
+        (("mine", "--target", "jetson"), "--target is for a network without a search"),
+        (("mine", "--study", "other"), "--study is for a network without a search"),
+        (("gnas-cifar10", "--data", "digits"), "belong together"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_mistakes_are_one_line(arguments: tuple[str, ...], line: str) -> None:
+    with pytest.raises(EdgenasError) as caught:
+        app(["train", *arguments], standalone_mode=False)
+    assert line in str(caught.value)
