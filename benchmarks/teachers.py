@@ -1,12 +1,14 @@
 """What a teacher is worth: one student, the same seeds and minutes, with and without.
 
     python -m benchmarks.teachers [--data fashion-mnist cifar10] [--elpv FOLDER] [--teacher largest] [--search 3] [--train 6]
-    [--seeds 3] [--data-dir DIR] [--folder studies/teachers] [--max-params 50000]
+    [--seeds 3] [--data-dir DIR] [--folder studies/teachers] [--max-params 50000] [--epochs N] [--epoch-scale F] [--workers N]
 
 For every data set one `edgenas search --budget SEARCH`, then `edgenas train --seeds N --budget TRAIN` twice on its choice:
 plain, and with `--teacher`. Equal minutes: the teacher's forward passes, and for `largest` its own training (half of the
 minutes), are inside them. A third training, `free`, gives student and teacher as many epochs each as the plain one had, by its
-recipe. FOLDER: class folders, such as scripts/elpv.py writes. Every step is a file under --folder; an interrupted run goes on.
+recipe. With --epochs nothing is timed, so that it can run beside other work: the search takes its method's own epochs times
+--epoch-scale, plain and `free` train so many epochs by the recipe `final`, and there is no `taught`. FOLDER: class folders, such
+as scripts/elpv.py writes. Every step is a file under --folder; an interrupted run goes on.
 Result: benchmarks/results/teachers.json.
 """
 
@@ -31,33 +33,37 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
     name = Path(data).name
     study = asked.folder / name
     place = () if asked.data_dir is None else ("--data-dir", str(asked.data_dir))
+    workers = () if asked.workers is None else ("--workers", str(asked.workers))
 
     def searched() -> dict[str, Any]:
-        limits = ("--max-params", str(asked.max_params), "--target", "jetson", "--budget", str(asked.search))
-        found = edgenas("search", "--data", data, *place, *limits, "--study", str(study))
+        limits = ("--max-params", str(asked.max_params), "--target", "jetson")
+        long = ("--budget", str(asked.search)) if asked.epochs is None else ("--epoch-scale", str(asked.epoch_scale))
+        found = edgenas("search", "--data", data, *place, *limits, *long, *workers, "--study", str(study))
         return {"chosen": found["chosen"]}
 
     def trained(*more: str) -> dict[str, Any]:
-        found = edgenas("train", str(study), "--seeds", str(asked.seeds), *more, *place)
+        found = edgenas("train", str(study), "--seeds", str(asked.seeds), *more, *workers, *place)
         return {key: found[key] for key in KEPT}
 
     def path(arm: str) -> Path:
         return asked.folder / f"{name}-{arm}.json"
 
     step(path("search"), f"{name}: search", searched, CPU)
-    minutes = ("--budget", str(asked.train))
-    plain = step(path("plain"), f"{name}: without a teacher", lambda: trained(*minutes), CPU)
-    taught = step(
-        path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*minutes, "--teacher", asked.teacher), CPU
-    )
+    alike = ("--budget", str(asked.train)) if asked.epochs is None else ("--epochs", str(asked.epochs))
+    plain = step(path("plain"), f"{name}: without a teacher", lambda: trained(*alike), CPU)
+    teacher = ("--teacher", asked.teacher)
+    found: dict[str, Any] = {"plain": plain}
+    if asked.epochs is None:
+        taught = step(path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*alike, *teacher), CPU)
+        found |= {"taught": taught, "gain": gain(plain, taught)}
     epochs = ("--epochs", str(plain["epochs"]), "--recipe", plain["recipe"])
     free = step(
         path("free"),
         f"{name}: taught, as many epochs as without",
-        lambda: trained(*epochs, "--teacher", asked.teacher),
+        lambda: trained(*epochs, *teacher),
         CPU,
     )
-    return {"plain": plain, "taught": taught, "free": free, "gain": gain(plain, taught), "free_gain": gain(plain, free)}
+    return {**found, "free": free, "free_gain": gain(plain, free)}
 
 
 def gain(plain: dict[str, Any], taught: dict[str, Any]) -> dict[str, float]:
@@ -77,6 +83,9 @@ def main() -> None:
     parser.add_argument("--train", type=float, default=6)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--max-params", type=int, default=50_000)
+    parser.add_argument("--epochs", type=int, help="In place of minutes.")
+    parser.add_argument("--epoch-scale", type=float, default=0.5, help="Of the search, with --epochs.")
+    parser.add_argument("--workers", type=int, help="Processes of searches and trainings.")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("studies/teachers"))
     parser.add_argument("--result", type=Path, default=RESULT)

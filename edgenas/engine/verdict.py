@@ -162,7 +162,8 @@ def faster_of(winner: Latency, reference: Latency) -> Side | None:
 def _ends(latency: Latency) -> Interval:
     if latency.low is not None and latency.high is not None:
         return latency.low, latency.high
-    return latency.ms * (1 - MEASURED_NOISE / 2), latency.ms * (1 + MEASURED_NOISE / 2)
+    share = (1 + MEASURED_NOISE) ** (1 / math.sqrt(2))  # two of these, as independent ones, make MEASURED_NOISE
+    return latency.ms / share, latency.ms * share
 
 
 def _score_words(
@@ -171,10 +172,10 @@ def _score_words(
     figures = f"{metric.number(winner.mean)} against {metric.words(reference.mean)} {metric.name}"
     if noise is None:
         return f"whether {winner.name} or {reference.name} is better cannot be told from one run of each ({figures})"
-    figures += f", noise +- {noise:.2g}"
+    figures += f", noise +- {metric.number(noise)}"
     if better is None:
         return f"{winner.name} and {reference.name} are equal within the noise ({figures})"
-    far = f"{abs(winner.mean - reference.mean):.2g} {unit_of_difference(metric)}"
+    far = f"{metric.number(abs(winner.mean - reference.mean))} {unit_of_difference(metric)}"
     return f"{winner.name} is {far} {'better' if better == 'winner' else 'worse'} than {reference.name} ({figures})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -69,11 +70,11 @@ def test_the_sentence_has_every_figure_that_it_rests_on() -> None:
     assert 2 < noise < 3
     found = against(competitor("trial 3", (92.0,), 0.5, 20_000), competitor("net", (90.0,), 2.0, 1_000_000))
     assert found.sentence == (
-        f"Searching paid: trial 3 and net are equal within the noise (92.00 against 90.00 % accuracy, noise +- {noise:.2g}), "
+        f"Searching paid: trial 3 and net are equal within the noise (92.00 against 90.00 % accuracy, noise +- {noise:.2f}), "
         "and trial 3 takes 1/4 of the time (0.5 against 2 ms on jetson, predicted), with 1/50 of its parameters."
     )
     found = against(competitor("trial 3", (80.0,), 8.0, 3_000_000), competitor("net", (90.0,), 2.0, 1_000_000))
-    assert "trial 3 is 10 points worse than net" in found.sentence
+    assert "trial 3 is 10.00 points worse than net" in found.sentence
     assert "takes 4 times as long" in found.sentence
     assert found.sentence.endswith("with 3 times its parameters.")
 
@@ -154,3 +155,73 @@ def test_the_interval_of_a_mean_is_that_of_one_run() -> None:
     assert low < 91 < high
     assert interval_of_mean((60.0, 64.0), [(50.0, 70.0), (54.0, 72.0)], TAR, 500) == (52.0, 71.0)
     assert interval_of_mean((60.0, 64.0), [(50.0, 70.0), None], TAR, 500) is None
+
+
+# ---------------------------------------------------------------- the sentence beside its own figures
+
+
+def crossing(reference: float, seeds: int, images: int) -> float:
+    """The accuracy above `reference` from which on a difference is more than the noise."""
+    low, high = reference, 100.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        ours, theirs = competitor("a", (middle,) * seeds, 1), competitor("b", (reference,) * seeds, 1)
+        noise = noise_between(ours, theirs, ACCURACY, images)
+        assert noise is not None
+        low, high = (low, middle) if middle - reference > noise else (middle, high)
+    return high
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("reference", "seeds", "images"), [(83.0, 1, 654), (83.0, 3, 654), (60.0, 2, 10_000)])
+def test_on_each_side_of_the_noise_the_words_are_those_of_the_figures(
+    reference: float, seeds: int, images: int, swapped: bool
+) -> None:
+    edge = crossing(reference, seeds, images)
+    for accuracy, differs in ((edge - 0.02, False), (edge + 0.02, True)):
+        pair = [competitor("ours", (accuracy,) * seeds, 4), competitor("net", (reference,) * seeds, 4)]
+        found = against(*(reversed(pair) if swapped else pair), images=images)
+        figures = re.search(r"\((\S+) against (\S+) % accuracy, noise \+- (\S+)\)", found.sentence)
+        assert figures is not None
+        ours, theirs, noise = map(float, figures.groups())
+        assert (abs(ours - theirs) > noise) == differs
+        assert ("equal within the noise" in found.sentence) != differs
+        if differs:
+            said = re.search(r"is (\S+) points (better|worse) than", found.sentence)
+            assert said is not None
+            assert float(said[1]) == pytest.approx(abs(ours - theirs), abs=0.011)
+            assert (said[2] == "better") == (ours > theirs)
+        assert found.verdict == ("noise" if not differs else "not" if swapped else "paid")
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_on_each_side_of_the_latencies_intervals_the_words_are_those_of_the_figures(swapped: bool) -> None:
+    edge = 1.1 ** math.sqrt(2)  # `competitor`: each within 10 %
+    for slower, differs in ((0.998 * edge, False), (1.002 * edge, True)):
+        pair = [competitor("ours", (90.0,), 1.0, 500), competitor("net", (90.0,), slower, 1000)]
+        found = against(*(reversed(pair) if swapped else pair))
+        assert ("their latencies cannot be told apart" in found.sentence) != differs
+        figures = re.search(r"\((\S+) against (\S+) ms on jetson", found.sentence)
+        assert figures is not None
+        ratio = float(figures[1]) / float(figures[2])
+        assert ratio == pytest.approx(slower if swapped else 1 / slower, rel=0.01)
+        if differs:
+            assert ("takes 1/1.1 of the time" in found.sentence) == (not swapped)
+            assert ("takes 1.1 times as long" in found.sentence) == swapped
+        assert found.sentence.endswith("with 2 times its parameters." if swapped else "with 1/2 of its parameters.")
+        assert found.verdict == ("noise" if not differs else "not" if swapped else "paid")
+
+
+@pytest.mark.parametrize(("ms", "differs"), [(1.049, False), (1.051, True)])
+def test_two_measured_medians_differ_from_five_percent_on(ms: float, differs: bool) -> None:
+    pair = [Latency(1.0, "measured", DEVICE), Latency(ms, "measured", DEVICE)]
+    assert (faster_of(*pair) == "winner") == differs
+    assert (faster_of(*reversed(pair)) == "reference") == differs
+
+
+def test_whoever_breaks_a_limit_or_is_at_chance_turns_every_verdict() -> None:
+    better, worse = competitor("net", (96.0,), 1.0), competitor("ours", (80.0,), 9.0)
+    assert against(worse, better).verdict == "not"
+    over = competitor("net", (96.0,), 1.0, breaks=("size 9 MB > 5 MB",))
+    assert against(worse, over).verdict == "paid"
+    assert against(worse, competitor("net", (96.0,), 1.0, learned=False)).verdict == "noise"
