@@ -1,7 +1,7 @@
 """Batch norms that stand alone in a graph, as what every runtime reads: part of a matrix product, or one Mul and one Add.
 
-Those behind a convolution or a matrix product are folded before a file gets here. A lone one behind pooled features stops
-pnnx (ncnn), onnx2tf (LiteRT) and TVM, which expect maps there.
+Those behind a convolution or a matrix product are folded before a file gets here. A lone one behind pooled features was seen
+to stop older converters, which expect maps there; folded, it also costs nothing when the network runs.
 """
 
 from __future__ import annotations
