@@ -37,8 +37,10 @@ def final_words(final: FinalTraining) -> str:
     spread = f" ± {metric.number(statistics.stdev(scores))}" if len(scores) > 1 else ""
     seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
     mean = f"{metric.number(statistics.fmean(scores))}{spread} {metric.unit}".rstrip()
-    reached = f"{mean} {name}{interval_words(interval_on_test(final))}"
-    return f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial} reaches {reached} ({seeds})."
+    sure = interval_words(interval_on_test(final), metric).strip(" ()")
+    known = f"{seeds}, 95 % interval {sure}" if sure else seeds
+    trained = f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial}"
+    return f"{trained} reaches {mean} {name} ({known})."
 
 
 def tested(final: FinalTraining) -> tuple[str, list[float]]:

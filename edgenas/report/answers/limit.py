@@ -114,7 +114,8 @@ def _judged_measured(latency: Latency, limit: float, where: str) -> tuple[Held, 
 def _unlimited(latency: Latency) -> str:
     origin = {"measured": "measured", "predicted": "predicted", "datasheet": "by the datasheet"}[latency.origin]
     sure = "" if latency.low is None or latency.high is None else f", {interval(latency.low, latency.high)} ms"
-    return f"It takes {three_digits(latency.ms)} ms on {latency.profile} ({origin}{sure})."
+    beyond = ", extrapolated" * latency.extrapolated
+    return f"It takes {three_digits(latency.ms)} ms on {latency.profile} ({origin}{beyond}{sure})."
 
 
 def _measured_beside(facts: Facts, trial: Trial, latency: Latency) -> str:

@@ -114,7 +114,8 @@ def _levelled(facts: Facts, final: FinalTraining, curve: dict[int, float]) -> st
     unit, rise = unit_of_difference(metric), f"{'rose' if gain >= 0 else 'fell'} by {metric.number(abs(gain))}"
     if metric.better == "lower":
         rise = f"{'improved' if gain >= 0 else 'got worse'} by {metric.number(abs(gain))}"
-    told = f"from epoch {before} to {last} {metric.name} on validation {rise} {unit}"
+    change = f"{rise} {unit}" if gain else "did not change"
+    told = f"from epoch {before} to {last} {metric.name} on validation {change}"
     longer = f"`edgenas train {facts.shown_folder} --epochs {2 * final.recipe.epochs}`"
     if noise is None:
         return f"{told}; what is noise there is not known. {longer} tries it."

@@ -6,7 +6,7 @@ let known = document.getElementById("main").dataset.tag;
 function opened() {
   const main = document.getElementById("main");
   return {
-    details: [...main.querySelectorAll("details")].map((part) => part.open),
+    details: [...main.querySelectorAll("details[open]")].map((part) => part.id),
     views: [...main.querySelectorAll(".chart")].map((box) => [box.id, box.querySelector(".views [aria-pressed=true]")?.dataset.view]),
     focus: document.activeElement?.closest("[id]")?.id,
     at: [scrollX, scrollY],
@@ -14,7 +14,7 @@ function opened() {
 }
 
 function restore(before) {
-  document.querySelectorAll("#main details").forEach((part, place) => { part.open = before.details[place] ?? false; });
+  document.querySelectorAll("#main details").forEach((part) => { part.open = before.details.includes(part.id); });
   for (const [id, view] of before.views) {
     const buttons = document.getElementById(id)?.querySelectorAll(".views button") ?? [];
     buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.view === view)));
