@@ -72,6 +72,7 @@ def projects() -> tuple[tuple[bytes, ...], SearchStrategy[bytes]]:
         "method": "random",
         "rules": {"trials": 9, "epochs": 3},
         "preset": "t",
+        "image_size": [16, 40],
     }
     nal = {"data": "digits", "target": "jetson", "method": "nal", "space": "nasbench201", "rules": {"designs": 3}}
     return _toml_found_before("epoch-scale", base), toml_documents(base, other, nal)
@@ -105,6 +106,7 @@ def _json_found_before(whole: bytes) -> tuple[bytes, ...]:
 
 def architectures() -> tuple[tuple[bytes, ...], SearchStrategy[bytes]]:
     from edgenas.architectures.cell import cell_network
+    from edgenas.architectures.chain import chain
     from edgenas.architectures.published import PUBLISHED, published_architecture
     from edgenas.architectures.tracer import Tracer
     from edgenas.records import (
@@ -126,6 +128,7 @@ def architectures() -> tuple[tuple[bytes, ...], SearchStrategy[bytes]]:
     ]
     branches = (BranchCell("N", 4, (28, 71, 24)), BranchCell("R", 6, (40, 3)))
     bases.append(MultiBranchArchitecture(72, branches, Classes(3), 4, 1, 8, 1, 16))
+    bases.append(chain(8, 3, (0, 1, 0), (3, 5, 3), Classes(3), 1, (16, 320), "growing"))
     trace = Tracer(3, 8, 8)
     first = trace.conv(-1, 4, 3, norm=True, activation="relu")
     second = trace.conv(trace.pool("maxpool", first, 3), 4, 5, groups=4, residual=first, activation="silu")
