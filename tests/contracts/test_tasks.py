@@ -209,6 +209,19 @@ def test_an_object_that_is_no_task_is_refused_in_one_line_that_says_why(values: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_task_of_ones_own_may_have_rectangular_images() -> None:
+    how = angle().preprocessing
+    wide = {
+        part: Split(split.images[:, :8], split.labels)
+        for part, split in (("train", angle().train), ("val", angle().val), ("test", angle().test))
+    }
+    task = checked_task(changed(**wide, preprocessing=msgspec.structs.replace(how, size=(8, 16))))
+    assert task.preprocessing.input_size == (8, 16)
+    line = r"train: images are \(8, 16, 1\) .H, W, C., the preprocessing says \(16, 8, 1\)"
+    with pytest.raises(EdgenasError, match=line):
+        checked_task(changed(**wide, preprocessing=msgspec.structs.replace(how, size=(16, 8))))
+
+
 def test_a_metrics_name_is_a_word_that_scores_can_be_called_by() -> None:
     metric = msgspec.structs.replace(angle().metric, name="Mean error")
     with pytest.raises(EdgenasError, match="its metric is called 'Mean error'"):
