@@ -796,6 +796,8 @@ class FinalRun(Record, frozen=True):
     curve: tuple[Look, ...] = ()
     mistakes: tuple[Mistake, ...] | None = None
     processes: int = 1  # that trained it together
+    # Trained on the validation images, too (FinalTraining.all_images): `val`, `best_val` and `curve` are empty, and the best
+    # epoch is the last one.
 
 
 class FinalTraining(Record, frozen=True):
@@ -815,6 +817,7 @@ class FinalTraining(Record, frozen=True):
     images: dict[str, int] = {}  # of each split: train, val, test
     scored: Metric | None = None  # what `metric` is
     inherited_percent: float = 0.0  # of the parameters, that began with the weights of `edgenas search --start`
+    all_images: bool = False  # trained on the validation images, too: there is no score on them
 
 
 class StudyRecord(Record, frozen=True):

@@ -185,6 +185,7 @@ class Study:
         workers: int | None = None,
         checkpoint_s: float | None = None,
         processes: int = 1,
+        all_images: bool = False,
     ) -> FinalTraining:
         """Train the chosen network (or this trial's) from scratch over several seeds, and read the test set once.
 
@@ -210,6 +211,7 @@ class Study:
             teacher,
             checkpoint_s,
             processes,
+            all_images,
         )
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
 

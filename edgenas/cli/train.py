@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ import typer
 
 from edgenas.cli.options import FinalWidth, study_names, target_names, task_names
 from edgenas.cli.output import emit, say, say_next
-from edgenas.engine.scores import interval_words, metric_of, name_of, with_intervals
+from edgenas.engine.scores import best_run, interval_words, metric_of, name_of, with_intervals
 
 if TYPE_CHECKING:
-    from edgenas.records import FinalRun, FinalTraining, Metric
+    from edgenas.records import FinalTraining, Metric
 
 OF_CLASSES = (  # of a run's report
     *(
@@ -51,6 +52,9 @@ def train(
     ),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     from_trained: bool = typer.Option(False, "--from-trained", help="Go on from the trained weights, on --data."),
+    all_images: bool = typer.Option(
+        False, "--all-images", help="Train on the validation images, too, as papers do: no score on them is left."
+    ),
     start: str | None = typer.Option(
         None,
         help="Fine-tune this network in place of a trial's: FILE.onnx, torchvision:NAME=FILE.pth or timm:NAME=FILE.",
@@ -90,7 +94,7 @@ def train(
 
     Example: edgenas train gnas-cifar10-t --data cifar10 --recipe paper
 
-    Example: edgenas train --seeds 1 --processes 4
+    Example: edgenas train --seeds 1 --processes 4 --all-images
 
     Example: edgenas train --start efficientnet.onnx --epochs 10
     """
@@ -117,6 +121,7 @@ def train(
         teacher,
         checkpoint_s,
         processes,
+        all_images,
     )
     wanted = network_asked(study, data, target, task, name)  # None: a study's
     with interruptible(), TrainingView() as view:
@@ -146,10 +151,11 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
         "recipe": final.recipe.name,
         "seeds": len(final.runs),
         "processes": max(run.processes for run in final.runs),
-        f"val_{metric}": statistics.fmean(run.val[metric] for run in final.runs),
+        "all_images": final.all_images,
+        f"val_{metric}": mean_of([run.val for run in final.runs], metric),
         "best_epoch": {
             "epochs": [run.best_epoch for run in final.runs],
-            f"val_{metric}": statistics.fmean(run.best_val[metric] for run in final.runs),
+            f"val_{metric}": mean_of([run.best_val for run in final.runs], metric),
             f"test_{metric}": statistics.fmean(run.best_test[metric] for run in final.runs),
         },
         "data": final.data,
@@ -171,10 +177,9 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
     return with_intervals(shared, final.images)
 
 
-def best_run(final: FinalTraining) -> FinalRun:
-    """The seed that did best on validation, which is exported."""
-    gain = metric_of(final).gain
-    return max(final.runs, key=lambda run: gain(run.val[final.metric]))
+def mean_of(scores: Sequence[dict[str, float]], metric: str) -> float | None:
+    """Over seeds; None of a training that has no such scores."""
+    return statistics.fmean(each[metric] for each in scores) if all(scores) else None
 
 
 def over_seeds(values: list[float]) -> dict[str, Any]:
@@ -197,7 +202,8 @@ def text(folder: Path, final: FinalTraining) -> str:
         return shown
     from edgenas.cli.evaluate import summary_lines
 
-    heading = f"test, seed {result['test_report']['seed']} (the best on validation, which is exported)"
+    why = "the first" if final.all_images else "the best on validation"
+    heading = f"test, seed {result['test_report']['seed']} ({why}, which is exported)"
     return "\n".join([shown, "", heading, *summary_lines(result["test_report"])])
 
 

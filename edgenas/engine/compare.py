@@ -65,7 +65,13 @@ def compare(
 
 def winners_in(store: Store) -> tuple[FinalTraining, ...]:
     """Final trainings on the study's own data: that of the choice first, then the best on validation. StudyError without one."""
-    finals = [final for final in store.all("final", FinalTraining).values() if final.data == store.study.data]
+    every = [final for final in store.all("final", FinalTraining).values() if final.data == store.study.data]
+    finals = [final for final in every if not final.all_images]
+    if every and not finals:
+        raise StudyError(
+            f"{store.folder}: what is trained saw the validation images, too (--all-images), and a reference would not: run "
+            f"`edgenas train {store.folder}` without it first"
+        )
     if not finals:
         raise StudyError(f"{store.folder}: no network is trained in full yet: run `edgenas train {store.folder}` first")
     chosen = store.choice.trial.number if store.choice is not None else None

@@ -45,7 +45,7 @@ class TrainingAsked:
     trial: None = the search's choice. data, from_trained: other data, starting from the trained weights. start: a network in
     place of a trial's, such as FILE.onnx (networks/public.py says what it can be). teacher: whose outputs are learned from, too
     (engine/teachers.py). checkpoint_s: least seconds between two checkpoints of a training, 0 = after every epoch. processes:
-    that train each seed together, one seed after the other.
+    that train each seed together, one seed after the other. all_images: also on the validation images, without a score there.
     """
 
     trial: int | None = None
@@ -63,6 +63,7 @@ class TrainingAsked:
     teacher: str | None = None
     checkpoint_s: float | None = None
     processes: int = 1
+    all_images: bool = False
 
     def __post_init__(self) -> None:
         if self.final_width not in (None, "matched", "macro"):
@@ -78,6 +79,11 @@ class TrainingAsked:
         for flag, value in (("--workers", self.workers), ("--budget", self.budget)):
             if self.processes > 1 and value is not None:
                 raise EdgenasError(f"--processes {self.processes} beside {flag}: {APART[flag]}")
+        if self.all_images and (self.from_trained or self.start is not None):
+            other = "--from-trained" if self.from_trained else f"--start {self.start}"
+            raise EdgenasError(
+                f"--all-images is for the network that was chosen by its validation score: leave out it or {other}"
+            )
         if (self.data is not None) != self.from_trained:
             raise EdgenasError(
                 "--data and --from-trained belong together: other data, starting from the trained weights"
@@ -92,6 +98,7 @@ def final_training(
     `teach`: finds or trains the teacher that was asked for.
     """
     from edgenas.architectures.workload import workload_from_architecture
+    from edgenas.tasks.task import with_validation_in_training
     from edgenas.training.final import FinalPool, final_runs
 
     tell = noting(listener)
@@ -104,8 +111,14 @@ def final_training(
     elif isinstance(task.head, Classes | Outputs) and task.head != architecture.head:
         what = "classes" if isinstance(task.head, Classes) else "outputs"
         raise StudyError(f"{store.study.data} has {task.head.count} {what} now, other than in the search: restore it")
+    if asked.all_images:
+        if store.choice is None:
+            raise StudyError(
+                f"--all-images: {store.folder} has no choice yet, which needs the validation images: train it without"
+            )
+        task = with_validation_in_training(task)
     params = workload_from_architecture(architecture).params
-    images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
+    images = {"train": len(task.train), "val": 0 if asked.all_images else len(task.val), "test": len(task.test)}
     tell(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {images['train']} training images")
     if at_chance(store.ledger(), store.study):
         tell("warning: nothing in this search was better than chance: another network would do as well as this one")
@@ -135,6 +148,7 @@ def final_training(
         runs=runs,
         seconds=time.monotonic() - asked.started,
         scored=task.metric,
+        all_images=asked.all_images,
         inherited_percent=0.0 if asked.from_trained or heritage is None else heritage.share_of(architecture),
     )
     store.put("final", key, final)
@@ -233,8 +247,9 @@ def trainings_of(
 
     def training(index: int) -> SeedTraining:
         seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)
-        name = f"{digest(architecture, recipe, asked.data)}-{index}.safetensors"
-        return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start[index], teacher)
+        on = (architecture, recipe, asked.data, *(("all images",) if asked.all_images else ()))
+        path = store.folder / "weights" / f"{digest(*on)}-{index}.safetensors"
+        return SeedTraining(architecture, recipe, seed, path, start[index], teacher, validated=not asked.all_images)
 
     if asked.budget is not None:
         epochs = epochs_for_budget(store, asked, training(0), pool, tell)

@@ -76,7 +76,9 @@ def split_interval(scores: Mapping[str, float], final: FinalTraining, split: str
 
 
 def split_words(scores: Mapping[str, float], final: FinalTraining, split: str) -> str:
-    """97.20 (95.9 to 98.1)."""
+    """97.20 (95.9 to 98.1); "-" where there is no score."""
+    if not scores:
+        return "-"
     metric = metric_of(final)
     return f"{metric.number(scores[metric.name])}{interval_words(split_interval(scores, final, split), metric)}"
 
@@ -135,6 +137,9 @@ def run_line(run: FinalRun, metric: Metric, images: Mapping[str, int]) -> str:
         interval = wilson(scores[name], images[split]) if metric.share else interval_of(scores, name, None)
         return f"{metric.words(scores[name])}{interval_words(interval, metric)}"
 
+    if not run.val:
+        trained = f"trained on the validation images, too; {run.seconds:.0f} s"
+        return f"seed {run.seed}: test {name} {words(run.test, 'test')}, {trained}"
     return (
         f"seed {run.seed}: test {name} {words(run.test, 'test')}, validation {words(run.val, 'val')}; "
         f"best epoch on validation: {run.best_epoch}, test {words(run.best_test, 'test')}; {run.seconds:.0f} s"
@@ -154,6 +159,8 @@ def name_of(final: FinalTraining) -> str:
 
 
 def best_run(final: FinalTraining) -> FinalRun:
-    """The seed that did best on validation."""
+    """The seed that did best on validation; the first one where there is no validation."""
+    if final.all_images:
+        return final.runs[0]
     metric = metric_of(final)
     return max(final.runs, key=lambda run: metric.gain(run.val[final.metric]))

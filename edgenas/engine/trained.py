@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgenas.tasks import Task
 
 Tell = Callable[[str], None]
+SEEN = "trained on the validation images, too: scores on them compare precisions, and do not judge the network"
 
 
 def trained_from_store(
@@ -50,8 +51,9 @@ def trained_from_store(
         )
     network, best = trained_network(store, final, tell)
     profile = profile_from_name(target) if target else profiles_of(store.study)[0]
-    recipe, score = final.recipe.fingerprint, best.val[final.metric]
-    return Trained(network, final.architecture, task, profile, final.data, recipe, score=score)
+    recipe, score = final.recipe.fingerprint, best.val.get(final.metric)
+    notes = (SEEN,) if final.all_images else ()
+    return Trained(network, final.architecture, task, profile, final.data, recipe, score=score, notes=notes)
 
 
 def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.Module, FinalRun]:

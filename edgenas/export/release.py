@@ -72,6 +72,7 @@ class Trained:
     recipe: str = ""
     data_license: str = ""
     score: float | None = None
+    notes: tuple[str, ...] = ()  # for the bundle
 
     @property
     def kind(self) -> BundleKind:
@@ -112,7 +113,7 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
     kind, task = trained.kind, trained.task
     if wishes.uint8 and kind.uint8:
         raise EdgenasError(kind.uint8)
-    notes: list[str] = []
+    notes = list(trained.notes)
     built, left_out = _build_all(trained, wishes)
     notes += [f"{precision} is left out: {reason}" for precision, reason in left_out.items() if wishes.auto]
     models = {b.precision: b for b in built}

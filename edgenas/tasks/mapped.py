@@ -88,6 +88,13 @@ class MappedImages:
 Images = NDArray[np.uint8] | MappedImages
 
 
+def joined(one: Images, other: Images) -> Images:
+    """The images of both, one behind the other: of one file without reading it, else a copy."""
+    if isinstance(one, MappedImages) and isinstance(other, MappedImages) and one.folder == other.folder:
+        return one.at(np.concatenate([one.rows, other.rows]))
+    return np.concatenate([np.asarray(one), np.asarray(other)])
+
+
 def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """(all rows, *shape), read-only."""
     try:

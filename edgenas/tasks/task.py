@@ -6,10 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.errors import EdgenasError
 from edgenas.records import Head, Metric, Preprocessing, Recipe, TaskKind
-from edgenas.tasks.mapped import Images
+from edgenas.tasks.mapped import Images, joined
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,6 +91,18 @@ class Task(Protocol):
 
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
         """The whole evaluation of the test split, as `edgenas train` keeps it: JSON values only."""
+
+
+def with_validation_in_training(task: Task) -> Task:
+    """The task with its validation images among those that are trained on; they stay the validation split, which is none then.
+    EdgenasError for a task where that cannot be."""
+    if task.kind == "faces" or not has_parts(task, "train"):
+        raise EdgenasError(
+            f"--all-images: the validation images of task {task.name} are no further images of what is learned: leave it out"
+        )
+    train, val = task.train, task.val
+    whole = Split(joined(train.images, val.images), np.concatenate([train.labels, val.labels]))
+    return with_parts(task, train=whole)
 
 
 def has_parts(task: Task, *names: str) -> bool:

@@ -50,6 +50,7 @@ class SeedTraining:
     start: Start | None = None
     teacher: TeacherAt | None = None  # its SHA-256 is part of the recipe
     checkpoint_s: float = EVERY_S  # see Checkpoints
+    validated: bool = True  # False: the validation images are trained on, and nobody looks at them
 
     @property
     def key(self) -> str:
@@ -77,8 +78,8 @@ class SeedTraining:
         """The same as one of several processes (see share.py): the run, where this is the one that leads."""
         started, device = time.perf_counter(), place.device
         network = begun_network(self.architecture, self.seed, device, self.start)
-        best = Best(place.task, self.recipe, device, network)
-        parts = {"best": best} if share.leads else {}
+        best = Best(place.task, self.recipe, device, network) if self.validated else None
+        parts = {"best": best} if share.leads and best is not None else {}
         kept = Checkpoints(self.checkpoint, self.training, place.task, parts, self.checkpoint_s)
         with joined(share, meeting, device):
             trained = train_network(
@@ -222,7 +223,7 @@ def seconds_of(epochs: int, task: Task, per_image: float, waves: int) -> float:
     return waves * per_image * (epochs * len(task.train) + EVALUATION_SHARE * (looks + ending))
 
 
-def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Best, started: float) -> FinalRun:
+def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Best | None, started: float) -> FinalRun:
     """The test set, for the first and only time: the last epoch, its mirrored variant, and the best epoch beside it."""
     task, device, threads = place.task, place.device, asked.recipe.threads
     labels = tensor_of(task.test.labels).to(device)
@@ -231,19 +232,20 @@ def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Bes
     if task.flip:
         mirror = outputs_of(network, task.test, task.preprocessing, device, threads, mirror=True)
         mirrored = task.scores((outputs + mirror) / 2, labels)
+    test = task.scores(outputs, labels)
     return FinalRun(
         seed=asked.seed,
         weights=f"{asked.weights.parent.name}/{asked.weights.name}",
-        test=task.scores(outputs, labels),
-        val=scores_of(network, task, task.val, device, threads),
-        best_epoch=best.epoch,
-        best_val=best.scores,
-        best_test=scores_of(best.network, task, task.test, device, threads),
+        test=test,
+        val={} if best is None else scores_of(network, task, task.val, device, threads),
+        best_epoch=asked.recipe.epochs if best is None else best.epoch,
+        best_val={} if best is None else best.scores,
+        best_test=test if best is None else scores_of(best.network, task, task.test, device, threads),
         seconds=time.perf_counter() - started,
         mirrored=mirrored,
         report=task.report(outputs, labels),
         weights_sha256=weights_sha256(asked.weights),
-        curve=tuple(best.looks),
+        curve=() if best is None else tuple(best.looks),
         mistakes=worst_mistakes(task, outputs, asked.weights),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,37 @@ def test_a_command_that_was_killed_before_the_choice_goes_on_to_it(here: Path, m
     with Store.read(study.folder) as store:
         assert store.choice is not None
         assert len(store.all("final-run", dict)) == 1
+
+
+def test_all_images_are_trained_on_after_the_choice_and_no_validation_score_is_left(here: Path) -> None:
+    shutil.copytree(here / "studies" / "mine", here / "studies" / "all")
+    done = CliRunner().invoke(app, ["train", "all", "--all-images", "--seeds", "2", "--epochs", "1", "--json"])
+    assert done.exception is None, done.exception
+    assert "2 seeds, 1438 training images" in done.stderr  # 1295 and the 143 of validation
+    assert done.stderr.count("trained on the validation images, too") == 2
+    printed = json.loads(done.stdout)
+    assert printed["all_images"]
+    assert printed["val_accuracy"] is None
+    assert printed["best_epoch"]["epochs"] == [1, 1]
+    assert "val_accuracy_interval" not in printed
+    with Store.read(here / "studies" / "all") as store:
+        (final,) = store.all("final", FinalTraining).values()
+    assert final.images == {"train": 1438, "val": 0, "test": 359}
+    assert all(run.val == run.best_val == {} and not run.curve and run.best_test == run.test for run in final.runs)
+    how = ["--out", "seen", "--precision", "fp32", "--max-drop", "100", "--json"]
+    exported = CliRunner().invoke(app, ["export", "all", *how])
+    assert exported.exception is None, exported.exception
+    assert any(
+        note.startswith("trained on the validation images, too") for note in read_bundle(here / "seen").manifest.notes
+    )
+    line = refusal("compare", "all", "--reference", "torchvision:mobilenet_v3_small")
+    assert line.startswith("studies/all: what is trained saw the validation images, too (--all-images)")
+    assert refusal("train", "net.json", *HOW[:-1], "new", "--all-images").endswith(
+        "which needs the validation images: train it without"
+    )
+    assert "leave out it or --from-trained" in refusal(
+        "train", "all", "--all-images", "--data", "digits", "--from-trained"
+    )
 
 
 @pytest.mark.parametrize(
