@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgenas.errors import EdgenasError
 from edgenas.networks.weights import save_weights, weights_sha256
 from edgenas.records import FinalRun, Recipe
-from edgenas.tasks import Task
+from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.checkpoint import read
 from edgenas.training.final import FinalPool, SeedTraining
 from edgenas.training.loop import fresh_network
@@ -24,6 +24,7 @@ from edgenas.training.share import Share, WholeBatchNorm
 from edgenas.training.teaching import TeacherAt
 from edgenas.training.together import refuse_thin_batches
 from edgenas.training.work import Workplace
+from tests.tasks.test_faces import write_people
 from tests.training.conftest import tiny
 
 CPU = torch.device("cpu")
@@ -121,6 +122,27 @@ def test_a_teacher_teaches_every_process_its_part(kind: str, together: FinalPool
     for name, tensor in weights.items():
         torch.testing.assert_close(others[name], tensor, rtol=TOLERANCE, atol=TOLERANCE, msg=name)
     assert not all(torch.allclose(untaught[name], tensor, atol=1e-3) for name, tensor in weights.items())
+
+
+@pytest.mark.slow
+def test_what_a_loss_learns_along_is_learned_by_all_processes(tmp_path: Path) -> None:
+    """A margin's centres, one for every person."""
+    people = write_people(tmp_path, 12, each=4)
+    faces = load_task(TaskSettings(str(people), "faces", image_size=28, settings={"far": 0.1}))
+    network = msgspec.structs.replace(tiny(), head=faces.head, in_channels=1, image_size=28)
+    recipe = Recipe("faces", 1, 9, 0.001, loss="arcface", partial_batch=True)
+    seeds = [
+        SeedTraining(network, recipe, 1, tmp_path / name / "a-0.safetensors", checkpoint_s=0.0)
+        for name in ("one", "two")
+    ]
+    seeds[0].run(Workplace(faces, CPU))
+    with FinalPool(faces, 1, "cpu", processes=2, checkpoint_s=0.0) as pool:
+        list(pool.runs(seeds[1:]))
+    one, two = (found.parts["step"].tensors for seed in seeds if (found := read(seed.checkpoint)) is not None)
+    assert any(name.startswith("loss.") for name in one)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():  # gradients are large there: cosines times 64
+        assert (two[name] - tensor).abs().max() <= 5e-5 * tensor.abs().max() + TOLERANCE, name
 
 
 @pytest.fixture
