@@ -611,6 +611,8 @@ class Limits(Record, frozen=True):
         )
 
 
+# cosine-epoch: stepped before every epoch. *-by-epoch: stepped after every epoch, so that the first has the whole rate.
+Schedule = Literal["cosine-epoch", "cosine", "linear", "cosine-by-epoch", "exponential-by-epoch"]
 # What is done about classes of unequal size: weights of the images in the loss, or as many draws of every class in an epoch.
 Balance = Literal["none", "weights", "sampling"]
 
@@ -626,7 +628,7 @@ class Recipe(Record, frozen=True):
     nesterov: bool = False
     weight_decay: float = 3e-4
     decay_norm_and_bias: bool = True
-    schedule: Literal["cosine-epoch", "cosine", "linear"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_epochs: float = 0.0
     clip_norm: float | None = None
     label_smoothing: float = 0.0
@@ -645,6 +647,23 @@ class Recipe(Record, frozen=True):
     teacher: str = ""  # SHA-256 of the weights or outputs that are learned from, beside the labels; "" = none
     teacher_weight: float = 0.0  # its share of the loss
     temperature: float = 1.0  # of the teacher's classes
+    warmup_start: float = 0.0  # share of the rate that the warm-up begins at; 0 = one of its steps above nothing
+    gamma: float = 0.97  # schedule exponential-by-epoch: the rate's factor from epoch to epoch
+    random_resized_crop: tuple[float, float] | None = (
+        None  # from and to this share of the image's area, scaled to all of it
+    )
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # its width by its height, from and to
+    color: tuple[float, float, float, float] = (
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )  # up to this: brightness, contrast, saturation, hue
+    trivial_augment: bool = False
+    mixup: float = 0.0  # alpha of the Beta distribution that the share of a second image is drawn from; 0 = none
+    cutmix: float = 0.0  # the same, for a rectangle of a second image; with both, each batch takes one of them
+    drop_path: float = 0.0  # of cells: probability in the last epoch; else of the last shortcut
+    auxiliary: float = 0.0  # weight of the loss of a second head, at two thirds of the depth; 0 = none
 
     @property
     def fingerprint(self) -> str:

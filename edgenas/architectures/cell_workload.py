@@ -25,6 +25,11 @@ from edgenas.records import CellArchitecture, DartsCell, Kernel, Nasbench101Cell
 @functools.lru_cache(TRACES)
 def workload_from_cell(architecture: CellArchitecture) -> Workload:
     """The kernels of a cell network at batch 1."""
+    return traced_cells(architecture).workload()
+
+
+def traced_cells(architecture: CellArchitecture) -> CellTracer:
+    """Its kernels, and what the tracer has noted about them."""
     check_cell_network(architecture)
     trace = CellTracer(architecture.in_channels, *sides_of(architecture.image_size))
     cell = architecture.cell
@@ -35,15 +40,21 @@ def workload_from_cell(architecture: CellArchitecture) -> Workload:
     else:
         here = _darts(trace, cell, architecture)
     trace.head(here, architecture.head)
-    return trace.workload()
+    return trace
 
 
 class CellTracer(Tracer):
-    """A tracer that launches the ReLU of one tensor once."""
+    """A tracer that launches the ReLU of one tensor once.
+
+    edges: (kernel of a node's sum, which of its inputs) for every edge of a cell whose operation is no identity.
+    reductions: what the two reductions between the three stages compute.
+    """
 
     def __init__(self, channels: int, height: int, width: int) -> None:
         super().__init__(channels, height, width)
         self._relus: dict[int, int] = {}
+        self.edges: list[tuple[int, int]] = []
+        self.reductions: list[int] = []
 
     def relu(self, source: int) -> int:
         if source not in self._relus:
@@ -58,6 +69,13 @@ class CellTracer(Tracer):
     def total(self, sources: list[int]) -> int:
         """Sum of one or more tensors; one tensor is its own sum."""
         return sources[0] if len(sources) == 1 else self.elementwise("add", sources)
+
+    def node(self, values: list[tuple[int, bool]]) -> int:
+        """The sum of what arrives on edges, each with whether its operation is the identity."""
+        total = self.total([value for value, _ in values])
+        if len(values) > 1:
+            self.edges += [(total, place) for place, (_, identity) in enumerate(values) if not identity]
+        return total
 
     def relu_conv_norm(self, source: int, out_channels: int, kernel: int, stride: int = 1) -> int:
         return self.conv(self.relu(source), out_channels, kernel, stride=stride, norm=True)
@@ -82,6 +100,7 @@ def _nasbench101(trace: CellTracer, cell: Nasbench101Cell, architecture: CellArc
     for stage in range(3):
         if stage > 0:
             here = trace.pool("maxpool", here, 2, stride=2, padding=0)
+            trace.reductions.append(here)
             channels *= 2
         for _ in range(architecture.cells_per_stage):
             here = _nasbench101_cell(trace, cell, here, channels)
@@ -127,6 +146,7 @@ def _nasbench201(trace: CellTracer, cell: Nasbench201Cell, architecture: CellArc
         if stage > 0:
             channels *= 2
             here = _residual_reduction(trace, here, channels)
+            trace.reductions.append(here)
         for _ in range(architecture.cells_per_stage):
             here = _nasbench201_cell(trace, cell, here)
     return trace.elementwise("activation", [here], activation="relu", norm=True)
@@ -134,20 +154,20 @@ def _nasbench201(trace: CellTracer, cell: Nasbench201Cell, architecture: CellArc
 
 def _nasbench201_cell(trace: CellTracer, cell: Nasbench201Cell, source: int) -> int:
     channels = trace.shape(source)[0]
-    arriving: dict[int, list[int]] = {1: [], 2: [], 3: []}
+    arriving: dict[int, list[tuple[int, bool]]] = {1: [], 2: [], 3: []}
     nodes = {0: source}
     for op, (before, node), live in zip(cell.ops, NASBENCH201_EDGES, live_edges(cell), strict=True):
         if not live:
             continue
         if before not in nodes:
-            nodes[before] = trace.total(arriving[before])
+            nodes[before] = trace.node(arriving[before])
         value = nodes[before]
         if op == "avg_pool_3x3":
             value = trace.pool("avgpool", value, 3)
         elif op != "skip_connect":
             value = trace.relu_conv_norm(value, channels, 3 if op == "nor_conv_3x3" else 1)
-        arriving[node].append(value)
-    return trace.total(arriving[3])
+        arriving[node].append((value, op == "skip_connect"))
+    return trace.node(arriving[3])
 
 
 def _residual_reduction(trace: CellTracer, source: int, channels: int) -> int:
@@ -175,6 +195,7 @@ def _darts(trace: CellTracer, cell: DartsCell, architecture: CellArchitecture) -
         reduces = index in (per_stage, 2 * per_stage + 1)
         channels *= 1 + reduces
         before, here = here, _darts_cell(trace, cell, before, here, channels, reduces, was_reduced)
+        trace.reductions += [here] * reduces
         was_reduced = reduces
     return here
 
@@ -187,10 +208,12 @@ def _darts_cell(
     genotype = cell.reduce if reduces else cell.normal
     for node in range(4):
         edges = genotype[2 * node : 2 * node + 2]
+        strides = [2 if reduces and source < 2 else 1 for _, source in edges]
         values = [
-            _darts_op(trace, op, states[source], channels, 2 if reduces and source < 2 else 1) for op, source in edges
+            (_darts_op(trace, op, states[source], channels, stride), op == "skip_connect" and stride == 1)
+            for (op, source), stride in zip(edges, strides, strict=True)
         ]
-        states.append(trace.total(values))
+        states.append(trace.node(values))
     return trace.concat(states[2:])
 
 

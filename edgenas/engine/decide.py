@@ -84,6 +84,7 @@ def decide(
     """Everything that follows from the settings, the data (all training images) and this machine."""
     import torch
 
+    from edgenas.networks.regularised import refuse_unfit, regularises
     from edgenas.tasks import as_searched, validation_of
     from edgenas.training.cuts import cut_anew
     from edgenas.training.recipes import recipe_from_name
@@ -114,6 +115,8 @@ def decide(
         else:
             space = cuts_for(settings, task)
         rules = spec.as_planned(name, settings.rules)
+    if regularises(training.recipe):
+        refuse_unfit(training.recipe, space.reference())
     if settings.warm_start:
         rules = msgspec.structs.replace(rules, learned=tuple(learned_from(one, space) for one in settings.warm_start))
     asked = as_asked(settings, profiles)

@@ -225,11 +225,13 @@ def trainings_of(
     teach: Teach | None,
 ) -> list[SeedTraining]:
     """What is to be trained, one per seed; where minutes were given, with as many epochs as fit them."""
+    from edgenas.networks.regularised import refuse_unfit
     from edgenas.networks.weights import check_weights
     from edgenas.training.final import SeedTraining
 
     task = pool.task
     recipe = recipe_for(asked, asked.recipe or "final", task, device)
+    refuse_unfit(recipe, architecture)
     teacher = None if teach is None else teach(recipe, pool)
     heritage = heritage_in(store)
     recipe = taught(recipe, teacher, task, asked.recipe or "final")

@@ -153,11 +153,14 @@ def trained_reference(
     needs the whole: EfficientNet-Lite0 on 800 images of CIFAR-10, 48 px, 75 steps: 39 % with it, 25 % with a fifth, 17 % from
     scratch (one run each).
     """
+    from edgenas.networks.regularised import lacking, without_lacking
     from edgenas.training.final import FinalPool
 
     started = time.monotonic()
     seeds = asked.seeds or len(winner.runs)
-    recipe = untaught(winner.recipe)
+    recipe = without_lacking(untaught(winner.recipe), reference.architecture)
+    for key in lacking(winner.recipe, reference.architecture):
+        noting(listener)(f"{reference.name} has no place for the recipe's {key}: it is trained without")
     if reference.keeps_head:
         recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
     own = with_preprocessing(task, reference.preprocessing)

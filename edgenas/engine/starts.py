@@ -24,6 +24,7 @@ FINAL = "start-final"  # of the store's rows, key = what the network was asked f
 def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
     """Fine-tune the network of `asked.start` on the study's images, over seeds; the test set is read once. What is trained
     already is not trained again. StudyError, EdgenasError where it cannot be read or fitted."""
+    from edgenas.networks.regularised import refuse_unfit
     from edgenas.training.final import FinalPool
 
     name = asked.start
@@ -47,6 +48,7 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
     fitted, device = with_preprocessing(task, reference.preprocessing), written_plan(store.study).device
     with FinalPool(fitted, asked.workers or asked.seeds, device, asked.processes, asked.checkpoint_s) as pool:
         recipe = recipe_for(asked, asked.recipe or "final", fitted, device, gentle=reference.keeps_head)
+        refuse_unfit(recipe, reference.architecture)
         if asked.budget is not None:
             epochs = epochs_for_budget(store, asked, seed_of(store, reference, recipe, 0), pool, tell, started=True)
             recipe = msgspec.structs.replace(recipe, epochs=epochs)

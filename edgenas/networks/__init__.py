@@ -15,6 +15,7 @@ __all__ = ["Network", "network_from_architecture", "network_from_onnx", "network
 def network_from_architecture(architecture: Architecture) -> Network:
     """A freshly initialised network (global generator of torch): (N, C, H, W) float -> (N, classes or dim)."""
     network = network_from_workload(workload_from_architecture(architecture))
+    network.architecture = architecture
     if isinstance(architecture, OnnxArchitecture):
         norms = [index for index, kernel in enumerate(architecture.workload.kernels) if kernel.norm]
         set_constants(network, dict(zip(norms, architecture.epsilons, strict=False)), architecture.fixed)

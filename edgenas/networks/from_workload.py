@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import add, mul
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError
-from edgenas.records import Kernel, Workload
+from edgenas.records import Architecture, Kernel, Workload
 from edgenas.runtimes.graph import pads
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -30,7 +30,12 @@ def network_from_workload(workload: Workload) -> Network:
 
 
 class Network(nn.Module):
-    """(N, C, H, W) -> (N, features), or the last map (N, C, H, W). `kernels[i]` computes the workload's kernel i."""
+    """(N, C, H, W) -> (N, features), or the last map (N, C, H, W). `kernels[i]` computes the workload's kernel i.
+
+    architecture: what it was made of, where that is known.
+    """
+
+    architecture: Architecture | None = None
 
     def __init__(self, workload: Workload) -> None:
         super().__init__()
@@ -49,8 +54,16 @@ class Network(nn.Module):
         self.done = [[s for s in set(sources) if last_read[s] == index] for index, sources in enumerate(self.sources)]
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.computed(x, {}, None)[0]
+
+    def computed(
+        self, x: Tensor, kept: Mapping[int, Mapping[int, Tensor]], tap: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The output, and what kernel `tap` computes. `kept`: of some kernels factors (N, 1, 1, 1) of some of their inputs, by
+        the input's number; -1 is for what the kernel computes before its residual is added."""
         values: dict[int, Tensor] = {-1: x}
         read: list[Tensor] = []
+        tapped: Tensor | None = None
         for index, kernel in enumerate(self.kernels):
             if index in self.relus:  # left to those that read it
                 values[index] = values[self.sources[index][0]]
@@ -58,11 +71,13 @@ class Network(nn.Module):
                 if index not in self.repeats:
                     read.clear()
                     read += [values[s].relu() if s in self.relus else values[s] for s in self.sources[index]]
-                values[index] = kernel(*read)
+                values[index] = kernel(*read) if index not in kept else _with_dropped(kernel, read, kept[index])
+            if index == tap:
+                tapped = values[index]
             for source in self.done[index]:  # evaluation keeps no map longer than it is read
                 del values[source]
         last = values[len(self.kernels) - 1]
-        return last.flatten(1) if last.shape[2:] == (1, 1) else last
+        return (last.flatten(1) if last.shape[2:] == (1, 1) else last), tapped
 
 
 class KernelModule(nn.Module):
@@ -93,11 +108,13 @@ class KernelModule(nn.Module):
         if kernel.norm:
             self.norm = (nn.BatchNorm1d if kernel.kind == "linear" else nn.BatchNorm2d)(kernel.out_channels)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, kept: Tensor | None = None) -> Tensor:
         kernel = self.kernel
         x = self._operation(inputs[: len(kernel.inputs)])
         if kernel.norm:
             x = self.norm(x)
+        if kept is not None:
+            x = x * kept.to(x.dtype)
         if kernel.residual is not None:
             x = x + _map(inputs[-1])
         if kernel.activation == "relu":  # in place where the tensor is this kernel's own and no gradient needs it
@@ -129,6 +146,12 @@ class KernelModule(nn.Module):
             return F.avg_pool2d(x, kernel.kernel, kernel.stride, self.padding, count_include_pad=counted)
         there = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), self.extra), kernel.kernel, kernel.stride)
         return F.avg_pool2d(F.pad(x, self.extra), kernel.kernel, kernel.stride) / there
+
+
+def _with_dropped(kernel: nn.Module, read: list[Tensor], kept: Mapping[int, Tensor]) -> Tensor:
+    inputs = [x * kept[place].to(x.dtype) if place in kept else x for place, x in enumerate(read)]
+    computed: Tensor = kernel(*inputs, kept=kept.get(-1))
+    return computed
 
 
 def _sources(kernel: Kernel) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""Per-sample random crop, mirror and cutout as one gather on the device: no loader, no worker processes, no synchronisation."""
+"""Per-sample random crop, mirror and cutout as one gather on the device: no loader, no worker processes, no synchronisation.
+
+What photographs need besides is in photographs.py, two images in one in mixing.py.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from edgenas.preprocessing import scale_and_shift
 from edgenas.records import Preprocessing, Recipe
 from edgenas.tasks import Split
 from edgenas.tasks.mapped import MappedImages
+from edgenas.training.mixing import mixed, mixes
+from edgenas.training.photographs import changed, changes, drawn_boxes, resized
 
 ON_GPU = 0.4  # of a GPU's free memory that images may take
 COPIED = 4096  # images at a time
@@ -99,7 +104,9 @@ def tensor_of(array: NDArray[Any]) -> Tensor:
 
 
 class Augmentation:
-    """What one training draws: order of images, crop offsets, mirror, cutout; everything from one generator."""
+    """What one training draws: order of images, crop offsets, mirror, cutout, from `generator`; what photographs.py and mixing.py
+    draw from a generator on the host that begins anew every epoch, from the same seed. So `generator` is all of its state
+    between epochs."""
 
     def __init__(self, data: DeviceImages, recipe: Recipe, generator: torch.Generator) -> None:
         self.data = data
@@ -111,6 +118,7 @@ class Augmentation:
         # Alternating flip (cifar10-airbench): a coin per image once, then every image changes side every epoch.
         alternating = recipe.flip and recipe.flips == "alternating"
         self.coins = self._integers(2, len(data)) if alternating else None
+        self.host: tuple[int, np.random.Generator] | None = None  # of this epoch
         self.classes: list[Tensor] = []  # the numbers of each class's images, where classes are balanced
         if recipe.balance == "sampling":
             self.classes = [torch.nonzero(data.labels == label).flatten() for label in torch.unique(data.labels)]
@@ -136,26 +144,52 @@ class Augmentation:
         return numbers[torch.randperm(len(numbers), generator=self.generator, device=self.device)]
 
     def batch(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """((B, C, H, W) float32 input, (B,) labels) of these images, drawn anew."""
-        rows, columns = self._window(len(indices))  # (B, H), (B, W)
-        if self.recipe.flip:
-            coins = self._integers(2, len(indices)) if self.coins is None else (self.coins[indices] + epoch) % 2
-            mirrored = coins == 1
-            columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-        pixels = self._turned(indices, rows, columns) if self.recipe.turns else self.data.window(indices, rows, columns)
-        x = self.data.input(pixels)  # (B, H, W, C) -> (B, C, H, W)
+        """((B, C, H, W) float32 input, (B,) labels) of these images, drawn anew; labels of mixed images as `mixed` has them."""
+        if self.recipe.random_resized_crop is None:
+            rows, columns = self._window(len(indices))  # (B, H), (B, W)
+            mirrored = self._mirrored(indices, epoch)
+            if mirrored is not None:
+                columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+            pixels = self.data.window(indices, rows, columns)  # (B, H, W, C)
+        else:
+            pixels = self._resized(indices, epoch)
+        if self.recipe.turns:
+            pixels = self._turned(pixels)
+        if changes(self.recipe):
+            pixels = changed(pixels.permute(0, 3, 1, 2), self.recipe, self._host(epoch)).permute(0, 2, 3, 1)
+        x = self.data.input(pixels.contiguous())  # (B, C, H, W)
         if self.recipe.cutout:
             x = x * self._cutout(len(indices))[:, None]
-        return x, self.data.labels[indices]
+        labels = self.data.labels[indices]
+        return mixed(x, labels, self.recipe, self._host(epoch)) if mixes(self.recipe) else (x, labels)
 
-    def _turned(self, indices: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """(B, H, W, C): the window of each image, turned left by 0 to 3 quarters of a circle."""
-        quarters = self._integers(4, len(indices))[:, None]
+    def _mirrored(self, indices: Tensor, epoch: int) -> Tensor | None:
+        """(B,): which of these images are to be mirrored; None where nothing is."""
+        if not self.recipe.flip:
+            return None
+        coins = self._integers(2, len(indices)) if self.coins is None else (self.coins[indices] + epoch) % 2
+        return coins == 1
+
+    def _resized(self, indices: Tensor, epoch: int) -> Tensor:
+        """(B, H, W, C) uint8: a crop of any size of each image, scaled to the whole of it."""
+        pixels = self.data.pixels(indices)
+        boxes = drawn_boxes(self._host(epoch), len(indices), (pixels.shape[1], pixels.shape[2]), self.recipe)
+        mirrored = self._mirrored(indices, epoch)
+        return resized(pixels.permute(0, 3, 1, 2), torch.from_numpy(boxes), mirrored).permute(0, 2, 3, 1)
+
+    def _host(self, epoch: int) -> np.random.Generator:
+        """This epoch's generator on the host: what is drawn there needs no waiting for a GPU."""
+        if self.host is None or self.host[0] != epoch:
+            self.host = epoch, np.random.default_rng([self.generator.initial_seed(), epoch])
+        return self.host[1]
+
+    def _turned(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, C): each image turned left by 0 to 3 quarters of a circle."""
+        quarters = self._integers(4, len(pixels))[:, None, None, None]
         # The corner that becomes the first pixel: a quarter turn is a transposition, seen in a mirror.
-        rows = torch.where(quarters >= 2, rows.flip(1), rows)
-        columns = torch.where((quarters == 1) | (quarters == 2), columns.flip(1), columns)
-        pixels = self.data.window(indices, rows, columns)
-        return torch.where((quarters % 2 == 1)[:, :, None, None], pixels.transpose(1, 2), pixels)
+        pixels = torch.where(quarters >= 2, pixels.flip(1), pixels)
+        pixels = torch.where((quarters == 1) | (quarters == 2), pixels.flip(2), pixels)
+        return torch.where(quarters % 2 == 1, pixels.transpose(1, 2), pixels)
 
     def _window(self, count: int) -> tuple[Tensor, Tensor]:
         """Rows and columns of each sample's crop."""

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from edgenas.errors import TrainingError
 from edgenas.image_sizes import square_side
-from edgenas.networks import network_from_architecture, output_width
+from edgenas.networks import Network, network_from_architecture, output_width
+from edgenas.networks.regularised import AuxiliaryLoss, Regularised, regularises
 from edgenas.records import Architecture, Preprocessing, Recipe
 from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.checkpoint import Checkpoints, Drawing, Part, State
 from edgenas.training.memory import give_back_spare_memory
+from edgenas.training.mixing import MixedLoss, mixes
 from edgenas.training.schedule import learning_rates
 from edgenas.training.share import ALONE, Share
 from edgenas.training.step import Step
@@ -63,8 +65,11 @@ def train_network(
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
         teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
-        share.see_whole_batches(network, device)
-        step = Step(network, loss_of(task, recipe, output_width(network), seed, teacher), recipe, device, share)
+        learner = learner_of(network, recipe, seed, min(recipe.batch_size, len(data)))
+        share.see_whole_batches(learner or network, device)
+        step = Step(
+            network, loss_of(task, recipe, output_width(network), seed, teacher), recipe, device, share, learner
+        )
         epochs = Epochs(augmentation, teaching, step, recipe, share)
         parts: dict[str, Part] = {"step": step, "drawing": Drawing(generator), "epochs": epochs}
         done = 0 if checkpoints is None else checkpoints.restore(parts)
@@ -96,11 +101,13 @@ class Epochs:
     def train(self, epoch: int) -> None:
         """One epoch, the first being 0. Raises TrainingError where the loss is no number."""
         step = self.step
-        step.network.train()
+        step.learner.train()
         step.totals.zero_()
         order = self.augmentation.order()[: self.seen]
         for index in range(self.steps):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+            if isinstance(step.learner, Regularised):
+                step.learner.draw(epoch, self.augmentation.generator, self.share.part(len(chosen)))
             rate, weight = self.rates[epoch * self.steps + index], self.share.weight(len(chosen))
             step(*self._batch(chosen, epoch), rate, weight)
         self.share.add_up(step.totals)
@@ -130,7 +137,19 @@ def loss_of(task: Task, recipe: Recipe, width: int, seed: int, teacher: TeacherA
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         loss = task.loss(recipe, width)
-        return loss if teacher is None else Distillation(loss, task, recipe, (width, teacher.width))
+        loss = MixedLoss(loss, task) if mixes(recipe) else loss
+        loss = loss if teacher is None else Distillation(loss, task, recipe, (width, teacher.width))
+        return AuxiliaryLoss(loss, recipe.auxiliary) if recipe.auxiliary else loss
+
+
+def learner_of(network: nn.Module, recipe: Recipe, seed: int, batch_size: int) -> Regularised | None:
+    """The network as it is trained, where it is more than itself: its weights besides are drawn from `seed`."""
+    if not regularises(recipe):
+        return None
+    assert isinstance(network, Network)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Regularised(network, recipe, batch_size)
 
 
 def images_an_epoch(images: int, batch_size: int, recipe: Recipe) -> int:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgenas.errors import EdgenasError
-from edgenas.records import Balance, Recipe, Record
+from edgenas.records import Balance, Embedding, Recipe, Record, Schedule
 from edgenas.store import read_toml
 from edgenas.tasks import Task
 from edgenas.training.work import local_devices
@@ -23,8 +23,10 @@ RANGES: dict[str, tuple[float, float, str]] = {  # of a recipe's numbers: from, 
     "epochs": (1, 100_000, ""), "batch_size": (1, 2**20, ""), "threads": (1, 4096, ""), "lr": (0, 1000, "("),
     "momentum": (0, 1, ")"), "weight_decay": (0, 10, ""), "warmup_epochs": (0, 100_000, ""), "clip_norm": (0, 1e6, "("),
     "label_smoothing": (0, 1, ")"), "crop": (0, 1, ")"), "cutout": (0, 1, ")"), "ema": (0, 1, "()"),
-    "teacher_weight": (0, 1, "("), "temperature": (0, 100, "("),
+    "teacher_weight": (0, 1, "("), "temperature": (0, 100, "("), "gamma": (0, 1, "("), "warmup_start": (0, 1, ""),
+    "mixup": (0, 100, ""), "cutmix": (0, 100, ""), "drop_path": (0, 1, ")"), "auxiliary": (0, 100, ""),
 }  # fmt: skip
+MOST_COLOR = (1.0, 1.0, 1.0, 0.5)
 
 
 class OnCpu(Record, frozen=True):
@@ -45,7 +47,7 @@ class RecipeFile(Record, frozen=True):
     nesterov: bool = False
     weight_decay: float = 3e-4
     decay_norm_and_bias: bool = True
-    schedule: Literal["cosine-epoch", "cosine", "linear"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_epochs: float = 0.0
     clip_norm: float | None = None
     label_smoothing: float = 0.0
@@ -64,6 +66,16 @@ class RecipeFile(Record, frozen=True):
     cpu: OnCpu | None = None
     balance: Literal["task", "none", "weights", "sampling"] = "task"
     turns: bool = False
+    warmup_start: float = 0.0
+    gamma: float = 0.97
+    random_resized_crop: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    color: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    trivial_augment: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    drop_path: float = 0.0
+    auxiliary: float = 0.0
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -133,6 +145,16 @@ def recipe_from_file(
         partial_batch=file.partial_batch,
         balance=_balance(file, name, task),
         turns=_turns(file, name, task),
+        warmup_start=file.warmup_start,
+        gamma=file.gamma,
+        random_resized_crop=file.random_resized_crop,
+        crop_ratio=file.crop_ratio,
+        color=_color(file, name, task),
+        trivial_augment=file.trivial_augment,
+        mixup=_mixing(file, name, task, "mixup"),
+        cutmix=_mixing(file, name, task, "cutmix"),
+        drop_path=file.drop_path,
+        auxiliary=file.auxiliary,
     )
 
 
@@ -154,6 +176,28 @@ def _balance(file: RecipeFile, name: str, task: Task) -> Balance:
     if file.balance != "none" and asked is None:
         raise EdgenasError(f"recipe {name}: balance = {file.balance!r} is for classification: leave it out")
     return file.balance
+
+
+def _color(file: RecipeFile, name: str, task: Task) -> tuple[float, float, float, float]:
+    """Without saturation and hue for grey images, which have none; EdgenasError where nothing else is asked for."""
+    brightness, contrast, saturation, hue = file.color
+    if task.preprocessing.channels == 3:
+        return file.color
+    if (saturation or hue) and not (brightness or contrast):
+        raise EdgenasError(
+            f"recipe {name}: color = {list(file.color)} changes saturation and hue alone, and these images are grey: leave it out"
+        )
+    return brightness, contrast, 0.0, 0.0
+
+
+def _mixing(file: RecipeFile, name: str, task: Task, key: Literal["mixup", "cutmix"]) -> float:
+    """Alpha; EdgenasError for faces, whose margins are for whole persons."""
+    alpha: float = getattr(file, key)
+    if alpha and isinstance(task.head, Embedding):
+        raise EdgenasError(
+            f"recipe {name}: {key} = {alpha:g} mixes labels, and faces are told apart by margins of whole persons: leave it out"
+        )
+    return alpha
 
 
 def with_free_cores(recipe: Recipe, device: str, processes: int = 1) -> Recipe:
@@ -195,3 +239,21 @@ def _check(file: RecipeFile, name: str) -> None:
             if not fits:
                 words = f"{'above' if '(' in open_ends else 'from'} {low:g} {'and below' if ')' in open_ends else 'to'} {high:g}"
                 raise EdgenasError(f"recipe {name}: {key} = {value}: out of range: it must be {words}")
+    _check_photographs(file, name)
+
+
+def _check_photographs(file: RecipeFile, name: str) -> None:
+    """The same for keys of several numbers, and for keys that cannot be together."""
+    for key, pair, low, high in (
+        ("random_resized_crop", file.random_resized_crop, 0.01, 1.0), ("crop_ratio", file.crop_ratio, 0.1, 10.0),
+    ):  # fmt: skip
+        if pair is not None and not low <= pair[0] <= pair[1] <= high:
+            raise EdgenasError(
+                f"recipe {name}: {key} = {list(pair)}: two numbers from {low:g} to {high:g}, the smaller first"
+            )
+    if not all(0 <= value <= most for value, most in zip(file.color, MOST_COLOR, strict=True)):
+        raise EdgenasError(
+            f"recipe {name}: color = {list(file.color)}: brightness, contrast and saturation from 0 to 1, hue from 0 to 0.5"
+        )
+    if file.random_resized_crop is not None and file.crop:
+        raise EdgenasError(f"recipe {name}: crop and random_resized_crop both cut the image: leave one of them out")

@@ -31,12 +31,15 @@ class Step:
         recipe: Recipe,
         device: torch.device,
         share: Share = ALONE,
+        learner: nn.Module | None = None,
     ) -> None:
+        """`learner`: the network as it is trained, with what learns along, where that is more than itself."""
         self.network = network
+        self.learner = network if learner is None else learner.to(device)
         self.loss = loss.to(device)
         self.recipe = recipe
         self.device = device
-        self.parameters = [*network.parameters(), *self.loss.parameters()]
+        self.parameters = [*self.learner.parameters(), *self.loss.parameters()]
         self.rate = torch.tensor(recipe.lr, device=device)
         self.optimizer = sgd(self.parameters, recipe, self.rate if device.type == "cuda" else recipe.lr, fused=True)
         self.totals = torch.zeros(2, device=device)
@@ -45,7 +48,7 @@ class Step:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.static: tuple[Tensor, Tensor] | None = None  # the graph's input buffers
         self.graphs = device.type == "cuda" and share.alone
-        self.objective = share.gathering(Objective(network, self.loss, recipe), device)
+        self.objective = share.gathering(Objective(self.learner, self.loss, recipe), device)
 
     @property
     def averaged(self) -> nn.Module:
@@ -53,7 +56,7 @@ class Step:
 
     def state(self) -> State:
         """Weights, statistics, momentum, the average: all that a step changes."""
-        learned = {**_named("network", self.network.state_dict()), **_named("loss", self.loss.state_dict())}
+        learned = {**_named("network", self.learner.state_dict()), **_named("loss", self.loss.state_dict())}
         average = {} if self.average is None else _named("average", self.average.network.state_dict())
         buffers = [self.optimizer.state[parameter].get("momentum_buffer") for parameter in self.parameters]
         momentum = {f"momentum.{index}": buffer for index, buffer in enumerate(buffers) if buffer is not None}
@@ -61,7 +64,7 @@ class Step:
 
     def restore(self, state: State) -> None:
         """Be where the step was that had this state."""
-        self.network.load_state_dict(_under("network", state.tensors))
+        self.learner.load_state_dict(_under("network", state.tensors))
         self.loss.load_state_dict(_under("loss", state.tensors))
         if self.average is not None:
             self.average.network.load_state_dict(_under("average", state.tensors))
@@ -121,7 +124,7 @@ class Step:
 
     def rehearse(self, x: Tensor, labels: Tensor) -> None:
         """Run a few steps that leave no trace in weights, statistics, momentum or totals."""
-        state = [*self.network.state_dict().values(), *self.loss.state_dict().values(), self.totals]
+        state = [*self.learner.state_dict().values(), *self.loss.state_dict().values(), self.totals]
         saved = [tensor.clone() for tensor in state]
         momentum = {parameter: slots["momentum_buffer"].clone() for parameter, slots in self.optimizer.state.items()}
         for _ in range(WARMUP_STEPS):

@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, TrainingError
 from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.networks.weights import check_weights, load_weights
 from edgenas.preprocessing import scale_and_shift
 from edgenas.records import Architecture, Embedding, Preprocessing, Recipe
 from edgenas.tasks import Task
 from edgenas.training.augmentation import Augmentation
+from edgenas.training.mixing import mixes
 
 SCALE = 10.0  # of 1 - cosine: as large as margin losses are at first
 OUTPUTS = "outputs"  # of an .npz: (N, D), in the order of the training images
@@ -49,6 +50,11 @@ class Teaching:
         self.outputs: Tensor | None = None
         self.network: nn.Module = nn.Identity()
         if at.architecture is None:
+            if mixes(recipe):
+                raise TrainingError(
+                    f"recipe {recipe.name}: mixup and cutmix make images that a teacher's outputs in a file do not know: leave "
+                    "them out, or name the teacher's network"
+                )
             check_weights(at.path, at.sha256)
             with np.load(at.path, allow_pickle=False) as held:
                 self.outputs = torch.from_numpy(held[OUTPUTS].astype(np.float32)).to(device)
@@ -117,8 +123,10 @@ class Distillation(nn.Module):
         super().__init__()
         self.loss, self.recipe = loss, recipe
         self.embeds = isinstance(task.head, Embedding)
-        self.whole = task.train.labels.dtype.kind == "i"  # numbers of classes
+        self.whole = task.train.labels.dtype.kind == "i" and not mixes(recipe)  # numbers of classes
         self.values = int(np.prod(task.train.labels.shape[1:], dtype=int))  # of a label
+        if mixes(recipe):  # the task's loss takes what `mixed` makes of them
+            self.values = 2 * self.values + 1
         student, self.taught = widths
         self.project: nn.Module = nn.Identity()
         if self.embeds and student != self.taught:

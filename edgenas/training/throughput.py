@@ -10,7 +10,7 @@ from edgenas.networks import output_width
 from edgenas.records import Architecture, Recipe
 from edgenas.tasks import Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
-from edgenas.training.loop import fresh_network, loss_of, pinned_threads
+from edgenas.training.loop import fresh_network, learner_of, loss_of, pinned_threads
 from edgenas.training.step import Step
 from edgenas.training.teaching import TeacherAt, Teaching
 
@@ -34,7 +34,9 @@ def seconds_per_image(
     with pinned_threads(recipe.threads, device):
         network = fresh_network(architecture, 0, device)
         teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
-        step = Step(network, loss_of(task, recipe, output_width(network), 0, teacher), recipe, device)
+        learner = learner_of(network, recipe, 0, batch_size)
+        step = Step(network, loss_of(task, recipe, output_width(network), 0, teacher), recipe, device, learner)
+        step.learner.train()
         order = augmentation.order()
         samples: list[float] = []
         started = time.perf_counter()
@@ -42,6 +44,8 @@ def seconds_per_image(
             begun = time.perf_counter()
             chosen = order.roll(-batch_size * len(samples))[:batch_size]
             batch = augmentation.batch(chosen, 0) if teaching is None else teaching.batch(augmentation, chosen, 0)
+            if learner is not None:
+                learner.draw(0, augmentation.generator)
             step(*batch, recipe.lr * 0.01)
             step.totals.sum().item()  # wait for the device
             samples.append(time.perf_counter() - begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.recipes import fitting_batch, recipe_from_name, recipe_names
 from edgenas.training.schedule import learning_rates
 from tests.angle import angle
+from tests.tasks.test_faces import write_people
 
 
 def test_the_papers_recipe_is_the_published_one(digits: Task) -> None:
@@ -24,6 +26,9 @@ def test_the_papers_recipe_is_the_published_one(digits: Task) -> None:
         "paper", 10, 64, 0.025, momentum=0.9, weight_decay=3e-4, schedule="cosine-epoch", clip_norm=5.0,
         crop_padding=1, cutout=4, flip=False, flips="independent", partial_batch=True,
     )  # fmt: skip
+
+
+FOR_CELLS_OR_COLOUR = {"paper-darts", "paper-darts-imagenet", "paper-nse-imagenet"}
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -119,12 +124,13 @@ def test_one_epoch_at_rate_zero_is_refused() -> None:
         cosine_epoch(1)
 
 
-def test_only_the_papers_recipe_keeps_partial_batches_and_tosses_a_coin_for_every_mirror_image(digits: Task) -> None:
-    different = {name for name in recipe_names() if recipe_from_name(name, digits, "cpu").partial_batch}
-    assert different == {"paper"}
-    assert different == {
-        name for name in recipe_names() if recipe_from_name(name, digits, "cpu").flips == "independent"
+def test_only_the_papers_recipes_keep_partial_batches_and_toss_a_coin_for_every_mirror_image(digits: Task) -> None:
+    recipes = {
+        name: recipe_from_name(name, digits, "cpu") for name in recipe_names() if name not in FOR_CELLS_OR_COLOUR
     }
+    different = {name for name, recipe in recipes.items() if recipe.partial_batch}
+    assert different == {"paper", "paper-final", "paper-final-emnist"}
+    assert different == {name for name, recipe in recipes.items() if recipe.flips == "independent"}
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -174,3 +180,206 @@ def test_only_square_images_are_turned(digits: Task, tmp_path: Path) -> None:
         recipe_from_name(str(path), task, "cpu")
     path.write_text("epochs = 3\nbatch_size = 16\nlr = 0.01\n")
     assert not recipe_from_name(str(path), task, "cpu").turns
+
+
+def coloured(task: Task, channels: int, side: int = 32) -> Task:
+    """The same task for images of another shape."""
+    made = msgspec.structs.replace(
+        task.preprocessing, size=side, padding=0, channels=channels, mean=(0.5,) * channels, std=(0.2,) * channels
+    )
+    return dataclasses.replace(task, preprocessing=made)  # type: ignore[type-var]
+
+
+PAPER = {
+    "batch_size": 64,
+    "lr": 0.025,
+    "momentum": 0.9,
+    "weight_decay": 3e-4,
+    "clip_norm": 5.0,
+    "crop_padding": 4,
+    "cutout": 16,
+}
+SGD = {
+    "momentum": 0.9,
+    "flips": "independent",
+    "precision": "fp32",
+    "label_smoothing": 0.1,
+    "crop_padding": 0,
+    "cutout": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("paper-final", {**PAPER, "epochs": 600, "schedule": "cosine-epoch", "drop_path": 0.0, "auxiliary": 0.0}),
+        ("paper-final-emnist", {**PAPER, "epochs": 50, "schedule": "cosine-epoch"}),
+        (
+            "paper-darts",
+            {**PAPER, "epochs": 600, "batch_size": 96, "schedule": "cosine-by-epoch", "drop_path": 0.2, "auxiliary": 0.4},
+        ),
+        (
+            "paper-darts-imagenet",
+            {
+                **SGD, "epochs": 250, "batch_size": 128, "lr": 0.1, "weight_decay": 3e-5, "schedule": "exponential-by-epoch",
+                "gamma": 0.97, "clip_norm": 5.0, "random_resized_crop": (0.08, 1.0), "color": (0.4, 0.4, 0.4, 0.2),
+                "auxiliary": 0.4, "drop_path": 0.0, "decay_norm_and_bias": True, "flip": True,
+            },
+        ),
+        (
+            "paper-nse-imagenet",
+            {
+                **SGD, "epochs": 350, "batch_size": 1024, "lr": 0.4, "nesterov": True, "weight_decay": 4e-5,
+                "decay_norm_and_bias": False, "schedule": "cosine", "warmup_epochs": 2.0, "warmup_start": 0.25,
+                "random_resized_crop": (0.08, 1.0), "crop_ratio": (3 / 4, 4 / 3), "color": (0.2, 0.2, 0.2, 0.1),
+                "drop_path": 0.2, "auxiliary": 0.0, "flip": True,
+            },
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_authors_recipes_hold_their_numbers(
+    name: str, published: dict[str, object], device: str, digits: Task
+) -> None:
+    recipe = recipe_from_name(name, coloured(digits, 3), device)
+    assert recipe.lr == pytest.approx(published.get("lr", 0.025))
+    wanted = {key: value for key, value in published.items() if key != "lr"}
+    assert {key: getattr(recipe, key) for key in wanted} == wanted
+
+
+def torchs(recipe: Recipe, steps: int) -> list[float]:
+    """The rates of every step as torch's own schedulers give them, stepped where the authors step theirs."""
+    schedulers = torch.optim.lr_scheduler
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=recipe.lr)
+    total = recipe.epochs * steps
+    warmup = min(round(recipe.warmup_epochs * steps), total // 5)
+    by_epoch = "epoch" in recipe.schedule
+    if recipe.schedule in ("cosine-epoch", "cosine-by-epoch"):
+        scheduler: torch.optim.lr_scheduler.LRScheduler = schedulers.CosineAnnealingLR(optimizer, recipe.epochs)
+    elif recipe.schedule == "exponential-by-epoch":
+        scheduler = schedulers.StepLR(optimizer, 1, recipe.gamma)
+    else:
+        start = recipe.warmup_start or 1 / (warmup + 1)
+        down = (
+            schedulers.CosineAnnealingLR(optimizer, total - warmup)
+            if recipe.schedule == "cosine"
+            else schedulers.LinearLR(optimizer, 1.0, 0.0, total - warmup)
+        )
+        scheduler = down
+        if warmup:
+            up = schedulers.LinearLR(optimizer, start, 1.0, warmup)
+            scheduler = schedulers.SequentialLR(optimizer, [up, down], [warmup])
+    rates = []
+    for _ in range(recipe.epochs):
+        if recipe.schedule == "cosine-epoch":
+            optimizer.step()
+            scheduler.step()
+        for _ in range(steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if not by_epoch:
+                scheduler.step()
+        if by_epoch and recipe.schedule != "cosine-epoch":
+            scheduler.step()
+    return rates
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*epoch parameter in `scheduler.step.*:UserWarning"
+)  # torch's own SequentialLR does it
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_rates_of_every_recipe_are_those_of_torchs_schedulers(name: str, digits: Task) -> None:
+    recipe = recipe_from_name(name, coloured(digits, 3), "cuda")
+    found, wanted = learning_rates(recipe, 5), torchs(recipe, 5)
+    assert len(found) == 5 * recipe.epochs
+    assert found == pytest.approx(wanted, abs=1e-9 * recipe.lr)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "wanted"),
+    [("cosine-by-epoch", [1.0, 0.75, 0.25]), ("exponential-by-epoch", [1.0, 0.9, 0.81])],
+)
+def test_schedules_by_epoch_begin_at_the_whole_rate(schedule: str, wanted: list[float]) -> None:
+    recipe = Recipe("r", 3, 8, 2.0, schedule=schedule, gamma=0.9)  # type: ignore[arg-type]
+    assert learning_rates(recipe, 2) == pytest.approx([2 * rate for rate in wanted for _ in range(2)])
+
+
+def test_a_warm_up_begins_where_the_recipe_says() -> None:
+    """NSE's: a quarter of the rate at the first step, and of the rest a step's share more each step."""
+    recipe = Recipe("r", 10, 8, 0.4, warmup_epochs=2.0, warmup_start=0.25)
+    assert learning_rates(recipe, 2)[:5] == pytest.approx([0.1, 0.175, 0.25, 0.325, 0.4])
+    assert learning_rates(msgspec.structs.replace(recipe, warmup_start=0.0), 2)[:5] == pytest.approx(
+        [0.08, 0.16, 0.24, 0.32, 0.4]
+    )
+
+
+LEAST = "epochs = 3\nbatch_size = 16\nlr = 0.01\n"
+
+
+def own(tmp_path: Path, task: Task, text: str) -> Recipe:
+    path = tmp_path / "mine.toml"
+    path.write_text(LEAST + text)
+    return recipe_from_name(str(path), task, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("random_resized_crop = [0.0, 1.0]", "random_resized_crop = [0.0, 1.0]: two numbers from 0.01 to 1"),
+        ("random_resized_crop = [0.5, 0.4]", "two numbers from 0.01 to 1, the smaller first"),
+        ("random_resized_crop = [0.5, 1.1]", "two numbers from 0.01 to 1, the smaller first"),
+        ("random_resized_crop = [0.5, nan]", "two numbers from 0.01 to 1, the smaller first"),
+        ("random_resized_crop = [0.5]", "of length 2, got 1 - at `$.random_resized_crop`"),
+        ("crop_ratio = [0.05, 1.0]", "crop_ratio = [0.05, 1.0]: two numbers from 0.1 to 10"),
+        ("crop_ratio = [1.0, 10.1]", "crop_ratio = [1.0, 10.1]: two numbers from 0.1 to 10"),
+        ("crop = 0.1\nrandom_resized_crop = [0.5, 1.0]", "crop and random_resized_crop both cut the image"),
+        ("color = [1.1, 0, 0, 0]", "brightness, contrast and saturation from 0 to 1, hue from 0 to 0.5"),
+        ("color = [0, 0, 0, 0.51]", "hue from 0 to 0.5"),
+        ("color = [-0.1, 0, 0, 0]", "from 0 to 1"),
+        ("mixup = -0.1", "mixup = -0.1: out of range: it must be from 0 to 100"),
+        ("cutmix = 101", "cutmix = 101.0: out of range"),
+        ("drop_path = 1.0", "drop_path = 1.0: out of range: it must be from 0 and below 1"),
+        ("auxiliary = -1", "auxiliary = -1.0: out of range"),
+        ("gamma = 0.0", "gamma = 0.0: out of range: it must be above 0 to 1"),
+        ("warmup_start = 1.1", "warmup_start = 1.1: out of range"),
+        ("trivial_augment = 1", "Expected `bool`"),
+        ('schedule = "cosine-epochs"', "Invalid enum value"),
+    ],
+)
+def test_numbers_that_no_photograph_can_be_changed_by_are_one_line(
+    text: str, complaint: str, tmp_path: Path, digits: Task
+) -> None:
+    with pytest.raises(EdgenasError, match=re.escape(complaint)) as caught:
+        own(tmp_path, coloured(digits, 3), text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "random_resized_crop = [0.01, 1.0]", "random_resized_crop = [0.5, 0.5]\ncrop_ratio = [0.1, 10.0]",
+        "color = [1, 1, 1, 0.5]", "mixup = 100", "drop_path = 0.99", "auxiliary = 100", "gamma = 1", "warmup_start = 1",
+    ],
+)  # fmt: skip
+def test_the_ends_of_the_ranges_are_within(text: str, tmp_path: Path, digits: Task) -> None:
+    assert own(tmp_path, coloured(digits, 3), text).name == "mine"
+
+
+def test_grey_images_have_no_saturation_and_hue_and_the_recipe_of_their_trials_says_so(
+    tmp_path: Path, digits: Task
+) -> None:
+    text = "color = [0.4, 0.3, 0.2, 0.1]"
+    assert own(tmp_path, coloured(digits, 3), text).color == (0.4, 0.3, 0.2, 0.1)
+    assert own(tmp_path, digits, text).color == (0.4, 0.3, 0.0, 0.0)
+    with pytest.raises(EdgenasError, match="changes saturation and hue alone, and these images are grey: leave it out"):
+        own(tmp_path, digits, "color = [0, 0, 0.2, 0.1]")
+    assert own(tmp_path, coloured(digits, 3), "color = [0, 0, 0.2, 0.1]").color == (0, 0, 0.2, 0.1)
+
+
+def test_faces_are_not_mixed(tmp_path: Path, digits: Task) -> None:
+    people = write_people(tmp_path / "people", 12, each=4)
+    faces = load_task(TaskSettings(str(people), "faces", image_size=28, settings={"far": 0.1}))
+    for key in ("mixup", "cutmix"):
+        with pytest.raises(EdgenasError, match=f"recipe mine: {key} = 0.2 mixes labels, and faces"):
+            own(tmp_path, faces, f"{key} = 0.2")
+        assert getattr(own(tmp_path, digits, f"{key} = 0.2"), key) == 0.2
