@@ -35,7 +35,8 @@ def seconds_per_image(
         network = fresh_network(architecture, 0, device)
         teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
         learner = learner_of(network, recipe, 0, batch_size)
-        step = Step(network, loss_of(task, recipe, output_width(network), 0, teacher), recipe, device, learner)
+        loss = loss_of(task, recipe, output_width(network), 0, teacher)
+        step = Step(network, loss, recipe, device, learner=learner)
         step.learner.train()
         order = augmentation.order()
         samples: list[float] = []
