@@ -25,7 +25,11 @@ def nal() -> None:
 
 
 def fit(
-    table: str = typer.Option(..., help="An .npz table of NAS-Bench-101 or -201 cells, or a study that trained cells."),
+    table: str = typer.Option(
+        ...,
+        help="NAS-Bench-101's .tfrecord, NATS-Bench's folder NATS-tss-..-simple, an .npz table of such cells, or a study that "
+        "trained cells.",
+    ),
     column: str | None = typer.Option(None, help="The table's accuracies. Default: val_acc_108ep, acc12_val_cifar10."),
     out: Path | None = typer.Option(
         None, help="The file to write. Default: STUDY/nal.safetensors; needed for a table."
@@ -92,10 +96,16 @@ def fit(
 
 def _table(name: str, column: str | None) -> tuple[CellTable, Path | None]:
     """The table, and the study's folder where it is one."""
+    from edgenas.methods.nal_layouts import is_nats, table_from_nats, table_from_tfrecord
     from edgenas.methods.nal_table import table_from_npz, table_from_trials
 
     if name.endswith(".npz"):
         return table_from_npz(Path(name), column), None
+    if name.endswith(".tfrecord"):
+        return table_from_tfrecord(Path(name), column), None
+    if is_nats(Path(name)):
+        say(f"{name}: NATS-Bench, read file by file; all 15,625 take a quarter of an hour")
+        return table_from_nats(Path(name), column), None
     from edgenas.engine.folders import study_folder
     from edgenas.store import Store
 

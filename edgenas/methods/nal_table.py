@@ -70,7 +70,7 @@ def table_from_npz(path: Path, column: str | None = None) -> CellTable:
     accuracy = arrays[column]
     if accuracy.dtype.kind not in "fiu" or not np.isfinite(accuracy).all():
         raise EdgenasError(f"{path}: accuracies {column!r} hold something that is no number")
-    return _table(space, path.name, column, cells, accuracy)
+    return cell_table(space, path.name, column, cells, accuracy)
 
 
 def _rows(
@@ -103,7 +103,9 @@ def table_from_trials(name: str, trials: tuple[Trial, ...], objective: str) -> C
             f"{name} has {found}; NAL learns from at least {LEAST_CELLS} cells of one space: "
             "make them with `edgenas search --method nal`, or fit to an .npz table"
         )
-    return _table(spaces.pop(), name, objective, [cell for cell, _ in scored], np.array([score for _, score in scored]))
+    return cell_table(
+        spaces.pop(), name, objective, [cell for cell, _ in scored], np.array([score for _, score in scored])
+    )
 
 
 def lesson(
@@ -133,9 +135,10 @@ def is_held_out(cell: GraphCell, share: float) -> bool:
     return int(digest(cell)[:8], 16) < share * 16**8
 
 
-def _table(
+def cell_table(
     space: str, name: str, column: str, cells: list[GraphCell], accuracy: NDArray[np.floating[Any]]
 ) -> CellTable:
+    """Distinct cells in canonical form, each with its best accuracy."""
     best: dict[GraphCell, float] = {}
     for cell, value in zip(cells, accuracy.tolist(), strict=True):
         if isinstance(cell, Nasbench201Cell) and not any(live_edges(cell)):

@@ -1,5 +1,6 @@
 """`edgenas design`, `edgenas nal fit` and `edgenas search --method nal`, as a user runs them."""
 
+import bz2
 import json
 import subprocess
 import sys
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 
 from edgenas.architectures.cell import canonical, check_cell
+from edgenas.architectures.nasbench201 import text_from_nasbench201
+from edgenas.methods.nal import design, shipped_predictor
 from edgenas.records import CellArchitecture, Nasbench101Cell
 from edgenas.store import read_json
 from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json, refusal
+from tests.methods.nal_files import framed, metrics_of, nats_state, row101, write_pickle, write_tfrecord
 from tests.shared_data import shared_data
 
 
@@ -52,6 +56,36 @@ def test_limits_hold_and_architectures_are_written(tmp_path: Path) -> None:
     assert [list(network.cell.ops) for network in networks] == [line["ops"] for line in document["designs"]]  # type: ignore[union-attr]
     described = edgenas_json("describe", str(files[0]), folder=tmp_path)
     assert described["params"] <= 500_000
+
+
+@pytest.mark.parametrize("layout", ["nasbench101", "nasbench201"])
+def test_a_predictor_is_fitted_to_the_published_files_of_nasbench101_and_nats_bench(
+    layout: str, tmp_path: Path
+) -> None:
+    cells = design(shipped_predictor(layout), layout, 10).cells
+    if layout == "nasbench101":
+        rows = [row101(cell, 108, metrics_of(0.9 + i / 1e3, 0.9)) for i, cell in enumerate(cells)]  # type: ignore[arg-type]
+        table = write_tfrecord(tmp_path / "nasbench_only108.tfrecord", rows)
+    else:
+        table = tmp_path / "NATS-tss-v1_0-3ffb9-simple"
+        table.mkdir()
+        for i, cell in enumerate(cells):
+            state = nats_state(text_from_nasbench201(cell), {("cifar10-valid", "x-valid"): [80.0 + i]}, 12)  # type: ignore[arg-type]
+            write_pickle(table / f"{i:06d}.pickle.pbz2", {"12": state})
+    flags = ["--start", "shipped", "--hold-out", "0", "--out", "own.safetensors"]
+    fitted = edgenas_json("nal", "fit", "--table", table.name, *flags, folder=tmp_path)
+    assert (fitted["space"], fitted["cells"], fitted["experts"]) == (layout, 10, 4)
+    designed = edgenas_json("design", "--space", layout, "--weights", "own.safetensors", "--n", "3", folder=tmp_path)
+    assert designed["learned_from"]["table"] == table.name
+
+
+def test_a_hostile_benchmark_file_is_one_line_and_runs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "000000.pickle.pbz2").write_bytes(bz2.compress(b"cos\nsystem\n(S'touch ran'\ntR."))
+    assert "nothing of it was run" in refusal("nal", "fit", "--table", str(tmp_path), "--out", "x.safetensors")
+    (tmp_path / "a.tfrecord").write_bytes(framed(b"x", 10**10))
+    words = refusal("nal", "fit", "--table", str(tmp_path / "a.tfrecord"), "--out", "x.safetensors")
+    assert "record 1 has 10,000,000,000 bytes" in words
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.pickle.pbz2", "a.tfrecord"]
 
 
 def test_designs_within_a_limit_on_macs_up_to_the_very_number(tmp_path: Path) -> None:

@@ -129,11 +129,28 @@ def onnx(content: bytes, folder: Path) -> None:
 
 
 def cells(content: bytes, folder: Path) -> None:
-    import numpy as np
-
     from edgenas.methods.nal_table import table_from_npz
 
-    table = table_from_npz(Path(_written(folder, "t.npz", content)))
+    _table_of_cells(table_from_npz(Path(_written(folder, "t.npz", content))))
+
+
+def tfrecord(content: bytes, folder: Path) -> None:
+    from edgenas.methods.nal_layouts import table_from_tfrecord
+
+    _table_of_cells(table_from_tfrecord(Path(_written(folder, "t.tfrecord", content))))
+
+
+def nats(content: bytes, folder: Path) -> None:
+    from edgenas.methods.nal_layouts import table_from_nats
+
+    (folder / "nats").mkdir(exist_ok=True)
+    _written(folder / "nats", "000000.pickle.pbz2", content)
+    _table_of_cells(table_from_nats(folder / "nats"))
+
+
+def _table_of_cells(table: Any) -> None:
+    import numpy as np
+
     if len(table.cells) != len(table.accuracy) or not np.isfinite(table.accuracy).all():
         raise SilentChangeError(f"{len(table.cells)} cells, accuracies {table.accuracy[:5]}")
 

@@ -18,7 +18,7 @@ import onnx
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.fuzz import networks, pictures, tables
+from tests.fuzz import cell_files, networks, pictures, tables
 from tests.fuzz.child import Child
 from tests.fuzz.engine import Target, Verdict
 from tests.fuzz.mutation import KEEPING_LENGTH, changed_documents, digit, mutated, mutations
@@ -198,6 +198,8 @@ TARGETS = (
     file_target("trace", lambda _: tables.traces()),
     file_target("csv", lambda _: tables.measurements()),
     file_target("cells", lambda _: tables.cells()),
+    file_target("tfrecord", lambda _: cell_files.tfrecords()),
+    file_target("nats", lambda _: cell_files.nats()),
     file_target("onnx", lambda _: (networks.found_before(), networks.networks())),
     file_target("picture", lambda _: (pictures.found_before(), pictures.pictures())),
     file_target("image_folder", _images),
