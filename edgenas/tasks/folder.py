@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import DataError, escaped
-from edgenas.image_sizes import sides_of, size_in_words
+from edgenas.image_sizes import MOST_SIDE, ImageSize, sides_of, size_from_sides, size_in_words
 from edgenas.records import Preprocessing
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.cache import Loading, decoded, listed
@@ -106,20 +107,28 @@ def _warnings(
     if 0 < len(coloured) <= FEW_COLOURED * len(headers):
         some = escaped(str(coloured[0].relative_to(root)))
         yield f"{len(coloured)} of {len(headers)} images are in colour ({some}), so that all are read as RGB"
-    long = sum(_is_half_seen(header, how) for header in headers.values())
+    long = [header for header in headers.values() if _is_half_seen(header, how)]
     if long and how.fit == "crop":
         square = isinstance(how.size, int)
         than = "as long as wide" if square else f"as long, or as high, as the shape of {size_in_words(how.size)}"
-        hint = ", --image-size HEIGHTxWIDTH keeps their shape" if square else ""
         yield (
-            f"{long} of {len(headers)} images are more than twice {than}: only their middle is seen (--fit stretch or --fit pad "
-            f"shows all{hint})"
+            f"{len(long)} of {len(headers)} images are more than twice {than}: only their middle is seen (--fit stretch or --fit "
+            f"pad shows all, --image-size {size_in_words(size_in_shape(long))} keeps their shape)"
         )
     frames = np.array([header.frames for header in headers.values()])
     if frames.any():
         blank = int((images.records["constant"][frames] == 1).sum())
         of_one_colour = f", and {blank} of those are of one colour" if blank else ""
         yield f"{frames.sum()} files are animations or have several pages: only the first one is read{of_one_colour}"
+
+
+def size_in_shape(headers: Sequence[Header]) -> ImageSize:
+    """A size that most of these images have the shape of: their median sides, in multiples of 8, with about as many pixels as
+    the square of LARGEST at most."""
+    width, height = (statistics.median_high(sides) for sides in zip(*(header.size for header in headers), strict=True))
+    scale = min(1.0, LARGEST / math.sqrt(height * width))
+    sides = (min(MOST_SIDE, -(-max(1, round(side * scale)) // 8) * 8) for side in (height, width))
+    return size_from_sides(*sides)
 
 
 def _is_half_seen(header: Header, how: Preprocessing) -> bool:

@@ -248,7 +248,8 @@ def test_how_squares_are_made_and_damaged_files_are_asked_for_by_flags(tmp_path:
     assert (found["fit"], found["ignored"]) == (fit, {"damaged images": 1})
     assert found["warnings"] == (
         [
-            "1 of 21 images are more than twice as long as wide: only their middle is seen (--fit stretch or --fit pad shows all)"
+            "1 of 21 images are more than twice as long as wide: only their middle is seen (--fit stretch or --fit pad shows "
+            "all, --image-size 32x96 keeps their shape)"
         ]
         if fit == "crop"
         else []

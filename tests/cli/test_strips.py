@@ -144,7 +144,7 @@ def test_what_is_known_of_the_data_names_both_sides(here: Path, monkeypatch: pyt
     assert square["image_size"] == HEIGHT
     assert square["warnings"] == [
         "120 of 120 images are more than twice as long as wide: only their middle is seen (--fit stretch or --fit pad shows all, "
-        "--image-size HEIGHTxWIDTH keeps their shape)"
+        "--image-size 40x200 keeps their shape)"
     ]
     tall = run("data", "strips", "--image-size", "64x32")
     assert "120 of 120 images are more than twice as long, or as high, as the shape of 64x32" in tall["warnings"][0]

@@ -11,10 +11,12 @@ from PIL import Image
 
 from edgenas.errors import DataError
 from edgenas.faces.images import image_from_bytes
+from edgenas.image_sizes import size_asked, size_in_words
 from edgenas.preprocessing import formats_here
 from edgenas.tasks import TaskSettings
 from edgenas.tasks.classification import Classification, load_classification
-from edgenas.tasks.folder import default_size
+from edgenas.tasks.decoding import Header
+from edgenas.tasks.folder import default_size, size_in_shape
 from tests.damaged_images import IMAGES
 from tests.picture_kinds import encoded
 
@@ -202,6 +204,25 @@ def test_images_that_are_all_alike_are_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [
+        ([(200, 40)], (40, 200)),
+        ([(40, 200)], (200, 40)),
+        ([(201, 41)], (48, 208)),  # multiples of 8
+        ([(200, 40), (210, 40), (900, 30)], (40, 216)),  # the median of each side
+        ([(2400, 480)], (104, 504)),  # 100.2 x 500.9: as many pixels as 224 x 224
+        ([(6000, 30)], (16, 2048)),  # 15.8 x 3,168, and no side is longer than 2,048
+        ([(100_000, 1)], (8, 2048)),
+    ],
+)
+def test_a_size_that_keeps_the_shape_is_named_and_can_be_asked_for(
+    sides: list[tuple[int, int]], size: tuple[int, int]
+) -> None:
+    found = size_in_shape([Header(True, one, False) for one in sides])
+    assert found == size == size_asked(size_in_words(found))
+
+
 def test_what_is_read_otherwise_than_one_may_think_is_said(tmp_path: Path) -> None:
     root = folder(tmp_path, "L", each=30)
     assert load(root).facts.warnings == ()
@@ -218,7 +239,7 @@ def test_what_is_read_otherwise_than_one_may_think_is_said(tmp_path: Path) -> No
         "3 .heic files are pictures that are not read: convert them to JPEG or PNG",
         "2 of 67 images are in colour (cat/colour.png), so that all are read as RGB",
         "1 of 67 images are more than twice as long as wide: only their middle is seen (--fit stretch or --fit pad shows "
-        "all, --image-size HEIGHTxWIDTH keeps their shape)",
+        "all, --image-size 40x96 keeps their shape)",
         "1 files are animations or have several pages: only the first one is read, and 1 of those are of one colour",
         "class 'bird' has 3 images and 'cat' 33: accuracy hardly shows the rare one (--metric macro_f1 does, "
         "--balance trains it)",
