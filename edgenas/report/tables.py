@@ -11,7 +11,7 @@ import msgspec
 from edgenas.engine.fronts import network_words
 from edgenas.engine.scores import expected_words, interval_words, split_words
 from edgenas.hardware.words import latency_words
-from edgenas.records import Trial
+from edgenas.records import Latency, Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_words, with_unit
 from edgenas.report.network import Stage
@@ -59,7 +59,7 @@ def ledger(facts: Facts) -> Table:
                 trial.candidate.phase,
                 trial.status,
                 _score(facts, trial),
-                f"{latency.ms:.3f}" if latency else "-",
+                f"{latency.ms:.3f}{_ends(latency)}" if latency else "-",
                 f"{trial.cost.params:,}",
                 str(trial.candidate.recipe.epochs),
                 f"{trial.seconds:.1f}",
@@ -197,6 +197,11 @@ def _row(facts: Facts, trial: Trial) -> list[str]:
         str(trial.candidate.recipe.epochs),
         network_words(msgspec.to_builtins(trial.candidate.architecture)),
     ]
+
+
+def _ends(latency: Latency) -> str:
+    """The ends of a latency's interval, (0.33 to 2.97), where it has one."""
+    return "" if latency.low is None or latency.high is None else f" ({latency.low:.3g} to {latency.high:.3g})"
 
 
 def _expected(facts: Facts, trial: Trial) -> str:

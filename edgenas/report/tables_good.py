@@ -16,6 +16,7 @@ from edgenas.report.tables import Table
 
 LARGEST = 20  # classes, up to which the whole matrix is shown
 SHADES = 4  # of a cell, besides none
+LARGEST_PICTURE = 1_000_000  # bytes; one of 128 px has 50 kB at most
 
 
 def classes_table(final: FinalTraining) -> Table | None:
@@ -127,8 +128,9 @@ def _shown(facts: Facts, mistake: Mistake) -> Shown:
 
 def _data_uri(facts: Facts, mistake: Mistake) -> str:
     """Only a file that is the one that was kept: whatever else lies there does not get into the page."""
-    path = facts.folder / mistake.image
-    content = path.read_bytes() if path.is_file() else b""
+    folder, path = facts.folder.resolve(), (facts.folder / mistake.image).resolve()
+    inside = path.is_relative_to(folder) and path.is_file() and path.stat().st_size <= LARGEST_PICTURE
+    content = path.read_bytes() if inside else b""
     if hashlib.sha256(content).hexdigest() != mistake.image_sha256:
         return ""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -10,12 +10,13 @@ import msgspec
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import chance_words, interval_of, interval_words
-from edgenas.records import ACCURACY, StudyRecord, Trial
+from edgenas.records import ACCURACY, Latency, StudyRecord, Trial
 from edgenas.report.answers.good import final_words, interval_on_test, tested
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
 from edgenas.report.network import Stage
 from edgenas.report.values import Pairs, duration, milliseconds, three_digits
+from edgenas.report.values import interval as ends
 
 
 def headline(facts: Facts) -> str:
@@ -79,12 +80,18 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     name += "" if interval is None else f", 95 % interval {interval_words(interval, facts.metric).strip(' ()')}"
     figures = [{"name": name, "value": facts.metric.number(score), "unit": facts.metric.unit, "origin": ""}]
     figures += [
-        {"name": latency.profile, "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
+        {"name": _on(latency), "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
         for latency in list(trial.cost.latencies.values())[:2]
     ]
     figures.append({"name": "parameters", "value": f"{trial.cost.params:,}", "unit": "", "origin": ""})
     figures.append({"name": "weights on the device", "value": f"{trial.cost.size_mb:.3g}", "unit": "MB", "origin": ""})
     return figures
+
+
+def _on(latency: Latency) -> str:
+    """Where a latency is of, with its interval."""
+    sure = "" if latency.low is None or latency.high is None else f", {ends(latency.low, latency.high)} ms"
+    return latency.profile + sure
 
 
 def trial_facts(trial: Trial, study: StudyRecord) -> Pairs:

@@ -84,3 +84,14 @@ def test_a_network_without_mistakes_says_so_and_one_of_another_task_says_nothing
     angles = msgspec.structs.replace(final(trial(1, 85.0), run()), metric="mae", scored=Metric("mae", "deg", "lower"))
     angles = msgspec.structs.replace(angles, runs=(msgspec.structs.replace(run(), val={"mae": 2.0}),))
     assert mistakes(facts, angles) == ([], "")
+
+
+def test_a_picture_outside_of_the_study_is_not_read(folder: Path) -> None:
+    """A study that somebody sent: its rows may name any file of this machine."""
+    inner = folder / "study"
+    inner.mkdir()
+    outside = msgspec.structs.replace(mistake(), image="../weights/0.png")
+    facts = trained(inner, (outside,))
+    assert mistakes(facts, facts.finals[0])[0][0].picture == ""
+    facts = trained(folder, (msgspec.structs.replace(outside, image="weights/../weights/0.png"),))
+    assert mistakes(facts, facts.finals[0])[0][0].picture

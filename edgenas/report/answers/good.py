@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from edgenas.binomial import Interval
 from edgenas.confusion import METRICS, chance_of
 from edgenas.engine.plan import validation_in
-from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval
+from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval, unit_of_difference
 from edgenas.engine.verdict import interval_of_mean
 from edgenas.records import TAR, FinalTraining, Metric
+from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
 
@@ -25,7 +26,7 @@ def goodness(facts: Facts) -> list[str]:
         return ["No network is trained yet, so there is nothing to judge."]
     final = facts.final
     told = [*_searched(facts)] if final is None else [*_tested(facts, final), *_weakest(final)]
-    return [*told, *_beside(facts)]
+    return [*told, *_beside_random(facts), *_beside(facts)]
 
 
 # ---------------------------------------------------------------- after a final training
@@ -148,6 +149,28 @@ def _chance(value: float, metric: Metric) -> str:
         if metric.share
         else metric.words(value)
     )
+
+
+def _beside_random(facts: Facts) -> Iterator[str]:
+    """Against the random networks of `--control random`."""
+    peak = facts.peak if facts.control else None
+    if peak is None:
+        return
+    best = max(facts.control, key=facts.score)
+    gain, bar = facts.score(peak) - facts.score(best), noise_of_scores(facts, peak, best)
+    number, unit = facts.metric.number, unit_of_difference(facts.metric)
+    told = (
+        f"The best of {len(facts.control)} random networks at equal budget scores {facts.words(best)} on validation, against "
+        f"{facts.words(peak)}"
+    )
+    if bar is None:
+        yield f"{told}; whether that is more than noise is not known."
+    elif abs(gain) <= bar:
+        yield f"{told}: inside the noise of ±{number(bar)}, so this search is not shown to be better than drawing at random."
+    elif gain > 0:
+        yield f"{told}: the search gained {number(gain)} {unit}, more than the noise of ±{number(bar)}."
+    else:
+        yield f"{told}: drawing at random did better by {number(-gain)} {unit}, more than the noise of ±{number(bar)}."
 
 
 def _beside(facts: Facts) -> Iterator[str]:

@@ -11,6 +11,7 @@ from edgenas.binomial import NORMAL_95, noise_of_difference
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import expected_words, unit_of_difference
+from edgenas.engine.verdict import faster_of
 from edgenas.records import Trial
 from edgenas.report.facts import Facts
 from edgenas.report.values import three_digits
@@ -73,7 +74,8 @@ def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:
         yield (
             f"A faster one may be as good: trial {one.number} takes {three_digits(one.cost.latencies[profile].ms)} ms in place "
             f"of {three_digits(ms)}, with {one.cost.params:,} parameters; {_behind(facts, peak, one)}, inside the noise of "
-            f"±{_number(facts, bar)}.{others} Where speed counts: `edgenas train {facts.shown_folder} --trial {one.number}`."
+            f"±{_number(facts, bar)}.{others}{_surely_faster(peak, one, profile)} "
+            f"Where speed counts: `edgenas train {facts.shown_folder} --trial {one.number}`."
         )
         return
     near = max(faster, key=facts.level)
@@ -89,6 +91,13 @@ def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:
             f"{three_digits(near.cost.latencies[profile].ms)} ms in place of {three_digits(ms)}: "
             f"{_behind(facts, peak, near)}, noise ±{_number(facts, bar)}."
         )
+
+
+def _surely_faster(peak: Trial, one: Trial, profile: str) -> str:
+    """A sentence where the two latencies' intervals leave open which is faster."""
+    if faster_of(one.cost.latencies[profile], peak.cost.latencies[profile]) is not None:
+        return ""
+    return " That it is faster is not certain either: the intervals of their latencies leave it open."
 
 
 def noise_of(facts: Facts, one: Trial, other: Trial) -> float | None:

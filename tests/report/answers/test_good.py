@@ -5,8 +5,9 @@ import dataclasses
 import msgspec
 import pytest
 
-from edgenas.binomial import Validation, wilson
+from edgenas.binomial import Validation, noise_of_difference, wilson
 from edgenas.engine.plan import plan_json
+from edgenas.methods import CONTROL
 from edgenas.records import TAR
 from edgenas.report.answers.good import confusions, goodness
 from edgenas.report.facts import Facts
@@ -163,3 +164,27 @@ def test_faces_are_better_than_the_best_baseline_only_where_their_interval_is(
     told = baselines_words(one)
     assert "raw pixels 0.6000, LDA on pixels 0.9000 on the same pairs" in told
     assert told.endswith(f": {verdict}.")
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        (87.0, "the search gained 3.00 points, more than the noise of ±"),
+        (
+            88.0,
+            f"inside the noise of ±{noise_of_difference(88, 90, 1000):.2f}, so this search is not shown to be",
+        ),
+        (92.0, "inside the noise of ±"),
+        (93.0, "drawing at random did better by 3.00 points, more than the noise of ±"),
+    ],
+)
+def test_a_random_control_is_held_against_the_search(control: float, words: str) -> None:
+    random = trial(2, control)
+    random = msgspec.structs.replace(random, candidate=msgspec.structs.replace(random.candidate, phase=CONTROL))
+    (told,) = [one for one in goodness(study(trial(1, 90.0), random, chosen=1)) if "random networks" in one]
+    assert told.startswith(f"The best of 1 random networks at equal budget scores {control:.2f} %")
+    assert words in told
+
+
+def test_without_a_control_nothing_is_said_of_one() -> None:
+    assert not any("random" in one for one in goodness(study(trial(1, 90.0), chosen=1)))

@@ -7,7 +7,7 @@ import pytest
 from edgenas.binomial import NORMAL_95, noise_of_difference
 from edgenas.records import Expectation, Trial
 from edgenas.report.answers.ship import noise_of, noise_of_scores, shipped
-from tests.report.answers.cases import study, trial
+from tests.report.answers.cases import latency, study, trial
 
 
 def expected(*pairs: tuple[Trial, float, float]) -> dict[str, Expectation]:
@@ -101,3 +101,12 @@ def test_a_search_at_chance_ships_nothing_and_one_that_runs_has_not_decided() ->
         "Not decided: the search has not ended. The best so far is trial 1"
     )
     assert shipped(study()) == ["None yet: no network is trained."]
+
+
+def test_a_faster_network_whose_latency_interval_overlaps_is_not_called_faster_for_sure() -> None:
+    """1/2 and 1 ms: sure within 1.25 to either side, not within a factor of 2 (each half width counts, as logarithms)."""
+    sure = shipped(study(trial(1, 89.0, latency(0.5, 0.4, 0.625)), trial(2, 90.0, latency(1.0, 0.8, 1.25)), chosen=2))
+    wide = shipped(study(trial(1, 89.0, latency(0.5, 0.25, 1.0)), trial(2, 90.0, latency(1.0, 0.5, 2.0)), chosen=2))
+    told = "That it is faster is not certain either: the intervals of their latencies leave it open."
+    assert told not in sure[2]
+    assert told in wide[2]
