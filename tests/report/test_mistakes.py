@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import html
 from pathlib import Path
 
 import msgspec
@@ -95,3 +96,16 @@ def test_a_picture_outside_of_the_study_is_not_read(folder: Path) -> None:
     assert mistakes(facts, facts.finals[0])[0][0].picture == ""
     facts = trained(folder, (msgspec.structs.replace(outside, image="weights/../weights/0.png"),))
     assert mistakes(facts, facts.finals[0])[0][0].picture
+
+
+def test_names_of_classes_and_files_are_text_on_the_page(folder: Path) -> None:
+    evil = '"><script>alert(1)</script><img src=x onerror=alert(2)>`'
+    one = msgspec.structs.replace(mistake(evil), true=evil, called=evil)
+    facts = trained(folder, (one,))
+    report = facts.finals[0].runs[0].report
+    report["classes"][0]["name"] = evil
+    renamed = msgspec.structs.replace(facts.finals[0], classes=(evil, "dog"))
+    page = html_from_studies([dataclasses.replace(facts, finals=(renamed,))])
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert html.escape(evil, quote=True).replace("&quot;", "&#34;") in page

@@ -139,6 +139,8 @@ def _searched(facts: Facts) -> Iterator[str]:
     else:
         yield f"It is not shown to be better than chance: {judged}; chance is {_chance(validation.chance, facts.metric)}."
     yield f"It is not trained in full yet, and the test set is untouched: {command} does both."
+    if facts.finals:
+        yield f"Trained in full was trial {facts.finals[-1].trial} on {facts.finals[-1].data}: the tables below are about it."
 
 
 def _chance(value: float, metric: Metric) -> str:

@@ -188,3 +188,10 @@ def test_a_random_control_is_held_against_the_search(control: float, words: str)
 
 def test_without_a_control_nothing_is_said_of_one() -> None:
     assert not any("random" in one for one in goodness(study(trial(1, 90.0), chosen=1)))
+
+
+def test_tables_about_another_network_than_the_chosen_one_say_so() -> None:
+    other = final(trial(2, 80.0), run(matrix=[[5, 1], [1, 5]]))
+    told = goodness(study(trial(1, 85.0), trial(2, 80.0), chosen=1, finals=(other,)))
+    assert "Trained in full was trial 2 on digits: the tables below are about it." in told
+    assert not any("tables below" in one for one in goodness(study(trial(1, 85.0), chosen=1)))
