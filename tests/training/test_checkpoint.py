@@ -18,8 +18,8 @@ from edgenas.records import FinalRun, Recipe
 from edgenas.tasks import Split, Task
 from edgenas.training import checkpoint
 from edgenas.training.checkpoint import Checkpoints, Drawing, State, look_at
-from edgenas.training.final import SeedTraining
-from edgenas.training.loop import fresh_network, train_network
+from edgenas.training.final import Best, SeedTraining
+from edgenas.training.loop import fresh_network, scores_of, train_network
 from edgenas.training.work import Workplace
 from tests.training.conftest import tiny
 
@@ -147,6 +147,20 @@ def test_the_seconds_of_a_run_are_those_of_all_processes_that_trained_it(
     run = item.run(place)
     assert isinstance(run, FinalRun)
     assert 1000 < run.seconds < 1060
+
+
+def test_a_best_epoch_before_the_interruption_stays_the_best(digits: Task) -> None:
+    networks = [fresh_network(tiny(), seed, CPU) for seed in (0, 1)]
+    worse, better = sorted(networks, key=lambda net: scores_of(net, digits, digits.val, CPU, 1)["accuracy"])
+    before = Best(digits, RECIPE, CPU, worse)
+    before(1, better)
+    after = Best(digits, RECIPE, CPU, worse)
+    after.restore(before.state())
+    after(2, worse)
+    assert (after.epoch, after.scores) == (1, before.scores)
+    assert [look.epoch for look in after.looks] == [1, 2]
+    kept, wanted = after.network.state_dict(), better.state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in wanted.items())
 
 
 # ---------------------------------------------------------------- how often
