@@ -652,7 +652,10 @@ class Recipe(Record, frozen=True):
     random_resized_crop: tuple[float, float] | None = (
         None  # from and to this share of the image's area, scaled to all of it
     )
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # its width by its height, from and to
+    crop_ratio: tuple[float, float] = (
+        3 / 4,
+        4 / 3,
+    )  # its width by its height, of a rectangle beside its own, from and to
     color: tuple[float, float, float, float] = (
         0.0,
         0.0,

@@ -41,11 +41,11 @@ def drawn_boxes(rng: np.random.Generator, count: int, sides: tuple[int, int], re
     """(B, 4): top, left, height and width in pixels of a random crop of each of B images of `sides` (height, width).
 
     As torchvision draws them: of ten boxes of random area and log-uniform ratio the first that fits; else the largest one in
-    the centre whose ratio is allowed.
+    the centre whose ratio is allowed. A rectangle's boxes have these ratios beside its own: they are scaled to its shape again.
     """
     assert recipe.random_resized_crop is not None
     height, width = sides
-    low, high = recipe.crop_ratio
+    low, high = (width / height * ratio for ratio in recipe.crop_ratio)
     area = height * width * rng.uniform(*recipe.random_resized_crop, (TRIES, count))
     ratio = np.exp(rng.uniform(math.log(low), math.log(high), (TRIES, count)))
     across, down = np.round(np.sqrt(area * ratio)), np.round(np.sqrt(area / ratio))
