@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.engine.call import Given, Where
 from edgenas.engine.compare import compare
-from edgenas.engine.data import whole_task
+from edgenas.engine.data import task_at, whole_task
 from edgenas.engine.engine import go_on
 from edgenas.engine.events import Listener, noting, unheard
 from edgenas.engine.final import TrainingAsked
@@ -23,10 +23,12 @@ from edgenas.engine.plan import WrittenPlan, written_plan
 from edgenas.engine.references import TrainingOfReferences
 from edgenas.engine.starts import start_of
 from edgenas.engine.table import rows_of
+from edgenas.engine.teacher_outputs import TeacherOutputs, save_outputs
 from edgenas.engine.train import train as train_final
 from edgenas.engine.trained import final_of, trained_from_store, trained_network, wishes_from
 from edgenas.engine.verdict import Comparison
 from edgenas.errors import MissingExtraError, StudyError
+from edgenas.faces.pixels import numbers_text, pixels_from_text
 from edgenas.methods import CONTROL
 from edgenas.methods.spec import MethodSpec
 from edgenas.records import Choice, Decision, FinalTraining, StudyRecord, Trial
@@ -134,12 +136,40 @@ class Study:
             raise MissingExtraError("to_dataframe needs pandas: pip install pandas") from None
         return pandas.DataFrame(rows_of(self.record, self.trials))
 
-    def training_images(self) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Images (N, H, W, C), at the network's input size, and labels, in the order in which a teacher's outputs are asked
-        for."""
-        with Store.read(self.folder) as store:
-            train = whole_task(store, noting(self._listener), own=self._given.task).train
+    def training_images(self, image_size: int | None = None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Images (N, H, W, C), at the network's input size or the one asked for, and labels, in the order in which a teacher's
+        outputs are asked for."""
+        train = self._task(image_size).train
         return np.asarray(train.images), train.labels
+
+    def test_images(self, image_size: int | None = None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """The same of the test split: for judging a model that comes from elsewhere on it, not for learning."""
+        test = self._task(image_size).test
+        return np.asarray(test.images), test.labels
+
+    def save_outputs(
+        self,
+        path: File,
+        outputs: NDArray[Any],
+        *,
+        further: tuple[NDArray[np.uint8], NDArray[Any]] | None = None,
+        test_outputs: NDArray[Any] | None = None,
+    ) -> None:
+        """Write a model's outputs (N, D) for `training_images()` as a teacher: `train(teacher=path)`.
+
+        `further`: images without labels, as the network takes them or (faces) 112 x 112, and the outputs for those.
+        `test_outputs`: for `test_images()`; reports show what the model reaches there, and no training sees them. DataError
+        where they do not fit.
+        """
+        save_outputs(Path(path), self._task(), TeacherOutputs(outputs, further, test_outputs))
+
+    def _task(self, image_size: int | None = None) -> Task:
+        with Store.read(self.folder) as store:
+            tell, own = noting(self._listener), self._given.task
+            task = whole_task(store, tell, own=own)
+            if image_size in (None, task.preprocessing.input_size):
+                return task
+            return task_at(store, task, int(image_size or 0), tell)
 
     # what is done with it
 
@@ -182,6 +212,9 @@ class Study:
         from_trained: bool = False,
         start: str | None = None,
         teacher: str | None = None,
+        teacher_mean: float | tuple[float, float, float] | None = None,
+        teacher_std: float | tuple[float, float, float] | None = None,
+        teacher_views: int | None = None,
         workers: int | None = None,
         checkpoint_s: float | None = None,
         processes: int = 1,
@@ -212,6 +245,8 @@ class Study:
             checkpoint_s,
             processes,
             all_images,
+            pixels_from_text(numbers_text(teacher_mean), numbers_text(teacher_std)),
+            teacher_views,
         )
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
 

@@ -73,6 +73,16 @@ def train(
     name: str | None = typer.Option(
         None, "--study", help="Of a network without a search: name or folder of its study. Default: made from both."
     ),
+    teacher_mean: str | None = typer.Option(
+        None,
+        help="What --teacher FILE.onnx takes, if it does not say: (pixel - mean) / std of pixels 0 to 255. One number or three.",
+    ),
+    teacher_std: str | None = typer.Option(None, help="See --teacher-mean."),
+    teacher_views: int | None = typer.Option(
+        None,
+        min=0,
+        help="Faces: how many views of the training images a recogniser is shown. Default: 30 each, 12000 at most.",
+    ),
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
     processes: int = typer.Option(
         1,
@@ -96,6 +106,8 @@ def train(
 
     Example: edgenas train --seeds 1 --processes 4 --all-images
 
+    Example: edgenas train --teacher mobilefacenet.onnx --teacher-mean 127.5 --teacher-std 128
+
     Example: edgenas train --start efficientnet.onnx --epochs 10
     """
     from edgenas.cli.progress import TrainingView, interruptible
@@ -103,6 +115,7 @@ def train(
     from edgenas.engine.folders import study_folder
     from edgenas.engine.given import is_given, network_asked, train_given
     from edgenas.engine.train import train as train_final
+    from edgenas.faces.pixels import pixels_from_text
 
     given = is_given(study)
     asked = TrainingAsked(
@@ -122,6 +135,8 @@ def train(
         checkpoint_s,
         processes,
         all_images,
+        pixels_from_text(teacher_mean, teacher_std),
+        teacher_views,
     )
     wanted = network_asked(study, data, target, task, name)  # None: a study's
     with interruptible(), TrainingView() as view:

@@ -40,6 +40,21 @@ def whole_task(store: Store, tell: Callable[[str], None], data_dir: str | None =
     return _checked(store, settings_now(store, data_dir, tell), own, tell, remember=False)
 
 
+def task_at(store: Store, task: Task, side: int, tell: Callable[[str], None], data_dir: str | None = None) -> Task:
+    """The study's images at another size, in the same order. StudyError where they are others now."""
+    import numpy as np
+
+    from edgenas.tasks import load_task
+
+    refuse_missing_object(store.study, "data")
+    settings = msgspec.structs.replace(settings_now(store, data_dir, tell), search_images=None, image_size=side)
+    larger = kept_task(store.folder, settings) or load_task(settings, loading_of(store.folder, tell))
+    for split, other in ((task.train, larger.train), (task.test, larger.test)):
+        if not np.array_equal(split.labels, other.labels):
+            raise StudyError(f"{store.folder} began with other images in {store.study.data}: restore them")
+    return larger
+
+
 def loading_of(study: Path, tell: Callable[[str], None]) -> Loading:
     """Decoded images lie beside the study."""
     from edgenas.tasks.cache import Loading, cache_beside

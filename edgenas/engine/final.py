@@ -17,6 +17,7 @@ from edgenas.engine.heritage import heritage_in
 from edgenas.engine.plan import written_plan
 from edgenas.engine.scores import at_chance
 from edgenas.errors import DataError, EdgenasError, StudyError
+from edgenas.faces.pixels import Pixels
 from edgenas.identity import digest
 from edgenas.records import Architecture, ChainArchitecture, Classes, FinalTraining, Outputs, Recipe, Trial
 from edgenas.store import Store
@@ -34,6 +35,7 @@ APART = {
     "--budget": "how long they take together is not known before they do: give --epochs",
 }
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
+MOST_VIEWS = 1_000_000
 Tell = Callable[[str], None]
 Teach: TypeAlias = "Callable[[Recipe, FinalPool], TeacherAt]"  # for a student of this recipe
 
@@ -46,6 +48,7 @@ class TrainingAsked:
     place of a trial's, such as FILE.onnx (networks/public.py says what it can be). teacher: whose outputs are learned from, too
     (engine/teachers.py). checkpoint_s: least seconds between two checkpoints of a training, 0 = after every epoch. processes:
     that train each seed together, one seed after the other. all_images: also on the validation images, without a score there.
+    teacher_pixels: what a FILE.onnx takes, where it does not say so itself. teacher_views: how many views of faces it is shown.
     """
 
     trial: int | None = None
@@ -64,10 +67,18 @@ class TrainingAsked:
     checkpoint_s: float | None = None
     processes: int = 1
     all_images: bool = False
+    teacher_pixels: Pixels | None = None
+    teacher_views: int | None = None
 
     def __post_init__(self) -> None:
         if self.final_width not in (None, "matched", "macro"):
             raise EdgenasError(f"--final-width {self.final_width}: matched or macro")
+        if self.teacher is None and (self.teacher_pixels is not None or self.teacher_views is not None):
+            raise EdgenasError(
+                "--teacher-mean, --teacher-std and --teacher-views say how a --teacher is asked: name one"
+            )
+        if self.teacher_views is not None and not 0 <= self.teacher_views <= MOST_VIEWS:
+            raise EdgenasError(f"--teacher-views {self.teacher_views}: from 0 to {MOST_VIEWS:,}")
         if self.seeds < 1:
             raise EdgenasError(f"--seeds {self.seeds}: at least one")
         if self.epochs is not None and self.budget is not None:

@@ -8,15 +8,11 @@ or its outputs. So a training goes on after a kill, and where the file that was 
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.durable import replace_file
@@ -46,12 +42,12 @@ from edgenas.store import Store
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgenas.engine.teacher_outputs import TeacherOutputs
     from edgenas.tasks import Task
     from edgenas.training.final import FinalPool, SeedTraining
     from edgenas.training.teaching import TeacherAt
 
 LIBRARIES = ("torchvision:", "timm:")
-DAMAGED_NPZ = (ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError)
 KIND, LARGEST = "teacher", "largest"
 FORMS = (
     "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, any reference that `edgenas compare` has trained, a study, "
@@ -62,7 +58,8 @@ FORMS = (
 class Teacher(Record, frozen=True):
     """What taught. `file`: relative to the study, and its SHA-256; `source_sha256`: of the file that was named, "" where
     none was. `width`: numbers that it gives for an image. `architecture`, `preprocessing`: of a network; None where it is
-    outputs."""
+    outputs. `further`: images without labels among those. `anchor`: the task's scores of the teacher itself on the test images,
+    where its outputs for them are known; nothing learns from these."""
 
     name: str
     file: str
@@ -71,38 +68,71 @@ class Teacher(Record, frozen=True):
     architecture: Architecture | None = None
     preprocessing: Preprocessing | None = None
     source_sha256: str = ""
+    further: int = 0
+    anchor: dict[str, float] | None = None
 
 
-def taught_by(store: Store, asked: TrainingAsked, listener: Listener, recipe: Recipe, pool: FinalPool) -> TeacherAt:
-    """The teacher that a final training asked for. `largest` is trained by the student's recipe; of a budget it gets half."""
+def taught_by(
+    store: Store, asked: TrainingAsked, listener: Listener, own: Task | None, recipe: Recipe, pool: FinalPool
+) -> TeacherAt:
+    """The teacher that a final training asked for. `largest` is trained by the student's recipe; of a budget it gets half. `own`:
+    the task of a study that was made from an object."""
     assert asked.teacher is not None
     tell = noting(listener)
     if asked.teacher == LARGEST and asked.budget is not None:
         half = replace(asked, budget=asked.budget / 2, seeds=1)
         epochs = epochs_for_budget(store, half, largest_seed(store, recipe), pool, tell)
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
-    teacher = teacher_for(asked.teacher, store, pool, recipe, tell, listener)
-    tell(f"teacher {asked.teacher}: {teacher.width} numbers for an image")
+    teacher = teacher_for(asked, store, pool, recipe, tell, listener, own)
+    further = f", {teacher.further} further images" if teacher.further else ""
+    tell(f"teacher {asked.teacher}: {teacher.width} numbers for an image{further}")
     return teacher
 
 
-def teacher_for(name: str, store: Store, pool: FinalPool, recipe: Recipe, tell: Tell, listener: Listener) -> TeacherAt:
-    """The teacher of that name; `largest` is trained now, by `recipe`, where it is not yet. Raises EdgenasError for one that
-    is not there, cannot be read, or does not fit the task."""
+def teacher_for(
+    asked: TrainingAsked,
+    store: Store,
+    pool: FinalPool,
+    recipe: Recipe,
+    tell: Tell,
+    listener: Listener,
+    own: Task | None = None,
+) -> TeacherAt:
+    """The teacher that was asked for; `largest` is trained now, by `recipe`, where it is not yet. Raises EdgenasError for one
+    that is not there, cannot be read, or does not fit the task. What it reaches itself on the test images stands beside the
+    runs."""
     from edgenas.training.teaching import TeacherAt
 
-    task = pool.task
+    task, name = pool.task, asked.teacher or ""
     if not isinstance(task.head, Classes | Embedding):
         raise EdgenasError(f"--teacher is for classes and embeddings: leave it out for task {task.name}")
-    teacher = _largest(store, pool, recipe, tell, listener) if name == LARGEST else _found(store, name, task, tell)
+    file = Path(name).suffix.lower() == ".onnx" and not name.startswith(LIBRARIES)
+    if not file and (asked.teacher_pixels is not None or asked.teacher_views is not None):
+        raise EdgenasError(
+            f"--teacher-mean, --teacher-std and --teacher-views are for FILE.onnx, not for {name}: leave them out"
+        )
+    if name == LARGEST:
+        teacher = _largest(store, pool, recipe, tell, listener)
+    else:
+        teacher = _found(store, asked, task, own is not None, tell)
     _refuse_unfit(teacher, task)
-    store.put(KIND, name, teacher)
+    store.put(KIND, _key(asked), teacher)
+    if teacher.anchor is not None:
+        pool.beside(name, teacher.anchor)
     path = store.folder / teacher.file
-    return TeacherAt(path, teacher.sha256, teacher.width, teacher.architecture, teacher.preprocessing)
+    return TeacherAt(path, teacher.sha256, teacher.width, teacher.architecture, teacher.preprocessing, teacher.further)
 
 
-def _found(store: Store, name: str, task: Task, tell: Tell) -> Teacher:
+def _key(asked: TrainingAsked) -> str:
+    """What a teacher is found under again: its name, and how its input was said to be made."""
+    pixels, views = asked.teacher_pixels, asked.teacher_views
+    how = "" if pixels is None else f" mean {pixels.mean} std {pixels.std}"
+    return f"{asked.teacher}{how}" + ("" if views is None else f" views {views}")
+
+
+def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, tell: Tell) -> Teacher:
     """What is named, copied into the study; where it is not here any more, what was copied before."""
+    name = asked.teacher or ""
     library, path = name.startswith(LIBRARIES), Path(name)
     trained = store.get(REFERENCE_FINAL, name, FinalTraining)
     if trained is not None:
@@ -115,12 +145,16 @@ def _found(store: Store, name: str, task: Task, tell: Tell) -> Teacher:
         )
     if library or path.suffix.lower() in (".onnx", ".npz"):
         file = Path(name.partition("=")[2]) if library else path
-        known = store.get(KIND, name, Teacher)
+        known = store.get(KIND, _key(asked), Teacher)
         if known is not None and not file.is_file():
             return known
         if library:
             return _of_library(store, name, task)
-        return _of_outputs(store, path, task) if path.suffix.lower() == ".npz" else _of_file(store, path, task, tell)
+        if path.suffix.lower() == ".npz":
+            return _of_outputs(store, path, task)
+        if isinstance(task.head, Embedding):
+            return _of_recogniser(store, _key(asked), path, asked, task, own, tell)
+        return _of_file(store, path, asked, task, tell)
     return _of_study(store, name, task, tell)
 
 
@@ -141,39 +175,56 @@ def _refuse_unfit(teacher: Teacher, task: Task) -> None:
 
 
 def _of_outputs(store: Store, path: Path, task: Task) -> Teacher:
-    """outputs (N, D): of the N training images in their order; labels (N,): theirs, which proves the order."""
+    from edgenas.engine.teacher_outputs import read_outputs
+
     try:
         content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as held:
-            outputs, labels = held["outputs"], held["labels"]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (*DAMAGED_NPZ, KeyError) as error:
-        raise DataError(
-            f"{path} is no file of outputs ({error}): save them with numpy.savez(FILE, outputs=..., labels=...)"
-        ) from error
-    count = len(task.train)
-    if outputs.ndim != 2 or len(outputs) != count or outputs.dtype.kind != "f":
-        raise DataError(
-            f"{path}: outputs are {outputs.dtype} {outputs.shape}: one row of floats is needed for each of the {count} "
-            "training images"
-        )
-    if not np.isfinite(outputs).all():
-        raise DataError(f"{path}: outputs are not all finite numbers")
-    if labels.shape != task.train.labels.shape or not np.array_equal(labels, task.train.labels):
-        raise DataError(
-            f"{path}: labels are not those of the training images in their order: compute outputs and labels from "
-            "`edgenas.open_study(STUDY).training_images()`"
-        )
+    held = read_outputs(path, content, task)
+    return _of_numbers(store, str(path), held, content, task, hashlib.sha256(content).hexdigest())
+
+
+def _of_recogniser(
+    store: Store, name: str, path: Path, asked: TrainingAsked, task: Task, own: bool, tell: Tell
+) -> Teacher:
+    """Its embeddings of this study's people; of the same file, asked for in the same way, they are computed once."""
+    from edgenas.engine.teacher_outputs import faces_at, outputs_of_recogniser, written
+    from edgenas.training.work import local_devices
+
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    known = store.get(KIND, name, Teacher)
+    if known is not None and known.source_sha256 == sha256 and (store.folder / known.file).is_file():
+        return known
+    faces = faces_at(store, task, tell, asked.data_dir, own=own)
+    pixels, threads = asked.teacher_pixels, len(local_devices("cpu"))
+    held = outputs_of_recogniser(path, faces, task, pixels, asked.teacher_views, threads, tell)
+    return _of_numbers(store, name, held, written(held, task), task, sha256)
+
+
+def _of_numbers(
+    store: Store, name: str, held: TeacherOutputs, content: bytes, task: Task, source_sha256: str
+) -> Teacher:
+    from edgenas.engine.teacher_outputs import anchor_of
+
     sha256 = hashlib.sha256(content).hexdigest()
     file = _copied(store, content, sha256, ".npz")
-    return Teacher(str(path), file, sha256, outputs.shape[1], source_sha256=sha256)
+    further = 0 if held.further is None else len(held.further[0])
+    width, anchor = held.outputs.shape[1], anchor_of(held, task)
+    return Teacher(name, file, sha256, width, source_sha256=source_sha256, further=further, anchor=anchor)
 
 
-def _of_file(store: Store, path: Path, task: Task, tell: Tell) -> Teacher:
+def _of_file(store: Store, path: Path, asked: TrainingAsked, task: Task, tell: Tell) -> Teacher:
     from edgenas.networks.public import network_in_file
 
-    held = network_in_file(path, task.preprocessing)
+    if asked.teacher_views is not None:
+        raise EdgenasError(
+            "--teacher-views is for faces: classifiers see every batch as the student does: leave it out"
+        )
+    held = network_in_file(path, task.preprocessing, asked.teacher_pixels)
     if held.classes and held.classes != task.classes:
         raise EdgenasError(
             f"teacher {path} knows the classes {_few(held.classes)}, and this task has {_few(task.classes)}"

@@ -25,5 +25,5 @@ def train(folder: Path, asked: TrainingAsked, listener: Listener, own: Task | No
         begin_session(store, "train", noting(listener))
         if asked.start is not None:
             return train_start(store, asked, listener, own)
-        teach = None if asked.teacher is None else functools.partial(taught_by, store, asked, listener)
+        teach = None if asked.teacher is None else functools.partial(taught_by, store, asked, listener, own)
         return final_training(store, asked, listener, own, teach)

@@ -12,17 +12,18 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
-from edgenas.faces.images import SIDE
+from edgenas.faces.images import SIDE, resized
+from edgenas.faces.pixels import RAW, USUAL, Pixels
 from edgenas.runtimes import How, Runtime, open_runtime
 
 BATCH = 64
 
 
 class Recogniser:
-    """(N, 112, 112, 3) uint8 -> (N, D) float32, not normalised to length one."""
+    """(N, 112, 112, 3) uint8 -> (N, D) float32, not normalised to length one. `pixels`: what it is fed."""
 
-    def __init__(self, runtime: Runtime, raw: bool, fixed_batch: int | None) -> None:
-        self._runtime, self._raw, self._batch = runtime, raw, fixed_batch or BATCH
+    def __init__(self, runtime: Runtime, pixels: Pixels, side: int, fixed_batch: int | None) -> None:
+        self._runtime, self.pixels, self._side, self._batch = runtime, pixels, side, fixed_batch or BATCH
         self._fixed = fixed_batch is not None
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -34,30 +35,51 @@ class Recogniser:
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(images)
+        if self._side != images.shape[1]:
+            images = np.stack([resized(image, self._side) for image in images])
         if self._fixed and count < self._batch:
             images = np.concatenate([images, np.zeros((self._batch - count, *images.shape[1:]), np.uint8)])
         pixels = images.transpose(0, 3, 1, 2).astype(np.float32)  # (N, H, W, 3) -> (N, 3, H, W)
-        if not self._raw:
-            pixels = (pixels - 127.5) / 127.5
+        if self.pixels != RAW:
+            mean, std = (np.array(part, np.float32)[:, None, None] for part in (self.pixels.mean, self.pixels.std))
+            pixels = (pixels - mean) / std
         (name,) = self._runtime.inputs
         (output,) = self._runtime.run({name: np.ascontiguousarray(pixels)}).values()
         return np.asarray(output[:count], np.float32)
 
 
 @contextmanager
-def open_recogniser(path: Path, threads: int = 1) -> Iterator[Recogniser]:
-    """A recogniser from an ONNX file that takes (N, 3, 112, 112) RGB. Whether it normalises by itself is decided by
-    InsightFace's published rule: nodes named Sub.. and Mul.. among the first eight."""
+def open_recogniser(
+    path: Path, threads: int = 1, pixels: Pixels | None = None, *, any_side: bool = False
+) -> Iterator[Recogniser]:
+    """A recogniser from an ONNX file that takes (N, 3, 112, 112) RGB; with `any_side`, another square, to which faces are
+    scaled. Where `pixels` are not said, InsightFace's published rule says whether it normalises by itself: nodes named Sub.. and
+    Mul.. among the first eight."""
     try:
         names = [node.name for node in onnx.load_model(path, load_external_data=False).graph.node[:8]]
     except DecodeError as error:
         raise EdgenasError(f"{path} is no ONNX file: give a bundle's folder or a recogniser as ONNX") from error
+    except OSError as error:
+        raise EdgenasError(f"{path} cannot be read: {error.strerror}") from error
     raw = all(any(name.startswith(starts) for name in names) for starts in (("Sub", "_minus"), ("Mul", "_mul")))
     with open_runtime("onnxruntime", path, "fp32", How(threads=threads)) as runtime:
         ports = [*runtime.inputs.values(), *runtime.outputs.values()]
-        fits = len(ports) == 2 and ports[0].shape[1:] == (3, SIDE, SIDE) and len(ports[1].shape) == 2
-        if not fits or ports[0].dtype != "float32":
+        side = _side(ports[0].shape, any_side) if len(ports) == 2 and len(ports[1].shape) == 2 else None
+        if side is None or ports[0].dtype != "float32":
             found = ", ".join(f"{port.dtype} {port.shape}" for port in ports)
-            raise EdgenasError(f"{path} is no recogniser (float32 (N, 3, {SIDE}, {SIDE}) -> (N, D)): it has {found}")
+            wanted = "S, S" if any_side else f"{SIDE}, {SIDE}"
+            raise EdgenasError(f"{path} is no recogniser (float32 (N, 3, {wanted}) -> (N, D)): it has {found}")
         batch = ports[0].shape[0]
-        yield Recogniser(runtime, raw, batch if isinstance(batch, int) and batch > 0 else None)
+        fixed = batch if isinstance(batch, int) and batch > 0 else None
+        yield Recogniser(runtime, pixels or (RAW if raw else USUAL), side, fixed)
+
+
+def _side(shape: tuple[int | str, ...], any_side: bool) -> int | None:
+    """Of the square that a recogniser takes, None where it takes none; free sides are those of an aligned face."""
+    if len(shape) != 4 or shape[1] != 3:
+        return None
+    sides = tuple(SIDE if any_side and isinstance(side, str) else side for side in shape[2:])
+    if sides == (SIDE, SIDE):
+        return SIDE
+    square = sides[0] == sides[1] and isinstance(sides[0], int) and sides[0] > 0
+    return int(sides[0]) if any_side and square else None

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError
+from edgenas.faces.pixels import Pixels
 from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_words
 from edgenas.networks.fitting import Parts, fitted_head, fitted_input
 from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
@@ -124,9 +125,9 @@ class InFile:
     notes: tuple[str, ...]
 
 
-def network_in_file(path: Path, preprocessing: Preprocessing) -> InFile:
-    """For a teacher: at the file's own size, or at that of `preprocessing` where its sides are free. Raises EdgenasError for
-    what cannot be read."""
+def network_in_file(path: Path, preprocessing: Preprocessing, pixels: Pixels | None = None) -> InFile:
+    """For a teacher: at the file's own size, or at that of `preprocessing` where its sides are free. `pixels`: what it takes,
+    where its user says it. Raises EdgenasError for what cannot be read."""
     try:
         read = reading_from_onnx(path)
     except EdgenasError:
@@ -137,7 +138,8 @@ def network_in_file(path: Path, preprocessing: Preprocessing) -> InFile:
     if parts.kernels[-1].kind == "softmax":
         parts = replace(parts, kernels=parts.kernels[:-1])
     own = Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels)
-    known, notes = _known(path, channels, own if channels != preprocessing.channels else preprocessing)
+    own = own if channels != preprocessing.channels else preprocessing
+    known, notes = _known(path, channels, own) if pixels is None else (_said(path, channels, own, pixels), ())
     known = msgspec.structs.replace(known, channels=channels, size=size, padding=0)
     architecture = _architecture(str(path), parts, Outputs(parts.kernels[-1].out_channels), known)
     return InFile(architecture, parts.tensors, known, _sha256(path), _classes(path), notes)
@@ -207,6 +209,16 @@ def _known(path: Path, channels: int, preprocessing: Preprocessing) -> tuple[Pre
         known = msgspec.structs.replace(preprocessing, mean=IMAGENET[0], std=IMAGENET[1])
         return known, (f"{unsaid} ImageNet's mean and deviation are taken",)
     return preprocessing, (f"{unsaid} the study's own mean and deviation are taken",)
+
+
+def _said(path: Path, channels: int, preprocessing: Preprocessing, pixels: Pixels) -> Preprocessing:
+    """Means and deviations of pixels from 0 to 255, as shares of that."""
+    if not {len(pixels.mean), len(pixels.std)} <= {1, channels}:
+        raise EdgenasError(
+            f"{path} takes images of {channels} channel(s): say one number of --teacher-mean and --teacher-std, or as many"
+        )
+    mean, std = (tuple(float(v) / 255 for v in np.broadcast_to(part, channels)) for part in (pixels.mean, pixels.std))
+    return msgspec.structs.replace(preprocessing, mean=mean, std=std)
 
 
 def _classes(path: Path) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -50,6 +51,9 @@ class Faces:
     flip: bool
     head: Embedding
     far: float
+    anchors: Mapping[str, dict[str, float]] = field(
+        default_factory=dict
+    )  # other models' scores on the test, for its report
 
     name = "faces"
     kind: ClassVar[TaskKind] = "faces"
@@ -80,10 +84,11 @@ class Faces:
         }
 
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
-        """The verification report of the test split, beside raw pixels and an LDA fitted on the training people."""
+        """The verification report of the test split, beside raw pixels, an LDA fitted on the training people, and anchors."""
         report = report_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
         fitted = Lda(pixels(raw_pixels(self.train.images[:])), self.train.labels)
         baselines = baselines_from_images(raw_pixels(self.test.images[:]), self.test.labels, fitted)
+        baselines |= {name: dict(scores) for name, scores in self.anchors.items()}
         found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(report, baselines=baselines))
         return found
 

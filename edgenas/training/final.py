@@ -22,6 +22,7 @@ from edgenas.networks.weights import save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Look, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task
+from edgenas.tasks.task import has_parts, with_parts
 from edgenas.training.augmentation import tensor_of
 from edgenas.training.checkpoint import EVERY_S, Checkpoints, State, look_at
 from edgenas.training.loop import outputs_of, scores_of, train_network
@@ -123,6 +124,12 @@ class FinalPool:
         self.size = min(seeds, most) if processes == 1 else processes
         self.devices = tuple(devices[i % len(devices)] for i in range(self.size))
         self._crew: LocalCrew | None = None
+
+    def beside(self, name: str, scores: dict[str, float]) -> None:
+        """Have the reports on the test show these scores of another model's, too; before a process is started."""
+        assert self._crew is None
+        if has_parts(self.task, "anchors"):
+            self.task = with_parts(self.task, anchors={name: scores})
 
     def seconds_per_image(self, seed: SeedTraining) -> float:
         """Of one worker while all are busy: the slowest."""

@@ -64,11 +64,11 @@ def train_network(
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
-        teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
+        teaching = None if teacher is None else Teaching(teacher, task, recipe, device, output_width(network))
         learner = learner_of(network, recipe, seed, min(recipe.batch_size, len(data)))
         share.see_whole_batches(learner or network, device)
         step = Step(
-            network, loss_of(task, recipe, output_width(network), seed, teacher), recipe, device, share, learner
+            network, loss_of(task, recipe, output_width(network), seed, teaching), recipe, device, share, learner
         )
         epochs = Epochs(augmentation, teaching, step, recipe, share)
         parts: dict[str, Part] = {"step": step, "drawing": Drawing(generator), "epochs": epochs}
@@ -131,14 +131,15 @@ class Epochs:
         self.loss, self.accuracy = state.notes["loss"], state.notes["accuracy"]
 
 
-def loss_of(task: Task, recipe: Recipe, width: int, seed: int, teacher: TeacherAt | None = None) -> nn.Module:
+def loss_of(task: Task, recipe: Recipe, width: int, seed: int, teaching: Teaching | None = None) -> nn.Module:
     """The task's loss, held to a teacher where there is one; what it learns along (a margin's centres) is drawn from `seed`, as
     the network's weights are."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         loss = task.loss(recipe, width)
         loss = MixedLoss(loss, task) if mixes(recipe) else loss
-        loss = loss if teacher is None else Distillation(loss, task, recipe, (width, teacher.width))
+        if teaching is not None:
+            loss = Distillation(loss, task, recipe, (width, teaching.width), further=teaching.further is not None)
         return AuxiliaryLoss(loss, recipe.auxiliary) if recipe.auxiliary else loss
 
 

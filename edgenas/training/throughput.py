@@ -33,9 +33,9 @@ def seconds_per_image(
     batch_size = min(recipe.batch_size, len(data))
     with pinned_threads(recipe.threads, device):
         network = fresh_network(architecture, 0, device)
-        teaching = None if teacher is None else Teaching(teacher, task, recipe, device)
+        teaching = None if teacher is None else Teaching(teacher, task, recipe, device, output_width(network))
         learner = learner_of(network, recipe, 0, batch_size)
-        loss = loss_of(task, recipe, output_width(network), 0, teacher)
+        loss = loss_of(task, recipe, output_width(network), 0, teaching)
         step = Step(network, loss, recipe, device, learner=learner)
         step.learner.train()
         order = augmentation.order()

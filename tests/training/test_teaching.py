@@ -21,7 +21,7 @@ from edgenas.records import Embedding, Preprocessing, Recipe
 from edgenas.tasks import Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.loop import fresh_network, scores_of, train_network
-from edgenas.training.teaching import Distillation, TeacherAt, Teaching, View, refuse_blind
+from edgenas.training.teaching import Distillation, TeacherAt, Teaching, View, identities, refuse_blind
 from tests.training.conftest import tiny
 
 CPU = torch.device("cpu")
@@ -174,3 +174,76 @@ def test_embeddings_are_held_by_their_direction_through_a_layer_where_sizes_diff
     assert [p.shape for p in wider.parameters()] == [(6, 4)]
     found, _ = wider(e, torch.cat([torch.zeros(3, 1), torch.randn(3, 6)], 1))
     assert torch.isfinite(found)
+
+
+def test_embeddings_in_a_file_become_targets_of_the_students_size_without_what_all_share() -> None:
+    """Whoever shares a direction with everybody is told apart by the rest; what a turn leaves are the cosines."""
+    rng = np.random.default_rng(0)
+    apart = rng.normal(size=(50, 3)).astype(np.float32)
+    turned = np.linalg.qr(rng.normal(size=(20, 20)))[0].astype(np.float32)
+    both = np.concatenate([apart, np.zeros((50, 17), np.float32)], 1) + 9 * np.eye(20, dtype=np.float32)[19]
+    units = both / np.linalg.norm(both, axis=1, keepdims=True)
+    wanted = units - units.mean(0)
+    wanted = wanted @ wanted.T  # inner products, whatever the directions
+    for width in (6, 30):  # fewer than the 20 that they have, and more
+        known, further = identities(5 * both[:40] @ turned, 5 * both[40:] @ turned, width)
+        assert (known.shape, further.shape) == ((40, width), (10, width))
+        found = np.concatenate([known, further])
+        assert np.allclose(found @ found.T, wanted, atol=1e-4)
+        assert np.allclose(found.mean(0), 0, atol=1e-5)
+    narrow, _ = identities(both[:40], both[40:], 1)
+    spread = np.linalg.eigvalsh(np.cov((units - units.mean(0)).T, bias=True))[-1]
+    assert np.mean(narrow**2) == pytest.approx(spread, rel=0.3)  # the direction of most variance, over these 40
+
+
+def faces_task(task: Task) -> Any:
+    """The digits as people, so that embeddings are learned."""
+
+    class People(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[tuple[int, list[int]]] = []
+
+        def forward(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+            self.seen.append((len(outputs), labels.tolist()))
+            return outputs.sum() * 0, None
+
+    loss = People()
+    return SimpleNamespace(
+        head=Embedding(4), train=task.train, preprocessing=task.preprocessing, loss=lambda *_: loss, people=loss
+    )
+
+
+def test_further_images_are_seen_beside_the_labelled_and_only_the_teacher_speaks_of_them(
+    digits: Task, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    images = np.stack([np.full((8, 8, 1), 10 * i, np.uint8) for i in range(20)])
+    theirs = rng.normal(size=(20, 4)).astype(np.float32)
+    outputs = rng.normal(size=(len(digits.train), 4)).astype(np.float32)
+    np.savez(tmp_path / "o.npz", outputs=outputs, labels=digits.train.labels, images=images, image_outputs=theirs)
+    at = TeacherAt(tmp_path / "o.npz", weights_sha256(tmp_path / "o.npz"), 4, further=20)
+    task = faces_task(digits)
+    teaching = Teaching(at, task, RECIPE, CPU, 4)
+    data = DeviceImages(digits.train, digits.preprocessing, CPU)
+    augmentation = Augmentation(data, RECIPE, torch.Generator().manual_seed(5))
+    x, targets = teaching.batch(augmentation, torch.arange(6), 0)
+    assert (x.shape, targets.shape) == ((12, 1, 8, 8), (12, 5))
+    wanted, further = identities(outputs, theirs, 4)
+    assert np.allclose(targets[:6, 1:].numpy(), wanted[:6], atol=1e-6)
+    numbers = [round(float(value)) for value in _pixels(x[6:], digits)[:, 0, 0, 0] / 10]
+    assert np.allclose(targets[6:, 1:].numpy(), further[numbers], atol=1e-6)  # each with its own image's outputs
+    assert len(set(numbers)) > 1
+
+    loss = Distillation(task.loss(), task, RECIPE, (4, teaching.width), further=True)
+    perfect, _ = loss(3 * targets[:, 1:], targets)
+    assert task.people.seen == [(6, digits.train.labels[:6].tolist())]
+    assert perfect.item() == pytest.approx(0, abs=1e-5)
+    half = torch.cat([targets[:6, 1:], -targets[6:, 1:]])
+    found, _ = loss(half, targets)
+    assert found.item() == pytest.approx(0.75 * 10 * 1.0, rel=1e-4)  # the further half is all wrong: (0 + 2) / 2
+
+
+def _pixels(x: Tensor, task: Task) -> Tensor:
+    mean, std = task.preprocessing.mean[0], task.preprocessing.std[0]
+    return 255 * (x * std + mean)
