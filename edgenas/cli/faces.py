@@ -28,23 +28,38 @@ def eval(
     precision: str | None = PRECISION,
     baselines: bool = typer.Option(True, help="Also judge raw pixels and LDA on the same pairs."),
     lda_data: Path | None = typer.Option(None, help="Other people to fit the LDA on. Default: halves of these."),
+    anchor: Path | None = typer.Option(None, help="Another recogniser as ONNX, judged on the same pairs."),
+    anchor_mean: str | None = typer.Option(
+        None, help="What the anchor takes, if it does not say: (pixel - mean) / std of pixels 0 to 255."
+    ),
+    anchor_std: str | None = typer.Option(None, help="See --anchor-mean."),
     seed: int = typer.Option(0, help="Of the bootstrap and of the ten-fold pairs."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Verification of people: AUC, EER, TAR at FAR, rank-1 and ten-fold accuracy, with intervals over identities.
 
     Example: edgenas faces eval --model bundle --data people
+
+    Example: edgenas faces eval --model bundle --data people --anchor other.onnx
     """
     import msgspec
 
+    from edgenas.errors import EdgenasError
     from edgenas.faces.baselines import Lda, pixels
+    from edgenas.faces.pixels import pixels_from_text
     from edgenas.faces.readers import faces_from_path
     from edgenas.faces.recogniser import open_recogniser
-    from edgenas.faces.report import baselines_from_images, report_from_embeddings
+    from edgenas.faces.report import baseline_from_pairs, baselines_from_images, report_from_embeddings
+    from edgenas.faces.verification import pairs_from_embeddings
 
     _exists(data)
+    pixels_of_anchor = pixels_from_text(anchor_mean, anchor_std, "--anchor")
+    if anchor is None and pixels_of_anchor is not None:
+        raise EdgenasError("--anchor-mean and --anchor-std say what an --anchor takes: name one")
     with open_recogniser(_model_file(model, precision)) as recogniser:
         if data.suffix == ".bin":
+            if anchor is not None:
+                raise EdgenasError(f"--anchor is for people by name, and {data.name} has pairs alone: leave it out")
             _eval_pairs(recogniser, data, as_json)
             return
         people = faces_from_path(data)
@@ -58,6 +73,10 @@ def eval(
             fitted = Lda(pixels(others.images), others.labels)
         found = baselines_from_images(people.images, people.labels, fitted)
         report = msgspec.structs.replace(report, baselines=found)
+    if anchor is not None:
+        with open_recogniser(anchor, pixels=pixels_of_anchor, any_side=True) as other:
+            beside = baseline_from_pairs(pairs_from_embeddings(other(people.images), people.labels, seed=seed))
+        report = msgspec.structs.replace(report, baselines={**report.baselines, str(anchor): beside})
     emit(report, as_json=as_json, text=_text(report))
 
 
@@ -186,6 +205,8 @@ def _text(report: Report) -> str:
         if baseline is not None:
             fitted = baseline.get("fitted_on", "")
             rows.append((f"AUC of {name}", f"{baseline['auc']:.4f}", "", f"fitted on {fitted}" if fitted else ""))
+            if "tar" in baseline:
+                rows.append((f"TAR % at FAR 1e-2 of {name}", f"{baseline['tar']:.2f}", "", ""))
     pairs = f"{report.pairs['genuine']} genuine and {report.pairs['impostor']} impostor pairs"
     return (
         f"{report.identities} people, {report.images} images, {pairs}\n{table(('', '', '95 % over people', ''), rows)}"

@@ -18,17 +18,15 @@ class Pixels(Record, frozen=True):
 RAW, USUAL = Pixels((0.0,), (1.0,)), Pixels((127.5,), (127.5,))
 
 
-def pixels_from_text(mean: str | None, std: str | None) -> Pixels | None:
+def pixels_from_text(mean: str | None, std: str | None, of: str = "--teacher") -> Pixels | None:
     """Of --teacher-mean and --teacher-std, such as 127.5 or 123.7,116.3,103.5; None where neither is said."""
     if mean is None and std is None:
         return None
     if mean is None or std is None:
-        raise EdgenasError(
-            "--teacher-mean and --teacher-std belong together, as in --teacher-mean 127.5 --teacher-std 128"
-        )
-    pixels = Pixels(_numbers("--teacher-mean", mean), _numbers("--teacher-std", std))
+        raise EdgenasError(f"{of}-mean and {of}-std belong together, as in {of}-mean 127.5 {of}-std 128")
+    pixels = Pixels(_numbers(f"{of}-mean", mean), _numbers(f"{of}-std", std))
     if min(pixels.std) <= 0:
-        raise EdgenasError(f"--teacher-std {std}: pixels from 0 to 255 are divided by it, so it is above 0")
+        raise EdgenasError(f"{of}-std {std}: pixels from 0 to 255 are divided by it, so it is above 0")
     return pixels
 
 
@@ -42,6 +40,8 @@ def _numbers(flag: str, text: str) -> tuple[float, ...]:
     return found
 
 
-def numbers_text(numbers: float | tuple[float, ...]) -> str:
+def numbers_text(numbers: float | tuple[float, ...] | None) -> str | None:
     """As a flag has them."""
+    if numbers is None:
+        return None
     return ",".join(str(number) for number in (numbers if isinstance(numbers, tuple) else (numbers,)))

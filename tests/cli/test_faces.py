@@ -57,6 +57,21 @@ def test_eval_prints_the_report_of_any_folder_of_identities(model: Path, people:
     assert "12 people, 48 images" in text.stdout
 
 
+def test_eval_judges_another_recogniser_on_the_same_pairs(model: Path, people: Path, tmp_path: Path) -> None:
+    """The same file as its own anchor reaches exactly the same; without its first nodes' names it is fed otherwise."""
+    same = run("eval", "--model", model, "--data", people, "--anchor", model)
+    assert set(same["baselines"]) == {"pixels", "lda", str(model)}
+    beside = same["baselines"][str(model)]
+    assert (beside["auc"], beside["tar"]) == (same["auc"], same["tar_at_far"]["1e-2"]["value"])
+    arguments = ("eval", "--model", model, "--data", people, "--anchor", model, "--no-baselines")
+    other = run(*arguments, "--anchor-mean", "127.5", "--anchor-std", "127.5")
+    assert other["baselines"][str(model)]["auc"] != same["auc"]  # normalised twice
+    text = CliRunner().invoke(app, ["faces", *map(str, arguments)]).stdout
+    assert f"TAR % at FAR 1e-2 of {model}" in text.replace("\n", "")
+    wrong = CliRunner().invoke(app, ["faces", *map(str, arguments[:5]), "--anchor-mean", "0", "--anchor-std", "1"])
+    assert "name one" in str(wrong.exception)
+
+
 def test_calibrate_writes_the_threshold_into_the_bundle(people: Path, tmp_path: Path) -> None:
     bundle = shutil.copytree(shared_face_bundle().folder, tmp_path / "bundle")
     found = run("calibrate", "--model", bundle, "--data", people, "--far", "1e-1")
