@@ -13,8 +13,9 @@ from edgenas.cli.help import add
 from edgenas.cli.output import emit, say
 
 if TYPE_CHECKING:
-    from edgenas.architectures.cell_graph import GraphCell
-    from edgenas.methods.nal_table import CellTable
+    from edgenas.architectures.cell import Cell
+    from edgenas.methods.nal_model import LinkPredictor
+    from edgenas.methods.nal_table import CellTable, DartsTable, Lesson
 
 app = typer.Typer(help="NAL: learn what good cells look like.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,13 +51,10 @@ def fit(
 
     Example: edgenas nal fit --table nb101_20000.npz --out cells.safetensors
     """
-    from edgenas.architectures.cell_graph import graphs_from_cells
     from edgenas.errors import EdgenasError
-    from edgenas.methods.nal import shipped_predictor
     from edgenas.methods.nal_evidence import held_out_report
-    from edgenas.methods.nal_model import LinkPredictor, PredictorCard, save_predictor
-    from edgenas.methods.nal_table import lesson
-    from edgenas.training.nal_fit import FitSettings, fit_author, fit_judge
+    from edgenas.methods.nal_model import save_predictor
+    from edgenas.methods.nal_table import DartsTable, lesson
     from edgenas.version import __version__
 
     began = time.monotonic()
@@ -68,7 +66,35 @@ def fit(
     allowed, limits = _limits(target, max_latency_ms, max_params, max_mmacs)
     learned = lesson(known, experts, hold_out, allowed)
     say(f"{known.name}: {len(known.cells)} cells, {len(learned.seen)} to learn from, {len(learned.experts)} experts")
-    graphs = graphs_from_cells(known.space, known.cells)
+    about = (known.name, known.column, len(learned.seen), len(learned.experts), hold_out, limits, seed, __version__)
+    if isinstance(known, DartsTable):
+        predictor = _fitted_to_darts(known, learned, start, about)
+    else:
+        predictor = _fitted(known, learned, start, about)
+    save_predictor(predictor, out)
+    document: dict[str, Any] = {
+        "weights": str(out),
+        "size_mb": out.stat().st_size / 1e6,
+        "space": "darts" if isinstance(known, DartsTable) else known.space,
+        "cells": len(learned.seen),
+        "experts": len(learned.experts),
+        "held_out": None if isinstance(known, DartsTable) else held_out_report(predictor, known, learned, seed),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    emit(document, as_json=as_json, text="\n".join(f"{key}: {value}" for key, value in document.items()))
+
+
+About = tuple[str, str, int, int, float, str, int, str]  # of a PredictorCard, from `table` on
+
+
+def _fitted(known: CellTable, learned: Lesson, start: str, about: About) -> LinkPredictor:
+    """Author and judge, learned from the table; where it starts from the shipped ones, they go on learning."""
+    from edgenas.architectures.cell_graph import graphs_from_cells
+    from edgenas.methods.nal import shipped_predictor
+    from edgenas.methods.nal_model import LinkPredictor, PredictorCard
+    from edgenas.training.nal_fit import FitSettings, fit_author, fit_judge
+
+    graphs, seed = graphs_from_cells(known.space, known.cells), about[6]
     first, levels = None, learned.levels
     if start == "shipped":
         shipped = shipped_predictor(known.space)
@@ -76,25 +102,30 @@ def fit(
     settings = FitSettings.for_table(len(learned.seen), from_scratch=first is None)
     weights = fit_author(known.space, graphs[learned.experts], settings, seed, first)
     weights |= fit_judge(known.space, graphs[learned.seen], learned.standing, levels, settings, seed, first)
-    card = PredictorCard(
-        known.space, settings.heads, levels, known.name, known.column, len(learned.seen), len(learned.experts),
-        hold_out, limits, seed, __version__,
-    )  # fmt: skip
-    predictor = LinkPredictor(card, weights)
-    save_predictor(predictor, out)
-    document: dict[str, Any] = {
-        "weights": str(out),
-        "size_mb": out.stat().st_size / 1e6,
-        "space": known.space,
-        "cells": len(learned.seen),
-        "experts": len(learned.experts),
-        "held_out": held_out_report(predictor, known, learned, seed),
-        "seconds": round(time.monotonic() - began, 1),
-    }
-    emit(document, as_json=as_json, text="\n".join(f"{key}: {value}" for key, value in document.items()))
+    return LinkPredictor(PredictorCard(known.space, settings.heads, levels, *about), weights)
 
 
-def _table(name: str, column: str | None) -> tuple[CellTable, Path | None]:
+def _fitted_to_darts(known: DartsTable, learned: Lesson, start: str, about: About) -> LinkPredictor:
+    """The shipped author of NAS-Bench-101, which goes on learning from the experts' graphs, with their windows, dilations and
+    pools on its card."""
+    import msgspec
+
+    from edgenas.errors import EdgenasError
+    from edgenas.methods.nal import shipped_predictor
+    from edgenas.methods.nal_darts import kinds_of
+    from edgenas.methods.nal_model import LinkPredictor, PredictorCard
+    from edgenas.training.nal_fit import FitSettings, fit_to_darts
+
+    if start == "scratch":
+        raise EdgenasError("--start scratch is not for DARTS cells, which have no predictor of their own: leave it out")
+    shipped, experts = shipped_predictor("darts"), [known.cells[row] for row in learned.experts]
+    settings = FitSettings.for_table(len(learned.seen), from_scratch=False)
+    weights = fit_to_darts(experts, settings, about[6], shipped.weights)
+    card = PredictorCard(shipped.card.space, settings.heads, shipped.card.levels, *about)
+    return LinkPredictor(msgspec.structs.replace(card, kinds=kinds_of(experts)), weights)
+
+
+def _table(name: str, column: str | None) -> tuple[CellTable | DartsTable, Path | None]:
     """The table, and the study's folder where it is one."""
     from edgenas.methods.nal_layouts import is_nats, table_from_nats, table_from_tfrecord
     from edgenas.methods.nal_table import table_from_npz, table_from_trials
@@ -116,7 +147,7 @@ def _table(name: str, column: str | None) -> tuple[CellTable, Path | None]:
 
 def _limits(
     target: str | None, max_latency_ms: float | None, max_params: int | None, max_mmacs: float | None
-) -> tuple[Callable[[GraphCell], bool] | None, str]:
+) -> tuple[Callable[[Cell], bool] | None, str]:
     """The test that experts must pass, and its words for the predictor's card."""
     if target is None and max_params is None and max_latency_ms is None and max_mmacs is None:
         return None, ""

@@ -10,21 +10,20 @@ A fit to a study of DARTS cells knows better: its experts' shares of windows, di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.architectures.cell import Cell, sorted_genotype
+from edgenas.architectures.cell import Cell, operations_of, sorted_genotype
 from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, link_features
 from edgenas.methods.nal_model import LinkPredictor
-from edgenas.records import DartsCell
+from edgenas.records import DartsCell, Nasbench101Cell
 
 CONV3X3, CONV1X1, MAXPOOL = range(OUTPUT_CODE + 1, OUTPUT_CODE + 4)
 NODES = 4
-KINDS = ("five", "dilated", "average")  # shares of experts' convolutions and pools
-SURE = 1e-3  # a share is at least so much, and at most 1 less so much: experts are few
+SURE = 1e-3  # a probability is at least so much, and at most 1 less so much
 Genotype = list[tuple[str, int]]
 Floats = NDArray[np.float64]
 
@@ -53,6 +52,44 @@ def draw_darts(
     scores = ((first + second) / 2).tolist()
     cells = (DartsCell(sorted_genotype(n), sorted_genotype(r)) for n, r in zip(normal, reduce, strict=True))
     return list(zip(cells, scores, strict=True))
+
+
+# ---------------------------------------------------------------- from DARTS cells
+
+
+def coarse(genotype: Sequence[tuple[str, int]]) -> Nasbench101Cell:
+    """One of a DARTS cell's genotypes as the predictor of NAS-Bench-101 knows it: nodes with one of three operations, and what
+    each reads. A node with a convolution is conv3x3, with a skip beside it, or two, conv1x1; of pools (and a skip) maxpool.
+    Nodes that no other reads lead to the output."""
+    size = NODES + 2
+    matrix = [[0] * size for _ in range(size)]
+    ops = []
+    for node in range(NODES):
+        pair = genotype[2 * node : 2 * node + 2]
+        names = [name for name, _ in pair]
+        skips, convolved = names.count("skip_connect"), any("conv" in name for name in names)
+        pooled = any("pool" in name for name in names)
+        ops.append("maxpool3x3" if pooled and not convolved else "conv1x1-bn-relu" if skips else "conv3x3-bn-relu")
+        for _, source in pair:
+            matrix[max(0, source - 1)][node + 1] = 1
+    for node in range(1, NODES + 1):
+        matrix[node][-1] = int(not any(matrix[node]))
+    return Nasbench101Cell(tuple(map(tuple, matrix)), ("input", *ops, "output"))
+
+
+def kinds_of(cells: Sequence[DartsCell]) -> dict[str, float]:
+    """What NAS-Bench-101 does not know, of expert cells: the shares of their convolutions with a window of 5x5 and with a
+    dilation, and of their pools that average. One of each is added to what was counted: a few cells prove nothing impossible."""
+    ops = [op for cell in cells for op in operations_of(cell)]
+    convolutions, pools = ([op for op in ops if what in op] for what in ("conv", "pool"))
+
+    def share(what: str, among: list[str]) -> float:
+        return (sum(what in op for op in among) + 1) / (len(among) + 2)
+
+    return {"five": share("5x5", convolutions), "dilated": share("dil", convolutions), "average": share("avg", pools)}
+
+
+# ---------------------------------------------------------------- drawing
 
 
 def _draw_genotypes(

@@ -15,6 +15,7 @@ from edgenas.architectures.cell import (
     NASBENCH101_OPS,
     NASBENCH201_OPS,
     OUTPUT,
+    Cell,
     canonical_cell,
     family_of,
     live_edges,
@@ -39,6 +40,16 @@ class CellTable:
     name: str
     column: str
     cells: tuple[GraphCell, ...]
+    accuracy: NDArray[np.float64]  # (N,)
+
+
+@dataclass(frozen=True)
+class DartsTable:
+    """Distinct DARTS cells of a study, and how accurate each was."""
+
+    name: str
+    column: str
+    cells: tuple[DartsCell, ...]
     accuracy: NDArray[np.float64]  # (N,)
 
 
@@ -82,20 +93,20 @@ def _rows(
         raise EdgenasError(f"{path}: its rows are no cells ({type(error).__name__}: {error})") from error
 
 
-def table_from_trials(name: str, trials: tuple[Trial, ...], objective: str) -> CellTable:
+def table_from_trials(name: str, trials: tuple[Trial, ...], objective: str) -> CellTable | DartsTable:
     """The cells that a study trained, each with its best score (another recipe or seed is another score of the same cell)."""
-    scored: list[tuple[GraphCell, float]] = []
+    scored: list[tuple[Cell, float]] = []
     others: set[str] = set()
     for trial in trials:
         network = trial.candidate.architecture
         if trial.status != "complete":
             continue
-        if isinstance(network, CellArchitecture) and not isinstance(network.cell, DartsCell):
+        if isinstance(network, CellArchitecture):
             scored.append((network.cell, trial.scores[objective]))
         else:
-            others.add("DARTS" if isinstance(network, CellArchitecture) else type(network).__name__)
+            others.add(type(network).__name__)
     spaces = {family_of(cell) for cell, _ in scored}
-    found = f"{len(scored)} trained NAS-Bench cells" + (
+    found = f"{len(scored)} trained cells{' of ' + ' and '.join(sorted(spaces)) if spaces else ''}" + (
         f"; its others are {', '.join(sorted(others))}" if others else ""
     )
     if len(scored) < LEAST_CELLS or len(spaces) != 1:
@@ -103,16 +114,22 @@ def table_from_trials(name: str, trials: tuple[Trial, ...], objective: str) -> C
             f"{name} has {found}; NAL learns from at least {LEAST_CELLS} cells of one space: "
             "make them with `edgenas search --method nal`, or fit to an .npz table"
         )
-    return cell_table(
-        spaces.pop(), name, objective, [cell for cell, _ in scored], np.array([score for _, score in scored])
-    )
+    graph_cells = [cell for cell, _ in scored if not isinstance(cell, DartsCell)]
+    if graph_cells:
+        return cell_table(spaces.pop(), name, objective, graph_cells, np.array([score for _, score in scored]))
+    best: dict[DartsCell, float] = {}
+    for cell, score in scored:
+        one = canonical_cell(cell)
+        assert isinstance(one, DartsCell)
+        best[one] = max(score, best.get(one, -np.inf))
+    return DartsTable(name, objective, tuple(best), np.array(list(best.values()), np.float64))
 
 
 def lesson(
-    table: CellTable,
+    table: CellTable | DartsTable,
     share: float,
     held_out: float = 0.0,
-    allowed: Callable[[GraphCell], bool] | None = None,
+    allowed: Callable[[Cell], bool] | None = None,
 ) -> Lesson:
     """Experts are the best `share` of the seen cells that `allowed` lets through (a limit on parameters or latency)."""
     seen = np.flatnonzero([not is_held_out(cell, held_out) for cell in table.cells])
@@ -130,7 +147,7 @@ def lesson(
     return Lesson(seen, standing, experts, levels)
 
 
-def is_held_out(cell: GraphCell, share: float) -> bool:
+def is_held_out(cell: Cell, share: float) -> bool:
     """Whether a cell belongs to the share that is never learned from: by the digest of its canonical form, so in every table."""
     return int(digest(cell)[:8], 16) < share * 16**8
 

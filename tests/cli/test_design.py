@@ -9,13 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgenas.architectures.cell import canonical, check_cell
+from edgenas.architectures.cell import canonical, cell_network, check_cell, operations_of
 from edgenas.architectures.nasbench201 import text_from_nasbench201
 from edgenas.methods.nal import design, shipped_predictor
-from edgenas.records import CellArchitecture, Nasbench101Cell
-from edgenas.store import read_json
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import (
+    Candidate,
+    CellArchitecture,
+    Classes,
+    Cost,
+    DartsCell,
+    Nasbench101Cell,
+    Recipe,
+    Trial,
+)
+from edgenas.store import Store, read_json
 from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json, refusal
 from tests.methods.nal_files import framed, metrics_of, nats_state, row101, write_pickle, write_tfrecord
+from tests.plans import plan, studied
 from tests.shared_data import shared_data
 
 
@@ -77,6 +88,32 @@ def test_a_predictor_is_fitted_to_the_published_files_of_nasbench101_and_nats_be
     assert (fitted["space"], fitted["cells"], fitted["experts"]) == (layout, 10, 4)
     designed = edgenas_json("design", "--space", layout, "--weights", "own.safetensors", "--n", "3", folder=tmp_path)
     assert designed["learned_from"]["table"] == table.name
+
+
+def test_a_predictor_is_fitted_to_a_study_of_darts_cells_and_designs_with_its_kinds(tmp_path: Path) -> None:
+    drawn = design(shipped_predictor("darts"), "darts", 40).cells
+    wide = [cell for cell in drawn if isinstance(cell, DartsCell)]
+    asked = SearchSettings(target=("jetson-nano-4gb",), method="nal", space="darts")
+    with Store.create(tmp_path / "studies" / "first", studied(plan(asked=asked))) as store:
+        for place, cell in enumerate(wide):
+            recipe = Recipe("r", epochs=1, batch_size=8, lr=0.1)
+            candidate = Candidate(cell_network(cell, Classes(10)), recipe, "design")
+            scores = {"val_accuracy": float(sum("5x5" in op for op in operations_of(cell)))}
+            store.add(Trial(candidate, "complete", Cost(1, 1, 1, 1.0, 1.0), place, scores))
+    fitted = edgenas_json("nal", "fit", "--table", "first", "--experts", "0.1", "--hold-out", "0", folder=tmp_path)
+    assert (fitted["space"], fitted["cells"], fitted["experts"], fitted["held_out"]) == ("darts", 40, 4, None)
+    flags = ["--space", "darts", "--n", "100"]
+    before = edgenas_json("design", *flags, folder=tmp_path)["operations"]
+    after = edgenas_json("design", *flags, "--weights", fitted["weights"], folder=tmp_path)
+    assert after["learned_from"]["kinds"]["five"] > 0.5
+    assert share_of_wide(after["operations"]) > 1.4 * share_of_wide(before)
+    refused = refusal("nal", "fit", "--table", str(tmp_path / "studies/first"), "--start", "scratch", "--hold-out", "0")
+    assert "--start scratch is not for DARTS cells" in refused
+
+
+def share_of_wide(operations: dict[str, int]) -> float:
+    of_convolutions = {op: count for op, count in operations.items() if "conv" in op}
+    return sum(count for op, count in of_convolutions.items() if "5x5" in op) / sum(of_convolutions.values())
 
 
 def test_a_hostile_benchmark_file_is_one_line_and_runs_nothing(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from edgenas.architectures.cell import DARTS_OPS, check_cell, family_of, operations_of
+from edgenas.architectures.cell import DARTS_OPS, cell_network, check_cell, family_of, operations_of
 from edgenas.architectures.cell_graph import Graphs, link_features
+from edgenas.errors import EdgenasError
 from edgenas.identity import digest
 from edgenas.methods.nal import NalRules, design, shipped_predictor
-from edgenas.methods.nal_darts import CONV3X3, MAXPOOL, draw_darts
+from edgenas.methods.nal_darts import CONV3X3, MAXPOOL, coarse, draw_darts, kinds_of
 from edgenas.methods.nal_model import LinkPredictor
-from edgenas.records import DartsCell
+from edgenas.methods.nal_table import DartsTable, table_from_trials
+from edgenas.records import Candidate, Classes, Cost, DartsCell, Nasbench201Cell, Recipe, Trial
+from edgenas.training.nal_fit import FitSettings, fit_to_darts
 
 SHIPPED = shipped_predictor("darts")
 
@@ -100,3 +103,59 @@ def test_both_pools_are_equally_likely_where_no_table_knows_both_and_count_nothi
         found[average] = draw_darts(predictor, 100, np.random.default_rng(1))
     assert [score for _, score in found[0.0]] == [score for _, score in found[1.0]]
     assert [cell for cell, _ in found[0.0]] != [cell for cell, _ in found[1.0]]
+
+
+# ---------------------------------------------------------------- from DARTS cells
+
+SEP3, SEP5, DIL3, DIL5 = "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"
+MAX, AVG, SKIP = "max_pool_3x3", "avg_pool_3x3", "skip_connect"
+ONE = ((SEP3, 0), (DIL5, 1), (SKIP, 0), (SEP5, 2), (MAX, 2), (AVG, 3), (SKIP, 1), (SKIP, 4))
+
+
+def test_a_genotype_as_the_predictor_of_nasbench101_knows_it_by_hand() -> None:
+    cell = coarse(ONE)
+    assert cell.ops == ("input", "conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3", "conv1x1-bn-relu", "output")
+    edges = {(i, j) for i, row in enumerate(cell.matrix) for j, entry in enumerate(row) if entry}
+    # both inputs are the input; nodes 2 to 5 of DARTS are vertices 1 to 4; only vertex 4 is read by no other
+    assert edges == {(0, 1), (0, 2), (1, 2), (1, 3), (2, 3), (0, 4), (3, 4), (4, 5)}
+    assert coarse(((MAX, 0), (SEP3, 1), (AVG, 0), (SKIP, 1), *ONE[4:])).ops[1:3] == ("conv3x3-bn-relu", "maxpool3x3")
+
+
+def test_the_kinds_of_experts_are_counted_with_one_more_of_each() -> None:
+    cell = DartsCell(ONE, ONE)  # twice: two of three convolutions are 5x5, one is dilated, one of two pools averages
+    assert kinds_of([cell]) == {"five": 5 / 8, "dilated": 3 / 8, "average": 3 / 6}
+    assert kinds_of([]) == {"five": 0.5, "dilated": 0.5, "average": 0.5}
+
+
+def trained(cell: DartsCell, score: float) -> Trial:
+    candidate = Candidate(cell_network(cell, Classes(2)), Recipe("r", epochs=1, batch_size=8, lr=0.1), "design")
+    return Trial(candidate, "complete", Cost(1, 1, 1, 1.0, 1.0), 0, {"val_accuracy": score})
+
+
+def test_darts_cells_that_a_study_trained_become_a_table_and_two_spaces_do_not() -> None:
+    cells = drawn(SHIPPED, 9)
+    trials = tuple(trained(cell, 50.0 + place) for place, cell in enumerate(cells))
+    table = table_from_trials("s", (*trials, trained(cells[0], 90.0)), "val_accuracy")
+    assert isinstance(table, DartsTable)
+    assert table.cells == tuple(cells)
+    assert table.accuracy.tolist() == [90.0, *(51.0 + place for place in range(8))]
+    other = replace(trials[0].candidate, architecture=cell_network(Nasbench201Cell(("skip_connect",) * 6), Classes(2)))
+    with pytest.raises(EdgenasError, match="10 trained cells of darts and nasbench201; NAL learns from"):
+        table_from_trials("s", (*trials, replace(trials[0], candidate=other)), "val_accuracy")
+    with pytest.raises(EdgenasError, match="7 trained cells of darts; NAL learns from at least 8"):
+        table_from_trials("s", trials[:7], "val_accuracy")
+
+
+def test_what_is_fitted_to_darts_experts_writes_graphs_like_theirs() -> None:
+    """Experts whose nodes all read both inputs: after the fit far more nodes do so than before."""
+    ops = ((SEP3, 0), (SEP3, 1))
+    experts = [DartsCell(ops * 4, ops * 4)]
+    settings = FitSettings.for_table(8, from_scratch=False)
+    fitted = LinkPredictor(SHIPPED.card, fit_to_darts(experts, settings, 0, SHIPPED.weights))
+
+    def both_inputs(predictor: LinkPredictor) -> float:
+        pairs = [cell.normal[2 * node : 2 * node + 2] for cell in drawn(predictor, 300) for node in range(1, 4)]
+        return float(np.mean([{source for _, source in pair} == {0, 1} for pair in pairs]))
+
+    assert both_inputs(fitted) > 2 * both_inputs(SHIPPED)
+    assert all((fitted.weights[name] == SHIPPED.weights[name]).all() for name in SHIPPED.weights if "judge" in name)
