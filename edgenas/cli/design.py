@@ -143,12 +143,12 @@ def _size(cost: Cost | None, limits: Limits) -> float:
 
 
 def _operations(designs: list[tuple[Cell, float, Cost | None]]) -> dict[str, int]:
-    """How often each operation stands in the cells, the commonest first."""
+    """How often each operation stands in the cells."""
     from collections import Counter
 
     from edgenas.architectures.cell import operations_of
 
-    return dict(Counter(op for cell, _, _ in designs for op in operations_of(cell)).most_common())
+    return dict(Counter(op for cell, _, _ in designs for op in operations_of(cell)))
 
 
 def _line(cell: Cell, score: float, cost: Cost | None) -> dict[str, Any]:

@@ -107,20 +107,21 @@ def _fitted(known: CellTable, learned: Lesson, start: str, about: About) -> Link
 
 def _fitted_to_darts(known: DartsTable, learned: Lesson, start: str, about: About) -> LinkPredictor:
     """The shipped author of NAS-Bench-101, which goes on learning from the experts' graphs, with their windows, dilations and
-    pools on its card."""
+    pools on its card; the judge, which ranks no DARTS cells, stays."""
     import msgspec
 
     from edgenas.errors import EdgenasError
     from edgenas.methods.nal import shipped_predictor
-    from edgenas.methods.nal_darts import kinds_of
+    from edgenas.methods.nal_darts import graphs_of, kinds_of
     from edgenas.methods.nal_model import LinkPredictor, PredictorCard
-    from edgenas.training.nal_fit import FitSettings, fit_to_darts
+    from edgenas.training.nal_fit import FitSettings, fit_author
 
     if start == "scratch":
         raise EdgenasError("--start scratch is not for DARTS cells, which have no predictor of their own: leave it out")
     shipped, experts = shipped_predictor("darts"), [known.cells[row] for row in learned.experts]
     settings = FitSettings.for_table(len(learned.seen), from_scratch=False)
-    weights = fit_to_darts(experts, settings, about[6], shipped.weights)
+    weights = dict(shipped.weights)
+    weights |= fit_author(shipped.card.space, graphs_of(experts), settings, about[6], shipped.weights)
     card = PredictorCard(shipped.card.space, settings.heads, shipped.card.levels, *about)
     return LinkPredictor(msgspec.structs.replace(card, kinds=kinds_of(experts)), weights)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.architectures.cell import Cell, operations_of, sorted_genotype
-from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, link_features
+from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, graphs_from_cells, link_features
 from edgenas.methods.nal_model import LinkPredictor
 from edgenas.records import DartsCell, Nasbench101Cell
 
@@ -75,6 +75,11 @@ def coarse(genotype: Sequence[tuple[str, int]]) -> Nasbench101Cell:
     for node in range(1, NODES + 1):
         matrix[node][-1] = int(not any(matrix[node]))
     return Nasbench101Cell(tuple(map(tuple, matrix)), ("input", *ops, "output"))
+
+
+def graphs_of(cells: Sequence[DartsCell]) -> Graphs:
+    """Both genotypes of every cell, for the author to learn from."""
+    return graphs_from_cells("nasbench101", [coarse(part) for cell in cells for part in (cell.normal, cell.reduce)])
 
 
 def kinds_of(cells: Sequence[DartsCell]) -> dict[str, float]:

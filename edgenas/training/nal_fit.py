@@ -6,7 +6,7 @@ vertex has and which earlier vertices it reads; the judge learns from the whole 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,13 +20,10 @@ from edgenas.architectures.cell_graph import (
     VERTICES,
     Graphs,
     attention_masks,
-    graphs_from_cells,
     link_features,
     prefixes,
 )
-from edgenas.methods.nal_darts import coarse
 from edgenas.networks.link_prediction import Author, Judge, Size
-from edgenas.records import DartsCell
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -104,15 +101,6 @@ def author_examples(space: str, graphs: Graphs) -> tuple[Tensor, ...]:
         place = np.full(len(some), vertex)
         parts.append((prefix.ops, attention_masks(prefix), place, some.ops[:, vertex], features, links, asked))
     return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
-
-
-def fit_to_darts(
-    experts: Sequence[DartsCell], settings: FitSettings, seed: int, start: Mapping[str, NDArray[np.float32]]
-) -> Weights:
-    """The weights of a NAS-Bench-101 predictor whose author goes on learning from both genotypes of every expert; its judge,
-    which ranks no DARTS cells, stays."""
-    graphs = graphs_from_cells("nasbench101", [coarse(part) for cell in experts for part in (cell.normal, cell.reduce)])
-    return dict(start) | fit_author("nasbench101", graphs, settings, seed, start)
 
 
 def fit_judge(
