@@ -45,9 +45,9 @@ from edgenas.records import ChainArchitecture, Embedding, Recipe
 from edgenas.store import read_toml
 from edgenas.tasks import Split, TaskSettings, load_task
 from edgenas.tasks.faces import Faces, network_pixels, raw_pixels
-from edgenas.training.final import adopt
 from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import RecipeFile, recipe_from_file, teaching_of
+from edgenas.training.start import adopt
 from edgenas.training.teaching import TeacherAt
 
 CPU = torch.device("cpu")
