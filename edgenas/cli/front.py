@@ -155,11 +155,15 @@ def _metric_of(document: dict[str, Any]) -> Metric:
 def _origin(item: dict[str, Any]) -> str:
     """Of the latency; one beyond what its profile was fitted on says so, and one that was measured on a busy machine."""
     latency = item["latency"]
-    if not latency["origin"]:
-        return ""
     whole = item.get("latencies", {}).get(latency["profile"], {})
     beyond = ", extrapolated" if whole.get("extrapolated", False) else ""
-    return f", latency {latency['origin']}" + beyond + ("" if whole.get("stable", True) else ", unstable")
+    return (latency["origin"] or "-") + beyond + ("" if whole.get("stable", True) else ", unstable")
+
+
+def _about(item: dict[str, Any]) -> str:
+    """How its score and its latency came about."""
+    latency = f", latency {_origin(item)}" if item["latency"]["origin"] else ""
+    return f"{item['phase']}, {_epochs(item['epochs'])}{latency}"
 
 
 def _table(shown: list[dict[str, Any]], metric: Metric, best: int | None, *, expected: bool = False) -> str:
@@ -177,7 +181,7 @@ def _table(shown: list[dict[str, Any]], metric: Metric, best: int | None, *, exp
         )
         for item in shown
     ]
-    about = [f"{item['phase']}, {_epochs(item['epochs'])}{_origin(item)}" for item in shown]
+    about = [_about(item) for item in shown]
     if len(set(about)) == 1:
         return f"{table(header, rows)}\n   each: {about[0]}"
     return table((*header, "how"), [(*row, how) for row, how in zip(rows, about, strict=True)])

@@ -30,9 +30,8 @@ def image_from_bytes(body: bytes) -> Image.Image:
         raise RequestRefused(
             413, f"the image has {image.width} x {image.height} pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed"
         )
-    if (
-        image.tile and image.tile[0][0] == "bmp_rle"
-    ):  # Pillow unpacks it in Python, run by run: seconds for a hostile file
+    in_runs = bool(image.tile) and image.tile[0][0] == "bmp_rle"
+    if in_runs:  # Pillow unpacks them in Python, one by one: seconds for a hostile file
         raise RequestRefused(
             415, "the body is a BMP with run-length compression, which is not read: send it uncompressed"
         )
