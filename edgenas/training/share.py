@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -117,7 +118,10 @@ def joined(share: Share, meeting: Path, device: torch.device) -> Iterator[None]:
             timeout=PATIENCE,
         )
         try:
-            yield
+            with warnings.catch_warnings():
+                # Of 1 x 1 convolutions in channels last, whose strides are ambiguous: one gradient is copied.
+                warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+                yield
         finally:
             dist.destroy_process_group()
     except RuntimeError as error:

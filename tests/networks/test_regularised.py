@@ -201,7 +201,7 @@ def test_the_head_learns_along_and_is_no_part_of_what_comes_out(digits_like: Tas
     assert list(first) == list(fresh_network(CELLS, 0, CPU).state_dict())
     assert all(torch.equal(first[name], again[name]) for name in first)
     learner = regularised(CELLS, auxiliary=0.4)
-    step = Step(learner.network, AuxiliaryLoss(digits_like.loss(asked), 0.4), asked, CPU, learner)
+    step = Step(learner.network, AuxiliaryLoss(digits_like.loss(asked), 0.4), asked, CPU, learner=learner)
     assert learner.head is not None
     before = copy.deepcopy(learner.head.state_dict())
     learner.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from edgenas.training.checkpoint import Checkpoints, Drawing, State, look_at
 from edgenas.training.final import Best, SeedTraining
 from edgenas.training.loop import fresh_network, scores_of, train_network
 from edgenas.training.work import Workplace
+from tests.networks.test_regularised import CELLS
 from tests.training.conftest import tiny
 
 CPU = torch.device("cpu")
@@ -56,7 +58,8 @@ class Counter:
 
 
 def seed_training(folder: Path, recipe: Recipe = RECIPE, **how: Any) -> SeedTraining:
-    return SeedTraining(tiny(), recipe, 1, folder / "weights" / "digits-0.safetensors", checkpoint_s=0.0, **how)
+    network = CELLS if recipe.auxiliary else tiny()
+    return SeedTraining(network, recipe, 1, folder / "weights" / "digits-0.safetensors", checkpoint_s=0.0, **how)
 
 
 def stopped_after(epochs: int, item: SeedTraining, place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,15 +77,28 @@ def stopped_after(epochs: int, item: SeedTraining, place: Workplace, monkeypatch
             item.run(place)
 
 
+PHOTOGRAPHS = "what photographs and cells need"
 RECIPES = {
+    PHOTOGRAPHS: msgspec.structs.replace(
+        RECIPE,
+        balance="none",
+        epochs=3,
+        random_resized_crop=(0.5, 1.0),
+        trivial_augment=True,
+        mixup=0.2,
+        cutmix=1.0,
+        drop_path=0.3,
+        auxiliary=0.4,
+    ),
     "all that is drawn": RECIPE,
     "plain": Recipe("test", 4, 32, 0.05),
     "two flips": msgspec.structs.replace(RECIPE, flips="independent", partial_batch=True, balance="weights", ema=None),
 }
 
 
-@pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "epochs"), [*itertools.product(("all that is drawn", "plain", "two flips"), (1, 3)), (PHOTOGRAPHS, 2)]
+)
 def test_a_training_that_goes_on_ends_with_the_same_bytes_and_scores(
     name: str, epochs: int, digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from edgenas.training.share import Share, WholeBatchNorm
 from edgenas.training.teaching import TeacherAt
 from edgenas.training.together import refuse_thin_batches
 from edgenas.training.work import Workplace
+from tests.networks.test_regularised import CELLS
 from tests.tasks.test_faces import write_people
 from tests.training.conftest import tiny
 
@@ -122,6 +123,28 @@ def test_a_teacher_teaches_every_process_its_part(kind: str, together: FinalPool
     for name, tensor in weights.items():
         torch.testing.assert_close(others[name], tensor, rtol=TOLERANCE, atol=TOLERANCE, msg=name)
     assert not all(torch.allclose(untaught[name], tensor, atol=1e-3) for name, tensor in weights.items())
+
+
+def test_what_photographs_and_cells_need_is_drawn_for_the_whole_batch(
+    together: FinalPool, digits: Task, tmp_path: Path
+) -> None:
+    """Crops of any size, mixed images, dropped paths; an auxiliary head, whose norms see the whole batch, too. In a network this
+    deep a ReLU here and there opens a rounding earlier: gradients are compared as a whole (0.01 apart, others 0.5)."""
+    keys = {"random_resized_crop": (0.5, 1.0), "mixup": 0.2, "cutmix": 1.0, "drop_path": 0.6, "auxiliary": 0.4}
+    recipe = msgspec.structs.replace(RECIPE, epochs=2, lr=1e-6, clip_norm=None, **keys)
+    items = [
+        SeedTraining(CELLS, recipe, 1, tmp_path / name / "a-0.safetensors", checkpoint_s=0.0) for name in ("one", "two")
+    ]
+    items[0].run(Workplace(digits, CPU))
+    list(together.runs(items[1:]))
+    one, two = (found.parts["step"].tensors for item in items if (found := read(item.checkpoint)) is not None)
+    assert any(name.startswith("network.head.") for name in one)
+    assert one.keys() == two.keys()
+    summed = [torch.cat([each[name].flatten() for name in one if name.startswith("momentum.")]) for each in (one, two)]
+    assert (summed[1] - summed[0]).norm() < 0.05 * summed[0].norm()
+    torch.testing.assert_close(
+        two["network.head.features.2.running_mean"], one["network.head.features.2.running_mean"], rtol=1e-3, atol=1e-4
+    )
 
 
 @pytest.mark.slow
