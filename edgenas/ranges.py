@@ -19,6 +19,7 @@ Depth = Annotated[int, Meta(ge=1, le=1_000)]  # layers or cells
 ClassCount = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 Epochs = Annotated[int, Meta(ge=1, le=100_000)]
+Operations = Annotated[int, Meta(ge=1, le=100)]
 Networks = Annotated[int, Meta(ge=1, le=1_000_000)]
 Tries = Annotated[int, Meta(ge=0, le=1_000_000)]
 Threads = Annotated[int, Meta(ge=1, le=4_096)]

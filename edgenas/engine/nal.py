@@ -27,7 +27,8 @@ def decide_designs(planning: Planning) -> Planned:
         path = _weights(settings.from_study)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rules = msgspec.structs.replace(rules, weights=str(path), weights_sha256=digest)
-    first = design(_predictor(rules), rules.space, 1, settings.seed).cells[0]
+    predictor, operations = _predictor(rules), rules.darts_operations
+    first = design(predictor, rules.space, 1, settings.seed, darts_operations=operations).cells[0]
     family = cast("Family", rules.space)  # there is no predictor for another name
     around = (rules.channels, rules.cells_per_stage)
     space = CellSpace(planning.task.head, shape.channels, shape.input_size, family, *around, stem="growing")

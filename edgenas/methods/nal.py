@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ from edgenas.methods import CostOf, Method
 from edgenas.methods.ladder import Training
 from edgenas.methods.nal_darts import draw_darts
 from edgenas.methods.nal_model import LinkPredictor, load_predictor, write_graphs
-from edgenas.ranges import Channels, Depth, Epochs, Networks
+from edgenas.ranges import Channels, Depth, Epochs, Networks, Operations
 from edgenas.records import (
     Ask,
     Candidate,
@@ -137,7 +136,7 @@ class NalRules(Record, frozen=True):
     cells_per_stage: Depth | None = None
     designs: Networks = 4
     epochs: Epochs = 10
-    darts_operations: Literal[3, 7] = 3  # of DARTS designs; 3: as in studies that began before all seven were reached
+    darts_operations: Operations = 3  # of DARTS designs; 3: as in studies that began before all seven were reached
 
 
 def nal(

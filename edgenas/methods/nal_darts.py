@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgenas.architectures.cell import Cell, operations_of, sorted_genotype
 from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, graphs_from_cells, link_features
+from edgenas.errors import EdgenasError
 from edgenas.methods.nal_model import LinkPredictor
 from edgenas.records import DartsCell, Nasbench101Cell
 
@@ -47,6 +48,8 @@ def draw_darts(
 ) -> list[tuple[Cell, float]]:
     """Normal and reduction cells, with the mean log likelihood of what was drawn. `operations`: 7, or 3 as studies had it that
     began before (sep_conv_3x3, max_pool_3x3, skip_connect)."""
+    if operations not in (3, 7):
+        raise EdgenasError(f"[rules] darts_operations = {operations}: DARTS designs have 7 operations, or 3")
     normal, first = _draw_genotypes(predictor, count, rng, operations)
     reduce, second = _draw_genotypes(predictor, count, rng, operations)
     scores = ((first + second) / 2).tolist()

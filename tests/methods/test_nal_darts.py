@@ -15,6 +15,7 @@ from edgenas.methods.nal import NalRules, design, shipped_predictor
 from edgenas.methods.nal_darts import CONV3X3, MAXPOOL, coarse, draw_darts, graphs_of, kinds_of
 from edgenas.methods.nal_model import LinkPredictor
 from edgenas.methods.nal_table import DartsTable, table_from_trials
+from edgenas.methods.spec import changed
 from edgenas.records import Candidate, Classes, Cost, DartsCell, Nasbench201Cell, Recipe, Trial
 from edgenas.training.nal_fit import FitSettings, fit_author
 
@@ -53,6 +54,13 @@ def test_studies_that_began_with_three_operations_get_the_designs_that_they_alwa
         "max_pool_3x3",
         "skip_connect",
     }
+
+
+def test_three_or_seven_operations_are_a_rule_and_no_other_number() -> None:
+    for number in (3.0, 7.0):  # as a project file gives them
+        assert changed("nal", NalRules(), {"darts_operations": number}).darts_operations == number  # type: ignore[attr-defined]
+    with pytest.raises(EdgenasError, match="darts_operations = 5: DARTS designs have 7 operations, or 3"):
+        design(SHIPPED, "darts", 1, darts_operations=5)
 
 
 def author_goes_on(code: int) -> float:
