@@ -95,6 +95,7 @@ SETTINGS = {
 }
 
 
+@functools.cache
 def task_of(setting: Setting, data: Path) -> Task:
     """The images, decoded once under `data`."""
     setting.prepare(data)
@@ -117,8 +118,10 @@ def recipe_of(arm: str, keys: dict[str, Any], task: Task, steps: int) -> Recipe:
     return msgspec.structs.replace(base, **keys)
 
 
-def trained(setting: Setting, task: Task, recipe: Recipe, seed: int) -> dict[str, Any]:
+def trained(setting: Setting, arm: str, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     """One training and its scores."""
+    task = task_of(setting, asked.data)
+    recipe = recipe_of(arm, setting.arms[arm], task, asked.steps)
     architecture = setting.network(task)
     network = fresh_network(architecture, seed, CPU)
     begun = time.process_time()
@@ -165,20 +168,18 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in asked.tasks:
         setting = SETTINGS[name]
-        task = task_of(setting, asked.data)
-        arms = {arm: keys for arm, keys in setting.arms.items() if arm == "base" or not asked.arms or arm in asked.arms}
+        arms = [arm for arm in setting.arms if arm == "base" or not asked.arms or arm in asked.arms]
         runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
         for seed in range(asked.seeds):
-            for arm, keys in arms.items():
+            for arm in arms:
                 path = asked.folder / f"{name}-{arm.replace(' ', '-')}-{asked.steps}-{seed}.json"
-                if asked.only_sum and not path.exists():
-                    continue
-                recipe = recipe_of(arm, keys, task, asked.steps)
-                runs[arm].append(step(path, path.stem, functools.partial(trained, setting, task, recipe, seed), CPU))
+                if path.exists() or not asked.only_sum:
+                    one = functools.partial(trained, setting, arm, asked, seed)
+                    runs[arm].append(step(path, path.stem, one, CPU))
         done = {arm: each for arm, each in runs.items() if each}
         if "base" in done:
             known = done["base"][0]
-            found[name] = {key: known[key] for key in ("params", "train_images", "steps")} | {
+            found[name] = {key: known[key] for key in ("params", "train_images", "steps", "device", "versions")} | {
                 "image_size": setting.size,
                 "arms": {arm: summed(each, done["base"]) for arm, each in done.items()},
             }

@@ -109,6 +109,10 @@ def test_a_project_file_says_the_same_as_flags(searched: Path) -> None:
         (["--study", "one", "--seed", "5"], "seed is 0 there, 5 asked"),
         (["--min-depth", "9"], "depth bounds 9..6"),
         (["--recipe", "quick"], "fast"),
+        (
+            ["--recipe", "paper-darts"],
+            "recipe paper-darts: drop_path = 0.2 needs paths that an identity shortcut leads around",
+        ),
         (["--target", "jetson-nano", "--precision", "int8"], "fp16"),
         (["project.toml"], "unknown field `epochs`"),
     ],

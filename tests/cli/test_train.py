@@ -96,6 +96,11 @@ def test_a_run_keeps_every_look_at_validation_and_its_worst_mistakes(study: Path
         (("--epochs", "2", "--budget", "1"), "give one of them"),
         (("--data", "digits"), "belong together"),
         (("--recipe", "slow"), "recipe 'slow' is unknown"),
+        (("--recipe", "paper-darts"), r"recipe paper-darts: drop_path = 0\.2 needs paths .* this network has none"),
+        (
+            ("--recipe", "paper-darts-imagenet"),
+            r"recipe paper-darts-imagenet: auxiliary = 0\.4 needs the cells of a network",
+        ),
         (("--checkpoint-s", "-1"), "--checkpoint-s -1: from 0 .every epoch. to 86400"),
         (("--checkpoint-s", "86401"), "--checkpoint-s 86401: from 0"),
         (("--checkpoint-s", "nan"), "--checkpoint-s nan: from 0"),
@@ -105,6 +110,23 @@ def test_a_run_keeps_every_look_at_validation_and_its_worst_mistakes(study: Path
 def test_mistakes_are_one_line(study: Path, arguments: tuple[str, ...], complaint: str) -> None:
     with pytest.raises(EdgenasError, match=complaint):
         train(str(study), *arguments)
+
+
+def test_a_recipe_of_ones_own_for_photographs_is_trained_by_and_kept(study: Path) -> None:
+    """On grey images: what was not done, saturation and hue, is not in the recipe of the training."""
+    path = study / "mine.toml"
+    path.write_text(
+        "epochs = 1\nbatch_size = 32\nlr = 0.05\nrandom_resized_crop = [0.5, 1.0]\ncolor = [0.4, 0.4, 0.4, 0.1]\n"
+        "trivial_augment = true\nmixup = 0.2\ncutmix = 1.0\n"
+    )
+    first, again = (train(str(study), "--recipe", str(path), "--seeds", "1") for _ in range(2))
+    assert first["test_accuracy"] == again["test_accuracy"]
+    with Store.read(study) as store:
+        final = store.get("final", candidate().key, FinalTraining)
+    assert final is not None
+    recipe = final.recipe
+    assert (recipe.random_resized_crop, recipe.color) == ((0.5, 1.0), (0.4, 0.4, 0.0, 0.0))
+    assert (recipe.trivial_augment, recipe.mixup, recipe.cutmix) == (True, 0.2, 1.0)
 
 
 def test_what_is_left_of_other_trainings_is_said_and_what_does_not_fit_is_refused(study: Path) -> None:
