@@ -29,17 +29,23 @@ def names(text: str) -> list[str]:
 
 def described(module: str, name: str) -> str:
     """A class as Markdown: heading, docstring, a table of its fields, and of its properties."""
-    file = ROOT / (module.replace(".", "/") + ".py")
-    file = file if file.is_file() else file.with_suffix("") / "__init__.py"
-    source = file.read_text(encoding="utf-8")
-    found = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name]
-    if not found:
-        raise ValueError(f"{module} has no class {name}")
+    found, source = class_in(module, name)
     said = comments(source)
-    rows = [row(node, said) for node in found[0].body if isinstance(node, ast.AnnAssign)]
-    rows += [property_row(node) for node in found[0].body if isinstance(node, ast.FunctionDef) and is_property(node)]
+    rows = [row(node, said) for node in found.body if isinstance(node, ast.AnnAssign)]
+    rows += [property_row(node) for node in found.body if isinstance(node, ast.FunctionDef) and is_property(node)]
     table = ["| field | type | default | |", "|---|---|---|---|", *rows] if rows else []
-    return "\n".join([f"### `{module}.{name}`", "", ast.get_docstring(found[0]) or "", "", *table, ""])
+    return "\n".join([f"### `{module}.{name}`", "", ast.get_docstring(found) or "", "", *table, ""])
+
+
+def class_in(module: str, name: str) -> tuple[ast.ClassDef, str]:
+    """The class and the text of its file: the module's, or one in the package."""
+    place = ROOT / module.replace(".", "/")
+    for file in sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+        source = file.read_text(encoding="utf-8")
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                return node, source
+    raise ValueError(f"{module} has no class {name}")
 
 
 def comments(source: str) -> dict[int, str]:
