@@ -189,7 +189,10 @@ def grown_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PACKAGE, folder / "edgenas", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "profiles").symlink_to(PACKAGE.parent / "profiles")
     for file, records in (
-        ("records.py", ("Recipe", "ChainArchitecture", "Candidate", "Embedding", "HardwareProfile")),
+        ("records/trials.py", ("Recipe", "Candidate")),
+        ("records/architectures.py", ("ChainArchitecture",)),
+        ("records/workloads.py", ("Embedding",)),
+        ("records/devices.py", ("HardwareProfile",)),
         ("methods/settings.py", ("SearchSettings",)),
     ):
         path = folder / "edgenas" / file
