@@ -202,7 +202,7 @@ def check_written(model: onnx.ModelProto, opset: int, ir: int) -> None:
     loose = unfolded_norms(again)
     if loose:
         raise EdgenasError(
-            f"the file holds batch norms ({', '.join(loose)}), which not every runtime reads: report this"
+            f"the file holds batch norms ({', '.join(loose)}), which not every converter reads: report this"
         )
 
 
