@@ -40,9 +40,9 @@ from edgenas.records import (
 from edgenas.runtimes.operators import check_safe
 
 SCHEMA = 1
-MANIFEST, GOLDEN, PARITY = "manifest.json", "golden.npz", "parity.json"
+MANIFEST, GOLDEN, PARITY, CARD = "manifest.json", "golden.npz", "parity.json", "model_card.md"
 MODEL_FILES: dict[Precision, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
-OTHERS = ("faces.json",)  # files that a bundle may hold besides
+OTHERS = ("faces.json", CARD)  # files that a bundle may hold besides
 LARGEST_MANIFEST, LARGEST_GOLDEN, LARGEST_FILE = 16_000_000, 256_000_000, 2**31  # bytes
 
 
@@ -65,13 +65,14 @@ class Parity(Record, frozen=True):
 
 
 class Score(Record, frozen=True):
-    """One figure of quality: of which split, over how many images, computed by what."""
+    """One figure of quality: of which split, over how many images, computed by what; `interval`: its 95 % interval, if known."""
 
     metric: str
     value: float
     split: str
     n: int
     runtime: str
+    interval: tuple[float, float] | None = None
 
 
 class CalibrationImages(Record, frozen=True):
@@ -254,8 +255,7 @@ def _read_manifest(folder: Path) -> Manifest:
     content = _read(folder, MANIFEST, LARGEST_MANIFEST)
     try:
         fields = msgspec.json.decode(content, type=dict[str, Any])
-        found = fields.get("schema")
-        if found != SCHEMA:
+        if (found := fields.get("schema")) != SCHEMA:
             raise BundleError(
                 f"{path} has schema {found!r}, this edgenas reads {SCHEMA}: use the edgenas that wrote it"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -291,20 +292,22 @@ class Study:
         reduce_range: bool = False,
         batch: int | None = None,
         opset: int | None = None,
+        data_license: str = "",
     ) -> Bundle:
         """Export the trained network as ONNX with proof that it computes the same, as a bundle in the folder `out`.
 
         `precision`: some of fp32, fp16 and int8, or auto: the fastest that passes. `max_drop`: how much worse than FP32 a file
         may score, in the metric's unit; None: what the task's metric says (accuracy: 0.5 points). `batch`: images that every file
-        takes at a time, None: any number. `opset`: of the files, None: what the target's software reads. What was asked for and
-        does not pass is in the bundle's manifest under `left_out`; ParityError where nothing passes.
+        takes at a time, None: any number. `opset`: of the files, None: what the target's software reads.
+        `data_license`: of the images, for the manifest and the model card. What was asked for and does not pass is in the
+        bundle's manifest under `left_out`; ParityError where nothing passes.
         """
         from edgenas.export.release import bundle_from_trained
 
         wishes = wishes_from(precision, input, max_drop, reduce_range, batch=batch, opset=opset)
         with Store.read(self.folder) as store:
             trained = trained_from_store(store, noting(self._listener), trial, target, data, self._given.task, start)
-        return bundle_from_trained(Path(out), trained, wishes)
+        return bundle_from_trained(Path(out), dataclasses.replace(trained, data_license=data_license), wishes)
 
     def verify(
         self,

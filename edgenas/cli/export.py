@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from edgenas.binomial import wilson
 from edgenas.cli.output import emit, say, say_next, table
 from edgenas.engine.scores import interval_words
 
@@ -43,6 +43,11 @@ def export(
     opset: int | None = typer.Option(
         None, help="ONNX opset of the files (13 to 21). Default: what the target's software reads.", show_default=False
     ),
+    data_license: str = typer.Option(
+        "",
+        help="Licence of the images that it was trained on: for the manifest and the model card.",
+        show_default=False,
+    ),
     engine: bool = typer.Option(False, help="Also build a TensorRT engine for this machine."),
     triton: Path | None = typer.Option(None, help="Also write a Triton model repository there."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
@@ -67,6 +72,7 @@ def export(
     folder = study_folder(study, say)
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start)
+    trained = dataclasses.replace(trained, data_license=data_license)
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
@@ -114,6 +120,8 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
     """The document of cli.md, with scores and latencies."""
     import msgspec
 
+    from edgenas.bundle import CARD
+
     manifest = bundle.manifest
     files = {
         precision: {
@@ -122,7 +130,7 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
             "weight_bits": model.weight_bits,
             "size_mb": model.artifact.size_mb,
             "opset": model.artifact.opset,
-            "scores": [score_document(score, bundle.metric) for score in model.scores],
+            "scores": [score_document(score) for score in model.scores],
             "latencies": msgspec.to_builtins(model.latencies),
         }
         for precision, model in manifest.models.items()
@@ -130,6 +138,7 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
     return {
         "bundle": str(bundle.folder),
         "batch": manifest.batch,
+        "model_card": str(bundle.folder / CARD),
         "files": files,
         "parity": msgspec.to_builtins(bundle.parity),
         "chosen_precision": manifest.chosen_precision,
@@ -139,19 +148,20 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
 
 def score_words(score: Score, metric: Metric) -> str:
     """97.20 (95.9 to 98.1)."""
-    return f"{metric.number(score.value)}{interval_words(wilson(score.value, score.n)) if metric.share else ''}"
+    return f"{metric.number(score.value)}{interval_words(score.interval, metric)}"
 
 
-def score_document(score: Score, metric: Metric) -> dict[str, Any]:
-    """A score as the manifest has it; a share of the images with its 95 % interval over its n images."""
+def score_document(score: Score) -> dict[str, Any]:
+    """A score as the manifest has it."""
     import msgspec
 
-    document: dict[str, Any] = msgspec.to_builtins(score)
-    return document | ({"interval": wilson(score.value, score.n)} if metric.share else {})
+    return dict(msgspec.to_builtins(score))
 
 
 def text_of(bundle: Bundle) -> str:
     """One line per precision."""
+    from edgenas.bundle import CARD
+
     manifest = bundle.manifest
     metric, classes = bundle.metric, bundle.kind == "classification"
     header = (
@@ -181,4 +191,4 @@ def text_of(bundle: Bundle) -> str:
                 *([f"{100 * parity.top1_agreement:.1f} %"] if classes else []),
             )
         )
-    return table(header, rows) + f"\n\nbundle {bundle.folder}"
+    return table(header, rows) + f"\n\nbundle {bundle.folder} (what it is, in words: {CARD})"

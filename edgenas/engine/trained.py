@@ -52,8 +52,10 @@ def trained_from_store(
     network, best = trained_network(store, final, tell)
     profile = profile_from_name(target) if target else profiles_of(store.study)[0]
     recipe, score = final.recipe.fingerprint, best.val.get(final.metric)
-    notes = (SEEN,) if final.all_images else ()
-    return Trained(network, final.architecture, task, profile, final.data, recipe, score=score, notes=notes)
+    notes, seeds = (SEEN,) if final.all_images else (), len(final.runs)
+    return Trained(
+        network, final.architecture, task, profile, final.data, recipe, score=score, notes=notes, seeds=seeds
+    )
 
 
 def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.Module, FinalRun]:

@@ -35,11 +35,12 @@ def predicted_latencies(
     if profile.name == HOST_CPU:
         return {}
     found: dict[Precision, Latency] = {}
+    at_batch = msgspec.structs.replace(profile, batch_size=batch)  # which it only tells
     for precision in precisions:
         if precision not in profile.precisions:
             notes.append(f"{profile.name} has no {precision}")
             continue
-        (found[precision],) = latencies(profile, [Row("the network", architecture, batch=batch)], precision)
+        (found[precision],) = latencies(at_batch, [Row("the network", architecture, batch=batch)], precision)
     return found
 
 

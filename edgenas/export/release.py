@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import importlib.metadata
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgenas.binomial import Interval, wilson
 from edgenas.bundle import (
+    CARD,
     GOLDEN,
     MODEL_FILES,
     PARITY,
@@ -30,6 +33,7 @@ from edgenas.bundle import (
     write_bundle,
 )
 from edgenas.errors import EdgenasError, ParityError
+from edgenas.export.card import model_card
 from edgenas.export.child import outputs_in_child
 from edgenas.export.choice import chosen_precision, measured_latencies, predicted_latencies
 from edgenas.export.faces import FACES
@@ -62,7 +66,8 @@ SCORING_SIDE, SMALLEST_BATCH, SCORED_AT_ONCE = 64, 16, 5120  # px, and images: l
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and what is to be said of it. `score`: of the task's metric on validation, as the training noted it."""
+    """A trained network and what is to be said of it. `score`: of the task's metric on validation, as the training noted it;
+    `seeds`: how many trainings it is the best of."""
 
     network: nn.Module
     architecture: Architecture
@@ -73,6 +78,7 @@ class Trained:
     data_license: str = ""
     score: float | None = None
     notes: tuple[str, ...] = ()  # for the bundle
+    seeds: int | None = None
 
     @property
     def kind(self) -> BundleKind:
@@ -148,7 +154,8 @@ def bundle_from_trained(folder: Path, trained: Trained, wishes: Wishes) -> Bundl
         left_out=left_out,
         batch=wishes.batch,
     )
-    return write_bundle(folder, manifest, files)
+    card = model_card(manifest, task, built, trained.seeds, datetime.datetime.now(datetime.timezone.utc).date())
+    return write_bundle(folder, manifest, {**files, CARD: card.encode()})
 
 
 def bundle_name(folder: Path) -> str:
@@ -274,9 +281,20 @@ def _score(
         collected.append(outputs_in_child(model, [golden, *batches]))
     outputs = np.concatenate([result[name] for results in collected for result in results[1:]])
     scores = task.scores(torch.from_numpy(outputs), torch.from_numpy(val.labels))
-    metric = task.metric.name
-    score = Score(metric, scores[metric], "validation", len(val), f"onnxruntime {exporting_versions()['onnxruntime']}")
+    metric = task.metric
+    runtime = f"onnxruntime {exporting_versions()['onnxruntime']}"
+    score = Score(
+        metric.name, scores[metric.name], "validation", len(val), runtime, _interval(metric, scores, len(val))
+    )
     return score, collected[0][0][name], outputs
+
+
+def _interval(metric: Metric, scores: Mapping[str, float], images: int) -> Interval | None:
+    """Of the metric's value among a task's scores: its own, or of a share of the images the binomial one."""
+    low, high = scores.get(f"{metric.name}_low"), scores.get(f"{metric.name}_high")
+    if low is not None and high is not None:
+        return low, high
+    return wilson(scores[metric.name], images) if metric.share else None
 
 
 def _times_larger(size: ImageSize) -> int:

@@ -18,21 +18,31 @@ from PIL import Image
 from edgenas.bundle import Bundle, read_bundle, sealed
 from edgenas.engine.classify import classify
 from edgenas.engine.evaluate import evaluate
+from edgenas.engine.verify import verified_files
 from edgenas.errors import BundleError, EdgenasError
+from edgenas.export.choice import predicted_latencies
 from edgenas.export.faces import with_face_input
 from edgenas.export.onnx import onnx_from_network, with_fixed_batch
 from edgenas.export.precision import with_uint8_input
 from edgenas.export.release import Wishes, bundle_from_trained
 from edgenas.export.triton import write_triton
-from edgenas.hardware.measure import SEARCH
-from edgenas.records import Preprocessing
+from edgenas.hardware.measure import SEARCH, measure
+from edgenas.hardware.predictor import Row, latencies
+from edgenas.hardware.profile import profile_from_name
+from edgenas.hardware.worker import Load
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Candidate, Measurement, Preprocessing, Recipe, Trial
+from edgenas.remote.job import Job
 from edgenas.runtimes.batches import run_in_batches
 from edgenas.runtimes.onnx_session import open_session
+from edgenas.store import Store
 from tests.digits_bundle import digits_bundle, trained
 from tests.export.test_faces import architecture, by_torch, faces, network_of
 from tests.export.test_families import FAMILIES
 from tests.export.test_families import trained as trained_member
+from tests.plans import plan, studied
 from tests.serve.hosted import Hosted, hosted
+from tests.training.conftest import ParameterCost
 
 INFER = "/v2/models/digits/infer"
 IMAGES = np.random.default_rng(0).standard_normal((6, 1, 8, 8)).astype(np.float32)
@@ -161,6 +171,42 @@ def test_one_to_sixty_four_images_are_possible(batch: int, taken: bool) -> None:
         return
     with pytest.raises(EdgenasError, match=rf"a batch of {batch} images was asked for: possible are 1 to 64"):
         Wishes(batch=batch)
+
+
+def test_what_a_target_is_expected_to_take_is_of_one_run_of_that_many_images() -> None:
+    profile, network = profile_from_name("jetson"), FAMILIES["stages"]
+    one, four = (predicted_latencies(profile, network, ("fp16",), [], batch)["fp16"] for batch in (1, 4))
+    (row,) = latencies(profile, [Row("x", network, batch=4)], "fp16")
+    assert four.ms == row.ms
+    assert one.ms < four.ms < 4.5 * one.ms
+    assert [f"batch {n}," in latency.detail for n, latency in ((1, one), (4, four))] == [True, True]
+
+
+def test_a_board_is_asked_for_that_many_images_and_holds_no_limit_of_one(fixed: Bundle, tmp_path: Path) -> None:
+    batch, asked, said = fixed.manifest.batch, [], []
+
+    class Board:
+        url = "http://board"
+
+        def info(self) -> dict[str, Any]:
+            return {"device": {"model": "a board"}, "runtime": "onnxruntime", "runtime_version": "1"}
+
+        def measure(self, content: bytes, job: Job) -> Measurement:
+            asked.append(job.batch_size)
+            return measure([content], Load("", batch_size=job.batch_size), SEARCH, "host-cpu")[0]
+
+    study = tmp_path / "study"
+    with Store.create(study, studied(plan(asked=SearchSettings(target=("host-cpu",), max_latency_ms=1e-9)))) as store:
+        architecture = fixed.manifest.architecture
+        cost = ParameterCost()(architecture)
+        store.put(
+            "trial", "x", Trial(Candidate(architecture, Recipe("test", 6, 64, 0.2), "depth"), "complete", cost, 0, {})
+        )
+    board: Any = Board()
+    (found,) = verified_files(fixed.folder, study if batch == 4 else None, "fp32", board, said.append)
+    assert asked == [batch]
+    assert found.limit is None
+    assert any(f"take {batch} images a run, a study's limits are for one" in line for line in said) is (batch == 4)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
