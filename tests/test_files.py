@@ -296,12 +296,12 @@ def test_a_recipe_has_numbers_that_can_be(tmp_path: Path, key: str, good: str, b
 @pytest.mark.parametrize(
     ("line", "place"),
     [
-        ("epoch_scale = 1e308", "$.epoch_scale"),
-        ("max_latency_ms = 1e10", "$.max_latency_ms"),
-        ("max_depth = 1001", "$.max_depth"),
-        ("max_width = 65537", "$.max_width"),
-        ("search_images = 0", "$.search_images"),
-        ("confirm_seeds = 1001", "$.confirm_seeds"),
+        ("epoch_scale = 1e308", "--epoch-scale "),
+        ("max_latency_ms = 1e10", "--max-latency-ms "),
+        ("max_depth = 1001", "--max-depth "),
+        ("max_width = 65537", "--max-width "),
+        ("search_images = 0", "--search-images "),
+        ("confirm_seeds = 1001", "--confirm-seeds "),
         ("[rules]\nfirst_epochs = 0", "$.first_epochs"),
         ("[rules]\ndepth_accept = 101.0", "$.depth_accept"),
     ],

@@ -42,11 +42,11 @@ def classify(
 
 def _text(document: dict[str, Any]) -> str:
     rows = [
-        (one["image"], *(f"{100 * likely['probability']:.1f} % {likely['label']}" for likely in one["classes"]))
+        (*(f"{100 * likely['probability']:.1f} % {likely['label']}" for likely in one["classes"]), one["image"])
         for one in document["images"]
         if "error" not in one
     ]
     if not rows:
         return ""
-    header = ("image", "likeliest", *("then" for _ in rows[0][2:]))
+    header = ("likeliest", *("then" for _ in rows[0][2:]), "image")
     return table(header, rows)

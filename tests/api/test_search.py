@@ -56,7 +56,7 @@ IMAGES, LABELS = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
         ((), {"space": "two-stages", "method": "random"}, "space 'two-stages' is unknown; possible: "),
         ((), {"space": "nasbench201"}, "--space is for --method"),
         ((), {"space": "fbnet", "method": "random", "max_depth": 5}, "--max-depth bounds the spaces chain and stages"),
-        ((), {"seed": -1}, ">= 0 - at `$.seed`"),
+        ((), {"seed": -1}, "--seed -1 was asked for: it takes a whole number from 0"),
         ((), {"rules": {"pace": 3.0}}, "[rules] pace: method gnas has no such rule; it has first_epochs,"),
         ((), {"budget": 4, "epoch_scale": 1.0}, "give those two, or the budget"),
         ((), {"workers": 1, "ray": "auto"}, "give one of them"),

@@ -99,7 +99,7 @@ def test_a_package_s_object_or_function_makes_its_space() -> None:
     [
         (
             "thick",
-            "space 'thick' is unknown; possible: nasbench101, nasbench201, darts, multibranch, fbnet, stages, NUMBER, SPACE",
+            "space 'thick' is unknown; possible: chain, nasbench101, nasbench201, darts, multibranch, fbnet, stages, NUMBER",
         ),
         ("NUMBER", "7 is no space: give an OwnSpace, or a function .head, in_channels, image_size. -> Space"),
         ("nothing", "which is no space: it has no choices, choose, smallest, reference, draw"),

@@ -77,8 +77,10 @@ def test_a_folder_a_missing_file_and_two_precisions_are_refused(tmp_path: Path, 
     assert "one at a time" in refusal("classify", bundle, str(pictures[0]), "--precision", "fp32,int8")
 
 
-def test_a_person_sees_a_line_for_each_picture(pictures: list[Path]) -> None:
-    result = CliRunner().invoke(app, ["classify", str(digits_bundle().folder), *map(str, pictures)])
+def test_a_person_sees_a_line_for_each_picture(pictures: list[Path], tmp_path: Path, monkeypatch) -> None:
+    folder = digits_bundle().folder.absolute()
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["classify", str(folder), *(path.name for path in pictures)])
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 1 + len(pictures)
-    assert " % " in result.stdout.splitlines()[1]
+    assert [line.split()[-1] for line in result.stdout.splitlines()[1:]] == [path.name for path in pictures]

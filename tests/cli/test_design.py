@@ -149,7 +149,7 @@ def test_operations_of_the_designs_are_counted(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--max-mmacs", "nan"], "max-mmacs nan: give a number"),
-        (["--max-mmacs", "0"], "max_mmacs"),
+        (["--max-mmacs", "0"], "--max-mmacs 0.0 was asked for"),
         (["--max-mmacs", "1"], "M MACs > 1 M MACs"),
     ],
 )

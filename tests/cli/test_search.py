@@ -105,7 +105,7 @@ def test_a_project_file_says_the_same_as_flags(searched: Path) -> None:
         (["--max-latency-ms", "0.0001"], "its smallest member (depth 4, width 8) has latency"),
         (["--max-params", "10"], "parameters > 10"),
         (["--max-mmacs", "0.001"], "M MACs > 0.001 M MACs: raise the limit"),
-        (["--max-mmacs", "0"], "max_mmacs"),
+        (["--max-mmacs", "0"], "--max-mmacs 0.0 was asked for"),
         (["--study", "one", "--seed", "5"], "seed is 0 there, 5 asked"),
         (["--min-depth", "9"], "depth bounds 9..6"),
         (["--recipe", "quick"], "fast"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.export.test_faces import shared_face_bundle
-from tests.report.test_browser import FLAGS
+from tests.report.browser import FLAGS
 from tests.serve.running import HOST, Running, serving
 from tests.serve.test_errors import picture
 

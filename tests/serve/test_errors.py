@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from edgenas.errors import DeviceError
+from edgenas.runtimes import Port
 from edgenas.serve.errors import RequestRefused
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
@@ -186,7 +187,7 @@ def test_every_route_answers_nonsense_as_json_and_never_with_a_500() -> None:
 class Dead:
     """A runtime whose device has fallen off the bus."""
 
-    inputs = {"image": None}
+    inputs = {"image": Port(("batch", 1, 8, 8), "float32")}
     outputs = {"logits": None}
     settings = {}
 

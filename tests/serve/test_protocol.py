@@ -213,11 +213,19 @@ def test_the_repository_lists_loads_and_does_not_pretend_to_unload(server: Hoste
     assert server.json("GET", "/v2/models/digits/ready")[0] == 200
 
 
-@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json", "Multipart/Form-Data"])
-def test_a_form_around_a_picture_is_told_what_to_send(server: Hosted, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("multipart/form-data; boundary=x", (400, "the form is cut short")),
+        ("Multipart/Form-Data", (400, "names no boundary")),
+        ("multipart/mixed; boundary=x", (415, "--data-binary @image.png")),
+        ("application/json", (415, "in a form (curl -F image=@image.png)")),
+    ],
+)
+def test_what_is_no_picture_is_told_what_to_send(server: Hosted, kind: str, wanted: tuple[int, str]) -> None:
     status, answer = server.json("POST", "/classify", b"--x\r\n", content_type=kind)
-    assert status == 415
-    assert "--data-binary @image.png" in answer["error"]
+    assert status == wanted[0]
+    assert wanted[1] in answer["error"]
 
 
 @pytest.mark.parametrize("binary", [True, False])
