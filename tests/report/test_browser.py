@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 
-from edgenas.report.facts import read_facts
-from edgenas.report.html import html_from_studies
-from tests.report.browser import PATIENCE_MS, browser
-from tests.report.studies import published_study
+from tests.report.browser import PATIENCE_MS, browser, page_file
 
-__all__ = ["browser"]  # a fixture
+__all__ = ["browser", "page_file"]  # fixtures
 
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 # Contrast of every element that holds text of its own, against the nearest background that is not transparent (WCAG 2.2).
@@ -38,14 +35,6 @@ NAMELESS = """
 () => [...document.querySelectorAll("button, [role=img], [role=region], [role=group], output, nav, summary, a")]
   .filter((e) => !(e.getAttribute("aria-label") || e.textContent.trim())).map((e) => e.outerHTML.slice(0, 80))
 """
-
-
-@pytest.fixture(scope="module")
-def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    path = folder / "report.html"
-    path.write_text(html_from_studies([read_facts(published_study(folder / "cifar10"))]), encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,22 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.report.browser import browser, opened, page_file
 
-from edgenas.report.facts import read_facts
-from edgenas.report.html import html_from_studies
-from tests.report.browser import browser, opened
-from tests.report.studies import published_study
-
-__all__ = ["browser"]  # a fixture
-
-
-@pytest.fixture(scope="module")
-def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keyboard")
-    path = folder / "report.html"
-    path.write_text(html_from_studies([read_facts(published_study(folder / "cifar10"))]), encoding="utf-8")
-    return path
+__all__ = ["browser", "page_file"]  # fixtures
 
 
 def test_the_arrow_keys_go_from_point_to_point_and_enter_shows_the_trial(page_file: Path, browser: Any) -> None:
