@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,6 +154,11 @@ def input_from_pixels(images: Pixels, preprocessing: Preprocessing) -> NDArray[n
         )
     scale, shift = scale_and_shift(preprocessing)
     return np.ascontiguousarray((images.astype(np.float32) * scale + shift).transpose(0, 3, 1, 2))
+
+
+def network_input(images: Pixels, preprocessing: Preprocessing, *, uint8: bool) -> NDArray[Any]:
+    """(N, H, W, C) uint8 -> what a file takes: the pixels as they are where it normalises itself, else `input_from_pixels`."""
+    return images if uint8 else input_from_pixels(images, preprocessing)
 
 
 def scale_and_shift(preprocessing: Preprocessing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

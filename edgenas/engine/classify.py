@@ -13,7 +13,7 @@ from edgenas.bundle import Bundle, read_bundle
 from edgenas.engine.verify import precisions_of
 from edgenas.errors import DataError, EdgenasError
 from edgenas.likeliest import TOP, likeliest
-from edgenas.preprocessing import DAMAGED, formats_here, input_from_pixels, pixels_from_image
+from edgenas.preprocessing import DAMAGED, formats_here, network_input, pixels_from_image
 from edgenas.records import Precision
 from edgenas.runtimes import open_runtime
 from edgenas.runtimes.batches import run_in_batches
@@ -69,7 +69,7 @@ def _rows(
             except (DataError, *DAMAGED) as error:
                 yield {"image": str(path), "error": _reason(error)}
                 continue
-            logits = run_in_batches(network, pixels if uint8 else input_from_pixels(pixels, how))[output][0]
+            logits = run_in_batches(network, network_input(pixels, how, uint8=uint8))[output][0]
             classes = likeliest(logits, bundle.manifest.labels, top)
             yield {"image": str(path), **{key: classes[0][key] for key in ("label", "probability")}, "classes": classes}
 

@@ -13,7 +13,7 @@ from edgenas.bundle import Bundle, read_bundle
 from edgenas.confusion import confusion_of, document_of_confusion
 from edgenas.engine.verify import precisions_of
 from edgenas.errors import DataError, EdgenasError
-from edgenas.preprocessing import input_from_pixels, pad
+from edgenas.preprocessing import network_input, pad
 from edgenas.records import Precision
 from edgenas.runtimes import LARGEST_BATCH, open_runtime
 from edgenas.runtimes.batches import run_in_batches
@@ -135,6 +135,6 @@ def _predicted(bundle: Bundle, precision: Precision, images: Split) -> NDArray[n
         (output,) = runtime.outputs
         for start in range(0, len(images), LARGEST_BATCH):
             pixels = pad(images.images[start : start + LARGEST_BATCH], how.padding)
-            outputs = run_in_batches(runtime, pixels if uint8 else input_from_pixels(pixels, how))[output]
+            outputs = run_in_batches(runtime, network_input(pixels, how, uint8=uint8))[output]
             found.append(outputs.argmax(1))
     return np.concatenate(found).astype(np.int64)

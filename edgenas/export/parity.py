@@ -18,7 +18,7 @@ from edgenas.errors import ParityError
 from edgenas.export.child import outputs_in_child
 from edgenas.export.layers import NORMS, executed_layers
 from edgenas.export.onnx import LOGITS, OUTPUTS
-from edgenas.preprocessing import input_from_pixels
+from edgenas.preprocessing import input_from_pixels, network_input
 from edgenas.records import Precision, Preprocessing
 from edgenas.runtimes import LARGEST_BATCH
 from edgenas.runtimes.compare import cosines, likeness
@@ -70,7 +70,7 @@ def parity_cases(
     shape = images.shape[1:]
 
     def batch(pixels: NDArray[np.uint8]) -> Array:
-        return pixels if uint8 else input_from_pixels(pixels, preprocessing)
+        return network_input(pixels, preprocessing, uint8=uint8)
 
     def noise(count: int) -> Array:
         return batch(rng.integers(0, 256, (count, *shape), dtype=np.uint8))

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgenas.errors import BundleError, DeviceError, EdgenasError
-from edgenas.preprocessing import input_from_pixels, pixels_from_image
+from edgenas.preprocessing import network_input, pixels_from_image
 from edgenas.records import Preprocessing
 from edgenas.runtimes import LARGEST_BATCH, runtime_spec
 from edgenas.serve import protocol
@@ -157,7 +157,7 @@ class Service:
 
     def inputs_from_pixels(self, pixels: np.typing.NDArray[np.uint8], preprocessing: Preprocessing) -> Array:
         """(N, H, W, C) uint8 -> what this model takes."""
-        return pixels if self.input.datatype == "UINT8" else input_from_pixels(pixels, preprocessing)
+        return network_input(pixels, preprocessing, uint8=self.input.datatype == "UINT8")
 
     async def scrape(self, _: Request) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
