@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgenas.cli.output import emit, say, say_next
+from edgenas.cli.output import BOUNDED, emit, say, say_next
 from edgenas.errors import EdgenasError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def calibrate(
                      for key, value in document.items())  # fmt: skip
     emit({**document, "warnings": result.warnings}, as_json=json, text=f"{text}\nwritten to {out}")
     if not json:
-        say_next(f"edgenas search --target {shlex.quote(str(out))} --data FOLDER")
+        say_next(f"edgenas search --target {shlex.quote(str(out))} --data FOLDER {BOUNDED}")
 
 
 def _of_measurements(

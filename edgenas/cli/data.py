@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from edgenas.cli.options import Fit
-from edgenas.cli.output import emit, say, say_next, table
+from edgenas.cli.output import BOUNDED, emit, say, say_next, table
 from edgenas.errors import EdgenasError
 from edgenas.image_sizes import size_asked
 
@@ -55,7 +55,7 @@ def data(
     rows = [(name, f"{count:,}") for name, count in facts.classes.items()]
     emit(facts, as_json=as_json, text=table(("class", "images"), rows) + "\n\n" + "\n".join(facts_lines(folder, facts)))
     if not as_json:
-        say_next(f"edgenas search --target jetson --data {shlex.quote(folder)}")
+        say_next(f"edgenas search --target jetson --data {shlex.quote(folder)} {BOUNDED}")
 
 
 def _caches(folder: str | None, *, remove: bool, as_json: bool) -> None:

@@ -8,9 +8,20 @@ from typing import Any
 
 import typer
 
-from edgenas.cli.output import emit
+from edgenas.cli.output import emit, say_next
 
 LEAST_DISK_GB = 1.0
+OF_JETSONS = {"l4t", "power_mode", "throttling", "image", "tensorrt_mounts"}
+LABELS = {
+    "l4t": "L4T",
+    "memory_mb": "memory, MB",
+    "disk_gb": "disk, GB",
+    "gpu": "GPU",
+    "tensorrt": "TensorRT",
+    "cuda_python": "cuda-python",
+    "onnxruntime": "ONNX Runtime",
+}
+OF_GPUS = {"tensorrt", "cuda_python", "engine_cache"}
 
 
 def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON document.")) -> None:
@@ -20,9 +31,24 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print one JSON do
     """
     found = findings()
     advice = advice_from(found)
-    lines = [f"{name:18} {_words(value)}" for name, value in found.items()]
-    lines += ["", *(f"- {line}" for line in advice)] if advice else ["", "nothing to do"]
-    emit({**found, "advice": advice}, as_json=as_json, text="\n".join(lines))
+    emit({**found, "advice": advice}, as_json=as_json, text=text_from(found, advice))
+    if not as_json and not advice:
+        say_next("edgenas data FOLDER")
+
+
+def text_from(found: dict[str, Any], advice: list[str]) -> str:
+    """For people: what only a Jetson or a GPU has is left out elsewhere."""
+    jetson, gpu = bool(found["l4t"]), "reason" not in found["gpu"]
+    shown = {name: _words(value) for name, value in found.items() if jetson or name not in OF_JETSONS}
+    if not jetson and not gpu:
+        shown = {name: words for name, words in shown.items() if name not in OF_GPUS}
+        shown["gpu"] = "none: training, and measuring for host-cpu, use the CPU"
+    rows = [(LABELS.get(name, name.replace("_", " ")), words) for name, words in shown.items()]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(
+        [*(f"{label:{width}}  {words}" for label, words in rows), "", *(f"- {line}" for line in advice)]
+        + ["nothing to do"] * (not advice)
+    )
 
 
 def findings() -> dict[str, Any]:

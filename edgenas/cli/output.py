@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
@@ -15,6 +16,8 @@ from edgenas.errors import EdgenasError
 
 WIDTH = 80
 BELOW = " " * 6  # what stands below a row is set in so far
+NEXT = "next: "
+BOUNDED = "--max-latency-ms 2 --budget 10"  # of a search that is suggested: without it would take hours
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 _heard = True
@@ -22,8 +25,7 @@ _heard = True
 
 def emit(document: Any, *, as_json: bool, text: str) -> None:
     """Print the result: the one JSON document, or the text for people."""
-    if as_json:
-        text = msgspec.json.encode(document, order="sorted").decode()
+    text = msgspec.json.encode(document, order="sorted").decode() if as_json else for_reader(text, sys.stdout)
     write_result(text.rstrip("\n") + "\n", as_json=as_json)
 
 
@@ -59,14 +61,41 @@ def quiet() -> None:
 def say(message: str) -> None:
     """Tell the person at the terminal; never part of the result."""
     if _heard or message.startswith(("edgenas:", "warning:")):
-        sys.stderr.write(message + "\n")
+        sys.stderr.write(for_reader(message, sys.stderr) + "\n")
         sys.stderr.flush()
 
 
 def say_next(*commands: str) -> None:
     """The command that a person is likely to type now, below a result that is for people."""
     for command in commands:
-        say(f"next: {command}")
+        say(f"{NEXT}{command}")
+
+
+def for_reader(text: str, stream: TextIO | None) -> str:
+    """In a terminal, lines that it would break within a word are broken between words and set in; anywhere else as it is."""
+    if stream is None or stream.closed or not stream.isatty():
+        return text
+    return fitted(text, shutil.get_terminal_size((WIDTH, 0)).columns)
+
+
+def fitted(text: str, width: int) -> str:
+    """No line is wider, but for single words and for commands, which a terminal copies whole only when it broke them itself."""
+    return "\n".join(
+        line if len(line) <= width or line.startswith(NEXT) else _broken(line, width) for line in text.splitlines()
+    )
+
+
+def _broken(line: str, width: int) -> str:
+    words = line.lstrip()
+    inset = min(len(line) - len(words), width // 4)
+    return textwrap.fill(
+        words,
+        width,
+        initial_indent=" " * inset,
+        subsequent_indent=" " * (inset + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

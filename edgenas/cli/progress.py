@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from edgenas.binomial import Validation
-from edgenas.cli.output import say
+from edgenas.cli.output import fitted, say
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins, TrainingBegins
 from edgenas.engine.lines import decision_line, trial_line
 from edgenas.engine.plan import validation_in
@@ -120,14 +120,14 @@ class SearchView:
     def _decision(self, decision: Decision) -> None:
         self.pace.decision()
         self.decided += decision.verdict != "start"
-        self.console.print(decision_line(decision, self.metric, self.validation), markup=False)
+        print_line(self.console, decision_line(decision, self.metric, self.validation))
 
     def _trial(self, trial: Trial) -> None:
         self.pace.trial()
         if trial.candidate.phase != self.phase:
             self.phase, self.decided = trial.candidate.phase, 0
         self.last = trial
-        self.console.print(trial_line(trial, self.metric, self.validation), markup=False)
+        print_line(self.console, trial_line(trial, self.metric, self.validation))
         if trial.status == "complete":
             self.trained += 1
             objective = self.metric.objective
@@ -195,7 +195,7 @@ class TrainingView:
                 self.live.start()
         elif isinstance(event, RunEnds):
             self.finished.append(self.clock() - self.started)
-            self.console.print(run_line(event.run, event.metric, event.images), markup=False)
+            print_line(self.console, run_line(event.run, event.metric, event.images))
 
     def panel(self) -> Text:
         """The live line below."""
@@ -205,6 +205,11 @@ class TrainingView:
             pace = self.finished[-1] / len(self.finished)
             words.append(f"about {minutes(max(0.0, self.total * pace - elapsed))} left")
         return Text(" · ".join(words))
+
+
+def print_line(console: Console, line: str) -> None:
+    """One line; in a terminal broken between words where it is too long."""
+    console.print(fitted(line, console.width) if console.is_terminal else line, markup=False)
 
 
 def minutes(seconds: float) -> str:

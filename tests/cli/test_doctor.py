@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgenas.cli.doctor import advice_from, findings
+from edgenas.cli.doctor import advice_from, findings, text_from
+from tests.cli.edgenas import edgenas
 
 HEALTHY: dict[str, Any] = {
     "l4t": None,
@@ -65,3 +66,21 @@ def test_every_lack_has_its_advice(change: dict[str, Any], advice: list[str]) ->
     given = advice_from(HEALTHY | change)
     assert len(given) == len(advice)
     assert all(words in line for words, line in zip(advice, given, strict=True))
+
+
+def test_a_laptop_is_told_nothing_of_jetsons_and_engines_and_a_jetson_is() -> None:
+    laptop = text_from(HEALTHY, [])
+    assert "GPU           none: training, and measuring for host-cpu, use the CPU\n" in laptop
+    assert laptop.endswith("\n\nnothing to do")
+    for words in ("L4T", "TensorRT", "cuda-python", "throttling"):
+        assert words not in laptop
+    with_gpu = text_from(HEALTHY | {"gpu": {"found": "RTX 4090"}}, ["do this"])
+    assert "TensorRT" in with_gpu
+    assert "L4T" not in with_gpu
+    assert with_gpu.endswith("\n\n- do this")
+    assert "L4T              36.4\n" in text_from(HEALTHY | {"l4t": "36.4"}, [])
+
+
+def test_the_data_are_what_comes_next_where_nothing_is_lacking(tmp_path: Path) -> None:
+    done = edgenas("doctor", folder=tmp_path)
+    assert ("next: edgenas data FOLDER" in done.stderr) == done.stdout.endswith("nothing to do\n")

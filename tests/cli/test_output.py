@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgenas.cli.main import app
+from edgenas.cli.output import fitted
 from edgenas.errors import EdgenasError
 from tests.cli.edgenas import ENVIRONMENT
 from tests.image_folders import fill, picture
@@ -60,6 +61,20 @@ def test_who_reads_one_line_only_ends_the_command_quietly(tmp_path: Path) -> Non
     whole = f"{sys.executable} -m edgenas targets -q | head -n 1"
     done = subprocess.run(["bash", "-c", whole], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, check=False)
     assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
+
+
+def test_a_line_of_80_columns_stays_and_one_of_81_is_broken_between_words_and_set_in() -> None:
+    fits, breaks = "  " + "word " * 15 + "end", "  " + "word " * 15 + "ends"
+    assert (len(fits), len(breaks)) == (80, 81)
+    assert fitted(fits, 80) == fits
+    assert fitted(f"{fits}\n{breaks}\n\nend", 80).splitlines() == [fits, breaks[:-5], "    ends", "", "end"]
+
+
+def test_commands_and_words_that_are_too_long_are_left_whole() -> None:
+    command, path = "next: edgenas search " + "--x " * 30, "  " + "/folder" * 20
+    assert fitted(command, 80) == command
+    assert fitted(f"{path}: no such file", 80).splitlines() == [f"{path}:", "    no such file"]
+    assert fitted("a b", 1).split() == ["a", "b"]
 
 
 class Narrow(io.TextIOWrapper):
