@@ -10,9 +10,9 @@ import onnx
 from onnx import helper, version_converter
 
 from edgenas.errors import EdgenasError
-from edgenas.export.norms import NORM, SCALE, without_norms
 from edgenas.image_sizes import sides_of
 from edgenas.records import Architecture, Classes, Embedding, Outputs
+from edgenas.runtimes.norms import NORM, SCALE, without_norms
 from edgenas.version import __version__
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import EdgenasError
-from edgenas.export.norms import scale_and_shift_nodes
 from edgenas.export.onnx import INPUT, OLDEST_CONVERTED, clean
 from edgenas.preprocessing import scale_and_shift
 from edgenas.records import Preprocessing
+from edgenas.runtimes.norms import scale_and_shift_nodes
 
 Floats = NDArray[np.float32]
 CALIBRATION_BATCH = 32

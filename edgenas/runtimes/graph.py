@@ -1,6 +1,7 @@
 """Workload -> ONNX with nothing but onnx.helper: what boards measure, and the export for old opsets.
 
-The same kernels, in the same order, as the workload says; batch norms are already folded into weights and biases.
+The same kernels, in the same order, as the workload says; batch norms are already folded into weights and biases. One that no
+kernel takes in becomes what it becomes in exported files: part of the matrix product behind it, else a Mul and an Add.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Kernel, Workload
+from edgenas.runtimes.norms import without_norms
 
 OPSETS = range(13, 21)
 Floats = NDArray[np.float32]
@@ -126,6 +128,7 @@ class _Graph:
         model = helper.make_model(
             graph, producer_name="edgenas", ir_version=ir, opset_imports=[helper.make_opsetid("", self.opset)]
         )
+        model = without_norms(model)
         onnx.checker.check_model(model, full_check=True)
         return model
 

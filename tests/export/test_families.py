@@ -9,7 +9,6 @@ from torch import nn
 from edgenas.architectures.chain import chain
 from edgenas.bundle_contents import check_sizes
 from edgenas.errors import ParityError
-from edgenas.export.norms import scale_and_shift_nodes
 from edgenas.export.onnx import onnx_from_network
 from edgenas.export.parity import Case, check_parity, network_outputs, parity_cases
 from edgenas.networks import network_from_architecture
@@ -26,6 +25,7 @@ from edgenas.records import (
     Stage,
     StagesArchitecture,
 )
+from edgenas.runtimes.norms import scale_and_shift_nodes
 from tests.architectures.cells import BEST_101, DARTS_V2
 
 SIDE = 16

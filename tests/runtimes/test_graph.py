@@ -9,9 +9,11 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.tracer import Tracer
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
+from edgenas.export.onnx import onnx_from_network
 from edgenas.records import Classes, Embedding, Kernel, Workload
 from edgenas.runtimes.graph import OPSETS, KernelWeights, onnx_from_workload, random_weights
 from edgenas.runtimes.onnx_session import open_session
+from tests.export.test_families import FAMILIES, trained
 
 RNG = np.random.default_rng(7)
 
@@ -117,6 +119,16 @@ def test_chains_compute_what_torch_computes(head: Classes | Embedding) -> None:
     np.testing.assert_allclose(
         answer(onnx_from_workload(workload, None), x), reference(workload, weights, x), atol=1e-5, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_measured_has_the_operators_of_what_is_exported(family: str) -> None:
+    """At an opset that is exported from the workload, too: nothing that exported files have not, such as a batch norm."""
+    measured = onnx_from_workload(workload_from_architecture(FAMILIES[family]), None, 13, 7)
+    exported = onnx_from_network(trained(FAMILIES[family]), FAMILIES[family], opset=13, ir=7)
+    operators = [node.op_type for node in measured.graph.node]
+    assert operators == [node.op_type for node in exported.graph.node]
+    assert "BatchNormalization" not in operators
 
 
 def test_the_same_seed_gives_the_same_file_and_another_seed_another() -> None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import EdgenasError
-from edgenas.export.norms import without_norms
 from edgenas.export.onnx import onnx_from_network, unfolded_norms
 from edgenas.export.parity import check_parity, input_from_pixels
 from edgenas.export.precision import half_from_onnx, int8_from_onnx
+from edgenas.runtimes.norms import without_norms
 from edgenas.runtimes.onnx_session import open_session
 from tests.export.test_families import FAMILIES, cases_of, preprocessing, trained
 
