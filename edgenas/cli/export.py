@@ -50,6 +50,9 @@ def export(
     ),
     engine: bool = typer.Option(False, help="Also build a TensorRT engine for this machine."),
     triton: Path | None = typer.Option(None, help="Also write a Triton model repository there."),
+    deepstream: Path | None = typer.Option(
+        None, help="Also write configurations for DeepStream's nvinfer there, with a model for it."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Export a trained network with proof of parity: ONNX files that compute the same, in a bundle.
@@ -57,6 +60,8 @@ def export(
     Example: edgenas export --out bundle --precision fp32,fp16,int8
 
     Example: edgenas export --out bundle --batch 1 --opset 17
+
+    Example: edgenas export --out bundle --precision fp16 --deepstream ds
     """
     from edgenas.engine.folders import study_folder
     from edgenas.engine.trained import trained_from_store, wishes_from
@@ -73,6 +78,10 @@ def export(
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start)
     trained = dataclasses.replace(trained, data_license=data_license)
+    if deepstream is not None:
+        from edgenas.export.deepstream import check_deepstream
+
+        check_deepstream(wishes.uint8, wishes.batch, trained.kind.labels(trained.task))  # before minutes of work
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
@@ -83,6 +92,15 @@ def export(
 
         document["triton"] = str(write_triton(bundle, triton))
         text += f"\nTriton repository {document['triton']}"
+    if deepstream is not None:
+        from edgenas.export.deepstream import write_deepstream
+
+        written = write_deepstream(bundle, deepstream)
+        document["deepstream"] = str(written.folder)
+        document["deepstream_differences"] = list(written.differences)
+        text += f"\nDeepStream configuration {written.folder}"
+        for difference in written.differences:
+            say(f"DeepStream: {difference}")
     if engine:
         chosen = bundle.manifest.chosen_precision
         document["engine"] = str(engine_from_onnx(bundle.path(chosen), chosen).path)

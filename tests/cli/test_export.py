@@ -239,3 +239,24 @@ def test_without_hashes_the_score_still_shows_other_weights(tmp_path: Path) -> N
         run(study, tmp_path / "out"), EdgenasError, "% accuracy on validation", "were recorded when they were trained"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_deepstream_is_written_beside_the_bundle_and_what_differs_there_is_said(good: Path, tmp_path: Path) -> None:
+    where = tmp_path / "ds"
+    result = run(good, tmp_path / "digits", "--precision", "fp16", "--deepstream", str(where), "--json")
+    assert result.exit_code == 0, result.exception
+    found = document(result)
+    assert found["deepstream"] == str(where / "digits")
+    names = {path.name for path in (where / "digits").iterdir()}
+    assert {"config_infer_primary.txt", "config_infer_secondary.txt", "labels.txt"} < names
+    assert (where / "digits" / "labels.txt").read_text() == "0;1;2;3;4;5;6;7;8;9\n"
+    assert found["deepstream_differences"]
+    for difference in found["deepstream_differences"]:
+        assert f"DeepStream: {difference}\n" in result.stderr
+
+
+def test_what_deepstream_cannot_take_is_refused_before_anything_is_written(good: Path, tmp_path: Path) -> None:
+    for option in (("--input", "uint8"), ("--batch", "4")):
+        result = run(good, tmp_path / "out", "--deepstream", str(tmp_path / "ds"), *option)
+        refused(result, EdgenasError, f"leave out {option[0]}", "or --deepstream")
+    assert list(tmp_path.iterdir()) == []
