@@ -98,13 +98,14 @@ def front_text(document: dict[str, Any]) -> str:
     chosen, metric = document["chosen"], _metric_of(document)
     best = chosen[f"val_{metric.name}_trial"] if chosen else None
     shown, modelled = document["front"], bool(chosen and chosen["expected"])
-    if modelled:  # a network is chosen, not one of its trials
+    if chosen:  # a network is chosen, not one of its trials
         best = next((item["trial"] for item in shown if item["architecture"] == chosen["architecture"]), best)
     if chosen and best not in {item["trial"] for item in shown}:
         shown = [*shown, {**chosen, "trial": best}]
     text = _table(shown, metric, best, expected=modelled)
     if chosen:
         text += f"\n\n{_chosen_words(chosen, metric)}"
+        text += _noise_words(document) if not modelled else ""
     if "control" in document:
         text += "\n\nrandom members of the same space at the same budget:\n"
         text += _table(document["control"], metric, None)
@@ -144,6 +145,23 @@ def _chosen_words(chosen: dict[str, Any], metric: Metric) -> str:
     )
 
 
+def _noise_words(document: dict[str, Any]) -> str:
+    """What the search has not decided: whoever wants a faster network need not take the chosen one."""
+    near, shown = document["within_noise"] or [], document["front"]
+    if len(near) < 2:
+        return ""
+    many = f"{_of_all(near, shown)} on the front are within the noise of the best score"
+    fastest = shown[0]
+    if fastest["trial"] not in near or fastest["architecture"] == document["chosen"]["architecture"]:
+        return f"\n{many}"
+    return f"\n{many}; the fastest: `edgenas train {shlex.quote(document['study'])} --trial {fastest['trial']}`"
+
+
+def _of_all(some: list[int], shown: list[dict[str, Any]]) -> str:
+    """All 7 networks, or 3 of 7 networks."""
+    return f"all {len(shown)} networks" if len(some) == len(shown) > 1 else f"{len(some)} of {len(shown)} networks"
+
+
 def _epochs(count: int) -> str:
     return f"{count} epoch{'s' * (count != 1)}"
 
@@ -160,10 +178,10 @@ def _origin(item: dict[str, Any]) -> str:
     return (latency["origin"] or "-") + beyond + ("" if whole.get("stable", True) else ", unstable")
 
 
-def _about(item: dict[str, Any]) -> str:
-    """How its score and its latency came about."""
-    latency = f", latency {_origin(item)}" if item["latency"]["origin"] else ""
-    return f"{item['phase']}, {_epochs(item['epochs'])}{latency}"
+def _about(item: dict[str, Any]) -> tuple[str, ...]:
+    """How its score and its latency came about, fact by fact."""
+    latency = (f"latency {_origin(item)}",) if item["latency"]["origin"] else ()
+    return (item["phase"], _epochs(item["epochs"]), *latency)
 
 
 def _table(shown: list[dict[str, Any]], metric: Metric, best: int | None, *, expected: bool = False) -> str:
@@ -182,9 +200,12 @@ def _table(shown: list[dict[str, Any]], metric: Metric, best: int | None, *, exp
         for item in shown
     ]
     about = [_about(item) for item in shown]
-    if len(set(about)) == 1:
-        return f"{table(header, rows)}\n   each: {about[0]}"
-    return table((*header, "how"), [(*row, how) for row, how in zip(rows, about, strict=True)])
+    alike = [fact for fact in about[0] if all(fact in facts for facts in about)] if about else []
+    apart = [", ".join(fact for fact in facts if fact not in alike) for facts in about]
+    each = f"\n   each: {', '.join(alike)}" if alike else ""
+    if not any(apart):
+        return table(header, rows) + each
+    return table((*header, "how"), [(*row, how) for row, how in zip(rows, apart, strict=True)]) + each
 
 
 def _score(item: dict[str, Any], metric: Metric) -> str:
@@ -212,9 +233,10 @@ def _milliseconds(latency: dict[str, Any]) -> str:
 
 def _uncertain_words(document: dict[str, Any]) -> str:
     """How many of the front may break the latency limit after all, and what tells."""
-    numbers, limits, many = document["uncertain"], document["limits"], len(document["front"])
+    numbers, limits, shown = document["uncertain"], document["limits"], document["front"]
     by_upper = "" if limits["margin"] else "; a search with --margin judges by the upper end"
+    which = "" if len(numbers) == len(shown) > 1 else f" (trial {', '.join(map(str, numbers))})"
     return (
-        f"the limit of {limits['latency_ms']:g} ms lies inside the latency's interval of {len(numbers)} of {many} "
-        f"networks on the front (trial {', '.join(map(str, numbers))}): `edgenas verify --board URL` measures them{by_upper}"
+        f"the limit of {limits['latency_ms']:g} ms lies inside the latency's interval of {_of_all(numbers, shown)} on the "
+        f"front{which}: `edgenas verify --board URL` measures them{by_upper}"
     )

@@ -17,7 +17,7 @@ from rich.text import Text
 from edgenas.binomial import Validation
 from edgenas.cli.output import fitted, say
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins, TrainingBegins
-from edgenas.engine.lines import decision_line, trial_line
+from edgenas.engine.lines import decision_line, is_told, trial_line
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import run_line, scored_words
 from edgenas.methods import LADDER
@@ -120,7 +120,8 @@ class SearchView:
     def _decision(self, decision: Decision) -> None:
         self.pace.decision()
         self.decided += decision.verdict != "start"
-        print_line(self.console, decision_line(decision, self.metric, self.validation))
+        if not is_told(decision, self.last):
+            print_line(self.console, decision_line(decision, self.metric, self.validation))
 
     def _trial(self, trial: Trial) -> None:
         self.pace.trial()
@@ -143,8 +144,9 @@ class SearchView:
         words = [f"{self.trained} trained in {minutes(elapsed)}"]
         if seconds is not None:
             words.append(f"{seconds:.1f} s a decision")
-        words += self._left(elapsed, seconds)
         lines = [self._phases(), " · ".join(words)]
+        if left := self._left(elapsed, seconds):
+            lines.append(" · ".join(left))
         if self.best is not None:
             best = scored_words(self.best.scores, self.metric, self.validation)
             lines.append(f"best {best} (trial {self.best.number})")
@@ -174,6 +176,7 @@ class TrainingView:
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self.total, self.clock, self.started = 0, clock, clock()
+        self.expected: float | None = None  # seconds of all runs, before the first has ended
         self.finished: list[float] = []
         self.live: Live | None = None
 
@@ -189,7 +192,7 @@ class TrainingView:
         if isinstance(event, Note):
             say(event.text)
         elif isinstance(event, TrainingBegins):
-            self.total, self.started = event.runs, self.clock()
+            self.total, self.started, self.expected = event.runs, self.clock(), event.seconds
             if self.console.is_terminal:
                 self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
                 self.live.start()
@@ -201,9 +204,11 @@ class TrainingView:
         """The live line below."""
         elapsed = self.clock() - self.started
         words = [f"{len(self.finished)} of {self.total} runs finished", minutes(elapsed)]
+        whole = self.expected
         if self.finished and len(self.finished) < self.total:
-            pace = self.finished[-1] / len(self.finished)
-            words.append(f"about {minutes(max(0.0, self.total * pace - elapsed))} left")
+            whole = self.total * self.finished[-1] / len(self.finished)
+        if whole is not None and elapsed < whole:
+            words.append(f"about {minutes(whole - elapsed)} left")
         return Text(" · ".join(words))
 
 

@@ -28,11 +28,13 @@ class SearchBegins:
 
 
 class TrainingBegins(Record, frozen=True):
-    """So many runs of a final training begin, on so many images of each split (train, val, test)."""
+    """So many runs of a final training begin, on so many images of each split (train, val, test). `seconds`: about what all of
+    them take; None where nobody knows."""
 
     runs: int
     metric: Metric
     images: dict[str, int]
+    seconds: float | None = None
 
 
 class RunEnds(Record, frozen=True):

@@ -136,8 +136,10 @@ def final_training(
     device = written_plan(store.study).device
     with FinalPool(task, asked.workers or asked.seeds, device, asked.processes, asked.checkpoint_s) as pool:
         seeds = trainings_of(store, asked, trial, architecture, device, pool, tell, teach)
-        tell(f"{seeds[0].recipe.epochs} epochs each")
-        listener(TrainingBegins(len(seeds), task.metric, images))
+        seconds = expected_seconds(store, asked, trial, seeds[0].recipe, pool)
+        about = "" if seconds is None or asked.budget is not None else f", about {math.ceil(seconds / 60)} min in all"
+        tell(f"{seeds[0].recipe.epochs} epochs each{about}")
+        listener(TrainingBegins(len(seeds), task.metric, images, seconds))
         runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
     trial = as_trained(store, trial, seeds[0].recipe)
     heritage = heritage_in(store)
@@ -290,6 +292,21 @@ def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str, *, gent
     at_once = asked.seeds if asked.processes == 1 else 1
     recipe = with_free_cores(recipe_from_name(name, task, device, asked.epochs), device, at_once)
     return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained or gentle else recipe
+
+
+def expected_seconds(store: Store, asked: TrainingAsked, trial: Trial, recipe: Recipe, pool: FinalPool) -> float | None:
+    """About what all runs take: what is left of the budget, or what the search's own training of this network says; None where
+    it had none, or where the search asked no teacher."""
+    from edgenas.training.work import local_devices
+
+    if asked.budget is not None:
+        return 60 * asked.budget - (time.monotonic() - asked.started)
+    if not trial.seconds or asked.teacher is not None:
+        return None
+    plan, images = written_plan(store.study), len(pool.task.train)
+    searched = min(plan.task.search_images or images, images)
+    epoch = trial.seconds / trial.candidate.recipe.epochs * images / searched
+    return epoch * recipe.epochs * asked.seeds / min(pool.size, len(local_devices(plan.device)))
 
 
 def epochs_for_budget(

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from edgenas.architectures.words import words_of
+from edgenas.binomial import noise_of_difference
 from edgenas.engine.hypervolume import hypervolumes
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of
@@ -33,9 +34,26 @@ def front(
                 points.setdefault(trial.candidate.architecture.fingerprint, (trial, (-known.mean, *point[1:])))
     kept: list[tuple[Trial, Point]] = []
     for trial, point in sorted(points.values(), key=lambda pair: pair[1]):  # whatever beats a point comes before it
-        if not any(_dominates(other, point) for _, other in kept):
+        if not any(_dominates(other, point) for same, other in kept):
             kept.append((trial, point))
     return [trial for trial, _ in sorted(kept, key=lambda pair: pair[1][1:])]
+
+
+def _twins(one: Trial, other: Trial) -> bool:
+    """One network: a search may train it again, in another phase."""
+    return one.candidate.architecture == other.candidate.architecture
+
+
+def within_noise(found: Sequence[Trial], study: StudyRecord) -> list[int | None] | None:
+    """Numbers of those whose score the validation split cannot tell from the best one; None where it is no share of images."""
+    validation, name = validation_in(study), f"val_{study.metric.name}"
+    if validation is None or not validation.is_share(name) or not found:
+        return None
+    best = max((trial.scores[name] for trial in found), key=study.metric.gain)
+    scores = {trial.number: trial.scores[name] for trial in found}
+    return [
+        n for n, score in scores.items() if abs(best - score) <= noise_of_difference(score, best, validation.images)
+    ]
 
 
 def smallest_serving_set(
@@ -117,6 +135,7 @@ def summary(
         "macro": choice.macro if choice else {},
         "front": [item(trial, study, expected) for trial in best],
         "limits": msgspec.to_builtins(study.limits),
+        "within_noise": within_noise(best, study),
         "uncertain": [trial.number for trial in best if study.limits.uncertain(trial.cost)],
         "fronts": fronts,
         "trials": sum(trial.status == "complete" for trial in trials),

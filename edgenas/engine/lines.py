@@ -19,6 +19,7 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.study: StudyRecord | None = None
+        self.last: Trial | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, SearchBegins):
@@ -36,8 +37,14 @@ class Lines:
             return None
         metric, validation = self.study.metric, validation_in(self.study)
         if isinstance(event, Trial):
+            self.last = event
             return trial_line(event, metric, validation)
-        return decision_line(event, metric, validation)
+        return None if is_told(event, self.last) else decision_line(event, metric, validation)
+
+
+def is_told(decision: Decision, last: Trial | None) -> bool:
+    """Has the trial's own line said all of it? What broke a limit or failed is the decision's whole reason, too."""
+    return last is not None and bool(last.error) and decision.reason == last.error
 
 
 def decision_line(decision: Decision, metric: Metric, validation: Validation | None = None) -> str:

@@ -82,9 +82,13 @@ def test_the_panel_of_a_terminal_shows_phase_pace_time_left_and_best(tmp_path: P
             view.hear(decision)
         panel = view.panel().plain
     assert "[depth] > width > ops > kernels" in panel
-    assert "3 trained in 30 s · 10.0 s a decision · at most 88 more in this phase, at most 14.7 min" in panel
-    assert "9.5 min of the budget left" in panel
-    assert "best 86.16 % (trial 3)" in panel
+    assert panel.splitlines() == [
+        "[depth] > width > ops > kernels",
+        "3 trained in 30 s · 10.0 s a decision",
+        "at most 88 more in this phase, at most 14.7 min · 9.5 min of the budget left",
+        "best 86.16 % (trial 3)",
+    ]
+    assert max(map(len, panel.splitlines())) <= 80
 
 
 def test_the_line_below_a_training_counts_runs_and_estimates_the_rest() -> None:
@@ -98,6 +102,22 @@ def test_the_line_below_a_training_counts_runs_and_estimates_the_rest() -> None:
         view.hear(RunEnds(run, ACCURACY, images))
         assert view.panel().plain == "1 of 3 runs finished · 60 s · about 2.0 min left"
     assert "seed 1: test accuracy 97.00 % (95.7 to 97.9), validation 97.10 %" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("gone", "line"),
+    [
+        (60.0, "0 of 2 runs finished · 60 s · about 2.3 min left"),
+        (199.0, "0 of 2 runs finished · 3.3 min · about 1 s left"),
+        (201.0, "0 of 2 runs finished · 3.4 min"),  # nobody knows any more
+    ],
+)
+def test_before_the_first_run_has_ended_what_was_expected_of_all_is_counted_down(gone: float, line: str) -> None:
+    clock = Clock()
+    with TrainingView(Console(file=io.StringIO(), force_terminal=True), clock) as view:
+        view.hear(TrainingBegins(2, ACCURACY, {"test": 10}, seconds=200.0))
+        clock.now += gone
+        assert view.panel().plain == line
 
 
 def test_a_pipe_gets_plain_lines_without_control_characters(tmp_path: Path) -> None:

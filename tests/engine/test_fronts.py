@@ -7,10 +7,13 @@ import msgspec
 import pytest
 
 from edgenas.architectures.chain import chain
+from edgenas.binomial import Validation
 from edgenas.cli.front import front_csv, front_text, next_of
 from edgenas.engine.fronts import front, network_words, smallest_serving_set, summary
+from edgenas.engine.plan import plan_json
 from edgenas.methods import CONTROL
-from edgenas.records import Candidate, Classes, Cost, Latency, Limits, Recipe, Trial
+from edgenas.records import ACCURACY, Candidate, Choice, Classes, Cost, Latency, Limits, Recipe, StudyRecord, Trial
+from tests.plans import plan
 from tests.report.studies import study_record
 
 
@@ -96,7 +99,9 @@ def test_networks_whose_interval_crosses_the_limit_are_told(limit: float | None,
     assert document["uncertain"] == uncertain
     text = front_text(document)
     assert "2.000 (1 to 4)" in text
-    words = f"lies inside the latency's interval of {len(uncertain)} of 2 networks on the front"
+    many = "all 2 networks" if len(uncertain) == 2 else f"{len(uncertain)} of 2 networks"
+    words = f"lies inside the latency's interval of {many} on the front"
+    assert ("front (trial 2)" in text) == (uncertain == [2])
     assert (words in text) == bool(uncertain)
     assert ("--margin" in text) == bool(uncertain)
 
@@ -119,13 +124,13 @@ def test_what_all_networks_share_is_said_once_and_what_differs_of_each() -> None
     first, second = predicted(1, 80.0, 1.0, 2.0), predicted(2, 90.0, 2.0, 4.0)
     study = study_record(profiles=("board",))
     text = front_text(summary(study, "s", [first, second], None, 1.0))
-    assert text.count("latency predicted") == 1
-    assert "each: " in text
+    assert "   each: depth, 1 epoch, latency predicted\n" in text
     longer = msgspec.structs.replace(second.candidate.recipe, epochs=second.candidate.recipe.epochs + 1)
     candidate = msgspec.structs.replace(second.candidate, recipe=longer)
     other = front_text(summary(study, "s", [first, msgspec.structs.replace(second, candidate=candidate)], None, 1.0))
-    assert other.count("latency predicted") == 2
-    assert "each: " not in other
+    assert other.count("latency predicted") == 1
+    assert "   each: depth, latency predicted\n" in other
+    assert [" ".join(line.split()[-2:]) for line in other.splitlines()[1:3]] == ["1 epoch", "2 epochs"]
     assert max(map(len, other.splitlines())) <= 80
 
 
@@ -133,3 +138,52 @@ def test_what_follows_a_search_is_training_and_before_its_end_the_search() -> No
     document = summary(study_record(), "studies/my study", [trial(1, 90, 2.0, None)], None, 0.0)
     assert next_of(document) == ("edgenas search --resume 'studies/my study'",)
     assert next_of({**document, "chosen": {}})[0] == "edgenas train 'studies/my study' --seeds 3"
+
+
+def test_a_network_that_was_trained_again_is_on_the_front_once() -> None:
+    first = msgspec.structs.replace(trial(1, 90, 1.0, None), number=1)
+    again = msgspec.structs.replace(
+        first, number=2, candidate=msgspec.structs.replace(first.candidate, phase="ops"), seconds=1.0
+    )
+    assert [found.number for found in front([first, again], "val_accuracy", "board")] == [1]
+    text = front_text(summary(with_validation(200), "s", [first, again], Choice(again), 1.0))
+    assert [line.split()[:2] for line in text.splitlines() if "90.00 (" in line] == [["->", "1"]]
+    other = msgspec.structs.replace(trial(2, 90, 1.0, None), number=3)  # as good at the same cost, but another network
+    assert [found.number for found in front([first, other], "val_accuracy", "board")] == [1, 3]
+
+
+def with_validation(images: int) -> StudyRecord:
+    known = plan(validation=Validation(images, 10.0, ACCURACY))
+    return study_record(profiles=("board",), plan=plan_json(known))
+
+
+def chosen_among(*trials: Trial, best: int, images: int = 200) -> tuple[list[int], str]:
+    """Of a search with so many validation images: who is within the noise, and what is said."""
+    choice = Choice(next(one for one in trials if one.number == best))
+    document = summary(with_validation(images), "a study", list(trials), choice, 1.0)
+    return document["within_noise"], front_text(document)
+
+
+def test_networks_that_validation_cannot_tell_from_the_best_are_counted_and_the_fastest_is_named() -> None:
+    best, near, far = predicted(3, 80.0, 3.0, 4.0), predicted(2, 72.0, 2.0, 4.0), predicted(1, 71.5, 1.0, 4.0)
+    # by Newcombe's method 8.38 points are noise between 80 and 72 % of 200 images, and 8.41 between 80 and 71.5 %
+    numbers, text = chosen_among(best, near, best=3)
+    assert numbers == [2, 3]
+    said = "all 2 networks on the front are within the noise of the best score"
+    assert f"{said}; the fastest: `edgenas train 'a study' --trial 2`\n" in text
+    numbers, text = chosen_among(best, far, best=3)
+    assert numbers == [3]
+    assert "within the noise" not in text
+    numbers, text = chosen_among(best, near, far, best=3)
+    assert numbers == [2, 3]
+    assert "2 of 3 networks on the front are within the noise of the best score\n" in text
+    assert chosen_among(best, near, best=3, images=2000)[0] == [3]
+
+
+def test_nothing_is_said_of_noise_where_the_fastest_is_the_choice_or_validation_is_not_known() -> None:
+    best, near = predicted(2, 80.0, 2.0, 4.0), predicted(1, 79.0, 1.0, 4.0)
+    _, text = chosen_among(best, near, best=1)
+    assert "all 2 networks on the front are within the noise of the best score\n" in text
+    document = summary(study_record(profiles=("board",)), "s", [best, near], Choice(best), 1.0)
+    assert document["within_noise"] is None
+    assert "within the noise" not in front_text(document)
