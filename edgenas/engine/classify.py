@@ -32,18 +32,25 @@ def classify(
     `precision`: None for the bundle's choice. EdgenasError for a bundle of another kind, for a folder among the images, and
     where an image does not exist.
     """
-    bundle = read_bundle(folder)
-    if bundle.kind != "classification":
-        hint = (
-            "`edgenas serve` answers /embed and /identify for faces" if bundle.kind == "faces" else "it has no classes"
-        )
-        raise EdgenasError(f"{folder} is a bundle of kind {bundle.kind}: classifiers can classify; {hint}")
+    bundle = read_classifier(folder)
     if precision is not None and len(precisions_of(bundle, precision)) != 1:
         raise EdgenasError(f"--precision {precision} was asked for: images are classified by one at a time")
     chosen: Precision = precisions_of(bundle, precision)[0] if precision else bundle.manifest.chosen_precision
     _check(images)
     rows = list(_rows(bundle, images, chosen, runtime, top))
     return {"bundle": str(folder), "precision": chosen, "runtime": runtime, "images": rows}
+
+
+def read_classifier(folder: Path) -> Bundle:
+    """The verified bundle of a classifier. EdgenasError, with what its kind is for, for one of another kind."""
+    bundle = read_bundle(folder)
+    if bundle.kind != "classification":
+        uses = "`edgenas serve` (/embed, /identify) and `edgenas faces eval` are for faces"
+        hint = uses if bundle.kind == "faces" else f"`edgenas serve {folder}` answers with its outputs"
+        raise EdgenasError(
+            f"{folder} is no classifier's bundle but one of kind {bundle.kind}, which has no classes: {hint}"
+        )
+    return bundle
 
 
 def _check(images: Sequence[Path]) -> None:

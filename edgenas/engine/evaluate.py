@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.bundle import Bundle, read_bundle
+from edgenas.bundle import Bundle
 from edgenas.confusion import confusion_of, document_of_confusion
+from edgenas.engine.classify import read_classifier
 from edgenas.engine.verify import precisions_of
-from edgenas.errors import DataError, EdgenasError
+from edgenas.errors import DataError
 from edgenas.preprocessing import network_input, pad
 from edgenas.records import Precision
 from edgenas.runtimes import LARGEST_BATCH, open_runtime
@@ -42,10 +43,7 @@ def evaluate(
     `split`: of the data; None: their own test images where they have some, else all of them. DataError for images of classes
     that the network does not know, EdgenasError for bundles of another kind.
     """
-    bundle = read_bundle(folder)
-    if bundle.kind != "classification":
-        hint = "`edgenas faces evaluate` is for faces" if bundle.kind == "faces" else "its outputs are no classes"
-        raise EdgenasError(f"{folder} is a bundle of kind {bundle.kind}: classifiers can be evaluated here; {hint}")
+    bundle = read_classifier(folder)
     precisions = precisions_of(bundle, precision)
     dataset = _dataset(bundle, data, data_dir, tell, skip_damaged=skip_damaged, seed=seed)
     images, name = _chosen(dataset, split, seed, data, tell)

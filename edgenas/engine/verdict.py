@@ -87,21 +87,24 @@ def compared(
 
 def outcome(winner: Competitor, reference: Competitor, metric: Metric, images: int, profile: str) -> Outcome:
     """Better or equal and faster, or better: paid. Equal and slower, or worse and not faster: not. Equal in both: noise.
-    Better in one and worse in the other: a trade, but where the reference breaks a limit that the winner holds: it could not
-    be used."""
+    Better in one and worse in the other: a trade. A reference that breaks a limit which the winner holds could not be used:
+    paid, whatever the figures; where they do not say so, the sentence begins with the limit."""
     difference, noise = winner.mean - reference.mean, noise_between(winner, reference, metric, images)
     faster = faster_of(winner.cost.latencies[profile], reference.cost.latencies[profile])
     better: Side | None = None
     if noise is not None and abs(difference) > noise:
         better = "winner" if metric.gain(difference) > 0 else "reference"
-    verdict = _verdict(better, faster)
-    if reference.breaks and not winner.breaks:
-        verdict = "paid"
+    by_figures = _verdict(better, faster)
+    verdict: Verdict = "paid" if reference.breaks and not winner.breaks else by_figures
     if not reference.learned:
         verdict = "noise"
+    by_limit = verdict == "paid" and by_figures != "paid"
+    lead = LEAD[verdict]
+    if by_limit:
+        lead += f" only by the limit, which {reference.name} breaks ({reference.breaks[0]}) and {winner.name} holds"
     score = _score_words(winner, reference, better, noise, metric)
-    sentence = f"{LEAD[verdict]}: {score}, {_cost_words(winner, reference, faster, profile)}"
-    if reference.breaks:
+    sentence = f"{lead}: {score}, {_cost_words(winner, reference, faster, profile)}"
+    if reference.breaks and not by_limit:
         sentence += f"; {reference.name} breaks the limit ({reference.breaks[0]})"
     if not reference.learned:
         sentence += f"; {reference.name} is no better than chance: give it more --epochs, or weights to start from"

@@ -15,6 +15,7 @@ import numpy as np
 from edgenas.architectures.subspace import Round
 from edgenas.binomial import Interval
 from edgenas.engine.compare import KIND as COMPARISON
+from edgenas.engine.final import GIVEN
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, interval_words
@@ -92,6 +93,11 @@ class Facts:
     def shown_folder(self) -> str:
         """The folder as a shell takes it, for commands on the page."""
         return shlex.quote(str(self.folder))
+
+    @property
+    def given(self) -> bool:
+        """Is its network one that the user gave, with no search?"""
+        return self.study.method == GIVEN
 
     @property
     def metric(self) -> Metric:

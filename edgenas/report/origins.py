@@ -24,7 +24,7 @@ def asked(facts: Facts) -> Pairs:
     pairs = [
         ("data", study.data),
         ("task", study.task),
-        ("method", study.method),
+        ("method", "none: the network was given" if facts.given else study.method),
         ("targets", ", ".join(study.profiles)),
     ]
     own = study.precision if len(study.profiles) == 1 else "each target's own"

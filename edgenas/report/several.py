@@ -120,7 +120,7 @@ def _table(studies: Sequence[Facts]) -> Table:
         rows.append(
             [
                 facts.name,
-                study.method,
+                "none (given)" if facts.given else study.method,
                 study.data,
                 facts.words(peak) if peak else "-",
                 ", ".join(study.profiles),

@@ -23,14 +23,18 @@ def headline(facts: Facts) -> str:
     """The result in one sentence; its figures stand below it."""
     study, trial = facts.study, facts.best
     where = study.profiles[0] if len(study.profiles) == 1 else f"{len(study.profiles)} targets"
+    method = "A given network" if facts.given else study.method
     if trial is None:
         state = f"{len(facts.rounds)} rounds so far" if facts.rounds else "nothing is trained yet"
-        return f"{study.method} on {study.data} for {where}: {state}"
+        return f"{method} on {study.data} for {where}: {state}"
     if facts.at_chance:
-        return f"{study.method} on {study.data} for {where}: at chance"
+        return f"{method} on {study.data} for {where}: at chance"
     if facts.choice is None:
-        return f"{study.method} on {study.data} for {where}: {len(facts.complete)} networks so far"
-    return f"A network of {trial.cost.params:,} parameters for {where}, found by {study.method} on {study.data}"
+        return f"{method} on {study.data} for {where}: {len(facts.complete)} networks so far"
+    origin = (
+        f"given by the user, trained on {study.data}" if facts.given else f"found by {study.method} on {study.data}"
+    )
+    return f"A network of {trial.cost.params:,} parameters for {where}, {origin}"
 
 
 def lede(facts: Facts) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from edgenas.bundle import sealed
 from edgenas.cli.main import app
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.runtimes import open_runtime
@@ -68,6 +71,30 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_classified(pictures: list[
     assert str(damaged) in str(error)
     assert str(text) in str(error)
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("faces", "`edgenas serve` (/embed, /identify) and `edgenas faces eval` are for faces"),
+        ("generic", "`edgenas serve {folder}` answers with its outputs"),
+    ],
+)
+def test_bundles_without_classes_are_refused_in_the_same_words_by_every_command(
+    kind: str, hint: str, tmp_path: Path, pictures: list[Path]
+) -> None:
+    folder = Path(shutil.copytree(digits_bundle().folder, tmp_path / "bundle"))
+    manifest = msgspec.structs.replace(digits_bundle().manifest, kind=kind, labels=())
+    (folder / "manifest.json").write_bytes(sealed(manifest))
+    line = (
+        f"{folder} is no classifier's bundle but one of kind {kind}, which has no classes: {hint.format(folder=folder)}"
+    )
+    assert refusal("classify", str(folder), str(pictures[0])) == line
+    assert refusal("evaluate", str(folder), "--data", "digits") == line
+
+
+def test_the_commands_that_the_refusal_names_exist() -> None:
+    assert CliRunner().invoke(app, ["faces", "eval", "--help"]).exit_code == 0
 
 
 def test_a_folder_a_missing_file_and_two_precisions_are_refused(tmp_path: Path, pictures: list[Path]) -> None:

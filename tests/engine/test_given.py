@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,17 @@ def test_it_is_exported_and_shown_as_any_other(here: Path) -> None:
     shown = json.loads(CliRunner().invoke(app, ["front", "mine", "--json"]).stdout)
     assert shown["chosen"]["trial"] == 1
     assert len(shown["front"]) == 1
+
+
+def test_its_report_says_that_it_was_given_and_speaks_of_no_search(here: Path) -> None:
+    done = CliRunner().invoke(app, ["report", "mine", "--out", "report.html"])
+    assert done.exception is None, done.exception
+    words = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", (here / "report.html").read_text())))
+    assert re.search(r"A network of [0-9,]+ parameters for \S+, given by the user, trained on digits", words)
+    assert "It was given by the user: no search was made" in words
+    assert "A search: none was made, this network was given" in words
+    for word in ("found by given", "chose by its own rules", "No network of the front is faster", "A longer search"):
+        assert word not in words
 
 
 def test_a_command_that_was_killed_before_the_choice_goes_on_to_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,11 +131,24 @@ def test_a_reference_that_breaks_a_limit_could_not_be_used_and_one_at_chance_sho
     over = competitor("net", (95.0,), 9.0, breaks=("latency 9 ms > 5 ms on jetson",))
     found = against(ours, over)
     assert found.verdict == "paid"
-    assert found.sentence.endswith("; net breaks the limit (latency 9 ms > 5 ms on jetson).")
+    assert found.sentence.startswith(
+        "Searching paid only by the limit, which net breaks (latency 9 ms > 5 ms on jetson) and trial 3 holds: "
+        "trial 3 is 15.00 points worse than net"
+    )
+    assert found.sentence.count("breaks") == 1
+    also = against(
+        competitor("trial 3", (96.0,), 4.0), competitor("net", (80.0,), 9.0, breaks=("latency 9 ms > 5 ms",))
+    )
+    assert also.sentence.startswith("Searching paid: trial 3 is 16.00 points better than net")
+    assert also.sentence.endswith("; net breaks the limit (latency 9 ms > 5 ms).")
+    equal = against(competitor("trial 3", (80.0,), 4.0), competitor("net", (80.0,), 4.0, breaks=("size",)))
+    assert equal.sentence.startswith("Searching paid only by the limit, which net breaks (size) and trial 3 holds: ")
     both = against(competitor("trial 3", (80.0,), 9.0, breaks=("x",)), over)
     assert both.verdict == "not"
     blind = against(ours, competitor("net", (10.0,), 9.0, learned=False))
     assert blind.verdict == "noise"
+    beyond = against(ours, competitor("net", (10.0,), 9.0, breaks=("size",), learned=False))
+    assert beyond.sentence.startswith("It was not shown that searching paid: ")
     assert blind.sentence.endswith("net is no better than chance: give it more --epochs, or weights to start from.")
 
 

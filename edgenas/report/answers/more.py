@@ -36,6 +36,9 @@ def best_so_far(facts: Facts) -> list[Trial]:
 def _search(facts: Facts) -> Iterator[str]:
     trials = facts.complete
     many = len(trials)
+    if facts.given:
+        yield "A search: none was made, this network was given; whether there is a better one is not known."
+        return
     if many < FEWEST:
         yield f"A longer search: {many} training{'s are' if many != 1 else ' is'} too few to say whether it had levelled off."
         return

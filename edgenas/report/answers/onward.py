@@ -23,8 +23,16 @@ def next_commands(facts: Facts) -> list[Command]:
     """The next one first; the others as they make sense in this state of the study."""
     folder = facts.shown_folder
     if facts.choice is None:
+        if facts.given:
+            return [
+                Command(_begun(facts), "goes on with the training of the given network, NETWORK, which has not ended")
+            ]
         return [Command(f"edgenas search --resume {folder}", "goes on with the search, which has not ended")]
     if facts.at_chance:
+        if facts.given:
+            epochs = 4 * (facts.final.recipe.epochs if facts.final else 1)
+            longer = f"edgenas train {folder} --epochs {epochs}"
+            return [Command(longer, "trains it four times as long: it is no better than chance")]
         return [Command(_longer(facts), "searches again with four times the time: nothing here is better than chance")]
     return [*_onward(facts, folder)]
 
@@ -50,6 +58,17 @@ def _onward(facts: Facts, folder: str) -> Iterator[Command]:
             f"edgenas compare {folder} --reference torchvision:mobilenet_v3_small",
             "trains a public network alike, and says whether searching paid",
         )
+
+
+def _begun(facts: Facts) -> str:
+    """The command that trains a given network, whose name or file the study does not know."""
+    study = facts.study
+    words = ["edgenas", "train", "NETWORK", "--data", study.data]
+    if study.task != "classification":
+        words += ["--task", study.task]
+    for profile in study.profiles:
+        words += ["--target", profile]
+    return shlex.join([*words, "--study", str(facts.folder)])
 
 
 def _longer(facts: Facts) -> str:

@@ -28,6 +28,8 @@ def shipped(facts: Facts) -> list[str]:
     told = [f"Trial {trial.number}: {words}, {trial.cost.params:,} parameters."]
     if facts.choice is None:
         told = [f"Not decided: the search has not ended. The best so far is trial {trial.number}: {words}."]
+    if facts.given:
+        return [*told, "It was given by the user: no search was made, and no other network was trained beside it."]
     return [*told, _why(facts, peak), *_smaller(facts, peak)]
 
 

@@ -50,3 +50,13 @@ def test_faces_are_not_compared_with_classifiers() -> None:
     facts = study(one, chosen=1, finals=(final(one, run()),))
     faces = type(facts)(**{**vars(facts), "study": msgspec.structs.replace(facts.study, task="faces")})
     assert len(lines(faces)) == 1
+
+
+def test_a_given_network_is_trained_on_and_never_searched_again() -> None:
+    given = {"method": "given"}
+    assert lines(study(trial(1, 80.0), record=given)) == [
+        f"edgenas train NETWORK --data digits --target jetson-nano-4gb --study {FOLDER}"
+    ]
+    one = trial(1, 10.0)
+    hopeless = study(one, chosen=1, finals=(final(one, run()),), record=given)
+    assert lines(hopeless) == [f"edgenas train {FOLDER} --epochs 160"]
