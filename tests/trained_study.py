@@ -35,8 +35,11 @@ def trained_study(
     save_weights(network, folder / WEIGHTS)
     scores = scores_of(network, task, task.val, torch.device("cpu"), 1)
     noted = {task.metric.name: scores[task.metric.name] + recorded}
+    searched = {f"val_{name}": value for name, value in noted.items()}
     recipe = Recipe("test", 6, 64, 0.2)
-    trial = Trial(Candidate(architecture, recipe, "depth"), "complete", ParameterCost()(architecture), 0, {}, number=1)
+    trial = Trial(
+        Candidate(architecture, recipe, "depth"), "complete", ParameterCost()(architecture), 0, searched, number=1
+    )
     sha256 = weights_sha256(folder / WEIGHTS) if hashed else ""
     run = FinalRun(0, WEIGHTS, noted, noted, 6, noted, noted, 1.0, weights_sha256=sha256)
     final = FinalTraining(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from edgenas.cli.output import emit, table
+from edgenas.cli.output import emit, say_next, table
 
 
 def classify(
@@ -38,6 +39,8 @@ def classify(
             f"{len(unread)} of {len(document['images'])} images could not be read: "
             + "; ".join(f"{one['image']}: {one['error']}" for one in unread)
         )
+    if not as_json:
+        say_next(f"edgenas serve {shlex.quote(str(bundle))}")
 
 
 def _text(document: dict[str, Any]) -> str:

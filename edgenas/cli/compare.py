@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgenas.cli.onward import say_onward
 from edgenas.cli.options import study_names
-from edgenas.cli.output import emit, say, say_next, table
+from edgenas.cli.output import emit, say, table
 from edgenas.engine.scores import interval_words
 from edgenas.errors import EdgenasError
 
@@ -59,7 +59,7 @@ def compare(
         comparison = compare_study(folder, asked, TrainingOfReferences(seeds, epochs, workers), view.hear)
     emit(document(folder, comparison), as_json=as_json, text=text(folder, comparison))
     if not as_json:
-        say_next(f"edgenas export {shlex.quote(str(folder))} --out bundle")
+        say_onward(folder)
 
 
 def document(folder: Path, comparison: Comparison) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import typer
 
-from edgenas.cli.output import emit, say, say_next, table, write_result
+from edgenas.cli.onward import say_onward
+from edgenas.cli.output import emit, say, table, write_result
 from edgenas.engine.fronts import network_words, share_words
 from edgenas.engine.scores import expected_words, interval_words, unit_of_difference
 from edgenas.records import Expectation, Metric
@@ -52,15 +53,7 @@ def front(
         document["sessions"] = msgspec.to_builtins(list(store.all("session", Session).values()))
     emit(document, as_json=as_json, text=front_text(document))
     if not as_json:
-        say_next(*next_of(document))
-
-
-def next_of(document: dict[str, Any]) -> tuple[str, ...]:
-    """What is typed after a search."""
-    study = shlex.quote(document["study"])
-    if document["chosen"] is None:
-        return (f"edgenas search --resume {study}",)
-    return (f"edgenas train {study} --seeds 3", f"edgenas report {study}")
+        say_onward(folder)
 
 
 def front_csv(document: dict[str, Any]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 from edgenas.cli.options import target_names
-from edgenas.cli.output import emit, say
+from edgenas.cli.output import BOUNDED, emit, say, say_next
 
 COLUMNS = ("name", "ms", "precision", "profile", "origin", "extrapolated", "low", "high")
 IMAGE_SIZE = (
@@ -66,3 +68,5 @@ def predict(
     writer.writeheader()
     writer.writerows(document)
     emit(document, as_json=json, text=lines.getvalue())
+    if not json:
+        say_next(f"edgenas search --target {shlex.quote(target)} --data FOLDER {BOUNDED}")

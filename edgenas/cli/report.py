@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgenas.cli.onward import say_onward
 from edgenas.cli.options import study_names
 from edgenas.cli.output import emit, say
 from edgenas.errors import EdgenasError
@@ -66,6 +67,9 @@ def _write(folders: list[Path], out: Path, *, as_json: bool) -> None:
     size = round(out.stat().st_size / 1e6, 3)
     document = {"report": str(out), "size_mb": size, "studies": _summaries(facts)}
     emit(document, as_json=as_json, text=f"{out} ({size} MB): open it in a browser")
+    if not as_json:
+        for folder in folders:
+            say_onward(folder, report=False)
 
 
 def _serve(folders: list[Path], port: int, *, as_json: bool) -> None:

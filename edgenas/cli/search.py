@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from edgenas.cli.onward import say_onward
 from edgenas.cli.options import (
     Balance,
     ClassMetric,
@@ -23,7 +24,7 @@ from edgenas.cli.options import (
     target_names,
     task_names,
 )
-from edgenas.cli.output import emit, say_next
+from edgenas.cli.output import emit
 from edgenas.errors import EdgenasError
 
 # what does not decide the result
@@ -170,7 +171,7 @@ def search(
     Example: edgenas search --resume digits-night --workers 4
     """
     given = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
-    from edgenas.cli.front import front_document, front_text, next_of
+    from edgenas.cli.front import front_document, front_text
     from edgenas.cli.progress import SearchView, interruptible
     from edgenas.engine.call import Where
     from edgenas.engine.engine import go_on
@@ -189,7 +190,7 @@ def search(
     document = front_document(folder)
     emit(document, as_json=as_json, text=front_text(document))
     if not as_json:
-        say_next(*next_of(document))
+        say_onward(folder)
 
 
 def _refuse_settings(study: str, given: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 import time
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgenas.cli.onward import say_onward
 from edgenas.cli.options import FinalWidth, study_names, target_names, task_names
-from edgenas.cli.output import emit, say, say_next
+from edgenas.cli.output import emit, say
 from edgenas.engine.scores import best_run, interval_words, metric_of, name_of, with_intervals
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def train(
             final = train_final(folder, asked, view.hear)
     emit(document(folder, final), as_json=as_json, text=text(folder, final))
     if not as_json:
-        say_next(f"edgenas export {shlex.quote(str(folder))} --out bundle")
+        say_onward(folder)
 
 
 def document(folder: Path, final: FinalTraining) -> dict[str, Any]:

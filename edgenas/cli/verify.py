@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edgenas.cli.output import emit, say, table
+from edgenas.cli.output import emit, say, say_next, table
 from edgenas.errors import EdgenasError
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def verify(
     emit(found, as_json=as_json, text=_text(found))
     if not all(item.holds for item in found):
         raise typer.Exit(3)
+    if not as_json and bundle is None:
+        say_next(f"edgenas report {shlex.quote(str(study_folder(study)))}")
 
 
 # ---------------------------------------------------------------- words

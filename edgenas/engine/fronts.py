@@ -34,7 +34,7 @@ def front(
                 points.setdefault(trial.candidate.architecture.fingerprint, (trial, (-known.mean, *point[1:])))
     kept: list[tuple[Trial, Point]] = []
     for trial, point in sorted(points.values(), key=lambda pair: pair[1]):  # whatever beats a point comes before it
-        if not any(_dominates(other, point) for same, other in kept):
+        if not any(_dominates(other, point) or _twins(same, trial) for same, other in kept):
             kept.append((trial, point))
     return [trial for trial, _ in sorted(kept, key=lambda pair: pair[1][1:])]
 

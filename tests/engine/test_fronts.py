@@ -8,7 +8,7 @@ import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.binomial import Validation
-from edgenas.cli.front import front_csv, front_text, next_of
+from edgenas.cli.front import front_csv, front_text
 from edgenas.engine.fronts import front, network_words, smallest_serving_set, summary
 from edgenas.engine.plan import plan_json
 from edgenas.methods import CONTROL
@@ -132,12 +132,6 @@ def test_what_all_networks_share_is_said_once_and_what_differs_of_each() -> None
     assert "   each: depth, latency predicted\n" in other
     assert [" ".join(line.split()[-2:]) for line in other.splitlines()[1:3]] == ["1 epoch", "2 epochs"]
     assert max(map(len, other.splitlines())) <= 80
-
-
-def test_what_follows_a_search_is_training_and_before_its_end_the_search() -> None:
-    document = summary(study_record(), "studies/my study", [trial(1, 90, 2.0, None)], None, 0.0)
-    assert next_of(document) == ("edgenas search --resume 'studies/my study'",)
-    assert next_of({**document, "chosen": {}})[0] == "edgenas train 'studies/my study' --seeds 3"
 
 
 def test_a_network_that_was_trained_again_is_on_the_front_once() -> None:
