@@ -93,7 +93,8 @@ class TrainingAsked:
         if self.all_images and (self.from_trained or self.start is not None):
             other = "--from-trained" if self.from_trained else f"--start {self.start}"
             raise EdgenasError(
-                f"--all-images is for the network that was chosen by its validation score: leave out it or {other}"
+                "--all-images is for the network that was chosen by its validation score: leave it out, or leave out "
+                f"{other}"
             )
         if (self.data is not None) != self.from_trained:
             raise EdgenasError(

@@ -36,7 +36,7 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
             )
     if asked.teacher is not None:
         raise EdgenasError(
-            f"--teacher {asked.teacher} teaches a network that was searched: leave out it or --start {name}"
+            f"--teacher {asked.teacher} teaches a network that was searched: leave it out, or leave out --start {name}"
         )
     tell = noting(listener)
     task = whole_task(store, tell, asked.data_dir, own)

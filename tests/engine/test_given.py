@@ -143,7 +143,7 @@ def test_all_images_are_trained_on_after_the_choice_and_no_validation_score_is_l
     assert refusal("train", "net.json", *HOW[:-1], "new", "--all-images").endswith(
         "which needs the validation images: train it without"
     )
-    assert "leave out it or --from-trained" in refusal(
+    assert "leave it out, or leave out --from-trained" in refusal(
         "train", "all", "--all-images", "--data", "digits", "--from-trained"
     )
 

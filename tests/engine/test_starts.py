@@ -68,7 +68,7 @@ def test_what_does_not_fit_a_start_is_one_line(tmp_path: Path) -> None:
     cases = [
         (("train", "--start", str(path), "--trial", "1"), "--trial is about a network that was searched"),
         (("train", "--start", str(path), "--final-width", "macro"), "--final-width is about"),
-        (("train", "--start", str(path), "--teacher", "largest"), "leave out it or --start"),
+        (("train", "--start", str(path), "--teacher", "largest"), "leave it out, or leave out --start"),
         (("train", "--start", str(tmp_path / "none.onnx")), "cannot be read"),
         (("train", "--start", "resnet18"), "possible are torchvision:NAME"),
         (("export", "--start", str(path), "--out", str(tmp_path / "b")), "run `edgenas train .* --start .*` first"),

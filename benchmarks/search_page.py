@@ -1,0 +1,215 @@
+"""The figures of docs/search.md, written from benchmarks/results: nobody types them.
+
+    python -m benchmarks.search_page
+
+What stands between a line `<!-- NAME: written by python -m benchmarks.search_page -->` and the next `<!-- end -->` is made anew;
+everything else on the page stays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.live_summary import digits
+from benchmarks.table_results import GP, JUDGED, OFTEN, RANDOM, goals
+
+PAGE = Path(__file__).parents[1] / "docs" / "search.md"
+RESULTS = Path(__file__).parent / "results"
+MARK = "<!-- {}: written by python -m benchmarks.search_page -->\n"
+END = "<!-- end -->"
+COSTS = ("10", "25", "50", "100")  # full trainings
+COLUMNS = {RANDOM: "random", "evolution": "evolution", "nsga2": "NSGA-II", "tpe": "TPE", GP: "GP", "guided": "guided"}
+GUIDED = "guided"
+LEAST_SEEDS = 5  # fewer decide nothing
+WORDS = {
+    "accel": "Accel-NASBench",
+    "nasbench101": "NAS-Bench-101",
+    "nasbench201": "NAS-Bench-201",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet16": "ImageNet16-120",
+    "zcu102": "ZCU102",
+    "help_pixel3": "Pixel 3",
+    "help_raspi4": "Raspberry Pi 4",
+    "latbench_embedded-gpu-jetson-nano-fp32": "Jetson Nano",
+    "oneproxy_hwnasbench_edgegpu_jetson_tx2": "Jetson TX2",
+}
+TASKS = {
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "elpv": "solar cells (ELPV, 64 px)",
+    "photos": "1,500 photographs, 96 px",
+}
+Figures = Mapping[str, Any]
+
+
+def written(page: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """The page with every part made anew. ValueError for a part that has no place on it."""
+    for name, part in parts.items():
+        mark = MARK.format(name)
+        pattern = re.compile(re.escape(mark) + ".*?" + re.escape(END), re.DOTALL)
+        page, count = pattern.subn(lambda _, new=mark + part() + END: new, page)
+        if count != 1:
+            raise ValueError(f"{name} has {count} places on the page: it must have one")
+    return page
+
+
+def parts(results: Path = RESULTS) -> dict[str, Callable[[], str]]:
+    """What the page holds, by name."""
+    tables = json.loads((results / "tables.json").read_text())
+    live = json.loads((results / "live.json").read_text())
+    return {
+        "tables": lambda: markdown(table_rows(tables["tables"])),
+        "tables in words": lambda: "".join(f"- {line}\n" for line in table_words(tables["tables"])),
+        "live": lambda: markdown(live_rows(live["tasks"])),
+        "live in words": lambda: "".join(f"- {line}\n" for line in live_words(live["tasks"])),
+    }
+
+
+def markdown(rows: Iterable[tuple[str, ...]]) -> str:
+    """A table; the first row is its head."""
+    head, *rest = rows
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rest)) + "\n"
+
+
+# ---------------------------------------------------------------- searches on published tables
+
+
+def table_rows(tables: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> Iterable[tuple[str, ...]]:
+    """Mean hypervolumes at each cost, how often guided is above random, and both their regrets."""
+    yield ("table, axis", *COLUMNS.values(), "seeds in which guided is above random, %", "regret, random / guided")
+    for name, of in tables.items():
+        hypervolumes = (_at_costs(of.get(method, {}), lambda one: _short(one["hypervolume"])) for method in COLUMNS)
+        regret = " / ".join(f"{of[method]['25']['regret']:.2f}" for method in (RANDOM, GUIDED))
+        yield (table_name(name), *hypervolumes, _at_costs(of[GUIDED], _often), regret)
+
+
+def table_name(name: str) -> str:
+    """Of a table and its axis: `nasbench201 cifar10 help_pixel3` is NAS-Bench-201 CIFAR-10, Pixel 3."""
+    layout, data, *device = name.split()
+    shown = WORDS[layout] + (f" {WORDS[data]}" if layout == "nasbench201" else "")
+    return f"{shown}, {WORDS[device[0]] if device else 'parameters'}"
+
+
+def _at_costs(of: Mapping[str, Figures], cell: Callable[[Figures], str]) -> str:
+    return " / ".join(cell(of[cost]) for cost in COSTS if cost in of)
+
+
+def _short(share: float) -> str:
+    return f"{share:.2f}".removeprefix("0")
+
+
+def _often(one: Figures) -> str:
+    percent = f"{100 * one['beats_random']:.0f}"
+    return percent if one["beats_random"] >= OFTEN else f"**{percent}**"
+
+
+def table_words(tables: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> Iterable[str]:
+    """What the tables come to."""
+
+    def often(*costs: str) -> str:
+        found = [of[GUIDED][cost] for of in tables.values() for cost in costs if cost in of[GUIDED]]
+        return f"{sum(one['beats_random'] >= OFTEN for one in found)} of {len(found)}"
+
+    whole = goals(tables, GUIDED)
+    above, below = whole["above_gp_in_the_mean"], whole["below_random_by_a_standard_error"]
+    yield (
+        f"After {' and '.join(JUDGED)} trainings guided is above random in nine of ten seeds on {often(*JUDGED)} tables and "
+        f"costs; after 10 on {often('10')}, after 100 on {often('100')}."
+    )
+    yield (
+        f"It is above the mean of GP on {above['tables']} of the {above['of']} tables and costs that GP has run on, and "
+        + (f"below random by more than a standard error on {', '.join(below)}." if below else "nowhere below random.")
+    )
+    runs: dict[str, set[int]] = {
+        method: {one["n"] for of in tables.values() for one in of.get(method, {}).values()} for method in COLUMNS
+    }
+    yield f"Seeds: {', '.join(f'{COLUMNS[method]} {_range(many)}' for method, many in runs.items() if many)}."
+
+
+def _range(counts: set[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+# ---------------------------------------------------------------- real trainings
+
+
+def live_rows(tasks: Mapping[str, Figures]) -> Iterable[tuple[str, ...]]:
+    """Each method on each task, with what it is above random, seed by seed, where both have two seeds or more."""
+    yield (
+        "task",
+        "method",
+        "seeds",
+        "test accuracy, %",
+        "above random",
+        "hypervolume",
+        "above random",
+        "networks",
+        "ms",
+    )
+    for task, of in _in_order(tasks):
+        for arm, row in sorted(of["arms"].items(), key=lambda pair: (pair[0].split()[1], pair[0])):
+            yield (
+                TASKS[task],
+                arm.removesuffix(" chain"),
+                str(len(row["seeds"])),
+                _mean(row, "test_accuracy"),
+                _above(row, "test_accuracy"),
+                _mean(row, "hypervolume"),
+                _above(row, "hypervolume"),
+                _mean(row, "networks", spread=False),
+                _mean(row, "latency_ms", spread=False),
+            )
+
+
+def _in_order(tasks: Mapping[str, Figures]) -> list[tuple[str, Figures]]:
+    return [(name, tasks[name]) for name in TASKS if name in tasks]
+
+
+def _mean(row: Figures, key: str, *, spread: bool = True) -> str:
+    found = row[key]
+    error = f" +- {found['se']:{digits(key)}}" if spread and found["se"] is not None else ""
+    return f"{found['mean']:{digits(key)}}{error}"
+
+
+def _above(row: Figures, key: str) -> str:
+    """By seed: both methods had the same images."""
+    found = row.get("above_random", {}).get(key)
+    if found is None or found["paired_mean"] is None:
+        return ""
+    error = "" if found["paired_se"] is None else f" +- {found['paired_se']:{digits(key)}}"
+    return f"{found['paired_mean']:+{digits(key)}}{error}"
+
+
+def live_words(tasks: Mapping[str, Figures]) -> Iterable[str]:
+    """What each task comes to, for guided against random; two standard errors over LEAST_SEEDS are a difference."""
+    for task, of in _in_order(tasks):
+        row = of["arms"].get("guided chain", {}).get("above_random")
+        if row is None:
+            continue
+        said = [
+            f"{words} {_verdict(row[key])}"
+            for key, words in (("hypervolume", "hypervolume"), ("test_accuracy", "accuracy"))
+        ]
+        pairs = row["hypervolume"]["pairs"]
+        yield f"{TASKS[task]}, {pairs} seed{'s' * (pairs != 1)} of both, guided against random: {', '.join(said)}."
+
+
+def _verdict(found: Figures) -> str:
+    if found["pairs"] < LEAST_SEEDS:
+        return "not known yet"
+    sure = abs(found["paired_mean"]) > 2 * found["paired_se"]
+    return ("higher" if found["paired_mean"] > 0 else "lower") if sure else "the same within two standard errors"
+
+
+def main() -> None:
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), parts()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The figures of docs/search.md are those of benchmarks/results, and mean what is said of them."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.search_page import (
+    END,
+    MARK,
+    PAGE,
+    live_rows,
+    live_words,
+    markdown,
+    parts,
+    table_rows,
+    table_words,
+    written,
+)
+
+
+def figures(hypervolume: float, beats: float, **other: Any) -> dict[str, Any]:
+    return {"n": 50, "hypervolume": hypervolume, "sd": 0.01, "beats_random": beats, **other}
+
+
+def table(beats: float, guided: float = 0.8) -> dict[str, Any]:
+    """One table at a cost of 25: random and GP at .70, guided where it is said to be."""
+    return {
+        "random": {"25": figures(0.7, 0.0, regret=1.5)},
+        "gp": {"25": figures(0.7, 0.5) | {"n": 4}},
+        "guided": {"25": figures(guided, beats, regret=0.4)},
+    }
+
+
+def row(accuracy: float, seeds: int = 5, above: tuple[float, float | None] | None = None) -> dict[str, Any]:
+    """One method of a live task; `above`: random, with its standard error, in accuracy and in hypervolume."""
+    found: dict[str, Any] = {key: {"mean": 1.0, "se": None} for key in ("hypervolume", "networks", "latency_ms")}
+    found |= {"seeds": list(range(seeds)), "test_accuracy": {"mean": accuracy, "se": 0.25}}
+    if above is not None:
+        one = {"paired_mean": above[0], "paired_se": above[1], "pairs": seeds}
+        found["above_random"] = {"test_accuracy": one, "hypervolume": one}
+    return found
+
+
+def live(above: tuple[float, float | None], seeds: int = 5) -> dict[str, Any]:
+    return {"cifar10": {"arms": {"guided chain": row(62.6, seeds, above), "random chain": row(61.0, seeds)}}}
+
+
+def test_the_page_says_what_the_results_say() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert written(page, parts()) == page, "run python -m benchmarks.search_page"
+
+
+def test_a_part_replaces_what_was_there_and_nothing_else() -> None:
+    page = f"before\n{MARK.format('one')}old\n{END}\nbetween\n{MARK.format('two')}{END}\nafter\n"
+    made = written(page, {"one": lambda: "new\n"})
+    assert made == f"before\n{MARK.format('one')}new\n{END}\nbetween\n{MARK.format('two')}{END}\nafter\n"
+    with pytest.raises(ValueError, match="three has 0 places on the page"):
+        written(page, {"three": lambda: ""})
+
+
+def test_a_table_names_itself_and_its_axis_and_says_how_often_guided_is_above_random() -> None:
+    head, one = table_rows({"nasbench201 cifar10 help_pixel3": table(0.9)})
+    assert dict(zip(head, one, strict=True)) == {
+        "table, axis": "NAS-Bench-201 CIFAR-10, Pixel 3",
+        "random": ".70",
+        "evolution": "",
+        "NSGA-II": "",
+        "TPE": "",
+        "GP": ".70",
+        "guided": ".80",
+        "seeds in which guided is above random, %": "90",
+        "regret, random / guided": "1.50 / 0.40",
+    }
+    assert list(table_rows({"nasbench101 cifar10": table(0.88)}))[1][0] == "NAS-Bench-101, parameters"
+    assert list(table_rows({"nasbench101 cifar10": table(0.88)}))[1][7] == "**88**"  # under nine of ten
+
+
+def test_the_words_count_tables_on_both_sides_of_nine_of_ten_and_say_where_guided_is_below_random() -> None:
+    tables = {"nasbench101 cifar10": table(0.9), "accel imagenet zcu102": table(0.88)}
+    often, gp, seeds = table_words(tables)
+    assert "in nine of ten seeds on 1 of 2 tables and costs; after 10 on 0 of 0" in often
+    assert (
+        gp == "It is above the mean of GP on 2 of the 2 tables and costs that GP has run on, and nowhere below random."
+    )
+    assert seeds == "Seeds: random 50, GP 4, guided 50."
+    worse = {"nasbench101 cifar10": table(0.0, guided=0.69)}  # five standard errors of the difference below
+    assert "of GP on 0 of the 1" in list(table_words(worse))[1]
+    assert list(table_words(worse))[1].endswith("more than a standard error on nasbench101 cifar10 at 25.")
+
+
+def test_live_rows_hold_what_is_above_random_seed_by_seed() -> None:
+    head, guided, random = live_rows(live((1.6, 0.5)))
+    assert dict(zip(head[:5], guided[:5], strict=True)) == {
+        "task": "CIFAR-10",
+        "method": "guided",
+        "seeds": "5",
+        "test accuracy, %": "62.60 +- 0.25",
+        "above random": "+1.60 +- 0.50",
+    }
+    assert random[1] == "random"
+    assert random[4] == ""
+
+
+@pytest.mark.parametrize(
+    ("above", "seeds", "verdict"),
+    [
+        ((0.81, 0.4), 5, "higher"),
+        ((0.8, 0.4), 5, "the same within two standard errors"),
+        ((-0.8, 0.4), 5, "the same within two standard errors"),
+        ((-0.81, 0.4), 5, "lower"),
+        ((9.0, 0.4), 4, "not known yet"),
+    ],
+)
+def test_two_standard_errors_over_five_seeds_are_a_difference(
+    above: tuple[float, float | None], seeds: int, verdict: str
+) -> None:
+    (line,) = live_words(live(above, seeds))
+    assert line == f"CIFAR-10, {seeds} seeds of both, guided against random: hypervolume {verdict}, accuracy {verdict}."
+
+
+def test_a_table_in_markdown() -> None:
+    assert markdown([("a", "b"), ("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
