@@ -10,8 +10,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from edgenas.hardware.least_squares import Array
 from edgenas.image_sizes import square_side
@@ -28,10 +27,13 @@ WIDEST = 1e4  # one or two networks that were far off say no more than this
 FEWEST = 19  # networks from which on the share that was covered is counted; below, a normal error is assumed
 
 
-def kind_of(workload: Workload, space: str = "") -> str:
-    """The kind that a network is judged as; `space`: that of its own predictor, "" where its kernels' prices predict it."""
-    if space:
-        return "cell" if space.startswith("nasbench201") else "block"
+def kind_of_space(space: str) -> str:
+    """The kind that a network is judged as where a predictor of its own space predicts it."""
+    return "cell" if space.startswith("nasbench201") else "block"
+
+
+def kind_of(workload: Workload) -> str:
+    """The kind that a network is judged as where its kernels' prices predict it."""
     straight = all(k.inputs == (i - 1,) and k.residual is None for i, k in enumerate(workload.kernels))
     first = workload.kernels[0]
     small = square_side((first.in_height, first.in_width)) < SMALL_SIDE
@@ -64,6 +66,8 @@ def is_judged(judged: dict[str, HeldOut], precision: str, kind: str) -> bool:
 
 def held_out(predicted: Array, ms: Array, networks: Sequence[Hashable]) -> HeldOut:
     """What was found on networks that the fit never saw; `networks`: which network each row is of."""
+    from scipy.stats import kendalltau  # 0.3 s, and a prediction needs none
+
     error = np.abs(np.log(ms / predicted))
     weights, count = weights_of(networks)
     ranked = count > 1 and np.ptp(ms) > 0 and np.ptp(predicted) > 0
@@ -101,7 +105,7 @@ def half_width(error: Array, networks: Sequence[Hashable]) -> float:
     weights, count = weights_of(networks)
     if count < FEWEST:
         scale = float(np.sqrt(weights @ error**2) * np.sqrt(1 + 1 / count))
-        return float(student.ppf((1 + COVERED) / 2, count)) * scale
+        return float(stdtrit(count, (1 + COVERED) / 2)) * scale
     order = np.argsort(error)
     reached = np.cumsum(weights[order]) * count / (count + 1)
     return float(error[order][min(int(np.searchsorted(reached, COVERED)), len(error) - 1)])

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import least_squares
 
 from edgenas.hardware.kernels import COLUMN, PRICES, SURCHARGES, Tiles, quantities
 from edgenas.hardware.least_squares import Array
@@ -126,6 +125,8 @@ def _most_probable(totals: Array, log_ms: Array, centre: Array, spread: Array, n
         ms = parts.sum(axis=1)
         gain = _soft_slope((np.log(ms) - log_ms) / noise)
         return np.vstack([parts * (gain / ms / noise)[:, None], np.diag(1 / spread), ties])
+
+    from scipy.optimize import least_squares  # 0.3 s, and a prediction needs none
 
     return np.asarray(least_squares(misfit, centre, jac=slope, max_nfev=200).x)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 Array = npt.NDArray[np.float64]
 
@@ -17,6 +16,8 @@ def fit_prices(quantities: Array, ms: Array, ridge: float) -> Array:
 
     The ridge is relative to one unit of every column's mean, and ten times weaker on the constant.
     """
+    from scipy.optimize import nnls  # 0.3 s, and a prediction needs none
+
     scale = np.abs(quantities).mean(axis=0)
     scale[scale == 0] = 1.0
     columns, median = quantities / scale, float(np.median(ms))

@@ -17,7 +17,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel
 from edgenas.hardware.carried import carried_prices
 from edgenas.hardware.cell_model import CellModel
-from edgenas.hardware.intervals import factor_of, is_judged, kind_of
+from edgenas.hardware.intervals import factor_of, is_judged, kind_of, kind_of_space
 from edgenas.hardware.kernel_model import KernelModel, loads_of
 from edgenas.hardware.kernels import PRICES, Tiles, batched, quantities, tiles_of
 from edgenas.hardware.least_squares import Array
@@ -238,9 +238,10 @@ def _predicted(
 
 def kind_of_row(row: Row, models: Models) -> str:
     """The kind of network that a row is judged as: of its own space where that has a predictor here."""
+    if not row.connected:
+        return "cell"
     space = space_of(row.network) if row.batch == 1 else ""
-    own = space in models.cells or space in models.blocks
-    return kind_of(row.workload, space if own else "") if row.connected else "cell"
+    return kind_of_space(space) if space in models.cells or space in models.blocks else kind_of(row.workload)
 
 
 def _by_datasheet(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) -> list[Latency]:

@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Architecture, Ask, Candidate, Choice, Cost, Record, Trial
@@ -112,6 +111,8 @@ class Speed:
     ) -> Speed:
         """From the candidates that move least, move most, compute most, and compute most for what they move; and from those in
         the middle, since what is fitted to extremes alone may be far off between them."""
+        from scipy.optimize import nnls  # 0.3 s
+
         costed = [(candidate, cost(candidate.architecture)) for candidate in candidates]
         by_bytes, by_macs = (sorted(costed, key=key) for key in (_bytes_of, _macs_of))
         timed = (

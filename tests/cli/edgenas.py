@@ -1,5 +1,7 @@
-"""Runs the command line as a user does: in a process of its own."""
+"""Runs the command line as a user does: in this process, or in one of its own where that is what a test is about."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -11,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from edgenas.cli.main import app
+from edgenas.cli import output
+from edgenas.cli.main import app, main
 from edgenas.errors import EdgenasError
 from edgenas.runtimes.child import child_environment
 
@@ -23,7 +26,22 @@ BOUNDS = ["--max-depth", "6", "--min-width", "8", "--max-width", "12", "--width-
 SMALL = ["search", "--target", "raspberry-pi-5", "--search-images", "1000", "--epoch-scale", "0.35", *BOUNDS]
 
 
-def edgenas(*arguments: str, folder: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def edgenas(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What a process that is started in `folder` would leave, without the seconds that it takes to import torch."""
+    out, said, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["edgenas", *arguments])
+        patch.setattr(output, "_heard", True)
+        patch.setenv("OMP_NUM_THREADS", ENVIRONMENT["OMP_NUM_THREADS"])  # of the processes that it starts
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), said.getvalue())
+
+
+def edgenas_process(*arguments: str, folder: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """The finished process, with text output."""
     command = [sys.executable, "-m", "edgenas", *arguments]
     return subprocess.run(

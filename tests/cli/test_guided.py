@@ -1,14 +1,13 @@
 """`--method guided` through the command line: the same for any number of workers, after kill -9, and with a warm start."""
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from edgenas.store import Store
-from tests.cli.edgenas import SMALL, at, edgenas, edgenas_json, killed, refusal
-from tests.cli.test_search import check_kills, ledger
+from tests.cli.edgenas import SMALL, edgenas, edgenas_json, killed, refusal
+from tests.cli.test_search import after_trials, check_kills, ledger
 
 PROJECT = 'method = "guided"\n[rules]\ntrials = 7\nepochs = 6\npool = 60\nfresh = 10\nrepeats = 0.2\n'
 GUIDED = [SMALL[0], "project.toml", *SMALL[1:]]
@@ -16,33 +15,30 @@ GUIDED = [SMALL[0], "project.toml", *SMALL[1:]]
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished guided search named `one`, made by one worker."""
+    """A folder with a finished guided search named `one`, made without any worker."""
     folder = tmp_path_factory.mktemp("guided")
     (folder / "project.toml").write_text(PROJECT)
-    edgenas_json(*GUIDED, "--study", "one", "--workers", "1", folder=folder)
+    edgenas_json(*GUIDED, "--study", "one", "--workers", "0", folder=folder)
     return folder
 
 
-@pytest.mark.parametrize("workers", ["0", "4"])
-def test_any_number_of_workers_decides_alike(searched: Path, workers: str) -> None:
-    edgenas_json(*GUIDED, "--study", f"by-{workers}", "--workers", workers, folder=searched)
-    assert ledger(searched / "studies" / f"by-{workers}") == ledger(searched / "studies/one")
-    with Store.read(searched / "studies" / f"by-{workers}") as store, Store.read(searched / "studies/one") as other:
+def test_four_workers_decide_as_none_does(searched: Path) -> None:
+    edgenas_json(*GUIDED, "--study", "four", "--workers", "4", folder=searched)
+    assert ledger(searched / "studies/four") == ledger(searched / "studies/one")
+    with Store.read(searched / "studies/four") as store, Store.read(searched / "studies/one") as other:
         assert store.choice is not None
         assert other.choice is not None
         assert store.choice.expected == other.choice.expected
 
 
-def test_two_kills_leave_the_same_ledger(tmp_path: Path) -> None:
-    (tmp_path / "project.toml").write_text(PROJECT)
-    check_kills(tmp_path, 2, GUIDED)
+def test_two_kills_leave_the_same_ledger(searched: Path) -> None:
+    check_kills(searched, 2, GUIDED, ledger(searched / "studies/one"), workers="0")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_twenty_kills_leave_the_same_ledger(tmp_path: Path) -> None:
-    (tmp_path / "project.toml").write_text(PROJECT)
-    check_kills(tmp_path, 20, GUIDED)
+def test_twenty_kills_leave_the_same_ledger(searched: Path) -> None:
+    check_kills(searched, 20, GUIDED, ledger(searched / "studies/one"))
 
 
 def test_fronts_show_what_is_expected_beside_the_scores(searched: Path) -> None:
@@ -68,16 +64,14 @@ def test_fronts_show_what_is_expected_beside_the_scores(searched: Path) -> None:
 def test_a_warm_start_holds_what_it_learned_and_decides_otherwise(searched: Path, tmp_path: Path) -> None:
     (tmp_path / "project.toml").write_text(PROJECT)
     shutil.copytree(searched / "studies/one", tmp_path / "studies/other")
-    cold = [*GUIDED, "--seed", "1", "--workers", "2"]
+    cold = [*GUIDED, "--seed", "1", "--workers", "0"]
     warm = [*cold, "--warm-start", "other"]
     edgenas_json(*cold, "--study", "cold", folder=tmp_path)
-    started = time.monotonic()
     edgenas_json(*warm, "--study", "warm", folder=tmp_path)
-    half = (time.monotonic() - started) / 2
     assert ledger(tmp_path / "studies/warm") != ledger(tmp_path / "studies/cold")
-    killed(tmp_path, at(half), *warm, "--study", "again")
+    assert killed(tmp_path, after_trials(tmp_path / "studies/again", 3, 0.0), *warm, "--study", "again")
     shutil.rmtree(tmp_path / "studies/other")
-    edgenas_json("search", "--resume", "again", "--workers", "2", folder=tmp_path)
+    edgenas_json("search", "--resume", "again", "--workers", "0", folder=tmp_path)
     assert ledger(tmp_path / "studies/again") == ledger(tmp_path / "studies/warm")
 
 

@@ -22,7 +22,7 @@ from edgenas.cli.main import app
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import FinalTraining
 from edgenas.store import Store
-from tests.cli.edgenas import ENVIRONMENT, at, edgenas, edgenas_json, killed
+from tests.cli.edgenas import ENVIRONMENT, at, edgenas, edgenas_json, edgenas_process, killed
 from tests.digits_bundle import digits_bundle
 from tests.report.studies import published_study
 from tests.trained_study import trained_study
@@ -92,7 +92,7 @@ def kill_all(folder: Path, place: str, check: Callable[[], object], *arguments: 
     """KILLS tries: half of them at any moment of a run, half while something lies beside `place`. How many hit."""
     rng = random.Random(place)
     started = time.monotonic()
-    done = edgenas(*arguments, folder=folder)
+    done = edgenas_process(*arguments, folder=folder)
     assert done.returncode in (0, 3), done.stderr
     whole = time.monotonic() - started
     where = (folder / place).parent
@@ -109,7 +109,7 @@ def kill_all(folder: Path, place: str, check: Callable[[], object], *arguments: 
 
         hits += killed(folder, beside if kill % 2 else at(moment), *arguments)
         check()
-    done = edgenas(*arguments, folder=folder)
+    done = edgenas_process(*arguments, folder=folder)
     assert done.returncode in (0, 3), done.stderr
     check()
     assert [name for name in names(where) if name.startswith(before)] == []
@@ -170,7 +170,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "untouched", tmp_path / "whole")
     more = ("--seeds", "2", "--epochs", "3")
     started = time.monotonic()
-    edgenas_json("train", "whole", *more, folder=tmp_path)
+    edgenas_process("train", "whole", *more, folder=tmp_path)
     duration, rng = time.monotonic() - started, random.Random(1)
     study, hits = tmp_path / "killed", 0
     while hits < KILLS // 2:

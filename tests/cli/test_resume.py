@@ -32,7 +32,7 @@ def unfinished(study: Path, trials: int = 1000) -> None:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished small search named `one`."""
     folder = tmp_path_factory.mktemp("searched")
-    edgenas_json(*SMALL, "--study", "one", "--workers", "1", folder=folder)
+    edgenas_json(*SMALL, "--study", "one", "--workers", "0", folder=folder)
     (folder / "project.toml").write_text('target = "raspberry-pi-5"\n')
     return folder
 

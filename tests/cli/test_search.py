@@ -1,23 +1,26 @@
 """Searches on real digits through the command line: the same for any number of workers, under limits, after kill -9."""
 
+import contextlib
 import random
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgenas.errors import StudyError
 from edgenas.records import Decision
 from edgenas.store import Store
-from tests.cli.edgenas import BOUNDS, SMALL, at, edgenas, edgenas_json, killed, refusal
+from tests.cli.edgenas import BOUNDS, SMALL, edgenas, edgenas_json, edgenas_process, killed, refusal
+
+FEWER = (*SMALL, "--search-images", "500")  # half of the trials
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished small search named `one`, made by one worker."""
+    """A folder with a finished small search named `one`, made without any worker."""
     folder = tmp_path_factory.mktemp("searched")
-    edgenas_json(*SMALL, "--study", "one", "--workers", "1", folder=folder)
+    edgenas_json(*SMALL, "--study", "one", "--workers", "0", folder=folder)
     return folder
 
 
@@ -44,6 +47,7 @@ def test_the_document_has_what_programs_rely_on(searched: Path) -> None:
     assert document["front"]
 
 
+@pytest.mark.slow  # two workers do, where they are killed
 def test_four_workers_speculate_and_decide_alike(searched: Path) -> None:
     edgenas_json(*SMALL, "--study", "four", "--workers", "4", folder=searched)
     assert ledger(searched / "studies/four") == ledger(searched / "studies/one")
@@ -62,7 +66,8 @@ def test_a_latency_limit_gives_another_network_within_it_and_trains_nothing_abov
     free = edgenas_json(*SMALL, "--study", "one", folder=searched)["chosen"]
     slowest = max(item["latency"]["ms"] for item in edgenas_json("front", "one", folder=searched)["front"])
     limit = max(free["latency"]["ms"], slowest) * 0.9
-    document = edgenas_json(*SMALL, "--study", "limited", "--max-latency-ms", f"{limit:.6f}", folder=searched)
+    limited = (*SMALL, "--study", "limited", "--max-latency-ms", f"{limit:.6f}", "--workers", "0")
+    document = edgenas_json(*limited, folder=searched)
     assert document["chosen"]["latency"]["ms"] <= limit
     assert document["infeasible"] > 0
     with Store.read(searched / "studies/limited") as store:
@@ -74,7 +79,8 @@ def test_a_latency_limit_gives_another_network_within_it_and_trains_nothing_abov
 
 
 def test_random_control_spends_what_the_search_spent(searched: Path) -> None:
-    document = edgenas_json(*SMALL, "--study", "control", "--control", "random", folder=searched)
+    controlled = (*FEWER, "--study", "control", "--control", "random", "--workers", "0")
+    document = edgenas_json(*controlled, folder=searched)
     assert document["control"]
     assert set(document["hypervolume"]) == {"search", "control"}
     assert 0 < max(document["hypervolume"].values()) <= 1
@@ -128,49 +134,72 @@ def test_a_mistake_is_one_line_and_changes_nothing(
 
 
 def test_a_mistake_ends_the_process_with_1_and_one_line_on_stderr(searched: Path) -> None:
-    done = edgenas("search", "--target", "nonsense", folder=searched)
+    done = edgenas_process("search", "--target", "nonsense", folder=searched)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith("edgenas: unknown target 'nonsense'")
 
 
 def test_wrong_usage_ends_the_process_with_2(searched: Path) -> None:
-    assert edgenas("search", "--seed", "x", folder=searched).returncode == 2
+    assert edgenas_process("search", "--seed", "x", folder=searched).returncode == 2
 
 
 def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
-    (searched / "host.toml").write_text("[rules]\ntrials = 4\n")
+    (searched / "host.toml").write_text("[rules]\ntrials = 2\n")
     host = ["search", "host.toml", "--method", "random", "--target", "host-cpu", *SMALL[3:]]
-    edgenas_json(*host, "--study", "host", "--workers", "1", folder=searched)
+    edgenas_json(*host, "--study", "host", "--workers", "0", folder=searched)
     with Store.read(searched / "studies/host") as store:
         latencies = [trial.cost.latencies["host-cpu"] for trial in store.ledger()]
-    assert len(latencies) == 4
+    assert len(latencies) == 2
     assert {latency.origin for latency in latencies} == {"measured"}
     assert all(latency.n and latency.n >= 50 for latency in latencies)
 
 
-def check_kills(folder: Path, kills: int, search: Sequence[str] = SMALL) -> None:
-    """So many kills of searches that were at work; one that ends before its kill is compared, and another one begun."""
+def trials_in(study: Path) -> int:
+    with contextlib.suppress(StudyError), Store.read(study) as store:  # there may be none yet
+        return len(store.trials())
+    return 0
+
+
+def after_trials(study: Path, more: int, late: float) -> Callable[[float], bool]:
+    """Says yes `late` seconds after so many more trials were stored there; looks every 50 ms."""
+    before, looked, reached = trials_in(study), [0.0], [float("inf")]
+
+    def says(seconds: float) -> bool:
+        if seconds >= looked[0] + 0.05 and reached[0] > seconds:
+            looked[0] = seconds
+            if trials_in(study) >= before + more:
+                reached[0] = seconds
+        return seconds >= reached[0] + late
+
+    return says
+
+
+def check_kills(
+    folder: Path, kills: int, search: Sequence[str], expected: list[Any], workers: str = "2", most: int = 4
+) -> None:
+    """So many kills of searches that were at work, each after `most` more trials or fewer; one that ends before its kill is
+    compared, and another one begun."""
     rng, hits, begun = random.Random(kills), 0, 1
-    started = time.monotonic()
-    edgenas_json(*search, "--study", f"whole-{kills}", "--workers", "1", folder=folder)
-    duration, expected = time.monotonic() - started, ledger(folder / "studies" / f"whole-{kills}")
     while hits < kills:
         study = f"killed-{kills}-{begun}"
-        if killed(folder, at(rng.uniform(0.2, 0.8) * duration), *search, "--study", study, "--workers", "2"):
+        after = after_trials(folder / "studies" / study, rng.randint(1, most), rng.uniform(0, 0.3))
+        if killed(folder, after, *search, "--study", study, "--workers", workers):
             hits += 1
         else:
             assert ledger(folder / "studies" / study) == expected
             begun += 1
-    edgenas_json(*search, "--study", f"killed-{kills}-{begun}", "--workers", "2", folder=folder)
+    edgenas_json(*search, "--study", f"killed-{kills}-{begun}", "--workers", workers, folder=folder)
     assert ledger(folder / "studies" / f"killed-{kills}-{begun}") == expected
 
 
 def test_two_kills_leave_the_same_ledger(tmp_path: Path) -> None:
-    check_kills(tmp_path, 2)
+    edgenas_json(*FEWER, "--study", "whole", "--workers", "0", folder=tmp_path)
+    check_kills(tmp_path, 2, FEWER, ledger(tmp_path / "studies/whole"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_twenty_kills_in_all_phases_leave_the_same_ledger(tmp_path: Path) -> None:
-    check_kills(tmp_path, 20)
-    assert {phase for *_, phase in ledger(tmp_path / "studies" / "whole-20")[0]} == {"depth", "width", "ops", "kernels"}
+def test_twenty_kills_in_all_phases_leave_the_same_ledger(searched: Path) -> None:
+    expected = ledger(searched / "studies/one")
+    assert {phase for *_, phase in expected[0]} == {"depth", "width", "ops", "kernels"}
+    check_kills(searched, 20, SMALL, expected)

@@ -9,7 +9,7 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.convnet import workload_from_convnet
 from edgenas.architectures.fbnet import fbnet_from_text
 from edgenas.architectures.workload import workload_from_architecture
-from edgenas.hardware.intervals import factor_of, half_width, held_out, kind_of
+from edgenas.hardware.intervals import factor_of, half_width, held_out, kind_of, kind_of_space
 from edgenas.hardware.kernels import FUSED, datasheet_prices, tiles_of
 from edgenas.hardware.predictor import Row, latencies
 from edgenas.hardware.profile import profile_from_name
@@ -84,7 +84,7 @@ def test_an_interval_is_wider_outside_of_what_was_judged(
     ],
 )
 def test_networks_are_judged_among_their_kind(workload: Workload, space: str, kind: str) -> None:
-    assert kind_of(workload, space) == kind
+    assert (kind_of_space(space) if space else kind_of(workload)) == kind
 
 
 def test_a_profile_says_its_interval_and_calls_a_kind_that_it_was_never_judged_on_extrapolated() -> None:

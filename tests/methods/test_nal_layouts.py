@@ -3,23 +3,24 @@
 import bz2
 import os
 import pickle
+import random
 import resource
 import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from edgenas.architectures.cell import canonical
+from edgenas.architectures.cell import canonical, canonical_cell
+from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.nasbench201 import nasbench201_from_text, text_from_nasbench201
 from edgenas.errors import EdgenasError
-from edgenas.methods.nal import design, shipped_predictor
 from edgenas.methods.nal_layouts import is_nats, table_from_nats, table_from_tfrecord
 from edgenas.methods.plain_pickle import MOST_STEPS, plain_pickle
 from edgenas.methods.tfrecord import LONGEST, TOGETHER, crc32c, crc32c_of, fields, records
-from edgenas.records import Nasbench101Cell, Nasbench201Cell
+from edgenas.records import Classes, Nasbench101Cell, Nasbench201Cell
 from tests.methods.nal_files import (
     ModelMetrics,
     framed,
@@ -30,8 +31,16 @@ from tests.methods.nal_files import (
     write_tfrecord,
 )
 
-CELLS: tuple[Nasbench101Cell, ...] = design(shipped_predictor("nasbench101"), "nasbench101", 9).cells  # type: ignore[assignment]
-CELLS201: tuple[Nasbench201Cell, ...] = design(shipped_predictor("nasbench201"), "nasbench201", 9).cells  # type: ignore[assignment]
+
+def drawn(family: Literal["nasbench101", "nasbench201"]) -> list[Any]:
+    """Nine cells of which no two are the same network."""
+    space, rng = CellSpace(Classes(10), 3, 32, family), random.Random(0)
+    cells = [canonical_cell(space.draw(rng).cell) for _ in range(50)]  # type: ignore[attr-defined]
+    return list(dict.fromkeys(cells))[:9]
+
+
+CELLS: tuple[Nasbench101Cell, ...] = tuple(drawn("nasbench101"))
+CELLS201: tuple[Nasbench201Cell, ...] = tuple(drawn("nasbench201"))
 
 
 def refused(call: Any, path: Path, *more: Any) -> str:
