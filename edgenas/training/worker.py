@@ -43,6 +43,7 @@ def main(channel: str, lifeline: str, data: str, start: str, device: str) -> Non
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, args=(int(lifeline),), daemon=True).start()
     keep_freed_memory()
+    without_compiler()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(channel)) as connection:
         try:
             place = Workplace(open_shared(int(data), int(start)), torch.device(device))
@@ -59,6 +60,20 @@ def main(channel: str, lifeline: str, data: str, start: str, device: str) -> Non
             except EdgenasError as error:
                 result = error
             connection.send_bytes(pickled(result))
+
+
+def without_compiler() -> None:
+    """From here on torch's optimisers leave torch._dynamo alone, whose import takes two seconds of a core: every optimiser asks for
+    it, to mark its methods as not to be compiled. For processes that compile nothing; what is computed is the same."""
+    for method in vars(torch.optim.Optimizer).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None:
+            plain.__dynamo_disable = plain  # torch._compile looks there first; nobody looks elsewhere
+    step = getattr(
+        torch.optim.SGD.step, "__wrapped__", None
+    )  # without what surrounds it for the compiler: no_grad alone
+    if step is not None:
+        torch.optim.SGD.step = torch.no_grad()(step)  # type: ignore[method-assign]
 
 
 def _refuse_everything(connection: Connection, error: EdgenasError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -159,6 +160,26 @@ def test_other_work_gives_the_same_results_wherever_it_is_done(tmp_path: Path, d
             with local_executor(Evaluator(digits, 0), ParameterCost(), workers) as executor:
                 done = dict(executor.results([Add(n) for n in range(5)], store))
             assert done == {Add(n): total + n for n in range(5)}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A work item: which of these modules its process has imported."""
+
+    modules: tuple[str, ...]
+    key: str = "loaded"
+
+    def run(self, place: Workplace) -> list[str]:
+        return [name for name in self.modules if name in sys.modules]
+
+
+def test_a_worker_that_has_trained_has_not_imported_what_takes_seconds_and_is_not_used(
+    tmp_path: Path, digits: Task
+) -> None:
+    look = Loaded(("torch", "torch._dynamo", "torchvision", "sklearn", "scipy.stats"))
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(digits, 0), ParameterCost(), 1) as executor:
+        executor.answer(Ask((candidate(),)), store)
+        assert [found for _, found in executor.results([look], store)] == [["torch"]]
 
 
 def test_what_is_trained_ahead_meanwhile_is_stored(tmp_path: Path, digits: Task) -> None:
