@@ -63,8 +63,8 @@ def main(channel: str, lifeline: str, data: str, start: str, device: str) -> Non
 
 
 def without_compiler() -> None:
-    """From here on torch's optimisers leave torch._dynamo alone, whose import takes two seconds of a core: every optimiser asks for
-    it, to mark its methods as not to be compiled. For processes that compile nothing; what is computed is the same."""
+    """From here on torch's optimisers leave torch._dynamo alone, whose import takes a second of a core: each of them asks
+    for it, to mark its methods as not to be compiled. For processes that compile nothing; what is computed is the same."""
     for method in vars(torch.optim.Optimizer).values():
         plain = getattr(method, "__wrapped__", None)
         if plain is not None:
