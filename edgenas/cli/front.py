@@ -13,6 +13,7 @@ import typer
 
 from edgenas.cli.onward import say_onward
 from edgenas.cli.output import emit, say, table, write_result
+from edgenas.engine.counts import counted
 from edgenas.engine.fronts import network_words, share_words
 from edgenas.engine.scores import expected_words, interval_words, unit_of_difference
 from edgenas.records import Expectation, Metric
@@ -131,10 +132,10 @@ def _chosen_words(chosen: dict[str, Any], metric: Metric) -> str:
         return f"-> trial {chosen['trial']}"
     score = f"{metric.words(chosen[name])}{interval_words(chosen[f'{name}_interval'], metric)}"
     if chosen[f"{name}_trial"] == chosen["trial"]:
-        return f"-> trial {chosen['trial']}: {score} on validation after {_epochs(chosen['epochs'])}"
+        return f"-> trial {chosen['trial']}: {score} on validation after {counted(chosen['epochs'], 'epoch')}"
     return (
         f"-> trial {chosen['trial']}: its network's best score on validation is {score}, in trial {chosen[f'{name}_trial']} "
-        f"after {_epochs(chosen[f'{name}_epochs'])}"
+        f"after {counted(chosen[f'{name}_epochs'], 'epoch')}"
     )
 
 
@@ -155,10 +156,6 @@ def _of_all(some: list[int], shown: list[dict[str, Any]]) -> str:
     return f"all {len(shown)} networks" if len(some) == len(shown) > 1 else f"{len(some)} of {len(shown)} networks"
 
 
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
-
-
 def _metric_of(document: dict[str, Any]) -> Metric:
     return msgspec.convert(document["metric"], type=Metric)
 
@@ -174,7 +171,7 @@ def _origin(item: dict[str, Any]) -> str:
 def _about(item: dict[str, Any]) -> tuple[str, ...]:
     """How its score and its latency came about, fact by fact."""
     latency = (f"latency {_origin(item)}",) if item["latency"]["origin"] else ()
-    return (item["phase"], _epochs(item["epochs"]), *latency)
+    return (item["phase"], counted(item["epochs"], "epoch"), *latency)
 
 
 def _table(shown: list[dict[str, Any]], metric: Metric, best: int | None, *, expected: bool = False) -> str:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from edgenas.binomial import Validation
 from edgenas.cli.output import fitted, say
+from edgenas.engine.counts import counted
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins, TrainingBegins
 from edgenas.engine.lines import decision_line, is_told, trial_line
 from edgenas.engine.plan import validation_in
@@ -203,7 +204,7 @@ class TrainingView:
     def panel(self) -> Text:
         """The live line below."""
         elapsed = self.clock() - self.started
-        words = [f"{len(self.finished)} of {self.total} runs finished", minutes(elapsed)]
+        words = [f"{len(self.finished)} of {counted(self.total, 'run')} finished", minutes(elapsed)]
         whole = self.expected
         if self.finished and len(self.finished) < self.total:
             whole = self.total * self.finished[-1] / len(self.finished)

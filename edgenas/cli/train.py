@@ -13,6 +13,7 @@ import typer
 from edgenas.cli.onward import say_onward
 from edgenas.cli.options import FinalWidth, study_names, target_names, task_names
 from edgenas.cli.output import emit, say
+from edgenas.engine.counts import counted
 from edgenas.engine.scores import best_run, interval_words, metric_of, name_of, with_intervals
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def text(folder: Path, final: FinalTraining) -> str:
     within = interval_words(interval, metric_of(final))
     known = "" if interval is None else f"; 95 % interval over {final.images['test']} test images{within}"
     shown = (
-        f"{folder}: {name_of(final)}, {final.params} parameters, {final.recipe.epochs} epochs\n"
+        f"{folder}: {name_of(final)}, {final.params:,} parameters, {counted(final.recipe.epochs, 'epoch')}\n"
         f"test {final.metric} {_mean_words(test, metric_of(final))} {_over(len(final.runs))} (last epoch){known}"
     )
     if "test_report" not in result:
@@ -230,4 +231,4 @@ def _mean_words(spread: dict[str, Any], metric: Metric) -> str:
 
 
 def _over(seeds: int) -> str:
-    return f"over {seeds} seed{'s' * (seeds > 1)}"
+    return f"over {counted(seeds, 'seed')}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from edgenas.engine import data
+from edgenas.engine.counts import counted
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
 from edgenas.engine.heritage import heritage_in
 from edgenas.engine.plan import written_plan
@@ -131,7 +132,8 @@ def final_training(
         task = with_validation_in_training(task)
     params = workload_from_architecture(architecture).params
     images = {"train": len(task.train), "val": 0 if asked.all_images else len(task.val), "test": len(task.test)}
-    tell(f"trial {trial.number}: {params} parameters, {asked.seeds} seeds, {images['train']} training images")
+    known = (counted(params, "parameter"), counted(asked.seeds, "seed"), counted(images["train"], "training image"))
+    tell(f"trial {trial.number}: {', '.join(known)}")
     if at_chance(store.ledger(), store.study):
         tell("warning: nothing in this search was better than chance: another network would do as well as this one")
     device = written_plan(store.study).device
@@ -139,7 +141,7 @@ def final_training(
         seeds = trainings_of(store, asked, trial, architecture, device, pool, tell, teach)
         seconds = expected_seconds(store, asked, trial, seeds[0].recipe, pool)
         about = "" if seconds is None or asked.budget is not None else f", about {math.ceil(seconds / 60)} min in all"
-        tell(f"{seeds[0].recipe.epochs} epochs each{about}")
+        tell(f"{counted(seeds[0].recipe.epochs, 'epoch')} each{about}")
         listener(TrainingBegins(len(seeds), task.metric, images, seconds))
         runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
     trial = as_trained(store, trial, seeds[0].recipe)
@@ -334,10 +336,11 @@ def epochs_for_budget(
     if epochs < least:
         more = math.ceil((seconds_of(least, pool.task, per_image, waves) / 0.95 - left) / 6) / 10
         raise EdgenasError(
-            f"--budget has {max(0.0, left) / 60:.1f} minutes left, and {asked.seeds} seeds of {least} epochs ({least * steps} "
-            f"steps), the least that tells anything, need {more:.1f} more on this machine: allow them, or fewer --seeds"
+            f"--budget has {max(0.0, left) / 60:.1f} minutes left, and {counted(asked.seeds, 'seed')} of {least} epochs "
+            f"({least * steps} steps), the least that tells anything, need {more:.1f} more on this machine: allow them, "
+            "or fewer --seeds"
         )
-    speed = pool.size / per_image
-    tell(f"{speed:.0f} images/s in {pool.size} processes: {epochs} epochs fit {asked.budget:g} minutes")
+    speed, in_processes = pool.size / per_image, counted(pool.size, "process", "processes")
+    tell(f"{speed:.0f} images/s in {in_processes}: {counted(epochs, 'epoch')} fit {asked.budget:g} minutes")
     store.put("final-epochs", key, epochs)
     return epochs

@@ -178,7 +178,7 @@ def test_a_budget_that_leaves_fewer_than_130_steps_is_refused_with_figures(study
         train(str(study), "--seeds", "1", "--budget", "0.05")
     line = str(caught.value)
     # 1,293 images in batches of 32 are 40 steps an epoch
-    assert "1 seeds of 4 epochs (160 steps), the least that tells anything, need" in line
+    assert "1 seed of 4 epochs (160 steps), the least that tells anything, need" in line
     assert "more on this machine: allow them, or fewer --seeds" in line
     with Store.read(study) as store:
         assert store.all("final", FinalTraining) == {}
