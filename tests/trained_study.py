@@ -11,7 +11,7 @@ from torch import nn
 
 from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import save_weights, weights_sha256
-from edgenas.records import Candidate, Choice, FinalRun, FinalTraining, Recipe, Trial
+from edgenas.records import Candidate, Choice, FinalRun, FinalTraining, Limits, Recipe, Trial
 from edgenas.store import Store
 from edgenas.training.loop import scores_of
 from tests.plans import plan, studied
@@ -22,7 +22,12 @@ WEIGHTS = "weights/digits-0.safetensors"
 
 
 def trained_study(
-    folder: Path, *, change: Callable[[nn.Module], None] = lambda _: None, hashed: bool = True, recorded: float = 0.0
+    folder: Path,
+    *,
+    change: Callable[[nn.Module], None] = lambda _: None,
+    hashed: bool = True,
+    recorded: float = 0.0,
+    limits: Limits | None = None,
 ) -> Path:
     """`folder`, with the trained network after `change`; with the hash of its weights, or as the first version left it.
 
@@ -45,7 +50,8 @@ def trained_study(
     final = FinalTraining(
         1, architecture, recipe, "digits", task.metric.name, task.classes, task.preprocessing, 1, (run,), 1.0
     )
-    with Store.create(folder, studied(plan(asked=SearchSettings(target=("host-cpu",))))) as store:
+    record = studied(plan(asked=SearchSettings(target=("host-cpu",))), limits=limits or Limits())
+    with Store.create(folder, record) as store:
         store.choose(Choice(trial, {}))
         store.put("final", trial.candidate.key, final)
     return folder

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from edgenas.cli.output import emit, say, say_next, table
+from edgenas.engine.counts import counted
 from edgenas.engine.scores import interval_words
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def export(
     folder = study_folder(study, say)
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start)
+        limit = store.study.limits.latency_ms if trained.profile.name in store.study.profiles else None
     trained = dataclasses.replace(trained, data_license=data_license)
+    judges = counted(len(trained.task.val), "validation image")
+    say(f"{precision}: written, held against the trained network, judged on {judges} and timed here")
     if deepstream is not None:
         from edgenas.export.deepstream import check_deepstream
 
@@ -85,8 +89,11 @@ def export(
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
+    document["over_limit"] = over = over_limit(bundle, limit)
     for note in bundle.manifest.notes:
         say(note)
+    if over and limit is not None:
+        say(_over_words(bundle, over, limit))
     if triton is not None:
         from edgenas.export.triton import write_triton
 
@@ -117,6 +124,21 @@ def export(
             f"{out} holds {', '.join(document['files'])}; to get it without this error ask for these alone (--precision)"
         )
         raise typer.Exit(1)
+
+
+def over_limit(bundle: Bundle, limit_ms: float | None) -> dict[str, float]:
+    """Precisions whose file takes longer on the study's target than its latency limit allows, with the ms: the search judged the
+    network at one precision, and the files are of others, too."""
+    target = bundle.manifest.profile
+    found = {p: x.ms for p, model in bundle.manifest.models.items() for x in model.latencies if x.profile == target}
+    return {precision: ms for precision, ms in found.items() if limit_ms is not None and ms > limit_ms}
+
+
+def _over_words(bundle: Bundle, over: dict[str, float], limit_ms: float) -> str:
+    figures = ", ".join(f"{precision} ({ms:.3g} ms)" for precision, ms in over.items())
+    held = ", ".join(precision for precision in bundle.manifest.models if precision not in over)
+    rest = f"{held} holds it" if held else "no file here holds it"
+    return f"warning: over the study's limit of {limit_ms:g} ms on {bundle.manifest.profile}: {figures}; {rest}"
 
 
 def _next(bundle: Bundle) -> tuple[str, ...]:

@@ -14,12 +14,14 @@ from typer.testing import CliRunner
 
 from edgenas.binomial import wilson
 from edgenas.bundle import read_bundle
+from edgenas.cli.export import over_limit
 from edgenas.cli.main import app
 from edgenas.engine.trained import trained_from_store
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.networks.weights import load_weights, save_weights
-from edgenas.records import FinalTraining
+from edgenas.records import FinalTraining, Limits
 from edgenas.store import Store
+from tests.digits_bundle import digits_bundle
 from tests.trained_digits import trained_digits
 from tests.trained_study import WEIGHTS, trained_study
 
@@ -260,3 +262,25 @@ def test_what_deepstream_cannot_take_is_refused_before_anything_is_written(good:
         result = run(good, tmp_path / "out", "--deepstream", str(tmp_path / "ds"), *option)
         refused(result, EdgenasError, f"leave out {option[0]}", "or --deepstream")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("limit", "over"), [(1e-6, True), (1000.0, False)])
+def test_a_file_that_is_slower_than_the_studys_limit_is_called_so(tmp_path: Path, limit: float, over: bool) -> None:
+    study = trained_study(tmp_path / "study", limits=Limits(latency_ms=limit))
+    result = run(study, tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.exception
+    assert list(document(result)["over_limit"]) == (["fp32"] if over else [])
+    words = f"warning: over the study's limit of {limit:g} ms on host-cpu: fp32 ("
+    assert (words in result.stderr) == over
+    assert ("; no file here holds it" in result.stderr) == over
+    assert (
+        document(run(study, tmp_path / "other", "--target", "jetson", "--json"))["over_limit"] == {}
+    )  # not the study's
+
+
+def test_the_limit_is_held_by_a_file_that_takes_exactly_as_long() -> None:
+    bundle = read_bundle(digits_bundle().folder)
+    (ms,) = [x.ms for x in bundle.manifest.models["fp32"].latencies if x.profile == bundle.manifest.profile]
+    assert "fp32" not in over_limit(bundle, ms)
+    assert over_limit(bundle, ms * 0.999)["fp32"] == ms
+    assert over_limit(bundle, None) == {}
