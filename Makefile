@@ -44,8 +44,9 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.throughput
 
+# nine minutes a call; where it stops for that (python's exit code 75) the same command goes on. GPU="--data-dir DIR" and others
 bench-gpu: $(STAMP)
-	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m benchmarks.gpu $(GPU)
 
 pins:
 	PYTHON=$(PYTHON) sh scripts/pin.sh

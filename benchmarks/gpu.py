@@ -1,64 +1,72 @@
-"""Everything that is claimed of a GPU, in short steps that go on after an interruption.
+"""Everything that is claimed of a GPU, in calls of nine minutes that go on where the last one stopped.
 
-    python -m benchmarks.gpu [--data-dir DIR]         (make bench-gpu)
-    python -m benchmarks.gpu --dry-run                the same steps at a size that a CPU finishes in minutes
+    python -m benchmarks.gpu [--data-dir DIR] [--minutes 9]     (make bench-gpu; with exit code 75 it wants to be called again)
+    python -m benchmarks.gpu --dry-run                          the same steps at a size that a CPU finishes in minutes
 
-Steps: bandwidth (the floor), training throughput against it and against the papers' loop, then for each data set the full
-GNAS search at <= 0.47 M parameters and 3 final trainings. A step whose result is there is not run again; a search or a
-training that was interrupted goes on where it stopped. Results: benchmarks/results/gpu-*.json (dry runs: in a folder of
-their own) with device, versions, seeds, n; benchmarks/README.md is written from whatever results there are.
+Steps: is training on CUDA what it is on a CPU (benchmarks/cuda_checks.py); bandwidth (the floor); training throughput against it
+and against the papers' loop, a network at a time; then the commands of docs/reproduce.md for GNAS T on Fashion-MNIST and
+CIFAR-10, from the one list of benchmarks/reproductions.py. A step whose result is there is not run again; a search or a training
+is interrupted when the minutes are over, keeps what it has finished and goes on with the next call, as after a kill. Results:
+benchmarks/results/gpu-*.json (dry runs: in a folder of their own) with device, versions, seeds, n.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import torch
 
+from benchmarks.cuda_checks import checked
 from benchmarks.readme import write_readme
-from benchmarks.steps import edgenas, step
-from benchmarks.throughput import NETWORKS, measure
+from benchmarks.reproduce import prepared
+from benchmarks.reproductions import FIRST, Command, Setting
+from benchmarks.steps import Minutes, OutOfTimeError, edgenas, step
+from benchmarks.throughput import NETWORKS, ROUNDS, architecture_of, floor_images_per_second, measure
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError
+from edgenas.runtimes.child import child_environment
 from edgenas.tasks import TaskSettings, load_task
 
+AGAIN = 75  # EX_TEMPFAIL: call it again
+MINUTES = 9.0  # a lent machine gives ten to a call
 LARGER = {"gnas-cifar10-t": (46, 26), "gnas-cifar10-m": (102, 21)}  # width, depth of published networks
-PUBLISHED = {  # last epoch, percent; search hours on one GPU (GNAS, arXiv 2502.03553)
-    "cifar10": {"test_accuracy": 95.77, "search_hours": 5.82},
-    "fashion-mnist": {"test_accuracy": 95.85, "search_hours": 2.52},
-    "cifar100": {"test_accuracy": 76.15, "search_hours": 3.97},
-}
 
 
-class Size(NamedTuple):
-    """How large the steps are."""
+@dataclass(frozen=True)
+class Size:
+    """How large the steps are. seconds: of each loop in a round of the throughput; setting_up: beside them, for one network."""
 
-    data: tuple[str, ...]
-    networks: dict[str, tuple[int, int]]
+    data: str
+    networks: Mapping[str, tuple[int, int]]
     seconds: float
-    search: tuple[str, ...]
-    train: tuple[str, ...]
+    setting_up: float
+    megabytes: int
+    dry: bool
 
 
-FULL = Size(
-    ("cifar10", "fashion-mnist", "cifar100"),
-    {**NETWORKS, **LARGER},
-    6.0,
-    ("--preset", "t", "--max-params", "470000"),
-    ("--seeds", "3"),
-)
-DRY = Size(
-    ("digits",),
-    {"tiny": (8, 4)},
-    0.3,
-    ("--preset", "tiny", "--max-depth", "5", "--search-images", "300", "--epoch-scale", "0.2", "--max-params", "20000"),
-    ("--seeds", "1", "--epochs", "2"),
-)
+FULL = Size("cifar10", {**NETWORKS, **LARGER}, 6.0, 40.0, 512, dry=False)
+DRY = Size("digits", {"tiny": (8, 4)}, 0.3, 2.0, 64, dry=True)
 
 
-def bandwidth(device: torch.device, megabytes: int = 512) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Place:
+    """Where results, studies and data are, and for how long this call may go on."""
+
+    folder: Path
+    device: torch.device
+    environment: Mapping[str, str]
+    minutes: Minutes
+
+
+def bandwidth(device: torch.device, megabytes: int) -> dict[str, Any]:
     """GB/s of copying on the device, read and written bytes counted: what bandwidth-bound networks can hope for."""
     source = torch.empty(megabytes << 18, device=device)  # float32
     target = torch.empty_like(source)
@@ -72,32 +80,52 @@ def bandwidth(device: torch.device, megabytes: int = 512) -> dict[str, Any]:
     return {"gb_per_second": sorted(samples[2:])[4], "samples": samples}
 
 
-def throughput(device: torch.device, size: Size, data_dir: str | None, floor: float) -> dict[str, Any]:
-    """Our loop, the papers' loop and the bandwidth floor: forward and backward move about three times the forward's bytes,
-    at two bytes a number under bf16."""
-    task = load_task(TaskSettings(size.data[0], data_dir=data_dir))
-    rows = measure(task, device, size.seconds, size.networks)
-    bytes_per_number = 2 if device.type == "cuda" else 4
-    for row in rows:
-        row["floor_images_per_second"] = floor * 1e9 / (3 * row["bytes_moved"] * bytes_per_number / 4)
-        row["share_of_floor"] = row["images_per_second"]["ours_fast"] / row["floor_images_per_second"]
-    return {"rows": rows, "data": size.data[0]}
+def throughput(name: str, size: Size, place: Place, floor: float) -> dict[str, Any]:
+    """Of one network: our loop, the papers' loop and the bandwidth floor, under bf16 on CUDA."""
+    data_dir = place.environment.get("EDGENAS_DATA")
+    task = load_task(TaskSettings(size.data, data_dir=data_dir))
+    (row,) = measure(task, place.device, size.seconds, {name: size.networks[name]})
+    workload = workload_from_architecture(architecture_of(task, *size.networks[name]))
+    bits = 16 if place.device.type == "cuda" else 32
+    row["floor_images_per_second"] = floor_images_per_second(workload, row["fast_batch"], floor, bits)
+    row["share_of_floor"] = row["images_per_second"]["ours_fast"] / row["floor_images_per_second"]
+    return {"rows": [row], "data": size.data}
 
 
-def full_search(name: str, size: Size, data_dir: str | None, folder: Path) -> dict[str, Any]:
-    """`edgenas search`, then `edgenas train`: both go on where an earlier run stopped."""
-    study = str(folder / "studies" / name)
-    where = ("--data-dir", data_dir) if data_dir else ()
-    search = edgenas("search", "--data", name, "--target", "jetson", "--study", study, *size.search, *where)
-    train = edgenas("train", study, *size.train, *where)
-    minutes = (search["seconds"] + train["seconds"]) / 60
+def reproduced(setting: Setting, command: Command, size: Size, place: Place) -> dict[str, Any]:
+    """One command of the page, or its rehearsal; interrupted where the minutes end, it goes on in the next call."""
+    arguments = command.rehearsed() if size.dry else command.arguments
+    work = place.folder / "studies"
+    work.mkdir(parents=True, exist_ok=True)
+    document = edgenas(*arguments, minutes=place.minutes, folder=work, environment=place.environment)
     return {
-        "data": name,
-        "search": {key: search[key] for key in ("chosen", "trials", "infeasible", "failed", "seconds")},
-        "train": train,
-        "all_in_minutes": minutes,
-        "published": PUBLISHED.get(name),
+        "setting": setting.name,
+        "command": ["edgenas", *arguments],
+        "document": document,
+        "published": [msgspec.to_builtins(each) for each in setting.published],
     }
+
+
+def steps(size: Size, place: Place) -> list[tuple[str, float, Callable[[], dict[str, Any]]]]:
+    """(name, seconds that it needs in one go, what it does). A command can be interrupted: it needs none."""
+    device = place.device
+    floor = place.folder / "gpu-bandwidth.json"
+
+    def speed(name: str) -> dict[str, Any]:
+        return throughput(name, size, place, msgspec.json.decode(floor.read_bytes())["gb_per_second"])
+
+    found: list[tuple[str, float, Callable[[], dict[str, Any]]]] = [
+        ("gpu-checks", 5 if size.dry else 90, lambda: checked(device)),
+        ("gpu-bandwidth", 1 if size.dry else 20, lambda: bandwidth(device, size.megabytes)),
+    ]
+    for name in size.networks:
+        needs = size.setting_up + 3 * ROUNDS * size.seconds
+        found.append((f"gpu-throughput-{name}", needs, lambda name=name: speed(name)))  # type: ignore[misc]
+    for setting in FIRST:
+        for command in setting.commands:
+            each = lambda setting=setting, command=command: reproduced(setting, command, size, place)  # noqa: E731
+            found.append((f"gpu-{setting.key(command).replace('/', '-')}", 0.0, each))
+    return found
 
 
 def _wait(device: torch.device) -> None:
@@ -105,27 +133,50 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def main() -> None:
+def environment(folder: Path, data_dir: str | None, dry: bool) -> dict[str, str]:
+    """Of the commands: where the data are. A dry run draws its own."""
+    if dry:
+        return prepared(folder / "studies")
+    return child_environment() | ({"EDGENAS_DATA": str(Path(data_dir).resolve())} if data_dir else {})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of this call; 0: until everything is done")
     parser.add_argument("--dry-run", action="store_true", help="small sizes, any device, results apart")
     parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    if not arguments.dry_run and not torch.cuda.is_available():
-        sys.exit("benchmarks.gpu: no CUDA device here: run it where there is one, or add --dry-run")
+    asked = parser.parse_args(arguments)
+    minutes = Minutes(asked.minutes or None)
+    if not asked.dry_run and not torch.cuda.is_available():
+        sys.stderr.write("benchmarks.gpu: no CUDA device here: run it where there is one, or add --dry-run\n")
+        return 1
+    size, results = DRY if asked.dry_run else FULL, Path("benchmarks/results")
+    folder = asked.out or (results / "dry-run" if asked.dry_run else results)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    size = DRY if arguments.dry_run else FULL
-    folder = arguments.out or Path("benchmarks/results/dry-run" if arguments.dry_run else "benchmarks/results")
-    floor = step(folder / "gpu-bandwidth.json", "bandwidth", lambda: bandwidth(device), device)["gb_per_second"]
-    speed = folder / "gpu-throughput.json"
-    step(speed, "throughput", lambda: throughput(device, size, arguments.data_dir, floor), device)
-    for name in size.data:
-        path = folder / f"gpu-search-{name}.json"
-        step(path, f"search {name}", lambda name=name: full_search(name, size, arguments.data_dir, folder), device)  # type: ignore[misc]
-    if not arguments.dry_run:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    place = Place(folder, device, environment(folder, asked.data_dir, asked.dry_run), minutes)
+    todo = steps(size, place)
+    try:
+        for name, needs, run in todo:
+            path = folder / f"{name}.json"
+            if not path.exists():
+                minutes.begin(needs)
+            step(path, name, run, device)
+    except OutOfTimeError:
+        left = [name for name, _, _ in todo if not (folder / f"{name}.json").exists()]
+        sys.stderr.write(
+            f"the minutes of this call are over, {len(left)} of {len(todo)} steps are left: the same command goes on\n"
+        )
+        return AGAIN
+    except EdgenasError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    if not asked.dry_run:
         write_readme(folder)
     sys.stdout.write(f"{folder}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

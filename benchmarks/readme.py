@@ -26,8 +26,8 @@ def write_readme(results: Path = FOLDER / "results") -> None:
     for name, result in found.items():
         if name.startswith(("throughput", "gpu-throughput")):
             parts.append(throughput_table(result))
-        elif name.startswith("gpu-search"):
-            parts.append(search_line(result))
+        elif "document" in result and "published" in result:
+            parts.append(reproduction_line(result))
         elif name == "policies":
             parts.append(policies_table(result))
         elif name == "corners":
@@ -62,16 +62,18 @@ def throughput_table(result: dict[str, Any]) -> str:
     return f"## Training throughput, images/s\n{about(result)}; {result['data']}\n\n" + "\n".join(rows) + "\n"
 
 
-def search_line(result: dict[str, Any]) -> str:
-    test = result["train"]["test_accuracy"]
-    published = result["published"] or {}
-    train = result["train"]
-    return (
-        f"## Search and final training: {result['data']}\n{about(result)}\n\n"
-        f"{train['params']:,} parameters, test {test['mean']:.2f} +- {test['std']:.2f} % over {train['seeds']} seeds "
-        f"(last epoch), {result['all_in_minutes']:.1f} minutes all in; published: {published.get('test_accuracy')} %, "
-        f"search alone {published.get('search_hours')} h\n"
-    )
+def reproduction_line(result: dict[str, Any]) -> str:
+    """A command of docs/reproduce.md as it ended, beside what was published."""
+    document = result["document"]
+    ended = f"{document['seconds'] / 3600:.2f} h" if "seconds" in document else ""
+    if "test_accuracy" in document:
+        test = document["test_accuracy"]
+        ended = (
+            f"{document['params']:,} parameters, test {test['mean']:.2f} +- {test['std']:.2f} % over {document['seeds']} seeds "
+            f"(last epoch), {ended}"
+        )
+    published = "; ".join(f"{each['what']}: {each['figure']}" for each in result["published"])
+    return f"## `{' '.join(result['command'])}`\n{about(result)}\n\n{ended}. Published: {published}\n"
 
 
 def policies_table(result: dict[str, Any]) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +44,64 @@ def record(path: Path, name: str, run: Callable[[], dict[str, Any]], device: tor
     return result
 
 
-def edgenas(*arguments: str) -> dict[str, Any]:
-    """The document of one of our commands; its progress goes to stderr as it comes."""
-    done = subprocess.run(
-        [sys.executable, "-m", "edgenas", *arguments, "--json"], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise EdgenasError(f"edgenas {' '.join(arguments)} ended with exit code {done.returncode}: see above")
-    document: dict[str, Any] = json.loads(done.stdout)
+class OutOfTimeError(Exception):
+    """The minutes of this call are over; the same call goes on."""
+
+
+class Minutes:
+    """How long this call may take, from now on; one step at least is done in it."""
+
+    def __init__(self, minutes: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.end = math.inf if minutes is None else clock() + 60 * minutes
+        self.begun = 0
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - self.clock()
+
+    def begin(self, seconds: float) -> None:
+        """Before a step that cannot be interrupted and takes so long. OutOfTimeError where it would not end in time, unless it is
+        the first: every call gets on."""
+        if self.begun and self.left() < seconds:
+            raise OutOfTimeError
+        self.begun += 1
+
+
+GRACE_S = 30.0  # for a command to end after it was interrupted
+
+
+def edgenas(
+    *arguments: str,
+    minutes: Minutes | None = None,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The document of one of our commands; its progress goes to stderr as it comes. Where the minutes end before it does it is
+    interrupted as by Ctrl-C, which keeps what it has finished: OutOfTimeError."""
+    command = [sys.executable, "-m", "edgenas", *arguments, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment) as process:
+        try:
+            out, _ = process.communicate(
+                timeout=None if minutes is None or math.isinf(minutes.end) else max(0.0, minutes.left())
+            )
+        except subprocess.TimeoutExpired:
+            _interrupt(process)
+            raise OutOfTimeError from None
+        except BaseException:
+            _interrupt(process)
+            raise
+    if process.returncode:
+        raise EdgenasError(f"edgenas {' '.join(arguments)} ended with exit code {process.returncode}: see above")
+    document: dict[str, Any] = json.loads(out)
     return document
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """As Ctrl-C does; what does not end then is killed, which costs what it was doing."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
-from edgenas.records import ChainArchitecture, Classes, Recipe
+from edgenas.records import ChainArchitecture, Classes, Recipe, Workload
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.loop import fresh_network, pinned_threads
@@ -41,6 +41,7 @@ NETWORKS = {
     "gnas-like": (24, 12),  # deeper than wide, as GNAS's are, at a size that a CPU trains
     "wide": (64, 6),
 }
+BACKWARD = 3  # forward and backward move and compute about three times what forward alone does
 TrainBatch = Callable[[], int]  # trains one batch, returns its images
 
 
@@ -128,9 +129,26 @@ def images_per_second(step: TrainBatch, seconds: float, device: torch.device) ->
     return images / (time.perf_counter() - started)
 
 
+def bytes_in_a_batch(workload: Workload, batch: int) -> float:
+    """Bytes that forward moves for an image of a batch at FP32: weights are read once for all of its images."""
+    weights = sum(kernel.weights for kernel in workload.kernels)
+    return workload.bytes_moved - 4 * weights * (1 - 1 / batch)
+
+
+def floor_images_per_second(workload: Workload, batch: int, gb_per_second: float, bits: int) -> float:
+    """What a training cannot exceed where each number that it needs moves once."""
+    return gb_per_second * 1e9 / (BACKWARD * bytes_in_a_batch(workload, batch) * bits / 32)
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def architecture_of(task: Task, width: int, depth: int) -> ChainArchitecture:
+    """A separable chain for the task's images."""
+    size = task.preprocessing
+    return chain(width, depth, (0,) * depth, (3,) * depth, task.head, size.channels, size.input_size)  # type: ignore[arg-type]
 
 
 def measure(
@@ -140,8 +158,7 @@ def measure(
     papers = msgspec.structs.replace(fast, batch_size=64)
     rows = []
     for name, (width, depth) in networks.items():
-        size = task.preprocessing
-        architecture = chain(width, depth, (0,) * depth, (3,) * depth, task.head, size.channels, size.input_size)  # type: ignore[arg-type]
+        architecture = architecture_of(task, width, depth)
         loops = {
             "papers": papers_loop(task, architecture, device),
             "ours_batch_64": our_loop(task, architecture, papers, device),
@@ -166,8 +183,7 @@ def measure(
             "ratio_batch_64": medians["ours_batch_64"] / medians["papers"],
             "ratio_fast": medians["ours_fast"] / medians["papers"],
             "fast_batch": fast.batch_size,
-            # Forward and backward move about three times the forward's bytes.
-            "gb_per_second": 3 * workload.bytes_moved * medians["ours_fast"] / 1e9,
+            "gb_per_second": BACKWARD * workload.bytes_moved * medians["ours_fast"] / 1e9,
         }
         rows.append(row)
         sys.stderr.write(

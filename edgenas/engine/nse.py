@@ -92,6 +92,8 @@ class NsePlan(Record, frozen=True):
 
 def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
     """Space, rules and supernet training for these settings, as written into the study."""
+    from edgenas.training.supernet_training import supernet_rows
+
     settings, task, name = planning.settings, planning.task, planning.preset
     if task.kind == "faces":
         raise EdgenasError(
@@ -123,7 +125,9 @@ def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
         sizes = (shape.cells, shape.channels, shape.stem_stride, shape.tail_channels)
         space = staged_space(pool, *sizes, task.head, task.preprocessing.channels, size)
     start = start_from(settings.from_study, space) if settings.from_study else None
-    return space, NsePlan(rules, _changed(supernet, values), start)
+    supernet = _changed(supernet, values)
+    supernet_rows(task.train.labels, supernet.held_out, settings.seed)  # before a round begins, not in its worker
+    return space, NsePlan(rules, supernet, start)
 
 
 def _supernet_recipe(task: Task, device: str, epochs: int) -> Recipe:

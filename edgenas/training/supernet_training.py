@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from edgenas.architectures.subspace import Fitness, RoundPlan, SupernetRules, without_unfit
-from edgenas.errors import StudyError, TrainingError
+from edgenas.errors import DataError, StudyError, TrainingError
 from edgenas.identity import digest
 from edgenas.records import Recipe
 from edgenas.tasks import Task
@@ -28,13 +28,23 @@ from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, 
 NAMES = 2  # version of the names that a checkpoint's weights have
 
 
+def supernet_rows(labels: NDArray[np.int64], held_out: float, seed: int) -> tuple[NDArray[np.int64], ...]:
+    """Rows of the training images for weight steps, fitness steps and scoring. DataError where one of them would have none."""
+    rest, held = stratified(labels, held_out, (seed, 61))
+    fitness, scoring = (held[rows] for rows in stratified(labels[held], 0.5, (seed, 62)))
+    if not (len(rest) and len(fitness) and len(scoring)):
+        raise DataError(
+            f"--method nse holds out {100 * held_out:g} % of {len(labels)} training images, half to learn which operations "
+            f"fit, half to score: {len(fitness)} and {len(scoring)} are too few: give more images, or more held_out under [rules]"
+        )
+    return rest, fitness, scoring
+
+
 class SupernetImages:
     """The training split in three parts, on the device: weights (also without augmentation), fitness, scoring."""
 
     def __init__(self, task: Task, rules: SupernetRules, seed: int, device: torch.device) -> None:
-        labels = task.train.labels
-        rest, held = stratified(labels, rules.held_out, (seed, 61))
-        fitness, scoring = (held[rows] for rows in stratified(labels[held], 0.5, (seed, 62)))
+        rest, fitness, scoring = supernet_rows(task.train.labels, rules.held_out, seed)
 
         def on_device(rows: NDArray[np.int64], crop_padding: int = 0) -> DeviceImages:
             return DeviceImages(task.train, task.preprocessing, device, crop_padding, rows)

@@ -24,7 +24,7 @@ from edgenas.records import (
     Trial,
 )
 from edgenas.store import Store, read_json
-from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json, refusal
+from tests.cli.edgenas import ENVIRONMENT, REPOSITORY, edgenas, edgenas_json, refusal
 from tests.methods.nal_files import framed, metrics_of, nats_state, row101, write_pickle, write_tfrecord
 from tests.plans import plan, studied
 from tests.shared_data import shared_data
@@ -136,6 +136,21 @@ def test_designs_within_a_limit_on_macs_up_to_the_very_number(tmp_path: Path) ->
     below = json.loads(edgenas(*shape, "--max-mmacs", f"{(most - 1) / 1e6:.6f}", folder=tmp_path).stdout)["designs"]
     assert max(line["macs"] for line in below) < most
     assert len(below) == 3
+
+
+@pytest.mark.slow
+def test_the_two_hundred_best_darts_designs_are_those_of_the_page(tmp_path: Path) -> None:
+    """Counts by operation, and MACs under the 600 M of the ImageNet setting: docs/nal.md shows what is printed here."""
+    page = (REPOSITORY / "docs" / "nal.md").read_text()
+    setting = ["design", "--space", "darts", "--image-size", "224", "--classes", "1000", "--n", "200"]
+    within = edgenas_json(*setting, "--max-mmacs", "600", folder=tmp_path)
+    macs = [line["macs"] / 1e6 for line in within["designs"]]
+    assert f"\n{len(macs)} {min(macs)} {max(macs)}\n{within['operations']}\n" in page
+    assert max(macs) <= 600
+    free = edgenas_json(*setting, folder=tmp_path)["operations"]
+    assert len(free) == 7
+    shown = page.split("since then ", 1)[1].split(". ", 1)[0].replace("\n", " ").replace(",", "")
+    assert all(f"{count} `{operation}`" in shown for operation, count in free.items())
 
 
 def test_operations_of_the_designs_are_counted(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "its smallest member" in refusal(*base, "--max-params", "100")
     assert "no such rule; it has operations" in refusal(*base[:1], str(_with_rule(tmp_path, "magic = 1")))
     assert "no study 'nowhere'" in refusal(*base, "--from", "nowhere")
+    few = _with_rule(tmp_path, "held_out = 0.01")  # one image of each of ten classes: none is left to score with
+    assert "10 and 0 are too few" in refusal(*base[:1], str(few))
     assert "preset trg is not one of nse" in refusal(*base, "--preset", "trg")
     alone = "--processes 2: this search has 1 workers: take 1 or fewer, or more --workers"
     assert refusal(*base, "--processes", "2", "--workers", "1") == alone
