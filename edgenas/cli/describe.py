@@ -90,14 +90,25 @@ def _of_study(folder: Path, number: int | None) -> Architecture:
 
 
 def _text(document: dict[str, Any]) -> str:
-    columns = ["kind", "in_channels", "out_channels", "kernel", "stride", "groups", "height", "width", "params", "macs"]
-    columns += ["ms"] if "latency" in document else []
+    timed = "latency" in document
+    header = ("kind", "in", "out", "size", "stride", "groups", "output", "params", "M macs", *(["ms"] if timed else []))
     rows = [
-        tuple(f"{kernel[name]:.4f}" if name == "ms" else str(kernel[name]) for name in columns)
-        for kernel in document["kernels"]
+        (
+            *(_sides(one[name]) for name in ("kind", "in_channels", "out_channels", "kernel", "stride", "groups")),
+            f"{one['height']}x{one['width']}",
+            str(one["params"]),
+            f"{one['macs'] / 1e6:.3f}",
+            *([f"{one['ms']:.4f}"] if timed else []),
+        )
+        for one in document["kernels"]
     ]
     total = f"{document['params']:,} parameters, {document['macs']:,} MACs, {document['bytes_moved']:,} bytes moved"
-    if "latency" in document:
+    if timed:
         latency = document["latency"]
         total += f", {latency['ms']:.3f} ms on {latency['profile']} in {latency['precision']} ({latency['origin']})"
-    return table(tuple(columns), rows) + f"\n\n{document['fingerprint']}: {total}"
+    return table(header, rows) + f"\n\n{document['fingerprint']}: {total}"
+
+
+def _sides(value: Any) -> str:
+    """1x5 of what is not square."""
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

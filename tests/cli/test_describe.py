@@ -1,0 +1,29 @@
+"""`edgenas describe`: a layer is one line of a terminal of 80 columns, and says what the JSON does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from edgenas.cli.main import app
+
+
+@pytest.mark.parametrize("network", ["gnas-cifar10-t", "nsenet-gpu"])
+def test_every_layer_is_one_line_of_80_columns(network: str) -> None:
+    run = CliRunner()
+    asked = ["describe", network, "--target", "raspberry-pi-4"]
+    lines = run.invoke(app, asked).stdout.splitlines()
+    kernels = json.loads(run.invoke(app, [*asked, "--json"]).stdout)["kernels"]
+    layers = lines[1 : lines.index("")]
+    assert lines[0].split() == [
+        *["kind", "in", "out", "size", "stride", "groups", "output", "params", "M", "macs", "ms"]
+    ]
+    assert len(layers) == len(kernels)
+    assert max(map(len, layers)) <= 80
+    for line, kernel in zip(layers, kernels, strict=True):
+        kind, inside, outside, *_, output, params, macs, ms = line.split()
+        assert (kind, inside, outside) == (kernel["kind"], str(kernel["in_channels"]), str(kernel["out_channels"]))
+        assert output == f"{kernel['height']}x{kernel['width']}"
+        assert (params, macs, ms) == (str(kernel["params"]), f"{kernel['macs'] / 1e6:.3f}", f"{kernel['ms']:.4f}")
