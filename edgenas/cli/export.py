@@ -92,7 +92,7 @@ def export(
     document["over_limit"] = over = over_limit(bundle, limit)
     for note in bundle.manifest.notes:
         say(note)
-    if over and limit is not None:
+    if limit is not None and bundle.manifest.chosen_precision in over:
         say(_over_words(bundle, over, limit))
     if triton is not None:
         from edgenas.export.triton import write_triton

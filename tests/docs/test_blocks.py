@@ -11,7 +11,7 @@ from edgenas.runtimes.child import child_environment
 from tests.docs.blocks import Block, name, pages, scripts, steps
 
 PAGES = pages()
-OWN_TEST = {"docs/tutorials/solar-cells.md"}  # needs packages of 110 MB: test_solar_cells.py
+OWN_TEST = {"docs/tutorials/solar-cells.md", "docs/first_hour.md"}  # need packages: tests of their own
 SHELL = [page for page in PAGES if scripts(page, "sh") and name(page) not in OWN_TEST]
 PYTHON = [page for page in PAGES if scripts(page, "python")]
 LONG = {"docs/api.md"}  # searches and trains; tests/api does so in the default suite
