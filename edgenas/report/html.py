@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
@@ -27,6 +26,7 @@ from edgenas.report.figures_network import network_figure, scatter_figure
 from edgenas.report.figures_search import ladder_figure, micro_figure, rounds_figure
 from edgenas.report.network import stages_of
 from edgenas.report.several import compared_studies, told_apart
+from edgenas.report.typeset import coded, command, is_number, kept, path, whole
 from edgenas.version import __version__
 
 if TYPE_CHECKING:
@@ -130,23 +130,8 @@ def _environment() -> Environment:
     except ImportError as error:
         raise MissingExtraError(f"a report needs {error.name}: pip install 'edgenas[report]'") from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters.update(coded=_coded, unbroken=_unbroken)
+    environment.filters.update(coded=coded, command=command, kept=kept, path=path, whole=whole, is_number=is_number)
     return environment
-
-
-def _coded(sentence: str) -> str:
-    """A sentence with what stands in backticks as code; everything is escaped."""
-    from markupsafe import Markup, escape
-
-    parts = re.split(r"`([^`]*)`", sentence)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
-    )
-
-
-def _unbroken(cell: str) -> str:
-    """A table's text whose intervals, such as (90.4 to 97.1), stay on one line."""
-    return re.sub(r"\([-\d.e+]+ to [-\d.e+]+\)", lambda found: found[0].replace(" ", "\u00a0"), cell)
 
 
 def _described(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:

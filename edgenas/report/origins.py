@@ -147,7 +147,7 @@ def no_scatter_words(facts: Facts) -> str:
             f"{len(facts.measurements)} measurements are in this study, none on a device whose profile also predicts: "
             "there is nothing to hold them against."
         )
-    return "Nothing was measured in this study. edgenas search --board URL measures on the device."
+    return "Nothing was measured in this study. `edgenas search --board URL` measures on the device."
 
 
 def scatter_words(pairs: Sequence[Compared]) -> str:

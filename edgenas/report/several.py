@@ -14,7 +14,7 @@ from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, origins, score_words
 from edgenas.report.tables import Table
-from edgenas.report.values import duration
+from edgenas.report.values import data_words, duration
 
 COLOURS = ("$accent", "$second", "$third", "$warn", "$muted")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
@@ -121,7 +121,7 @@ def _table(studies: Sequence[Facts]) -> Table:
             [
                 facts.name,
                 "none (given)" if facts.given else study.method,
-                study.data,
+                data_words(study.data),
                 facts.words(peak) if peak else "-",
                 ", ".join(study.profiles),
                 latency_words(latency) if latency else "-",

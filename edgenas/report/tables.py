@@ -15,7 +15,7 @@ from edgenas.records import Latency, Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_words, with_unit
 from edgenas.report.network import Stage
-from edgenas.report.values import duration
+from edgenas.report.values import data_words, duration
 
 Table = dict[str, Any]
 
@@ -106,18 +106,18 @@ def finals_table(facts: Facts) -> Table | None:
         return None
     name = facts.metric.name if facts.metric.unit != "%" else ""
     test, val = (with_unit(f"{split} {name}".rstrip(), facts.metric) for split in ("test", "validation"))
-    header = ["trial", "data", "parameters", "epochs", "seed", test, val, "best epoch", "time"]
+    header = ["trial", test, val, "best epoch", "epochs", "time", "parameters", "data", "seed"]
     rows = [
         [
             str(final.trial),
-            final.data,
-            f"{final.params:,}",
-            str(final.recipe.epochs),
-            str(run.seed),
             split_words(run.test, final, "test"),
             split_words(run.val, final, "val"),
             str(run.best_epoch),
+            str(final.recipe.epochs),
             duration(run.seconds),
+            f"{final.params:,}",
+            data_words(final.data),
+            str(run.seed),
         ]
         for final in facts.finals
         for run in final.runs

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from edgenas.records import Latency
 
 Pairs = list[tuple[str, str]]
+
+
+def data_words(data: str) -> str:
+    """Data as a sentence names them: of a folder's whole path the last two parts; the evidence has all of it."""
+    parts = PurePath(data).parts
+    return "/".join(parts[-2:]) if PurePath(data).is_absolute() and len(parts) > 2 else data
 
 
 def duration(seconds: float) -> str:

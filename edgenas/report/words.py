@@ -15,7 +15,7 @@ from edgenas.report.answers.good import final_words, interval_on_test, tested
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
 from edgenas.report.network import Stage
-from edgenas.report.values import Pairs, duration, milliseconds, three_digits
+from edgenas.report.values import Pairs, data_words, duration, milliseconds, three_digits
 from edgenas.report.values import interval as ends
 
 
@@ -23,17 +23,15 @@ def headline(facts: Facts) -> str:
     """The result in one sentence; its figures stand below it."""
     study, trial = facts.study, facts.best
     where = study.profiles[0] if len(study.profiles) == 1 else f"{len(study.profiles)} targets"
-    method = "A given network" if facts.given else study.method
+    method, data = "A given network" if facts.given else study.method, data_words(study.data)
     if trial is None:
         state = f"{len(facts.rounds)} rounds so far" if facts.rounds else "nothing is trained yet"
-        return f"{method} on {study.data} for {where}: {state}"
+        return f"{method} on {data} for {where}: {state}"
     if facts.at_chance:
-        return f"{method} on {study.data} for {where}: at chance"
+        return f"{method} on {data} for {where}: at chance"
     if facts.choice is None:
-        return f"{method} on {study.data} for {where}: {len(facts.complete)} networks so far"
-    origin = (
-        f"given by the user, trained on {study.data}" if facts.given else f"found by {study.method} on {study.data}"
-    )
+        return f"{method} on {data} for {where}: {len(facts.complete)} networks so far"
+    origin = f"given by the user, trained on {data}" if facts.given else f"found by {study.method} on {data}"
     return f"A network of {trial.cost.params:,} parameters for {where}, {origin}"
 
 

@@ -71,6 +71,10 @@ def test_the_page_draws_reads_and_answers_clicks(page_file: Path, browser: Any, 
 
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate(NAMELESS) == []
+    hidden = (
+        "[...document.querySelectorAll('pre')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)"
+    )
+    assert page.evaluate(hidden) == []  # no part of a command
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#theme").click()
     assert page.locator("html").get_attribute("data-theme") == {"light": "dark", "dark": "light"}[scheme]

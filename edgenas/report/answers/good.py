@@ -18,6 +18,7 @@ from edgenas.records import TAR, FinalTraining, Metric
 from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
+from edgenas.report.values import data_words
 
 
 def goodness(facts: Facts) -> list[str]:
@@ -40,7 +41,7 @@ def final_words(final: FinalTraining) -> str:
     mean = f"{metric.number(statistics.fmean(scores))}{spread} {metric.unit}".rstrip()
     sure = interval_words(interval_on_test(final), metric).strip(" ()")
     known = f"{seeds}, 95 % interval {sure}" if sure else seeds
-    trained = f"Trained for {final.recipe.epochs} epochs on {final.data}, trial {final.trial}"
+    trained = f"Trained for {final.recipe.epochs} epochs on {data_words(final.data)}, trial {final.trial}"
     return f"{trained} reaches {mean} {name} ({known})."
 
 

@@ -140,6 +140,8 @@ def _behind(facts: Facts, peak: Trial, one: Trial) -> str:
     fewer = f" after {epochs[0]} epochs in place of {epochs[1]}" if epochs[0] != epochs[1] else ""
     if away <= 0:
         return f"{what} is no worse{fewer}"
+    if _number(facts, away) == _number(facts, 0.0):
+        return f"{what} is the same{fewer}"
     return f"{what} is {_number(facts, away)} {_unit(facts)} worse{fewer}"
 
 

@@ -60,6 +60,13 @@ def test_shorter_trainings_of_a_faster_network_are_said() -> None:
     assert "its score is 1.00 points worse after 1 epochs in place of 4, inside" in told[2]
 
 
+def test_a_difference_that_rounds_to_nothing_is_called_the_same() -> None:
+    near = study(trial(1, 80.004, 2.0), trial(2, 80.0, 1.0), chosen=1)
+    assert "its score is the same, inside the noise" in shipped(near)[2]
+    apart = study(trial(1, 80.006, 2.0), trial(2, 80.0, 1.0), chosen=1)
+    assert "its score is 0.01 points worse, inside the noise" in shipped(apart)[2]
+
+
 def test_no_faster_network_is_said() -> None:
     assert shipped(study(trial(1, 89.0, 2.0), trial(2, 90.0, 1.0), chosen=2))[2] == "No network of the front is faster."
 
