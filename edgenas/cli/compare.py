@@ -29,9 +29,11 @@ def compare(
         "library fetches), or FILE.onnx. Repeatable.",
     ),
     weights: Path | None = typer.Option(None, help="Of the one --reference: as =FILE behind its name."),
-    seeds: int | None = typer.Option(None, min=1, help="Trainings of a reference. Default: as many as the winner's."),
+    seeds: int | None = typer.Option(
+        None, min=1, help="Trainings of a reference. Default: as before, at first as many as the winner's."
+    ),
     epochs: int | None = typer.Option(
-        None, min=1, help="Default: as many as fit the seconds that a run of the winner took."
+        None, min=1, help="Default: as before, at first as many as fit the seconds that a run of the winner took."
     ),
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgenas.training.final import FinalPool, SeedTraining
 
 KIND, FINAL, EPOCHS = "reference", "reference-final", "reference-epochs"
+BESIDE = "reference-beside"  # the hash of the winner's weights that a reference's final training stands beside
 SAMPLE = 256  # training images from which folded batch norms are put back
 Tell = Callable[[str], None]
 
@@ -66,7 +67,8 @@ class Reference(Record, frozen=True):
 
 @dataclass(frozen=True)
 class TrainingOfReferences:
-    """How long references train. Left out: as many seeds as the winner's, each as many seconds as one of its runs took."""
+    """How long references train. Left out: as they were trained beside this winner; at first as many seeds as the winner's,
+    each as many seconds as one of its runs took."""
 
     seeds: int | None = None
     epochs: int | None = None
@@ -156,7 +158,10 @@ def trained_reference(
     from edgenas.networks.regularised import lacking, without_lacking
     from edgenas.training.final import FinalPool
 
-    started = time.monotonic()
+    started, beside = time.monotonic(), digest(*(run.weights_sha256 for run in winner.runs))
+    known = store.get(FINAL, reference.name, FinalTraining)
+    if known is not None and asked.seeds is asked.epochs is None and store.get(BESIDE, reference.name, str) == beside:
+        return known
     seeds = asked.seeds or len(winner.runs)
     recipe = without_lacking(untaught(winner.recipe), reference.architecture)
     for key in lacking(winner.recipe, reference.architecture):
@@ -167,7 +172,9 @@ def trained_reference(
     with FinalPool(own, asked.workers or seeds, written_plan(store.study).device) as pool:
         epochs = asked.epochs or _epochs(store, reference, recipe, winner, pool, noting(listener))
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
-        return final_runs_of(store, reference, recipe, seeds, pool, listener, (FINAL, started))
+        final = final_runs_of(store, reference, recipe, seeds, pool, listener, (FINAL, started))
+    store.put(BESIDE, reference.name, beside)
+    return final
 
 
 def final_runs_of(

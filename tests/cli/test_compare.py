@@ -108,6 +108,18 @@ def test_a_reference_goes_on_from_its_weights_is_costed_on_the_target_and_stays_
 
     path.unlink()  # all that is needed is in the study
     assert compare(str(study), "--epochs", "1") == found
+    assert compare(str(study)) == found  # whoever only looks trains nothing anew, for the winner's seconds or otherwise
+
+
+def test_a_reference_is_trained_anew_beside_another_winner(study: Path, tmp_path: Path) -> None:
+    path = digits_file(tmp_path)
+    one = compare(str(study), "--reference", str(path), "--epochs", "1")["references"][0]
+    with Store.write(study) as store:
+        ((key, final),) = store.all("final", FinalTraining).items()
+        other = msgspec.structs.replace(final.runs[0], weights_sha256="0" * 64, seconds=0.01)
+        store.put("final", key, msgspec.structs.replace(final, runs=(other, other)))
+    again = compare(str(study))["references"][0]
+    assert (len(one["each"]), len(again["each"])) == (1, 2)  # as many as the other winner's
 
 
 def test_from_scratch_the_same_seconds_are_epochs_and_more_references_stand_side_by_side(study: Path) -> None:
