@@ -24,6 +24,7 @@ from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.references import Tell
 from edgenas.engine.registry import method_named
 from edgenas.engine.scores import best_run
+from edgenas.engine.starts import FINAL as START_FINAL
 from edgenas.engine.trained import final_of
 from edgenas.errors import DataError, EdgenasError, StudyError
 from edgenas.identity import digest
@@ -49,9 +50,13 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("torchvision:", "timm:")
 KIND, LARGEST = "teacher", "largest"
+TRAINED_HERE = {
+    REFERENCE_FINAL: "edgenas compare",
+    START_FINAL: "edgenas train --start",
+}  # rows of trainings, and whose
 FORMS = (
-    "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, any reference that `edgenas compare` has trained, a study, "
-    "OUTPUTS.npz, and largest"
+    "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, any network that `edgenas compare` or `edgenas train --start` has "
+    "trained, a study, OUTPUTS.npz, and largest"
 )
 
 
@@ -134,10 +139,16 @@ def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, tell: Tell
     """What is named, copied into the study; where it is not here any more, what was copied before."""
     name = asked.teacher or ""
     library, path = name.startswith(LIBRARIES), Path(name)
-    trained = store.get(REFERENCE_FINAL, name, FinalTraining)
-    if trained is not None:
-        tell(f"teacher {name}: as `edgenas compare` has trained it on these images")
-        return _of_reference(name, trained)
+    for kind, command in TRAINED_HERE.items():
+        trained = store.get(kind, name, FinalTraining)
+        if trained is not None:
+            if asked.teacher_pixels is not None or asked.teacher_views is not None:
+                raise EdgenasError(
+                    f"{name} was trained on these images by `{command}`, so its input is known: leave out --teacher-mean, "
+                    "--teacher-std and --teacher-views"
+                )
+            tell(f"teacher {name}: as `{command}` has trained it on these images")
+            return _of_reference(name, trained)
     if library and "=" not in name:
         raise StudyError(
             f"teacher {name} knows nothing of these images yet: run `edgenas compare {store.folder} --reference {name}` "

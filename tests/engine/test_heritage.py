@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from edgenas.engine.heritage import heritage_in
+from edgenas.engine.starts import FINAL as START_FINAL
 from edgenas.export.onnx import describe, onnx_from_network
 from edgenas.networks import network_from_architecture
 from edgenas.records import Classes, FinalTraining, Stage, StagesArchitecture
@@ -70,6 +71,28 @@ def test_every_candidate_is_a_cut_and_the_final_training_begins_with_its_layers(
     same = [name for name in begun if name.endswith("conv.weight") and name.startswith(("kernels.0.", "kernels.1."))]
     assert len(same) == 2
     assert all(torch.allclose(begun[name], whole[name], atol=1e-6) for name in same)
+
+
+def test_the_whole_network_fine_tuned_here_teaches_the_cut_that_begins_with_its_layers(folder: Path) -> None:
+    arguments = ("train", "cut", "--seeds", "1", "--recipe", "still.toml", "--workers", "1")
+    taught = (*arguments, "--teacher", "whole.onnx")
+    words = (
+        "teacher whole.onnx gives 7 numbers for an image, and there are 10 classes: fine-tune it on these images first"
+    )
+    assert words in edgenas(*taught, folder=folder).stderr
+    edgenas_json(*arguments, "--start", "whole.onnx", folder=folder)  # which gives it a head for them
+    done = edgenas(*taught, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "teacher whole.onnx: as `edgenas train --start` has trained it on these images" in done.stderr
+    with Store.read(folder / "studies/cut") as store:
+        (whole,), (cut,) = (store.all(kind, FinalTraining).values() for kind in (START_FINAL, "final"))
+    assert cut.recipe.teacher == whole.runs[0].weights_sha256
+    assert cut.inherited_percent > 0
+    assert cut.architecture != whole.architecture
+    refused = edgenas(*taught, "--teacher-mean", "128", "--teacher-std", "64", folder=folder).stderr
+    assert (
+        "whole.onnx was trained on these images by `edgenas train --start`, so its input is known: leave out" in refused
+    )
 
 
 def unfinished(study: Path) -> None:
