@@ -62,8 +62,8 @@ def train(
     ),
     teacher: str | None = typer.Option(
         None,
-        help="Learn also from the outputs of: FILE.onnx, torchvision:NAME (of `edgenas compare`, or with =FILE.pth), what --start has "
-        "trained, a study, OUTPUTS.npz, or largest: the space's largest network, trained first.",
+        help="Learn also from the outputs of: FILE.onnx, torchvision:NAME (of `edgenas compare`, or with =FILE.pth), what "
+        "--start has trained, a study, OUTPUTS.npz, or largest: the space's largest network, trained first.",
     ),
     target: list[str] | None = typer.Option(
         None, autocompletion=target_names, help="Of a network without a search: its targets. Default: jetson."
