@@ -85,12 +85,13 @@ class Board:
     url = "http://board:8765"
 
     def __init__(self, status: str = "ok") -> None:
-        self.status = status
+        self.status, self.models = status, list[bytes]()
 
     def info(self) -> dict[str, Any]:
         return {"device": {"model": "a board"}, "runtime": "onnxruntime", "runtime_version": "1"}
 
     def measure(self, model: bytes, job: Job) -> Measurement:
+        self.models.append(model)
         detail = {"warnings": [] if self.status == "ok" else ["spread 40 %"], "sha256": job.sha256}
         samples = (2.0,) * 8 + (9.0,) * 2
         return Measurement("host-cpu", "board", "onnxruntime 1", "fp32", 10, samples, status=self.status, detail=detail)
@@ -140,7 +141,20 @@ def test_verify_says_that_a_measurement_is_shaky(tmp_path, monkeypatch, status: 
     assert (f"trial 1: the measurement is {status} (spread 40 %): measure again" in said) is (status != "ok")
 
 
-def test_verify_measures_the_very_files_of_a_bundle(tmp_path: Path) -> None:
+def test_verify_measures_the_very_files_of_a_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, board = digits_bundle(), Board()
+    document, _ = verified(monkeypatch, board, "--bundle", str(bundle.folder))
+    files = {precision: model.artifact for precision, model in bundle.manifest.models.items()}
+    assert set(files) == {"fp32", "fp16", "int8"}
+    assert [(item["file"], item["sha256"]) for item in document] == [
+        (artifact.path, artifact.sha256) for artifact in files.values()
+    ]
+    assert board.models == [(bundle.folder / artifact.path).read_bytes() for artifact in files.values()]
+    assert all(item["holds"] and item["limit"] is None and item["origin"] == "measured" for item in document)
+
+
+@pytest.mark.slow
+def test_an_agent_measures_the_files_of_a_bundle(tmp_path: Path) -> None:
     bundle = digits_bundle()
     with listening() as board:
         (tmp_path / "token").write_text(board.token)
