@@ -10,6 +10,7 @@ from edgenas.records import FinalTraining, Trial
 from edgenas.report.answers.more import best_so_far
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, score_words, with_unit
+from edgenas.report.values import metric_words
 
 SEEDS = ("$accent", "$second", "$third", "$warn", "$muted")
 
@@ -94,7 +95,7 @@ def curves_figure(final: FinalTraining) -> Figure | None:
         }
         for place, run in enumerate(runs)
     ]
-    name = with_unit(f"validation {metric.name}", metric)
+    name = with_unit(f"validation {metric_words(metric)}", metric)
     ends = ", ".join(metric.words(run.curve[-1].value) for run in runs)
     return Figure(
         "curves",

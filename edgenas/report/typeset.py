@@ -50,4 +50,4 @@ def kept(text: str) -> str:
 
 def is_number(cell: str) -> bool:
     """Is there nothing but a number, with its unit, in a table's cell?"""
-    return re.fullmatch(r"[-+\d.,]+( \w{1,3})?|-", cell) is not None
+    return re.fullmatch(r"[-+\d.,]+(e[-+]?\d+)?( \w{1,3})?|-", cell) is not None

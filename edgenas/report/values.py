@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from edgenas.records import Latency
+from edgenas.records import TAR, Latency, Metric
 
 Pairs = list[tuple[str, str]]
 
@@ -13,6 +13,11 @@ def data_words(data: str) -> str:
     """Data as a sentence names them: of a folder's whole path the last two parts; the evidence has all of it."""
     parts = PurePath(data).parts
     return "/".join(parts[-2:]) if PurePath(data).is_absolute() and len(parts) > 2 else data
+
+
+def metric_words(metric: Metric) -> str:
+    """A metric as a sentence names it."""
+    return "TAR" if metric.name == TAR.name else metric.name
 
 
 def duration(seconds: float) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgenas.records import ACCURACY, TAR
 from edgenas.report.typeset import coded, command, is_number, kept, path, whole
-from edgenas.report.values import data_words
+from edgenas.report.values import data_words, metric_words
 
 KEPT = "\u00a0"
 
@@ -45,6 +46,7 @@ def test_code_and_text_of_a_sentence_are_escaped() -> None:
         ("33,650", True),
         ("43.3", True),
         ("6.8 min", True),
+        ("1e-3", True),
         ("-", True),
         ("depth 6", False),
         ("0.4 ms (0.1 to 2)", False),
@@ -70,3 +72,7 @@ def test_a_path_is_broken_behind_its_slashes_and_escaped() -> None:
 )
 def test_sentences_name_data_shortly(data: str, shown: str) -> None:
     assert data_words(data) == shown
+
+
+def test_verification_is_called_tar_as_people_write_it() -> None:
+    assert (metric_words(TAR), metric_words(ACCURACY)) == ("TAR", "accuracy")

@@ -18,7 +18,7 @@ from edgenas.records import TAR, FinalTraining, Metric
 from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
-from edgenas.report.values import data_words
+from edgenas.report.values import data_words, metric_words
 
 
 def goodness(facts: Facts) -> list[str]:
@@ -47,7 +47,7 @@ def final_words(final: FinalTraining) -> str:
 
 def tested(final: FinalTraining) -> tuple[str, list[float]]:
     """What was tested, and each seed's score."""
-    name = f"test {'TAR' if final.metric == TAR.name else final.metric}"
+    name = f"test {metric_words(metric_of(final))}"
     return name, [run.test[final.metric] for run in final.runs]
 
 

@@ -12,6 +12,7 @@ from edgenas.engine.scores import metric_of, unit_of_difference
 from edgenas.records import FinalTraining, Trial
 from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
+from edgenas.report.values import metric_words
 
 FEWEST = 8  # trainings, below which a curve of them says nothing
 LAST = 0.25  # the part of trainings, or epochs, that is looked at
@@ -118,7 +119,7 @@ def _levelled(facts: Facts, final: FinalTraining, curve: dict[int, float]) -> st
     if metric.better == "lower":
         rise = f"{'improved' if gain >= 0 else 'got worse'} by {metric.number(abs(gain))}"
     change = f"{rise} {unit}" if gain else "did not change"
-    told = f"from epoch {before} to {last} {metric.name} on validation {change}"
+    told = f"from epoch {before} to {last} {metric_words(metric)} on validation {change}"
     longer = f"`edgenas train {facts.shown_folder} --epochs {2 * final.recipe.epochs}`"
     if noise is None:
         return f"{told}; what is noise there is not known. {longer} tries it."
