@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import typer
 
@@ -66,7 +67,12 @@ def predict(
     lines = io.StringIO()
     writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(document)
+    writer.writerows({key: _shown(value) for key, value in one.items()} for one in document)
     emit(document, as_json=json, text=lines.getvalue())
     if not json:
         say_next(f"edgenas search --target {shlex.quote(target)} --data FOLDER {BOUNDED}")
+
+
+def _shown(value: Any) -> Any:
+    """Six digits of a latency are more than is known of it; JSON has them all."""
+    return f"{value:.6g}" if isinstance(value, float) else value
