@@ -15,8 +15,8 @@ import pytest
 from edgenas.cli.main import app
 from edgenas.methods.settings import SearchSettings
 from edgenas.store import Store
-from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json, refusal
-from tests.cli.test_search import ledger
+from tests.cli.edgenas import ENVIRONMENT, edgenas_json, refusal
+from tests.cli.test_search import FEWER, ledger
 from tests.plans import plan, studied
 
 
@@ -32,7 +32,7 @@ def unfinished(study: Path, trials: int = 1000) -> None:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished small search named `one`."""
     folder = tmp_path_factory.mktemp("searched")
-    edgenas_json(*SMALL, "--study", "one", "--workers", "0", folder=folder)
+    edgenas_json(*FEWER, "--study", "one", "--workers", "0", folder=folder)
     (folder / "project.toml").write_text('target = "raspberry-pi-5"\n')
     return folder
 
@@ -45,7 +45,7 @@ def here(searched: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_search_killed_with_9_goes_on_by_its_name_alone_and_ends_with_the_same_ledger(searched: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgenas", *SMALL, "--study", "killed", "--workers", "0"],
+        [sys.executable, "-m", "edgenas", *FEWER, "--study", "killed", "--workers", "0"],
         cwd=searched,
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
