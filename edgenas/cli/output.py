@@ -17,7 +17,7 @@ from edgenas.errors import EdgenasError
 WIDTH = 80
 BELOW = " " * 6  # what stands below a row is set in so far
 NEXT = "next: "
-BOUNDED = "--max-latency-ms 2 --budget 10"  # of a search that is suggested: without it would take hours
+BOUNDED = "--max-latency-ms MS --budget 10"  # of a suggested search: the limit is the reader's
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 _heard = True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
 
 from edgenas.cli.options import SeveralFaces
-from edgenas.cli.output import say
+from edgenas.cli.output import say, say_next
 
 RANGES = {"port": (0, 65535), "queue": (1, 10_000), "deadline_s": (0.001, 3600), "body_mb": (0.001, 1000)}
 
@@ -72,7 +73,13 @@ def serve(
         _warn(host, token is not None, address.tls is not None)
         app = create_app(service, bounds=RequestBounds(int(1e6 * body_mb)), token=token, extra=extra)
         serving = f"serving {model.name} ({model.precision}, {runtime}) on"
-        run_server(app, model, address, servers, lambda port: say(f"{serving} {address.url(port)}"))
+
+        def ready(port: int) -> None:
+            say(f"{serving} {address.url(port)}")
+            if model.bundle.kind == "classification":
+                say_next(_request(address.url(port), token_file))
+
+        run_server(app, model, address, servers, ready)
 
 
 def _check_options(precision: str | None, runtime: str, **numbers: float) -> None:
@@ -87,6 +94,12 @@ def _check_options(precision: str | None, runtime: str, **numbers: float) -> Non
         low, high = RANGES[name]
         if not low <= value <= high:
             raise EdgenasError(f"--{name.replace('_', '-')} {value:g} was asked for; possible: {low:g} to {high:g}")
+
+
+def _request(url: str, token_file: Path | None) -> str:
+    """What asks the server about a picture."""
+    shown = "" if token_file is None else f'-H "Authorization: Bearer $(cat {shlex.quote(str(token_file))})" '
+    return f"curl {shown}-F image=@IMAGE {url}/classify"
 
 
 def _token(file: Path | None, gallery: Path | None) -> str | None:

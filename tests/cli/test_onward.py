@@ -50,7 +50,7 @@ def test_a_bundle_is_served_once_it_was_checked_or_tried(tmp_path: Path) -> None
 
 def test_a_prediction_and_the_data_lead_to_a_search_that_ends_in_minutes() -> None:
     file = digits_bundle().folder / "model.onnx"
-    bounded = "--max-latency-ms 2 --budget 10"
+    bounded = "--max-latency-ms MS --budget 10"
     assert after("predict", file, "--target", "jetson") == [f"edgenas search --target jetson --data FOLDER {bounded}"]
     assert after("data", "digits") == [f"edgenas search --target jetson --data digits {bounded}"]
 

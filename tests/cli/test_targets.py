@@ -30,7 +30,7 @@ def test_one_target_is_a_page_with_every_figures_source_and_not_the_fitted_numbe
     for one in profile.calibration.evidence:
         assert done.stdout.count(one.source) == 1
     assert "prices" not in done.stdout
-    assert done.stderr == "next: edgenas search --target jetson --data FOLDER --max-latency-ms 2 --budget 10\n"
+    assert done.stderr == "next: edgenas search --target jetson --data FOLDER --max-latency-ms MS --budget 10\n"
 
 
 @pytest.mark.parametrize("name", [profile.name for profile in all_profiles()])
