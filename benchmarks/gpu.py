@@ -145,6 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of this call; 0: until everything is done")
     parser.add_argument("--dry-run", action="store_true", help="small sizes, any device, results apart")
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="STEP", help="steps whose names begin so: gpu-gnas-cifar10"
+    )
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args(arguments)
     minutes = Minutes(asked.minutes or None)
@@ -156,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     place = Place(folder, device, environment(folder, asked.data_dir, asked.dry_run), minutes)
-    todo = steps(size, place)
+    todo = [each for each in steps(size, place) if not asked.only or each[0].startswith(tuple(asked.only))]
     try:
         for name, needs, run in todo:
             path = folder / f"{name}.json"
