@@ -106,6 +106,7 @@ def _text(document: dict[str, Any]) -> str:
     if timed:
         latency = document["latency"]
         total += f", {latency['ms']:.3f} ms on {latency['profile']} in {latency['precision']} ({latency['origin']})"
+        total += "; the first layer bears what a run costs before any"
     return table(header, rows) + f"\n\n{document['fingerprint']}: {total}"
 
 

@@ -127,7 +127,8 @@ def network_sentence(facts: Facts, trial: Trial, stages: Sequence[Stage]) -> str
     latency = trial.cost.latencies.get(name)
     if len(priced) < len(stages) or latency is None:
         return f"{name} has no prices of single kernels: latencies are of whole networks only."
-    text = f"Per-kernel times are what {name}'s profile charges for each kernel; they add up to {sum(priced):.4g} ms."
+    text = f"Per-kernel times are what {name}'s profile charges for each kernel; they add up to {sum(priced):.4g} ms. "
+    text += "The first bears what a run costs before any, too."
     if latency.origin == "measured":
         return text + f" Measured as a whole, the network takes {milliseconds(latency)}."
     return text + f" No kernel was timed: the figure's origin is {latency.origin}."

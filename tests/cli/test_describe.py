@@ -22,6 +22,9 @@ def test_every_layer_is_one_line_of_80_columns(network: str) -> None:
     ]
     assert len(layers) == len(kernels)
     assert max(map(len, layers)) <= 80
+    assert lines[-1].endswith("; the first layer bears what a run costs before any")
+    alone = [kernel["ms"] for kernel in kernels if kernel["kind"] == kernels[0]["kind"] and kernel["macs"] > 0]
+    assert kernels[0]["ms"] > min(alone[1:])
     for line, kernel in zip(layers, kernels, strict=True):
         kind, inside, outside, *_, output, params, macs, ms = line.split()
         assert (kind, inside, outside) == (kernel["kind"], str(kernel["in_channels"]), str(kernel["out_channels"]))
