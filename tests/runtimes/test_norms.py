@@ -115,6 +115,25 @@ def test_a_norm_that_no_product_can_take_in_becomes_a_scale_and_a_shift(why: str
     np.testing.assert_allclose(outputs(model, x), wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_a_norm_that_a_product_shares_with_another_reader_stays_for_both() -> None:
+    """Folded into the product, it would be missing before the ReLU."""
+    weight = RNG.normal(size=(3, 4))
+    nodes = [
+        NODE,
+        FLAT,
+        helper.make_node("Gemm", ["f", "w"], ["p"], transB=1),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["g"], axis=1),
+        helper.make_node("Gemm", ["g", "w"], ["q"], transB=1),
+        helper.make_node("Add", ["p", "q"], ["y"]),
+    ]
+    model = without_norms(graph_of(nodes, [4, 1, 1], NORM | {"w": weight}))
+    x = RNG.normal(size=(5, 4, 1, 1)).astype(np.float32)
+    normed = by_definition(x).reshape(5, 4)
+    wanted = normed @ weight.T + np.maximum(normed, 0) @ weight.T
+    np.testing.assert_allclose(outputs(model, x), wanted, rtol=1e-5, atol=1e-5)
+
+
 def _reshaped(nodes: list[onnx.NodeProto], shape: list[int], weights: dict[str, NDArray[Any]]) -> onnx.ModelProto:
     tensors = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights.items()]
     tensors.append(numpy_helper.from_array(np.array([-1, 4], np.int64), "four"))
