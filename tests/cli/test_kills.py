@@ -216,7 +216,7 @@ def kill_within_one_run(folder: Path, kills: int, epochs: int, *how: str) -> Non
         after = after_checkpoints(weights, rng.randint(1, each), rng.uniform(0, 0.1))
         assert killed(folder, after, "train", "killed", *more)
         assert [path.name for path in weights.glob("*-0.safetensors") if path.name != "digits-0.safetensors"] == []
-    last = edgenas("train", "killed", *more, folder=folder, timeout=900)
+    last = edgenas("train", "killed", *more, folder=folder)
     assert last.returncode == 0, last.stderr
     assert re.search(rf"goes on after epoch \d+ of {epochs}, from killed/weights/\w+-0.checkpoint", last.stderr)
     assert trained(folder / "killed") == trained(folder / "whole")
