@@ -133,8 +133,8 @@ def test_the_report_draws_maps_in_their_own_shape(here: Path, monkeypatch: pytes
     monkeypatch.chdir(here)
     run("report", "one", "--out", "report.html")
     page = (here / "report.html").read_text()
-    assert "16 × 80 px" in page
-    assert "8 × 40 px" in page
+    assert "16\u00a0×\u00a080\u00a0px" in page
+    assert "8\u00a0×\u00a040\u00a0px" in page
 
 
 def test_what_is_known_of_the_data_names_both_sides(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_a_mistake_is_a_picture_in_the_page_with_what_it_is_and_was_called(folde
     page = html_from_studies([trained(folder, (mistake(),))])
     alt = "cat/7.jpg: called “dog” (97 % sure), is “cat” (1 %)"
     assert f'<img src="data:image/png;base64,iVBORw0KGgogYW5kIG1vcmU=" alt="{alt}">' in page
-    assert "<span>cat/7.jpg</span>" in page
+    assert "<span>cat/<wbr>7.jpg</span>" in page
 
 
 def test_a_mistake_without_a_file_is_named_by_its_place(folder: Path) -> None:
