@@ -28,6 +28,7 @@ def trained_study(
     hashed: bool = True,
     recorded: float = 0.0,
     limits: Limits | None = None,
+    target: str = "host-cpu",
 ) -> Path:
     """`folder`, with the trained network after `change`; with the hash of its weights, or as the first version left it.
 
@@ -50,7 +51,7 @@ def trained_study(
     final = FinalTraining(
         1, architecture, recipe, "digits", task.metric.name, task.classes, task.preprocessing, 1, (run,), 1.0
     )
-    record = studied(plan(asked=SearchSettings(target=("host-cpu",))), limits=limits or Limits())
+    record = studied(plan(asked=SearchSettings(target=(target,))), limits=limits or Limits())
     with Store.create(folder, record) as store:
         store.choose(Choice(trial, {}))
         store.put("final", trial.candidate.key, final)

@@ -18,6 +18,8 @@ from edgenas.cli.export import over_limit
 from edgenas.cli.main import app
 from edgenas.engine.trained import trained_from_store
 from edgenas.errors import EdgenasError, ParityError
+from edgenas.export.choice import predicted_latencies
+from edgenas.hardware.profile import profile_from_name
 from edgenas.networks.weights import load_weights, save_weights
 from edgenas.records import FinalTraining, Limits
 from edgenas.store import Store
@@ -284,3 +286,20 @@ def test_the_limit_is_held_by_a_file_that_takes_exactly_as_long() -> None:
     assert "fp32" not in over_limit(bundle, ms)
     assert over_limit(bundle, ms * 0.999)["fp32"] == ms
     assert over_limit(bundle, None) == {}
+
+
+@pytest.mark.parametrize("asked", ["int8,fp32", "fp32,int8"])
+def test_the_limit_is_spoken_of_where_the_chosen_file_breaks_it_and_who_holds_it_is_named(
+    tmp_path: Path, asked: str
+) -> None:
+    _, architecture, _ = trained_digits()
+    profile = profile_from_name("jetson")
+    predicted = predicted_latencies(profile, architecture, ("fp32", "int8"), [])
+    limit = (predicted["fp32"].ms + predicted["int8"].ms) / 2
+    study = trained_study(tmp_path / "study", limits=Limits(latency_ms=limit), target=profile.name)
+    result = run(study, tmp_path / "out", "--precision", asked, "--max-drop", "100", "--json")
+    assert result.exit_code == 0, result.exception
+    assert document(result)["over_limit"] == {"fp32": pytest.approx(predicted["fp32"].ms)}
+    warned = f"warning: over the study's limit of {limit:g} ms on {profile.name}: fp32 ("
+    assert (warned in result.stderr) == (asked == "fp32,int8")
+    assert ("; int8 holds it\n" in result.stderr) == (asked == "fp32,int8")
