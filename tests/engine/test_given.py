@@ -121,7 +121,7 @@ def test_all_images_are_trained_on_after_the_choice_and_no_validation_score_is_l
     shutil.copytree(here / "studies" / "mine", here / "studies" / "all")
     done = CliRunner().invoke(app, ["train", "all", "--all-images", "--seeds", "2", "--epochs", "1", "--json"])
     assert done.exception is None, done.exception
-    assert "2 seeds, 1438 training images" in done.stderr  # 1295 and the 143 of validation
+    assert "2 seeds, 1,438 training images" in done.stderr  # 1295 and the 143 of validation
     assert done.stderr.count("trained on the validation images, too") == 2
     printed = json.loads(done.stdout)
     assert printed["all_images"]
