@@ -23,7 +23,8 @@ from edgenas.serve.errors import RequestRefused
 T = TypeVar("T")
 Array = NDArray[Any]
 WARM_UP_RUNS = 3
-GOLDEN_TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3}  # of a row's largest value
+# Of a row's largest value, at least and at most: between them what the bundle's proof of parity needed.
+GOLDEN_TOLERANCE: dict[Precision, tuple[float, float]] = {"fp32": (1e-4, 1e-4), "fp16": (5e-3, 2e-2)}
 LOST = (
     "cuda failure",
     "cuda error",
@@ -70,7 +71,8 @@ class ServedModel:
         for _ in range(WARM_UP_RUNS):
             outputs = self._run(golden["inputs"])
         values = isinstance(self.bundle.manifest.architecture.head, Outputs)
-        check_golden(golden[self.precision], outputs, self.precision, values=values)
+        proved = self.bundle.parity[self.precision].tolerance
+        check_golden(golden[self.precision], outputs, self.precision, values=values, proved=proved)
 
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
@@ -129,8 +131,11 @@ class ServedModel:
         return output
 
 
-def check_golden(wanted: Array, got: Array, precision: Precision, *, values: bool = False) -> None:
+def check_golden(
+    wanted: Array, got: Array, precision: Precision, *, values: bool = False, proved: float | None = None
+) -> None:
     """Raise BundleError where this device does not compute what the bundle's maker did. `values`: see runtimes.compare.likeness.
+    `proved`: the tolerance of the bundle's own proof of parity.
 
     Every comparison is one that NaN fails: what cannot be compared is not right.
     """
@@ -141,7 +146,8 @@ def check_golden(wanted: Array, got: Array, precision: Precision, *, values: boo
     if got.shape != wanted.shape or not np.isfinite(got).all():
         raise BundleError(f"golden self-test: outputs of shape {got.shape} or not finite, {wanted.shape} was expected")
     if precision in GOLDEN_TOLERANCE:
-        tolerance = GOLDEN_TOLERANCE[precision]
+        least, most = GOLDEN_TOLERANCE[precision]
+        tolerance = min(most, max(least, proved or least))
         off = np.abs(got - wanted) - tolerance * (1 + np.abs(wanted).max(axis=1, keepdims=True))
         if not (off <= 0).all():
             raise BundleError(f"golden self-test: {precision} outputs are off by {np.abs(got - wanted).max():.3g}")

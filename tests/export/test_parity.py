@@ -184,6 +184,42 @@ def test_fp16_may_be_off_by_5e_3_and_5e_3_of_the_largest_of_its_row(off: float, 
     assert passes(network, model, "fp16", np.zeros((3, 4)), "is allowed") is taken
 
 
+def cancelling(large: float, small: float) -> nn.Module:
+    """x -> (large + small) - large, which float16 rounds to 0, and 0."""
+    first, last = nn.Linear(4, 2), nn.Linear(2, 2)
+    first.load_state_dict({"weight": torch.zeros(2, 4), "bias": torch.tensor([large + small, large])})
+    last.load_state_dict({"weight": torch.tensor([[1.0, -1.0], [0.0, 0.0]]), "bias": torch.zeros(2)})
+    return nn.Sequential(nn.Flatten(), first, last).eval()
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "off", "taken"),
+    [
+        (20, 0.006, 0.0118, True),  # rounding alone is off by .006: twice that is allowed
+        (20, 0.006, 0.0122, False),
+        (200, 0.06, 0.0210, True),  # by .06, and at most 2e-2 of one plus the largest of the row are allowed
+        (200, 0.06, 0.0214, False),
+        (70_000, 0.006, 0.0052, False),  # float16 has no number as large: nothing is known of rounding
+    ],
+)
+def test_fp16_may_be_off_by_twice_what_rounding_makes_of_the_network(
+    large: float, small: float, off: float, taken: bool
+) -> None:
+    network = cancelling(large, small)
+    want = float(network(torch.zeros(1, 1, 2, 2))[0, 0].detach())
+    _, model = linear(np.zeros((2, 4)), [want + off, 0])
+    assert passes(network, model, "fp16", np.zeros((3, 4)), "is allowed") is taken
+    assert not passes(network, model, "fp32", np.zeros((3, 4)), "is allowed")  # which rounds nothing
+
+
+def test_the_proof_says_how_far_off_fp16_was_allowed_to_be() -> None:
+    case = Case("images", np.zeros((3, 1, 2, 2), np.float32), real=True)
+    far = check_parity(cancelling(20, 0.006), linear(np.zeros((2, 4)), [0.0165, 0])[1], "fp16", [case], SMALL)
+    assert far.tolerance == pytest.approx(2 * 0.006 / 1.006, rel=1e-3)
+    near = check_parity(cancelling(20, 0.006), linear(np.zeros((2, 4)), [0.006, 0])[1], "fp16", [case], SMALL)
+    assert near.tolerance == 5e-3
+
+
 @pytest.mark.parametrize(("cosine", "taken"), [(0.9902, True), (0.9898, False)])
 def test_int8_keeps_a_cosine_of_99_hundredths(cosine: float, taken: bool) -> None:
     """Outputs turned by an angle have its cosine to what they were."""

@@ -1,5 +1,6 @@
 """A bundle that cannot be proved on this device is never served: the process ends, with one line that says why."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from onnx import TensorProto, helper
 
 from edgenas.bundle import golden_file, read_bundle, write_bundle
 from edgenas.errors import BundleError, EdgenasError
+from edgenas.records import Precision
 from edgenas.serve.app import Service, create_app, ports_from_graph
 from edgenas.serve.model import ServedModel, check_golden
 from edgenas.serve.server import Address, Server, run_server
@@ -163,3 +165,24 @@ def test_a_model_is_served_with_one_input_of_fixed_sizes_and_weights_are_none() 
     ):
         with pytest.raises(BundleError, match="export it again"):
             ports_from_graph(wrong)
+
+
+@pytest.mark.parametrize(
+    ("precision", "proved", "off", "taken"),
+    [
+        ("fp16", None, 0.0149, True),  # 5e-3 of one plus the row's largest value, 2
+        ("fp16", None, 0.0151, False),
+        ("fp16", 1e-2, 0.0299, True),  # what the proof of parity needed
+        ("fp16", 1e-2, 0.0301, False),
+        ("fp16", 5e-1, 0.0599, True),  # never more than 2e-2
+        ("fp16", 5e-1, 0.0601, False),
+        ("fp32", 5e-1, 0.00029, True),
+        ("fp32", 5e-1, 0.00031, False),
+    ],
+)
+def test_a_device_may_be_as_far_off_as_the_proof_of_parity_needed(
+    precision: Precision, proved: float | None, off: float, taken: bool
+) -> None:
+    wanted = np.asarray([[1.0, 2.0]])
+    with contextlib.nullcontext() if taken else pytest.raises(BundleError, match="are off by"):
+        check_golden(wanted, wanted + off, precision, proved=proved)
