@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from typer.testing import CliRunner
 from edgenas.cli import output
 from edgenas.cli.help import unbroken
 from edgenas.cli.main import app
-from tests.cli.edgenas import ENVIRONMENT
+from tests.cli.edgenas import edgenas
 from tests.digits_bundle import digits_bundle
 
 GROUP: Any = typer.main.get_command(app)
@@ -68,22 +66,13 @@ def test_an_option_stays_with_its_value_where_an_example_is_broken() -> None:
 
 
 def test_quiet_leaves_the_result_warnings_and_errors(tmp_path: Path) -> None:
-    bundle = str(digits_bundle().folder)
-    command = [sys.executable, "-m", "edgenas", "evaluate", bundle, "--data", "digits", "--split", "test"]
-    told, quiet = (
-        subprocess.run([*command, *more], env=ENVIRONMENT, capture_output=True, text=True, check=True, cwd=Path.cwd())
-        for more in ((), ("-q",))
-    )
+    command = ("evaluate", str(digits_bundle().folder), "--data", "digits", "--split", "test")
+    told, quiet = (edgenas(*command, *more, folder=tmp_path) for more in ((), ("-q",)))
+    assert told.returncode == quiet.returncode == 0
     assert told.stdout == quiet.stdout
     assert "next: edgenas serve" in told.stderr
     assert quiet.stderr == ""
-    refused = subprocess.run(
-        [sys.executable, "-m", "edgenas", "front", "-q", str(tmp_path)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused = edgenas("front", "-q", str(tmp_path), folder=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr.startswith("edgenas: ")
 
