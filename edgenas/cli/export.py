@@ -136,8 +136,8 @@ def over_limit(bundle: Bundle, limit_ms: float | None) -> dict[str, float]:
 
 def _over_words(bundle: Bundle, over: dict[str, float], limit_ms: float) -> str:
     figures = ", ".join(f"{precision} ({ms:.3g} ms)" for precision, ms in over.items())
-    held = ", ".join(precision for precision in bundle.manifest.models if precision not in over)
-    rest = f"{held} holds it" if held else "no file here holds it"
+    held = [precision for precision in bundle.manifest.models if precision not in over]
+    rest = f"{' and '.join(held)} hold{'s' * (len(held) == 1)} it" if held else "no file here holds it"
     return f"warning: over the study's limit of {limit_ms:g} ms on {bundle.manifest.profile}: {figures}; {rest}"
 
 
