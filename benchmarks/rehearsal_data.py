@@ -1,7 +1,7 @@
 """Small data sets in the layouts of the published ones, for rehearsals: dark images and bright ones under the first two labels,
 and two of each of the others, as every class needs them.
 
-With ten classes they are learned in a few steps, so that a search of seconds decides something; with 47 or 100 it ends at chance.
+Those two are learned in a few steps, so that a search of seconds decides something.
 """
 
 from __future__ import annotations

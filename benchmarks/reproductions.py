@@ -19,8 +19,6 @@ NAL_PAPER = "arXiv 2204.11838, abstract"
 ONCE = {"--seeds": "1"}
 SMALL_CHAINS = {"--min-depth": "6", "--max-depth": "7", "--min-width": "8", "--max-width": "10"}
 SMALLER_CHAINS = SMALL_CHAINS | {"--min-depth": "4", "--max-depth": "5"}  # of all but the first setting
-AT_CHANCE = {"--final-width": "matched"}  # of a search that ended at chance on a few images of many classes
-MANY_CLASSES = ("emnist", "cifar100")
 SMALL_ROUNDS = {"--rounds": "2", "": "nse.toml"}
 # Files of rules beside the flags. GNAS: epochs that are too few for a handful of images get more. NSE: two rounds of one epoch
 # each, a handful of networks.
@@ -129,7 +127,7 @@ def chain_setting(
     small = (SMALL_CHAINS if study == "fashion-t" else SMALLER_CHAINS) | {"": "gnas.toml"}
     search = f"edgenas search --method gnas --data {data} --preset {preset} --recipe paper \\\n    --study {study}"
     final = f"edgenas train {study} --recipe {recipe} --final-width macro --all-images --seeds 3"
-    last = {"--seeds": "1", "--epochs": str(max(2, epochs // 100))} | (AT_CHANCE if data in MANY_CLASSES else {})
+    last = {"--seeds": "1", "--epochs": str(max(2, epochs // 100))}
     return Setting(
         network, "GNAS", title, data, published,
         (
