@@ -93,7 +93,7 @@ def export(
     for note in bundle.manifest.notes:
         say(note)
     if limit is not None and bundle.manifest.chosen_precision in over:
-        say(_over_words(bundle, over, limit))
+        say(over_words(bundle, over, limit))
     if triton is not None:
         from edgenas.export.triton import write_triton
 
@@ -134,7 +134,8 @@ def over_limit(bundle: Bundle, limit_ms: float | None) -> dict[str, float]:
     return {precision: ms for precision, ms in found.items() if limit_ms is not None and ms > limit_ms}
 
 
-def _over_words(bundle: Bundle, over: dict[str, float], limit_ms: float) -> str:
+def over_words(bundle: Bundle, over: dict[str, float], limit_ms: float) -> str:
+    """Which files break the limit, and which hold it."""
     figures = ", ".join(f"{precision} ({ms:.3g} ms)" for precision, ms in over.items())
     held = [precision for precision in bundle.manifest.models if precision not in over]
     rest = f"{' and '.join(held)} hold{'s' * (len(held) == 1)} it" if held else "no file here holds it"

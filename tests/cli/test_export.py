@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from edgenas.binomial import wilson
 from edgenas.bundle import read_bundle
-from edgenas.cli.export import over_limit
+from edgenas.cli.export import over_limit, over_words
 from edgenas.cli.main import app
 from edgenas.engine.trained import trained_from_store
 from edgenas.errors import EdgenasError, ParityError
@@ -303,3 +303,16 @@ def test_the_limit_is_spoken_of_where_the_chosen_file_breaks_it_and_who_holds_it
     warned = f"warning: over the study's limit of {limit:g} ms on {profile.name}: fp32 ("
     assert (warned in result.stderr) == (asked == "fp32,int8")
     assert ("; int8 holds it\n" in result.stderr) == (asked == "fp32,int8")
+
+
+@pytest.mark.parametrize(
+    ("over", "rest"),
+    [
+        ({"fp32": 2.0}, "fp32 (2 ms); fp16 and int8 hold it"),
+        ({"fp32": 2.0, "fp16": 1.5}, "fp32 (2 ms), fp16 (1.5 ms); int8 holds it"),
+        ({"fp32": 2.0, "fp16": 1.5, "int8": 1.1}, "fp32 (2 ms), fp16 (1.5 ms), int8 (1.1 ms); no file here holds it"),
+    ],
+)
+def test_those_that_hold_the_limit_are_named(over: dict[str, float], rest: str) -> None:
+    bundle = read_bundle(digits_bundle().folder)
+    assert over_words(bundle, over, 1.0) == f"warning: over the study's limit of 1 ms on host-cpu: {rest}"
