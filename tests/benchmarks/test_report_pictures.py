@@ -36,7 +36,8 @@ def test_four_whole_pages_are_taken_and_what_is_wrong_with_a_page_is_found(
     names = [f"published-{width}-{scheme}.png" for width in (1280, 390) for scheme in ("light", "dark")]
     assert [row["picture"] for row in rows] == names
     for row in rows:
-        width, height = Image.open(tmp_path / row["picture"]).size
+        with Image.open(tmp_path / row["picture"]) as picture:
+            width, height = picture.size
         assert width == int(row["picture"].split("-")[1])
         assert height > 3000  # the whole page, not a screen of it
         assert (row["too_wide"], row["console"]) == (False, [])

@@ -35,7 +35,7 @@ class Real(NamedTuple):
 
     def section(self, name: str) -> str:
         """The words of one section, tags left out."""
-        text = self.page.read_text(encoding="utf-8")
+        text = self.page.read_text(encoding="utf-8").replace("<wbr>", "")
         (found,) = re.findall(rf'<section id="s1-{name}">(.*?)</section>', text, re.DOTALL)
         return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", found)))
 
