@@ -63,6 +63,14 @@ class BundleKind:
     files: Callable[[Task, Sequence[Built]], dict[str, bytes]] = lambda _task, _built: {}
 
 
+def drop_allowed(metric: Metric, images: int, asked: float | None) -> float:
+    """By how much a file may score worse than FP32: as asked; else by the metric's own, and where that is a share of the images
+    by one of these at least. Fewer of 197 are none."""
+    if asked is not None:
+        return asked
+    return max(metric.max_drop, 100 / images) if metric.share else metric.max_drop
+
+
 def check_drop(metric: Metric, precision: Precision, full: Score, reduced: Score, max_drop: float) -> None:
     """ParityError where the reduced file's score is worse than that of FP32 by more than `max_drop`, in the metric's unit."""
     drop = metric.gain(full.value) - metric.gain(reduced.value)
@@ -76,7 +84,7 @@ def check_drop(metric: Metric, precision: Precision, full: Score, reduced: Score
             f"{metric.words(full.value)} -> {metric.words(reduced.value)}",
         )
     raise ParityError(
-        f"{precision} loses {loss} on {full.n} validation images ({values}), --max-drop is {max_drop:g}: leave it out or "
+        f"{precision} loses {loss} on {full.n} validation images ({values}), --max-drop is {max_drop:.3g}: leave it out or "
         "allow more"
     )
 

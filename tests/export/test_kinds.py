@@ -18,7 +18,7 @@ import pytest
 
 from edgenas.bundle import Bundle, Score, read_bundle
 from edgenas.errors import EdgenasError, ParityError
-from edgenas.export.kinds import check_drop
+from edgenas.export.kinds import check_drop, drop_allowed
 from edgenas.export.release import KINDS, Trained, Wishes, bundle_from_trained, check_recorded
 from edgenas.hardware.measure import SEARCH
 from edgenas.hardware.profile import profile_from_name
@@ -93,6 +93,30 @@ def test_a_precision_may_be_worse_by_so_much_in_the_metrics_own_direction(
     with contextlib.nullcontext() if not complaint else pytest.raises(ParityError) as caught:
         check_drop(metric, "int8", scores[0], scores[1], most)
     assert not complaint or complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "images", "asked", "allowed"),
+    [
+        (ACCURACY, 200, None, 0.5),  # one image of 200
+        (ACCURACY, 197, None, 100 / 197),  # half a point is less than one
+        (ACCURACY, 10_000, None, 0.5),
+        (ACCURACY, 197, 0.2, 0.2),  # as asked
+        (MAE, 9, None, 0.5),  # degrees are no share of the images
+    ],
+)
+def test_a_file_may_lose_half_a_point_and_not_less_than_one_image(
+    metric: Metric, images: int, asked: float | None, allowed: float
+) -> None:
+    assert drop_allowed(metric, images, asked) == pytest.approx(allowed)
+
+
+def test_one_image_lost_is_no_complaint_and_two_are() -> None:
+    most = drop_allowed(ACCURACY, 197, None)
+    scores = [Score("accuracy", 100 * right / 197, "validation", 197, "onnxruntime") for right in (157, 156, 155)]
+    check_drop(ACCURACY, "int8", scores[0], scores[1], most)
+    with pytest.raises(ParityError, match=r"loses 1\.02 points of accuracy on 197 .* --max-drop is 0\.508"):
+        check_drop(ACCURACY, "int8", scores[0], scores[2], most)
 
 
 @pytest.mark.parametrize(("asked", "left_out"), [(None, True), (100.0, False)])
