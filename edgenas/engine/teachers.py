@@ -50,10 +50,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("torchvision:", "timm:")
 KIND, LARGEST = "teacher", "largest"
-TRAINED_HERE = {
-    REFERENCE_FINAL: "edgenas compare",
-    START_FINAL: "edgenas train --start",
-}  # rows of trainings, and whose
+TRAINED_HERE = {REFERENCE_FINAL: "edgenas compare", START_FINAL: "edgenas train --start"}  # rows of trainings: whose
 FORMS = (
     "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, any network that `edgenas compare` or `edgenas train --start` has "
     "trained, a study, OUTPUTS.npz, and largest"
@@ -188,12 +185,16 @@ def _refuse_unfit(teacher: Teacher, task: Task) -> None:
 def _of_outputs(store: Store, path: Path, task: Task) -> Teacher:
     from edgenas.engine.teacher_outputs import read_outputs
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    content = _content(path)
     held = read_outputs(path, content, task)
     return _of_numbers(store, str(path), held, content, task, hashlib.sha256(content).hexdigest())
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _of_recogniser(
@@ -203,10 +204,7 @@ def _of_recogniser(
     from edgenas.engine.teacher_outputs import faces_at, outputs_of_recogniser, written
     from edgenas.training.work import local_devices
 
-    try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    sha256 = hashlib.sha256(_content(path)).hexdigest()
     known = store.get(KIND, name, Teacher)
     if known is not None and known.source_sha256 == sha256 and (store.folder / known.file).is_file():
         return known

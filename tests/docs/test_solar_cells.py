@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.blocks import ROOT, Block, scripts, steps
+from tests.docs.blocks import ROOT, scripts, smaller, steps
 from tests.docs.test_blocks import apply, tools
 
 PAGE = ROOT / "docs/tutorials/solar-cells.md"
@@ -44,13 +44,6 @@ def sites(*packages: str) -> list[str]:
     return found
 
 
-def smaller(block: Block) -> Block:
-    text = block.text
-    for large, small in SMALLER.items():
-        text = text.replace(large, small)
-    return block._replace(text=text)
-
-
 def test_what_is_made_smaller_stands_on_the_page() -> None:
     text = "".join(step.text for step in steps(PAGE))
     assert [words for words in SMALLER if words not in text] == []
@@ -72,7 +65,7 @@ def test_the_tutorial_on_solar_cells_can_be_followed_from_the_package_to_the_ans
     work.mkdir()
     (work / "scripts").symlink_to(ROOT / "scripts")
     for step in steps(PAGE):
-        apply(smaller(step), work, environment)
+        apply(smaller(step, SMALLER), work, environment)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
