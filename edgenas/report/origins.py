@@ -70,7 +70,8 @@ def limit_words(limits: Limits) -> list[str]:
         "energy_mj": "energy ≤ {:g} mJ",
     }
     values = {name: getattr(limits, name) for name in words}
-    return [words[name].format(value) for name, value in values.items() if value is not None]
+    told = [words[name].format(value) for name, value in values.items() if value is not None]
+    return [*told, "latencies judged by the upper end of their interval"] if limits.margin else told
 
 
 def trust_words(facts: Facts) -> Pairs:

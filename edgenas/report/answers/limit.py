@@ -65,6 +65,8 @@ def _latencies(facts: Facts, trial: Trial, limits: Limits) -> Iterator[tuple[Hel
         return
     for latency in trial.cost.latencies.values():
         held, words = _judged(latency, limits.latency_ms)
+        if limits.margin and latency.high is not None:
+            words += " The search judged candidates by the upper end (--margin)."
         if latency.extrapolated:
             words += " The network lies beyond what the profile was fitted on, which is why the interval is wide."
         if held in ("open", "likely"):
@@ -153,6 +155,7 @@ def _counted(trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
         (limits.params, cost.params, "{:,} parameters"),
         (limits.size_mb, cost.size_mb, "{:.4g} MB of weights"),
         (limits.memory_mb, cost.memory_mb, "{:.4g} MB of weights and activations at batch 1"),
+        (limits.mmacs, cost.macs / 1e6, "{:,.12g} million multiply-accumulates"),
     ):
         if limit is not None:
             held: Held = "yes" if value <= limit else "no"

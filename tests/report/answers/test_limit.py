@@ -5,6 +5,7 @@ import pytest
 
 from edgenas.records import Latency, Limits, Measurement
 from edgenas.report.answers.limit import Met, met_limits
+from edgenas.report.origins import limit_words
 from tests.report.answers.cases import TARGET, final, latency, run, study, trial
 
 LIMIT = Limits(latency_ms=1.0)
@@ -78,6 +79,8 @@ def test_a_measurement_beside_a_prediction_is_told() -> None:
         (Limits(size_mb=0.39), "no"),
         (Limits(memory_mb=0.5), "yes"),
         (Limits(memory_mb=0.49), "no"),
+        (Limits(mmacs=0.001), "yes"),
+        (Limits(mmacs=0.000999), "no"),
         (Limits(), "none"),
     ],
 )
@@ -85,6 +88,37 @@ def test_what_is_counted_is_exact(limits: Limits, held: str) -> None:
     found = met(latency(1.0, 0.9, 1.1), limits)
     assert found.held == held
     assert ("counted exactly" in found.sentences[0]) == (held != "none")
+
+
+def every_limit() -> list[Limits]:
+    """Each field of Limits alone, as a search can ask for it, at a value that tells it apart."""
+    alone = [field.name for field in msgspec.structs.fields(Limits) if field.name != "margin"]
+    return [*(Limits(**{name: 7}) for name in alone), Limits(latency_ms=7, margin=True)]
+
+
+@pytest.mark.parametrize("limits", every_limit(), ids=repr)
+def test_every_limit_that_can_be_asked_for_has_its_sentence_and_its_words(limits: Limits) -> None:
+    found = met(latency(1.0, 0.9, 1.1), limits)
+    assert found.held != "none"
+    assert "No limit was asked for." not in found.sentences
+    assert "limit of 7 " in found.sentences[0]
+    assert ("(--margin)" in found.sentences[0]) == limits.margin
+    words = limit_words(limits)
+    assert "7" in words[0]
+    assert len(words) == 1 + limits.margin
+    assert limit_words(Limits()) == []
+
+
+def test_macs_are_told_to_the_last_digit_where_rounding_would_hide_what_is_broken() -> None:
+    one = trial(1, 90.0)
+    cost = msgspec.structs.replace(one.cost, macs=300_000_001)
+    (sentence, *_) = met_limits(
+        study(msgspec.structs.replace(one, cost=cost), chosen=1, limits=Limits(mmacs=300.0))
+    ).sentences
+    assert sentence == (
+        "It breaks the limit of 300 million multiply-accumulates: it has 300.000001 million multiply-accumulates, counted "
+        "exactly."
+    )
 
 
 def test_energy_is_only_known_where_it_was_measured() -> None:
