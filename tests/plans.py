@@ -15,7 +15,7 @@ from edgenas.methods.settings import SearchSettings
 from edgenas.records import Classes, Recipe, StudyRecord
 from edgenas.tasks import TaskSettings
 
-ASKED = SearchSettings(target=("jetson-nano-4gb",))
+ASKED = SearchSettings(target=("jetson-nano-4gb",), method="gnas")
 RECIPE = Recipe("fast", 2, 64, 0.1)
 SPACE = ChainSpace(Classes(10), 1, 8, min_depth=4, max_depth=10, min_width=4, max_width=24, width_step=4)
 

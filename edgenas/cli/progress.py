@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from edgenas.binomial import Validation
 from edgenas.cli.output import fitted, say
+from edgenas.engine.again import resuming
 from edgenas.engine.counts import counted
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins, TrainingBegins
 from edgenas.engine.lines import decision_line, is_told, trial_line
@@ -69,9 +69,14 @@ class Pace:
 class SearchView:
     """Prints every trial and decision; in a terminal also the phases, the pace, the time left and the best so far."""
 
-    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        boards: tuple[str, ...] = (),
+    ) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self.clock = clock
+        self.clock, self.boards = clock, boards
         self.search: SearchBegins | None = None
         self.validation: Validation | None = None
         self.started = clock()
@@ -92,7 +97,7 @@ class SearchView:
 
     def resuming(self) -> str:
         """The command that goes on with this search; "" before there is one."""
-        return f"edgenas search --resume {shlex.quote(str(self.search.folder))}" if self.search is not None else ""
+        return resuming(self.search.study, self.search.folder, self.boards) if self.search is not None else ""
 
     @property
     def metric(self) -> Metric:

@@ -121,5 +121,6 @@ def decide(
         rules = msgspec.structs.replace(rules, learned=tuple(learned_from(one, space) for one in settings.warm_start))
     asked = as_asked(settings, profiles)
     return Plan(
-        asked, call.boards, name, device, wanted, training, space, rules, validation, objects=call.given.objects
+        asked, call.boards, name, device, wanted, training, space, rules, validation,
+        objects=call.given.objects, targets=settings.target,
     )  # fmt: skip

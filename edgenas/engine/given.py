@@ -21,19 +21,31 @@ from edgenas.engine.sessions import begin_session
 from edgenas.engine.settings import as_asked, settings_from
 from edgenas.engine.teachers import LARGEST, taught_by
 from edgenas.errors import EdgenasError
+from edgenas.faces.pixels import numbers_text
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.description import architecture_named
 from edgenas.hardware.profile import profile_from_name, resolved
 from edgenas.identity import digest
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
-from edgenas.records import Architecture, Candidate, Choice, FinalTraining, OnnxArchitecture, StudyRecord, Trial
+from edgenas.records import (
+    Architecture,
+    Candidate,
+    Choice,
+    FinalTraining,
+    HardwareProfile,
+    OnnxArchitecture,
+    Record,
+    StudyRecord,
+    Trial,
+)
 from edgenas.store import Store, refuse_differences
 
 if TYPE_CHECKING:
     from edgenas.tasks import Task, TaskSettings
 
 METHOD = "given"
+BEGAN = "began"  # key of the row that says how the training was asked for
 Tell = Callable[[str], None]
 
 
@@ -51,6 +63,14 @@ class NetworkAsked:
     @property
     def name(self) -> str:
         return self.network.fingerprint if isinstance(self.network, Architecture) else self.network
+
+
+class Began(Record, frozen=True):
+    """How a given network's training was asked for: what the network was called, and the flags of `edgenas train` beside the
+    data, the task, the targets and the study."""
+
+    network: str = ""
+    flags: tuple[str, ...] = ()
 
 
 def is_given(name: str | None) -> bool:
@@ -93,7 +113,7 @@ def train_given(wanted: NetworkAsked, asked: TrainingAsked, listener: Listener) 
     folder = _folder(wanted, settings, given)
     task, of_data = _images(data_asked(settings), given, folder, tell)
     architecture = _fitted(given, task, wanted, tell)
-    plan = _plan(as_asked(settings, profiles), of_data, task, architecture)
+    plan = _plan(settings, profiles, of_data, task, architecture)
     study = msgspec.structs.replace(
         study_record(settings, profiles), metric=task.metric, plan=msgspec.Raw(msgspec.json.encode(plan))
     )
@@ -107,6 +127,8 @@ def train_given(wanted: NetworkAsked, asked: TrainingAsked, listener: Listener) 
                 tell(f"warning: this network is over the limits: {'; '.join(broken)}")
             candidate = Candidate(architecture, plan.training.recipe, METHOD)
             store.put(GIVEN, GIVEN, Trial(candidate, "complete", cost, settings.seed, number=1))
+            network = "" if isinstance(wanted.network, Architecture) else wanted.network
+            store.put(GIVEN, BEGAN, Began(network, flags_of_training(asked)))
         inner = replace(asked, data=None)
         teach = None if asked.teacher is None else functools.partial(taught_by, store, inner, listener)
         final = final_training(store, inner, listener, task, teach)
@@ -140,6 +162,21 @@ def _refuse_what_is_searched(asked: TrainingAsked, name: str) -> None:
             raise EdgenasError(f"{flag} is about a network that was searched, and {name} is given: leave it out")
 
 
+def flags_of_training(asked: TrainingAsked) -> tuple[str, ...]:
+    """The flags that a training which was interrupted goes on with: they decide what is trained."""
+    usual = TrainingAsked()
+    words = []
+    for name in ("seeds", "epochs", "recipe", "budget", "teacher", "processes", "teacher_views", "all_images"):
+        value = getattr(asked, name)
+        if value != getattr(usual, name):
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+    if asked.teacher_pixels is not None:
+        mean, std = (numbers_text(numbers) for numbers in (asked.teacher_pixels.mean, asked.teacher_pixels.std))
+        words += [f"--teacher-mean={mean}", f"--teacher-std={std}"]
+    return tuple(words)
+
+
 def _images(settings: TaskSettings, architecture: Architecture, folder: Path, tell: Tell) -> tuple[Task, TaskSettings]:
     """The images at the network's own size: as they come where that is their size, else scaled."""
     from edgenas.tasks import load_task
@@ -168,7 +205,13 @@ def _fitted(architecture: Architecture, task: Task, wanted: NetworkAsked, tell: 
     return fitted
 
 
-def _plan(asked: SearchSettings, of_data: TaskSettings, task: Task, architecture: Architecture) -> WrittenPlan:
+def _plan(
+    settings: SearchSettings,
+    profiles: tuple[HardwareProfile, ...],
+    of_data: TaskSettings,
+    task: Task,
+    architecture: Architecture,
+) -> WrittenPlan:
     """What a study holds of how it was planned: here the network is the whole of its space."""
     import torch
 
@@ -179,8 +222,8 @@ def _plan(asked: SearchSettings, of_data: TaskSettings, task: Task, architecture
     space = WrittenSpace(METHOD, msgspec.Raw(msgspec.json.encode(architecture)))
     training = Training(recipe_from_name("final", task, device))
     return WrittenPlan(
-        asked, boards=False, preset="tiny", device=device, task=of_data, training=training, space=space,
-        rules=msgspec.Raw(b"{}"), validation=validation_of(task),
+        as_asked(settings, profiles), boards=False, preset="tiny", device=device, task=of_data, training=training,
+        space=space, rules=msgspec.Raw(b"{}"), validation=validation_of(task), targets=settings.target,
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Plan:
     """`asked`: the settings, targets by the content of their profiles. `boards`: are latencies measured while it searches?
     `validation`: what the validation split can tell. `budget`: what fits the minutes, where they
     are limited; None in a plan that is read again where the method fits budgets itself.
-    `objects`: which of data, method and space were objects of the caller's, not names."""
+    `objects`: which of data, method and space were objects of the caller's, not names. `targets`: as they were written."""
 
     asked: SearchSettings
     boards: bool
@@ -55,6 +55,7 @@ class Plan:
     validation: Validation | None = None
     budget: Record | None = None
     objects: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 class WrittenSpace(Record, frozen=True):
@@ -88,6 +89,7 @@ class WrittenPlan(Record, frozen=True):
     validation: Validation | None = None
     budget: msgspec.Raw = NONE  # msgspec takes no Raw in a union
     objects: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 class _Validated(msgspec.Struct, frozen=True):
@@ -108,6 +110,7 @@ def plan_json(plan: Plan) -> msgspec.Raw:
         plan.validation,
         _json(plan.budget),
         plan.objects,
+        plan.targets,
     )
     return _json(written)
 
@@ -147,6 +150,7 @@ def plan_of(study: StudyRecord, spec: MethodSpec, space: SpaceForData | None = N
         written.validation,
         budget,
         written.objects,
+        written.targets,
     )
 
 

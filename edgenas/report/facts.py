@@ -17,6 +17,7 @@ from edgenas.binomial import Interval
 from edgenas.engine.compare import KIND as COMPARISON
 from edgenas.engine.final import GIVEN
 from edgenas.engine.fronts import front
+from edgenas.engine.given import BEGAN, Began
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, interval_words
 from edgenas.engine.verdict import Comparison
@@ -83,6 +84,8 @@ class Facts:
     seconds: float
     sessions: tuple[Session, ...] = ()
     comparison: Comparison | None = None  # with public networks, as `edgenas compare` left it
+    network: str = ""  # that was given: how it was called
+    training_flags: tuple[str, ...] = ()  # what else its training was asked for with
     called: str = ""  # where the folder's own name would not tell it from another study on the page
 
     @property
@@ -98,6 +101,12 @@ class Facts:
     def given(self) -> bool:
         """Is its network one that the user gave, with no search?"""
         return self.study.method == GIVEN
+
+    @property
+    def boards(self) -> tuple[str, ...]:
+        """The addresses of the boards that measured for this study, as far as it knows them."""
+        known = (str(one.detail["board"]) for one in self.measurements.values() if "board" in one.detail)
+        return tuple(dict.fromkeys(known))
 
     @property
     def metric(self) -> Metric:
@@ -192,6 +201,7 @@ def read_facts(folder: Path) -> Facts:
     """What the study holds now."""
     with Store.read(folder) as store:
         trials = store.trials()
+        began = store.get(GIVEN, BEGAN, Began) or Began()
         return Facts(
             folder=folder,
             study=store.study,
@@ -204,6 +214,8 @@ def read_facts(folder: Path) -> Facts:
             seconds=store.get("clock", "wall", float) or 0.0,
             sessions=tuple(store.all("session", Session).values()),
             comparison=store.get(COMPARISON, COMPARISON, Comparison),
+            network=began.network,
+            training_flags=began.flags,
         )
 
 

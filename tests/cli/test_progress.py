@@ -19,7 +19,7 @@ from edgenas.methods.spec import Search
 from edgenas.records import ACCURACY, Classes, FinalRun, Limits, StudyRecord, Trial
 from edgenas.report.facts import read_facts
 from tests.cli.edgenas import ENVIRONMENT, SMALL
-from tests.plans import RECIPE
+from tests.plans import RECIPE, plan, studied
 from tests.report.studies import published_study
 
 SPACE = ChainSpace(Classes(10), 3, 32, min_depth=10, max_depth=100, min_width=16, max_width=64, width_step=2)
@@ -159,3 +159,10 @@ def test_ctrl_c_leaves_a_sentence_that_says_how_to_go_on(tmp_path: Path) -> None
     )
     assert "Traceback" not in rest
     assert out == ""
+
+
+def test_ctrl_c_names_the_board_without_which_the_search_does_not_go_on(tmp_path: Path) -> None:
+    for measured, named in ((True, " --board http://nano:8765"), (False, "")):
+        view = SearchView(boards=("http://nano:8765",))
+        view.search = SearchBegins(studied(plan(boards=measured)), tmp_path, None, lambda *_: None)
+        assert view.resuming() == f"edgenas search --resume {tmp_path}{named}"

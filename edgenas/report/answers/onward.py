@@ -7,13 +7,16 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
+from edgenas.engine.again import BOARD, call_of, command_of, objects_in, resuming, settings_of
 from edgenas.engine.plan import plan_values
 from edgenas.report.answers.limit import met_limits
 from edgenas.report.facts import Facts
 
 
 class Command(NamedTuple):
-    """A line for a shell, and what it does."""
+    """A line for a shell, or for Python where the study was begun with objects, and what it does."""
 
     line: str
     does: str
@@ -24,10 +27,9 @@ def next_commands(facts: Facts) -> list[Command]:
     folder = facts.shown_folder
     if facts.choice is None:
         if facts.given:
-            return [
-                Command(_begun(facts), "goes on with the training of the given network, NETWORK, which has not ended")
-            ]
-        return [Command(f"edgenas search --resume {folder}", "goes on with the search, which has not ended")]
+            return [Command(_begun(facts), "goes on with the training of the given network, which has not ended")]
+        resumed = resuming(facts.study, facts.folder, facts.boards)
+        return [Command(resumed, "goes on with the search, which has not ended")]
     if facts.at_chance:
         if facts.given:
             epochs = 4 * (facts.final.recipe.epochs if facts.final else 1)
@@ -61,27 +63,25 @@ def _onward(facts: Facts, folder: str) -> Iterator[Command]:
 
 
 def _begun(facts: Facts) -> str:
-    """The command that trains a given network, whose name or file the study does not know."""
-    study = facts.study
-    words = ["edgenas", "train", "NETWORK", "--data", study.data]
-    if study.task != "classification":
-        words += ["--task", study.task]
-    for profile in study.profiles:
-        words += ["--target", profile]
-    return shlex.join([*words, "--study", str(facts.folder)])
+    """The command that trains a given network; NETWORK where the study does not know how it was called."""
+    asked = settings_of(facts.study)
+    words = ["edgenas", "train", facts.network or "NETWORK", "--data", asked.data]
+    if asked.data_dir is not None:
+        words += ["--data-dir", asked.data_dir]
+    if asked.task != "classification":
+        words += ["--task", asked.task]
+    for target in asked.target:
+        words += ["--target", target]
+    return shlex.join([*words, *facts.training_flags, "--study", str(facts.folder)])
 
 
 def _longer(facts: Facts) -> str:
-    """The same question with four times the minutes, as another study."""
-    study, asked = facts.study, plan_values(facts.study).get("asked", {})
-    minutes = 4 * (asked.get("budget") or math.ceil(facts.seconds / 60) or 1)
-    words = ["edgenas", "search", "--data", study.data]
-    if study.task != "classification":
-        words += ["--task", study.task]
-    for profile in study.profiles:
-        words += ["--target", profile]
-    if study.limits.latency_ms is not None:
-        words += ["--max-latency-ms", f"{study.limits.latency_ms:g}"]
-    if study.limits.params is not None:
-        words += ["--max-params", str(study.limits.params)]
-    return shlex.join([*words, "--method", study.method, "--budget", f"{minutes:g}", "--study", f"{facts.name}-longer"])
+    """The same question with four times the minutes, as another study. The minutes decide on epochs and images again."""
+    asked = settings_of(facts.study)
+    minutes = 4 * (asked.budget or math.ceil(facts.seconds / 60) or 1)
+    more = msgspec.structs.replace(asked, budget=float(minutes), epoch_scale=None, search_images=None)
+    boards = (facts.boards or (BOARD,)) if plan_values(facts.study).get("boards") else ()
+    name = f"{facts.name}-longer"
+    if objects := objects_in(facts.study, facts.folder):
+        return call_of(more, boards, name, objects)
+    return command_of(more, boards, name)

@@ -27,7 +27,7 @@ from edgenas.records import (
     Trial,
 )
 from edgenas.report.facts import Facts
-from tests.plans import RECIPE, plan, studied
+from tests.plans import ASKED, RECIPE, plan, studied
 
 TARGET = "jetson-nano-4gb"
 PREPROCESSING = Preprocessing(1, 28, (0.5,), (0.5,))
@@ -53,8 +53,11 @@ def study(
     *trials: Trial, chosen: int | None = None, images: int = 1000, limits: Limits | None = None, **more: Any
 ) -> Facts:
     """A study of these trials, whose validation split has `images`, 10 % chance; the trial `chosen` is its choice."""
-    known = plan(validation=Validation(images, 10.0, ACCURACY))
-    record = studied(known, plan=plan_json(known), limits=limits or Limits(), **more.pop("record", {}))
+    limits = limits or Limits()
+    names = {name: "margin" if name == "margin" else f"max_{name}" for name in limits.__struct_fields__}
+    asked = msgspec.structs.replace(ASKED, **{names[name]: getattr(limits, name) for name in names})
+    known = plan(**{"asked": asked, "validation": Validation(images, 10.0, ACCURACY), **more.pop("planned", {})})
+    record = studied(known, **{"plan": plan_json(known), "limits": limits, **more.pop("record", {})})
     by_number = {one.number: one for one in trials}
     choice = None if chosen is None else Choice(by_number[chosen], expected=more.pop("expected", {}))
     return Facts(

@@ -1,11 +1,14 @@
 """The next command in every state of a study."""
 
+from typing import Any
+
 import msgspec
 
-from edgenas.records import Limits
+from edgenas.methods.settings import SearchSettings
+from edgenas.records import Limits, Measurement
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.facts import Facts
-from tests.report.answers.cases import final, latency, run, study, trial
+from tests.report.answers.cases import TARGET, final, latency, run, study, trial
 
 FOLDER = "'studies/a study'"
 
@@ -40,9 +43,40 @@ def test_a_limit_inside_the_interval_asks_for_a_measurement() -> None:
 def test_at_chance_the_search_is_made_again_with_four_times_the_time() -> None:
     facts = study(trial(1, 10.0), chosen=1, limits=Limits(latency_ms=1.5, params=20_000), seconds=90.0)
     assert lines(facts) == [
-        "edgenas search --data digits --target jetson-nano-4gb --max-latency-ms 1.5 --max-params 20000 --method gnas --budget 8 "
+        "edgenas search --target jetson-nano-4gb --data digits --method gnas --budget 8 --max-latency-ms 1.5 --max-params 20000 "
         "--study 'a study-longer'"
     ]
+
+
+def at_chance(settings: SearchSettings, **planned: Any) -> str:
+    """The one command after a search with these settings that found nothing better than chance."""
+    more = {"record": {"method": settings.method, "limits": settings.limits}, "planned": {"asked": settings, **planned}}
+    (line,) = lines(study(trial(1, 10.0), chosen=1, seconds=90.0, **more))
+    return line
+
+
+def test_the_same_question_keeps_what_decides_and_lets_the_minutes_choose_epochs_and_images_again() -> None:
+    asked = SearchSettings(
+        ("jetson-nano-4gb",), "photos", method="random", image_size=(64, 320), max_mmacs=9.5, max_latency_ms=2.0,
+        margin=True, epoch_scale=0.2, search_images=320, rules={"trials": 9},
+    )  # fmt: skip
+    assert at_chance(asked, boards=True, targets=("nets/nano.toml",)) == (
+        "printf '%s\\n' '[rules]' 'trials = 9' > 'a study-longer.toml' && edgenas search 'a study-longer.toml' "
+        "--target nets/nano.toml --data photos --method random --budget 8 --max-latency-ms 2 --image-size 64x320 --margin "
+        "--max-mmacs 9.5 --board http://BOARD:8765 --study 'a study-longer'"
+    )
+    longer = msgspec.structs.replace(asked, budget=10.0, epoch_scale=None, search_images=None, rules={})
+    assert " --budget 40 " in at_chance(longer)
+    assert at_chance(longer, objects=("data",)) == (
+        "edgenas.search(target=('jetson-nano-4gb',), data=DATA, method='random', budget=40.0, max_latency_ms=2.0, "
+        "image_size=(64, 320), margin=True, max_mmacs=9.5, study='a study-longer')"
+    )
+
+
+def test_the_board_that_measured_is_named_where_the_study_knows_it() -> None:
+    known = Measurement(TARGET, "board", "TensorRT", "fp32", 10, (1.0,), detail={"board": "http://nano:8765"})
+    begun = study(trial(1, 80.0), planned={"boards": True}, measurements={f"x {TARGET} fp32": known})
+    assert lines(begun) == [f"edgenas search --resume {FOLDER} --board http://nano:8765"]
 
 
 def test_faces_are_not_compared_with_classifiers() -> None:
@@ -56,6 +90,11 @@ def test_a_given_network_is_trained_on_and_never_searched_again() -> None:
     given = {"method": "given"}
     assert lines(study(trial(1, 80.0), record=given)) == [
         f"edgenas train NETWORK --data digits --target jetson-nano-4gb --study {FOLDER}"
+    ]
+    flags = {"network": "my net.json", "training_flags": ("--seeds", "1", "--epochs", "3")}
+    begun = study(trial(1, 80.0), record=given, planned={"targets": ("own.toml",)}, **flags)
+    assert lines(begun) == [
+        f"edgenas train 'my net.json' --data digits --target own.toml --seeds 1 --epochs 3 --study {FOLDER}"
     ]
     one = trial(1, 10.0)
     hopeless = study(one, chosen=1, finals=(final(one, run()),), record=given)
