@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgenas.errors import EdgenasError
+from edgenas.hardware.intervals import OTHER_PRECISION
 from edgenas.hardware.kernel_model import KernelModel
 from edgenas.hardware.kernels import COMPUTE, SURCHARGES, TRAFFIC, datasheet_prices
-from edgenas.records import HardwareProfile, Precision
+from edgenas.records import HardwareProfile, Latency, Precision
 
 CARRIED = (*COMPUTE, *TRAFFIC, *SURCHARGES)
 Fitted = Callable[[HardwareProfile, Precision], KernelModel | None]
+Judge = Callable[[HardwareProfile, Precision], Sequence[Latency]]
+Sure = tuple[
+    float | None, bool
+]  # the interval's factor (None: nothing was ever judged), and whether it is extrapolated
 
 
 def carried_prices(
@@ -40,3 +45,16 @@ def carried_prices(
     if profile.soc and profile.soc == relative.soc:
         carried |= {name: kernels.prices[name] for name in ("base", "launch")}
     return prices | carried
+
+
+def carried_sureness(relative: HardwareProfile, precision: Precision, judge: Judge) -> list[Sure]:
+    """How sure the relative's own prices are of each network that `judge` predicts on it: what they carry is no surer.
+
+    At a precision that the relative does not have, as sure as at its own, and doubled as everywhere.
+    """
+    at = precision if precision in relative.precisions else relative.precision
+    wider = 1.0 if at == precision else OTHER_PRECISION
+    return [
+        (None if one.high is None else wider * one.high / one.ms, one.extrapolated or at != precision)
+        for one in judge(relative, at)
+    ]

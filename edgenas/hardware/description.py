@@ -13,7 +13,8 @@ from edgenas.architectures.published import PUBLISHED, published_architecture
 from edgenas.architectures.tracer import refuse_impossible
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
-from edgenas.hardware.predictor import Row, kernel_latencies_ms, latencies, precision_of_row, row_from_network
+from edgenas.hardware.prediction import precision_of_row
+from edgenas.hardware.predictor import Row, kernel_latencies_ms, latencies, row_from_network
 from edgenas.hardware.profile import checked_precision, profile_from_name
 from edgenas.hardware.rows import BOTH_SIZES, Px, shapes_at
 from edgenas.identity import digest

@@ -10,8 +10,8 @@ import msgspec
 
 from edgenas.architectures.onnx_file import Shape
 from edgenas.errors import EdgenasError
-from edgenas.hardware.predictor import Row, latencies, precision_of_row, row_from_onnx
-from edgenas.hardware.profile import checked_precision, profile_from_name
+from edgenas.hardware.predictor import Row, latencies, row_from_onnx
+from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name
 from edgenas.hardware.rows import BOTH_SIZES, ZOO, Px, Zoo, no_zoo, rows_from_csv, shapes_at
 from edgenas.records import Architecture, HardwareProfile, Latency, Origin, Precision, Record, Workload
 
@@ -66,6 +66,32 @@ def predictions(
     if batch is not None:
         rows = [msgspec.structs.replace(row, batch=batch) for row in rows]
     return _predicted(profile, rows, checked_precision(precision))
+
+
+def precision_of_row(profile: HardwareProfile, row: Row, asked: Precision | None) -> Precision:
+    """The precision that a network runs at: a quantised or half-precision file's own, else what is asked.
+
+    Raises EdgenasError where the file (or the row) and what is asked differ, or where the device cannot do it.
+    """
+    if row.ran_in is not None:
+        if asked not in (None, row.ran_in):
+            raise EdgenasError(
+                f"{row.name} is said to run in {row.ran_in}, and {asked} was asked for: leave --precision out"
+            )
+        asked = row.ran_in
+    if row.precision == "fp32":
+        return precision_of(profile, asked)
+    if asked not in (None, row.precision):
+        raise EdgenasError(
+            f"{row.name} computes in {row.precision} by its own nodes, {asked} was asked for: leave --precision out, "
+            "or give the FP32 file"
+        )
+    if row.precision not in profile.precisions:
+        raise EdgenasError(
+            f"{row.name} computes in {row.precision} by its own nodes, and {profile.name} has "
+            f"{' and '.join(profile.precisions)} only: give the FP32 file"
+        )
+    return row.precision
 
 
 def _rows(asked: Asked, shapes: Mapping[str, Shape], zoo: Zoo, px: Px | None) -> list[Row]:

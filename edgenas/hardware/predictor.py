@@ -15,7 +15,7 @@ from edgenas.architectures.from_text import network_from_text
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel
-from edgenas.hardware.carried import carried_prices
+from edgenas.hardware.carried import Sure, carried_prices, carried_sureness
 from edgenas.hardware.cell_model import CellModel
 from edgenas.hardware.intervals import factor_of, is_judged, kind_of, kind_of_space
 from edgenas.hardware.kernel_model import KernelModel, loads_of
@@ -115,32 +115,6 @@ def row_from_network(name: str, network: OnnxNetwork) -> Row:
                params=network.params)  # fmt: skip
 
 
-def precision_of_row(profile: HardwareProfile, row: Row, asked: Precision | None) -> Precision:
-    """The precision that a network runs at: a quantised or half-precision file's own, else what is asked.
-
-    Raises EdgenasError where the file (or the row) and what is asked differ, or where the device cannot do it.
-    """
-    if row.ran_in is not None:
-        if asked not in (None, row.ran_in):
-            raise EdgenasError(
-                f"{row.name} is said to run in {row.ran_in}, and {asked} was asked for: leave --precision out"
-            )
-        asked = row.ran_in
-    if row.precision == "fp32":
-        return precision_of(profile, asked)
-    if asked not in (None, row.precision):
-        raise EdgenasError(
-            f"{row.name} computes in {row.precision} by its own nodes, {asked} was asked for: leave --precision out, "
-            "or give the FP32 file"
-        )
-    if row.precision not in profile.precisions:
-        raise EdgenasError(
-            f"{row.name} computes in {row.precision} by its own nodes, and {profile.name} has "
-            f"{' and '.join(profile.precisions)} only: give the FP32 file"
-        )
-    return row.precision
-
-
 def space_of(network: Architecture | Workload) -> str:
     """The space with a predictor of its own that a network belongs to, with its settings; "" for all other networks."""
     if isinstance(network, CellArchitecture) and isinstance(network.cell, Nasbench201Cell):
@@ -210,19 +184,22 @@ def latencies(profile: HardwareProfile, rows: Sequence[Row], precision: Precisio
     measured = precision == profile.precision or precision in models.precisions
     ms, outside = predict(profile, models, rows, precision if measured else None)
     ratio = np.ones(len(rows)) if measured else _ratio(profile, rows, precision)
+    least = [(1.0, False)] * len(rows) if measured else _sureness_of_relative(profile, rows, precision)
     return [
-        _predicted(profile, row, float(value), precision, beyond=beyond, by_ratio=not measured)
-        for row, value, beyond in zip(rows, ms * ratio, outside, strict=True)
+        _predicted(profile, row, float(value), precision, relative, beyond=beyond, by_ratio=not measured)
+        for row, value, beyond, relative in zip(rows, ms * ratio, outside, least, strict=True)
     ]
 
 
 def _predicted(
-    profile: HardwareProfile, row: Row, ms: float, precision: Precision, *, beyond: bool, by_ratio: bool
+    profile: HardwareProfile, row: Row, ms: float, precision: Precision, least: Sure, *, beyond: bool, by_ratio: bool
 ) -> Latency:
     assert profile.calibration is not None
     judged, models = profile.calibration.judged, models_of(profile.calibration)
     kind = kind_of_row(row, models)
     factor = factor_of(judged, precision, kind, beyond=beyond, by_ratio=by_ratio)
+    if factor is not None and least[0] is not None:
+        factor = max(factor, least[0])
     return Latency(
         ms,
         "predicted",
@@ -248,14 +225,30 @@ def _by_datasheet(profile: HardwareProfile, rows: Sequence[Row], precision: Prec
     tiles = tiles_of_profile(profile, precision, fitted=False)
     prices = prices_of(profile, precision)
     vector = np.array([prices[name] for name in PRICES])
-    factor = None if profile.error_band is None else 1 + profile.error_band
-    found = []
-    for load in loads_of_rows(rows, tiles, precision):
+    own = None if profile.error_band is None else 1 + profile.error_band
+    detail, found = conditions(profile, precision), []
+    relatives = _sureness_of_relative(profile, rows, precision)
+    for load, (carried, beyond) in zip(loads_of_rows(rows, tiles, precision), relatives, strict=True):
         ms = float(load.sum(axis=0) @ vector)
+        factor = None if own is None or carried is None else own * carried
         low, high = (None, None) if factor is None else (ms / factor, ms * factor)
-        detail = conditions(profile, precision)
-        found.append(Latency(ms, "datasheet", profile.name, detail=detail, low=low, high=high, precision=precision))
+        found.append(
+            Latency(ms, "datasheet", profile.name, extrapolated=beyond, detail=detail, low=low, high=high,
+                    precision=precision)
+        )  # fmt: skip
     return found
+
+
+def _sureness_of_relative(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) -> list[Sure]:
+    """Of every row: how sure the kernels' prices are that were carried here; a factor of 1 where none were."""
+    relative = _relative(profile)
+    if relative is None or relative.calibration is None or _fitted(relative, relative.precision) is None:
+        return [(1.0, False)] * len(rows)
+    models = models_of(relative.calibration)
+    kernels = msgspec.to_builtins(Models(models.kernels, precisions=models.precisions))  # other predictors stay there
+    bare = msgspec.structs.replace(relative.calibration, parameters=kernels)
+    alone = msgspec.structs.replace(relative, calibration=bare)
+    return carried_sureness(alone, precision, lambda other, at: latencies(other, rows, at))
 
 
 def kernel_latencies_ms(
@@ -288,7 +281,7 @@ def _ratio(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) 
 
 def _unfitted_prices(profile: HardwareProfile, precision: Precision, here: Mapping[str, float]) -> dict[str, float]:
     """By the efficiencies of a relative that was fitted at this precision, else by the profile's own at its own precision."""
-    relative = next((known for known in all_profiles() if known.name == profile.carried_from), None)
+    relative = _relative(profile)
     if relative is None or _fitted(relative, precision) is None:
         relative = profile
     prices = carried_prices(profile, precision, relative, _fitted)
@@ -312,8 +305,12 @@ def _models(parameters: bytes) -> Models:
 
 def prices_of(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
     """Prices of a profile without a calibration: its datasheet, at its relative's efficiencies. Raises EdgenasError."""
-    relative = next((known for known in all_profiles() if known.name == profile.carried_from), None)
-    return carried_prices(profile, precision, relative, _fitted)
+    return carried_prices(profile, precision, _relative(profile), _fitted)
+
+
+def _relative(profile: HardwareProfile) -> HardwareProfile | None:
+    """The measured profile whose efficiencies are carried to this one."""
+    return next((known for known in all_profiles() if known.name == profile.carried_from), None)
 
 
 def _fitted(profile: HardwareProfile, precision: Precision) -> KernelModel | None:

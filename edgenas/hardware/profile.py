@@ -98,8 +98,12 @@ def trust(profile: HardwareProfile) -> str:
         card = profile.calibration
         by = "networks that others measured" if profile.confidence == "published" else "measured networks"
         return f"calibrated on {card.n} {by} ({held_out_words(card)})"
-    band = f", within a factor of {1 + profile.error_band:g}" if profile.error_band else ""
-    return f"from the datasheet{band}"
+    if not profile.error_band:
+        return "from the datasheet"
+    if profile.carried_from:
+        wider = f"intervals are those of {profile.carried_from}, {1 + profile.error_band:g} times as wide"
+        return f"from the datasheet; {wider}"
+    return f"from the datasheet, within a factor of {1 + profile.error_band:g}"
 
 
 def held_out_words(card: Calibration) -> str:

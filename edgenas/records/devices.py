@@ -115,7 +115,7 @@ class HardwareProfile(Record, frozen=True):
     usable_memory_mb: Megabytes | None = None
     launch_overhead_us: Microseconds | None = None
     carried_from: str = ""  # the measured profile whose efficiencies the datasheet latencies use
-    error_band: Factor | None = None  # of uncalibrated latencies: measured ones lie within a factor of 1 + error_band
+    error_band: Factor | None = None  # of uncalibrated latencies: a factor of 1 + error_band, times the relative's
     onnx_opset: Annotated[int, msgspec.Meta(ge=7, le=99)] = 18
     onnx_ir: Annotated[int, msgspec.Meta(ge=3, le=99)] = 10
     container_base: str = ""

@@ -88,9 +88,3 @@ def test_sizes_are_those_at_the_widest_precision_of_all_targets() -> None:
 def test_a_search_is_not_judged_at_tf32_which_no_engine_of_ours_computes_in() -> None:
     with pytest.raises(EdgenasError, match="TF32 off: choose --precision fp32"):
         CostModel([profile_from_name("jetson")], "tf32", Limits())
-
-
-def test_a_datasheet_latency_carries_the_interval_of_its_error_band() -> None:
-    latency = latency_from_workload(profile_from_name("l4"), SMALL)
-    band = 1 + (profile_from_name("l4").error_band or 0)
-    assert (latency.low, latency.high, latency.precision) == (latency.ms / band, latency.ms * band, "fp16")
