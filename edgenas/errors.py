@@ -10,6 +10,11 @@ def escaped(text: str) -> str:
     return NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def pip_line(*extras: str) -> str:
+    """How one of these extras is installed. From a clone: EdgeNAS is on no package index, and its name there may be anybody's."""
+    return f"pip install {' or '.join(repr(f'.[{extra}]') for extra in extras)} in your clone of EdgeNAS"
+
+
 class EdgenasError(Exception):
     """A mistake that the user can mend. The message is one line: what was asked, what is possible, what to do."""
 

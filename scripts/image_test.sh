@@ -2,7 +2,7 @@
 # Builds the cpu image of deploy/ without a container engine and proves it: debootstrap for a base, buildah (chroot isolation, vfs),
 # then the server inside the image as uid 10001 on a read-only root without capabilities, asked by the real Triton client.
 # Needs root, and: apt-get install buildah debootstrap util-linux; with AARCH64=1 also qemu-user-static.
-#   sh scripts/image_test.sh [BUNDLE]     PYTHON: an interpreter with edgenas[dev]; BASE: a finished debootstrap folder to start from
+#   sh scripts/image_test.sh [BUNDLE]     PYTHON: an interpreter with the extra dev; BASE: a finished debootstrap folder to start from
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}

@@ -81,6 +81,18 @@ def test_no_text_carries_an_address_of_a_package_index_or_a_path_of_a_machine() 
             assert not pattern.search((ROOT / name).read_text()), name
 
 
+def test_nobody_is_sent_to_a_package_index_for_edgenas() -> None:
+    """It is on none, and its name there may be anybody's: every line installs from a clone."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    pattern = re.compile(r"edgenas\[[a-z]|pip install (--?[\w-]+ )*['\"`]?edgenas(?![\w./-])")
+    assert pattern.search("`pip install --no-deps edgenas` beside")
+    texts = (".py", ".md", ".ipynb", ".sh", ".yaml", ".toml", "Makefile", "Dockerfile")
+    own = {"tests/test_house.py", "pyproject.toml"}  # the latter: the extra `dev` names others of the same project
+    assert [n for n in listed if n.endswith(texts) and n not in own and pattern.search((ROOT / n).read_text())] == []
+
+
 def test_the_command_line_of_a_device_needs_nothing_that_a_device_does_not_get() -> None:
     """What is imported before a command is chosen, and to serve, is in the list that a device's image installs."""
     text = (ROOT / "deploy" / "requirements-device.txt").read_text()
@@ -98,7 +110,7 @@ def test_the_command_line_of_a_device_needs_nothing_that_a_device_does_not_get()
 
 
 def test_a_laptop_gets_nothing_of_cuda_and_a_gpu_host_asks_for_it() -> None:
-    """What `pip install edgenas[cpu]` and `[cuda]` ask for by name; torch is taken from PyTorch's index of CPU builds before."""
+    """What the extras `cpu` and `cuda` ask for by name; torch is taken from PyTorch's index of CPU builds before."""
     project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {Requirement(line).name for line in project["dependencies"]}
     assert not [name for name in names if "gpu" in name or "cuda" in name or name.startswith("onnxruntime")]

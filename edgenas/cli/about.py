@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from edgenas.engine.versions import version_of
+from edgenas.errors import pip_line
 from edgenas.version import __version__
 
 CORE = ("torch", "torchvision", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
@@ -25,7 +26,5 @@ def installed() -> str:
     lines += [f"{name} {version}" for name, version in found if version]
     for extra, name in EXTRAS.items():
         version = version_of(name)
-        lines.append(
-            f"[{extra}] {name} {version}" if version else f"[{extra}] not installed: pip install 'edgenas[{extra}]'"
-        )
+        lines.append(f"[{extra}] {name} {version}" if version else f"[{extra}] not installed: {pip_line(extra)}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from edgenas.cli.output import emit, say_next
+from edgenas.errors import EdgenasError, pip_line
 
 LEAST_DISK_GB = 1.0
 OF_JETSONS = {"l4t", "power_mode", "throttling", "image", "tensorrt_mounts"}
@@ -116,7 +117,7 @@ def advice_from(found: dict[str, Any]) -> list[str]:
     if "reason" in found["onnxruntime"]:
         advice.append(found["onnxruntime"]["reason"])
     if found["serving"] is None:
-        advice.append("serving needs: pip install 'edgenas[serve]'")
+        advice.append(f"serving needs: {pip_line('serve')}")
     if "reason" in found["engine_cache"]:
         advice.append(found["engine_cache"]["reason"])
     if found["memory_mb"]["available"] < 1000:
@@ -135,8 +136,6 @@ def advice_from(found: dict[str, Any]) -> list[str]:
 
 
 def _or_reason(read: Callable[[], str]) -> dict[str, str]:
-    from edgenas.errors import EdgenasError
-
     try:
         return {"found": read()}
     except EdgenasError as reason:
@@ -152,9 +151,7 @@ def _onnxruntime() -> dict[str, Any]:
     )
     if len(names) != 1:
         found = ", ".join(names) or "none"
-        return {
-            "reason": f"onnxruntime distributions: {found}; exactly one is needed: pip install 'edgenas[cpu]' or 'edgenas[cuda]'"
-        }
+        return {"reason": f"onnxruntime distributions: {found}; exactly one is needed: {pip_line('cpu', 'cuda')}"}
     import onnxruntime
 
     return {"found": f"{names[0]} {onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"}
@@ -175,8 +172,6 @@ def _installed(module: str) -> str | None:
 
 def _writable(folder: Path) -> str:
     import os
-
-    from edgenas.errors import EdgenasError
 
     if not os.access(folder, os.W_OK):
         raise EdgenasError(f"the engine cache {folder} cannot be written: mount a volume there or set EDGENAS_CACHE")

@@ -130,7 +130,7 @@ def search(
         None,
         autocompletion=space_names,
         help="nal: nasbench101 (default), nasbench201 or darts. guided, random, evolution, nsga2, tpe, gp: "
-        "chain (default), stages, one of these, fbnet, or one of another package.",
+        "chain (default), stages, multibranch, one of these, fbnet, or one of another package.",
     ),
     reference: list[str] | None = typer.Option(
         None,

@@ -19,8 +19,8 @@ def serve(
     port: int = typer.Option(8000, help="Port to listen on, 0 to 65535; 0 takes a free one and says which."),
     token_file: Path | None = typer.Option(
         None,
-        help="File with a bearer token, mode 0600; made where it does not exist. Without it nobody is asked, except where "
-        "there is a gallery: then it is GALLERY.token.",
+        help="File with a bearer token, mode 0600; made where it does not exist. Without it no token is needed, "
+        "except where there is a gallery: then it is GALLERY.token.",
     ),
     tls_cert: Path | None = typer.Option(None, help="Certificate with its chain, PEM: serve HTTPS."),
     tls_key: Path | None = typer.Option(None, help="Key of --tls-cert, PEM without a password."),
@@ -50,7 +50,7 @@ def serve(
     Example: edgenas serve bundle --port 8000 --token-file token
     """
     from edgenas.bundle import read_bundle
-    from edgenas.errors import MissingExtraError
+    from edgenas.errors import MissingExtraError, pip_line
     from edgenas.remote.tls import tls_from_options
 
     try:
@@ -60,7 +60,7 @@ def serve(
         from edgenas.serve.model import ServedModel
         from edgenas.serve.server import Address, Server, run_server
     except ImportError as error:
-        raise MissingExtraError(f"serving needs {error.name}: pip install 'edgenas[serve]'") from error
+        raise MissingExtraError(f"serving needs {error.name}: {pip_line('serve')}") from error
 
     _check_options(precision, runtime, port=port, queue=queue, deadline_s=deadline_s, body_mb=body_mb)
     address = Address(host, port, tls_from_options(tls_cert, tls_key))

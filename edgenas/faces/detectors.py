@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from edgenas.errors import DataError, MissingExtraError
+from edgenas.errors import DataError, MissingExtraError, pip_line
 from edgenas.faces.images import Rgb
 from edgenas.records import Record
 
@@ -125,5 +125,5 @@ def _cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise MissingExtraError("the yunet detector needs OpenCV: pip install 'edgenas[faces]'") from error
+        raise MissingExtraError(f"the yunet detector needs OpenCV: {pip_line('faces')}") from error
     return cv2

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.errors import MissingExtraError
+from edgenas.errors import MissingExtraError, pip_line
 
 EXACT_LIMIT = 100_000
 
@@ -74,7 +74,7 @@ class Vectors:
                 from usearch.index import Index
             except ImportError as error:
                 raise MissingExtraError(
-                    f"a gallery of {self.size} samples (more than {self.exact_limit}) needs usearch: pip install 'edgenas[faces]'"
+                    f"a gallery of {self.size} samples (more than {self.exact_limit}) needs usearch: {pip_line('faces')}"
                 ) from error
             self._index = Index(
                 ndim=self.dim, metric="ip", dtype="f32", connectivity=32, expansion_add=128, expansion_search=512

@@ -7,7 +7,7 @@ import hmac
 import os
 from pathlib import Path
 
-from edgenas.errors import DataError, MissingExtraError
+from edgenas.errors import DataError, MissingExtraError, pip_line
 
 NONCE = 12
 
@@ -19,7 +19,7 @@ class Vault:
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError as error:
-            raise MissingExtraError("an encrypted gallery needs cryptography: pip install 'edgenas[faces]'") from error
+            raise MissingExtraError(f"an encrypted gallery needs cryptography: {pip_line('faces')}") from error
         if len(key) != 32:
             raise DataError(f"a gallery key has 32 bytes, not {len(key)}: openssl rand -hex 32 > gallery.key")
         self._cipher = AESGCM(key)

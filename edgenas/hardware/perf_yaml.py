@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, pip_line
 from edgenas.records import Precision, Record
 
 RUNTIMES = {"torchscript_onnx": "onnx", "torchscript_onnx_tflite": "tflite", "torchscript_onnx_qnn": "qnn_dlc",
@@ -73,7 +73,7 @@ def _document(text: str, name: str) -> Any:
     try:
         import yaml
     except ImportError as missing:
-        raise EdgenasError(f"{name}: reading YAML needs PyYAML: pip install 'edgenas[calibrate]'") from missing
+        raise EdgenasError(f"{name}: reading YAML needs PyYAML: {pip_line('calibrate')}") from missing
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:

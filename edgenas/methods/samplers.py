@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from edgenas.architectures.space import Space, Value, Values
-from edgenas.errors import EdgenasError, LimitError, MissingExtraError
+from edgenas.errors import EdgenasError, LimitError, MissingExtraError, pip_line
 from edgenas.methods import CostOf, Method
 from edgenas.methods.baselines import BaselineRules, baseline, baseline_rules, best_of_all, unspent, work
 from edgenas.methods.ladder import Training, expense, with_reference
@@ -87,7 +87,7 @@ def _study(sampler: Sampler, rules: BaselineRules, seed: int) -> Study:
     try:
         import optuna
     except ImportError:
-        raise MissingExtraError(f"--method {sampler} needs Optuna: pip install 'edgenas[baselines]'") from None
+        raise MissingExtraError(f"--method {sampler} needs Optuna: {pip_line('baselines')}") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     chosen: optuna.samplers.BaseSampler
     if sampler == "nsga2":

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgenas.architectures.from_onnx import read_onnx
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, pip_line
 from edgenas.hardware.predictor import Row
 
 DEFAULT_PX = 224
@@ -134,7 +134,7 @@ def _of_timm(name: str, download: bool = False, classes: int | None = None) -> t
     try:
         timm = __import__("timm")
     except ImportError as missing:
-        raise EdgenasError("timm: networks need timm, which is not installed: pip install 'edgenas[timm]'") from missing
+        raise EdgenasError(f"timm: networks need timm, which is not installed: {pip_line('timm')}") from missing
     if not timm.is_model(name):
         raise EdgenasError(_unknown("timm", name, timm.list_models()))
     more = {} if classes is None else {"num_classes": classes}

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from edgenas.errors import MissingExtraError
+from edgenas.errors import MissingExtraError, pip_line
 from edgenas.report import origins, tables, tables_good, words
 from edgenas.report.answers.good import goodness
 from edgenas.report.answers.limit import met_limits
@@ -90,7 +90,7 @@ def scripts_of(*, live: bool = False) -> dict[str, str]:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise MissingExtraError(f"a report needs {error.name}: pip install 'edgenas[report]'") from None
+        raise MissingExtraError(f"a report needs {error.name}: {pip_line('report')}") from None
     names = ("page", "live") if live else ("page",)
     return {"theme": THEME, "plotly": str(get_plotlyjs())} | {n: PAGE.joinpath(f"{n}.js").read_text() for n in names}
 
@@ -128,7 +128,7 @@ def _environment() -> Environment:
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
-        raise MissingExtraError(f"a report needs {error.name}: pip install 'edgenas[report]'") from None
+        raise MissingExtraError(f"a report needs {error.name}: {pip_line('report')}") from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters.update(coded=coded, command=command, kept=kept, path=path, whole=whole, is_number=is_number)
     return environment

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgenas.errors import DeviceError, MissingExtraError
+from edgenas.errors import DeviceError, MissingExtraError, pip_line
 
 
 class Cuda:
@@ -17,7 +17,7 @@ class Cuda:
         try:
             from cuda.bindings import runtime
         except ImportError as error:
-            raise MissingExtraError("running engines needs cuda-python: pip install 'edgenas[tensorrt]'") from error
+            raise MissingExtraError(f"running engines needs cuda-python: {pip_line('tensorrt')}") from error
         self._rt: Any = runtime
 
     def _done(self, answer: tuple[Any, ...]) -> Any:

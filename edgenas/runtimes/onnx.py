@@ -7,13 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
-from edgenas.errors import MissingExtraError
+from edgenas.errors import MissingExtraError, pip_line
 from edgenas.records import Precision
 from edgenas.runtimes import How, Runtime, RuntimeSpec
 
-INSTALL = (
-    "ONNX Runtime is not installed: pip install 'edgenas[cpu]', or 'edgenas[cuda]' on a machine with an NVIDIA GPU"
-)
+INSTALL = f"ONNX Runtime is not installed: {pip_line('cpu', 'cuda')} (cuda: with an NVIDIA GPU)"
 
 
 def onnxruntime_module() -> ModuleType:

@@ -78,6 +78,6 @@ def cut(dataset: DataSet, seed: int) -> tuple[tuple[Split, Split, Split], Origin
             splits[kind], splits["train"] = part(splits["train"], taken), part(splits["train"], rest)
             copies[kind], copies["train"] = copies["train"][taken], copies["train"][rest]
             sources[kind] = f"{100 * share:.0f} % of {whole}, {words}"
-            whole = f"the rest of {whole}" if kind == "test" else whole
+            whole = "what is left after the test images" if kind == "test" else whole
     parts = (splits["train"], splits["val"], splits["test"])
     return parts, dataset.origin._replace(sources=sources), [copies[kind] for kind in SPLITS]

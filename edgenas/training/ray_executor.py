@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgenas.errors import EdgenasError, MissingExtraError
+from edgenas.errors import EdgenasError, MissingExtraError, pip_line
 from edgenas.tasks import Task
 from edgenas.tasks.mapped import MappedImages
 from edgenas.training.evaluator import Evaluator
@@ -148,7 +148,7 @@ def connect(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise MissingExtraError("--ray needs Ray: pip install 'edgenas[ray]'") from error
+        raise MissingExtraError(f"--ray needs Ray: {pip_line('ray')}") from error
     if ray.is_initialized():
         return ray
     _refuse_silent_host(address)

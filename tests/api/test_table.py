@@ -26,7 +26,7 @@ def test_a_row_holds_what_is_known_of_its_trial(tmp_path: Path) -> None:
 
 
 def test_the_table_of_pandas_has_a_column_for_each_of_them(tmp_path: Path) -> None:
-    pytest.importorskip("pandas", reason="pandas is not installed: pip install 'edgenas[dev]'")
+    pytest.importorskip("pandas", reason="pandas is not installed: pip install '.[dev]'")
     study = edgenas.open_study(published_study(tmp_path / "cifar10"), quiet=True)
     table = study.to_dataframe()
     assert len(table) == len(study.trials)

@@ -73,7 +73,7 @@ def test_a_folder_without_splits_says_how_they_are_cut(tmp_path: Path) -> None:
     assert found["splits"] == {"train": 14, "val": 2, "test": 4}
     assert found["sources"] == {
         "train": "the class folders",
-        "val": "10 % of the rest of the class folders, chosen by seed 3",
+        "val": "10 % of what is left after the test images, chosen by seed 3",
         "test": "20 % of the class folders, always the same",
     }
     assert (found["image_size"], found["ignored"], found["warnings"]) == (8, {}, [])

@@ -55,7 +55,7 @@ def test_data_sets_on_disk_are_found_without_reading_them(tmp_path: Path, monkey
             [*NOT_310, "TensorRT 10.16.1 does not go with L4T 36.4: >=10.3,<10.4"],
         ),
         ({"gpu": {"found": "Orin"}}, ["TensorRT is not installed", "engines need cuda-python"]),
-        ({"serving": None}, ["pip install 'edgenas[serve]'"]),
+        ({"serving": None}, ["pip install '.[serve]' in your clone of EdgeNAS"]),
         ({"memory_mb": {"available": 700, "total": 4_000}}, ["less than 1 GB of memory"]),
         ({"disk_gb": {"free here": 0.2}}, ["hardly any disk space"]),
         ({"throttling": ["cpu-thermal"]}, ["slows itself down (cpu-thermal)"]),

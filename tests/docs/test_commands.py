@@ -1,12 +1,13 @@
 """Every edgenas command in the documentation exists, with its options."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from edgenas.cli.main import app
-from tests.docs.blocks import commands, name, pages
+from tests.docs.blocks import ROOT, commands, name, pages
 
 
 @pytest.mark.parametrize("page", pages(), ids=name)
@@ -19,3 +20,15 @@ def test_every_command_exists_with_its_options(page: Path) -> None:
             assert rest == [] or rest[0].startswith("--"), f"edgenas {' '.join(arguments)}: no such command"
         elif "--help" not in rest:
             command.make_context("edgenas", rest)  # raises where an option is unknown or a value is of the wrong type
+
+
+def test_every_command_but_serve_has_json() -> None:
+    """As README and the first page say."""
+    group: Any = typer.main.get_command(app)
+    tops = group.commands.items()
+    ends = [(f"{top} {sub}", one) for top, command in tops for sub, one in getattr(command, "commands", {}).items()]
+    ends += [(top, command) for top, command in tops if not hasattr(command, "commands")]
+    assert len(ends) > 25
+    assert [name for name, end in ends if "--json" not in {o for one in end.params for o in one.opts}] == ["serve"]
+    for page in ("README.md", "docs/index.md"):
+        assert "all but `serve` have `--json`" in (ROOT / page).read_text(encoding="utf-8")

@@ -32,8 +32,8 @@ def test_the_notebook_is_the_page() -> None:
 def test_the_notebook_runs_in_a_kernel_and_prints_what_its_cells_print(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nbformat = pytest.importorskip("nbformat", reason="nbclient is not installed: pip install 'edgenas[dev]'")
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'edgenas[dev]'")
+    nbformat = pytest.importorskip("nbformat", reason="nbclient is not installed: pip install '.[dev]'")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install '.[dev]'")
     for name, value in (*child_environment().items(), ("OMP_NUM_THREADS", "1")):
         monkeypatch.setitem(os.environ, name, value)
     book = nbformat.read(NOTEBOOK, as_version=4)

@@ -9,7 +9,7 @@ import pytest
 from edgenas.runtimes.child import child_environment
 from tests.docs.blocks import ROOT
 
-pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'edgenas[docs]'")
+pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install '.[docs]'")
 
 
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:

@@ -49,6 +49,6 @@ def test_without_timm_its_networks_name_the_extra(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(
-        EdgenasError, match=r"timm: networks need timm, which is not installed: pip install 'edgenas\[timm\]'"
+        EdgenasError, match=r"timm: networks need timm, which is not installed: pip install '\.\[timm\]' in your clone"
     ):
         row_from_zoo("timm:mixnet_s")

@@ -30,6 +30,6 @@ def test_one_line_says_how_to_get_it(command: str, left: str, tmp_path) -> None:
     )
     assert done.returncode == 1, done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert "pip install 'edgenas[cpu]', or 'edgenas[cuda]' on a machine with an NVIDIA GPU" in last, done.stderr
+    assert "pip install '.[cpu]' or '.[cuda]' in your clone of EdgeNAS" in last, done.stderr
     assert last.startswith("edgenas: ")
     assert "Traceback" not in done.stderr
