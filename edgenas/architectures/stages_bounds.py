@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgenas.architectures.stages_space import Activation, StagesSpace
+from edgenas.architectures.stages_space import Activation, StagesSpace, ladder
 from edgenas.image_sizes import ImageSize, square_side
 from edgenas.records import Embedding, Head, Record
 
@@ -60,7 +60,15 @@ def bounded_stages(
     usual: StagesBounds, head: Head, in_channels: int, image_size: ImageSize, **asked: int | None
 ) -> StagesSpace:
     """The space of these bounds, with those that were asked for: min_width, max_width, width_step, min_depth, max_depth. None =
-    not asked for."""
+    not asked for. A usual bound makes way for one that was asked for and lies beyond it."""
     values = {name: getattr(usual, name) for name in usual.__struct_fields__}
     values |= {name: value for name, value in asked.items() if value is not None}
+    low, high, step = (values[name] for name in ("min_width", "max_width", "width_step"))
+    if low > high and asked.get("min_width") is None:
+        values["min_width"] = high
+    elif low > high and asked.get("max_width") is None:
+        values["max_width"] = next(iter(ladder(low, 2 * low, step)), low)
+    widths = ladder(values["min_width"], values["max_width"], step)
+    if widths and values["max_stem"] < widths[0]:
+        values["max_stem"] = widths[0]
     return StagesSpace(head=head, in_channels=in_channels, image_size=image_size, **values)

@@ -10,16 +10,16 @@ import msgspec
 from edgenas.engine.budgets import Clock, processes, refuse_double_plan, within_budget
 from edgenas.engine.call import Call
 from edgenas.engine.data import lines_of, loading_of
-from edgenas.engine.heritage import cuts_for
 from edgenas.engine.limits import check_limits
 from edgenas.engine.plan import Plan
 from edgenas.engine.scores import validation_words
-from edgenas.engine.settings import PRESETS, as_asked, preset_of, space_asked
+from edgenas.engine.settings import PRESETS, as_asked
+from edgenas.engine.shape import shape_of
 from edgenas.engine.versions import versions
 from edgenas.engine.warm import learned_from
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
-from edgenas.methods.spec import MethodSpec, Planning
+from edgenas.methods.spec import MethodSpec
 from edgenas.records import HardwareProfile, StudyRecord
 
 if TYPE_CHECKING:
@@ -94,33 +94,28 @@ def decide(
     task = as_searched(whole, wanted)
     for line in lines_of(settings.data, task):
         call.tell(line)
-    name = preset_of(settings, spec, device == "cuda")
+    formed = shape_of(settings, spec, profiles, task, device, own=call.given.space, boards=call.boards)
     validation = validation_of(task)
     known = "" if validation is None else f" ({validation_words(validation, task.metric)})"
-    call.tell(f"preset {name}, on {device}: {len(task.train)} training and {len(task.val)} validation images{known}")
-    preset, shape = PRESETS[name], task.preprocessing
+    call.tell(
+        f"preset {formed.preset}, on {device}: {len(task.train)} training and {len(task.val)} validation images{known}"
+    )
+    for line in formed.lines:
+        call.tell(line)
     training = Training(
         recipe_from_name(settings.recipe, task, device),
         settings.policy,
-        fixed_epochs=preset.fixed_epochs,
+        fixed_epochs=PRESETS[formed.preset].fixed_epochs,
         epoch_scale=1.0 if settings.epoch_scale is None else settings.epoch_scale,
         other_cuts=cut_anew(task),
     )
-    if spec.plan is not None:
-        space, rules = spec.plan(Planning(settings, name, task, device))
-    else:
-        made_for = (task.head, shape.channels, shape.input_size)
-        if settings.start is None:
-            space = space_asked(settings, spec, preset, call.given.space, made_for, profiles)
-        else:
-            space = cuts_for(settings, task)
-        rules = spec.as_planned(name, settings.rules)
+    space, rules = formed.space, formed.rules
     if regularises(training.recipe):
         refuse_unfit(training.recipe, space.reference())
     if settings.warm_start:
         rules = msgspec.structs.replace(rules, learned=tuple(learned_from(one, space) for one in settings.warm_start))
     asked = as_asked(settings, profiles)
     return Plan(
-        asked, call.boards, name, device, wanted, training, space, rules, validation,
+        asked, call.boards, formed.preset, device, wanted, training, space, rules, validation,
         objects=call.given.objects, targets=settings.target,
     )  # fmt: skip

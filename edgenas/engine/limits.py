@@ -13,9 +13,10 @@ from edgenas.architectures.space import Space
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.engine.plan import Plan
 from edgenas.engine.settings import PRESETS, asked_stages, chain_space
-from edgenas.errors import EdgenasError
+from edgenas.errors import EdgenasError, LimitError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import HOST_CPU
+from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import MethodSpec
 from edgenas.records import Architecture, Cost, HardwareProfile, Limits
 
@@ -48,6 +49,19 @@ def check_limits(
     spec.check(plan.space, cost, limits)
     for line in loose_limits(plan, spec, cost):
         tell(f"warning: {line}")
+
+
+def nothing_meets(
+    space: Space, settings: SearchSettings, spec: MethodSpec, profiles: tuple[HardwareProfile, ...], boards: bool
+) -> bool:
+    """Is it known before anything is trained or measured that no network of the space is within the limits?"""
+    if not all_predicted(profiles, boards):
+        return False
+    try:
+        spec.check(space, CostModel(profiles, settings.precision, settings.limits), settings.limits)
+    except LimitError:
+        return True
+    return False
 
 
 def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,6 +48,8 @@ class Preset(Record, frozen=True):
 
 # The space of a search that names none, by kind of images, where the method can search any.
 DEFAULT_SPACES = {"small": "chain", "photographs": "chain", "faces": "chain"}
+
+PAIRS = (("min_depth", "max_depth"), ("min_width", "max_width"))
 
 # tiny: minutes on two cores; its epochs are in proportion.
 PRESETS: dict[str, Preset] = {
@@ -135,17 +138,41 @@ def chain_space(
     settings: SearchSettings, preset: Preset, head: Head, channels: int, image_size: ImageSize
 ) -> ChainSpace:
     """The preset's bounds with those that were set apart; a stem that grows before images that the chain does not begin with."""
-
-    def bound(name: str) -> int:
-        asked: int | None = getattr(settings, name)
-        value: int = getattr(preset, name) if asked is None else asked
-        return value
-
-    bounds: dict[str, Any] = {name: bound(name) for name in BOUNDS}
+    bounds: dict[str, Any] = opened_bounds(settings, preset)
     stem: Stem = "growing" if stem_reductions(head, image_size) else "wide"
     return ChainSpace(
         head=head, in_channels=channels, image_size=image_size, kernels=preset.kernels, stem=stem, **bounds
     )
+
+
+def opened_bounds(settings: SearchSettings, preset: Preset) -> dict[str, int]:
+    """The preset's bounds with those that were asked for. Where one of a pair was, and the preset's other one lies beyond it, the
+    other is the nearest that any preset has on the right side of it, else the same."""
+    bounds = {name: getattr(preset, name) for name in BOUNDS}
+    bounds |= {name: asked for name in BOUNDS if (asked := getattr(settings, name)) is not None}
+    for low, high in PAIRS:
+        if bounds[low] <= bounds[high]:
+            continue
+        if getattr(settings, low) is None:
+            lower = [getattr(other, low) for other in PRESETS.values()]
+            bounds[low] = max((least for least in lower if least <= bounds[high]), default=bounds[high])
+        elif getattr(settings, high) is None:
+            higher = [getattr(other, high) for other in PRESETS.values()]
+            bounds[high] = min((most for most in higher if most >= bounds[low]), default=bounds[low])
+    return bounds
+
+
+def opened_in_words(settings: SearchSettings, preset: PresetName, space: ChainSpace) -> Iterator[str]:
+    """A sentence for each of the preset's bounds that made way for one that was asked for."""
+    for low, high in PAIRS:
+        what = low.removeprefix("min_")
+        for moved, asked, side in ((low, high, "from"), (high, low, "up to")):
+            usual, is_now = getattr(PRESETS[preset], moved), getattr(space, moved)
+            if getattr(settings, moved) is None and is_now != usual:
+                yield (
+                    f"{flag_of(asked)} {getattr(settings, asked)}: preset {preset} has a {what} {side} {usual}; "
+                    f"here it is {side} {is_now} ({flag_of(moved)} sets it)"
+                )
 
 
 def asked_stages(
