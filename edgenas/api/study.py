@@ -258,17 +258,17 @@ class Study:
         seeds: int | None = None,
         epochs: int | None = None,
         workers: int | None = None,
+        board: str | Sequence[str] = (),
+        token_file: File | None = None,
+        ca: File | None = None,
     ) -> Comparison:
-        """Train public networks as the winner was trained, and say whether searching paid: `.verdict`, `.sentence`, `.winners`,
-        `.references`, `.outcomes`.
-
-        `reference`: "torchvision:NAME" or "timm:NAME", from scratch; with "=FILE.pth" behind it from those weights, with
-        "=download" from what the library fetches; or "FILE.onnx". Those of earlier calls are shown along. Left out, `seeds` and
-        `epochs` are the winner's number and as many as fit the seconds that a run of the winner took. StudyError where nothing
-        is trained in full yet.
+        """Train public networks as the winner was trained, and say whether searching paid: see `Comparison`. `reference`:
+        "torchvision:NAME" or "timm:NAME", from scratch; with "=FILE.pth" behind it from those weights, with "=download" from what
+        the library fetches; or "FILE.onnx". The others are the flags of `edgenas compare`. StudyError where nothing is trained.
         """
         training = TrainingOfReferences(seeds, epochs, workers)
-        return compare(self.folder, several(reference), training, self._listener, self._given.task)
+        where = Where(boards=several(board), token_file=path_or_none(token_file), ca=path_or_none(ca))
+        return compare(self.folder, several(reference), training, self._listener, self._given.task, where)
 
     def network(self, trial: int | None = None, *, data: str | None = None, start: str | None = None) -> nn.Module:
         """The trained network, in eval mode on the CPU: (N, C, H, W) float32 -> (N, outputs). Of the seed that did best on

@@ -12,6 +12,7 @@ from edgenas.cli.onward import say_onward
 from edgenas.cli.options import study_names
 from edgenas.cli.output import emit, say, table
 from edgenas.engine.scores import interval_words
+from edgenas.engine.verdict import is_learned
 from edgenas.errors import EdgenasError
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ def compare(
         None, min=1, help="Default: as before, at first as many as fit the seconds that a run of the winner took."
     ),
     workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
+    board: list[str] | None = typer.Option(
+        None, help="https://.., http://.. or ssh://..: measures there what is not measured yet; repeatable."
+    ),
+    token_file: Path | None = typer.Option(None, help="The boards' token (also: EDGENAS_AGENT_TOKEN)."),
+    ca: Path | None = typer.Option(
+        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Say whether searching paid: public networks are trained as the winner was, and stand beside it.
@@ -44,9 +52,14 @@ def compare(
 
     It stays in the study: without --reference all that are there are shown. Finished runs are kept.
 
+    Latencies of different origins (measured, predicted, datasheet) decide nothing: --board measures all of them.
+
     Example: edgenas compare --reference torchvision:mobilenet_v3_small --weights mobilenet_v3_small.pth
+
+    Example: edgenas compare --reference lite0.onnx --board http://BOARD:8765 --token-file token
     """
     from edgenas.cli.progress import TrainingView, interruptible
+    from edgenas.engine.call import Where
     from edgenas.engine.compare import compare as compare_study
     from edgenas.engine.folders import study_folder
     from edgenas.engine.references import TrainingOfReferences
@@ -56,9 +69,10 @@ def compare(
         if len(asked) != 1 or "=" in asked[0]:
             raise EdgenasError("--weights belongs to one --reference: for several write --reference NAME=FILE")
         asked = [f"{asked[0]}={weights}"]
-    folder = study_folder(study, say)
+    folder, where = study_folder(study, say), Where(boards=tuple(board or ()), token_file=token_file, ca=ca)
+    training = TrainingOfReferences(seeds, epochs, workers)
     with interruptible(), TrainingView() as view:
-        comparison = compare_study(folder, asked, TrainingOfReferences(seeds, epochs, workers), view.hear)
+        comparison = compare_study(folder, asked, training, view.hear, where=where)
     emit(document(folder, comparison), as_json=as_json, text=text(folder, comparison))
     if not as_json:
         say_onward(folder)
@@ -91,7 +105,7 @@ def text(folder: Path, comparison: Comparison) -> str:
     )
     rows = [_row(one, comparison) for one in (*comparison.winners, *comparison.references)]
     others = [one.sentence for one in comparison.outcomes if one.sentence != comparison.sentence]
-    lines = [table(header, rows), "", comparison.sentence, *others]
+    lines = [table(header, rows), "", comparison.sentence, *others, *([comparison.advice] if comparison.advice else [])]
     lines.append(
         f"\n{folder}: latencies on {comparison.profile}; 95 % intervals over {comparison.test_images} test images"
     )
@@ -106,7 +120,7 @@ def _row(one: Competitor, comparison: Comparison) -> tuple[str, ...]:
         one.name,
         f"{metric.number(one.mean)}{spread}{interval_words(one.interval, metric)}",
         f"{latency.ms:.3f}{sure}",
-        latency.origin + (", extrapolated" if latency.extrapolated else ""),
+        latency.origin + ", extrapolated" * latency.extrapolated + ", learned" * is_learned(latency),
         f"{one.cost.params:,}",
         str(one.epochs),
         f"{one.seconds:.1f}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from edgenas.engine.arrays import FILE
 from edgenas.engine.plan import plan_values
 from edgenas.image_sizes import size_in_words
 from edgenas.methods.settings import SearchSettings, flag_of
-from edgenas.records import StudyRecord
+from edgenas.records import Measurement, StudyRecord
 
 ALWAYS = ("target", "data", "method")  # also where they are the usual ones: those of another version may be others
 BOARD = "http://BOARD:8765"  # for an address that a study does not know
@@ -99,6 +99,12 @@ def resuming(study: StudyRecord, folder: Path, boards: Sequence[str] = ()) -> st
         arguments = _arguments({**({"board": list(at)} if at else {}), **dict.fromkeys(objects)}, objects)
         return f"edgenas.open_study({str(folder)!r}).go_on({arguments})"
     return shlex.join(["edgenas", "search", "--resume", str(folder), *_board_words(at)])
+
+
+def boards_known(measurements: Iterable[Measurement]) -> tuple[str, ...]:
+    """The addresses of the boards that measured these, as far as they say so."""
+    known = (str(one.detail["board"]) for one in measurements if "board" in one.detail)
+    return tuple(dict.fromkeys(known))
 
 
 def objects_in(study: StudyRecord, folder: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ together."""
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,25 +11,27 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgenas.engine.again import boards_known
+from edgenas.engine.call import Where
+from edgenas.engine.costing import Costing
 from edgenas.engine.data import whole_task
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.heritage import heritage_in
 from edgenas.engine.plan import validation_in
 from edgenas.engine.references import (
     FINAL,
-    Tell,
     TrainingOfReferences,
     add_references,
-    cost_of,
     references_in,
     trained_reference,
 )
 from edgenas.engine.scores import metric_of, split_interval
 from edgenas.engine.sessions import begin_session
 from edgenas.engine.teachers import taught_words
-from edgenas.engine.verdict import Comparison, Competitor, compared, interval_of_mean
+from edgenas.engine.verdict import Comparison, Competitor, comparable, compared, interval_of_mean
 from edgenas.errors import StudyError
-from edgenas.records import Cost, FinalTraining, Metric
+from edgenas.hardware.candidates import KIND as KIND_MEASURED
+from edgenas.records import Cost, FinalTraining, Measurement, Metric
 from edgenas.store import Store
 
 if TYPE_CHECKING:
@@ -38,12 +41,17 @@ KIND = "comparison"  # of the store's rows: one, under the same name
 
 
 def compare(
-    folder: Path, asked: Sequence[str], training: TrainingOfReferences, listener: Listener, own: Task | None = None
+    folder: Path,
+    asked: Sequence[str],
+    training: TrainingOfReferences,
+    listener: Listener,
+    own: Task | None = None,
+    where: Where = Where(),
 ) -> Comparison:
     """Train the study's references and those `asked` for, where they are not trained yet, and hold the winners against them.
 
-    `own`: the task, whole, of a study that was made from an object. Raises StudyError where nothing is trained in full yet, and
-    where there is no reference.
+    `own`: the task, whole, of a study that was made from an object. `where`: boards that measure all of them whose latency is not
+    measured yet. Raises StudyError where nothing is trained in full yet, and where there is no reference.
     """
     tell = noting(listener)
     with Store.write(folder) as store:
@@ -55,10 +63,12 @@ def compare(
             )
         begin_session(store, "compare", tell)
         task = whole_task(store, tell, own=own)
-        add_references(store, asked, task, tell)
+        with Costing(store, tell, where) as cost:
+            add_references(store, asked, task, cost)
+            costs = costs_of_winners(store, finals, cost)
         for reference in references_in(store):
             trained_reference(store, reference, task, finals[0], training, listener)
-        comparison = comparison_in(store, finals, len(task.test), tell)
+        comparison = comparison_in(store, finals, costs, len(task.test))
         store.put(KIND, KIND, comparison)
     return comparison
 
@@ -79,25 +89,63 @@ def winners_in(store: Store) -> tuple[FinalTraining, ...]:
     return tuple(sorted(finals, key=lambda one: (one.trial != chosen, -gain(statistics.fmean(_scores(one, "val"))))))
 
 
-def comparison_in(store: Store, finals: Sequence[FinalTraining], images: int, tell: Tell) -> Comparison:
-    """The winners and every trained reference; `images`: of the test set."""
+def costs_of_winners(store: Store, finals: Sequence[FinalTraining], cost: Costing) -> tuple[Cost, ...]:
+    """What each cost when it was searched; measured, where a board has measured it since or is given now."""
     trials = {trial.number: trial for trial in store.ledger()}
     choice = store.choice
     if choice is not None:
         trials[choice.trial.number] = choice.trial
-    winners = []
+    found = []
     for final in finals:
         trial = trials.get(final.trial)
         same = trial is not None and trial.candidate.architecture == final.architecture
-        cost = trial.cost if trial is not None and same else cost_of(store, final.architecture, tell)
-        origin = origin_of(store, final)
-        winners.append(_competitor(store, f"trial {final.trial}", final, cost, images, origin, final.trial))
+        if trial is None or not same or cost.is_better(trial.cost) or cost.knows(final.architecture):
+            found.append(cost(final.architecture))
+        else:
+            found.append(trial.cost)
+    return tuple(found)
+
+
+def comparison_in(store: Store, finals: Sequence[FinalTraining], costs: Sequence[Cost], images: int) -> Comparison:
+    """The winners, each with its cost, and every trained reference; `images`: of the test set."""
+    winners = [
+        _competitor(store, f"trial {final.trial}", final, cost, images, origin_of(store, final), final.trial)
+        for final, cost in zip(finals, costs, strict=True)
+    ]
+    profile = store.study.profiles[0]
     references = []
     for reference in references_in(store):
         trained = store.get(FINAL, reference.name, FinalTraining)
         if trained is not None:
-            references.append(_competitor(store, reference.name, trained, reference.cost, images, reference.origin))
-    return compared(metric_of(finals[0]), images, store.study.profiles[0], winners, references)
+            one = _competitor(store, reference.name, trained, reference.cost, images, reference.origin)
+            if not comparable(costs[0].latencies[profile], reference.cost.latencies[profile]):
+                one = msgspec.structs.replace(one, breaks=_broken_but_by_latency(store, reference.cost))
+            references.append(one)
+    found = compared(metric_of(finals[0]), images, profile, winners, references)
+    return msgspec.structs.replace(found, advice=_advice(store, found))
+
+
+def _broken_but_by_latency(store: Store, cost: Cost) -> tuple[str, ...]:
+    """Without the limits on what takes time or energy, for a latency of another origin than the winner's."""
+    return store.study.limits.broken(msgspec.structs.replace(cost, latencies={}))
+
+
+def _advice(store: Store, found: Comparison) -> str:
+    """What to do where latencies or energies are not of one origin; "" where they are."""
+    profile, energy = found.profile, store.study.limits.energy_mj
+    open_ = [one.reference for one in found.outcomes if not one.comparable]
+    unknown = [one.name for one in found.references if one.cost.latencies[profile].energy_mj is None]
+    if not open_ and (energy is None or not unknown):
+        return ""
+    boards = boards_known(store.all(KIND_MEASURED, Measurement).values()) or ("URL",)
+    command = shlex.join(
+        ["edgenas", "compare", str(store.folder), *(word for at in boards for word in ("--board", at))]
+    )
+    if open_:
+        why = f"The latencies of {found.winners[0].name} and {', '.join(open_)} are not of one origin, so none is called faster"
+    else:
+        why = f"Whether {', '.join(unknown)} holds the limit of {energy:g} mJ is not known: no board has measured it"
+    return f"{why}: `{command}` measures what is not measured yet."
 
 
 def _competitor(

@@ -14,6 +14,7 @@ import msgspec
 from edgenas.engine.arrays import keep
 from edgenas.engine.budgets import processes, share_of, spent_of, warned
 from edgenas.engine.call import Call, Given, Where
+from edgenas.engine.costing import Costing
 from edgenas.engine.data import searched_task, whole_task
 from edgenas.engine.decide import planned, study_record
 from edgenas.engine.events import Listener, SearchBegins
@@ -48,6 +49,10 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
     spec = given.method_for(settings.method)
     refuse_unheeded(settings, spec)
     where.refuse_for(spec)
+    if settings.max_energy_mj is not None and not where.boards:
+        raise EdgenasError(
+            "a limit on energy needs a board that measures its power: give --board, or leave the limit out"
+        )
     profiles = tuple(profile_from_name(name) for name in settings.target)
     for name, profile in zip(settings.target, profiles, strict=True):
         tell(resolved(name, profile))
@@ -69,7 +74,8 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
         begin_session(store, "search", tell)
         plan = plan_of(study, spec, given.space)
         tasks, whole = [searched_task(store, tell, settings.data_dir, whole or given.task)], None
-        add_references(store, where.references, tasks[0], tell)  # what cannot be one is said before the search
+        with Costing(store, tell, where) as cost:  # what cannot be a reference is said before the search
+            add_references(store, where.references, tasks[0], cost)
         _go_on(store, plan, spec, tasks.pop(), call)  # nothing here keeps the images alive
     return folder
 
@@ -100,7 +106,9 @@ def add_to_finished(folder: Path, references: tuple[str, ...], data_dir: str | N
     """Put references on record in a study whose search has ended."""
     with Store.write(folder) as store:
         begin_session(store, "search", call.tell)
-        add_references(store, references, whole_task(store, call.tell, data_dir, call.given.task), call.tell)
+        task = whole_task(store, call.tell, data_dir, call.given.task)
+        with Costing(store, call.tell, call.where) as cost:
+            add_references(store, references, task, cost)
 
 
 def _method_of(study: StudyRecord, given: Given) -> MethodSpec:

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgenas.engine.costing import Costing
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
 from edgenas.engine.final import START_LR
 from edgenas.engine.plan import written_plan
 from edgenas.errors import EdgenasError, StudyError
-from edgenas.hardware.cost import CostModel
-from edgenas.hardware.profile import profiles_of
 from edgenas.identity import digest
-from edgenas.records import Architecture, Cost, FinalTraining, Limits, OnnxArchitecture, Preprocessing, Recipe, Record
-from edgenas.remote.boards import measuring
+from edgenas.records import Cost, FinalTraining, OnnxArchitecture, Preprocessing, Recipe, Record
 from edgenas.store import Store
 
 if TYPE_CHECKING:
@@ -85,36 +83,40 @@ def references_in(store: Store) -> tuple[Reference, ...]:
     return tuple(store.all(KIND, Reference).values())
 
 
-def add_references(store: Store, asked: Sequence[str], task: Task, tell: Tell) -> None:
-    """Put those on record that are not there yet: fitted to `task`, and costed. EdgenasError for what cannot be one, and
-    where a file is not what it was."""
+def add_references(store: Store, asked: Sequence[str], task: Task, cost: Costing) -> None:
+    """Put those on record that are not there yet: fitted to `task`, and costed; where a board is given, those that are there are
+    measured, too. EdgenasError for what cannot be one, and where a file is not what it was."""
     from edgenas.networks.public import file_sha256
 
     known = store.all(KIND, Reference)
     for name in dict.fromkeys(asked):
         if name not in known:
-            store.put(KIND, name, _reference(store, name, task, tell))
+            store.put(KIND, name, _reference(store, name, task, cost))
         elif file_sha256(name) not in ("", known[name].source_sha256):
             raise StudyError(
                 f"{name} is not the file that {store.folder} has as a reference (its SHA-256 differs): restore it, or give "
                 "this one another name"
             )
+    for reference in references_in(store):
+        if cost.is_better(reference.cost):
+            measured = msgspec.structs.replace(reference, cost=cost(reference.architecture))
+            store.put(KIND, reference.name, measured)
 
 
-def _reference(store: Store, name: str, task: Task, tell: Tell) -> Reference:
+def _reference(store: Store, name: str, task: Task, cost_of: Costing) -> Reference:
     from edgenas.networks.public import public_network
     from edgenas.networks.weights import save_tensors
 
     images = task.train.images
     sample = images[:: -(-len(images) // SAMPLE)]
     public = public_network(name, task.head, task.preprocessing, sample)
-    cost = cost_of(store, public.architecture, tell)
+    cost = cost_of(public.architecture)
     file, sha256 = "", ""
     if public.tensors is not None:
         path, sha256 = save_tensors(public.tensors, store.folder / "weights", "start")
         file = f"{path.parent.name}/{path.name}"
     for note in public.notes:
-        tell(note)
+        cost_of.tell(note)
     reference = Reference(
         name=name,
         architecture=public.architecture,
@@ -127,15 +129,8 @@ def _reference(store: Store, name: str, task: Task, tell: Tell) -> Reference:
         source_sha256=public.source_sha256,
         notes=public.notes,
     )
-    tell(f"reference {name}, {reference.origin}: {cost.params:,} parameters, {cost.macs:,} MACs")
+    cost_of.tell(f"reference {name}, {reference.origin}: {cost.params:,} parameters, {cost.macs:,} MACs")
     return reference
-
-
-def cost_of(store: Store, architecture: Architecture, tell: Tell) -> Cost:
-    """What a network costs on the study's targets: predicted, on host-cpu measured, as the search's candidates were."""
-    profiles, precision = profiles_of(store.study), written_plan(store.study).asked.precision
-    with measuring((), None, profiles, precision, store, tell) as (measure, measured):
-        return CostModel(profiles, precision, Limits(), measure, measured)(architecture)
 
 
 # ---------------------------------------------------------------- trained as the winner was

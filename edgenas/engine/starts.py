@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgenas.engine.costing import Costing
 from edgenas.engine.data import lines_of, whole_task
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import TrainingAsked, epochs_for_budget, recipe_for
@@ -42,7 +43,8 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
     task = whole_task(store, tell, asked.data_dir, own)
     for line in lines_of(store.study.data, task):
         tell(line)
-    add_references(store, (name,), task, tell)
+    with Costing(store, tell) as cost:
+        add_references(store, (name,), task, cost)
     reference = store.get("reference", name, Reference)
     assert reference is not None
     fitted, device = with_preprocessing(task, reference.preprocessing), written_plan(store.study).device

@@ -9,7 +9,9 @@ from typing import Literal
 
 from edgenas.binomial import NORMAL_95, Interval, noise_of_difference, wilson
 from edgenas.engine.scores import unit_of_difference
+from edgenas.hardware.words import ORIGINS
 from edgenas.records import Cost, Latency, Metric, Record
+from edgenas.remote.sparing import LEARNED
 
 Verdict = Literal["paid", "trade", "noise", "not"]
 WORST_FIRST: tuple[Verdict, ...] = ("not", "noise", "trade", "paid")
@@ -49,7 +51,8 @@ class Competitor(Record, frozen=True):
 
 class Outcome(Record, frozen=True):
     """The winner against one reference. `difference`: winner - reference, in the metric's unit; `noise`: what it must exceed
-    to be one, None where nothing is known of it. `faster`: None where their latencies' intervals leave it open."""
+    to be one, None where nothing is known of it. `faster`: None where their latencies' intervals leave it open, or where the
+    latencies are not `comparable`: of one origin."""
 
     reference: str
     verdict: Verdict
@@ -57,11 +60,13 @@ class Outcome(Record, frozen=True):
     noise: float | None
     faster: Side | None
     sentence: str
+    comparable: bool = True
 
 
 class Comparison(Record, frozen=True):
     """Winners, the search's choice first, and references, each trained for as long. `verdict`: did searching pay, judged by the
-    `outcomes` against each reference: the worst one among those that hold the limits."""
+    `outcomes` against each reference: the worst one among those that hold the limits. `advice`: what to do where that could not
+    be judged by latency; "" where it could."""
 
     metric: Metric
     test_images: int
@@ -71,6 +76,7 @@ class Comparison(Record, frozen=True):
     outcomes: tuple[Outcome, ...]
     verdict: Verdict
     sentence: str
+    advice: str = ""
 
 
 def compared(
@@ -87,14 +93,17 @@ def compared(
 
 def outcome(winner: Competitor, reference: Competitor, metric: Metric, images: int, profile: str) -> Outcome:
     """Better or equal and faster, or better: paid. Equal and slower, or worse and not faster: not. Equal in both: noise.
-    Better in one and worse in the other: a trade. A reference that breaks a limit which the winner holds could not be used:
-    paid, whatever the figures; where they do not say so, the sentence begins with the limit."""
+    Better in one and worse in the other: a trade. Latencies of different origins show nothing: noise. A reference that breaks
+    a limit which the winner holds could not be used: paid, whatever the figures; where they do not say so, the sentence begins
+    with the limit."""
     difference, noise = winner.mean - reference.mean, noise_between(winner, reference, metric, images)
-    faster = faster_of(winner.cost.latencies[profile], reference.cost.latencies[profile])
+    latencies = winner.cost.latencies[profile], reference.cost.latencies[profile]
+    together = comparable(*latencies)
+    faster = faster_of(*latencies) if together else None
     better: Side | None = None
     if noise is not None and abs(difference) > noise:
         better = "winner" if metric.gain(difference) > 0 else "reference"
-    by_figures = _verdict(better, faster)
+    by_figures = _verdict(better, faster) if together else "noise"
     verdict: Verdict = "paid" if reference.breaks and not winner.breaks else by_figures
     if not reference.learned:
         verdict = "noise"
@@ -108,7 +117,7 @@ def outcome(winner: Competitor, reference: Competitor, metric: Metric, images: i
         sentence += f"; {reference.name} breaks the limit ({reference.breaks[0]})"
     if not reference.learned:
         sentence += f"; {reference.name} is no better than chance: give it more --epochs, or weights to start from"
-    return Outcome(reference.name, verdict, difference, noise, faster, sentence + ".")
+    return Outcome(reference.name, verdict, difference, noise, faster, sentence + ".", together)
 
 
 def _verdict(better: Side | None, faster: Side | None) -> Verdict:
@@ -152,6 +161,24 @@ def interval_of_mean(
     return statistics.fmean(low for low, _ in known), statistics.fmean(high for _, high in known)
 
 
+def comparable(one: Latency, other: Latency) -> bool:
+    """Are both of one origin? What a board measured, what a study has learned from its board, and what a profile says of all
+    such devices may be far apart for the very same network."""
+    return (one.origin, is_learned(one)) == (other.origin, is_learned(other))
+
+
+def is_learned(latency: Latency) -> bool:
+    """Is it a prediction from what a board has measured for the study?"""
+    return LEARNED in latency.detail
+
+
+def origin_words(latency: Latency) -> str:
+    """How a latency came to be known, behind its figure."""
+    if is_learned(latency):
+        return "predicted from what the board has measured"
+    return ORIGINS[latency.origin]
+
+
 def faster_of(winner: Latency, reference: Latency) -> Side | None:
     """Which takes less time for sure: 1 lies outside of the interval of their ratio, whose half widths, as factors, are
     those of the two that face each other, taken for independent (as `noise_of_difference` has it, for logarithms)."""
@@ -185,7 +212,12 @@ def _score_words(
 def _cost_words(winner: Competitor, reference: Competitor, faster: Side | None, profile: str) -> str:
     ours, theirs = winner.cost.latencies[profile], reference.cost.latencies[profile]
     figures = f"{ours.ms:.3g} against {theirs.ms:.3g} ms on {profile}, {ours.origin}"
-    if faster is None:
+    if not comparable(ours, theirs):
+        each = [f"{one.ms:.3g} ms {origin_words(one)}" for one in (ours, theirs)]
+        speed = (
+            f"and their latencies on {profile} are not of one origin ({each[0]}, {each[1]}): neither is called faster"
+        )
+    elif faster is None:
         speed = f"and their latencies cannot be told apart ({figures})"
     elif faster == "winner":
         speed = f"and {winner.name} takes 1/{_times(theirs.ms / ours.ms)} of the time ({figures})"

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgenas.errors import EdgenasError
-from edgenas.hardware.candidates import BUILT, KIND, measuring_here
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.hardware.candidates import BUILT, KIND, baseline, measuring_here
 from edgenas.hardware.cost import Measure
-from edgenas.hardware.measure import SEARCH, Say, Timing, no_one
+from edgenas.hardware.measure import SEARCH, Say, Timing, latency_from_measurement, no_one
 from edgenas.hardware.profile import HOST_CPU
-from edgenas.records import HardwareProfile, Measurement, Precision
+from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision
 from edgenas.remote.client import Board, HttpBoard
-from edgenas.remote.fleet import Boards
+from edgenas.remote.fleet import BESIDE, Boards
 from edgenas.remote.sparing import Sparing, is_sparing
 from edgenas.remote.ssh import SshBoard
 from edgenas.remote.token import read_token
@@ -59,10 +59,6 @@ def measuring(
 ) -> Iterator[tuple[Measure | None, str | None]]:
     """The `measure` and `measured` of a search's CostModel: on boards where some are given, on this machine for the target
     host-cpu, (None, None) where everything is predicted."""
-    if store.study.limits.energy_mj is not None and not urls:
-        raise EdgenasError(
-            "a limit on energy needs a board that measures its power: give --board, or leave the limit out"
-        )
     here = [profile for profile in profiles if profile.name == HOST_CPU]
     if not urls:
         if ca is not None:
@@ -70,12 +66,7 @@ def measuring(
         hook = measuring_here(store, here[0], precision, timing=timing, say=say) if here else None
         yield hook, here[0].name if here else None
         return
-    if len(profiles) > 1:
-        names = ", ".join(profile.name for profile in profiles)
-        raise EdgenasError(f"--board measures one target, and there are {names}: search for one at a time")
-    at = precision_of_candidates(profiles[0], precision, store)
-    boards = Boards(open_boards(urls, token_file, ca, say), profiles[0], at, store, timing, patience_s, say)
-    boards.greet()
+    boards = _greeted(urls, token_file, profiles, precision, store, say, timing, patience_s, ca)
     asking = Sparing(boards) if is_sparing(store, profiles[0]) else boards
     try:
         yield asking, profiles[0].name
@@ -83,18 +74,77 @@ def measuring(
         asking.close()
 
 
+@contextmanager
+def measuring_beside(
+    urls: Sequence[str],
+    token_file: Path | None,
+    profiles: Sequence[HardwareProfile],
+    precision: Precision | None,
+    store: Store,
+    say: Say = no_one,
+    *,
+    timing: Timing = SEARCH,
+    patience_s: float = PATIENCE_S,
+    ca: Path | None = None,
+) -> Iterator[tuple[Measure, str]]:
+    """The same for networks that a search's candidates are compared with: every one is measured on these boards, and no search
+    ever reads it."""
+    boards = _greeted(urls, token_file, profiles, precision, store, say, timing, patience_s, ca)
+    try:
+        yield boards.beside, profiles[0].name
+    finally:
+        boards.close()
+
+
+def _greeted(
+    urls: Sequence[str],
+    token_file: Path | None,
+    profiles: Sequence[HardwareProfile],
+    precision: Precision | None,
+    store: Store,
+    say: Say,
+    timing: Timing,
+    patience_s: float,
+    ca: Path | None,
+) -> Boards:
+    if len(profiles) > 1:
+        names = ", ".join(profile.name for profile in profiles)
+        raise EdgenasError(f"--board measures one target, and there are {names}: search for one at a time")
+    at = precision_of_candidates(profiles[0], precision, store)
+    boards = Boards(open_boards(urls, token_file, ca, say), profiles[0], at, store, timing, patience_s, say)
+    boards.greet()
+    return boards
+
+
+def remembered(
+    store: Store, profile: HardwareProfile, asked: Precision | None, architecture: Architecture
+) -> Latency | None:
+    """The latency of a network that a board has measured for this study before; None where none has."""
+    key = f"{architecture.fingerprint} {profile.name} {_precision_measured(profile, asked, store)}"
+    measurement = store.get(KIND, key, Measurement) or store.get(BESIDE, key, Measurement)
+    if measurement is None:
+        return None
+    return latency_from_measurement(measurement, baseline(store, profile.name, _no_baseline))
+
+
+def _no_baseline(_model: bytes) -> Measurement:
+    raise StudyError("this study has lost the measurement of its reference network: give its --board URL")
+
+
 def precision_of_candidates(profile: HardwareProfile, asked: Precision | None, store: Store) -> Precision:
     """What boards measure candidates in: the search's own precision. A search that an earlier version began in fp32 stays there.
 
     Raises EdgenasError for what an untrained candidate cannot be written in.
     """
-    precision = asked or profile.precision
-    begun = {key.rpartition(" ")[2] for key in store.all(KIND, Measurement) if f" {profile.name} " in key}
-    if begun == {"fp32"}:
-        return "fp32"
+    precision = _precision_measured(profile, asked, store)
     if precision not in BUILT:
         raise EdgenasError(
             f"boards measure candidates as {' or '.join(BUILT)}, not {precision} (its scales are made from images): choose "
             f"--precision {BUILT[-1]}, or leave --board out and measure the exported file (`edgenas verify --bundle`)"
         )
     return precision
+
+
+def _precision_measured(profile: HardwareProfile, asked: Precision | None, store: Store) -> Precision:
+    begun = {key.rpartition(" ")[2] for key in store.all(KIND, Measurement) if f" {profile.name} " in key}
+    return "fp32" if begun == {"fp32"} else asked or profile.precision

@@ -25,6 +25,7 @@ from edgenas.remote.client import Board, BoardAway
 from edgenas.remote.job import job_for
 from edgenas.store import Store
 
+BESIDE = "measurement-beside"  # of networks that no search has asked for
 DECIDED = "predicted-away"  # latencies that a search had to go on with while no board answered
 MAX_SIBLING_DIFFERENCE = 0.05
 THROTTLED_TRIES = 3
@@ -102,6 +103,20 @@ class Boards:
                 self.store.put(KIND, key, measurement)
         except (BoardAway, MeasureError) as failure:
             return self._predict(architecture, key, str(failure))
+        return latency_from_measurement(measurement, baseline_ms)
+
+    def beside(self, architecture: Architecture, workload: Workload) -> Latency:
+        """Of a network that a search's candidates are compared with: measured as they are, and kept apart from what a search has
+        read. Raises BoardAway or MeasureError where it cannot be: nothing is predicted in its place."""
+        baseline_ms = baseline(self.store, self.profile.name, lambda model: self._wait("reference", model))
+        key = self.key_of(architecture)
+        measurement = self.store.get(KIND, key, Measurement) or self.store.get(BESIDE, key, Measurement)
+        if measurement is None:
+            try:
+                measurement = self._wait(key, model_of(workload, self.profile, self.precision))
+            finally:
+                self._futures.pop(key, None)  # what comes in late is no candidate's
+            self.store.put(BESIDE, key, measurement)
         return latency_from_measurement(measurement, baseline_ms)
 
     def prepare(self, architectures: Iterable[Architecture]) -> None:

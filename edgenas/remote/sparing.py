@@ -22,6 +22,7 @@ from edgenas.remote.fleet import Boards
 from edgenas.store import Store
 
 ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; what was predicted instead
+LEARNED = "learned from"  # in the detail of a latency that was predicted so
 PATIENCE_S = 120.0  # for the finalists, at the end
 
 
@@ -110,7 +111,7 @@ class Sparing:
         found = latency_from_workload(self._profile, architecture, self.boards.precision)
         if must_be_measured(found, self.limits):
             return None
-        detail = f"{found.detail}; learned from {self._rests_on} measured networks of this study"
+        detail = f"{found.detail}; {LEARNED} {self._rests_on} measured networks of this study"
         return msgspec.structs.replace(found, detail=detail)
 
     def _learn(self) -> None:

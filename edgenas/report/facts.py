@@ -14,6 +14,7 @@ import numpy as np
 
 from edgenas.architectures.subspace import Round
 from edgenas.binomial import Interval
+from edgenas.engine.again import boards_known
 from edgenas.engine.compare import KIND as COMPARISON
 from edgenas.engine.final import GIVEN
 from edgenas.engine.fronts import front
@@ -105,8 +106,7 @@ class Facts:
     @property
     def boards(self) -> tuple[str, ...]:
         """The addresses of the boards that measured for this study, as far as it knows them."""
-        known = (str(one.detail["board"]) for one in self.measurements.values() if "board" in one.detail)
-        return tuple(dict.fromkeys(known))
+        return boards_known(self.measurements.values())
 
     @property
     def metric(self) -> Metric:

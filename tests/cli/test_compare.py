@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,22 @@ from edgenas.cli.main import app
 from edgenas.engine.references import FINAL, KIND, Reference
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe, onnx_from_network
+from edgenas.hardware.candidates import KIND as MEASURED
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import load_weights
-from edgenas.records import Candidate, Choice, FinalTraining, Limits, Recipe, Trial
+from edgenas.records import Candidate, Choice, FinalTraining, Latency, Limits, Measurement, Recipe, Trial
+from edgenas.remote.fleet import BESIDE
+from edgenas.remote.token import VARIABLE
+from edgenas.report.answers.good import goodness
+from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from edgenas.training.loop import scores_of
 from tests.cli.edgenas import edgenas as edgenas_command
 from tests.cli.edgenas import edgenas_json, killed
 from tests.plans import plan, studied
+from tests.remote.conftest import listening
 from tests.trained_digits import trained_digits
 from tests.trained_study import trained_study
 
@@ -38,7 +45,8 @@ def study(tmp_path: Path) -> Path:
     return searched(tmp_path / "study")
 
 
-def searched(folder: Path, limits: Limits | None = None) -> Path:
+def searched(folder: Path, limits: Limits | None = None, latency: Latency | None = None, **planned: Any) -> Path:
+    """`latency`: what the search knew of the winner, in place of the profile's prediction."""
     trained_study(folder)
     with Store.read(folder) as store:
         (final,) = store.all("final", FinalTraining).values()
@@ -47,12 +55,14 @@ def searched(folder: Path, limits: Limits | None = None) -> Path:
     profile = profile_from_name("raspberry-pi-5")
     limits = limits or Limits()
     cost = CostModel((profile,), None, limits)(architecture)
+    if latency is not None:
+        cost = msgspec.structs.replace(cost, latencies={profile.name: latency})
     trial = Trial(Candidate(architecture, RECIPE, "depth"), "complete", cost, 0, {"val_accuracy": 97.0}, number=None)
     network = load_weights(architecture, folder / final.runs[0].weights)
     scores = scores_of(network, task, task.test, torch.device("cpu"), 1)
     run = msgspec.structs.replace(final.runs[0], test=scores, seconds=2.0)
     asked = SearchSettings(target=("raspberry-pi-5",))
-    record = studied(plan(asked=asked), profiles=(profile.name,), hardware=(profile,), limits=limits)
+    record = studied(plan(asked=asked, **planned), profiles=(profile.name,), hardware=(profile,), limits=limits)
     with Store.create(folder, record) as store:
         store.add(trial)
         numbered = store.number(trial.candidate.key)
@@ -96,6 +106,7 @@ def test_a_reference_goes_on_from_its_weights_is_costed_on_the_target_and_stays_
     assert theirs["low"] < theirs["ms"] < theirs["high"]
     assert found["verdict"] == "noise"
     assert found["sentence"].startswith("It was not shown that searching paid: trial 1 and")
+    assert (found["outcomes"][0]["comparable"], found["advice"]) == (True, "")
     with Store.read(study) as store:
         kept = store.all(KIND, Reference)[str(path)]
         trained = store.all(FINAL, FinalTraining)[str(path)]
@@ -157,6 +168,143 @@ def test_a_kill_in_the_middle_goes_on_and_gives_the_same(tmp_path: Path) -> None
     assert found["references"][0]["each"] == wanted["references"][0]["each"]
     with Store.read(cut) as store:
         assert store.all("final-run", msgspec.Raw).items() >= first.items()
+
+
+PI = "raspberry-pi-5"
+
+
+def origins(found: dict[str, Any]) -> list[str]:
+    """Of the winner's and the reference's latency."""
+    return [one["cost"]["latencies"][PI]["origin"] for one in (*found["winners"], *found["references"])]
+
+
+def test_a_measured_winner_and_a_reference_that_is_not_are_not_called_faster_and_what_to_do_is_said(
+    tmp_path: Path,
+) -> None:
+    # the winner takes far less than the limit, the reference far more by its profile: neither may decide
+    limits = Limits(latency_ms=1e-3)
+    study = searched(tmp_path / "study", limits, Latency(1e-4, "measured", PI), boards=True)
+    arguments = (str(study), "--reference", str(digits_file(tmp_path)), "--epochs", "1")
+    found = compare(*arguments)
+    assert origins(found) == ["measured", "predicted"]
+    (outcome,) = found["outcomes"]
+    assert (outcome["faster"], outcome["comparable"], outcome["verdict"]) == (None, False, "noise")
+    assert found["references"][0]["breaks"] == []
+    assert f"their latencies on {PI} are not of one origin (0.0001 ms measured, " in found["sentence"]
+    assert found["advice"] == (
+        f"The latencies of trial 1 and {tmp_path / 'public.onnx'} are not of one origin, so none is called faster: "
+        f"`edgenas compare {study} --board URL` measures what is not measured yet."
+    )
+    shown = CliRunner().invoke(app, ["compare", *arguments]).stdout
+    assert found["advice"] in shown
+    page = " ".join(goodness(read_facts(study)))
+    assert found["advice"] in page
+
+
+def test_a_board_measures_the_winner_and_the_references_and_the_study_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Latency(5.0, "predicted", PI, detail="x; learned from 10 measured networks of this study")
+    study = searched(tmp_path / "study", Limits(latency_ms=60_000), told, boards=True)
+    arguments = (str(study), "--reference", str(digits_file(tmp_path)), "--epochs", "1")
+    before = compare(*arguments)
+    assert (origins(before), before["outcomes"][0]["comparable"]) == (["predicted", "predicted"], False)
+    token = secrets.token_hex(32)
+    monkeypatch.setenv(VARIABLE, token)
+    with listening(token=token) as board:
+        found = compare(*arguments, "--board", board.url)
+    assert origins(found) == ["measured", "measured"]
+    assert (found["outcomes"][0]["comparable"], found["advice"]) == (True, "")
+    ours, theirs = (one["cost"]["latencies"][PI]["ms"] for one in (*found["winners"], *found["references"]))
+    assert f"({ours:.3g} against {theirs:.3g} ms on {PI}, measured)" in found["sentence"]
+    assert 1 / 5 < ours / theirs < 5  # the same network twice, on a busy machine
+    assert found["references"][0]["each"] == before["references"][0]["each"]  # nothing was trained for it
+    assert compare(*arguments[:1], "--epochs", "1") == found  # what was measured stays so without a board
+    with Store.read(study) as store:
+        assert len(store.all(BESIDE, Measurement)) == 2
+        assert list(store.all(MEASURED, Measurement)) == [f"reference {PI}"]  # a search that goes on reads none of it
+        assert store.choice is not None
+        assert store.choice.trial.cost.latencies[PI] == told
+
+
+def test_a_study_with_a_limit_on_energy_takes_references_whose_energy_is_not_known(tmp_path: Path) -> None:
+    limits = Limits(energy_mj=5.0)
+    study = searched(tmp_path / "study", limits, Latency(2.0, "measured", PI, energy_mj=4.0), boards=True)
+    path = digits_file(tmp_path)
+    started = CliRunner().invoke(app, ["train", str(study), "--start", str(path), "--epochs", "1", "--seeds", "1"])
+    assert started.exit_code == 0, started.output
+    found = compare(str(study), "--epochs", "1")
+    assert found["references"][0]["breaks"] == []
+    assert found["advice"].endswith(f"`edgenas compare {study} --board URL` measures what is not measured yet.")
+    for energy_mj, advice in (
+        (None, f"Whether {path} holds the limit of 5 mJ is not known: no board has measured it: "),
+        (3.0, ""),
+    ):
+        with Store.write(study) as store:
+            reference = store.all(KIND, Reference)[str(path)]
+            measured = {PI: Latency(1.0, "measured", PI, energy_mj=energy_mj)}
+            cost = msgspec.structs.replace(reference.cost, latencies=measured)
+            store.put(KIND, str(path), msgspec.structs.replace(reference, cost=cost))
+        assert compare(str(study))["advice"].startswith(advice)
+        assert bool(compare(str(study))["advice"]) == bool(advice)
+
+
+def test_a_limit_on_energy_without_a_board_is_refused_before_there_is_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["search", "--data", "digits", "--method", "random", "--max-energy-mj", "5", "--workers", "0"]
+    result = CliRunner().invoke(app, asked)
+    assert isinstance(result.exception, EdgenasError)
+    assert str(result.exception) == (
+        "a limit on energy needs a board that measures its power: give --board, or leave the limit out"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("targets", "boards", "given", "complaint"),
+    [
+        (("host-cpu",), False, ("--board", "http://127.0.0.1:9"), "were measured on this machine, not on a board: leave"),
+        (("host-cpu",), True, (), "were measured on a board, which alone can measure this network: give its --board URL"),
+        (
+            (PI, "jetson"), False, ("--board", "http://127.0.0.1:9"),
+            "was searched for raspberry-pi-5, jetson-orin-nano-8gb-super, and a board is one of them: leave --board out",
+        ),
+        ((PI,), True, ("--ca", "ca.pem"), "--ca was given without --board"),
+        ((PI,), True, ("--board", "http://127.0.0.1:9"), "no board can measure"),
+    ],
+)  # fmt: skip
+def test_a_board_is_asked_for_where_it_was_and_refused_where_it_was_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    targets: tuple[str, ...],
+    boards: bool,
+    given: tuple[str, ...],
+    complaint: str,
+) -> None:
+    monkeypatch.setenv(VARIABLE, "0" * 64)
+    study = searched(tmp_path / "study")
+    profiles = tuple(profile_from_name(name) for name in targets)
+    with Store.read(study) as store:
+        rows = store.all("final", msgspec.Raw)
+        choice = store.choice
+    assert choice is not None
+    (study / "study.db").unlink()
+    names = tuple(profile.name for profile in profiles)
+    record = studied(plan(asked=SearchSettings(target=names, method="random"), boards=boards), hardware=profiles)
+    with Store.create(study, record) as store:
+        latencies = {name: Latency(1.0, "measured", name) for name in names}
+        cost = msgspec.structs.replace(choice.trial.cost, latencies=latencies)
+        store.add(msgspec.structs.replace(choice.trial, cost=cost, number=None))
+        store.choose(Choice(store.number(choice.trial.candidate.key), {}))
+        for key, row in rows.items():
+            store.put("final", key, row)
+    with pytest.raises(EdgenasError, match=complaint) as caught:
+        compare(str(study), "--reference", str(digits_file(tmp_path)), "--epochs", "1", *given)
+    assert "\n" not in str(caught.value)
+    with Store.read(study) as store:
+        assert not store.all(KIND, Reference)
 
 
 def test_a_reference_that_breaks_the_studys_limit_is_said_to(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
+import msgspec
 import pytest
 
 from edgenas.binomial import noise_of_difference
@@ -124,6 +126,52 @@ def test_latencies_differ_where_the_interval_of_their_ratio_excludes_one() -> No
     measured = [Latency(ms, "measured", DEVICE) for ms in (1.0, 1.02, 1.1)]
     assert faster_of(measured[0], measured[1]) is None
     assert faster_of(measured[0], measured[2]) == "winner"
+
+
+LEARNED = "conditions; learned from 10 measured networks of this study"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (Latency(2.0, "measured", DEVICE), Latency(1.0, "datasheet", DEVICE), "2 ms measured, 1 ms from the datasheet"),
+        (Latency(1.0, "measured", DEVICE), Latency(9.0, "predicted", DEVICE), "1 ms measured, 9 ms predicted"),
+        (
+            Latency(1.0, "predicted", DEVICE, detail=LEARNED),
+            Latency(9.0, "predicted", DEVICE),
+            "1 ms predicted from what the board has measured, 9 ms predicted",
+        ),
+        (Latency(1.0, "measured", DEVICE), Latency(9.0, "measured", DEVICE), None),
+        (Latency(1.0, "predicted", DEVICE), Latency(9.0, "predicted", DEVICE), None),
+        (Latency(1.0, "datasheet", DEVICE), Latency(9.0, "datasheet", DEVICE), None),
+        (Latency(1.0, "predicted", DEVICE, detail=LEARNED), Latency(9.0, "predicted", DEVICE, detail=LEARNED), None),
+    ],
+)
+def test_latencies_of_different_origins_are_named_and_decide_nothing(
+    one: Latency, other: Latency, said: str | None
+) -> None:
+    def with_latency(name: str, score: float, latency: Latency, **more: Any) -> Competitor:
+        made = competitor(name, (score,), latency.ms, **more)
+        return msgspec.structs.replace(made, cost=msgspec.structs.replace(made.cost, latencies={DEVICE: latency}))
+
+    ways = [(one, other), (other, one)]
+    for better, worse in ((95.0, 80.0), (80.0, 95.0), (90.0, 90.0)):
+        for ours, theirs in ways:
+            found = against(with_latency("trial 3", better, ours), with_latency("net", worse, theirs))
+            assert found.comparable is (said is None)
+            if said is None:
+                assert found.faster == ("winner" if ours.ms < theirs.ms else "reference")
+                assert "origin" not in found.sentence
+            else:
+                assert (found.faster, found.verdict) == (None, "noise")
+                assert found.sentence.startswith("It was not shown that searching paid")
+                assert "neither is called faster" in found.sentence
+                assert "takes" not in found.sentence
+    if said is not None:
+        there = against(with_latency("trial 3", 95.0, one), with_latency("net", 80.0, other)).sentence
+        assert f"and their latencies on {DEVICE} are not of one origin ({said})" in there
+        heavy = against(with_latency("trial 3", 95.0, one), with_latency("net", 80.0, other, breaks=("size",)))
+        assert heavy.verdict == "paid"  # by a limit that no latency has a part in
 
 
 def test_a_reference_that_breaks_a_limit_could_not_be_used_and_one_at_chance_shows_nothing() -> None:

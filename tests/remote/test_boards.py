@@ -6,17 +6,17 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from edgenas.errors import EdgenasError
-from edgenas.hardware.candidates import model_from_architecture
+from edgenas.hardware.candidates import KIND, model_from_architecture
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import ChainArchitecture, Cost, Limits, Measurement, StudyRecord
-from edgenas.remote.boards import measuring, open_board
-from edgenas.remote.fleet import DECIDED, Boards, Decided, different_siblings
+from edgenas.records import ChainArchitecture, Cost, Latency, Limits, Measurement, StudyRecord
+from edgenas.remote.boards import measuring, measuring_beside, open_board, remembered
+from edgenas.remote.fleet import BESIDE, DECIDED, Boards, Decided, different_siblings
 from edgenas.remote.job import Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store
@@ -127,8 +127,31 @@ def test_a_limit_on_energy_needs_a_board_that_measures_power(tmp_path: Path, tok
             pytest.skip("this machine has power sensors")
         with pytest.raises(EdgenasError, match="has no power sensor, and there is a limit on energy"):
             measuring([board.url], None, [HOST], None, store).__enter__()
-        with pytest.raises(EdgenasError, match="needs a board that measures its power"):
-            measuring([], None, [HOST], None, store).__enter__()
+
+
+def test_what_stands_beside_a_search_is_measured_alike_kept_apart_and_never_predicted(store: Store, token: str) -> None:
+    def on_a_board(url: str, network: ChainArchitecture) -> Cost:
+        with measuring_beside([url], None, [HOST], None, store, timing=QUICK, patience_s=0.5) as (hook, name):
+            return CostModel([HOST], "fp32", Limits(), hook, name)(network)
+
+    with listening(token=token) as board:
+        with measuring([board.url], None, [HOST], None, store, timing=QUICK) as (hook, _):
+            assert hook is not None
+            (searched,) = costs(cast("Boards", hook), [small(4)])
+        assert on_a_board(board.url, small(4)).latencies == searched.latencies  # of the search: not measured again
+        assert not store.all(BESIDE, Measurement)
+        before = store.all(KIND, Measurement)
+        public = on_a_board(board.url, small(8))
+        assert store.all(KIND, Measurement) == before  # what decides how the search goes on is as it was
+        assert list(store.all(BESIDE, Measurement)) == [f"{small(8).fingerprint} host-cpu fp32"]
+        store.put(
+            DECIDED, f"{small(2).fingerprint} host-cpu fp32", Decided(small(2), Latency(9.0, "datasheet", "host-cpu"))
+        )
+        assert on_a_board(board.url, small(2)).latencies["host-cpu"].origin == "measured"
+    assert remembered(store, HOST, None, small(8)) == public.latencies["host-cpu"]
+    assert remembered(store, HOST, None, small(16)) is None
+    with pytest.raises(EdgenasError, match="no board can measure"):
+        on_a_board(board.url, small(16))
 
 
 def test_without_boards_only_this_machine_is_measured(store: Store) -> None:

@@ -182,6 +182,8 @@ def _beside(facts: Facts) -> Iterator[str]:
     if found is not None:
         yield found.sentence
         yield from (one.sentence for one in found.outcomes if one.sentence != found.sentence)
+        if found.advice:
+            yield found.advice
     elif facts.study.task == "classification":
         yield (
             "No public network stands beside it yet: "
