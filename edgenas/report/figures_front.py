@@ -9,6 +9,7 @@ from typing import Any
 from edgenas.binomial import wilson
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import interval_words
+from edgenas.engine.verdict import Competitor, origin_words
 from edgenas.records import Cost, Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, origins, score_words
@@ -140,13 +141,18 @@ def competitor_traces(facts: Facts, profile: str, unit: str) -> list[dict[str, A
                 "name": name,
                 "x": costs,
                 "y": [round(mean, 4) for mean in means],
-                "text": [one.name for one in shown],
+                "text": [_named(one, unit, profile) for one in shown],
                 "error_y": bars,
                 "marker": {"color": "$third", "symbol": symbol, "size": 11},
                 "hovertemplate": f"%{{text}}<br>%{{x:.4~g}}{unit}<br>{hovered(metric)}<extra>{name}</extra>",
             }
         )
     return traces
+
+
+def _named(one: Competitor, unit: str, profile: str) -> str:
+    """Its name; over latencies also how its own came to be known, which need not be as the others' did."""
+    return f"{one.name}, {origin_words(one.cost.latencies[profile])}" if unit == " ms" else one.name
 
 
 def _front_layout(facts: Facts, axis: str, cost: Callable[[Trial], float], limit: float | None) -> dict[str, Any]:

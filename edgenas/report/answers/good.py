@@ -15,6 +15,7 @@ from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval, unit_of_difference
 from edgenas.engine.verdict import interval_of_mean
 from edgenas.records import TAR, FinalTraining, Metric
+from edgenas.report.answers.onward import compare_command
 from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
@@ -187,6 +188,5 @@ def _beside(facts: Facts) -> Iterator[str]:
     elif facts.study.task == "classification":
         yield (
             "No public network stands beside it yet: "
-            f"`edgenas compare {facts.shown_folder} --reference torchvision:mobilenet_v3_small` trains one alike and says "
-            "whether searching paid."
+            f"`{compare_command(facts)}` trains one alike and says whether searching paid."
         )

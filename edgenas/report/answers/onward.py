@@ -52,14 +52,24 @@ def _onward(facts: Facts, folder: str) -> Iterator[Command]:
             "writes the trained network as ONNX, with proof that it computes the same",
         )
     if met_limits(facts).held in ("open", "likely"):
-        yield Command(
-            f"edgenas verify {folder} --board http://BOARD:8765", "measures the finalists on the device itself"
-        )
+        yield Command(verify_command(facts), "measures the finalists on the device itself")
     if facts.final is not None and facts.comparison is None and facts.study.task == "classification":
         yield Command(
-            f"edgenas compare {folder} --reference torchvision:mobilenet_v3_small",
+            compare_command(facts),
             "trains a public network alike, and says whether searching paid",
         )
+
+
+def compare_command(facts: Facts) -> str:
+    """The command that trains a public network beside the winner; on the board, where one measured the candidates."""
+    boards = (facts.boards or (BOARD,)) if plan_values(facts.study).get("boards") else ()
+    words = ["edgenas", "compare", str(facts.folder), "--reference", "torchvision:mobilenet_v3_small"]
+    return shlex.join([*words, *(word for board in boards for word in ("--board", board))])
+
+
+def verify_command(facts: Facts) -> str:
+    """The command that measures the finalists on one board: one that measured before, where the study knows it."""
+    return shlex.join(["edgenas", "verify", str(facts.folder), "--board", (facts.boards or (BOARD,))[0]])
 
 
 def _begun(facts: Facts) -> str:

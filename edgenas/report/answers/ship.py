@@ -11,8 +11,9 @@ from edgenas.binomial import NORMAL_95, noise_of_difference
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import expected_words, unit_of_difference
-from edgenas.engine.verdict import faster_of
+from edgenas.engine.verdict import comparable, faster_of, origin_words
 from edgenas.records import Trial
+from edgenas.report.answers.onward import verify_command
 from edgenas.report.facts import Facts
 from edgenas.report.values import three_digits
 
@@ -76,7 +77,7 @@ def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:
         yield (
             f"A faster one may be as good: trial {one.number} takes {three_digits(one.cost.latencies[profile].ms)} ms in place "
             f"of {three_digits(ms)}, with {one.cost.params:,} parameters; {_behind(facts, peak, one)}, inside the noise of "
-            f"±{_number(facts, bar)}.{others}{_surely_faster(peak, one, profile)} "
+            f"±{_number(facts, bar)}.{others}{_surely_faster(facts, peak, one)} "
             f"Where speed counts: `edgenas train {facts.shown_folder} --trial {one.number}`."
         )
         return
@@ -95,9 +96,17 @@ def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:
         )
 
 
-def _surely_faster(peak: Trial, one: Trial, profile: str) -> str:
-    """A sentence where the two latencies' intervals leave open which is faster."""
-    if faster_of(one.cost.latencies[profile], peak.cost.latencies[profile]) is not None:
+def _surely_faster(facts: Facts, peak: Trial, one: Trial) -> str:
+    """A sentence where the two latencies' intervals leave open which is faster, or are not of one origin."""
+    profile = facts.study.profiles[0]
+    latencies = one.cost.latencies[profile], peak.cost.latencies[profile]
+    if not comparable(*latencies):
+        told = " and ".join(map(origin_words, latencies))
+        return (
+            f" That it is faster is not shown: the two latencies are not of one origin ({told}). "
+            f"`{verify_command(facts)}` measures both."
+        )
+    if faster_of(*latencies) is not None:
         return ""
     return " That it is faster is not certain either: the intervals of their latencies leave it open."
 

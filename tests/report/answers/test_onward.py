@@ -75,8 +75,14 @@ def test_the_same_question_keeps_what_decides_and_lets_the_minutes_choose_epochs
 
 def test_the_board_that_measured_is_named_where_the_study_knows_it() -> None:
     known = Measurement(TARGET, "board", "TensorRT", "fp32", 10, (1.0,), detail={"board": "http://nano:8765"})
-    begun = study(trial(1, 80.0), planned={"boards": True}, measurements={f"x {TARGET} fp32": known})
-    assert lines(begun) == [f"edgenas search --resume {FOLDER} --board http://nano:8765"]
+    more: dict[str, Any] = {"planned": {"boards": True}, "measurements": {f"x {TARGET} fp32": known}}
+    assert lines(study(trial(1, 80.0), **more)) == [f"edgenas search --resume {FOLDER} --board http://nano:8765"]
+    one = trial(1, 80.0, latency(0.9, 0.7, 1.1))
+    done = study(one, chosen=1, limits=Limits(latency_ms=1.0), finals=(final(one, run()),), **more)
+    assert lines(done)[1:] == [
+        f"edgenas verify {FOLDER} --board http://nano:8765",
+        f"edgenas compare {FOLDER} --reference torchvision:mobilenet_v3_small --board http://nano:8765",
+    ]
 
 
 def test_faces_are_not_compared_with_classifiers() -> None:

@@ -117,3 +117,17 @@ def test_a_faster_network_whose_latency_interval_overlaps_is_not_called_faster_f
     told = "That it is faster is not certain either: the intervals of their latencies leave it open."
     assert told not in sure[2]
     assert told in wide[2]
+
+
+def test_latencies_of_two_origins_do_not_say_which_network_is_faster() -> None:
+    """Half the time, sure of it by any interval: measured against predicted says nothing, measured twice does."""
+    for one, other, shown in (
+        (latency(0.5, origin="measured"), latency(1.0, 0.99, 1.01), "measured and predicted"),
+        (latency(0.5, 0.49, 0.51), latency(1.0, origin="measured"), "predicted and measured"),
+        (latency(0.5, origin="measured"), latency(1.0, origin="measured"), None),
+    ):
+        told = shipped(study(trial(1, 89.0, one), trial(2, 90.0, other), chosen=2))[2]
+        assert ("That it is faster is not shown" in told) == (shown is not None)
+        if shown is not None:
+            assert f"the two latencies are not of one origin ({shown})" in told
+            assert "`edgenas verify 'studies/a study' --board http://BOARD:8765` measures both." in told
