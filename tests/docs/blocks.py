@@ -57,12 +57,14 @@ def written(page: Path, folder: Path) -> Path:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The arguments of every `edgenas ...` line, prompts, comments and what is piped on left out."""
+    """The arguments of every `edgenas ...` line, prompts, comments and what is piped on left out; in a container, too."""
     for block in blocks(page):
         if block.language in ("python", "toml", "json"):
             continue
         for line in block.text.replace("\\\n", " ").splitlines():
-            match = re.match(r"\s*(?:\$ )?(?:\w+=\S+ )*(?:python3? -m )?edgenas ([^|&;>]*)", line)
+            match = re.match(
+                r"\s*(?:\$ )?(?:\w+=\S+ )*(?:python3? -m |docker compose .* run .*)?edgenas ([^|&;>]*)", line
+            )
             if match:
                 yield shlex.split(match[1], comments=True)
 
