@@ -202,7 +202,7 @@ def live_words(tasks: Mapping[str, Figures]) -> Iterable[str]:
 
 def _verdict(found: Figures) -> str:
     if found["pairs"] < LEAST_SEEDS:
-        return "not known yet"
+        return f"not decided (it takes {LEAST_SEEDS} seeds)"
     sure = abs(found["paired_mean"]) > 2 * found["paired_se"]
     return ("higher" if found["paired_mean"] > 0 else "lower") if sure else "the same within two standard errors"
 

@@ -1,4 +1,4 @@
-"""A study with a plan, as `edgenas search` writes it: a tiny GNAS search on digits, with other values where a test needs them."""
+"""A study with a plan, as `edgenas search` writes it: a tiny search on digits (GNAS, unless told otherwise), with other values where a test needs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.engine.plan import Plan, plan_json
-from edgenas.methods.gnas import GnasRules
+from edgenas.engine.registry import method_named
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Classes, Recipe, StudyRecord
@@ -24,7 +24,8 @@ def plan(**changes: Any) -> Plan:
     """A plan for the CPU, which knows nothing of the validation split and has no budget. The data are those of `asked`."""
     asked: SearchSettings = changes.get("asked", ASKED)
     data = TaskSettings(asked.data, asked.task, asked.data_dir, seed=asked.seed, search_images=asked.search_images)
-    usual = Plan(asked, False, "tiny", "cpu", data, Training(RECIPE), SPACE, GnasRules())
+    rules = changes.get("rules") or method_named(asked.method).rules()
+    usual = Plan(asked, False, "tiny", "cpu", data, Training(RECIPE), SPACE, rules)
     return dataclasses.replace(usual, **changes)
 
 

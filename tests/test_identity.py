@@ -101,7 +101,7 @@ HASHED: dict[str, Record] = {
     "AdditiveCost": PLAN.cost,
     "RoundPlan": PLAN,
     "SupernetRules": SupernetRules(RECIPE),
-    "SearchSettings": SearchSettings(max_params=30_000),
+    "SearchSettings": SearchSettings(method="gnas", max_params=30_000),
     "Gpu": Gpu("GPU", "9.0", 1),
     "Sidecar": Sidecar("ab", "10", Gpu("GPU", "9.0", 1), "fp16", 1),
 }
@@ -119,8 +119,13 @@ MEANT: dict[str, type[Record]] = {
 
 
 def defaults() -> dict[str, dict[str, Any]]:
+    """Of the fields that came after the first version: those of FIRST are in every hash and every study, at their default, too."""
     return {
-        name: {field.name: default_of(field) for field in msgspec.structs.fields(record) if not field.required}
+        name: {
+            field.name: default_of(field)
+            for field in msgspec.structs.fields(record)
+            if not field.required and field.name not in FIRST.get(name, "").split()
+        }
         for name, record in MEANT.items()
     }
 
@@ -131,7 +136,8 @@ def golden() -> Any:
 
 @pytest.mark.parametrize("name", MEANT)
 def test_no_default_changes_under_one_identity(name: str) -> None:
-    known = golden()["defaults"][name]
+    first = FIRST.get(name, "").split()
+    known = {field: value for field, value in golden()["defaults"][name].items() if field not in first}
     found = json.loads(msgspec.json.encode(defaults()[name]))
     new = set(found) - set(known)
     assert not new, f"write the defaults of the new fields {new} of {name} into {GOLDEN.name}: from now on they stay"

@@ -38,7 +38,7 @@ target = [{target}]
 # max_energy_mj = 5.0                 # only where a board measures energy
 
 # --- how to search
-method = {method}                  # gnas, trgnas, nse, nal, guided, random, evolution, nsga2, tpe or gp
+method = {method}                  # guided, gnas, trgnas, nse, nal, random, evolution, nsga2, tpe or gp
 # preset = "tiny"                     # tiny, t, m or trg: bounds and schedule; default: tiny on a CPU
 # min_depth = 4                       # the preset's bounds, one by one
 # max_depth = 10
@@ -52,11 +52,13 @@ recipe = "fast"                       # fast, paper or a recipe's TOML file
 # budget = 10.0                       # minutes for the whole search: chooses the next two for this machine
 # epoch_scale = 1.0
 # search_images = 3000                # a stratified subsample of the training images
-# policy = "gnas"                     # gnas, fixed or gpu-seconds: how long a candidate is trained
-confirm_seeds = 0                     # 2: keep a change only where it exceeds the noise of this many more seeds
+# policy = "gnas"                     # gnas (as the method has it), fixed or gpu-seconds: how long a candidate is trained
 seed = 0
-# final_width = "matched"             # matched or macro: the width that `edgenas train` takes
 # far = 0.01                          # faces: the false accept rate at which TAR is judged
+
+# --- gnas and trgnas only
+# confirm_seeds = 2                   # keep a change only where it exceeds the noise of this many more seeds; default: 0
+# final_width = "matched"             # gnas; matched or macro: the width that `edgenas train` takes
 
 # --- nse only
 # pool = 27                           # 19, 27 or 72 operations
@@ -70,7 +72,7 @@ seed = 0
 
 # --- single rules of the method; a name that it does not have is refused with those that it has
 # [rules]
-# depth_accept = 0.10
+# trials = 24
 """
 
 
@@ -80,7 +82,7 @@ def init(
     target: list[str] | None = typer.Option(None, help="Device profile; repeatable. Default: jetson."),
     task: str = typer.Option("classification", autocompletion=task_names, help="classification or faces."),
     method: str = typer.Option(
-        "gnas", autocompletion=method_names, help="gnas, trgnas, nse, nal, guided, random, evolution, nsga2, tpe or gp."
+        "guided", autocompletion=method_names, help="guided, gnas, trgnas, nse, nal, random, evolution, nsga2, tpe or gp."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

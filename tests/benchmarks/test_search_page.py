@@ -108,7 +108,7 @@ def test_live_rows_hold_what_is_above_random_seed_by_seed() -> None:
         ((0.8, 0.4), 5, "the same within two standard errors"),
         ((-0.8, 0.4), 5, "the same within two standard errors"),
         ((-0.81, 0.4), 5, "lower"),
-        ((9.0, 0.4), 4, "not known yet"),
+        ((9.0, 0.4), 4, "not decided (it takes 5 seeds)"),
     ],
 )
 def test_two_standard_errors_over_five_seeds_are_a_difference(

@@ -61,7 +61,7 @@ def searched(folder: Path, limits: Limits | None = None, latency: Latency | None
     network = load_weights(architecture, folder / final.runs[0].weights)
     scores = scores_of(network, task, task.test, torch.device("cpu"), 1)
     run = msgspec.structs.replace(final.runs[0], test=scores, seconds=2.0)
-    asked = SearchSettings(target=("raspberry-pi-5",))
+    asked = SearchSettings(target=("raspberry-pi-5",), method="gnas")
     record = studied(plan(asked=asked, **planned), profiles=(profile.name,), hardware=(profile,), limits=limits)
     with Store.create(folder, record) as store:
         store.add(trial)

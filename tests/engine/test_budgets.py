@@ -45,7 +45,7 @@ MINUTES = (100 + END_SECONDS) / 60  # 100 seconds are left for trainings, if not
 @contextlib.contextmanager
 def study(folder: Path, control: str | None = None, **budget: int) -> Iterator[tuple[Store, Plan]]:
     """A study of a search with a budget, and the plan that it goes by."""
-    asked = SearchSettings(control=control, budget=MINUTES)  # type: ignore[arg-type]
+    asked = SearchSettings(method="gnas", control=control, budget=MINUTES)  # type: ignore[arg-type]
     planned = plan(asked=asked, budget=Budget(1.0, None, 60.0, {}, 10, **budget))
     with Store.create(folder, studied(planned)) as store:
         yield store, planned

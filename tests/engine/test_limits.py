@@ -24,7 +24,7 @@ from tests.plans import plan
 
 
 def said(**settings: object) -> list[str]:
-    asked = SearchSettings(**{"target": ("jetson",), **settings})  # type: ignore[arg-type]
+    asked = SearchSettings(**{"target": ("jetson",), "method": "gnas", **settings})  # type: ignore[arg-type]
     planned = plan(asked=asked, space=chain_space(asked, PRESETS["tiny"], Classes(10), 3, 96))
     profiles = [profile_from_name(name) for name in asked.target]
     return list(loose_limits(planned, method_named(asked.method), CostModel(profiles, None, asked.limits)))
@@ -32,7 +32,7 @@ def said(**settings: object) -> list[str]:
 
 def largest(**settings: object) -> float:
     """The ms of the tiny preset's largest separable network at 96 px, on the first target."""
-    asked = SearchSettings(**{"target": ("jetson",), **settings})  # type: ignore[arg-type]
+    asked = SearchSettings(**{"target": ("jetson",), "method": "gnas", **settings})  # type: ignore[arg-type]
     space = chain_space(asked, PRESETS["tiny"], Classes(10), 3, 96)
     cost = CostModel([profile_from_name(name) for name in asked.target], None, asked.limits)
     return max(latency.ms for latency in cost(space.chain(space.max_depth, space.max_width)).latencies.values())

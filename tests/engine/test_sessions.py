@@ -63,7 +63,7 @@ def test_an_unfinished_study_of_another_default_method_is_named(cwd: Path, capsy
     refusal(*IMPOSSIBLE)
     said = capsys.readouterr().err
     assert f"{other} holds an unfinished study of the same settings" in said
-    assert "`--method random` goes on with it; this one begins with gnas" in said
+    assert "`--method random` goes on with it; this one begins with guided" in said
 
 
 def test_a_finished_study_of_another_method_is_not_named(cwd: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from tests.plans import plan, studied
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TARGET = "jetson-nano-4gb"
-ASKED = SearchSettings(target=(TARGET,), data="cifar10", recipe="paper", max_latency_ms=10.0)
+ASKED = SearchSettings(target=(TARGET,), data="cifar10", method="gnas", recipe="paper", max_latency_ms=10.0)
 PLAN = plan(asked=ASKED, preset="t", device="cuda")
 
 
