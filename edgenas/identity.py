@@ -5,7 +5,7 @@ A hash is taken of a record's JSON: fields in order of definition, dictionary ke
     settings) is then in its hashes, and stays there whatever a later version takes as default;
   - of fields that came later, those that are not at their default. So one more field changes no hash that is there already.
 A changed default of such a later field would give one hash two meanings: whoever changes one raises IDENTITY, and studies of
-another identity are refused. tests/test_identity.py holds the default of every later field, and one hash of every record, against tests/golden.
+another identity are refused. tests/test_identity.py holds their defaults, and one hash of every record, against tests/golden.
 """
 
 from __future__ import annotations

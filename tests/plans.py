@@ -1,4 +1,4 @@
-"""A study with a plan, as `edgenas search` writes it: a tiny search on digits (GNAS, unless told otherwise), with other values where a test needs them."""
+"""A study with a plan, as `edgenas search` writes it: a tiny search on digits, by GNAS where a test does not say otherwise."""
 
 from __future__ import annotations
 

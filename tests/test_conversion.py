@@ -67,7 +67,7 @@ def test_a_search_of_chains_is_read_with_its_settings_space_and_rules() -> None:
     )
     recipe = msgspec.structs.replace(recipe, schedule="linear", clip_norm=5.0, crop_padding=1, cutout=2, threads=1)
     assert found == Plan(
-        asked=SearchSettings(PI, epoch_scale=0.1, search_images=100, max_params=5000, seed=3, **bounds),
+        asked=SearchSettings(PI, method="gnas", epoch_scale=0.1, search_images=100, max_params=5000, seed=3, **bounds),
         boards=False,
         preset="tiny",
         device="cpu",
@@ -165,8 +165,8 @@ def test_a_study_that_is_whole_goes_on(
     assert first["study"] == folder
     assert first["trials"] >= 3
     flags = ("--max-depth", "5", "--max-width", "8", "--epoch-scale", "0.1", "--search-images", "100")
-    same = ("search", "--target", *PI, *flags, "--max-params", "5000", "--study", folder)
-    app([*same, "--seed", "3", "--json"], standalone_mode=False)  # the flags that it was begun with
+    same = ("search", "--method", "gnas", "--target", *PI, *flags, "--max-params", "5000", "--study", folder)
+    app([*same, "--seed", "3", "--json"], standalone_mode=False)  # as it was begun, by the default method of that time
     assert msgspec.json.decode(capsys.readouterr().out) == first
     assert "seed is 3 there, 4 asked" in refusal(*same, "--seed", "4")
 

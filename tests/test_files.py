@@ -302,8 +302,8 @@ def test_a_recipe_has_numbers_that_can_be(tmp_path: Path, key: str, good: str, b
         ("max_width = 65537", "--max-width "),
         ("search_images = 0", "--search-images "),
         ("confirm_seeds = 1001", "--confirm-seeds "),
-        ("[rules]\nfirst_epochs = 0", "$.first_epochs"),
-        ("[rules]\ndepth_accept = 101.0", "$.depth_accept"),
+        ("[rules]\ntrials = 0", "$.trials"),
+        ("[rules]\nrepeats = 1.5", "$.repeats"),
     ],
 )
 def test_a_project_file_has_numbers_that_can_be(tmp_path: Path, line: str, place: str) -> None:

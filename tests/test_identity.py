@@ -119,7 +119,7 @@ MEANT: dict[str, type[Record]] = {
 
 
 def defaults() -> dict[str, dict[str, Any]]:
-    """Of the fields that came after the first version: those of FIRST are in every hash and every study, at their default, too."""
+    """Of the fields that came after the first version: those of FIRST are written out everywhere, whatever their value."""
     return {
         name: {
             field.name: default_of(field)

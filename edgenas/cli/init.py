@@ -82,7 +82,9 @@ def init(
     target: list[str] | None = typer.Option(None, help="Device profile; repeatable. Default: jetson."),
     task: str = typer.Option("classification", autocompletion=task_names, help="classification or faces."),
     method: str = typer.Option(
-        "guided", autocompletion=method_names, help="guided, gnas, trgnas, nse, nal, random, evolution, nsga2, tpe or gp."
+        "guided",
+        autocompletion=method_names,
+        help="guided, gnas, trgnas, nse, nal, random, evolution, nsga2, tpe or gp.",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

@@ -86,9 +86,12 @@ def search(
     max_memory_mb: float | None = typer.Option(None, help="Limit on peak activations plus weights, MB."),
     max_energy_mj: float | None = typer.Option(None, help="Limit on energy per inference, where a board measures it."),
     policy: Policy | None = typer.Option(
-        None, help="How long candidates train: as the method has it (gnas), all alike, or all at equal cost. Default: gnas."
+        None,
+        help="How long candidates train: as the method has it (gnas), all alike, or all at equal cost. Default: gnas.",
     ),
-    confirm_seeds: int | None = typer.Option(None, help="gnas, trgnas: repeat close decisions with this many more seeds."),
+    confirm_seeds: int | None = typer.Option(
+        None, help="gnas, trgnas: repeat close decisions with this many more seeds."
+    ),
     control: Control | None = typer.Option(None, help="Spend the same budget on random networks, and show both."),
     image_size: str | None = typer.Option(
         None,

@@ -72,9 +72,9 @@ def test_it_runs_to_its_last_line_and_prints_nothing_on_stdout(ran: Any) -> None
     folder, facts, done = ran
     assert done.stdout == ""
     assert "study studies/api" in done.stderr  # progress is there, one line each
-    assert "start: the shallowest" in done.stderr
+    assert "of the first design, on the front" in done.stderr
     assert facts["dir"] == []
-    assert facts["repr"].startswith("<Study studies/api: gnas on digits, ")
+    assert facts["repr"].startswith("<Study studies/api: guided on digits, ")
     assert (folder / "studies/arrays/data.npz").is_file()
 
 

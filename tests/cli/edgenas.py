@@ -23,8 +23,8 @@ ENVIRONMENT = {**child_environment(), "OMP_NUM_THREADS": "1"}
 
 # A whole search in seconds: every phase of GNAS on 1,000 digits, trained just long enough to be better than chance.
 BOUNDS = ["--max-depth", "6", "--min-width", "8", "--max-width", "12", "--width-step", "2"]
-SMALL = ["search", "--method", "gnas", "--target", "raspberry-pi-5", "--search-images", "1000", "--epoch-scale", "0.35"]
-SMALL += BOUNDS
+BRIEF = ["--search-images", "1000", "--epoch-scale", "0.35", *BOUNDS]
+SMALL = ["search", "--method", "gnas", "--target", "raspberry-pi-5", *BRIEF]
 
 
 def edgenas(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from edgenas.store import Store
-from tests.cli.edgenas import SMALL, edgenas, edgenas_json, killed, refusal
+from tests.cli.edgenas import BRIEF, SMALL, edgenas, edgenas_json, killed, refusal
 from tests.cli.test_search import after_trials, check_kills, ledger
 
 PROJECT = 'method = "guided"\n[rules]\ntrials = 7\nepochs = 6\npool = 60\nfresh = 10\nrepeats = 0.2\n'
-GUIDED = [SMALL[0], "project.toml", *SMALL[1:]]
+GUIDED = ["search", "project.toml", "--target", "raspberry-pi-5", *BRIEF]
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "--ray takes a cluster: give one of them" in refusal(*base, "--processes", "2", "--ray", "auto")
     side_by_side = refusal("search", "--search-images", "300", "--processes", "2")
     assert side_by_side.startswith(
-        "--processes 2: method gnas trains candidates side by side, and none of them in several"
+        "--processes 2: method guided trains candidates side by side, and none of them in several"
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from edgenas.errors import StudyError
 from edgenas.records import Decision
 from edgenas.store import Store
-from tests.cli.edgenas import BOUNDS, SMALL, edgenas, edgenas_json, edgenas_process, killed, refusal
+from tests.cli.edgenas import BOUNDS, BRIEF, SMALL, edgenas, edgenas_json, edgenas_process, killed, refusal
 
 FEWER = (*SMALL, "--search-images", "500")  # half of the trials
 
@@ -96,7 +96,7 @@ def test_random_control_spends_what_the_search_spent(searched: Path) -> None:
 def test_a_project_file_says_the_same_as_flags(searched: Path) -> None:
     (searched / "project.toml").write_text(
         'target = "raspberry-pi-5"\nmax-depth = 6\nmin_width = 8\nmax_width = 12\nwidth_step = 2\n'
-        "search_images = 1000\nepoch_scale = 0.35\n"
+        "search_images = 1000\nepoch_scale = 0.35\nmethod = 'gnas'\n"
     )
     document = edgenas_json("search", "project.toml", "--study", "one", folder=searched)
     assert document["study"] == "studies/one"  # other settings would have been refused
@@ -145,7 +145,7 @@ def test_wrong_usage_ends_the_process_with_2(searched: Path) -> None:
 
 def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
     (searched / "host.toml").write_text("[rules]\ntrials = 2\n")
-    host = ["search", "host.toml", "--method", "random", "--target", "host-cpu", *SMALL[3:]]
+    host = ["search", "host.toml", "--method", "random", "--target", "host-cpu", *BRIEF]
     edgenas_json(*host, "--study", "host", "--workers", "0", folder=searched)
     with Store.read(searched / "studies/host") as store:
         latencies = [trial.cost.latencies["host-cpu"] for trial in store.ledger()]

@@ -28,7 +28,7 @@ from edgenas.tasks.classification import load_classification
 from edgenas.training.evaluator import Evaluation, Evaluator
 from edgenas.training.executors import inline_executor
 from edgenas.training.ray_executor import RayCrew, _refuse_silent_host, ray_executor
-from tests.cli.edgenas import ENVIRONMENT, SMALL, edgenas_json
+from tests.cli.edgenas import BRIEF, ENVIRONMENT, edgenas_json
 from tests.image_folders import fill
 from tests.training.conftest import ParameterCost
 from tests.training.test_nse import play, play_with
@@ -127,10 +127,8 @@ def test_killed_workers_and_a_killed_node_change_nothing(
 
 @pytest.mark.parametrize("method", ["gnas", "guided"])
 def test_a_killed_driver_goes_on_to_the_same_ledger(method: str, tmp_path: Path, cluster: Any) -> None:
-    (tmp_path / "project.toml").write_text(
-        'method = "guided"\n[rules]\ntrials = 10\nepochs = 6\n' if method == "guided" else ""
-    )
-    search = (SMALL[0], "project.toml", *SMALL[1:])
+    (tmp_path / "project.toml").write_text("[rules]\ntrials = 10\nepochs = 6\n" if method == "guided" else "")
+    search = ("search", "project.toml", "--method", method, "--target", "raspberry-pi-5", *BRIEF)
     edgenas_json(*search, "--study", "local", folder=tmp_path)
     command = (*search, "--study", "ray", "--ray", cluster.address)
     for trials in (3, 8):
