@@ -6,22 +6,15 @@ import io
 import math
 import os
 import stat
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.damaged import NPZ
 from edgenas.errors import EdgenasError
-
-# What zipfile and NumPy's reader raise for damaged archives.
-DAMAGED = (
-    EOFError, KeyError, NotImplementedError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
@@ -37,7 +30,9 @@ def read_bytes(path: Path, largest: int) -> bytes:
         kind = "Is a directory" if stat.S_ISDIR(found.st_mode) else "it is a pipe or a device, not a file"
         raise EdgenasError(f"{path} cannot be read: {kind}")
     with os.fdopen(descriptor, "rb") as file:
-        content = b"" if found.st_size > largest else file.read(largest + 1)
+        content = b"" if found.st_size > largest else file.read(found.st_size + 1)  # takes memory for so much at once
+        if len(content) > found.st_size:  # it grows, or is one of /proc
+            content += file.read(largest + 1 - len(content))
     if found.st_size > largest or len(content) > largest:
         raise EdgenasError(
             f"{path} cannot be read: it has more than {largest / 1e6:g} MB, too many for what it should be"
@@ -70,7 +65,7 @@ def read_npz(path: Path, largest: int) -> dict[str, NDArray[Any]]:
                     arrays[member.filename.removesuffix(".npy")] = _array(file, member.file_size)
     except EdgenasError:
         raise
-    except DAMAGED as error:
+    except NPZ as error:
         raise EdgenasError(
             f"{path} cannot be read as an .npz file ({error}): it is damaged, or something else"
         ) from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from edgenas.damaged import IMAGE
 from edgenas.errors import DataError, EdgenasError
 from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.records import Preprocessing
@@ -27,10 +26,6 @@ SUFFIXES = frozenset(
     )
 )
 OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
-DAMAGED = (  # what Pillow and its decoders raise on damaged files
-    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error),
-    *(RuntimeError, LookupError, TypeError, ArithmeticError),
-)
 GROUND = 128  # grey under what is transparent: neither black nor white drawings vanish in it
 WIDEST = 8  # times as long as what it becomes: of a longer picture only the middle is scaled
 ORIENTATION = 0x0112  # EXIF
@@ -58,7 +53,7 @@ def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixel
         whole = upright(image)
         seen = middle(whole, sides) if crop else whole
         fitted = scaled(eight_bits(seen, preprocessing.channels), preprocessing.size, preprocessing.fit)
-    except DAMAGED as error:
+    except IMAGE as error:
         raise DataError(f"the image is damaged: {error}") from error
     pixels = np.array(fitted, np.uint8).reshape(*sides, preprocessing.channels)
     padded: Pixels = pad(pixels[None], preprocessing.padding)[0]
@@ -66,7 +61,7 @@ def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixel
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The decoded image, turned as its EXIF tag says; a second call changes nothing. Raises one of DAMAGED."""
+    """The decoded image, turned as its EXIF tag says; a second call changes nothing. Raises one of damaged.IMAGE."""
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # those two hold 16 bits
         raise DataError(f"images need 8 or 16 bits a channel, this one has 32 (mode {image.mode}): convert it")
     image.load()

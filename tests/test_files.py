@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -17,6 +18,8 @@ from edgenas.hardware.profile import profile_from_name, toml_from_profile
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.recipes import recipe_from_name
 from tests.cli.edgenas import refusal
+from tests.damaged_images import only_so_much_memory_more
+from tests.damaged_npz import DAMAGES, damaged_npz
 
 DIGITS = "9" * 5000
 HOSTILE = {
@@ -79,6 +82,19 @@ def test_a_file_at_the_bound_is_read_and_one_byte_more_is_not(tmp_path: Path) ->
         read_bytes(path, 999)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc, and the limit on the address space, are Linux's")
+def test_a_file_takes_memory_for_what_it_holds_and_not_for_what_it_may(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"1" * 1000)
+    with only_so_much_memory_more(megabytes=100):
+        assert read_bytes(path, 2 * 10**9) == b"1" * 1000
+    status = read_bytes(Path("/proc/self/status"), 10**6)  # whose size is said to be 0
+    assert status.startswith(b"Name:")
+    assert b"voluntary_ctxt_switches" in status
+    with pytest.raises(EdgenasError, match=r"more than 1e-05 MB"):
+        read_bytes(Path("/proc/self/status"), 10)
+
+
 # -------- tables of arrays
 
 
@@ -128,6 +144,12 @@ def test_every_damaged_table_of_cells_is_one_line(tmp_path: Path) -> None:
         (tmp_path / "t.npz").write_bytes(broken)
         outcomes.add(fitted(tmp_path / "t.npz").split(" ", 1)[-1][:20])
     assert any("cannot be read" in outcome for outcome in outcomes)
+
+
+@pytest.mark.parametrize("damage", [damage for damage in DAMAGES if damage != "other array"])
+def test_whatever_is_damaged_in_a_table_of_cells_is_one_line(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "t.npz").write_bytes(damaged_npz("ops")[damage])
+    assert "t.npz cannot be read" in fitted(tmp_path / "t.npz")
 
 
 def fitted(table: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgenas.confusion import METRICS
+from edgenas.damaged import NPZ
 from edgenas.durable import replace_file
 from edgenas.errors import StudyError
 
@@ -56,7 +57,8 @@ def kept_task(folder: Path, settings: TaskSettings) -> Task | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return task_of((held["images"], held["labels"]), settings)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+            arrays = held["images"], held["labels"]
+    except NPZ as error:
         raise StudyError(f"{path} cannot be read ({error}): restore it, or search again under another name") from error
+    return task_of(arrays, settings)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from edgenas.bundle import Bundle, read_bundle
 from edgenas.engine.verify import precisions_of
-from edgenas.errors import DataError, EdgenasError
+from edgenas.errors import EdgenasError
 from edgenas.likeliest import TOP, likeliest
-from edgenas.preprocessing import DAMAGED, formats_here, network_input, pixels_from_image
+from edgenas.preprocessing import network_input
 from edgenas.records import Precision
 from edgenas.runtimes import open_runtime
 from edgenas.runtimes.batches import run_in_batches
+from edgenas.tasks.decoding import Unread, pixels_of
 
 
 def classify(
@@ -70,16 +69,12 @@ def _rows(
     with open_runtime(runtime, bundle.path(precision), precision) as network:
         (output,) = network.outputs
         for path in images:
-            try:
-                with closing(Image.open(path, formats=formats_here())) as image:
-                    pixels = pixels_from_image(image, how)[None]
-            except (DataError, *DAMAGED) as error:
-                yield {"image": str(path), "error": _reason(error)}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's, as where a folder is read
+                pixels = pixels_of(path, how)
+            if isinstance(pixels, Unread):
+                yield {"image": str(path), "error": pixels.why}
                 continue
-            logits = run_in_batches(network, network_input(pixels, how, uint8=uint8))[output][0]
+            logits = run_in_batches(network, network_input(pixels[None], how, uint8=uint8))[output][0]
             classes = likeliest(logits, bundle.manifest.labels, top)
             yield {"image": str(path), **{key: classes[0][key] for key in ("label", "probability")}, "classes": classes}
-
-
-def _reason(error: Exception) -> str:
-    return "no image file that can be read" if isinstance(error, OSError) and not error.errno else str(error)

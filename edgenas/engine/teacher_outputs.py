@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import time
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.damaged import NPZ
 from edgenas.durable import replace_file
 from edgenas.errors import DataError
 from edgenas.image_sizes import square_side
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from edgenas.store import Store
     from edgenas.tasks import Split, Task
 
-DAMAGED_NPZ = (ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError)
 VIEWS_EACH, MOST_VIEWS = 30, 12_000  # of faces, where nothing else was asked for
 SAVED = "save them with `edgenas.open_study(STUDY).save_outputs(FILE, outputs)`"
 
@@ -51,7 +49,7 @@ def read_outputs(path: Path, content: bytes, task: Task) -> TeacherOutputs:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
             outputs, labels = held["outputs"], held["labels"]
-    except (*DAMAGED_NPZ, KeyError) as error:
+    except NPZ as error:
         raise DataError(
             f"{path} is no file of outputs ({error}): save them with numpy.savez(FILE, outputs=..., labels=...)"
         ) from error

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgenas.damaged import IMAGE
 from edgenas.errors import DataError
-from edgenas.preprocessing import DAMAGED, SUFFIXES, eight_bits, formats_here, is_hidden, scaled, upright
+from edgenas.preprocessing import SUFFIXES, eight_bits, formats_here, is_hidden, scaled, upright
 
 Rgb = NDArray[np.uint8]
 
@@ -36,7 +37,7 @@ def image_from_bytes(
                 return rgb_from_image(image)
     except DataError as error:
         raise DataError(f"{what}: {error}") from error
-    except (*DAMAGED, Image.DecompressionBombError) as error:
+    except (MemoryError, *IMAGE) as error:
         raise DataError(f"{what} cannot be decoded ({type(error).__name__}): send a whole JPEG or PNG") from error
 
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.damaged import PICKLE
 from edgenas.errors import DataError
 from edgenas.faces.images import Rgb, folders_in, image_files, image_from_bytes, image_from_file, resized
 from edgenas.records import Record
@@ -137,7 +138,7 @@ def pairs_from_bin(path: Path, prepare: Prepare = resized) -> FacePairs:
     try:
         with path.open("rb") as file:
             content = PlainUnpickler(file, encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, OSError, MemoryError) as error:
+    except PICKLE as error:
         raise DataError(f"{path} is not a verification set of plain lists and bytes: {error}") from error
     encoded, same = content if isinstance(content, (tuple, list)) and len(content) == 2 else ((), ())
     sound = isinstance(encoded, list) and isinstance(same, list) and len(encoded) == 2 * len(same) > 0

@@ -6,7 +6,6 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
-import pickle
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgenas.architectures.from_onnx import read_onnx
+from edgenas.damaged import PICKLE
 from edgenas.errors import EdgenasError, pip_line
 from edgenas.hardware.predictor import Row
 
@@ -99,7 +99,7 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
             held = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise EdgenasError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (SafetensorError, *PICKLE) as error:
         raise EdgenasError(
             f"{path} is no file of weights (a state dict of tensors): {' '.join(str(error).split())[:120]}"
         ) from error

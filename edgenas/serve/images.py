@@ -6,7 +6,8 @@ import io
 
 from PIL import Image
 
-from edgenas.preprocessing import DAMAGED, formats_here, upright
+from edgenas.damaged import IMAGE
+from edgenas.preprocessing import formats_here, upright
 from edgenas.serve.errors import RequestRefused
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -24,7 +25,7 @@ def image_from_bytes(body: bytes) -> Image.Image:
         raise RequestRefused(
             413, f"the image has too many pixels, {LARGEST_PIXELS / 1e6:.0f} million are allowed"
         ) from error
-    except DAMAGED as error:
+    except IMAGE as error:
         raise RequestRefused(415, f"the body is no {NAMES} file: send one") from error
     if image.width * image.height > LARGEST_PIXELS:
         raise RequestRefused(
@@ -37,5 +38,5 @@ def image_from_bytes(body: bytes) -> Image.Image:
         )
     try:
         return upright(image)
-    except DAMAGED as error:
+    except IMAGE as error:
         raise RequestRefused(400, f"the image is damaged: {error}") from error

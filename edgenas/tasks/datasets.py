@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.damaged import GZIP
 from edgenas.errors import DataError
 from edgenas.image_sizes import ImageSize
 from edgenas.tasks import Split
@@ -155,7 +156,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """An idx file of unsigned bytes, gzipped or not (yann.lecun.com/exdb/mnist)."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
+    except GZIP as error:
         raise DataError(f"{path} cannot be read ({error}): fetch it again") from error
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":
         raise DataError(f"{path} is no idx file of unsigned bytes: fetch it again")

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
+from edgenas.damaged import IMAGE
 from edgenas.errors import EdgenasError
-from edgenas.preprocessing import DAMAGED, Pixels, formats_here, pixels_from_image
+from edgenas.preprocessing import Pixels, formats_here, pixels_from_image
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks.layout import READ
 
 LARGEST_PIXELS = 178_956_970  # of one image; Pillow refuses more
 GREY = ("1", "L", "LA", "La", "I")  # and I;16...
-UNREADABLE = (EdgenasError, Image.DecompressionBombError, MemoryError, *DAMAGED)
 
 
 class Header(Record, frozen=True, array_like=True):
@@ -41,7 +41,7 @@ def header_of(path: Path) -> Header | Unread:
             grey = image.mode in GREY or image.mode.startswith("I;16")
             frames = image.format != "MPO" and bool(getattr(image, "is_animated", False))  # MPO: a phone's preview
             return Header(grey, image.size, frames)
-    except UNREADABLE as error:
+    except (EdgenasError, MemoryError, *IMAGE) as error:
         return _unread(error, path)
 
 
@@ -50,7 +50,7 @@ def pixels_of(path: Path, how: Preprocessing) -> Pixels | Unread:
     try:
         with Image.open(path, formats=formats_here()) as image:
             return pixels_from_image(image, how)
-    except UNREADABLE as error:
+    except (EdgenasError, MemoryError, *IMAGE) as error:
         return _unread(error, path)
 
 

@@ -32,20 +32,19 @@ FEW_COLOURED = 0.05
 def load_folder(root: Path, settings: TaskSettings, loading: Loading, channels: int | None = None) -> DataSet:
     """The splits that the folder has, at one size, in the cache's file. Grey images stay one channel, unless `channels` says
     otherwise. DataError for damaged files, all at once, unless they are to be skipped."""
-    layout = layout_from_folder(root)
-    files = [path for classes in layout.splits.values() for paths in classes.values() for path in paths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large images and odd metadata: what matters is refused below
+        layout = layout_from_folder(root)
+        files = [path for classes in layout.splits.values() for paths in classes.values() for path in paths]
         entry, listing = listed(root, files, loading)
         headers = {row: header for row, header in enumerate(listing.headers) if not isinstance(header, str)}
         if not headers:
-            _refuse({files[row]: str(why) for row, why in enumerate(listing.headers)}, root, len(files))
+            _refuse_damaged(root, layout, dict(enumerate(map(str, listing.headers))), settings)
         channels = channels or (1 if all(header.grey for header in headers.values()) else 3)
         size = settings.image_size or default_size([min(header.size) for header in headers.values()])
         how = Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels, fit=settings.fit)
         folder, damaged = decoded(entry, root, files, listing, how, loading)
-    if damaged and not settings.skip_damaged:
-        _refuse({files[row]: damaged[row] for row in sorted(damaged)}, root, len(files))
+    _refuse_damaged(root, layout, damaged, settings)
     used = [row for row in range(len(files)) if row not in damaged]
     images = MappedImages(folder.resolve(), (*sides_of(size), channels), np.array(used, dtype=np.int64))
     splits = _splits(layout, images, damaged)
@@ -74,17 +73,34 @@ def _splits(layout: Layout, images: MappedImages, damaged: Container[int]) -> di
     return splits
 
 
-def _refuse(problems: dict[Path, str], root: Path, files: int) -> None:
-    """Raise DataError that names all of them (the first NAMED), sorted by reason."""
+def _refuse_damaged(root: Path, layout: Layout, damaged: dict[int, str], settings: TaskSettings) -> None:
+    """Raise DataError for files that cannot be read (row -> why), or, where these are left out, for a split of nothing else."""
+    split_of: list[str] = []
+    files: list[Path] = []
+    for kind, classes in layout.splits.items():
+        files += [path for paths in classes.values() for path in paths]
+        split_of += [kind] * (len(files) - len(split_of))
+    problems = {files[row]: damaged[row] for row in sorted(damaged)}
+    if problems and not settings.skip_damaged:
+        what = "mend or remove it" if len(problems) == 1 else "mend or remove them"
+        raise DataError(
+            f"{root}: {len(problems)} of {len(files)} images cannot be read: {_named(problems, root)}: {what}, or leave them "
+            "out with --skip-damaged"
+        )
+    for kind, name in layout.names.items():
+        rows = [row for row, of in enumerate(split_of) if of == kind]
+        if all(row in damaged for row in rows):
+            named = _named({files[row]: damaged[row] for row in rows}, root)
+            raise DataError(f"{root}: all {len(rows)} images{f' of {name}/' if name else ''} are damaged: {named}")
+
+
+def _named(problems: dict[Path, str], root: Path) -> str:
+    """All of them (the first NAMED), sorted by reason."""
     reasons: dict[str, list[str]] = {}
     for path, why in list(problems.items())[:NAMED]:
         reasons.setdefault(why, []).append(str(path.relative_to(root)))
-    named = "; ".join(f"{', '.join(paths)} ({why})" for why, paths in reasons.items())
     more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-    what = "mend or remove it" if len(problems) == 1 else "mend or remove them"
-    raise DataError(
-        f"{root}: {len(problems)} of {files} images cannot be read: {named}{more}: {what}, or leave them out with --skip-damaged"
-    )
+    return "; ".join(f"{', '.join(paths)} ({why})" for why, paths in reasons.items()) + more
 
 
 def default_size(short_sides: list[int]) -> int:

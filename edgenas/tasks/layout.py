@@ -10,8 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from edgenas.damaged import IMAGE
 from edgenas.errors import DataError, escaped
-from edgenas.preprocessing import DAMAGED, SUFFIXES, formats_here, is_hidden
+from edgenas.preprocessing import SUFFIXES, formats_here, is_hidden
 
 Files = dict[str, list[Path]]  # class -> its images
 
@@ -237,7 +238,9 @@ def _why_no_image(path: Path) -> str | None:
     try:
         with Image.open(path, formats=formats_here()):
             return None
-    except (*DAMAGED, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return None  # an image, which is refused by its name where headers are read
+    except IMAGE:
         return "files without suffix that are no images"
 
 

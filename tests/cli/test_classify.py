@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,14 @@ from edgenas.cli.main import app
 from edgenas.preprocessing import input_from_pixels, pixels_from_image
 from edgenas.runtimes import open_runtime
 from tests.cli.edgenas import refusal
+from tests.damaged_images import (
+    MOST_PIXELS,
+    RGB_DEEP,
+    TOO_MANY_PIXELS,
+    only_so_much_memory_more,
+    png_of_one_colour,
+    png_without_pixels,
+)
 from tests.digits_bundle import digits_bundle
 from tests.picture_kinds import kinds
 
@@ -71,6 +80,33 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_classified(pictures: list[
     assert str(damaged) in str(error)
     assert str(text) in str(error)
     assert "\n" not in str(error)
+
+
+def test_a_picture_of_too_many_pixels_is_named_and_the_rest_is_classified(pictures: list[Path], tmp_path: Path) -> None:
+    most, more = tmp_path / "most.png", tmp_path / "more.png"
+    most.write_bytes(png_of_one_colour(MOST_PIXELS))
+    more.write_bytes(png_without_pixels(TOO_MANY_PIXELS))
+    document, error = classified(digits_bundle().folder, more, most, pictures[0])
+    assert document["images"][0] == {
+        "image": str(more),
+        "error": "more than 178 million pixels are too many: scale it down",
+    }
+    assert ["error" in one for one in document["images"]] == [True, False, False]
+    assert f"1 of 3 images could not be read: {more}: more than 178 million pixels" in str(error)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by Linux's limit on the address space")
+def test_a_picture_that_memory_does_not_hold_is_named_and_the_rest_is_classified(
+    pictures: list[Path], tmp_path: Path
+) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(png_without_pixels(MOST_PIXELS, RGB_DEEP))  # 716 MB in memory
+    bundle = digits_bundle().folder
+    assert classified(bundle, pictures[0])[1] is None  # with all that is imported for it
+    with only_so_much_memory_more(megabytes=400):
+        document, _ = classified(bundle, large, pictures[0])
+    assert document["images"][0]["error"] == "there is not enough memory for it: scale it down"
+    assert "error" not in document["images"][1]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from edgenas.export.onnx import describe
 from edgenas.records import FinalTraining
 from edgenas.store import Store
 from tests.cli.test_compare import digits_file, searched
+from tests.damaged_npz import DAMAGES, damaged_npz
 from tests.trained_digits import digits
 
 
@@ -166,6 +167,8 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_line(study: Path, tmp_pat
     ]
     np.savez(tmp_path / "names.npz", logits=np.zeros(3))
     (tmp_path / "text.npz").write_text("no zip")
+    for damage, content in damaged_npz("outputs").items():
+        (tmp_path / f"{damage}.npz").write_bytes(content)
     path = digits_file(tmp_path)
     model = onnx.load(path)
     describe(model, {"classes": msgspec.json.encode([f"class {i}" for i in range(10)]).decode()})
@@ -173,6 +176,7 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_line(study: Path, tmp_pat
     cases += [
         (str(tmp_path / "names.npz"), "is no file of outputs"),
         (str(tmp_path / "text.npz"), "is no file of outputs"),
+        *((str(tmp_path / f"{damage}.npz"), "is no file of outputs") for damage in DAMAGES),
         (str(tmp_path / "none.npz"), "cannot be read"),
         (str(tmp_path / "none.onnx"), "cannot be read"),
         (str(tmp_path / "classes.onnx"), "knows the classes class 0, class 1, class 2, class 3, ... \\(10\\)"),

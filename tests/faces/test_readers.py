@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,13 @@ from edgenas.errors import DataError
 from edgenas.faces.images import image_from_bytes
 from edgenas.faces.readers import MAGIC, faces_from_path, pairs_from_bin, write_folders
 from edgenas.preprocessing import GROUND
-from tests.damaged_images import IMAGES
+from tests.damaged_images import (
+    IMAGES,
+    RGB_DEEP,
+    TOO_MANY_PIXELS,
+    only_so_much_memory_more,
+    png_without_pixels,
+)
 
 
 def picture(value: int, size: tuple[int, int] = (112, 112), mode: str = "RGB") -> bytes:
@@ -107,7 +114,16 @@ def test_a_verification_set_that_runs_something_is_refused(tmp_path: Path) -> No
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04garbage", pickle.dumps([1]), pickle.dumps(([b"x"], [True]))])
+ODD_PICKLES = (
+    b"\x80\x04\x95" + b"\xff" * 8,  # OverflowError: a frame of 2^64 bytes
+    b"c_codecs\nencode\n)R.",  # TypeError: a call without arguments
+    b"c_codecs\nencode\nK\x01a.",  # AttributeError: what has no `append`
+)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x04garbage", pickle.dumps([1]), pickle.dumps(([b"x"], [True])), *ODD_PICKLES]
+)
 def test_a_damaged_verification_set_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.bin").write_bytes(content)
     with pytest.raises(DataError, match="is not a verification set"):
@@ -133,6 +149,17 @@ def test_a_folder_without_people_says_what_it_needs(tmp_path: Path) -> None:
 def test_images_that_cannot_be_used_are_one_line(data: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         image_from_bytes(data, max_pixels=1_000_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by Linux's limit on the address space")
+def test_a_face_that_memory_does_not_hold_is_named() -> None:
+    whole = png_without_pixels((5000, 8000), RGB_DEEP)  # 160 MB in memory
+    with only_so_much_memory_more(megabytes=20), pytest.raises(DataError, match=r"decoded \(MemoryError\)"):
+        image_from_bytes(whole)
+    with pytest.raises(DataError, match=r"cannot be decoded \(OSError\)"):  # it has no pixels
+        image_from_bytes(whole)
+    with pytest.raises(DataError, match=r"cannot be decoded \(DecompressionBombError\)"):
+        image_from_bytes(png_without_pixels(TOO_MANY_PIXELS))
 
 
 def test_sixteen_bit_grey_palette_and_alpha_become_rgb() -> None:

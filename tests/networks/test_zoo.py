@@ -1,11 +1,13 @@
 """Published networks by name."""
 
 import builtins
+from pathlib import Path
 
 import pytest
+import torch
 
 from edgenas.errors import EdgenasError
-from edgenas.networks.zoo import row_from_zoo
+from edgenas.networks.zoo import row_from_zoo, with_state
 
 models = pytest.importorskip("torchvision").models
 
@@ -31,6 +33,23 @@ def test_unknown_networks_are_refused_with_near_ones() -> None:
         row_from_zoo("torchvision:resnet19")
     with pytest.raises(EdgenasError, match=r"torchvision has no network '#'$"):
         row_from_zoo("torchvision:#")
+
+
+ODD_PICKLES = {
+    "list": b"\x80\x02]a.",  # IndexError: nothing to append to
+    "attribute": b"\x80\x02)K\x01a.",  # AttributeError: what has no `append`
+    "storage": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.",  # TypeError: a call without arguments
+}
+
+
+@pytest.mark.parametrize("odd", ODD_PICKLES)
+def test_a_damaged_file_of_weights_is_one_line(tmp_path: Path, odd: str) -> None:
+    whole = tmp_path / "whole.pth"
+    torch.save({}, whole, _use_new_zipfile_serialization=False)
+    head = whole.read_bytes().partition(b"\x80\x02}q\x00.")[0]  # numbers that say what follows
+    (tmp_path / "x.pth").write_bytes(head + ODD_PICKLES[odd])
+    with pytest.raises(EdgenasError, match=r"x\.pth is no file of weights \(a state dict of tensors\)"):
+        with_state("torchvision:squeezenet1_1", tmp_path / "x.pth")
 
 
 def test_a_size_that_the_network_cannot_take_is_one_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from edgenas.tasks import TaskSettings
 from edgenas.tasks.classification import Classification, load_classification
 from edgenas.tasks.decoding import Header
 from edgenas.tasks.folder import default_size, size_in_shape
-from tests.damaged_images import IMAGES
+from tests.cli.edgenas import refusal
+from tests.damaged_images import IMAGES, MOST_PIXELS, TOO_MANY_PIXELS, png_of_one_colour, png_without_pixels
 from tests.picture_kinds import encoded
 
 
@@ -159,6 +161,30 @@ def test_damaged_files_are_named_all_at_once(tmp_path: Path) -> None:
     assert line.endswith("; and 3 more: mend or remove them, or leave them out with --skip-damaged")
 
 
+def test_a_split_of_nothing_but_damaged_images_is_refused_where_damaged_ones_are_left_out(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        folder(tmp_path / split, each=3)
+    for path in (tmp_path / "val").rglob("*.png"):
+        path.write_bytes(b"")
+    line = "all 6 images of val/ are damaged: val/cat/0.png, val/cat/1.png, .*, val/dog/2.png \\(the file is empty\\)$"
+    assert re.search(f"^{tmp_path}: {line}", refusal("data", str(tmp_path), "--skip-damaged"))
+    assert re.search("6 of 12 images cannot be read", refusal("data", str(tmp_path)))
+    write(tmp_path / "val" / "cat" / "0.png", (30, 40))
+    assert "class 'dog' has 0 images" in refusal("data", str(tmp_path), "--skip-damaged")
+    write(tmp_path / "val" / "dog" / "0.png", (30, 40), value=1)
+    assert len(load(tmp_path, skip_damaged=True).val) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n no more"])
+def test_a_folder_of_nothing_but_damaged_images_is_refused_in_words_that_fit(tmp_path: Path, content: bytes) -> None:
+    for path in folder(tmp_path, each=3).rglob("*.png"):
+        path.write_bytes(content)
+    assert refusal("data", str(tmp_path), "--skip-damaged").startswith(
+        f"{tmp_path}: all 6 images are damaged: cat/0.png"
+    )
+    assert refusal("data", str(tmp_path)).endswith("mend or remove them, or leave them out with --skip-damaged")
+
+
 @pytest.mark.parametrize("pixels", [(10_000, 10_000), (15_000, 12_100)])
 def test_a_hundred_megapixels_are_read_and_more_than_178_refused_by_name(
     tmp_path: Path, pixels: tuple[int, int]
@@ -170,6 +196,18 @@ def test_a_hundred_megapixels_are_read_and_more_than_178_refused_by_name(
         return
     with pytest.raises(DataError, match=r"cat/scan.png \(more than 178 million pixels are too many: scale it down\)"):
         load(root)
+
+
+def test_an_image_of_too_many_pixels_is_refused_by_name_without_a_suffix_too(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    (root / "cat" / "scan").write_bytes(png_without_pixels(TOO_MANY_PIXELS))
+    (root / "cat" / "notes").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"1 of 21 images cannot be read: cat/scan \(more than 178 million pixels"):
+        load(root)
+    (root / "cat" / "scan").write_bytes(png_of_one_colour(MOST_PIXELS))
+    task = load(root)
+    assert sum(task.facts.classes.values()) == 21
+    assert task.facts.ignored == {"files without suffix that are no images": 1}
 
 
 def test_postscript_under_any_name_is_refused_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
