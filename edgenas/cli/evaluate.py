@@ -9,6 +9,7 @@ from typing import Any, Literal
 import typer
 
 from edgenas.cli.output import emit, say, say_next, table
+from edgenas.ranges import MOST_SEED
 
 MOST_CLASSES = 20  # that the text shows; of more those with the least recall
 Split = Literal["all", "train", "val", "test"]
@@ -18,14 +19,15 @@ def evaluate(
     bundle: Path = typer.Argument(..., help="A bundle of edgenas export."),
     data: str = typer.Option(..., help="A folder of class folders, or a data set's name."),
     split: Split | None = typer.Option(
-        None, help="Which of its images. Default: its own test images, or where it has none all."
+        None,
+        help="Which of its images. Default: its own test images, without these its own validation images, else all.",
     ),
     precision: str | None = typer.Option(
         None, help="Of fp32, fp16 and int8, with commas. Default: all that the bundle holds."
     ),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     skip_damaged: bool = typer.Option(False, "--skip-damaged", help="Leave out image files that cannot be read."),
-    seed: int = typer.Option(0, min=0, max=2**32 - 1, help="Of the validation split, where it is cut here."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the validation split, where it is cut here."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Judge an exported classifier on labelled images: accuracy, balanced accuracy and macro-F1 with 95 % intervals, each class,

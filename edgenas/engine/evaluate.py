@@ -40,8 +40,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The document of `edgenas evaluate`: for every precision the scores, each class and the confusion matrix.
 
-    `split`: of the data; None: their own test images where they have some, else all of them. DataError for images of classes
-    that the network does not know, EdgenasError for bundles of another kind.
+    `split`: of the data; None: their own test images, or else their own validation images, or else all of them. DataError for
+    images of classes that the network does not know, EdgenasError for bundles of another kind.
     """
     bundle = read_classifier(folder)
     precisions = precisions_of(bundle, precision)
@@ -91,13 +91,20 @@ def _chosen(dataset: DataSet, split: SplitName | None, seed: int, data: str, tel
 
     own = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     there = [held for held in own.values() if held is not None]
-    if split is None:
-        split = "all" if dataset.test is None else "test"
-        if split == "all" and dataset.val is None:
-            tell(
-                f"all {len(dataset.train)} images of {data} are judged: if the network was trained on them, this is no test: "
-                "--split test takes the fifth of them that no search and no training sees"
-            )
+    if split is None and dataset.test is not None:
+        split = "test"
+    elif split is None and dataset.val is not None:
+        split = "val"
+        tell(
+            f"{data} has no test images, so its {len(dataset.val)} validation images ({dataset.origin.sources['val']}) are "
+            "judged: a search or a training on this data has chosen by them, and the figures may flatter the network"
+        )
+    elif split is None:
+        split = "all"
+        tell(
+            f"all {len(dataset.train)} images of {data} are judged: if the network was trained on them, this is no test: "
+            "--split test takes the fifth of them that no search and no training sees"
+        )
     if split == "all":
         return together(there), "all"
     if own[split] is not None and (split != "train" or len(there) == len(own)):

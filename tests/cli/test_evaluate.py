@@ -77,6 +77,19 @@ def test_a_folder_with_its_own_test_images_is_judged_by_those(tmp_path: Path) ->
     assert evaluated(digits_bundle().folder, "--data", tmp_path, "--split", "all")["images"] == 60
 
 
+def test_a_folder_without_test_images_is_judged_by_its_own_validation_images_and_says_so(tmp_path: Path) -> None:
+    digits_folder(tmp_path / "train", each=5)
+    digits_folder(tmp_path / "valid", each=2)
+    flags = ["--data", str(tmp_path), "--precision", "fp32", "--json"]
+    result = CliRunner().invoke(app, ["evaluate", str(digits_bundle().folder), *flags])
+    document = json.loads(result.stdout)
+    assert (document["images"], document["split"]) == (20, "val")
+    assert f"{tmp_path} has no test images, so its 20 validation images (valid/) are judged" in result.stderr
+    whole = CliRunner().invoke(app, ["evaluate", str(digits_bundle().folder), *flags, "--split", "all"])
+    assert json.loads(whole.stdout)["images"] == 70
+    assert "are judged" not in whole.stderr  # it is what was asked for
+
+
 def test_people_read_figures_classes_and_mistakes(tmp_path: Path) -> None:
     folder = digits_folder(tmp_path / "few", ("1", "8"), each=20)
     (folder / "1").rename(folder / "x")
