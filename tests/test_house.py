@@ -25,6 +25,16 @@ def test_what_the_device_and_the_command_line_import_loads_no_torch(module: str)
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+LISTING = [path for path in sorted((ROOT / "edgenas").rglob("*.py")) if "\n__all__ = [" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", LISTING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_module_says_it_has_is_there(path: Path) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
 @pytest.mark.parametrize("family", ["onnxruntime", "opencv"])
 def test_exactly_one_distribution_provides_a_package(family: str) -> None:
     names = {d.metadata["Name"] for d in importlib.metadata.distributions()}

@@ -50,11 +50,20 @@ def study_folder(name: str | None, tell: Tell = lambda _: None) -> Path:
             f"studies here: {', '.join(known)}" if known else "there is no study here: run `edgenas search` first"
         )
         raise StudyError(f"no study {name!r} (no study.db in it or in {ROOT / name}): {possible}")
-    found = sorted(ROOT.glob("*/study.db"), key=lambda path: path.stat().st_mtime)
+    found = sorted(ROOT.glob("*/study.db"), key=_written_at)
     if not found:
         raise StudyError(f"there is no study under {ROOT}/: run `edgenas search` first, or name a study's folder")
     tell(f"study {found[-1].parent}")
     return found[-1].parent
+
+
+def _written_at(database: Path) -> float:
+    """Seconds. What a search writes goes into the file beside the database, until its process ends."""
+    at = database.stat().st_mtime
+    with contextlib.suppress(OSError):  # it goes when the process ends
+        log = database.with_name(f"{database.name}-wal").stat()
+        at = max(at, log.st_mtime if log.st_size else 0.0)  # empty where somebody reads
+    return at
 
 
 def default_folder(asked: Asked) -> Path:

@@ -9,8 +9,9 @@ import msgspec
 
 from edgenas.architectures.space import Space
 from edgenas.engine.folders import study_folder
-from edgenas.engine.plan import WrittenSpace, written_plan, written_space
+from edgenas.engine.plan import KINDS, WrittenSpace, written_plan, written_space
 from edgenas.errors import EdgenasError
+from edgenas.identity import later_defaults
 from edgenas.methods import CONTROL
 from edgenas.methods.guided_prior import Learned
 from edgenas.records import StudyRecord, Trial
@@ -27,7 +28,8 @@ def learned_from(name: str, space: Space) -> Learned:
         study, trials = store.study, store.trials()
     here, there = _described(written_space(space)), _described(written_plan(study).space)
     if here != there:
-        other = next((f"{key} {there[key]} there, {here[key]} here" for key in here if here[key] != there.get(key)), "")
+        key = next(key for key in {**here, **there} if here.get(key) != there.get(key))
+        other = f"{key} {there.get(key, 'not known')} there, {here.get(key, 'not known')} here"
         raise EdgenasError(
             f"--warm-start {name}: it searched another space ({other}): give a study with the same --space and bounds"
         )
@@ -56,6 +58,10 @@ def _learned(name: str, study: StudyRecord, trials: list[Trial], space: Space) -
 
 
 def _described(space: WrittenSpace) -> dict[str, Any]:
-    """Its name and bounds, without what follows from the data."""
+    """Its name and bounds, without what follows from the data. What an older study's space does not say is what it meant then,
+    where that is known."""
     fields: dict[str, Any] = msgspec.json.decode(space.fields)
+    if space.name in KINDS:
+        later = msgspec.to_builtins(later_defaults(KINDS[space.name]))
+        fields = {**later, **fields}
     return {"space": space.name, **{key: value for key, value in fields.items() if key not in OF_DATA}}

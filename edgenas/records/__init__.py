@@ -55,7 +55,6 @@ __all__ = [
     "BranchCell",
     "Calibration",
     "Candidate",
-    "Cell",
     "CellArchitecture",
     "ChainArchitecture",
     "Choice",

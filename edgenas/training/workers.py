@@ -44,7 +44,7 @@ class Worker:
         self.item = None
         try:
             result = pickle.loads(self.connection.recv_bytes())
-        except (EOFError, ConnectionResetError) as error:
+        except (EOFError, OSError) as error:  # OSError: it ended in the middle of its answer
             exit_code = self.stop()
             self._start_process()
             raise WorkerDiedError(f"exit code {exit_code}") from error

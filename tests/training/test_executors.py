@@ -21,6 +21,7 @@ from edgenas.tasks.classification import Classification
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
 from edgenas.training.work import ATTEMPTS, Workplace
+from edgenas.training.worker import ENTRY
 from edgenas.training.workers import LocalCrew
 from tests.training.conftest import ParameterCost, candidate
 
@@ -103,6 +104,29 @@ class DeadlyTask(Classification):
         if len(self.log.read_text().split()) <= self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().loss(recipe, width)
+
+
+@dataclass(frozen=True)
+class InterruptedTask(DeadlyTask):
+    """Is killed while it sends its answer: 3 bytes of a thousand have gone."""
+
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        with self.log.open("a") as log:
+            log.write(f"{recipe.epochs}\n")
+        if len(self.log.read_text().split()) <= self.deaths:
+            channel = int(sys.orig_argv[sys.orig_argv.index(ENTRY) + 1])
+            os.write(channel, (1000).to_bytes(4, "big") + b"abc")  # as multiprocessing.connection frames a message
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Classification.loss(self, recipe, width)
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_its_answer_is_replaced(tmp_path: Path, digits: Task) -> None:
+    interrupted = InterruptedTask.of(digits, tmp_path / "log", deaths=1)
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(interrupted, 0), ParameterCost(), 1) as executor:
+        (trial,) = executor.answer(Ask((candidate(),)), store)
+        assert crew_of(executor).deaths == {trial.candidate.key: 1}
+    assert trial.status == "complete"
+    assert interrupted.log.read_text().split() == ["1", "1"]
 
 
 def test_a_candidate_that_kills_its_workers_fails_after_bounded_attempts(tmp_path: Path, digits: Task) -> None:
