@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from edgenas.bundle_contents import Shape, check_golden, check_name, check_ports, check_preprocessing, check_sizes
-from edgenas.durable import folder_beside, put_in_place, recover, replace_file, stood_aside, write_files
+from edgenas.durable import folder_beside, put_in_place, recover, replace_file, stood_aside, try_folder, write_files
 from edgenas.errors import BundleError, EdgenasError
 from edgenas.files import read_bytes, read_npz
 from edgenas.identity import canonical_json
@@ -188,11 +186,13 @@ def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
 
 
 def check_destination(folder: Path) -> None:
-    """Raise BundleError where writing a bundle would destroy something else."""
+    """Raise BundleError where a bundle cannot be written, or would destroy something else."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder} is not a folder: choose another --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
         raise BundleError(f"{folder} is not empty and holds no bundle: choose another --out")
+    with _says_what_to_do(folder):
+        try_folder(folder.absolute().parent, parents=True)
 
 
 def sealed(manifest: Manifest) -> bytes:
@@ -204,13 +204,6 @@ def _sealed(fields: dict[str, Any]) -> bytes:
     fields = {name: value for name, value in fields.items() if name != "sha256"}
     fields["sha256"] = hashlib.sha256(canonical_json(fields)).hexdigest()
     return msgspec.json.format(canonical_json(fields), indent=2) + b"\n"
-
-
-def golden_file(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """An npz file of plain arrays; equal arrays give equal bytes."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
-    return buffer.getvalue()
 
 
 @contextmanager

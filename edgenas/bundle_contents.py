@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Mapping
@@ -23,6 +24,13 @@ LARGEST_TENSOR = 2**31  # bytes of one inner tensor of one image
 INPUTS = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 
 Shape = tuple[int | str, ...]
+
+
+def golden_file(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An npz file of plain arrays; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+    return buffer.getvalue()
 
 
 def check_name(name: str, where: str) -> None:

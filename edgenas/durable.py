@@ -32,7 +32,34 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         _replace_file(path, content)
     except OSError as error:
-        raise EdgenasError(f"cannot write {path}: {error.strerror}: choose another place, or make room") from error
+        raise _cannot_write(path, error) from error
+
+
+def check_place(path: Path, *, parents: bool = False) -> None:
+    """EdgenasError, in one line, where `replace_file` could not write now: for commands that work long before they do.
+    `parents`: the folders that are missing will be made."""
+    try:
+        real = Path(os.path.realpath(path))
+        if real.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if real.is_file() or not real.exists():  # others are written to as they are
+            try_folder(real.parent, parents=parents)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def try_folder(folder: Path, *, parents: bool = False) -> None:
+    """The system's OSError where no file can be made in a folder; with `parents` in the nearest one that is there."""
+    folder = folder.absolute()
+    while parents and not folder.exists():
+        folder = folder.parent
+    part = folder / f".{secrets.token_hex(8)}"
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    part.unlink()
+
+
+def _cannot_write(path: Path, error: OSError) -> EdgenasError:
+    return EdgenasError(f"cannot write {path}: {error.strerror}: choose another place, or make room")
 
 
 def _replace_file(path: Path, content: bytes) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from edgenas.errors import EdgenasError
+
 Channels = Annotated[int, Meta(ge=1, le=65_536)]
 WidthOrNone = Annotated[int, Meta(ge=0, le=65_536)]  # channels of a layer that may be left out
 Expansion = Annotated[int, Meta(ge=1, le=64)]  # of a block's inner width
@@ -28,6 +30,9 @@ Points = Annotated[float, Meta(ge=-100, le=100)]  # percentage points
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
+MOST_SEED = 2**32 - 1
+Seed = Annotated[int, Meta(ge=0, le=MOST_SEED)]
+
 Milliseconds = Annotated[float, Meta(gt=0, le=1e9)]
 Megabytes = Annotated[float, Meta(gt=0, le=1e9)]
 Tera = Annotated[float, Meta(ge=1e-6, le=1e6)]  # operations per second
@@ -43,3 +48,9 @@ Price = Annotated[float, Meta(ge=0, le=1e6)]  # ms per launch, multiplication or
 Weight = Annotated[float, Meta(ge=-10, le=10)]  # of a fitted correction
 AnyPrice = Annotated[float, Meta(ge=-1e6, le=1e6)]  # of a fit whose prices may lie below zero
 Amount = Annotated[float, Meta(ge=0, le=1e18)]  # of launches, multiplications, bytes
+
+
+def check_seed(seed: int) -> None:
+    """EdgenasError for a number that seeds nothing."""
+    if not 0 <= seed <= MOST_SEED:
+        raise EdgenasError(f"seed {seed} was asked for: possible are 0 to {MOST_SEED}")

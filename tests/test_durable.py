@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from edgenas import durable
-from edgenas.durable import exchanged, folder_beside, put_in_place, recover, replace_file, stood_aside, write_files
+from edgenas.durable import (
+    check_place,
+    exchanged,
+    folder_beside,
+    put_in_place,
+    recover,
+    replace_file,
+    stood_aside,
+    write_files,
+)
 from edgenas.errors import EdgenasError
 
 NAMES = {"a", "b"}
@@ -217,3 +226,23 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_folder_and_no_trace(tmp_pa
         word_of(out)
     recover(out, NAMES)
     assert names(tmp_path) == {"out"}
+
+
+def test_a_place_is_tried_before_work_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("new", "file", "link"):
+        check_place(tmp_path / name)
+    check_place(tmp_path / "a" / "b" / "new", parents=True)
+    check_place(Path("/dev/null"))
+    assert names(tmp_path) == {"file", "link"}
+    assert (tmp_path / "file").read_text() == "old"
+    for path, parents, why in (
+        (tmp_path, False, "Is a directory"),
+        (tmp_path / "a" / "new", False, "No such file or directory"),
+        (tmp_path / "file" / "new", False, "Not a directory"),
+        (tmp_path / "file" / "b" / "new", True, "Not a directory"),
+        (Path("/proc/new"), False, "No such file or directory"),  # where nobody, not even root, makes files
+    ):
+        with pytest.raises(EdgenasError, match=f"^cannot write {path}: {why}: choose another place"):
+            check_place(path, parents=parents)

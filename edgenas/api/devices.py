@@ -106,10 +106,12 @@ def calibrate(
     ssh://HOST, or host-cpu) measures `samples` designed networks now (50), which are kept beside `out`, so that an interrupted
     call goes on.
     """
-    from edgenas.hardware.profile import write_profile
+    from edgenas.hardware.profile import check_profile_file, write_profile
 
     if (measured is None) == (board is None):
         raise EdgenasError("say what was measured: files or a study, or a board to measure on now; one of them")
+    if out is not None:
+        check_profile_file(Path(out))
     if board is not None:
         found = _of_board(board, out, target, new, precision, samples, seed, path_or_none(token_file), path_or_none(ca))
     else:
@@ -161,6 +163,5 @@ def _of_board(
         raise EdgenasError("a board's measurements are kept beside the profile: name its file with out=")
     there = Here() if board == HOST_CPU else open_board(board, token_file, ca)
     kept = kept_beside(Path(out))
-    return calibration_of_board(
-        there, kept, target, new=new, precision=precision, samples=samples or SAMPLES, seed=seed
-    )
+    count = SAMPLES if samples is None else samples
+    return calibration_of_board(there, kept, target, new=new, precision=precision, samples=count, seed=seed)

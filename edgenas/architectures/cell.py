@@ -53,9 +53,9 @@ def cell_network(
         published = (16, 5)
     else:
         published = (36, 6) if square_side(image_size) <= CIFAR_SIDE else (48, 4)
-    architecture = CellArchitecture(
-        cell, head, channels or published[0], cells_per_stage or published[1], in_channels, image_size
-    )
+    width = published[0] if channels is None else channels
+    cells = published[1] if cells_per_stage is None else cells_per_stage
+    architecture = CellArchitecture(cell, head, width, cells, in_channels, image_size)
     if not isinstance(cell, DartsCell) and stem_reductions(architecture):
         architecture = msgspec.structs.replace(architecture, stem=stem)
     check_cell_network(architecture)

@@ -50,9 +50,11 @@ def bench(
     """
     import msgspec
 
-    from edgenas.durable import replace_file
+    from edgenas.durable import check_place, replace_file
     from edgenas.hardware.measure import BENCH, MLPERF, MeasureError, percentiles, reference_ratio, spread
 
+    if out is not None:
+        check_place(out)  # before minutes of work
     content, name = _content(model, shape)
     timing = MLPERF if mlperf else BENCH
     try:

@@ -10,6 +10,7 @@ import typer
 
 from edgenas.cli.output import BOUNDED, emit, say, say_next
 from edgenas.errors import EdgenasError
+from edgenas.ranges import MOST_SEED
 
 if TYPE_CHECKING:
     from edgenas.hardware.calibration import Calibrated
@@ -25,7 +26,7 @@ def calibrate(
         None,
         help="Measure a designed set of networks now: https://.., http://.., ssh://.. (edgenas agent) or host-cpu.",
     ),
-    out: Path = typer.Option(..., help="The calibrated profile (TOML), to be used as --target."),
+    out: Path = typer.Option(..., help="The calibrated profile, FILE.toml, to be used as --target."),
     target: str | None = typer.Option(None, help="The profile to calibrate: a name, an alias or a file."),
     new: str | None = typer.Option(None, help="Or the name of a new device."),
     runtime: str | None = typer.Option(None, help="Of a new device: onnxruntime, tensorrt or another, such as tflite."),
@@ -33,7 +34,7 @@ def calibrate(
     samples: int | None = typer.Option(
         None, min=1, help="Networks to fit; all others judge. Left out, four in five. With --board: to measure [50]."
     ),
-    seed: int = typer.Option(0, min=0, help="Chooses the networks."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Chooses the networks."),
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
     ),
@@ -57,12 +58,13 @@ def calibrate(
 
     Example: edgenas calibrate studies/pi --target raspberry-pi-5 --out my-pi.toml
     """
-    from edgenas.hardware.profile import write_profile
+    from edgenas.hardware.profile import check_profile_file, write_profile
 
     if sum((study is not None, bool(measurements), board is not None)) != 1:
         raise EdgenasError(
             "say what was measured: a STUDY, --measurements FILE, or --board URL to measure now; one of them"
         )
+    check_profile_file(out)
     if board is not None:
         result = _of_board(board, out, target, new, runtime, precision, samples, seed, shape, token_file, ca)
     elif token_file is not None or ca is not None:
@@ -147,5 +149,12 @@ def _of_board(
         raise EdgenasError("--runtime and --shape belong to measurements that are there: a board says what it runs")
     there = Here(say=say) if board == HOST_CPU else open_board(board, token_file, ca, say)
     return calibration_of_board(
-        there, kept_beside(out), target, new=new, precision=precision, samples=samples or SAMPLES, seed=seed, say=say
+        there,
+        kept_beside(out),
+        target,
+        new=new,
+        precision=precision,
+        samples=SAMPLES if samples is None else samples,
+        seed=seed,
+        say=say,
     )

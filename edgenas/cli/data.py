@@ -11,6 +11,7 @@ from edgenas.cli.options import Fit
 from edgenas.cli.output import BOUNDED, emit, say, say_next, table
 from edgenas.errors import EdgenasError
 from edgenas.image_sizes import size_asked
+from edgenas.ranges import MOST_SEED
 
 
 def data(
@@ -23,7 +24,7 @@ def data(
     ),
     fit: Fit = typer.Option("crop", help="Images of another shape: cut to their middle, stretched, or padded."),
     skip_damaged: bool = typer.Option(False, "--skip-damaged", help="Leave out image files that cannot be read."),
-    seed: int = typer.Option(0, min=0, max=2**32 - 1, help="Of the validation split, where it is cut here."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the validation split, where it is cut here."),
     cache: bool = typer.Option(False, "--cache", help="List the decoded images that are kept, of FOLDER or of all."),
     clear_cache: bool = typer.Option(False, "--clear-cache", help="Remove them. They are decoded again when needed."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),

@@ -13,32 +13,36 @@ import typer
 from edgenas.cli.options import CellFamily, target_names
 from edgenas.cli.output import emit, say, table
 from edgenas.image_sizes import size_asked
+from edgenas.ranges import MOST_SEED
 
 if TYPE_CHECKING:
     from edgenas.architectures.cell import Cell
     from edgenas.methods.nal import Designs
     from edgenas.records import CellArchitecture, Cost, Limits
 
+MOST_DESIGNS = 1_000_000
 FILTERED_POOL = 1024  # designs looked at, best first, where they must meet a limit
 
 
 def design(
     space: CellFamily = typer.Option("nasbench101", help="Cells of this benchmark's kind."),
-    n: int = typer.Option(10, help="How many distinct cells."),
+    n: int = typer.Option(10, min=1, max=MOST_DESIGNS, help="How many distinct cells."),
     target: str | None = typer.Option(
         None, autocompletion=target_names, help="Predict every design's latency there; the fastest comes first."
     ),
     max_latency_ms: float | None = typer.Option(None, help="Leave out what is slower on the target."),
     max_params: int | None = typer.Option(None, help="Leave out what has more parameters."),
     max_mmacs: float | None = typer.Option(None, help="Leave out what has more million multiply-accumulates."),
-    channels: int | None = typer.Option(None, help="Of the first stage. Default: as published (128, 16, 36)."),
-    cells_per_stage: int | None = typer.Option(None, help="Default: as published (3, 5, 6)."),
-    classes: int = typer.Option(10, help="Of the networks around the cells."),
+    channels: int | None = typer.Option(
+        None, min=1, max=65_536, help="Of the first stage. Default: as published (128, 16, 36)."
+    ),
+    cells_per_stage: int | None = typer.Option(None, min=1, max=1_000, help="Default: as published (3, 5, 6)."),
+    classes: int = typer.Option(10, min=2, max=1_000_000, help="Of the networks around the cells."),
     image_size: str = typer.Option(
         "32", metavar="SIDE|HxW", help="Size of their input, pixels: 64, or 64x320 (height x width)."
     ),
     weights: Path | None = typer.Option(None, help="A file of `edgenas nal fit`. Default: the shipped predictor."),
-    seed: int = typer.Option(0, help="Other seeds, other cells."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Other seeds, other cells."),
     out: Path | None = typer.Option(None, help="Write every network there as an architecture's JSON file."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
     json_lines: bool = typer.Option(False, "--json-lines", help="Print one JSON line per cell."),

@@ -10,6 +10,7 @@ import typer
 from edgenas.cli.help import add
 from edgenas.cli.options import SeveralFaces
 from edgenas.cli.output import emit, say, table
+from edgenas.ranges import MOST_SEED
 
 if TYPE_CHECKING:
     from edgenas.bundle import Bundle
@@ -33,7 +34,7 @@ def eval(
         None, help="What the anchor takes, if it does not say: (pixel - mean) / std of pixels 0 to 255."
     ),
     anchor_std: str | None = typer.Option(None, help="See --anchor-mean."),
-    seed: int = typer.Option(0, help="Of the bootstrap and of the ten-fold pairs."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the bootstrap and of the ten-fold pairs."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Verification of people: AUC, EER, TAR at FAR, rank-1 and ten-fold accuracy, with intervals over identities.
@@ -85,7 +86,7 @@ def calibrate(
     data: Path = DATA,
     far: float = typer.Option(1e-3, help="False accept rate per comparison."),
     precision: str | None = PRECISION,
-    seed: int = typer.Option(0, help="Of the bootstrap."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the bootstrap."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Choose the cosine threshold of a false accept rate, with its interval, and store it in the bundle.

@@ -11,6 +11,7 @@ import typer
 
 from edgenas.cli.help import add
 from edgenas.cli.output import emit, say
+from edgenas.ranges import MOST_SEED
 
 if TYPE_CHECKING:
     from edgenas.architectures.cell import Cell
@@ -44,13 +45,14 @@ def fit(
     max_latency_ms: float | None = typer.Option(None, help="Limit on experts, predicted for --target."),
     max_params: int | None = typer.Option(None, help="Limit on experts."),
     max_mmacs: float | None = typer.Option(None, help="Limit on experts, millions of multiply-accumulates at 32 px."),
-    seed: int = typer.Option(0, help="Of the training."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the training."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Fit the link predictor: a minute or two on one core for 20,000 cells. `edgenas design --weights FILE` then uses it.
 
     Example: edgenas nal fit --table nb101_20000.npz --out cells.safetensors
     """
+    from edgenas.durable import check_place
     from edgenas.errors import EdgenasError
     from edgenas.methods.nal_evidence import held_out_report
     from edgenas.methods.nal_model import save_predictor
@@ -62,6 +64,7 @@ def fit(
     out = out or (folder / "nal.safetensors" if folder else None)
     if out is None:
         raise EdgenasError(f"--table {table}: say where the predictor goes, --out FILE.safetensors")
+    check_place(out, parents=True)  # before minutes of work
     start = start or ("shipped" if folder else "scratch")
     allowed, limits = _limits(target, max_latency_ms, max_params, max_mmacs)
     learned = lesson(known, experts, hold_out, allowed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +107,8 @@ def wishes_from(
 
     if input_type not in ("float32", "uint8"):
         raise EdgenasError(f"--input {input_type} was asked for; possible: float32, uint8")
+    if max_drop is not None and not 0 <= max_drop < math.inf:
+        raise EdgenasError(f"--max-drop {max_drop:g} was asked for: it takes a number from 0")
     shared = Wishes(uint8=input_type == "uint8", max_drop=max_drop, reduce_range=reduce_range, batch=batch, opset=opset)
     if precision == "auto":
         return dataclasses.replace(shared, auto=True)

@@ -29,9 +29,9 @@ from edgenas.bundle import (
     Score,
     artifact_from_onnx,
     check_destination,
-    golden_file,
     write_bundle,
 )
+from edgenas.bundle_contents import golden_file
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.card import model_card
 from edgenas.export.child import outputs_in_child

@@ -20,6 +20,7 @@ from edgenas.hardware.calibrate import (
 from edgenas.hardware.plausible import doubts, outliers
 from edgenas.hardware.predictor import Row
 from edgenas.hardware.rows import Zoo, no_zoo, rows_from_files
+from edgenas.ranges import check_seed
 from edgenas.records import BYTES, Calibration, HardwareProfile, Precision, Record
 
 Measured = str | Path
@@ -61,6 +62,7 @@ def calibration(
     fitted (None = four in five), all others judge. `zoo` builds `torchvision:NAME` and `timm:NAME`
     (edgenas.networks.zoo.row_from_zoo). Raises EdgenasError, in one line, for what cannot be measurements of that device.
     """
+    check_seed(seed)
     profile = profile_to_calibrate(target, new, runtime, precision)
     several = [measured] if isinstance(measured, str | Path) else list(measured)
     files = [Path(one) for one in several if isinstance(one, str | Path)]

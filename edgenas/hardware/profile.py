@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from edgenas.durable import replace_file
+from edgenas.durable import check_place, replace_file
 from edgenas.errors import EdgenasError
 from edgenas.records import BYTES, Calibration, HardwareProfile, Precision, StudyRecord
 from edgenas.store import record_from_values, toml_values
@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).parents[1]
 JUDGED = ("spearman", "kendall", "mape", "within_5", "within_10", "worst_under")  # None where no row was held out
 KINDS = {"whole": "whole networks", "small": "small images", "chain": "chains", "cell": "cells", "block": "blocks"}
 HOST_CPU = "host-cpu"  # the profile of this machine: measured, never predicted
+SUFFIX = ".toml"  # of a name that is a profile's file
 UNSUPPORTED = {
     "coral-edge-tpu": "the Edge TPU compiler reads fully quantised TFLite files only; there is no path from ONNX to it",
 }
@@ -41,7 +42,7 @@ def all_profiles() -> tuple[HardwareProfile, ...]:
 
 def profile_from_name(name: str) -> HardwareProfile:
     """The profile of that name or alias, or read from that file (a path that ends in .toml)."""
-    if name.endswith(".toml"):
+    if name.endswith(SUFFIX):
         return profile_from_file(Path(name))
     names: dict[str, HardwareProfile] = {}
     for profile in all_profiles():
@@ -112,6 +113,16 @@ def held_out_words(card: Calibration) -> str:
         return "no held-out rows" if card.mape is None else f"held-out error {100 * card.mape:.1f} %"
     each = [(name.split(" ", 1), held.error) for name, held in card.judged.items()]
     return "held-out error: " + ", ".join(f"{KINDS.get(kind, kind)} in {at} {100 * e:.1f} %" for (at, kind), e in each)
+
+
+def check_profile_file(path: Path) -> None:
+    """Raise EdgenasError, before anything is measured, for a file that could not be written or that no --target could name."""
+    if not path.name.endswith(SUFFIX):
+        raise EdgenasError(
+            f"--out {path}: a profile's file is known by its name's end, {SUFFIX}, where it is used as --target: name it "
+            f"{path}{SUFFIX}"
+        )
+    check_place(path)
 
 
 def write_profile(profile: HardwareProfile, path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from edgenas.image_sizes import ImageSize
 from edgenas.methods.ladder import Policy
-from edgenas.ranges import Channels, Depth, Factor
+from edgenas.ranges import Channels, Depth, Factor, Seed
 from edgenas.records import Balance, Fit, Limits, Precision, Record
 
 KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list"}
@@ -48,7 +48,7 @@ class SearchSettings(Record, frozen=True):
     control: Literal["random"] | None = None
     image_size: ImageSize | None = None  # held against what is possible where it comes in: see size_asked
     flip: bool | None = None
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
     precision: Precision | None = None
     final_width: Literal["matched", "macro"] = "matched"
     pool: Literal[19, 27, 72] | None = None

@@ -14,13 +14,14 @@ import msgspec
 
 from edgenas.errors import EdgenasError
 from edgenas.files import read_bytes
-from edgenas.hardware.calibrate import profile_to_calibrate
+from edgenas.hardware.calibrate import MIN_SAMPLES, profile_to_calibrate
 from edgenas.hardware.calibration import Calibrated, calibration
 from edgenas.hardware.candidates import model_of
 from edgenas.hardware.designed import Designed, designed_network
 from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_measurement, no_one, spread
 from edgenas.hardware.predictor import Row
 from edgenas.hardware.profile import HOST_CPU
+from edgenas.ranges import check_seed
 from edgenas.records import HardwareProfile, Measurement, Precision, Record
 from edgenas.remote.client import BoardAway
 from edgenas.remote.job import job_for
@@ -121,8 +122,9 @@ def rows_from_board(
 
     Raises EdgenasError where the board goes away (what was measured stays), and where it is another one than in `kept`.
     """
-    if not 1 <= samples <= MOST_SAMPLES:
-        raise EdgenasError(f"{samples} networks were asked for: possible are 1 to {MOST_SAMPLES}")
+    check_seed(seed)
+    if not MIN_SAMPLES <= samples <= MOST_SAMPLES:
+        raise EdgenasError(f"{samples} networks were asked for: possible are {MIN_SAMPLES} to {MOST_SAMPLES}")
     known = lines_from_file(kept)
     info = board.info()
     host = str(info["device"]["model"])

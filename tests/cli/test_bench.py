@@ -15,6 +15,7 @@ from edgenas.cli.main import app
 from edgenas.records import Classes
 from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.int8 import MEANING, exact_arithmetic
+from tests.cli.edgenas import refusal
 from tests.runtimes.quantised import case
 
 
@@ -29,6 +30,14 @@ def bench(file: Path, content: bytes, *options: str) -> str:
 def test_the_document_names_the_arithmetic(tmp_path: Path, largest: int) -> None:
     found = msgspec.json.decode(bench(tmp_path / "int8.onnx", case(np.int8, "Conv", largest)[0], "--json"))
     assert found["int8"] == found["settings"]["int8"] == exact_arithmetic(largest)
+
+
+def test_a_measurement_that_could_not_be_kept_is_not_begun(tmp_path: Path) -> None:
+    out = tmp_path / "none" / "m.json"
+    words = f"cannot write {out}: No such file or directory: choose another place, or make room"
+    assert refusal("bench", str(tmp_path / "missing.onnx"), "--out", str(out)) == words
+    assert "missing.onnx" in refusal("bench", str(tmp_path / "missing.onnx"), "--out", str(tmp_path / "m.json"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

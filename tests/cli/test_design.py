@@ -172,6 +172,38 @@ def test_a_limit_on_macs_that_is_no_number_or_that_nothing_meets_is_refused(argu
     assert words in refusal("design", "--n", "2", *arguments)
 
 
+@pytest.mark.parametrize(
+    ("option", "below", "above"),
+    [("--n", 0, 1_000_001), ("--channels", 0, 65_537), ("--cells-per-stage", 0, 1_001), ("--classes", 1, 1_000_001)],
+)
+def test_a_number_outside_its_range_is_wrong_usage(option: str, below: int, above: int, tmp_path: Path) -> None:
+    for value in (below, above, -4):
+        for more in ((), ("--target", "jetson"), ("--out", "found")):
+            done = edgenas("design", f"{option}={value}", *more, folder=tmp_path)
+            assert done.returncode == 2, done.stderr
+            assert option in done.stderr
+    assert not (tmp_path / "found").exists()
+
+
+def test_the_smallest_numbers_are_what_is_designed(tmp_path: Path) -> None:
+    smallest = ["--channels", "4", "--cells-per-stage", "1", "--classes", "2", "--seed", "4294967295"]
+    document = edgenas_json("design", "--n", "1", "--max-params", "99999", *smallest, "--out", "d", folder=tmp_path)
+    assert len(document["designs"]) == 1
+    network = read_json(tmp_path / "d" / "design-0001.json", CellArchitecture)
+    assert (network.channels, network.cells_per_stage, network.head) == (4, 1, Classes(2))
+
+
+def test_a_predictor_that_could_not_be_written_is_not_fitted(tmp_path: Path) -> None:
+    cells = design(shipped_predictor("nasbench101"), "nasbench101", 10).cells
+    rows = [row101(cell, 108, metrics_of(0.9 + i / 1e3, 0.9)) for i, cell in enumerate(cells)]  # type: ignore[arg-type]
+    table = write_tfrecord(tmp_path / "t.tfrecord", rows)
+    (tmp_path / "there").mkdir()
+    for out, why in ((tmp_path / "there", "Is a directory"), (table / "x.safetensors", "Not a directory")):
+        words = f"cannot write {out}: {why}: choose another place, or make room"
+        assert refusal("nal", "fit", "--table", str(table), "--out", str(out)) == words
+    assert not list((tmp_path / "there").iterdir())
+
+
 def test_mistakes_are_one_line() -> None:
     table = str(shared_data("nas/nb101_20000.npz"))
     assert "--target" in refusal("design", "--max-latency-ms", "3")

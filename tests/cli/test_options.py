@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from edgenas.architectures.cell_space import Family
 from edgenas.cli import options
+from edgenas.cli.main import app
 from edgenas.methods.settings import SearchSettings
 from tests.cli.edgenas import edgenas
 
@@ -47,6 +51,60 @@ def test_help_lists_them_and_another_value_is_wrong_usage(tmp_path: Any) -> None
     wrong = edgenas("train", "--final-width", "wide", folder=tmp_path)
     assert wrong.returncode == 2
     assert "'wide' is not one of 'matched', 'macro'" in wrong.stderr
+
+
+# Numbers that what a command calls refuses, in its own words; the other ones have a range that the command line knows.
+REFUSED_LATER = {
+    *(("search", name) for name in SearchSettings.__struct_fields__),
+    *(("design", name) for name in ("max_latency_ms", "max_params", "max_mmacs")),
+    *(("fit", name) for name in ("max_latency_ms", "max_params", "max_mmacs")),
+    *(("serve", name) for name in ("port", "queue", "deadline_s", "body_mb", "threshold")),
+    *(("export", name) for name in ("trial", "max_drop", "batch", "opset")),
+    *(("train", name) for name in ("trial", "budget", "checkpoint_s")),
+    *(("space", name) for name in ("channels", "classes")),
+    *(("describe", "trial"), ("verify", "trial"), ("calibrate", "far")),
+}
+
+
+def commands(group: Any) -> Iterator[Any]:
+    """The functions of all commands, those of groups too."""
+    yield from (inspect.unwrap(command.callback) for command in group.registered_commands)
+    for inner in group.registered_groups:
+        yield from commands(inner.typer_instance)
+
+
+def test_every_number_of_the_command_line_has_a_range() -> None:
+    numbers = {int, float, list[int]}
+    free = {
+        (command.__name__, name)
+        for command in commands(app)
+        for name, hint in get_type_hints(command).items()
+        if numbers & {hint, *get_args(hint)} and inspect.signature(command).parameters[name].default.min is None
+    }
+    assert free <= REFUSED_LATER
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("design", "--n", "1"),
+        ("data", "digits"),
+        ("evaluate", "bundle", "--data", "digits"),
+        ("faces", "eval", "--model", "a.onnx", "--data", "people"),
+        ("faces", "calibrate", "--model", "bundle", "--data", "people"),
+        ("nal", "fit", "--table", "t.npz", "--out", "x"),
+        ("calibrate", "--board", "host-cpu", "--out", "x.toml"),
+        ("search", "--data", "digits"),
+    ],
+)
+def test_a_seed_that_seeds_nothing_is_refused_by_every_command(
+    command: tuple[str, ...], seed: str, tmp_path: Path
+) -> None:
+    done = edgenas(*command, f"--seed={seed}", folder=tmp_path)
+    assert done.returncode in (1, 2)
+    assert "--seed" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_open_sets_are_completed(tmp_path: Any) -> None:

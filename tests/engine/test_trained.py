@@ -10,6 +10,7 @@ import edgenas
 from edgenas.cli.export import export
 from edgenas.engine.trained import wishes_from
 from edgenas.errors import EdgenasError
+from tests.cli.edgenas import refusal
 
 
 def test_what_a_precision_may_lose_is_the_metrics_own_unless_somebody_says_it() -> None:
@@ -18,6 +19,13 @@ def test_what_a_precision_may_lose_is_the_metrics_own_unless_somebody_says_it() 
     assert wishes_from("fp16", max_drop=0.25).max_drop == 0.25
     assert inspect.signature(edgenas.Study.export).parameters["max_drop"].default is None
     assert inspect.signature(export).parameters["max_drop"].default.default is None
+
+
+@pytest.mark.parametrize("drop", ["nan", "-0.1", "inf"])
+def test_what_is_no_drop_is_refused_before_anything_is_read(drop: str) -> None:
+    line = f"--max-drop {drop} was asked for: it takes a number from 0"
+    assert refusal("export", "nowhere", "--out", "b", f"--max-drop={drop}") == line
+    assert wishes_from("fp16", max_drop=0).max_drop == 0
 
 
 def test_precisions_are_given_with_commas_or_one_by_one_and_each_counts_once() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import onnx
 import pytest
 
-from edgenas.bundle import Score
+from edgenas.bundle import Score, check_destination
 from edgenas.errors import BundleError, EdgenasError, ParityError
 from edgenas.export.child import outputs_in_child
 from edgenas.export.precision import int8_from_onnx
@@ -78,6 +78,16 @@ def test_a_destination_that_holds_something_else_is_refused_before_any_work(tmp_
     assert nothing.onnx_opset == 99
     with pytest.raises(BundleError, match="not empty"):
         bundle_from_trained(tmp_path, trained(), Wishes())
+
+
+def test_a_destination_that_cannot_be_written_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    broken = dataclasses.replace(trained(), network=None)  # nothing can be built of it
+    for name in ("file/bundle", "file/deeper/bundle"):
+        with pytest.raises(BundleError, match=rf"{tmp_path / name}: Not a directory: nothing was written"):
+            bundle_from_trained(tmp_path / name, broken, Wishes())
+    check_destination(tmp_path / "new" / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_scales_of_int8_come_from_512_training_images_drawn_at_random():

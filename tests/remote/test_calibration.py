@@ -1,6 +1,7 @@
 """A board made known in one command: measured, kept, interrupted, gone on with, fitted."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,10 @@ def test_a_board_that_runs_something_else_than_the_target_is_refused(tmp_path: P
         EdgenasError, match="describes tensorrt, and board http://board:8765 runs onnxruntime: start the agent"
     ):
         calibration_of_board(Drawn(), kept(tmp_path), "jetson", samples=3)
-    for samples in (0, 1001):
-        with pytest.raises(EdgenasError, match=f"{samples} networks were asked for: possible are 1 to 1000"):
+    for samples in (0, 2, 1001):
+        with pytest.raises(EdgenasError, match=f"{samples} networks were asked for: possible are 3 to 1000"):
             calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", samples=samples)
+    assert not kept(tmp_path).exists()  # nothing was measured
     with pytest.raises(EdgenasError, match="cannot be measured in int8"):
         calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", precision="int8", samples=3)
     new = calibration_of_board(Drawn(), kept(tmp_path), new="mine", samples=3).profile
@@ -224,6 +226,34 @@ def test_one_source_of_measurements_is_asked_for() -> None:
         edgenas.calibrate(target="jetson")
     with pytest.raises(EdgenasError, match="name its file with out="):
         edgenas.calibrate(target="jetson", board="host-cpu")
+
+
+@pytest.mark.parametrize("name", ["my-orin", "my.orin", "my.TOML", "toml"])
+def test_a_profile_that_no_target_could_name_is_refused_before_anything_is_measured(name: str, tmp_path: Path) -> None:
+    out = tmp_path / name
+    words = f"--out {out}: a profile's file is known by its name's end, .toml, .* name it {out}.toml$"
+    assert re.search(words, refusal("calibrate", "--board", "host-cpu", "--new", "mine", "--out", str(out)))
+    with pytest.raises(EdgenasError, match=words):
+        edgenas.calibrate(board="host-cpu", new="mine", samples=3, out=out)
+    with pytest.raises(EdgenasError, match=words):
+        edgenas.calibrate(tmp_path / "missing.csv", "jetson", out=out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_profile_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "there.toml").mkdir()
+    for out, why in ((tmp_path / "none" / "x.toml", "No such file"), (tmp_path / "there.toml", "Is a directory")):
+        line = refusal("calibrate", "--board", "host-cpu", "--new", "mine", "--out", str(out))
+        assert line.startswith(f"cannot write {out}: {why}")
+    assert [path.name for path in tmp_path.iterdir()] == ["there.toml"]
+
+
+def test_a_board_is_asked_for_as_many_networks_as_were_said_and_by_no_seed_below_zero(tmp_path: Path) -> None:
+    for numbers, words in (({"samples": 0}, "0 networks were asked for"), ({"seed": -1}, "seed -1 was asked for")):
+        with pytest.raises(EdgenasError, match=words):
+            edgenas.calibrate(board="host-cpu", new="mine", out=tmp_path / "x.toml", **numbers)
+    with pytest.raises(EdgenasError, match="seed -1 was asked for: possible are 0 to 4294967295"):
+        edgenas.calibrate(tmp_path / "missing.csv", "jetson", seed=-1)
 
 
 def test_this_machine_is_calibrated_without_an_agent(tmp_path: Path, monkeypatch) -> None:

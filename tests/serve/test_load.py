@@ -12,7 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgenas.bundle import golden_file, read_bundle, write_bundle
+from edgenas.bundle import read_bundle, write_bundle
+from edgenas.bundle_contents import golden_file
 from edgenas.errors import BundleError, EdgenasError
 from edgenas.records import Precision
 from edgenas.serve.app import Service, create_app, ports_from_graph

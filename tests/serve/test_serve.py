@@ -202,7 +202,8 @@ def test_a_model_that_fails_its_golden_self_test_never_becomes_ready(tmp_path):
 
     import msgspec
 
-    from edgenas.bundle import golden_file, read_bundle, write_bundle
+    from edgenas.bundle import read_bundle, write_bundle
+    from edgenas.bundle_contents import golden_file
 
     folder = tmp_path / "digits"
     shutil.copytree(digits_bundle().folder, folder)
