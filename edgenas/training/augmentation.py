@@ -108,10 +108,11 @@ class Augmentation:
     draw from a generator on the host that begins anew every epoch, from the same seed. So `generator` is all of its state
     between epochs."""
 
-    def __init__(self, data: DeviceImages, recipe: Recipe, generator: torch.Generator) -> None:
+    def __init__(self, data: DeviceImages, recipe: Recipe, generator: torch.Generator, stream: int = 0) -> None:
+        """`stream`: the host's generator is another for each, where several draw for one training."""
         self.data = data
         self.recipe = recipe
-        self.generator = generator
+        self.generator, self.stream = generator, stream
         self.device = data.labels.device
         self.rows = torch.arange(data.height, device=self.device)
         self.columns = torch.arange(data.width, device=self.device)
@@ -180,7 +181,7 @@ class Augmentation:
     def _host(self, epoch: int) -> np.random.Generator:
         """This epoch's generator on the host: what is drawn there needs no waiting for a GPU."""
         if self.host is None or self.host[0] != epoch:
-            self.host = epoch, np.random.default_rng([self.generator.initial_seed(), epoch])
+            self.host = epoch, np.random.default_rng([self.generator.initial_seed(), epoch, self.stream])
         return self.host[1]
 
     def _turned(self, pixels: Tensor) -> Tensor:

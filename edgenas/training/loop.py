@@ -64,7 +64,7 @@ def train_network(
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
-        teaching = None if teacher is None else Teaching(teacher, task, recipe, device, output_width(network))
+        teaching = None if teacher is None else Teaching(teacher, task, recipe, augmentation, output_width(network))
         learner = learner_of(network, recipe, seed, min(recipe.batch_size, len(data)))
         share.see_whole_batches(learner or network, device)
         step = Step(
@@ -120,7 +120,7 @@ class Epochs:
     def _batch(self, chosen: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         part = self.share.part(len(chosen))
         if self.teaching is not None:
-            return self.teaching.batch(self.augmentation, chosen, epoch, part)
+            return self.teaching.batch(chosen, epoch, part)
         x, labels = self.augmentation.batch(chosen, epoch)
         return x[part], labels[part]
 

@@ -56,10 +56,12 @@ class Teaching:
     """Gives every batch its targets. Outputs are read, or computed for the batch as the student sees it."""
 
     def __init__(
-        self, at: TeacherAt, task: Task, recipe: Recipe, device: torch.device, student: int | None = None
+        self, at: TeacherAt, task: Task, recipe: Recipe, augmentation: Augmentation, student: int | None = None
     ) -> None:
-        """`student`: numbers that it gives for an image, None = as many as the teacher. `width` is what its targets have."""
-        self.device, self.recipe, self.width = device, recipe, at.width
+        """`augmentation`: the student's. `student`: numbers that it gives for an image, None = as many as the teacher. `width` is
+        what its targets have."""
+        device = augmentation.device
+        self.augmentation, self.device, self.recipe, self.width = augmentation, device, recipe, at.width
         self.outputs: Tensor | None = None
         self.network: nn.Module = nn.Identity()
         self.further: Further | None = None
@@ -78,7 +80,7 @@ class Teaching:
                     outputs, theirs = identities(outputs, theirs, self.width)
                 self.outputs = torch.from_numpy(outputs).to(device)
                 if at.further:
-                    self.further = Further(held[FURTHER], theirs, task, recipe, device)
+                    self.further = Further(held[FURTHER], theirs, task, recipe, augmentation)
             return
         assert at.preprocessing is not None
         network = load_weights(at.architecture, at.path, at.sha256).requires_grad_(False)
@@ -86,13 +88,11 @@ class Teaching:
         self.view = View(task.preprocessing, at.preprocessing, at.architecture.image_size, device)
 
     @torch.no_grad()
-    def batch(
-        self, augmentation: Augmentation, indices: Tensor, epoch: int, part: slice = slice(None)
-    ) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor, epoch: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """The student's batch (B, C, H, W), and its labels with the teacher's outputs beside them, (B, k + D) float32: one
         tensor, as a CUDA graph has one buffer for them. Whole numbers up to 2^24 stay exact. Behind them as many further images,
         where there are any, with labels of 0 that nobody reads. `part`: only these rows of the batch, and of the further ones."""
-        x, labels = (whole[part] for whole in augmentation.batch(indices, epoch))
+        x, labels = (whole[part] for whole in self.augmentation.batch(indices, epoch))
         if self.outputs is not None:
             taught = self.outputs[indices[part]]
         else:
@@ -101,7 +101,7 @@ class Teaching:
         targets = torch.cat([labels.float().reshape(len(labels), -1), taught], 1)
         if self.further is None:
             return x, targets
-        more, their_outputs = (whole[part] for whole in self.further.batch(len(indices), augmentation.generator))
+        more, their_outputs = (whole[part] for whole in self.further.batch(len(indices), epoch))
         unread = torch.zeros((len(more), targets.shape[1] - self.width), device=self.device)
         return torch.cat([x, more]), torch.cat([targets, torch.cat([unread, their_outputs], 1)])
 
@@ -120,20 +120,24 @@ def identities(outputs: Floats, further: Floats, width: int) -> tuple[Floats, Fl
 
 
 class Further:
-    """Images without labels, and a teacher's outputs for them: drawn at random, cropped and mirrored as the labelled ones are."""
+    """Images without labels, and a teacher's outputs for them: drawn at random, and augmented by the recipe as the labelled ones
+    are, by draws of their own from the same seed."""
 
     def __init__(
-        self, images: NDArray[np.uint8], outputs: Floats, task: Task, recipe: Recipe, device: torch.device
+        self, images: NDArray[np.uint8], outputs: Floats, task: Task, recipe: Recipe, labelled: Augmentation
     ) -> None:
+        device, generator = labelled.device, labelled.generator
         self.outputs = torch.from_numpy(outputs).to(device)
-        self.recipe = msgspec.structs.replace(recipe, flips="independent", balance="none")
+        recipe = msgspec.structs.replace(recipe, flips="independent", balance="none")
         split = Split(images, np.zeros(len(images), np.int64))
-        self.data = DeviceImages(split, task.preprocessing, device, recipe.crop_padding)
+        data = DeviceImages(split, task.preprocessing, device, recipe.crop_padding)
+        self.augmentation = Augmentation(data, recipe, generator, stream=labelled.stream + 1)
 
-    def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, count: int, epoch: int) -> tuple[Tensor, Tensor]:
         """(count, C, H, W) and (count, D)."""
-        drawn = torch.randint(len(self.data), (count,), generator=generator, device=self.outputs.device)
-        x, _ = Augmentation(self.data, self.recipe, generator).batch(drawn, 0)
+        generator, device = self.augmentation.generator, self.outputs.device
+        drawn = torch.randint(len(self.outputs), (count,), generator=generator, device=device)
+        x, _ = self.augmentation.batch(drawn, epoch)
         return x, self.outputs[drawn]
 
 

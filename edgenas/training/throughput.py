@@ -33,7 +33,7 @@ def seconds_per_image(
     batch_size = min(recipe.batch_size, len(data))
     with pinned_threads(recipe.threads, device):
         network = fresh_network(architecture, 0, device)
-        teaching = None if teacher is None else Teaching(teacher, task, recipe, device, output_width(network))
+        teaching = None if teacher is None else Teaching(teacher, task, recipe, augmentation, output_width(network))
         learner = learner_of(network, recipe, 0, batch_size)
         loss = loss_of(task, recipe, output_width(network), 0, teaching)
         step = Step(network, loss, recipe, device, learner=learner)
@@ -44,7 +44,7 @@ def seconds_per_image(
         while len(samples) < WARMUP + LEAST_STEPS or time.perf_counter() - started < patience:
             begun = time.perf_counter()
             chosen = order.roll(-batch_size * len(samples))[:batch_size]
-            batch = augmentation.batch(chosen, 0) if teaching is None else teaching.batch(augmentation, chosen, 0)
+            batch = augmentation.batch(chosen, 0) if teaching is None else teaching.batch(chosen, 0)
             if learner is not None:
                 learner.draw(0, augmentation.generator)
             step(*batch, recipe.lr * 0.01)

@@ -25,6 +25,7 @@ from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT, at, edgenas, edgenas_json, edgenas_process, killed
 from tests.digits_bundle import digits_bundle
 from tests.report.studies import published_study
+from tests.trained_digits import digits
 from tests.trained_study import trained_study
 
 KILLS = 20  # of every command
@@ -235,3 +236,17 @@ def test_a_run_that_is_killed_twice_goes_on_within_itself_to_the_same_bytes(tmp_
 @pytest.mark.timeout(2400)  # each of its eleven processes imports torch: ten minutes where ten others want the core
 def test_a_run_that_is_killed_ten_times_goes_on_within_itself_to_the_same_bytes(tmp_path: Path) -> None:
     kill_within_one_run(tmp_path, 10, epochs=80)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_with_further_images_of_a_teacher_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    labels, rng = digits().train.labels, np.random.default_rng(0)
+    outputs = 8 * np.eye(10, dtype=np.float32)
+    images = rng.integers(0, 256, (50, 8, 8, 1), dtype=np.uint8)
+    theirs = outputs[rng.integers(0, 10, 50)]
+    np.savez(tmp_path / "o.npz", outputs=outputs[labels], labels=labels, images=images, image_outputs=theirs)
+    recipe = "epochs = 1\nbatch_size = 64\nlr = 0.05\nrandom_resized_crop = [0.5, 1.0]\ntrivial_augment = true\n"
+    (tmp_path / "mine.toml").write_text(recipe)
+    how = ("--teacher", str(tmp_path / "o.npz"), "--recipe", str(tmp_path / "mine.toml"))
+    kill_within_one_run(tmp_path, 2, 16, *how)

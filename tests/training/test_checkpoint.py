@@ -21,6 +21,7 @@ from edgenas.training import checkpoint
 from edgenas.training.checkpoint import Checkpoints, Drawing, State, look_at
 from edgenas.training.final import Best, SeedTraining
 from edgenas.training.loop import fresh_network, scores_of, train_network
+from edgenas.training.teaching import TeacherAt
 from edgenas.training.work import Workplace
 from tests.networks.test_regularised import CELLS
 from tests.training.conftest import tiny
@@ -114,6 +115,26 @@ def test_a_training_that_goes_on_ends_with_the_same_bytes_and_scores(
     again = item.run(place)
     assert item.weights.read_bytes() == (tmp_path / "whole" / "weights" / "digits-0.safetensors").read_bytes()
     assert msgspec.structs.replace(again, seconds=whole.seconds) == whole  # the best epoch and its scores, too
+
+
+def test_a_training_with_further_images_of_a_teacher_goes_on_to_the_same_bytes(
+    digits: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "o.npz"
+    images = rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    outputs = rng.normal(size=(len(digits.train) + 40, 10)).astype(np.float32)
+    known, theirs = outputs[:-40], outputs[-40:]
+    np.savez(path, outputs=known, labels=digits.train.labels, images=images, image_outputs=theirs)
+    teacher = TeacherAt(path, weights_sha256(path), 10, further=40)
+    recipe = msgspec.structs.replace(
+        RECIPES[PHOTOGRAPHS], mixup=0, cutmix=0, drop_path=0, auxiliary=0, teacher=teacher.sha256, teacher_weight=0.5
+    )
+    place = Workplace(digits, CPU)
+    seed_training(tmp_path / "whole", recipe, teacher=teacher).run(place)
+    item = seed_training(tmp_path / "stopped", recipe, teacher=teacher)
+    stopped_after(1, item, place, monkeypatch)
+    item.run(place)
+    assert item.weights.read_bytes() == (tmp_path / "whole" / "weights" / "digits-0.safetensors").read_bytes()
 
 
 def test_what_a_network_draws_itself_goes_on_too(tmp_path: Path, digits: Task) -> None:

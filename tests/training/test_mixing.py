@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from edgenas.errors import TrainingError
 from edgenas.records import Recipe
 from edgenas.tasks import Split, Task
+from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.mixing import MixedLoss, cut_box, mixed
 from edgenas.training.teaching import Distillation, TeacherAt, Teaching
 
@@ -137,8 +138,10 @@ def test_a_teacher_is_asked_about_the_mixed_image(digits: Task) -> None:
 
 def test_outputs_in_a_file_know_no_mixed_images(digits: Task, tmp_path: Any) -> None:
     at = TeacherAt(tmp_path / "outputs.npz", "ab", 10)
+    data = DeviceImages(digits.train, digits.preprocessing, torch.device("cpu"))
+    augmentation = Augmentation(data, recipe(), torch.Generator())
     for key in ("mixup", "cutmix"):
         with pytest.raises(
             TrainingError, match="outputs in a file do not know: leave them out, or name the teacher's network"
         ):
-            Teaching(at, digits, recipe(**{key: 0.2}), torch.device("cpu"))
+            Teaching(at, digits, recipe(**{key: 0.2}), augmentation)

@@ -18,7 +18,7 @@ from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.networks.weights import save_weights, weights_sha256
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Embedding, Preprocessing, Recipe
-from edgenas.tasks import Task
+from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.loop import fresh_network, scores_of, train_network
 from edgenas.training.teaching import Distillation, TeacherAt, Teaching, View, identities, refuse_blind
@@ -105,7 +105,7 @@ def test_its_outputs_are_those_for_the_augmented_batch_itself(digits: Task, tmp_
         return Augmentation(data, recipe, torch.Generator().manual_seed(5))
 
     indices = torch.arange(16)
-    x, targets = Teaching(at, digits, recipe, CPU).batch(augmentation(), indices, 0)
+    x, targets = Teaching(at, digits, recipe, augmentation()).batch(indices, 0)
     same, labels = augmentation().batch(indices, 0)
     assert torch.equal(x, same)
     assert torch.equal(targets[:, 0].long(), labels)
@@ -122,11 +122,11 @@ def test_outputs_in_a_file_are_those_of_each_image(digits: Task, tmp_path: Path)
     data = DeviceImages(digits.train, digits.preprocessing, CPU)
     indices = torch.tensor([7, 3, 300])
     augmentation = Augmentation(data, Recipe("test", 1, 32, 0.1), torch.Generator().manual_seed(5))
-    _, targets = Teaching(at, digits, RECIPE, CPU).batch(augmentation, indices, 0)
+    _, targets = Teaching(at, digits, RECIPE, augmentation).batch(indices, 0)
     assert np.array_equal(targets[:, 1:].numpy(), outputs[[7, 3, 300]])
     (tmp_path / "o.npz").write_bytes(b"another")
     with pytest.raises(EdgenasError, match="is not the file"):
-        Teaching(at, digits, RECIPE, CPU)
+        Teaching(at, digits, RECIPE, augmentation)
 
 
 def test_a_student_learns_from_a_teacher_alone_what_its_labels_do_not_say(digits: Task, tmp_path: Path) -> None:
@@ -224,10 +224,10 @@ def test_further_images_are_seen_beside_the_labelled_and_only_the_teacher_speaks
     np.savez(tmp_path / "o.npz", outputs=outputs, labels=digits.train.labels, images=images, image_outputs=theirs)
     at = TeacherAt(tmp_path / "o.npz", weights_sha256(tmp_path / "o.npz"), 4, further=20)
     task = faces_task(digits)
-    teaching = Teaching(at, task, RECIPE, CPU, 4)
     data = DeviceImages(digits.train, digits.preprocessing, CPU)
     augmentation = Augmentation(data, RECIPE, torch.Generator().manual_seed(5))
-    x, targets = teaching.batch(augmentation, torch.arange(6), 0)
+    teaching = Teaching(at, task, RECIPE, augmentation, 4)
+    x, targets = teaching.batch(torch.arange(6), 0)
     assert (x.shape, targets.shape) == ((12, 1, 8, 8), (12, 5))
     wanted, further = identities(outputs, theirs, 4)
     assert np.allclose(targets[:6, 1:].numpy(), wanted[:6], atol=1e-6)
@@ -242,6 +242,35 @@ def test_further_images_are_seen_beside_the_labelled_and_only_the_teacher_speaks
     half = torch.cat([targets[:6, 1:], -targets[6:, 1:]])
     found, _ = loss(half, targets)
     assert found.item() == pytest.approx(0.75 * 10 * 1.0, rel=1e-4)  # the further half is all wrong: (0 + 2) / 2
+
+
+@pytest.mark.parametrize("drawn", [{"random_resized_crop": (0.3, 0.6)}, {"color": (0.9, 0.0, 0.0, 0.0)}])
+def test_further_images_are_drawn_anew_at_every_step_and_alike_whenever_an_epoch_begins_again(
+    drawn: dict[str, Any], digits: Task, tmp_path: Path
+) -> None:
+    """One further image: how often it was chosen does not matter, only what was drawn for it."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(64, 192, (1, 8, 8, 1), dtype=np.uint8)
+    outputs = rng.normal(size=(len(digits.train), 10)).astype(np.float32)
+    np.savez(tmp_path / "o.npz", outputs=outputs, labels=digits.train.labels, images=image, image_outputs=outputs[:1])
+    at = TeacherAt(tmp_path / "o.npz", weights_sha256(tmp_path / "o.npz"), 10, further=1)
+    recipe = Recipe("test", 3, 32, 0.05, teacher="ab", teacher_weight=0.5, **drawn)
+    data = DeviceImages(digits.train, digits.preprocessing, CPU)
+
+    def epoch(number: int) -> list[Tensor]:
+        """The further halves of four batches of a training that begins with this epoch."""
+        augmentation = Augmentation(data, recipe, torch.Generator().manual_seed(5))
+        teaching = Teaching(at, digits, recipe, augmentation)
+        return [teaching.batch(torch.arange(6), number)[0][6:] for _ in range(4)]
+
+    first, again, second = epoch(0), epoch(0), epoch(1)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    for place, step in enumerate(first):
+        others = [*first[place + 1 :], *second]
+        assert not any(torch.allclose(step, other, atol=1e-3) for other in others)
+    same = DeviceImages(Split(np.repeat(image, 2, 0), np.zeros(2, np.int64)), digits.preprocessing, CPU)
+    as_labelled, _ = Augmentation(same, recipe, torch.Generator().manual_seed(5)).batch(torch.zeros(6).long(), 0)
+    assert not torch.allclose(first[0], as_labelled, atol=1e-3)  # not what the labelled half has drawn at the same step
 
 
 def _pixels(x: Tensor, task: Task) -> Tensor:
