@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
@@ -46,6 +47,15 @@ def read_text(path: Path, largest: int) -> str:
         return read_bytes(path, largest).decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise EdgenasError(f"{path} cannot be read: not a text file") from error
+
+
+def lost(path: Path, sha256: str) -> str:
+    """Why a file is not the one that was written, in a few words; "" where it is, or is there and its hash was not kept ("")."""
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "is not the file that was written (its SHA-256 differs)" if sha256 and found != sha256 else ""
 
 
 def read_npz(path: Path, largest: int) -> dict[str, NDArray[Any]]:

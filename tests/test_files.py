@@ -1,5 +1,6 @@
 """Files from outside: bounded, regular, and one line for what they are not."""
 
+import hashlib
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
-from edgenas.files import read_bytes, read_npz
+from edgenas.files import lost, read_bytes, read_npz
 from edgenas.hardware.profile import profile_from_name, toml_from_profile
 from edgenas.tasks import TaskSettings, load_task
 from edgenas.training.recipes import recipe_from_name
@@ -101,6 +102,17 @@ def test_a_file_takes_memory_for_what_it_holds_and_not_for_what_it_may(tmp_path:
 def saved(path: Path, **arrays: np.ndarray) -> Path:
     np.savez(path, **arrays)  # type: ignore[arg-type]  # NumPy's stub has another keyword
     return path
+
+
+def test_a_file_is_lost_where_it_is_gone_or_another_and_without_a_hash_only_where_it_is_gone(tmp_path: Path) -> None:
+    path, sha256 = tmp_path / "w", hashlib.sha256(b"weights").hexdigest()
+    for kept in (sha256, ""):
+        assert lost(path, kept) == "cannot be read (No such file or directory)"
+        path.write_bytes(b"weights")
+        assert lost(path, kept) == ""
+        path.write_bytes(b"weight")
+        assert lost(path, kept) == ("is not the file that was written (its SHA-256 differs)" if kept else "")
+        path.unlink()
 
 
 def test_an_npz_is_read_as_numpy_reads_it(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from edgenas.architectures.chain import chain
@@ -26,6 +29,16 @@ def small_chain(task: Task) -> ChainArchitecture:
     """Separable and dense layers, 3x3 and 5x5 kernels."""
     side, channels = task.train.images.shape[2:]
     return chain(8, 6, (0, 1, 0, 0, 0, 1), (3, 5, 3, 3, 3, 3), task.head, channels, side)
+
+
+def digits_folder(folder: Path, first: int, each: int = 12) -> Path:
+    """Other data for what was trained on digits: so many of each class, from the `first` on, as 8-px grey PNGs."""
+    train = digits().train
+    for label in range(10):
+        (folder / str(label)).mkdir(parents=True)
+        for row in np.flatnonzero(train.labels == label)[first : first + each]:
+            Image.fromarray(np.asarray(train.images[row])[:, :, 0]).save(folder / str(label) / f"{row:04d}.png")
+    return folder
 
 
 @functools.cache

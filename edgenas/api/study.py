@@ -17,7 +17,6 @@ from edgenas.engine.compare import compare
 from edgenas.engine.data import task_at, whole_task
 from edgenas.engine.engine import go_on
 from edgenas.engine.events import Listener, noting, unheard
-from edgenas.engine.final import TrainingAsked
 from edgenas.engine.folders import study_folder
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import WrittenPlan, written_plan
@@ -27,6 +26,7 @@ from edgenas.engine.table import rows_of
 from edgenas.engine.teacher_outputs import TeacherOutputs, save_outputs
 from edgenas.engine.train import train as train_final
 from edgenas.engine.trained import final_of, trained_from_store, trained_network, wishes_from
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.engine.verdict import Comparison
 from edgenas.errors import MissingExtraError, StudyError
 from edgenas.faces.pixels import numbers_text, pixels_from_text

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from edgenas.api.arguments import File, listener_for, several
 from edgenas.api.study import Study
 from edgenas.engine.events import Listener
-from edgenas.engine.final import TrainingAsked
 from edgenas.engine.given import NetworkAsked, train_given
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.records import Architecture
 
 

@@ -112,10 +112,10 @@ def train(
     Example: edgenas train --start efficientnet.onnx --epochs 10
     """
     from edgenas.cli.progress import TrainingView, interruptible
-    from edgenas.engine.final import TrainingAsked
     from edgenas.engine.folders import study_folder
     from edgenas.engine.given import is_given, network_asked, train_given
     from edgenas.engine.train import train as train_final
+    from edgenas.engine.training_asked import TrainingAsked
     from edgenas.faces.pixels import pixels_from_text
 
     given = is_given(study)

@@ -55,6 +55,29 @@ def task_at(store: Store, task: Task, side: int, tell: Callable[[str], None], da
     return larger
 
 
+def images_sha256(task: Task) -> str:
+    """Of all images and labels, or of the hashes that are known of them."""
+    return _hashes(task.train, task, of_bytes=False).popitem()[1]
+
+
+def refuse_own_data(store: Store, name: str, task: Task | None = None) -> None:
+    """Raise StudyError where this names the study's own data, however it is written; or where the images of `task`, which are
+    what is there under that name, are the study's own."""
+    began, was = written_plan(store.study).task.data, store.get(KIND, "folder", str)
+    folders = {Path(place).resolve() for place in (began, was) if place is not None and Path(place).is_dir()}
+    own = name == began or (Path(name).is_dir() and Path(name).resolve() in folders)
+    known = {key: value for key in (HASHES[1], HASHES_OF_DIGESTS[1]) if (value := store.get(KIND, key, str))}
+    if task is not None and known:
+        found = _hashes(task.train, task, of_bytes=HASHES[1] in known)
+        own = any(found.get(key) == value for key, value in known.items())
+    if own:
+        same = name if name == began else f"{name} holds the images of {began}, which"
+        raise StudyError(
+            f"--data {same} is what {store.folder} was trained on, and --from-trained goes on on other data: name other "
+            f"images, or train longer from scratch: `edgenas train {store.folder} --epochs N`"
+        )
+
+
 def loading_of(study: Path, tell: Callable[[str], None]) -> Loading:
     """Decoded images lie beside the study."""
     from edgenas.tasks.cache import Loading, cache_beside

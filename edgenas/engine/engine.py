@@ -126,8 +126,11 @@ def _method_of(study: StudyRecord, given: Given) -> MethodSpec:
 
 def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -> None:
     """Go on with the study until it is finished. Worker processes have the images: this one lets go of them."""
+    from edgenas.training.work import refuse_without_gpu
+
+    refuse_without_gpu(plan.device)
     study, where, tell = store.study, call.where, call.tell
-    keep_heritage(store, plan.asked, task)
+    keep_heritage(store, plan.asked, task, tell)
     profiles = profiles_of(study)
     workers = processes(where.workers, plan.device)
     where.refuse_for(spec)
@@ -164,15 +167,9 @@ def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, lis
 
 def executor_of(store: Store, plan: Plan, task: Task, cost: CostModel, where: Where) -> CrewExecutor:
     """Processes on this machine or a Ray cluster, which get the study's data once."""
-    import torch
-
     from edgenas.training.evaluator import Evaluator
     from edgenas.training.executors import local_executor
 
-    if plan.device == "cuda" and not torch.cuda.is_available():
-        raise StudyError(
-            "this study was started on a GPU and there is none here: go on where there is one, or use another --study"
-        )
     begins = heritage_in(store)
     start = None if begins is None else begins.at(store.folder.resolve())
     evaluator = Evaluator(task, store.study.seed, plan.device, start)

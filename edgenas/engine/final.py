@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from edgenas.engine import data
 from edgenas.engine.counts import counted
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
-from edgenas.engine.heritage import heritage_in
+from edgenas.engine.heritage import heritage_in, restore_heritage
 from edgenas.engine.plan import written_plan
 from edgenas.engine.scores import at_chance
+from edgenas.engine.threads import Seeds, with_threads_begun
+from edgenas.engine.training_asked import MOST_EPOCHS, TrainingAsked
 from edgenas.errors import DataError, EdgenasError, StudyError
-from edgenas.faces.pixels import Pixels
 from edgenas.identity import digest
 from edgenas.records import Architecture, ChainArchitecture, Classes, FinalTraining, Outputs, Recipe, Trial
 from edgenas.store import Store
@@ -29,78 +29,10 @@ if TYPE_CHECKING:
     from edgenas.training.teaching import TeacherAt
 
 BRIEF_EPOCHS = 15  # fewer that a budget leaves are trained by the recipe brief, where none was asked for
-MOST_CHECKPOINT_S = 86400
 GIVEN = "given"  # of the store's rows: the trial of a network that was not searched (engine/given.py), and its phase
-APART = {
-    "--workers": "workers train one seed each, processes train each seed together: give one of them",
-    "--budget": "how long they take together is not known before they do: give --epochs",
-}
 START_LR = 0.2  # going on from trained weights: a part of the recipe's learning rate, so that they are not washed out
-MOST_VIEWS = 1_000_000
 Tell = Callable[[str], None]
 Teach: TypeAlias = "Callable[[Recipe, FinalPool], TeacherAt]"  # for a student of this recipe
-
-
-@dataclass(frozen=True)
-class TrainingAsked:
-    """What can be asked of a final training. `budget`: minutes since `started` (monotonic seconds), instead of `epochs`.
-
-    trial: None = the search's choice. data, from_trained: other data, starting from the trained weights. start: a network in
-    place of a trial's, such as FILE.onnx (networks/public.py says what it can be). teacher: whose outputs are learned from, too
-    (engine/teachers.py). checkpoint_s: least seconds between two checkpoints of a training, 0 = after every epoch. processes:
-    that train each seed together, one seed after the other. all_images: also on the validation images, without a score there.
-    teacher_pixels: what a FILE.onnx takes, where it does not say so itself. teacher_views: how many views of faces it is shown.
-    """
-
-    trial: int | None = None
-    seeds: int = 3
-    epochs: int | None = None
-    recipe: str | None = None
-    budget: float | None = None
-    final_width: Literal["matched", "macro"] | None = None
-    data: str | None = None
-    data_dir: str | None = None
-    from_trained: bool = False
-    workers: int | None = None
-    started: float = 0.0
-    start: str | None = None
-    teacher: str | None = None
-    checkpoint_s: float | None = None
-    processes: int = 1
-    all_images: bool = False
-    teacher_pixels: Pixels | None = None
-    teacher_views: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.final_width not in (None, "matched", "macro"):
-            raise EdgenasError(f"--final-width {self.final_width}: matched or macro")
-        if self.teacher is None and (self.teacher_pixels is not None or self.teacher_views is not None):
-            raise EdgenasError(
-                "--teacher-mean, --teacher-std and --teacher-views say how a --teacher is asked: name one"
-            )
-        if self.teacher_views is not None and not 0 <= self.teacher_views <= MOST_VIEWS:
-            raise EdgenasError(f"--teacher-views {self.teacher_views}: from 0 to {MOST_VIEWS:,}")
-        if self.seeds < 1:
-            raise EdgenasError(f"--seeds {self.seeds}: at least one")
-        if self.epochs is not None and self.budget is not None:
-            raise EdgenasError("--epochs and --budget both say how long: give one of them")
-        if self.checkpoint_s is not None and not 0 <= self.checkpoint_s <= MOST_CHECKPOINT_S:
-            raise EdgenasError(f"--checkpoint-s {self.checkpoint_s:g}: from 0 (every epoch) to {MOST_CHECKPOINT_S}")
-        if self.processes < 1:
-            raise EdgenasError(f"--processes {self.processes}: at least one")
-        for flag, value in (("--workers", self.workers), ("--budget", self.budget)):
-            if self.processes > 1 and value is not None:
-                raise EdgenasError(f"--processes {self.processes} beside {flag}: {APART[flag]}")
-        if self.all_images and (self.from_trained or self.start is not None):
-            other = "--from-trained" if self.from_trained else f"--start {self.start}"
-            raise EdgenasError(
-                "--all-images is for the network that was chosen by its validation score: leave it out, or leave out "
-                f"{other}"
-            )
-        if (self.data is not None) != self.from_trained:
-            raise EdgenasError(
-                "--data and --from-trained belong together: other data, starting from the trained weights"
-            )
 
 
 def final_training(
@@ -116,7 +48,11 @@ def final_training(
 
     tell = noting(listener)
     trial, architecture = chosen(store, asked)
+    if asked.data is not None:
+        data.refuse_own_data(store, asked.data)  # before images are read
     task = task_to_train(store, asked.data, asked.data_dir, architecture, tell, own)
+    if asked.data is not None:
+        data.refuse_own_data(store, asked.data, task)
     for line in data.lines_of(asked.data or store.study.data, task):
         tell(line)
     if asked.from_trained:
@@ -143,7 +79,9 @@ def final_training(
         about = "" if seconds is None or asked.budget is not None else f", about {math.ceil(seconds / 60)} min in all"
         tell(f"{counted(seeds[0].recipe.epochs, 'epoch')} each{about}")
         listener(TrainingBegins(len(seeds), task.metric, images, seconds))
-        runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
+        # The study's own images have been held against those that it began with.
+        of_other = data.images_sha256(task) if asked.from_trained else ""
+        runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell, of_other)
     trial = as_trained(store, trial, seeds[0].recipe)
     heritage = heritage_in(store)
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
@@ -243,14 +181,14 @@ def trainings_of(
     """What is to be trained, one per seed; where minutes were given, with as many epochs as fit them."""
     from edgenas.networks.regularised import refuse_unfit
     from edgenas.networks.weights import check_weights
-    from edgenas.training.final import SeedTraining
+    from edgenas.training.final import SeedTraining, why_missing
 
-    task = pool.task
-    recipe = recipe_for(asked, asked.recipe or "final", task, device)
+    task, name = pool.task, asked.recipe or "final"
+    recipe = recipe_for(asked, name, task, device)
     refuse_unfit(recipe, architecture)
     teacher = None if teach is None else teach(recipe, pool)
     heritage = heritage_in(store)
-    recipe = taught(recipe, teacher, task, asked.recipe or "final")
+    recipe = taught(recipe, teacher, task, name)
     start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
     if asked.from_trained:
         before = store.get("final", trial.candidate.key, FinalTraining)
@@ -263,19 +201,27 @@ def trainings_of(
     elif heritage is not None:
         start = [heritage.at(store.folder)] * asked.seeds
 
-    def training(index: int) -> SeedTraining:
+    def training(index: int, recipe: Recipe) -> SeedTraining:
         seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "final", asked.data, index)[:12], 16)
         on = (architecture, recipe, asked.data, *(("all images",) if asked.all_images else ()))
         path = store.folder / "weights" / f"{digest(*on)}-{index}.safetensors"
         return SeedTraining(architecture, recipe, seed, path, start[index], teacher, validated=not asked.all_images)
 
     if asked.budget is not None:
-        epochs = epochs_for_budget(store, asked, training(0), pool, tell)
+        epochs = epochs_for_budget(store, asked, training(0, recipe), pool, tell)
         if asked.recipe is None and epochs < BRIEF_EPOCHS and task.name == "classification":
             tell("so few epochs: the recipe is brief, not final")
-            recipe = taught(recipe_for(asked, "brief", task, device), teacher, task, "brief")
+            name = "brief"
+            recipe = taught(recipe_for(asked, name, task, device), teacher, task, name)
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
-    return [training(index) for index in range(asked.seeds)]
+
+    def trainings(recipe: Recipe) -> list[SeedTraining]:
+        return [training(index, recipe) for index in range(asked.seeds)]
+
+    seeds = trainings(begun_recipe(store, asked, name, recipe, trainings, pool, tell))
+    if heritage is not None and not asked.from_trained and any(why_missing(store, one) is not None for one in seeds):
+        restore_heritage(store, heritage, task, tell)
+    return seeds
 
 
 def taught(recipe: Recipe, teacher: TeacherAt | None, task: Task, name: str) -> Recipe:
@@ -295,6 +241,28 @@ def recipe_for(asked: TrainingAsked, name: str, task: Task, device: str, *, gent
     at_once = asked.seeds if asked.processes == 1 else 1
     recipe = with_free_cores(recipe_from_name(name, task, device, asked.epochs), device, at_once)
     return msgspec.structs.replace(recipe, lr=START_LR * recipe.lr) if asked.from_trained or gentle else recipe
+
+
+def begun_recipe(
+    store: Store,
+    asked: TrainingAsked,
+    name: str,
+    recipe: Recipe,
+    trainings: Seeds,
+    pool: FinalPool,
+    tell: Tell,
+    finals: str = "final",
+) -> Recipe:
+    """The recipe, read from the file `name`, with the threads of those of its `trainings` that are finished or begun."""
+    from edgenas.training.recipes import recipe_from_name
+
+    if pool.places[0] != "cpu":
+        return recipe
+    least = recipe_from_name(name, pool.task, "cpu").threads
+    found = with_threads_begun(store, recipe, least, trainings, tell, finals)
+    if found.threads != recipe.threads and asked.workers is None:
+        pool.at_most(len(pool.places) // found.threads)
+    return found
 
 
 def expected_seconds(store: Store, asked: TrainingAsked, trial: Trial, recipe: Recipe, pool: FinalPool) -> float | None:
@@ -321,14 +289,15 @@ def epochs_for_budget(
     from edgenas.training.recipes import steps_an_epoch
 
     assert asked.budget is not None
-    key = digest(asked.budget, asked.seeds, seed.architecture, seed.recipe, asked.data)
-    known = store.get("final-epochs", key, int)
+    plain = msgspec.structs.replace(seed.recipe, threads=1)  # on a machine of other cores, too
+    key, older = (digest(asked.budget, asked.seeds, seed.architecture, one, asked.data) for one in (plain, seed.recipe))
+    known = store.get("final-epochs", key, int) or store.get("final-epochs", older, int)
     if known is not None:
         return known
     per_image = pool.seconds_per_image(seed)
     left = 60 * asked.budget - (time.monotonic() - asked.started)
     waves = -(-asked.seeds // pool.size)
-    epochs = epochs_within(0.95 * left, pool.task, per_image, waves)
+    epochs = min(MOST_EPOCHS, epochs_within(0.95 * left, pool.task, per_image, waves))
     steps = steps_an_epoch(seed.recipe, len(pool.task.train))
     least = (
         1 if asked.from_trained or started else least_epochs(steps)

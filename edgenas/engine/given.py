@@ -13,13 +13,14 @@ import msgspec
 from edgenas.engine.data import loading_of, searched_task
 from edgenas.engine.decide import data_asked, study_record
 from edgenas.engine.events import Listener, noting
-from edgenas.engine.final import GIVEN, TrainingAsked, final_training
+from edgenas.engine.final import GIVEN, final_training
 from edgenas.engine.folders import ROOT, asked_in, differences, is_study
 from edgenas.engine.plan import WrittenPlan, WrittenSpace, written_plan
 from edgenas.engine.scores import best_run, metric_of
 from edgenas.engine.sessions import begin_session
 from edgenas.engine.settings import as_asked, settings_from
 from edgenas.engine.teachers import LARGEST, taught_by
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import EdgenasError
 from edgenas.faces.pixels import numbers_text
 from edgenas.hardware.cost import CostModel

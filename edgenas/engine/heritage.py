@@ -6,11 +6,14 @@ The network is a record of the study (kind and key `heritage`) with its weights 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.architectures.cuts import CutSpace
+from edgenas.engine.plan import written_plan
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.files import lost
 from edgenas.methods.settings import SearchSettings, flag_of
 from edgenas.methods.spec import BOUNDS
 from edgenas.records import Architecture, Record, StagesArchitecture
@@ -56,10 +59,11 @@ def cuts_for(settings: SearchSettings, task: Task) -> CutSpace:
         if getattr(settings, name) is not None:
             raise EdgenasError(f"--start searches the cuts of {settings.start}: leave out {flag_of(name)}")
     head, images = task.head, task.preprocessing
-    return CutSpace(head, images.channels, images.input_size, _read(settings, task)[0].whole)
+    assert settings.start is not None
+    return CutSpace(head, images.channels, images.input_size, _read(settings.start, task)[0].whole)
 
 
-def keep_heritage(store: Store, settings: SearchSettings, task: Task) -> None:
+def keep_heritage(store: Store, settings: SearchSettings, task: Task, tell: Callable[[str], None]) -> None:
     """Put the network on record, with its weights. StudyError where the file is another than the study began with."""
     from edgenas.networks.public import file_sha256
     from edgenas.networks.weights import save_tensors
@@ -73,21 +77,49 @@ def keep_heritage(store: Store, settings: SearchSettings, task: Task) -> None:
                 f"{settings.start} is not the file that {store.folder} began with (its SHA-256 differs): restore it, or name "
                 "another --study"
             )
+        _restored(store, known, task, tell)
         return
-    heritage, source, sha256 = _read(settings, task)
+    heritage, source, sha256 = _read(settings.start, task)
     path, weights_sha256 = save_tensors(heritage.tensors, store.folder / "weights", "heritage")
     store.put(
         KIND, KIND, Inheritance(settings.start, heritage.whole, f"weights/{path.name}", weights_sha256, source, sha256)
     )
 
 
-def _read(settings: SearchSettings, task: Task) -> tuple[Heritage, str, str]:
+def restore_heritage(store: Store, heritage: Inheritance, whole: Task, tell: Callable[[str], None]) -> None:
+    """Read the weights that the study's networks begin with anew where their file is lost. `whole`: the study's task with all its
+    images. StudyError where the file that was named is not there either."""
+    from edgenas.tasks import as_searched
+
+    _restored(store, heritage, as_searched(whole, written_plan(store.study).task), tell)
+
+
+def _restored(store: Store, heritage: Inheritance, searched: Task, tell: Callable[[str], None]) -> None:
+    """Read the weights anew where their file is lost, from what was named; StudyError where that gives others."""
+    from edgenas.networks.public import file_sha256
+    from edgenas.networks.weights import save_tensors
+
+    path = store.folder / heritage.weights
+    why = lost(path, heritage.weights_sha256)
+    if not why:
+        return
+    reason = f"{heritage.name} gives others"
+    if file_sha256(heritage.name) in ("", heritage.source_sha256):
+        tell(f"{path} {why}: read again from {heritage.name}")
+        try:
+            again, _, _ = _read(heritage.name, searched)
+            if save_tensors(again.tensors, path.parent, "heritage")[1] == heritage.weights_sha256:
+                return
+        except EdgenasError as error:
+            reason = str(error)
+    raise StudyError(f"{path} {why}, and {reason}: restore one of them, or search again under another --study")
+
+
+def _read(name: str, task: Task) -> tuple[Heritage, str, str]:
     """The network with its weights, the file's name and SHA-256."""
     from edgenas.networks.heritage import heritage_of
     from edgenas.networks.public import public_network
 
-    name = settings.start
-    assert name is not None
     images = task.train.images
     public = public_network(name, task.head, task.preprocessing, images[:: -(-len(images) // SAMPLE)])
     if public.tensors is None:

@@ -19,12 +19,15 @@ from edgenas.engine.costing import Costing
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
 from edgenas.engine.final import START_LR
 from edgenas.engine.plan import written_plan
+from edgenas.engine.training_asked import refuse_counts
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.files import lost
 from edgenas.identity import digest
 from edgenas.records import Cost, FinalTraining, OnnxArchitecture, Preprocessing, Recipe, Record
 from edgenas.store import Store
 
 if TYPE_CHECKING:
+    from edgenas.networks.public import Public
     from edgenas.tasks import Task
     from edgenas.training.final import FinalPool, SeedTraining
 
@@ -73,9 +76,7 @@ class TrainingOfReferences:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        for flag, value in (("--seeds", self.seeds), ("--epochs", self.epochs)):
-            if value is not None and value < 1:
-                raise EdgenasError(f"{flag} {value}: at least one")
+        refuse_counts(self.seeds, self.epochs, self.workers)
 
 
 def references_in(store: Store) -> tuple[Reference, ...]:
@@ -86,35 +87,49 @@ def references_in(store: Store) -> tuple[Reference, ...]:
 def add_references(store: Store, asked: Sequence[str], task: Task, cost: Costing) -> None:
     """Put those on record that are not there yet: fitted to `task`, and costed; where a board is given, those that are there are
     measured, too. EdgenasError for what cannot be one, and where a file is not what it was."""
-    from edgenas.networks.public import file_sha256
-
     known = store.all(KIND, Reference)
     for name in dict.fromkeys(asked):
         if name not in known:
             store.put(KIND, name, _reference(store, name, task, cost))
-        elif file_sha256(name) not in ("", known[name].source_sha256):
-            raise StudyError(
-                f"{name} is not the file that {store.folder} has as a reference (its SHA-256 differs): restore it, or give "
-                "this one another name"
-            )
+        else:
+            _refuse_another_file(store, name, known[name].source_sha256)
     for reference in references_in(store):
         if cost.is_better(reference.cost):
             measured = msgspec.structs.replace(reference, cost=cost(reference.architecture))
             store.put(KIND, reference.name, measured)
 
 
-def _reference(store: Store, name: str, task: Task, cost_of: Costing) -> Reference:
+def _refuse_another_file(store: Store, name: str, sha256: str) -> None:
+    from edgenas.networks.public import file_sha256
+
+    if file_sha256(name) not in ("", sha256):
+        raise StudyError(
+            f"{name} is not the file that {store.folder} has as a reference (its SHA-256 differs): restore it, or give "
+            "this one another name"
+        )
+
+
+def _public(name: str, task: Task) -> Public:
     from edgenas.networks.public import public_network
-    from edgenas.networks.weights import save_tensors
 
     images = task.train.images
-    sample = images[:: -(-len(images) // SAMPLE)]
-    public = public_network(name, task.head, task.preprocessing, sample)
+    return public_network(name, task.head, task.preprocessing, images[:: -(-len(images) // SAMPLE)])
+
+
+def _kept(store: Store, public: Public) -> tuple[str, str]:
+    """The file of its weights, relative to the study, and its SHA-256; "" where it has none."""
+    from edgenas.networks.weights import save_tensors
+
+    if public.tensors is None:
+        return "", ""
+    path, sha256 = save_tensors(public.tensors, store.folder / "weights", "start")
+    return f"{path.parent.name}/{path.name}", sha256
+
+
+def _reference(store: Store, name: str, task: Task, cost_of: Costing) -> Reference:
+    public = _public(name, task)
     cost = cost_of(public.architecture)
-    file, sha256 = "", ""
-    if public.tensors is not None:
-        path, sha256 = save_tensors(public.tensors, store.folder / "weights", "start")
-        file = f"{path.parent.name}/{path.name}"
+    file, sha256 = _kept(store, public)
     for note in public.notes:
         cost_of.tell(note)
     reference = Reference(
@@ -155,8 +170,9 @@ def trained_reference(
 
     started, beside = time.monotonic(), digest(*(run.weights_sha256 for run in winner.runs))
     known = store.get(FINAL, reference.name, FinalTraining)
-    if known is not None and asked.seeds is asked.epochs is None and store.get(BESIDE, reference.name, str) == beside:
-        return known
+    known = known if store.get(BESIDE, reference.name, str) == beside else None
+    if known is not None and asked.seeds is asked.epochs is None:
+        return with_lost_runs_again(store, reference.name, FINAL, task, listener)
     seeds = asked.seeds or len(winner.runs)
     recipe = without_lacking(untaught(winner.recipe), reference.architecture)
     for key in lacking(winner.recipe, reference.architecture):
@@ -165,11 +181,53 @@ def trained_reference(
         recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
     own = with_preprocessing(task, reference.preprocessing)
     with FinalPool(own, asked.workers or seeds, written_plan(store.study).device) as pool:
-        epochs = asked.epochs or _epochs(store, reference, recipe, winner, pool, noting(listener))
+        epochs = asked.epochs or (known.recipe.epochs if known is not None else None)
+        epochs = epochs or _epochs(store, reference, recipe, winner, pool, noting(listener))
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
+        reference = with_its_weights(store, reference, recipe, seeds, task, noting(listener))
         final = final_runs_of(store, reference, recipe, seeds, pool, listener, (FINAL, started))
     store.put(BESIDE, reference.name, beside)
     return final
+
+
+def with_its_weights(
+    store: Store, reference: Reference, recipe: Recipe, seeds: int, task: Task, tell: Tell
+) -> Reference:
+    """The reference, with the file that its training goes on from read anew, from what was named, where it is lost and one of
+    the seeds is to be trained. `task`: as the study has it. StudyError where what was named is not there either."""
+    from edgenas.training.final import why_missing
+
+    path = store.folder / reference.weights
+    why = lost(path, reference.weights_sha256) if reference.weights else ""
+    if not why or all(why_missing(store, item) is None for item in seeds_of(store, reference, seeds, recipe)):
+        return reference
+    _refuse_another_file(store, reference.name, reference.source_sha256)
+    tell(f"{path} {why}: read again from {reference.name}")
+    try:
+        public = _public(reference.name, task)
+    except EdgenasError as error:
+        raise StudyError(f"{path} {why}, and {error}: restore one of them") from error
+    file, sha256 = _kept(store, public)
+    if sha256 != reference.weights_sha256:  # folded batch norms that other images gave back: its training is another
+        reference = msgspec.structs.replace(reference, weights=file, weights_sha256=sha256)
+        store.put(KIND, reference.name, reference)
+    return reference
+
+
+def with_lost_runs_again(store: Store, name: str, kind: str, task: Task, listener: Listener) -> FinalTraining:
+    """The final training of a reference or of a start (its `kind` of row), as it is on record; a run whose file of weights is
+    lost is trained again, as it was."""
+    from edgenas.training.final import FinalPool
+
+    began, known, reference = time.monotonic(), store.get(kind, name, FinalTraining), store.get(KIND, name, Reference)
+    assert known is not None
+    if reference is None or not any(lost(store.folder / run.weights, run.weights_sha256) for run in known.runs):
+        return known
+    recipe, seeds = known.recipe, len(known.runs)
+    reference = with_its_weights(store, reference, recipe, seeds, task, noting(listener))
+    own = with_preprocessing(task, reference.preprocessing)
+    with FinalPool(own, seeds, written_plan(store.study).device) as pool:
+        return final_runs_of(store, reference, recipe, seeds, pool, listener, (kind, began))
 
 
 def final_runs_of(
@@ -187,7 +245,7 @@ def final_runs_of(
     kind, started = kept
     task = pool.task
     images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
-    items = [seed_of(store, reference, recipe, index) for index in range(seeds)]
+    items = seeds_of(store, reference, seeds, recipe)
     listener(TrainingBegins(len(items), task.metric, images))
     tell = noting(listener)
     runs = final_runs(items, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
@@ -242,6 +300,11 @@ def seed_of(store: Store, reference: Reference, recipe: Recipe, index: int) -> S
     return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start)
 
 
+def seeds_of(store: Store, reference: Reference, seeds: int, recipe: Recipe) -> list[SeedTraining]:
+    """Every seed of its training."""
+    return [seed_of(store, reference, recipe, index) for index in range(seeds)]
+
+
 def _epochs(
     store: Store, reference: Reference, recipe: Recipe, winner: FinalTraining, pool: FinalPool, tell: Tell
 ) -> int:
@@ -249,7 +312,7 @@ def _epochs(
     from edgenas.training.final import epochs_within, seconds_of
 
     seconds = sum(run.seconds for run in winner.runs) / len(winner.runs)
-    key = digest(reference.architecture, recipe, reference.weights_sha256, seconds, pool.size)
+    key = digest(reference.architecture, recipe, reference.weights_sha256, seconds)  # however many train at once
     known = store.get(EPOCHS, key, int)
     if known is not None:
         return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,9 +10,18 @@ import msgspec
 from edgenas.engine.costing import Costing
 from edgenas.engine.data import lines_of, whole_task
 from edgenas.engine.events import Listener, noting
-from edgenas.engine.final import TrainingAsked, epochs_for_budget, recipe_for
+from edgenas.engine.final import begun_recipe, epochs_for_budget, recipe_for
 from edgenas.engine.plan import written_plan
-from edgenas.engine.references import Reference, add_references, final_runs_of, seed_of, with_preprocessing
+from edgenas.engine.references import (
+    Reference,
+    add_references,
+    final_runs_of,
+    seed_of,
+    seeds_of,
+    with_its_weights,
+    with_preprocessing,
+)
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.records import FinalTraining
 from edgenas.store import Store
@@ -49,11 +59,15 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
     assert reference is not None
     fitted, device = with_preprocessing(task, reference.preprocessing), written_plan(store.study).device
     with FinalPool(fitted, asked.workers or asked.seeds, device, asked.processes, asked.checkpoint_s) as pool:
-        recipe = recipe_for(asked, asked.recipe or "final", fitted, device, gentle=reference.keeps_head)
+        file = asked.recipe or "final"
+        recipe = recipe_for(asked, file, fitted, device, gentle=reference.keeps_head)
         refuse_unfit(recipe, reference.architecture)
         if asked.budget is not None:
             epochs = epochs_for_budget(store, asked, seed_of(store, reference, recipe, 0), pool, tell, started=True)
             recipe = msgspec.structs.replace(recipe, epochs=epochs)
+        trainings = functools.partial(seeds_of, store, reference, asked.seeds)
+        recipe = begun_recipe(store, asked, file, recipe, trainings, pool, tell, FINAL)
+        reference = with_its_weights(store, reference, recipe, asked.seeds, task, tell)
         tell(f"{name}: {recipe.epochs} epochs each")
         return final_runs_of(store, reference, recipe, asked.seeds, pool, listener, (FINAL, asked.started))
 

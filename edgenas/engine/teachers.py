@@ -17,16 +17,18 @@ import msgspec
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.durable import replace_file
 from edgenas.engine.events import Listener, RunEnds, noting
-from edgenas.engine.final import TrainingAsked, epochs_for_budget
+from edgenas.engine.final import begun_recipe, epochs_for_budget
 from edgenas.engine.folders import ROOT
 from edgenas.engine.plan import plan_of
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
-from edgenas.engine.references import Tell
+from edgenas.engine.references import Tell, with_lost_runs_again
 from edgenas.engine.registry import method_named
 from edgenas.engine.scores import best_run
 from edgenas.engine.starts import FINAL as START_FINAL
 from edgenas.engine.trained import final_of
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import DataError, EdgenasError, StudyError
+from edgenas.files import lost
 from edgenas.identity import digest
 from edgenas.records import (
     Architecture,
@@ -114,9 +116,9 @@ def teacher_for(
             f"--teacher-mean, --teacher-std and --teacher-views are for FILE.onnx, not for {name}: leave them out"
         )
     if name == LARGEST:
-        teacher = _largest(store, pool, recipe, tell, listener)
+        teacher = _largest(store, asked, pool, recipe, tell, listener)
     else:
-        teacher = _found(store, asked, task, own is not None, tell)
+        teacher = _found(store, asked, task, own is not None, listener)
     _refuse_unfit(teacher, task)
     store.put(KIND, _key(asked), teacher)
     if teacher.anchor is not None:
@@ -132,9 +134,9 @@ def _key(asked: TrainingAsked) -> str:
     return f"{asked.teacher}{how}" + ("" if views is None else f" views {views}")
 
 
-def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, tell: Tell) -> Teacher:
+def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, listener: Listener) -> Teacher:
     """What is named, copied into the study; where it is not here any more, what was copied before."""
-    name = asked.teacher or ""
+    name, tell = asked.teacher or "", noting(listener)
     library, path = name.startswith(LIBRARIES), Path(name)
     for kind, command in TRAINED_HERE.items():
         trained = store.get(kind, name, FinalTraining)
@@ -145,7 +147,7 @@ def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, tell: Tell
                     "--teacher-std and --teacher-views"
                 )
             tell(f"teacher {name}: as `{command}` has trained it on these images")
-            return _of_reference(name, trained)
+            return _of_reference(name, with_lost_runs_again(store, name, kind, task, listener))
     if library and "=" not in name:
         raise StudyError(
             f"teacher {name} knows nothing of these images yet: run `edgenas compare {store.folder} --reference {name}` "
@@ -155,7 +157,7 @@ def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, tell: Tell
         file = Path(name.partition("=")[2]) if library else path
         known = store.get(KIND, _key(asked), Teacher)
         if known is not None and not file.is_file():
-            return known
+            return _copy_of(store, known)
         if library:
             return _of_library(store, name, task)
         if path.suffix.lower() == ".npz":
@@ -164,6 +166,15 @@ def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, tell: Tell
             return _of_recogniser(store, _key(asked), path, asked, task, own, tell)
         return _of_file(store, path, asked, task, tell)
     return _of_study(store, name, task, tell)
+
+
+def _copy_of(store: Store, known: Teacher) -> Teacher:
+    """A teacher whose file is not here any more; StudyError where the study's copy is lost as well."""
+    if why := lost(store.folder / known.file, known.sha256):
+        raise StudyError(
+            f"teacher {known.name} is not here, and its copy {store.folder / known.file} {why}: restore one of them"
+        )
+    return known
 
 
 def _refuse_unfit(teacher: Teacher, task: Task) -> None:
@@ -206,7 +217,7 @@ def _of_recogniser(
 
     sha256 = hashlib.sha256(_content(path)).hexdigest()
     known = store.get(KIND, name, Teacher)
-    if known is not None and known.source_sha256 == sha256 and (store.folder / known.file).is_file():
+    if known is not None and known.source_sha256 == sha256 and not lost(store.folder / known.file, known.sha256):
         return known
     faces = faces_at(store, task, tell, asked.data_dir, own=own)
     pixels, threads = asked.teacher_pixels, len(local_devices("cpu"))
@@ -292,13 +303,12 @@ def _of_study(store: Store, name: str, task: Task, tell: Tell) -> Teacher:
     if data == store.study.data and seed != store.study.seed:
         tell(f"warning: {name} has seed {seed}, so that it may have learned from images that this study validates on")
     run = best_run(final)
-    try:
-        content = (folder / run.weights).read_bytes()
-    except OSError as error:
-        raise StudyError(f"teacher {name}: {folder / run.weights} cannot be read: {error.strerror}") from error
+    if why := lost(folder / run.weights, run.weights_sha256):
+        raise StudyError(
+            f"teacher {name}: {folder / run.weights} {why}: restore it, or run the `edgenas train` of that study again"
+        )
+    content = (folder / run.weights).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    if run.weights_sha256 and sha256 != run.weights_sha256:
-        raise StudyError(f"teacher {name}: {folder / run.weights} is not the file that was trained: restore it")
     file = _copied(store, content, sha256, ".safetensors")
     width = width_of(final.architecture)
     return Teacher(name, file, sha256, width, final.architecture, final.preprocessing, sha256)
@@ -312,10 +322,14 @@ def _copied(store: Store, content: bytes, sha256: str, suffix: str) -> str:
     return file
 
 
-def _largest(store: Store, pool: FinalPool, recipe: Recipe, tell: Tell, listener: Listener) -> Teacher:
+def _largest(
+    store: Store, asked: TrainingAsked, pool: FinalPool, recipe: Recipe, tell: Tell, listener: Listener
+) -> Teacher:
     """A large network of the searched space, trained from scratch by the student's recipe, one seed."""
     from edgenas.training.final import final_runs
 
+    file = asked.recipe or "final"
+    recipe = begun_recipe(store, asked, file, recipe, lambda one: [largest_seed(store, one)], pool, tell)
     task, item = pool.task, largest_seed(store, recipe)
     params = workload_from_architecture(item.architecture).params
     tell(f"teacher: the space's largest network, {params:,} parameters, {recipe.epochs} epochs")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.engine.events import Listener, noting
-from edgenas.engine.final import TrainingAsked, final_training
+from edgenas.engine.final import final_training
 from edgenas.engine.sessions import begin_session
 from edgenas.engine.starts import train_start
 from edgenas.engine.teachers import taught_by
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.records import FinalTraining
 from edgenas.store import Store
 

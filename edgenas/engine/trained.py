@@ -48,7 +48,7 @@ def trained_from_store(
     if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):
         raise StudyError(
             f"{final.data} is not what {name_of(final)} was trained on (its classes or pixel statistics are others): "
-            "restore it, or run `edgenas train` again"
+            "restore it, or run the `edgenas train` that trained it again"
         )
     network, best = trained_network(store, final, tell)
     profile = profile_from_name(target) if target else profiles_of(store.study)[0]

@@ -223,8 +223,8 @@ def check_recorded(trained: Trained, score: Score) -> None:
     if abs(score.value - trained.score) > _rounding(metric, trained.score, score.n) + 1e-9:
         raise EdgenasError(
             f"these weights give {metric.words(score.value)} {metric.name} on validation, {metric.words(trained.score)} were "
-            "recorded when they were trained: they, or the data, are not what they were: restore them, or run `edgenas train` "
-            "again"
+            "recorded when they were trained: they, or the data, are not what they were: restore them, or remove the file of "
+            "weights and run the `edgenas train` that made it again"
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
+from edgenas.files import lost
 from edgenas.networks import network_from_architecture
 from edgenas.records import Architecture
 
@@ -39,14 +40,8 @@ def weights_sha256(path: Path) -> str:
 
 def check_weights(path: Path, sha256: str) -> None:
     """EdgenasError where the file is not the one that was saved; nothing where its hash was not kept ("")."""
-    try:
-        other = sha256 and weights_sha256(path) != sha256
-    except OSError as error:
-        raise EdgenasError(f"{path} cannot be read ({error.strerror}): run `edgenas train` again") from error
-    if other:
-        raise EdgenasError(
-            f"{path} is not the file that was trained (its SHA-256 differs): restore it, or run `edgenas train` again"
-        )
+    if why := lost(path, sha256):
+        raise EdgenasError(f"{path} {why}: restore it, or run the command that trained it again, which makes it anew")
 
 
 def load_weights(architecture: Architecture, path: Path, sha256: str = "") -> nn.Module:
@@ -61,7 +56,8 @@ def load_weights(architecture: Architecture, path: Path, sha256: str = "") -> nn
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise EdgenasError(
-            f"{path} does not hold this network's weights ({reason}): run `edgenas train` again"
+            f"{path} does not hold this network's weights ({reason}): restore it, or remove it and run the command that trained "
+            "it again"
         ) from error
     return network.eval()
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from edgenas.durable import remove_file
 from edgenas.errors import EdgenasError
+from edgenas.files import lost
 from edgenas.identity import digest
 from edgenas.networks.weights import save_weights, weights_sha256
 from edgenas.records import Architecture, FinalRun, Look, Recipe
@@ -32,11 +33,12 @@ from edgenas.training.start import Start, begun_network
 from edgenas.training.teaching import TeacherAt
 from edgenas.training.throughput import EVALUATION_SHARE, seconds_per_image
 from edgenas.training.together import PartOfTraining, led, refuse_thin_batches
-from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, results_of
+from edgenas.training.work import AnyItem, WorkItem, Workplace, local_devices, refuse_without_gpu, results_of
 from edgenas.training.workers import LocalCrew
 
 R = TypeVar("R")
 CHECKPOINT = ".checkpoint"  # suffix
+IMAGES = "final-images"  # of the store's rows, key = a run's: the hash of what it was trained on
 EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
 
 
@@ -113,7 +115,9 @@ class FinalPool:
     def __init__(
         self, task: Task, seeds: int, device: str, processes: int = 1, checkpoint_s: float | None = None
     ) -> None:
-        """`checkpoint_s`: see Checkpoints; None = EVERY_S. Raises EdgenasError for more processes than fit this machine."""
+        """`checkpoint_s`: see Checkpoints; None = EVERY_S. Raises EdgenasError for more processes than fit this machine, and for
+        a GPU where there is none."""
+        refuse_without_gpu(device)
         devices = local_devices(device)
         self.task, self.processes = task, processes
         self.checkpoint_s = EVERY_S if checkpoint_s is None else checkpoint_s
@@ -122,8 +126,13 @@ class FinalPool:
             what = "cores, and two processes fit each" if device == "cpu" else "GPUs, and each takes one process"
             raise EdgenasError(f"--processes {processes}: this machine has {len(devices)} {what}: take {most} or fewer")
         self.size = min(seeds, most) if processes == 1 else processes
-        self.devices = tuple(devices[i % len(devices)] for i in range(self.size))
+        self.places = devices
         self._crew: LocalCrew | None = None
+
+    def at_most(self, trainings: int) -> None:
+        """Let so many run at once, and one in any case; where processes are started or train together, that stays as it is."""
+        if self._crew is None and self.processes == 1:
+            self.size = max(1, min(self.size, trainings))
 
     def beside(self, name: str, scores: dict[str, float]) -> None:
         """Have the reports on the test show these scores of another model's, too; before a process is started."""
@@ -161,7 +170,8 @@ class FinalPool:
     def _results(self, items: Sequence[WorkItem[R]]) -> Iterator[tuple[WorkItem[R], R]]:
         """Each item with its result, as they end. Processes are started now: mistakes and finished trainings cost none."""
         if self._crew is None:
-            self._crew = LocalCrew(self.task, self.devices, attempts=1)
+            devices = tuple(self.places[i % len(self.places)] for i in range(self.size))
+            self._crew = LocalCrew(self.task, devices, attempts=1)
         fewer = "train fewer --seeds at once" if self.processes == 1 else "take fewer --processes"
         return results_of(self._crew, items, _nothing_else, "a final training ended early", f"free memory, or {fewer}")
 
@@ -183,12 +193,18 @@ def final_runs(
     store: Store,
     on_run: Callable[[FinalRun], None],
     tell: Callable[[str], None],
+    images: str = "",
 ) -> tuple[FinalRun, ...]:
-    """The runs of all seeds, in order; those in the store are not trained again, those that were interrupted go on.
+    """The runs of all seeds, in order; those in the store are not trained again while their files of weights are what they were,
+    those that were interrupted go on. `images`: a hash of what is trained on, where that may become another under one name.
 
     Raises StudyError where a checkpoint is there that another training has written.
     """
-    missing = [seed for seed in seeds if store.get("final-run", seed.key, FinalRun) is None]
+    reasons = [(seed, why_missing(store, seed, images)) for seed in seeds]
+    missing = [seed for seed, why in reasons if why is not None]
+    for seed, why in reasons:
+        if why:
+            tell(f"{seed.weights} {why}: it is trained again")
     for seed in seeds:
         if seed not in missing:
             remove_file(seed.checkpoint)
@@ -197,9 +213,21 @@ def final_runs(
     _tell_unfinished(seeds, tell)
     for seed, run in pool.runs(missing):
         store.put("final-run", seed.key, run)
+        if images:
+            store.put(IMAGES, seed.key, images)
         remove_file(seed.checkpoint)  # only now: a kill before it costs nothing
         on_run(run)
     return tuple(_there(store.get("final-run", seed.key, FinalRun)) for seed in seeds)
+
+
+def why_missing(store: Store, seed: SeedTraining, images: str = "") -> str | None:
+    """Why its run is to be trained: "" where it never was, else in a few words; None where it is on record, of these images, and
+    the file of its weights is the one that was written."""
+    run = store.get("final-run", seed.key, FinalRun)
+    if run is None:
+        return ""
+    other = (store.get(IMAGES, seed.key, str) or images) != images
+    return lost(seed.weights, run.weights_sha256) or ("was trained on other images under this name" if other else None)
 
 
 def _tell_unfinished(seeds: list[SeedTraining], tell: Callable[[str], None]) -> None:

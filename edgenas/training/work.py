@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from edgenas.errors import TrainingError
+from edgenas.errors import StudyError, TrainingError
 from edgenas.tasks import Task
 
 R = TypeVar("R")
@@ -120,6 +120,14 @@ def results_of(
                 raise TrainingError(f"{what}: {result.reason}: {advice}, and run it again")
             waiting.discard(item.key)
             yield item, result
+
+
+def refuse_without_gpu(device: str) -> None:
+    """Raise StudyError where a study's `device` is a GPU and this machine has none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StudyError(
+            "this study was started on a GPU and there is none here: go on where there is one, or use another --study"
+        )
 
 
 def local_devices(device: str) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from edgenas.training.loop import scores_of
 from tests.cli.edgenas import edgenas as edgenas_command
-from tests.cli.edgenas import edgenas_json, killed
-from tests.plans import plan, studied
+from tests.cli.edgenas import edgenas_json, killed, refusal
+from tests.plans import ASKED, plan, studied
 from tests.remote.conftest import listening
 from tests.trained_digits import trained_digits
 from tests.trained_study import trained_study
@@ -117,6 +117,15 @@ def test_a_reference_goes_on_from_its_weights_is_costed_on_the_target_and_stays_
     scores = scores_of(again, task, task.test, torch.device("cpu"), 1)
     assert scores["accuracy"] == reference["each"][0]
 
+    files = [study / kept.weights, study / trained.runs[0].weights]
+    content = [file.read_bytes() for file in files]
+    files[0].write_bytes(b"damaged")
+    files[1].unlink()
+    after = compare(str(study))  # as it was trained, for one epoch
+    assert [file.read_bytes() for file in files] == content
+    assert after["references"][0]["each"] == reference["each"]
+    found = after
+
     path.unlink()  # all that is needed is in the study
     assert compare(str(study), "--epochs", "1") == found
     assert compare(str(study)) == found  # whoever only looks trains nothing anew, for the winner's seconds or otherwise
@@ -144,6 +153,8 @@ def test_from_scratch_the_same_seconds_are_epochs_and_more_references_stand_side
     with Store.read(study) as store:
         assert store.all("reference-epochs", int).values()
     assert compare(str(study)) == found  # the epochs too are remembered
+    (more,) = compare(str(study), "--seeds", "2")["references"]  # and with them the first seed's training
+    assert (more["epochs"], more["each"][0], len(more["each"])) == (reference["epochs"], reference["each"][0], 2)
     result = CliRunner().invoke(app, ["compare", str(study)])
     assert name in result.stdout
     assert found["sentence"] in result.stdout
@@ -320,6 +331,28 @@ def test_the_api_gives_records(study: Path, tmp_path: Path) -> None:
     assert found.verdict in ("noise", "paid", "not", "trade")
     assert found.references[0].mean > 90
     assert found.winners[0].trial == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_study_of_a_gpu_is_not_trained_compared_or_gone_on_with_where_there_is_none(tmp_path: Path) -> None:
+    study, path = searched(tmp_path / "study", device="cuda"), digits_file(tmp_path)
+    commands = [
+        ("train", str(study)),
+        ("train", str(study), "--processes", "2"),
+        ("train", str(study), "--start", str(path)),
+        ("compare", str(study), "--reference", str(path), "--epochs", "1"),
+    ]
+    for command in commands:
+        line = refusal(*command)
+        assert (
+            line
+            == "this study was started on a GPU and there is none here: go on where there is one, or use another --study"
+        )
+    with Store.create(tmp_path / "search", studied(plan(device="cuda", asked=ASKED), profiles=(), hardware=())):
+        pass
+    assert refusal("search", "--resume", str(tmp_path / "search")) == line
+    with Store.read(study) as store:
+        assert len(store.all("final", FinalTraining)) == 1
 
 
 def test_mistakes_are_one_line(study: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from edgenas.networks.weights import load_weights, save_weights
 from edgenas.records import FinalTraining, Limits
 from edgenas.store import Store
 from tests.digits_bundle import digits_bundle
-from tests.trained_digits import trained_digits
+from tests.trained_digits import digits_folder, trained_digits
 from tests.trained_study import WEIGHTS, trained_study
 
 
@@ -209,11 +209,12 @@ def test_other_weights_than_those_that_were_trained_are_refused(good: Path, tmp_
 
 def test_training_does_not_go_on_from_other_weights(good: Path, tmp_path: Path) -> None:
     study = shutil.copytree(good, tmp_path / "study")
+    other = str(digits_folder(tmp_path / "other", 0))
     shuffled(study)
-    result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--data", "digits", "--from-trained"])
+    result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--data", other, "--from-trained"])
     refused(result, EdgenasError, "SHA-256 differs", WEIGHTS)
     (study / WEIGHTS).unlink()
-    result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--data", "digits", "--from-trained"])
+    result = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--data", other, "--from-trained"])
     refused(result, EdgenasError, "cannot be read (No such file or directory)", WEIGHTS)
 
 

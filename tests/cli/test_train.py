@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
+import edgenas
+from edgenas.architectures.chain import chain
 from edgenas.binomial import wilson
 from edgenas.cli.main import app
+from edgenas.engine.data import searched_task
+from edgenas.engine.scores import best_run
 from edgenas.errors import EdgenasError
 from edgenas.identity import digest
+from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import load_weights
-from edgenas.records import Ask, Choice, FinalTraining
+from edgenas.records import Ask, Choice, Classes, FinalRun, FinalTraining, Trial
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import inline_executor
 from edgenas.training.loop import outputs_of, scores_of
 from edgenas.training.recipes import recipe_from_name, with_free_cores
+from tests.image_folders import fill
 from tests.plans import plan, studied
+from tests.trained_digits import digits_folder
 from tests.training.conftest import ParameterCost, candidate
 
 
@@ -104,7 +114,16 @@ def test_a_run_keeps_every_look_at_validation_and_its_worst_mistakes(study: Path
         (("--checkpoint-s", "-1"), "--checkpoint-s -1: from 0 .every epoch. to 86400"),
         (("--checkpoint-s", "86401"), "--checkpoint-s 86401: from 0"),
         (("--checkpoint-s", "nan"), "--checkpoint-s nan: from 0"),
-        (("--data", "digits", "--from-trained"), "run `edgenas train` without it first"),
+        (
+            ("--data", "digits", "--from-trained"),
+            r"--data digits is what .* was trained on, .*: `edgenas train .* --epochs N`",
+        ),
+        *(
+            (("--budget", text), rf"--budget {re.escape(text)}: minutes above 0, up to 1e\+09")
+            for text in ("nan", "inf", "0", "-1", "2e+09")
+        ),
+        (("--epochs", "100001"), "--epochs 100001: at least one, up to 100,000"),
+        (("--seeds", "10001"), "--seeds 10001: at least one, up to 10,000"),
     ],
 )
 def test_mistakes_are_one_line(study: Path, arguments: tuple[str, ...], complaint: str) -> None:
@@ -155,11 +174,112 @@ def test_the_macro_width_and_a_budget(study: Path) -> None:
 
 
 @pytest.mark.slow
-def test_other_data_goes_on_from_the_trained_weights(study: Path) -> None:
+def test_other_data_goes_on_from_the_trained_weights_and_anew_where_other_images_lie_there(
+    study: Path, tmp_path: Path
+) -> None:
     first = train(str(study), "--seeds", "1", "--epochs", "3")
-    onward = train(str(study), "--seeds", "1", "--epochs", "1", "--data", "digits", "--from-trained")
+    folder = digits_folder(tmp_path / "other", 0, each=40)
+    how = (str(study), "--seeds", "1", "--epochs", "1", "--data", str(folder), "--from-trained")
+    onward = train(*how)
     # a fresh network reaches about 20 % in one epoch
-    assert onward["test_accuracy"]["mean"] >= first["test_accuracy"]["mean"] - 10  # type: ignore[index, operator]
+    assert onward["test_accuracy"]["mean"] >= first["test_accuracy"]["mean"] - 15  # type: ignore[index, operator]
+    assert train(*how) == onward
+    for path in folder.rglob("*.png"):
+        path.unlink()
+        path.parent.rmdir() if not any(path.parent.iterdir()) else None
+    digits_folder(folder, 40, each=40)
+    said = CliRunner().invoke(app, ["train", *how]).stderr
+    assert "was trained on other images under this name: it is trained again" in said
+    again = train(*how)
+    assert again["test_accuracy"] != onward["test_accuracy"]
+    with Store.read(study) as store:
+        assert len(store.all("final", FinalTraining)) == 2  # the first one is as it was
+
+
+def on_a_folder(tmp_path: Path) -> tuple[Path, Path]:
+    """A finished search whose data are a folder, and that folder."""
+    folder, head = fill(tmp_path / "pictures"), Classes(2)
+    network = chain(4, 3, (0,) * 3, (3,) * 3, head, in_channels=3, image_size=16)
+    trained = msgspec.structs.replace(candidate(), architecture=network)
+    record = studied(plan(asked=SearchSettings(data=str(folder))), profiles=())
+    with Store.create(tmp_path / "study", record) as store:
+        searched_task(store, print)
+        trial = Trial(trained, "complete", ParameterCost()(network), 0, {"val_accuracy": 60.0}, number=1)
+        store.put("choice", "choice", Choice(trial, {}))
+    return tmp_path / "study", folder
+
+
+def test_the_studys_own_images_are_not_other_data_however_their_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, folder = on_a_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    for own in (str(folder), "pictures", "./pictures/", "link", "copy"):
+        with pytest.raises(
+            EdgenasError, match=f"--data {own} .*what .*study was trained on, and --from-trained goes on"
+        ):
+            train(str(study), "--data", own, "--from-trained")
+    (folder / "cat" / "000.png").rename(tmp_path / "copy" / "cat" / "more.png")  # not the study's own any more
+    fill(tmp_path / "other", first=500)
+    for other in ("copy", "other"):
+        with pytest.raises(
+            EdgenasError, match="there are no trained weights yet: run `edgenas train` without it first"
+        ):
+            train(str(study), "--data", other, "--from-trained")
+
+
+def cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """This machine has so many."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(count)), raising=False)
+
+
+def test_more_seeds_and_other_cores_keep_what_is_trained(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores(monkeypatch, 2)
+    first = train(str(study), "--seeds", "1", "--epochs", "1")
+    (path,) = (study / "weights").glob("*.safetensors")
+    before = path.stat()
+    done = CliRunner().invoke(app, ["train", str(study), "--seeds", "2", "--epochs", "1", "--json"])
+    assert (
+        "2 threads a training, as what is finished or begun of it has: that is kept (this command would take 1 now)"
+        in (done.stderr)
+    )
+    more = msgspec.json.decode(done.stdout)
+    assert more["test_accuracy"]["each"][0] == first["test_accuracy"]["mean"]  # type: ignore[index]
+    assert path.stat() == before
+    with Store.read(study) as store:
+        (final,) = store.all("final", FinalTraining).values()
+        runs = store.all("final-run", FinalRun)
+    assert (final.recipe.threads, len(runs)) == (2, 2)
+    for count in (1, 7):
+        cores(monkeypatch, count)
+        assert train(str(study), "--seeds", "2", "--epochs", "1") == more
+    with Store.read(study) as store:
+        assert store.all("final-run", FinalRun) == runs
+
+
+def test_a_lost_or_damaged_file_of_weights_is_trained_again_to_the_same_bytes_and_no_other_is(study: Path) -> None:
+    how = (str(study), "--seeds", "3", "--epochs", "1")
+    first = train(*how)
+    with Store.read(study) as store:
+        (final,) = store.all("final", FinalTraining).values()
+    paths = [study / run.weights for run in final.runs]
+    whole = [path.read_bytes() for path in paths]
+    best = paths.index(study / best_run(final).weights)
+    cut, gone, kept = (paths[(best + place) % 3] for place in range(3))
+    cut.write_bytes(cut.read_bytes()[:100])
+    gone.unlink()
+    before, opened = kept.stat(), edgenas.open_study(study, quiet=True)
+    with pytest.raises(EdgenasError, match=r"SHA-256 differs.: restore it, or run the command that trained it again"):
+        opened.network()
+    done = CliRunner().invoke(app, ["train", *how, "--json"])
+    assert f"{cut} is not the file that was written (its SHA-256 differs): it is trained again" in done.stderr
+    assert f"{gone} cannot be read (No such file or directory): it is trained again" in done.stderr
+    assert [path.read_bytes() for path in paths] == whole
+    assert kept.stat() == before
+    assert msgspec.json.decode(done.stdout)["test_accuracy"] == first["test_accuracy"]
+    opened.network()
 
 
 def test_every_accuracy_has_its_interval_over_the_images_of_its_split(study: Path) -> None:

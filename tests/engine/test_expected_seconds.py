@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgenas.engine.final import TrainingAsked, expected_seconds
+from edgenas.engine.final import expected_seconds
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.records import Candidate, Cost, Recipe, Trial
 from edgenas.store import Store
 from edgenas.training.final import FinalPool

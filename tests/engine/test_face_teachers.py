@@ -128,11 +128,18 @@ def test_a_recogniser_of_foreign_operators_teaches_by_its_own_normalisation(stud
         (final,) = store.all("final", FinalTraining).values()
     assert (final.recipe.teacher, final.recipe.teacher_weight) == (teacher.sha256, 0.9)
 
-    before = (study / teacher.file).stat().st_mtime_ns
+    copy = study / teacher.file
+    content = copy.read_bytes()
+    copy.write_bytes(content[:50])
+    again = train(study, "--teacher", path, "--teacher-mean", "127.5", "--teacher-std", "128", "--teacher-views", "40")
+    assert again == found
+    assert copy.read_bytes() == content  # computed again
+
+    before = copy.stat().st_mtime_ns
     path.unlink()  # it was copied
     again = train(study, "--teacher", path, "--teacher-mean", "127.5", "--teacher-std", "128", "--teacher-views", "40")
     assert again == found
-    assert (study / teacher.file).stat().st_mtime_ns == before
+    assert copy.stat().st_mtime_ns == before
 
 
 def test_what_the_teacher_itself_reaches_stands_beside_pixels_and_lda(study: Path, tmp_path: Path) -> None:

@@ -53,11 +53,24 @@ def save(path: Path, seed: int) -> None:
 
 
 def test_every_candidate_is_a_cut_and_the_final_training_begins_with_its_layers(folder: Path) -> None:
-    trained = edgenas_json("train", "cut", "--seeds", "1", "--recipe", "still.toml", "--workers", "1", folder=folder)
+    command = ("train", "cut", "--seeds", "1", "--recipe", "still.toml", "--workers", "1")
     with Store.read(folder / "studies/cut") as store:
-        kept, (final,) = heritage_in(store), store.all("final", FinalTraining).values()
-        trials = store.ledger()
+        kept = heritage_in(store)
     assert kept is not None
+    layers, whole = folder / "studies/cut" / kept.weights, folder / "whole.onnx"
+    content = layers.read_bytes()
+    layers.write_bytes(content[:99])
+    whole.rename(folder / "away.onnx")
+    refused = edgenas(*command, folder=folder)
+    assert re.search(
+        r"heritage-\w+.safetensors is not the file .*whole.onnx.*: restore one of them, or", refused.stderr
+    )
+    (folder / "away.onnx").rename(whole)
+    trained = edgenas_json(*command, folder=folder)
+    assert layers.read_bytes() == content  # read again
+    with Store.read(folder / "studies/cut") as store:
+        (final,) = store.all("final", FinalTraining).values()
+        trials = store.ledger()
     assert kept.whole == WHOLE
     for trial in trials:
         one = trial.candidate.architecture
@@ -69,13 +82,10 @@ def test_every_candidate_is_a_cut_and_the_final_training_begins_with_its_layers(
     architecture = final.architecture
     head = architecture.stages[-1].width * 10 + 10  # type: ignore[union-attr]
     assert trained["inherited_percent"] == pytest.approx(100 * (1 - head / final.params))
-    begun, whole = (
-        load_file(folder / "studies/cut" / final.runs[0].weights),
-        load_file(folder / "studies/cut" / kept.weights),
-    )
+    begun, inherited = load_file(folder / "studies/cut" / final.runs[0].weights), load_file(layers)
     same = [name for name in begun if name.endswith("conv.weight") and name.startswith(("kernels.0.", "kernels.1."))]
     assert len(same) == 2
-    assert all(torch.allclose(begun[name], whole[name], atol=1e-6) for name in same)
+    assert all(torch.allclose(begun[name], inherited[name], atol=1e-6) for name in same)
 
 
 def test_the_whole_network_fine_tuned_here_teaches_the_cut_that_begins_with_its_layers(folder: Path) -> None:

@@ -17,6 +17,7 @@ from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.teachers import KIND, Teacher
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe
+from edgenas.networks.weights import weights_sha256
 from edgenas.records import FinalTraining
 from edgenas.store import Store
 from tests.cli.test_compare import digits_file, searched
@@ -62,6 +63,16 @@ def test_outputs_of_any_model_teach_and_stay_in_the_study(study: Path, tmp_path:
     assert (study / teacher.file).is_file()
     path.unlink()
     assert train(study, "--teacher", str(path)) == found  # nothing is trained again, nor the file needed
+    copy = study / teacher.file
+    content = copy.read_bytes()
+    copy.write_bytes(content[:50])
+    with pytest.raises(
+        EdgenasError, match=r"o\.npz is not here, and its copy .* SHA-256 differs.: restore one of them"
+    ):
+        train(study, "--teacher", str(path))
+    path.write_bytes(content)
+    assert train(study, "--teacher", str(path)) == found
+    assert copy.read_bytes() == content
 
     other = outputs_file(study, tmp_path / "o.npz", outputs=np.zeros((len(digits().train), 10), np.float32))
     assert (
@@ -119,6 +130,9 @@ def test_the_spaces_largest_network_is_trained_first_and_once(study: Path) -> No
     assert train(study, "--teacher", "largest") == first
     with Store.read(study) as store:
         assert len(store.all("final-run", msgspec.Raw)) == runs
+    (study / teacher.file).unlink()
+    assert train(study, "--teacher", "largest") == first  # the teacher is trained again, its student is not
+    assert weights_sha256(study / teacher.file) == teacher.sha256
 
 
 @pytest.mark.slow
@@ -147,6 +161,10 @@ def test_a_reference_teaches_as_it_was_trained_here_and_is_not_trained_again_bes
     assert after.references == (before,)
     assert after.winners[0].origin == f"from scratch, taught by {path}"
     assert before.scores["accuracy"] == before.each
+
+    (taught / teacher.file).unlink()
+    train(taught, "--teacher", path)
+    assert weights_sha256(taught / teacher.file) == teacher.sha256
 
 
 def test_a_teacher_that_does_not_fit_is_refused_in_one_line(study: Path, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_weights_of_another_network_are_refused_in_one_line(old: bool, tmp_path:
     for depth in (3, 4):
         other = chain(6, depth, (0, 1, 0, 0)[:depth], (3,) * depth, Classes(3), 3, 64)
         with pytest.raises(
-            EdgenasError, match=r"does not hold this network's weights \(.*\): run `edgenas train` again"
+            EdgenasError, match=r"does not hold this network's weights \(.*\): restore it, or remove it and run the"
         ) as e:
             load_weights(other, tmp_path / "w.safetensors")
         assert "\n" not in str(e.value)
