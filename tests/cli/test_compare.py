@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import edgenas
 from edgenas.cli.main import app
-from edgenas.engine.references import BESIDE, FINAL, KIND, Reference
+from edgenas.engine.references import BESIDE as BESIDE_WINNER
+from edgenas.engine.references import FINAL, KIND, Reference
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe, onnx_from_network
 from edgenas.hardware.candidates import KIND as MEASURED
@@ -159,7 +160,7 @@ def test_from_scratch_the_same_seconds_are_epochs_and_more_references_stand_side
     assert name in result.stdout
     assert found["sentence"] in result.stdout
     with Store.write(study) as store:
-        store.put(BESIDE, name, "")  # as before the first comparison was finished
+        store.put(BESIDE_WINNER, name, "")  # as before the first comparison was finished
     (more,) = compare(str(study), "--seeds", "2")["references"]  # however many are trained at once
     assert (more["epochs"], more["each"][0], len(more["each"])) == (reference["epochs"], reference["each"][0], 2)
 
