@@ -9,9 +9,8 @@ from typing import Literal
 
 from edgenas.binomial import NORMAL_95, Interval, noise_of_difference, wilson
 from edgenas.engine.scores import unit_of_difference
-from edgenas.hardware.words import ORIGINS
+from edgenas.hardware.words import LEARNED, ORIGINS
 from edgenas.records import Cost, Latency, Metric, Record
-from edgenas.remote.sparing import LEARNED
 
 Verdict = Literal["paid", "trade", "noise", "not"]
 WORST_FIRST: tuple[Verdict, ...] = ("not", "noise", "trade", "paid")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgenas.records import Latency
 
 ORIGINS = {"measured": "measured", "predicted": "predicted", "datasheet": "from the datasheet"}
+LEARNED = "learned from"  # in the detail of a latency predicted by what its own study has measured
 
 
 def latency_words(latency: Latency) -> str:

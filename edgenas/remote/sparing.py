@@ -17,12 +17,12 @@ from edgenas.hardware.candidates import KIND
 from edgenas.hardware.learned import FIRST, learned_from, learned_profile, must_be_measured
 from edgenas.hardware.measure import percentiles
 from edgenas.hardware.predictor import Row, latency_from_workload
+from edgenas.hardware.words import LEARNED
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Record, Trial, Workload
 from edgenas.remote.fleet import Boards
 from edgenas.store import Store
 
 ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; what was predicted instead
-LEARNED = "learned from"  # in the detail of a latency that was predicted so
 PATIENCE_S = 120.0  # for the finalists, at the end
 
 
