@@ -178,6 +178,12 @@ def flags_of_training(asked: TrainingAsked) -> tuple[str, ...]:
     return tuple(words)
 
 
+def flags_without(flags: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The flags but for these, each of which has a value behind it."""
+    dropped = {index + behind for index, word in enumerate(flags) if word in names for behind in (0, 1)}
+    return [word for index, word in enumerate(flags) if index not in dropped]
+
+
 def _images(settings: TaskSettings, architecture: Architecture, folder: Path, tell: Tell) -> tuple[Task, TaskSettings]:
     """The images at the network's own size: as they come where that is their size, else scaled."""
     from edgenas.tasks import load_task

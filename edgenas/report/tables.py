@@ -10,6 +10,7 @@ import msgspec
 
 from edgenas.engine.fronts import network_words
 from edgenas.engine.scores import expected_words, interval_words, split_words
+from edgenas.engine.verdict import is_learned
 from edgenas.hardware.words import latency_words
 from edgenas.records import Latency, Trial
 from edgenas.report.facts import Facts
@@ -137,7 +138,7 @@ def comparison_table(facts: Facts) -> Table | None:
         [
             one.name,
             f"{metric.number(one.mean)}{interval_words(one.interval, metric)}",
-            latency_words(one.cost.latencies[found.profile]),
+            _with_learned(one.cost.latencies[found.profile]),
             f"{one.cost.params:,}",
             f"{one.cost.macs:,}",
             str(one.epochs),
@@ -147,6 +148,11 @@ def comparison_table(facts: Facts) -> Table | None:
         for one in (*found.winners, *found.references)
     ]
     return {"header": header, "rows": rows}
+
+
+def _with_learned(latency: Latency) -> str:
+    """A latency beside others, which may be of another origin."""
+    return latency_words(latency) + ", learned from the board" * is_learned(latency)
 
 
 def stages_table(stages: Sequence[Stage], precision: str) -> Table:

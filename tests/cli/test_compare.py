@@ -25,6 +25,7 @@ from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import load_weights
 from edgenas.records import Candidate, Choice, FinalTraining, Latency, Limits, Measurement, Recipe, Trial
 from edgenas.remote.fleet import BESIDE
+from edgenas.remote.sparing import ASKED, AskedBoard
 from edgenas.remote.token import VARIABLE
 from edgenas.report.answers.good import goodness
 from edgenas.report.facts import read_facts
@@ -330,12 +331,15 @@ def test_a_reference_that_breaks_the_studys_limit_is_said_to(tmp_path: Path) -> 
     assert "breaks the limit" in found["sentence"]
 
 
-def test_the_api_gives_records(study: Path, tmp_path: Path) -> None:
+def test_the_api_gives_records(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = edgenas.open_study(study, quiet=True)
     found = opened.compare(str(digits_file(tmp_path)), epochs=1)
     assert found.verdict in ("noise", "paid", "not", "trade")
     assert found.references[0].mean > 90
     assert found.winners[0].trial == 1
+    monkeypatch.setenv(VARIABLE, "0" * 64)
+    with pytest.raises(EdgenasError, match="no board can measure"):
+        opened.compare(board="http://127.0.0.1:9")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -406,3 +410,36 @@ def test_a_search_notes_its_references_before_it_trains_and_a_finished_one_takes
     assert again.returncode == 0, again.stderr
     with Store.read(tmp_path / "studies" / "noted") as store:
         assert set(store.all(KIND, Reference)) == {str(path), "torchvision:shufflenet_v2_x0_5"}
+
+
+@pytest.mark.slow  # a search, three trainings and some measurements
+def test_a_search_on_a_board_measures_its_references_there_and_decides_as_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = secrets.token_hex(32)
+    monkeypatch.setenv(VARIABLE, token)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.toml").write_text("[rules]\ntrials = 2\n")
+    path = digits_file(tmp_path)
+    bounds = ("--max-depth", "4", "--max-width", "6", "--epoch-scale", ".1", "--search-images", "320", "--workers", "0")
+    asked = ("search", "few.toml", "--target", PI, "--method", "random", "--max-latency-ms", "60000", *bounds)
+    with listening(token=token) as board:
+        done = CliRunner().invoke(
+            app, [*asked, "--board", board.url, "--reference", str(path), "--study", "noted", "--json"]
+        )
+        assert done.exit_code == 0, done.output
+        with Store.read(tmp_path / "studies/noted") as store:
+            reference = store.all(KIND, Reference)[str(path)]
+            assert reference.cost.latencies[PI].origin == "measured"
+            assert list(store.all(BESIDE, Measurement)) == [f"{reference.architecture.fingerprint} {PI} fp32"]
+            asked_board = store.all(
+                ASKED, AskedBoard
+            )  # the first ten candidates, and nothing else, teach the board's profile
+            assert {one.architecture for one in asked_board.values()} == {
+                trial.candidate.architecture for trial in store.ledger()
+            }
+        trained = CliRunner().invoke(app, ["train", "noted", "--seeds", "1", "--epochs", "1"])
+        assert trained.exit_code == 0, trained.output
+    found = compare("noted", "--epochs", "1")
+    assert origins(found) == ["measured", "measured"]
+    assert (found["outcomes"][0]["comparable"], found["advice"]) == (True, "")

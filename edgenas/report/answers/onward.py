@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from edgenas.engine.again import BOARD, call_of, command_of, objects_in, resuming, settings_of
+from edgenas.engine.given import flags_without
 from edgenas.engine.plan import plan_values
 from edgenas.report.answers.limit import met_limits
 from edgenas.report.facts import Facts
@@ -33,7 +34,8 @@ def next_commands(facts: Facts) -> list[Command]:
     if facts.at_chance:
         if facts.given:
             epochs = 4 * (facts.final.recipe.epochs if facts.final else 1)
-            longer = f"edgenas train {folder} --epochs {epochs}"
+            kept = flags_without(facts.training_flags, ("--epochs", "--budget"))
+            longer = shlex.join(["edgenas", "train", str(facts.folder), *kept, "--epochs", str(epochs)])
             return [Command(longer, "trains it four times as long: it is no better than chance")]
         return [Command(_longer(facts), "searches again with four times the time: nothing here is better than chance")]
     return [*_onward(facts, folder)]

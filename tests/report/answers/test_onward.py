@@ -97,7 +97,7 @@ def test_a_given_network_is_trained_on_and_never_searched_again() -> None:
     assert lines(study(trial(1, 80.0), record=given)) == [
         f"edgenas train NETWORK --data digits --target jetson-nano-4gb --study {FOLDER}"
     ]
-    flags = {"network": "my net.json", "training_flags": ("--seeds", "1", "--epochs", "3")}
+    flags: dict[str, Any] = {"network": "my net.json", "training_flags": ("--seeds", "1", "--epochs", "3")}
     begun = study(trial(1, 80.0), record=given, planned={"targets": ("own.toml",)}, **flags)
     assert lines(begun) == [
         f"edgenas train 'my net.json' --data digits --target own.toml --seeds 1 --epochs 3 --study {FOLDER}"
@@ -105,3 +105,8 @@ def test_a_given_network_is_trained_on_and_never_searched_again() -> None:
     one = trial(1, 10.0)
     hopeless = study(one, chosen=1, finals=(final(one, run()),), record=given)
     assert lines(hopeless) == [f"edgenas train {FOLDER} --epochs 160"]
+    more: dict[str, Any] = {
+        "training_flags": ("--seeds", "1", "--epochs", "40", "--recipe", "my own.toml", "--all-images")
+    }
+    asked = study(one, chosen=1, finals=(final(one, run()),), record=given, **more)
+    assert lines(asked) == [f"edgenas train {FOLDER} --seeds 1 --recipe 'my own.toml' --all-images --epochs 160"]
