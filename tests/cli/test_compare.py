@@ -25,7 +25,8 @@ from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import load_weights
 from edgenas.records import Candidate, Choice, FinalTraining, Latency, Limits, Measurement, Recipe, Trial
 from edgenas.remote.fleet import BESIDE
-from edgenas.remote.sparing import ASKED, AskedBoard
+from edgenas.remote.sparing import ASKED as ASKED_BOARD
+from edgenas.remote.sparing import AskedBoard
 from edgenas.remote.token import VARIABLE
 from edgenas.report.answers.good import goodness
 from edgenas.report.facts import read_facts
@@ -433,7 +434,7 @@ def test_a_search_on_a_board_measures_its_references_there_and_decides_as_withou
             assert reference.cost.latencies[PI].origin == "measured"
             assert list(store.all(BESIDE, Measurement)) == [f"{reference.architecture.fingerprint} {PI} fp32"]
             asked_board = store.all(
-                ASKED, AskedBoard
+                ASKED_BOARD, AskedBoard
             )  # the first ten candidates, and nothing else, teach the board's profile
             assert {one.architecture for one in asked_board.values()} == {
                 trial.candidate.architecture for trial in store.ledger()

@@ -20,6 +20,8 @@ from edgenas.engine import given
 from edgenas.engine.given import is_given
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.records import Classes, FinalTraining
+from edgenas.report.answers.onward import next_commands
+from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from tests.cli.edgenas import refusal
 from tests.training.conftest import tiny
@@ -111,6 +113,9 @@ def test_a_command_that_was_killed_before_the_choice_goes_on_to_it(here: Path, m
             edgenas.train("net.json", "digits", **how)  # type: ignore[arg-type]
     with pytest.raises(StudyError, match="`edgenas train` that began it goes on with it"):
         edgenas.open_study("stopped").go_on()
+    assert [command.line for command in next_commands(read_facts(Path("studies/stopped")))] == [
+        "edgenas train net.json --data digits --target jetson --seeds 1 --epochs 1 --study studies/stopped"
+    ]
     study = edgenas.train(NETWORK, "digits", **how)  # type: ignore[arg-type]
     with Store.read(study.folder) as store:
         assert store.choice is not None
