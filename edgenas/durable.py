@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -53,9 +54,8 @@ def try_folder(folder: Path, *, parents: bool = False) -> None:
     folder = folder.absolute()
     while parents and not folder.exists():
         folder = folder.parent
-    part = folder / f".{secrets.token_hex(8)}"
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    part.unlink()
+    with tempfile.TemporaryFile(dir=folder):  # on Linux without a name, so that a kill leaves nothing
+        pass
 
 
 def _cannot_write(path: Path, error: OSError) -> EdgenasError:
