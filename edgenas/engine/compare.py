@@ -27,7 +27,7 @@ from edgenas.engine.references import (
 )
 from edgenas.engine.scores import metric_of, split_interval
 from edgenas.engine.sessions import begin_session
-from edgenas.engine.teachers import taught_words
+from edgenas.engine.taught import taught_words
 from edgenas.engine.verdict import Comparison, Competitor, comparable, compared, interval_of_mean
 from edgenas.errors import StudyError
 from edgenas.hardware.candidates import KIND as KIND_MEASURED

@@ -25,20 +25,19 @@ from edgenas.engine.references import Tell, with_lost_runs_again
 from edgenas.engine.registry import method_named
 from edgenas.engine.scores import best_run
 from edgenas.engine.starts import FINAL as START_FINAL
+from edgenas.engine.taught import KIND, Teacher, width_of
 from edgenas.engine.trained import final_of
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import DataError, EdgenasError, StudyError
 from edgenas.files import lost
 from edgenas.identity import digest
 from edgenas.records import (
-    Architecture,
     Classes,
     Embedding,
     FinalTraining,
     OnnxArchitecture,
     Preprocessing,
     Recipe,
-    Record,
 )
 from edgenas.store import Store
 
@@ -51,29 +50,12 @@ if TYPE_CHECKING:
     from edgenas.training.teaching import TeacherAt
 
 LIBRARIES = ("torchvision:", "timm:")
-KIND, LARGEST = "teacher", "largest"
+LARGEST = "largest"
 TRAINED_HERE = {REFERENCE_FINAL: "edgenas compare", START_FINAL: "edgenas train --start"}  # rows of trainings: whose
 FORMS = (
     "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, any network that `edgenas compare` or `edgenas train --start` has "
     "trained, a study, OUTPUTS.npz, and largest"
 )
-
-
-class Teacher(Record, frozen=True):
-    """What taught. `file`: relative to the study, and its SHA-256; `source_sha256`: of the file that was named, "" where
-    none was. `width`: numbers that it gives for an image. `architecture`, `preprocessing`: of a network; None where it is
-    outputs. `further`: images without labels among those. `anchor`: the task's scores of the teacher itself on the test images,
-    where its outputs for them are known; nothing learns from these."""
-
-    name: str
-    file: str
-    sha256: str
-    width: int
-    architecture: Architecture | None = None
-    preprocessing: Preprocessing | None = None
-    source_sha256: str = ""
-    further: int = 0
-    anchor: dict[str, float] | None = None
 
 
 def taught_by(
@@ -348,20 +330,6 @@ def largest_seed(store: Store, recipe: Recipe) -> SeedTraining:
     seed = int(digest(study.seed, architecture.fingerprint, recipe, "teacher")[:12], 16)
     path = store.folder / "weights" / f"{digest(architecture, recipe, 'teacher')}.safetensors"
     return SeedTraining(architecture, recipe, seed, path)
-
-
-def taught_words(store: Store, recipe: Recipe) -> str:
-    """What is said of a network that was taught: by whom. "" where it was not."""
-    if not recipe.teacher:
-        return ""
-    name = next((one.name for one in store.all(KIND, Teacher).values() if one.sha256 == recipe.teacher), "another")
-    return f", taught by {name}"
-
-
-def width_of(architecture: Architecture) -> int:
-    """Numbers that a network gives for an image."""
-    head = architecture.head
-    return head.dim if isinstance(head, Embedding) else head.count
 
 
 def _few(names: tuple[str, ...]) -> str:

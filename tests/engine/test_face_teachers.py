@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import edgenas
 from edgenas.architectures.chain import ChainSpace, chain
 from edgenas.cli.main import app
-from edgenas.engine.teachers import KIND, Teacher
+from edgenas.engine.taught import KIND, Teacher
 from edgenas.errors import EdgenasError
 from edgenas.faces.readers import FaceImages, write_folders
 from edgenas.faces.views import face_views

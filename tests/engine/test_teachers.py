@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import edgenas
 from edgenas.cli.main import app
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
-from edgenas.engine.teachers import KIND, Teacher
+from edgenas.engine.taught import KIND, Teacher
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe
 from edgenas.networks.weights import weights_sha256
