@@ -271,7 +271,8 @@ def test_a_limit_on_energy_without_a_board_is_refused_before_there_is_a_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = ["search", "--data", "digits", "--method", "random", "--max-energy-mj", "5", "--workers", "0"]
+    # data that are not there: whoever reads them first says something else
+    asked = ["search", "--data", "missing", "--method", "random", "--max-energy-mj", "5", "--workers", "0"]
     result = CliRunner().invoke(app, asked)
     assert isinstance(result.exception, EdgenasError)
     assert str(result.exception) == (
