@@ -8,6 +8,7 @@ import math
 import os
 import stat
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def read_bytes(path: Path, largest: int) -> bytes:
             f"{path} cannot be read: it has more than {largest / 1e6:g} MB, too many for what it should be"
         )
     return content
+
+
+def refuse_folder(path: Path, suffixes: Sequence[str]) -> None:
+    """Raise EdgenasError where `path` is a folder and a file was asked for: with the file in it that was meant."""
+    if not path.is_dir():
+        return
+    inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes and file.is_file())
+    meant = f"name the file in it: {inside[0]}" if inside else f"give a file ({', '.join(suffixes)})"
+    raise EdgenasError(f"{path} is a folder: {meant}")
 
 
 def read_text(path: Path, largest: int) -> str:

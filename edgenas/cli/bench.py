@@ -87,7 +87,8 @@ def bench(
 def _content(model: str | None, shape: list[str]) -> tuple[bytes, str]:
     """The ONNX file with its weights; a study stands for the network that it chose, with seeded random weights."""
     from edgenas.architectures.onnx_file import portable_model, shapes_from_text
-    from edgenas.engine.folders import study_folder
+    from edgenas.engine.folders import is_study, study_folder
+    from edgenas.files import refuse_folder
     from edgenas.hardware.candidates import model_from_architecture
     from edgenas.hardware.profile import profiles_of
     from edgenas.store import Store
@@ -97,6 +98,8 @@ def _content(model: str | None, shape: list[str]) -> tuple[bytes, str]:
         return portable_model(Path(model), shapes), model
     if shapes:
         raise EdgenasError("--shape belongs to ONNX files: the size of a study's network is part of its architecture")
+    if model is not None and not is_study(model) and any(Path(model).glob("*.onnx")):
+        refuse_folder(Path(model), (".onnx",))
     folder = study_folder(model)
     with Store.read(folder) as store:
         choice = store.choice

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def describe(
     what: str = typer.Argument(
-        help="An ONNX file, an architecture's JSON file, a study (its choice), or a published network's name."
+        help="An ONNX file, an architecture's JSON file, a study (its choice), a published network's name, torchvision:NAME or "
+        "timm:NAME."
     ),
     trial: int | None = typer.Option(None, help="Of a study: this trial instead of the choice."),
     target: str | None = typer.Option(None, autocompletion=target_names, help="Add latencies on this target."),
@@ -27,7 +28,9 @@ def describe(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
     ),
     image_size: str | None = typer.Option(
-        None, metavar="SIDE|HxW", help="The same for images, pixels: 224, or 64x320 (height x width)."
+        None,
+        metavar="SIDE|HxW",
+        help="The same for images, of torchvision:NAME and timm:NAME, too: 224, or 64x320 (height x width).",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
@@ -38,6 +41,7 @@ def describe(
     Example: edgenas describe yolo.onnx --shape images=1x3x320x320
     """
     from edgenas.architectures.onnx_file import shapes_from_text
+    from edgenas.cli.zoo import zoo
     from edgenas.hardware.description import description
     from edgenas.hardware.profile import profile_from_name, resolved
     from edgenas.hardware.rows import px_asked
@@ -47,7 +51,8 @@ def describe(
         profile = profile_from_name(target)
         say(resolved(target, profile))
     px = None if image_size is None else px_asked(image_size)
-    found = description(_architecture_of_study(what, trial) or what, profile, precision, shapes_from_text(shape), px)
+    named = _architecture_of_study(what, trial) or what
+    found = description(named, profile, precision, shapes_from_text(shape), px, zoo)
     for note in found.notes:
         say(note)
     document = _document(found)

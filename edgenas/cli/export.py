@@ -24,7 +24,11 @@ def export(
     trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
     data: str | None = typer.Option(None, help="After train --from-trained: the data whose weights are meant."),
     start: str | None = typer.Option(None, help="After train --start: the network that is meant.", show_default=False),
-    precision: str = typer.Option("fp32", help="Comma-separated: fp32, fp16, int8; or auto: the fastest that passes."),
+    precision: str = typer.Option(
+        "fp32",
+        help="Comma-separated: fp32, fp16, int8; the first one is served; or auto: the fastest that passes. Limits on a Jetson "
+        "are judged at fp16: name it first.",
+    ),
     target: str | None = typer.Option(None, help="Profile that sets opset and IR; the study's own if left out."),
     input_type: Literal["float32", "uint8"] = typer.Option(
         "float32", "--input", help="uint8: pixels, normalised inside the model."
@@ -65,8 +69,10 @@ def export(
 
     Example: edgenas export --out bundle --precision fp16 --deepstream ds
     """
+    from edgenas.bundle import check_destination
     from edgenas.engine.folders import study_folder
     from edgenas.engine.trained import trained_from_store, wishes_from
+    from edgenas.errors import EdgenasError
     from edgenas.export.release import bundle_from_trained
     from edgenas.store import Store
 
@@ -76,6 +82,10 @@ def export(
 
         tensorrt_module()  # before minutes of work
         probe_gpu()
+    check_destination(out)  # before minutes of work
+    for flag, place in (("--triton", triton), ("--deepstream", deepstream)):
+        if place is not None and place.exists() and not place.is_dir():
+            raise EdgenasError(f"{flag} {place} is no folder: choose another one")
     folder = study_folder(study, say)
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start)

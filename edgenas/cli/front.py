@@ -224,9 +224,11 @@ def _milliseconds(latency: dict[str, Any]) -> str:
 def _uncertain_words(document: dict[str, Any]) -> str:
     """How many of the front may break the latency limit after all, and what tells."""
     numbers, limits, shown = document["uncertain"], document["limits"], document["front"]
-    by_upper = "" if limits["margin"] else "; a search with --margin judges by the upper end"
+    more = "; a search with --margin judges by the upper end" if document["within_by_upper_end"] else ""
+    if not more and all("extrapolated" in _origin(item) for item in shown if item["trial"] in numbers):
+        more = " (their intervals are wide, since nothing like them was measured: `edgenas calibrate --board URL` narrows them)"
     which = "" if len(numbers) == len(shown) > 1 else f" (trial {', '.join(map(str, numbers))})"
     return (
         f"the limit of {limits['latency_ms']:g} ms lies inside the latency's interval of {_of_all(numbers, shown)} on the "
-        f"front{which}: `edgenas verify --board URL` measures them{by_upper}"
+        f"front{which}: `edgenas verify --board URL` measures them{'' if limits['margin'] else more}"
     )

@@ -16,6 +16,7 @@ from edgenas.cli.output import quiet
 NAMES = {"help_option_names": ["-h", "--help"]}
 EXAMPLE = "Example: "
 WIDTH = 76  # of a line of an example, indented by two
+NUMBERS = {"float": "a number such as 0.5", "int": "a whole number such as 5"}  # by the kind of pydantic's error
 CONTINUED = " \\\n      "
 
 
@@ -33,11 +34,30 @@ class Command(TyperCommand):
                 for text in examples:
                     formatter.write(f"  {unbroken(text.removeprefix(EXAMPLE))}\n")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return list(super().parse_args(ctx, args))
+        except typer.BadParameter as error:
+            error.message = _told(error)
+            raise
+
     def get_short_help_str(self, limit: int = 45) -> str:
         """The first sentence, up to a colon: a whole thought."""
         text = " ".join(inspect.cleandoc(self.help or "").split("\n\n")[0].split())
         first = re.split(r"[.:](?: |$)", text)[0]
         return first if len(first) <= limit else super().get_short_help_str(limit)
+
+
+def _told(error: typer.BadParameter) -> str:
+    """What a value cannot be, with the value itself where typer (from 0.25 on, through pydantic) leaves it out."""
+    cause: Any = error.__cause__
+    if not hasattr(cause, "errors"):
+        return error.message
+    first = cause.errors()[0]
+    for kind, needed in NUMBERS.items():
+        if first["type"].startswith(kind):
+            return f"{str(first['input'])!r} was given: it takes {needed}"
+    return error.message.removeprefix("Value error, ")
 
 
 def unbroken(command: str) -> str:

@@ -39,7 +39,7 @@ target = [{target}]
 
 # --- how to search
 method = {method}                  # guided, gnas, trgnas, nse, nal, random, evolution, nsga2, tpe or gp
-# preset = "tiny"                     # tiny, t, m or trg: bounds and schedule; default: tiny on a CPU
+# preset = "tiny"                     # tiny (default on a CPU), t, m or trg: see `edgenas search --help`
 # min_depth = 4                       # the preset's bounds, one by one
 # max_depth = 10
 # min_width = 8
@@ -48,7 +48,7 @@ method = {method}                  # guided, gnas, trgnas, nse, nal, random, evo
 # control = "random"                  # spend the same budget on random networks and show both
 
 # --- how long to train each candidate
-recipe = "fast"                       # fast, paper or a recipe's TOML file
+recipe = "fast"                       # `edgenas search --help` lists them; or a TOML file
 # budget = 10.0                       # minutes for the whole search: chooses the next two for this machine
 # epoch_scale = 1.0
 # search_images = 3000                # a stratified subsample of the training images

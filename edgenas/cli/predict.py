@@ -19,7 +19,8 @@ SHAPE = "Size of an ONNX input with free sides, such as images=1x3x320x320; repe
 
 def predict(
     file: str = typer.Argument(
-        ..., help="CSV with a column architecture, an ONNX model, torchvision:NAME or timm:NAME."
+        ...,
+        help="CSV with a column architecture, an ONNX model, a published network's name, torchvision:NAME or timm:NAME.",
     ),
     target: str = typer.Option(..., autocompletion=target_names, help="A target's name or alias, or a profile file."),
     precision: str | None = typer.Option(

@@ -45,7 +45,8 @@ NOT_SETTINGS = {
 
 def search(
     file: Path | None = typer.Argument(
-        None, help="A project file (TOML) with any of these settings and a [rules] table."
+        None,
+        help="A project file (TOML): any setting that decides what is searched (edgenas init lists them), and a [rules] table.",
     ),
     target: list[str] | None = typer.Option(
         None, autocompletion=target_names, help="Device profile, name or TOML file; repeatable. Default: jetson."
@@ -62,13 +63,21 @@ def search(
         autocompletion=method_names,
         help="gnas, trgnas, nse, nal, guided, random, evolution, nsga2, tpe, gp, or one of another package. Default: guided.",
     ),
-    preset: Preset | None = typer.Option(None, help="Bounds and schedule. Default: tiny on a CPU."),
+    preset: Preset | None = typer.Option(
+        None,
+        help="Bounds of chains and epochs. tiny (default on a CPU): depth 4-10, width 4-24; t (default on a GPU): 10-100, 16-64; "
+        "m: 10-100, 16-128; trg (default of trgnas on a GPU): 10-20, 16-72.",
+    ),
     min_depth: int | None = typer.Option(None, help="Fewest layers of a chain, or blocks in all stages."),
     max_depth: int | None = typer.Option(None, help="Most layers, or blocks."),
     min_width: int | None = typer.Option(None, help="Fewest channels of a layer or stage."),
     max_width: int | None = typer.Option(None, help="Most channels; a chain's double twice."),
     width_step: int | None = typer.Option(None, help="Channels per step."),
-    recipe: str | None = typer.Option(None, help="fast, brief, paper or a recipe's TOML file. Default: fast."),
+    recipe: str | None = typer.Option(
+        None,
+        help="fast, brief, paper, final, paper-final, paper-final-emnist, paper-darts, paper-darts-imagenet, paper-nse-imagenet "
+        "or a recipe's TOML file. Default: fast.",
+    ),
     epoch_scale: float | None = typer.Option(None, help="Factor on every candidate's epochs."),
     search_images: int | None = typer.Option(
         None, help="Search on a stratified subsample of at most this many images."

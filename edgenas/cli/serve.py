@@ -72,14 +72,17 @@ def serve(
         token = _token(token_file, gallery)
         _warn(host, token is not None, address.tls is not None)
         app = create_app(service, bounds=RequestBounds(int(1e6 * body_mb)), token=token, extra=extra)
-        serving = f"serving {model.name} ({model.precision}, {runtime}) on"
+        what = f"{model.name} ({model.precision}, {runtime})"
 
-        def ready(port: int) -> None:
-            say(f"{serving} {address.url(port)}")
+        def listening(port: int, ready: bool) -> None:
+            if not ready:
+                say(f"loading {what} for {address.url(port)}")
+                return
+            say(f"serving {what} on {address.url(port)}")
             if model.bundle.kind == "classification":
                 say_next(_request(address.url(port), token_file))
 
-        run_server(app, model, address, servers, ready)
+        run_server(app, model, address, servers, listening)
 
 
 def _check_options(precision: str | None, runtime: str, **numbers: float) -> None:

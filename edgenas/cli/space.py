@@ -8,19 +8,30 @@ import msgspec
 import typer
 
 from edgenas.cli.options import Preset, space_names, target_names
-from edgenas.cli.output import emit, table
+from edgenas.cli.output import emit, say_next, table
 from edgenas.image_sizes import ImageSize, sides_of, size_asked
 
 if TYPE_CHECKING:
     from edgenas.architectures.subspace import Round
     from edgenas.records import Metric
 
+NETWORKS = {
+    "chain": "layers one after another, whose width doubles twice (gnas, trgnas)",
+    "stages": "three to seven stages of equal blocks: MobileNets, ResNets, ...",
+    "multibranch": "cells of several branches (nse)",
+    "nasbench101": "one cell, repeated (nal)",
+    "nasbench201": "one cell, repeated (nal)",
+    "darts": "one cell, repeated (nal)",
+    "fbnet": "22 inverted residual blocks, for images of 32 or 224 px",
+}
+
 
 def space(
     what: str | None = typer.Argument(
         None,
         metavar="STUDY|SPACE",
-        help="A study of method nse, by folder or name (the newest one if left out), or a space: chain, stages, fbnet, ...",
+        help="A space: chain, stages, fbnet, ...; or a study of method nse, by folder or name. Left out: the newest study, if "
+        "nse made it, else the spaces.",
         autocompletion=space_names,
     ),
     image_size: str = typer.Option(
@@ -37,6 +48,8 @@ def space(
     """Show a space: what can be chosen in it, and how large its networks are; or how the space of an nse search evolved: what
     each round looked at, per cell, and what survived it.
 
+    Example: edgenas space
+
     Example: edgenas space stages --image-size 96 --classes 4
 
     Example: edgenas space chain --image-size 64x320
@@ -47,8 +60,29 @@ def space(
 
     if what is not None and what in space_names() and not is_study(what):
         _show_space(what, (channels, size_asked(image_size), classes), preset, target, as_json=as_json)
+    elif what is None and not _newest_evolved():
+        _list_spaces(as_json=as_json)
     else:
         _show_rounds(what, as_json=as_json)
+
+
+def _newest_evolved() -> bool:
+    """Is there a study here, and the newest one of method nse?"""
+    from edgenas.engine.folders import ROOT, study_folder
+    from edgenas.store import Store
+
+    if not any(ROOT.glob("*/study.db")):
+        return False
+    with Store.read(study_folder(None)) as store:
+        return store.study.method == "nse"
+
+
+def _list_spaces(*, as_json: bool) -> None:
+    names = space_names()
+    rows = [(name, NETWORKS.get(name, "of another package")) for name in names]
+    emit({"spaces": names}, as_json=as_json, text=table(("space", "its networks"), rows))
+    if not as_json:
+        say_next(f"edgenas space {names[0]}")
 
 
 def _show_space(name: str, data: tuple[int, ImageSize, int], preset: str, target: str, *, as_json: bool) -> None:

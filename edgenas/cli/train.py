@@ -44,7 +44,8 @@ def train(
     epochs: int | None = typer.Option(None, min=1, help="Default: the recipe's."),
     recipe: str | None = typer.Option(
         None,
-        help="final, brief, fast, paper or a recipe's TOML file. Default: final; brief where --budget leaves few epochs.",
+        help="final, brief, fast, paper, paper-final, paper-final-emnist, paper-darts, paper-darts-imagenet, paper-nse-imagenet "
+        "or a recipe's TOML file. Default: final; brief where --budget leaves few epochs.",
     ),
     budget: float | None = typer.Option(None, help="Minutes: chooses the epochs that fit, on this machine."),
     final_width: FinalWidth | None = typer.Option(None, help="Default: what the search was told, or matched."),
@@ -58,7 +59,8 @@ def train(
     ),
     start: str | None = typer.Option(
         None,
-        help="Fine-tune this network in place of a trial's: FILE.onnx, torchvision:NAME=FILE.pth or timm:NAME=FILE.",
+        help="Fine-tune this network in place of a trial's: FILE.onnx, torchvision:NAME=FILE.pth or timm:NAME=FILE (or "
+        "=download).",
     ),
     teacher: str | None = typer.Option(
         None,
@@ -118,6 +120,7 @@ def train(
     from edgenas.engine.training_asked import TrainingAsked
     from edgenas.faces.pixels import pixels_from_text
 
+    wanted = network_asked(study, data, target, task, name)  # None: a study's
     given = is_given(study)
     asked = TrainingAsked(
         trial,
@@ -139,7 +142,6 @@ def train(
         pixels_from_text(teacher_mean, teacher_std),
         teacher_views,
     )
-    wanted = network_asked(study, data, target, task, name)  # None: a study's
     with interruptible(), TrainingView() as view:
         if wanted is not None:
             folder, final = train_given(wanted, asked, view.hear)

@@ -33,7 +33,7 @@ from edgenas.hardware.profile import profile_from_name, profiles_of, resolved
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import Lab, MethodSpec
 from edgenas.records import Choice, Decision, StudyRecord, Trial
-from edgenas.remote.boards import measuring
+from edgenas.remote.boards import measuring, refuse_precision, refuse_unmeasurable
 from edgenas.store import Store, refuse_differences
 from edgenas.study import run
 
@@ -65,6 +65,9 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
             add_to_finished(folder, where.references, settings.data_dir, call)
         return folder
     if study is None:
+        refuse_unmeasurable(where.boards, where.token_file, profiles, where.ca)
+        if where.boards:
+            refuse_precision(settings.precision or profiles[0].precision)
         plan, whole = planned(settings, spec, profiles, call, folder)
         study = msgspec.structs.replace(begun, metric=whole.metric, plan=plan_json(plan))
     tell(f"study {folder}")

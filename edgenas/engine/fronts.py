@@ -137,6 +137,7 @@ def summary(
         "limits": msgspec.to_builtins(study.limits),
         "within_noise": within_noise(best, study),
         "uncertain": [trial.number for trial in best if study.limits.uncertain(trial.cost)],
+        "within_by_upper_end": [trial.number for trial in searched if _sure(trial, study)],
         "fronts": fronts,
         "trials": sum(trial.status == "complete" for trial in trials),
         "infeasible": sum(trial.status == "infeasible" for trial in trials),
@@ -154,6 +155,11 @@ def summary(
         document["control"] = [item(trial, study) for trial in front(control, objective, study.profiles[0])]
         document["hypervolume"] = covered({"search": searched, "control": control}, objective, study.profiles[0])
     return document
+
+
+def _sure(trial: Trial, study: StudyRecord) -> bool:
+    """Would a search with --margin have taken this network?"""
+    return not msgspec.structs.replace(study.limits, margin=True).broken(trial.cost)
 
 
 def covered(groups: Mapping[str, Sequence[Trial]], objective: str, profile: str) -> dict[str, float]:

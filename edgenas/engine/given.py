@@ -23,6 +23,7 @@ from edgenas.engine.teachers import LARGEST, taught_by
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import EdgenasError
 from edgenas.faces.pixels import numbers_text
+from edgenas.files import refuse_folder
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.description import architecture_named
 from edgenas.hardware.profile import profile_from_name, resolved
@@ -87,6 +88,11 @@ def network_asked(
     network: str | None, data: str | None, target: Sequence[str] | None, task: str | None, study: str | None
 ) -> NetworkAsked | None:
     """What `edgenas train` was asked to train, where that is no study's network. EdgenasError for what belongs to the other."""
+    if network is not None and data is not None and not is_study(network) and not is_given(network):
+        refuse_folder(Path(network), (".json",))
+        raise EdgenasError(
+            f"{network} is no study, no architecture file (.json) and no published network (as mobilenet-v2)"
+        )
     if network is None or not is_given(network):
         for flag, value in (("--target", target), ("--task", task), ("--study", study)):
             if value is not None:

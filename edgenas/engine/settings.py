@@ -64,6 +64,7 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
     """The project file's settings, overruled by the flags that were given (those that are not None)."""
     values: dict[str, Any] = {}
     if file is not None:
+        _refuse_no_project(file, margin=flags.get("margin") is True)
         values = {key.replace("-", "_"): value for key, value in read_toml(file, dict[str, Any]).items()}
         if isinstance(values.get("target"), str):
             values["target"] = [values["target"]]
@@ -80,6 +81,15 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
         raise EdgenasError(
             f"{where}{refused(error, values)}: `edgenas search --help` lists what is possible"
         ) from error
+
+
+def _refuse_no_project(file: Path, *, margin: bool) -> None:
+    """Raise EdgenasError for what was given in the place of a project file and is none."""
+    if file.is_dir():
+        raise EdgenasError(f"{file} is a folder, and no project file (TOML): images are given by --data {file}")
+    if not file.exists():
+        after = " (--margin takes no value)" if margin else ""
+        raise EdgenasError(f"there is no project file {file}{after}: `edgenas init FILE` writes one")
 
 
 def refuse_unheeded(settings: SearchSettings, spec: MethodSpec) -> None:

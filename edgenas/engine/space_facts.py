@@ -6,6 +6,8 @@ import random
 
 import numpy as np
 
+from edgenas.architectures.chain import DENSE, SEPARABLE
+from edgenas.architectures.multibranch import Mobile, Operation, Rectangle, pool_operations
 from edgenas.architectures.space import Space, values_in_words
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.engine.registry import method_named
@@ -15,8 +17,11 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.image_sizes import ImageSize
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import largest_members
-from edgenas.records import Architecture, Classes, Record
+from edgenas.records import Architecture, ChainArchitecture, Classes, Record
 
+OPERATIONS = {SEPARABLE: "separable", DENSE: "dense"}  # of a chain's layers
+POOL = 27  # of the space multibranch
+MOST_SHOWN = 24  # values of one choice
 DRAWN = 200  # random members that the spread is of
 MOST_CLASSES = 1_000_000  # of what is shown here
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -28,6 +33,7 @@ class Size(Record, frozen=True):
     words: str
     params: int
     macs: int
+    kind: str = ""  # of a chain whose layers are all alike: separable or dense
 
 
 class SpaceFacts(Record, frozen=True):
@@ -84,8 +90,10 @@ def grouped(choices: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _size(space: Space, network: Architecture) -> Size:
-    workload = workload_from_architecture(network)
-    return Size(space.words(network), workload.params, workload.macs)
+    workload, kind = workload_from_architecture(network), ""
+    if isinstance(network, ChainArchitecture) and len(set(network.ops)) == 1:
+        kind = OPERATIONS[network.ops[0]]
+    return Size(space.words(network), workload.params, workload.macs, kind)
 
 
 def _quantiles(values: list[int]) -> tuple[float, ...]:
@@ -95,11 +103,50 @@ def _quantiles(values: list[int]) -> tuple[float, ...]:
 def facts_in_words(facts: SpaceFacts) -> list[tuple[str, str]]:
     """Lines of (what, value) for people."""
     sizes = [("smallest", facts.smallest), ("reference", facts.reference), *(("largest", one) for one in facts.largest)]
-    lines = [*grouped(facts.choices), *((name, f"{_in_words(size)}   {size.words}") for name, size in sizes)]
+    lines = [(name, _meaning(facts.space, name, values)) for name, values in grouped(facts.choices)]
+    if facts.space == "multibranch":
+        lines += _operations()
+    for name, size in sizes:
+        lines.append((f"{name}, {size.kind}" if size.kind else name, f"{_in_words(size)}   {size.words}"))
     for name, title in (("params", "parameters"), ("macs", "MACs")):
         low, *_, high = facts.spread[name]
         lines.append((f"{title} of random members", f"{low:,.0f} to {high:,.0f} for nine of ten"))
     return lines
+
+
+def _meaning(space: str, name: str, values: str) -> str:
+    """The values with what they stand for, where they are bare numbers, and how many there are where they fill a page."""
+    if space == "chain" and name.startswith("op_"):
+        return ", ".join(f"{number} {words}" for number, words in OPERATIONS.items())
+    each = values.split(", ")
+    if space == "multibranch":
+        nothing = "none, " if "" in each else ""
+        return f"{nothing}one or two of {POOL} operations, as 3+17"
+    return values if len(each) <= MOST_SHOWN else f"{', '.join(each[:3])}, ..., {each[-1]}: {len(each)} in all"
+
+
+def _operations() -> list[tuple[str, str]]:
+    """What the numbers of multibranch's operations stand for: between two 1x1 convolutions; neighbours that differ by expansion
+    alone in one line."""
+    alike: dict[str, list[tuple[int, int]]] = {}
+    for number, one in enumerate(pool_operations(POOL)):
+        alike.setdefault(_middle(one), []).append((number, one.expand))
+    return [
+        (
+            f"operation {', '.join(str(number) for number, _ in each)}",
+            f"{middle}, expansion {', '.join(str(expand) for _, expand in each)}",
+        )
+        for middle, each in alike.items()
+    ]
+
+
+def _middle(one: Operation) -> str:
+    if isinstance(one, Mobile):
+        dilated = f", dilation {one.dilation}" if one.dilation > 1 else ""
+        return f"depthwise {one.kernel}x{one.kernel}{dilated}"
+    if isinstance(one, Rectangle):
+        return f"dense 1x{one.kernel} and {one.kernel}x1"
+    return f"{one.count} dense 3x3"
 
 
 def _in_words(size: Size) -> str:

@@ -35,6 +35,7 @@ FINAL = "start-final"  # of the store's rows, key = what the network was asked f
 def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
     """Fine-tune the network of `asked.start` on the study's images, over seeds; the test set is read once. What is trained
     already is not trained again. StudyError, EdgenasError where it cannot be read or fitted."""
+    from edgenas.networks.public import DOWNLOAD, LIBRARIES
     from edgenas.networks.regularised import refuse_unfit
     from edgenas.training.final import FinalPool
 
@@ -49,6 +50,8 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
         raise EdgenasError(
             f"--teacher {asked.teacher} teaches a network that was searched: leave it out, or leave out --start {name}"
         )
+    if name.startswith(LIBRARIES) and "=" not in name and name not in store.all(FINAL, FinalTraining):
+        raise EdgenasError(f"--start needs trained weights: {name}=FILE.pth, or {name}={DOWNLOAD}")
     tell = noting(listener)
     task = whole_task(store, tell, asked.data_dir, own)
     for line in lines_of(store.study.data, task):

@@ -13,10 +13,11 @@ from edgenas.architectures.published import PUBLISHED, published_architecture
 from edgenas.architectures.tracer import refuse_impossible
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
+from edgenas.files import refuse_folder
 from edgenas.hardware.prediction import precision_of_row
 from edgenas.hardware.predictor import Row, kernel_latencies_ms, latencies, row_from_network
 from edgenas.hardware.profile import checked_precision, profile_from_name
-from edgenas.hardware.rows import BOTH_SIZES, Px, shapes_at
+from edgenas.hardware.rows import BOTH_SIZES, ZOO, Px, Zoo, no_zoo, shapes_at
 from edgenas.identity import digest
 from edgenas.records import Architecture, HardwareProfile, Kernel, Latency, Precision, Record
 from edgenas.store import read_json
@@ -70,9 +71,10 @@ def description(
     precision: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     px: Px | None = None,
+    zoo: Zoo = no_zoo,
 ) -> Description:
     """The network of an ONNX file, of an architecture or its JSON file, or of that published name; on `target`, its latency too.
-    `shapes`, or (height, width) `px`: of a file whose sides are free.
+    `shapes`, or (height, width) `px`: of a file whose sides are free; `px` also of a name that `zoo` knows.
 
     Raises EdgenasError, in one line, for what cannot be read.
     """
@@ -83,6 +85,11 @@ def description(
         described, row = _of_onnx(
             path, shapes or ({} if px is None else shapes_at(path, path.name, px, "--image-size"))
         )
+    elif not isinstance(network, Architecture) and str(network).startswith(ZOO):
+        if shapes:
+            raise EdgenasError(f"--shape belongs to ONNX files: the size of {network} is --image-size")
+        row = zoo(str(network), px)
+        described = _of_row(row)
     else:
         if shapes or px is not None:
             flag = "--shape" if shapes else "--image-size"
@@ -98,8 +105,23 @@ def architecture_named(name: str) -> Architecture:
         return cast("Architecture", read_json(Path(name), Architecture))  # type: ignore[arg-type]  # a union is a type to msgspec
     if name in PUBLISHED:
         return published_architecture(name)
+    refuse_folder(Path(name), (".onnx",))
     raise EdgenasError(
-        f"{name!r} is no .onnx or .json file, no study and no published network: published are {', '.join(PUBLISHED)}"
+        f"{name!r} is no .onnx or .json file, no study and no published network: published are {', '.join(PUBLISHED)}, and "
+        "torchvision:NAME and timm:NAME"
+    )
+
+
+def _of_row(row: Row) -> Description:
+    workload = row.workload
+    params = workload.params if row.params is None else row.params
+    return Description(
+        params=params,
+        macs=workload.macs,
+        bytes_moved=workload.bytes_moved,
+        memory_mb=workload.memory_mb() + 4e-6 * (params - workload.params),
+        fingerprint=digest(workload),
+        kernels=tuple(_kernel(kernel, kernel.params) for kernel in workload.kernels),
     )
 
 

@@ -9,7 +9,9 @@ from typing import NoReturn
 import msgspec
 
 from edgenas.architectures.onnx_file import Shape
+from edgenas.architectures.published import PUBLISHED, published_architecture
 from edgenas.errors import EdgenasError
+from edgenas.files import refuse_folder
 from edgenas.hardware.predictor import Row, latencies, row_from_onnx
 from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name
 from edgenas.hardware.rows import BOTH_SIZES, ZOO, Px, Zoo, no_zoo, rows_from_csv, shapes_at
@@ -49,7 +51,8 @@ def predictions(
     px: Px | None = None,
 ) -> tuple[Prediction, ...]:
     """The latency of every network that is named: an ONNX file, a CSV with a column `architecture` (all its rows), an
-    architecture or a workload, a name that `zoo` knows (`torchvision:resnet18`), or several of these.
+    architecture or a workload, a published network's name (`mobilenet-v2`) or one that `zoo` knows (`torchvision:resnet18`), or
+    several of these.
 
     `target`: a name, an alias, a profile's file or the profile. `batch`: images per run, left out 1 or what a row of the CSV
     says. `shapes`: sizes of ONNX inputs with free sides. `px`: (height, width) of the images that such a file, or a name of the
@@ -100,7 +103,10 @@ def _rows(asked: Asked, shapes: Mapping[str, Shape], zoo: Zoo, px: Px | None) ->
         return [Row(name, asked)] if px is None else refuse_size(name)
     if str(asked).startswith(ZOO):
         return [zoo(str(asked), px)]
+    if asked in PUBLISHED:
+        return [Row(str(asked), published_architecture(str(asked)))] if px is None else refuse_size(str(asked))
     path = Path(asked)
+    refuse_folder(path, (".onnx", ".csv"))
     if path.suffix.lower() == ".onnx":
         return [row_from_onnx(path, shapes if px is None else shapes_at(path, path.name, px, "--image-size"))]
     return rows_from_csv(path, measured=False, shapes=shapes, zoo=zoo) if px is None else refuse_size(str(path))

@@ -51,6 +51,9 @@ def profile_from_name(name: str) -> HardwareProfile:
         return names[name]
     if name in UNSUPPORTED:
         raise EdgenasError(f"target {name!r} is not supported: {UNSUPPORTED[name]}")
+    if all(one.strip() in names or one.strip().endswith(".toml") for one in name.split(",")):
+        flags = " ".join(f"--target {one.strip()}" for one in name.split(","))
+        raise EdgenasError(f"target {name!r}: several targets are given one by one: {flags}")
     near = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}? " if near else ""
     raise EdgenasError(f"unknown target {name!r}: {hint}`edgenas targets` lists all; a path to a .toml file works too")

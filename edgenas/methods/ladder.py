@@ -221,9 +221,14 @@ def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits) -> None:
             return
         member = space.words(nearest)
         lower = ", or lower --min-width or --min-depth" if isinstance(space, StagesSpace) else ""
+    narrow = ""
+    if limits.margin and not msgspec.structs.replace(limits, margin=False).broken(cost(nearest)):
+        narrow = (
+            "; by the figure alone, without --margin, it does, and `edgenas calibrate --board URL` narrows intervals"
+        )
     raise LimitError(
         f"no network of this space meets the limit: its smallest member ({member}) has "
-        f"{', '.join(broken)}: raise the limit{lower}"
+        f"{', '.join(broken)}: raise the limit{lower}{narrow}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -14,6 +15,10 @@ from edgenas.ranges import Channels, Depth, Factor, Seed
 from edgenas.records import Balance, Fit, Limits, Precision, Record
 
 KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list"}
+FLAGS_ONLY = (
+    *("study", "resume", "workers", "processes", "ray", "board", "token_file", "ca", "reference"),
+    *("json", "quiet"),
+)
 RELATIONS = {">": "above", ">=": "from", "<": "below", "<=": "up to"}
 PresetName = Literal["tiny", "t", "m", "trg"]
 Whole = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
@@ -82,8 +87,20 @@ def refused(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
     found = re.fullmatch(
         r"Expected `(\w+)(?: \| null)?`(?: ([<>]=?) (\S+))?(?:, got `\w+`)? - at `\$\.(\w+)`", str(error)
     )
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+?)`", str(error)):
+        return f"unknown setting {unknown[1]}{_meant(unknown[1])}"
     if found is None:
         return str(error)
     kind, relation, bound, name = found.groups()
     needed = KINDS.get(kind, kind) + (f" {RELATIONS[relation]} {float(bound):,.12g}" if relation else "")
     return f"{flag_of(name)} {values.get(name)} was asked for: it takes {needed}"
+
+
+def _meant(name: str) -> str:
+    """What to do about a setting that there is not: the one that is spelt almost so, or the flag that it is."""
+    if name == "from":
+        return ": did you mean from_study?"
+    if name in FLAGS_ONLY:
+        return f": it does not decide what is searched, and is a flag: --{name.replace('_', '-')}"
+    near = difflib.get_close_matches(name, SearchSettings.__struct_fields__, n=1)
+    return f": did you mean {near[0]}?" if near else ""

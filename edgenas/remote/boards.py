@@ -40,7 +40,7 @@ def _opened(url: str, token_file: Path | None, ca: Path | None, say: Say) -> Boa
     if url.startswith("ssh://"):
         return SshBoard(url)
     raise EdgenasError(
-        f"board {url!r}: possible are https://HOST:PORT, http://HOST:PORT (edgenas agent) and ssh://[USER@]HOST[:PORT]"
+        f"board {url!r}: possible are https://HOST:PORT, http://HOST:PORT (edgenas agent) and ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS]"
     )
 
 
@@ -107,9 +107,7 @@ def _greeted(
     patience_s: float,
     ca: Path | None,
 ) -> Boards:
-    if len(profiles) > 1:
-        names = ", ".join(profile.name for profile in profiles)
-        raise EdgenasError(f"--board measures one target, and there are {names}: search for one at a time")
+    _refuse_several(profiles)
     at = precision_of_candidates(profiles[0], precision, store)
     boards = Boards(open_boards(urls, token_file, ca, say), profiles[0], at, store, timing, patience_s, say)
     boards.greet()
@@ -131,17 +129,40 @@ def _no_baseline(_model: bytes) -> Measurement:
     raise StudyError("this study has lost the measurement of its reference network: give its --board URL")
 
 
+def refuse_unmeasurable(
+    urls: Sequence[str], token_file: Path | None, profiles: Sequence[HardwareProfile], ca: Path | None = None
+) -> None:
+    """Raise EdgenasError for what can be known before any board is asked, and before there is a study: an address or a token
+    that is none, several targets."""
+    if not urls and ca is not None:
+        raise EdgenasError("--ca was given without --board https://HOST:PORT: leave it out")
+    if urls:
+        _refuse_several(profiles)
+        open_boards(urls, token_file, ca, no_one)
+
+
+def refuse_precision(precision: Precision) -> None:
+    """Raise EdgenasError for what an untrained candidate cannot be written in."""
+    if precision not in BUILT:
+        raise EdgenasError(
+            f"boards measure candidates as {' or '.join(BUILT)}, not {precision} (its scales are made from images): choose "
+            f"--precision {BUILT[-1]}, or leave --board out and measure the exported file (`edgenas verify --bundle`)"
+        )
+
+
+def _refuse_several(profiles: Sequence[HardwareProfile]) -> None:
+    if len(profiles) > 1:
+        names = ", ".join(profile.name for profile in profiles)
+        raise EdgenasError(f"--board measures one target, and there are {names}: search for one at a time")
+
+
 def precision_of_candidates(profile: HardwareProfile, asked: Precision | None, store: Store) -> Precision:
     """What boards measure candidates in: the search's own precision. A search that an earlier version began in fp32 stays there.
 
     Raises EdgenasError for what an untrained candidate cannot be written in.
     """
     precision = _precision_measured(profile, asked, store)
-    if precision not in BUILT:
-        raise EdgenasError(
-            f"boards measure candidates as {' or '.join(BUILT)}, not {precision} (its scales are made from images): choose "
-            f"--precision {BUILT[-1]}, or leave --board out and measure the exported file (`edgenas verify --bundle`)"
-        )
+    refuse_precision(precision)
     return precision
 
 

@@ -82,9 +82,15 @@ def calibration_of_board(
     at = precision if new is None or precision is not None else "fp32"
     profile = profile_to_calibrate(target, new, runtime if new is not None else None, at)
     if profile.runtime != runtime:
+        ssh = board.url.startswith("ssh://")
+        other = (
+            f"ask for {board.url}{'&' if '?' in board.url else '?'}runtime="
+            if ssh
+            else "start the agent with --runtime "
+        )
         raise EdgenasError(
-            f"{profile.name} describes {profile.runtime}, and board {board.url} runs {runtime}: start the agent with --runtime "
-            f"{profile.runtime}, or make a profile of your own with --new NAME"
+            f"{profile.name} describes {profile.runtime}, and board {board.url} runs {runtime}: {other}{profile.runtime}, or "
+            "make a profile of your own with --new NAME"
         )
     say(f"board {board.url}: {info['device']['model']}, {runtime} {info['runtime_version']}, {profile.precision}")
     rows = rows_from_board(board, profile, samples, seed, kept, timing=timing or SHORT, say=say)

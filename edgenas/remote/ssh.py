@@ -6,6 +6,7 @@ ssh is called with a list of arguments, in batch mode (keys only, no questions),
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from typing import Any
@@ -18,23 +19,40 @@ from edgenas.remote.heard import answer_from, info_from, measurement_of, printab
 from edgenas.remote.job import Job
 
 CONFIG_VARIABLE = "EDGENAS_SSH_CONFIG"
+AGENT_OPTIONS = ("runtime", "provider", "threads")  # of `edgenas agent`, which is started anew for every job
+
+
+def _options_of(url: str, query: str) -> list[str]:
+    """The flags of `edgenas agent` behind an address's question mark."""
+    flags: list[str] = []
+    for part in query.split("&") if query else []:
+        name, _, value = part.partition("=")
+        if name not in AGENT_OPTIONS or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", value) or f"--{name}" in flags:
+            raise EdgenasError(
+                f"board {url!r}: {part!r} behind the question mark: possible are {', '.join(AGENT_OPTIONS)}, once each, such as "
+                "?runtime=tensorrt"
+            )
+        flags += [f"--{name}", value]
+    return flags
 
 
 class SshBoard:
-    """ssh://[user@]host[:port][/path/to/edgenas]; the path is the command on the board, `edgenas` without one.
+    """ssh://[user@]host[:port][/path/to/edgenas][?runtime=tensorrt]; the path is the command on the board, `edgenas` without one.
 
+    Behind the question mark stand options of `edgenas agent`: runtime, provider and threads, joined by &.
     $EDGENAS_SSH_CONFIG names another configuration file for ssh.
     """
 
     def __init__(self, url: str) -> None:
         parts, host, port = address_of(url)
-        if parts.scheme != "ssh" or not host or parts.password or parts.query or parts.fragment:
-            raise EdgenasError(f"board {url!r}: give ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS]")
+        if parts.scheme != "ssh" or not host or parts.password or parts.fragment:
+            raise EdgenasError(f"board {url!r}: give ssh://[USER@]HOST[:PORT][/PATH/TO/EDGENAS][?runtime=NAME]")
         for name in (host, parts.username or ""):
             if name.startswith("-") or any(character.isspace() for character in name):
                 raise EdgenasError(f"board {url!r}: {name!r} is no host or user name")
         self.url = url
         self._command = unquote(parts.path) if parts.path not in ("", "/") else "edgenas"
+        self._options = _options_of(url, parts.query)
         self._ssh = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=10"]
         self._ssh += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
         if config := os.environ.get(CONFIG_VARIABLE):
@@ -46,10 +64,12 @@ class SshBoard:
         self._ssh += ["--", host]
 
     def info(self) -> dict[str, Any]:
-        return info_from(self._run(["agent", "--info"], b"", 60), self.url)
+        return info_from(self._run(["agent", "--info", *self._options], b"", 60), self.url)
 
     def measure(self, model: bytes, job: Job) -> Measurement:
-        output = self._run(["agent", "--once"], job.canonical_json() + b"\n" + model, job.deadline_s + 60)
+        output = self._run(
+            ["agent", "--once", *self._options], job.canonical_json() + b"\n" + model, job.deadline_s + 60
+        )
         return measurement_of(answer_from(output, self.url), job, self.url)
 
     def _run(self, arguments: list[str], data: bytes, timeout_s: float) -> bytes:

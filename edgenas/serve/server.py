@@ -24,17 +24,19 @@ from edgenas.serve.logs import log_config
 from edgenas.serve.model import ServedModel
 
 LAME_DUCK_S = 1.0  # no longer accepting, still answering, closing every connection after its answer
+Announce = Callable[[int, bool], None]  # the port, and whether the model is loaded
 DRAIN_S = 30.0  # for what is being computed
 
 
 class Server(uvicorn.Server):
     """Loads the model while it listens; ends by itself when told to, or when the model or device fails."""
 
-    def __init__(self, config: uvicorn.Config, model: ServedModel, announce: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, model: ServedModel, announce: Announce) -> None:
         super().__init__(config)
         self.model, self.announce = model, announce
         self.failure = ""
         self.told = False  # by a signal
+        self.loaded = False
 
     def fail(self, reason: str) -> None:
         """End the process with an error, so that whoever started it starts it again."""
@@ -59,6 +61,14 @@ class Server(uvicorn.Server):
         elif error is not None:
             words = " ".join(str(error).split())[:300]
             self.fail(f"the model could not be loaded: {type(error).__name__}{': ' if words else ''}{words}")
+        elif not loading.cancelled():
+            self.loaded = True
+            self._announce()
+
+    def _announce(self) -> None:
+        """Say where it listens, and whether the model is loaded, without which it answers 503."""
+        if self.started:
+            self.announce(self.servers[0].sockets[0].getsockname()[1], self.loaded)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self.config.is_ssl:
@@ -67,8 +77,7 @@ class Server(uvicorn.Server):
             create_server = functools.partial(loop.create_server, ssl_handshake_timeout=HEADER_S)
             loop.create_server = create_server  # type: ignore[method-assign]  # uvicorn has no setting for it
         await super().startup(sockets)
-        if self.started:
-            self.announce(self.servers[0].sockets[0].getsockname()[1])
+        self._announce()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -137,10 +146,8 @@ def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
     )
 
 
-def run_server(
-    app: ASGIApp, model: ServedModel, address: Address, on_lost: list[Server], announce: Callable[[int], None]
-) -> None:
-    """Serve until a signal comes; `announce` is given the port as soon as it listens.
+def run_server(app: ASGIApp, model: ServedModel, address: Address, on_lost: list[Server], announce: Announce) -> None:
+    """Serve until a signal comes; `announce` is given the port as soon as it listens, and again when the model is loaded (True).
 
     EdgenasError where the port is taken, the self-test fails or the device is lost.
     """

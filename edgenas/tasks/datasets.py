@@ -116,7 +116,15 @@ def load_dataset(name: str, data_dir: str | None = None) -> DataSet:
         return _idx_dataset(name, data_root(data_dir))
     if name in _CIFAR:
         return _cifar_dataset(name, data_root(data_dir))
-    raise DataError(f"data set {name!r} is unknown: {', '.join(NAMES)}, or an existing folder of class folders")
+    raise unknown_data(
+        name, f"data set {name!r} is unknown: {', '.join(NAMES)}, or an existing folder of class folders"
+    )
+
+
+def unknown_data(name: str, otherwise: str) -> DataError:
+    """What to say of data that are not there: what is written as a path was meant as one."""
+    path = Path(name)
+    return DataError(f"there is no folder {path}" if path.name != name or name.startswith("~") else otherwise)
 
 
 def datasets_on_disk(data_dir: str | None = None) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddi
 from edgenas.image_sizes import size_in_words
 from edgenas.records import TAR, Embedding, Preprocessing, Recipe, TaskKind
 from edgenas.tasks import Split, TaskSettings
+from edgenas.tasks.datasets import unknown_data
 from edgenas.tasks.margin import margin_loss
 from edgenas.tasks.synthetic_faces import draw_faces
 
@@ -144,8 +145,9 @@ def _read(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tuple
     Folders train/ and test/ of identities are taken as they are."""
     root = Path(settings.data)
     if not root.exists():
-        raise DataError(
-            f"data {settings.data!r} is unknown: {', '.join(NAMES)}, or a folder with one folder per person"
+        raise unknown_data(
+            settings.data,
+            f"data {settings.data!r} is unknown: {', '.join(NAMES)}, or a folder with one folder per person",
         )
     given = (root / "train").is_dir() and (root / "test").is_dir()
     faces = faces_from_path(root / "train" if given else root)

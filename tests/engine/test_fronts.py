@@ -103,7 +103,29 @@ def test_networks_whose_interval_crosses_the_limit_are_told(limit: float | None,
     words = f"lies inside the latency's interval of {many} on the front"
     assert ("front (trial 2)" in text) == (uncertain == [2])
     assert (words in text) == bool(uncertain)
-    assert ("--margin" in text) == bool(uncertain)
+    assert ("--margin" in text) == (
+        uncertain == [2]
+    )  # trial 1 keeps the limit by its upper end; at 1.9 ms nothing does
+    assert document["within_by_upper_end"] == [
+        trial.number for trial in trials if limit is None or 2 * trial.number <= limit
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extrapolated", "words"), [(True, "`edgenas calibrate --board URL` narrows them"), (False, None)]
+)
+def test_where_nothing_keeps_the_limit_by_its_upper_end_a_calibration_is_advised_if_that_is_why(
+    extrapolated: bool, words: str | None
+) -> None:
+    made = predicted(1, 80.0, 1.0, 3.0)
+    latency = msgspec.structs.replace(made.cost.latencies["board"], extrapolated=extrapolated)
+    far = msgspec.structs.replace(made, cost=msgspec.structs.replace(made.cost, latencies={"board": latency}))
+    study = study_record(profiles=("board",), limits=Limits(latency_ms=1.5))
+    text = front_text(summary(study, "s", [far], None, 1.0))
+    assert "`edgenas verify --board URL` measures them" in text
+    assert "--margin" not in text
+    assert ("calibrate" in text) == extrapolated
+    assert words is None or words in text
 
 
 def test_the_front_as_csv_has_every_target_with_its_interval_and_nothing_where_nothing_is_known() -> None:

@@ -1,6 +1,8 @@
 """A board over SSH: argument lists, refusals, and a round trip against a real sshd on loopback with keys only."""
 
 import getpass
+import importlib.util
+import os
 import shutil
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from edgenas.remote.boards import open_board
 from edgenas.remote.client import BoardAway
 from edgenas.remote.job import job_for
 from edgenas.remote.ssh import CONFIG_VARIABLE, SshBoard
+from tests.cli.edgenas import refusal
 from tests.remote.models import QUICK, honest, unknown_operator
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -33,6 +36,49 @@ def test_ssh_is_called_in_batch_mode_with_host_keys_checked() -> None:
     assert board._ssh[:6] == ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
     assert board._ssh[-6:] == ["-p", "2222", "-l", "pi", "--", "192.0.2.1"]
     assert board._command == "/opt/edge nas/bin/edgenas"
+
+
+def test_options_of_the_agent_stand_behind_the_question_mark() -> None:
+    board = SshBoard("ssh://board/opt/edgenas?runtime=tensorrt&threads=4")
+    assert (board._command, board._options) == ("/opt/edgenas", ["--runtime", "tensorrt", "--threads", "4"])
+    assert SshBoard("ssh://board/opt/edgenas")._options == []
+    for query in (
+        "x=1",
+        "runtime",
+        "runtime=",
+        "runtime=-h",
+        "runtime=a b",
+        "runtime=a&runtime=b",
+        "runtime=a;b",
+        "host=x",
+    ):
+        with pytest.raises(EdgenasError, match="behind the question mark: possible are runtime, provider, threads"):
+            SshBoard(f"ssh://board/opt/edgenas?{query}")
+
+
+@pytest.fixture
+def near(tmp_path: Path, command: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a "board" on this machine: in the place of ssh a shell that runs the last word, as a board's shell does."""
+    ssh = tmp_path / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    return f"ssh://board{str(command).replace(' ', '%20')}"
+
+
+def test_an_agent_over_ssh_measures_with_the_threads_that_its_address_asks_for(near: str, tmp_path: Path) -> None:
+    for query, threads in (("", 1), ("?threads=2", 2)):
+        assert SshBoard(near + query).info()["load"]["threads"] == threads
+
+
+def test_a_calibration_over_ssh_says_how_its_board_comes_to_the_targets_runtime(near: str, tmp_path: Path) -> None:
+    asked = ("calibrate", "--target", "jetson", "--out", str(tmp_path / "mine.toml"), "--board")
+    assert f"ask for {near}?runtime=tensorrt, or make a profile" in refusal(*asked, near)
+    assert f"ask for {near}?threads=2&runtime=tensorrt" in refusal(*asked, f"{near}?threads=2")
+    if importlib.util.find_spec("tensorrt") is None:  # then the board has none either, and says so itself
+        assert "tensorrt" in (line := refusal(*asked, f"{near}?runtime=tensorrt"))
+        assert "ask for" not in line
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,11 @@ def started(bundle: Path, *options: str, token: str | None = None, path: Path | 
         running = Running(0, process, token, log)
         try:
             deadline = time.monotonic() + 60
-            while not (found := re.search(r"^serving .* on https?://\S+:(\d+)$", running.text(), re.MULTILINE)):
+            while not (
+                found := re.search(
+                    r"^(?:loading .* for|serving .* on) https?://\S+:(\d+)$", running.text(), re.MULTILINE
+                )
+            ):
                 assert process.poll() is None, running.text()
                 assert time.monotonic() < deadline
                 time.sleep(0.05)

@@ -1,6 +1,7 @@
 """A bundle that cannot be proved on this device is never served: the process ends, with one line that says why."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from edgenas.serve.app import Service, create_app, ports_from_graph
 from edgenas.serve.model import ServedModel, check_golden
 from edgenas.serve.server import Address, Server, run_server
 from tests.digits_bundle import digits_bundle
+from tests.serve.running import serving
 
 Golden = dict[str, np.ndarray]
 
@@ -30,6 +32,7 @@ def ended(folder: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
+    assert not re.search(r"^(serving|next:) ", done.stderr, re.MULTILINE)  # it never did
     return done.stderr.strip().splitlines()[-1]
 
 
@@ -71,6 +74,15 @@ def test_golden_values_that_prove_nothing_end_the_process(tmp_path: Path, change
     assert ended(folder).startswith("edgenas: ")
 
 
+def test_it_is_said_to_serve_once_the_model_is_loaded_and_then_how_it_is_asked() -> None:
+    with serving(digits_bundle().folder) as running:
+        said = [line for line in running.text().splitlines() if line.startswith(("loading", "serving", "next"))]
+    loading, serves, onward = said
+    assert re.fullmatch(r"loading digits \(fp32, onnxruntime\) for http://127\.0\.0\.1:\d+", loading)
+    assert serves == loading.replace("loading", "serving").replace(" for ", " on ")
+    assert onward == f"next: curl -F image=@IMAGE {serves.split()[-1]}/classify"
+
+
 class Failing(ServedModel):
     """A model whose loading fails as that of a file, a driver or the memory may fail."""
 
@@ -96,7 +108,7 @@ def test_whatever_goes_wrong_while_loading_ends_the_server(error: BaseException,
     servers: list[Server] = []
     app = create_app(Service(model, print))
     with pytest.raises(EdgenasError) as caught:
-        run_server(app, model, Address("127.0.0.1", 0), servers, lambda _: None)
+        run_server(app, model, Address("127.0.0.1", 0), servers, lambda _port, _ready: None)
     assert str(caught.value) == line
     assert not model.ready
 

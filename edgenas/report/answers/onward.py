@@ -50,7 +50,7 @@ def _onward(facts: Facts, folder: str) -> Iterator[Command]:
     else:
         bundle = shlex.quote(f"bundles/{facts.name}")
         yield Command(
-            f"edgenas export {folder} --out {bundle}",
+            f"edgenas export {folder} --out {bundle}{_served(facts)}",
             "writes the trained network as ONNX, with proof that it computes the same",
         )
     if met_limits(facts).held in ("open", "likely"):
@@ -72,6 +72,12 @@ def compare_command(facts: Facts) -> str:
 def verify_command(facts: Facts) -> str:
     """The command that measures the finalists on one board: one that measured before, where the study knows it."""
     return shlex.join(["edgenas", "verify", str(facts.folder), "--board", (facts.boards or (BOARD,))[0]])
+
+
+def _served(facts: Facts) -> str:
+    """The precision that the search was judged at: the first one that an export is asked for is what is served."""
+    precision = facts.study.precision
+    return "" if precision == "fp32" else f" --precision {precision}"
 
 
 def _begun(facts: Facts) -> str:

@@ -33,6 +33,14 @@ def test_a_trained_one_is_exported_and_compared() -> None:
     ]
 
 
+def test_an_export_serves_what_the_search_was_judged_at() -> None:
+    """The first precision that an export is asked for is served: without a word that is FP32."""
+    one = trial(1, 80.0)
+    for precision, words in (("fp32", ""), ("fp16", " --precision fp16"), ("int8", " --precision int8")):
+        facts = study(one, chosen=1, finals=(final(one, run()),), record={"precision": precision})
+        assert lines(facts)[0] == f"edgenas export {FOLDER} --out 'bundles/a study'{words}"
+
+
 def test_a_limit_inside_the_interval_asks_for_a_measurement() -> None:
     crossing, limits = trial(1, 80.0, latency(0.9, 0.7, 1.1)), Limits(latency_ms=1.0)
     assert lines(study(crossing, chosen=1, limits=limits))[1] == f"edgenas verify {FOLDER} --board http://BOARD:8765"
