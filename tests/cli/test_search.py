@@ -120,7 +120,7 @@ def test_a_project_file_says_the_same_as_flags(searched: Path) -> None:
             "recipe paper-darts: drop_path = 0.2 needs paths that an identity shortcut leads around",
         ),
         (["--target", "jetson-nano", "--precision", "int8"], "fp16"),
-        (["project.toml"], "unknown field `epochs`"),
+        (["project.toml"], "unknown setting epochs"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(

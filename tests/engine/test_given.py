@@ -180,7 +180,7 @@ def test_what_is_a_network_and_what_is_a_study(name: str | None, answer: bool, h
         ),
         (("mine", "--target", "jetson"), "--target is for a network without a search"),
         (("mine", "--study", "other"), "--study is for a network without a search"),
-        (("gnas-cifar10", "--data", "digits"), "belong together"),
+        (("gnas-cifar10", "--data", "digits"), "gnas-cifar10 is no study, no architecture file"),
     ],
 )
 @pytest.mark.usefixtures("here")
