@@ -29,18 +29,21 @@ DIGITS = 9  # to which what is predicted is rounded: the last digits of a produc
 class Grid(NamedTuple):
     """Hyperparameters that are tried. `length`: of the squared exponential, in units of the root of the number of features;
     `linear`, `noise`, `short`: variances in units of the squared exponential's; half of `noise` is the network's own deviation.
-    `short`: further noise of a run that lost all but 1 / e of its epochs."""
+    `short`: further noise of a run that lost all but 1 / e of its epochs. `shared`: how much of a known variance all runs have in
+    common: they are judged on the same images, and are right and wrong about much the same ones."""
 
     length: tuple[float, ...] = (0.5, 0.8, 1.6)
     linear: tuple[float, ...] = (0.2, 1.0)
     noise: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)
     short: tuple[float, ...] = (0.0, 0.2, 0.8)
+    shared: tuple[float, ...] = (0.0, 0.7, 0.95)
 
 
 @dataclass(frozen=True)
 class Runs:
     """n trainings. features: (n, d), standardised; network: (n,) which run is of which network; lost: (n,) log of (full epochs /
-    epochs), 0 of a run in full; score: (n,), better the higher; floor: (n,) variance of the score that is known, 0 for none."""
+    epochs), 0 of a run in full; score: (n,), better the higher; floor: (n,) variance of the score that is known, 0 for none: a
+    part of it moves all scores alike (Grid.shared)."""
 
     features: Array
     network: NDArray[np.int64]
@@ -121,13 +124,14 @@ def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
     inner = _products(runs.features, runs.features, runs.lost, runs.lost)
     same = (runs.network[:, None] == runs.network[None, :]).astype(np.float64)
     short = grid.short if runs.lost.any() else (0.0,)
+    shared = grid.shared if floor.any() else (0.0,)
     tried = []
     for length, linear in itertools.product(grid.length, grid.linear):
         known = _covariance(apart, inner, length, linear, runs.features.shape[1])
-        for noise, lost in itertools.product(grid.noise, short):
+        for noise, lost, common in itertools.product(grid.noise, short, shared):
             own = noise / 2
             covariance = known + own * same + np.diag(lost * runs.lost + JITTER)
-            tried.append((length, linear, own, *_conditioned(covariance, own, floor, score)))
+            tried.append((length, linear, own, *_conditioned(covariance, own, (1 - common) * floor, score)))
     best = max(evidence for *_, evidence in tried)
     heavy = [one for one in tried if one[-1] >= best + np.log(LIGHT)]
     total = sum(float(np.exp(one[-1] - best)) for one in heavy)

@@ -227,7 +227,8 @@ class Ask(Record, frozen=True):
 
 
 class Expectation(Record, frozen=True):
-    """What a method's model expects of a network's objective: mean and standard deviation, in the metric's unit."""
+    """What a method's model expects of a network's objective: mean and standard deviation, in the metric's unit. The deviation is
+    that beside other networks on the same images: what the choice of these images does to all of them alike is not in it."""
 
     mean: float
     sd: float

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import random
 from collections.abc import Callable
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from edgenas.architectures.own import Choices, OwnSpace
 from edgenas.architectures.tracer import Tracer
-from edgenas.binomial import Validation
+from edgenas.binomial import Validation, standard_error
 from edgenas.errors import LimitError, TrainingError
 from edgenas.methods import Method
 from edgenas.methods.endings import ended_at_chance, ended_when
@@ -105,10 +106,13 @@ def test_a_lucky_training_is_not_chosen_where_its_repeats_fail() -> None:
 
 @pytest.mark.parametrize(("images", "inside"), [(100, True), (10_000_000, False)])
 def test_the_choice_says_how_many_others_are_inside_its_noise(images: int, *, inside: bool) -> None:
-    validation = Validation(images=images, chance=10.0)
-    choice, _, decisions = play(
-        search(validation=validation), lambda c: 85.0 + params(c) / 100_000, cost_without_device
-    )
+    """Scores scatter as those of so many images do."""
+    validation, error = Validation(images=images, chance=10.0), standard_error(85.0, images)
+
+    def score(candidate: Candidate) -> float:
+        return 85.0 + params(candidate) / 100_000 + random.Random(candidate.key).gauss(0.0, error)
+
+    choice, _, decisions = play(search(validation=validation), score, cost_without_device)
     final = next(decision for decision in reversed(decisions) if decision.key == choice.trial.candidate.key)
     assert ("inside its noise" in final.reason) is inside
     assert f"+- {choice.expected[choice.trial.candidate.architecture.fingerprint].sd:.2f} points" in final.reason

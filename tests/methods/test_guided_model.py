@@ -79,7 +79,8 @@ def test_two_scores_on_few_images_are_not_told_apart(images: int, *, within: boo
     """86 and 88 percent of 143 images have standard errors of 2.9 and 2.7 points; of a million of .03."""
     scores = [70.0, 75.0, 80.0, 83.0, 86.0, 88.0]
     floor = 100 * 87 * 13 / 100 / images
-    expected = fitted(runs(scores, floor=floor), Grid(noise=(1e-4,))).of_trained(np.array([4, 5]))
+    grid = Grid(noise=(1e-4,), shared=(0.0,))
+    expected = fitted(runs(scores, floor=floor), grid).of_trained(np.array([4, 5]))
     apart = expected.mean[1] - expected.mean[0]
     assert bool(abs(apart) <= np.hypot(*expected.sd)) is within
 
@@ -101,9 +102,30 @@ def test_short_runs_that_do_not_rank_are_found_out() -> None:
 def test_equal_scores_on_few_images_are_as_uncertain_as_their_mean() -> None:
     """10 % of 143 images have a standard error of 2.51 points, the mean of three of 1.45."""
     floor = 10 * 90 / 143
-    found = fitted(runs([9.79, 9.79, 9.79], floor=floor)).of_trained(np.array([0, 1]))
+    found = fitted(runs([9.79, 9.79, 9.79], floor=floor), Grid(shared=(0.0,))).of_trained(np.array([0, 1]))
     assert found.mean == pytest.approx([9.79, 9.79], abs=1e-3)
     assert found.sd == pytest.approx(np.sqrt(floor / 3), rel=0.05)
+
+
+@pytest.mark.parametrize(("scatter", "told_apart"), [(0.4, True), (2.8, False)])
+def test_networks_judged_on_the_same_images_are_told_apart_where_their_scores_hang_together(
+    scatter: float, *, told_apart: bool
+) -> None:
+    """82 % of 197 images have a standard error of 2.7 points, of which most moves all networks alike: what remains shows in how
+    far scores lie from those of similar networks. 40 networks: scores rise by 1.4 points a standard deviation of a feature, or
+    are noise."""
+    rng = np.random.default_rng(6)
+    features = rng.normal(size=(40, 2))
+    truth = 1.4 * features[:, 0] * (scatter < 1)
+    score = 82 + truth + scatter * rng.normal(size=40)
+    found = fitted(Runs(features, np.arange(40), np.zeros(40), score, np.full(40, 82 * 18 / 197)))
+    expected = found.of_trained(np.arange(40))
+    low, high = int(features[:, 0].argmin()), int(features[:, 0].argmax())
+    apart = expected.mean[high] - expected.mean[low]
+    assert bool(apart > 2 * np.hypot(expected.sd[low], expected.sd[high])) is told_apart
+    if told_apart:
+        assert np.corrcoef(expected.mean, truth)[0, 1] > 0.95
+        assert expected.sd.max() < 1
 
 
 @pytest.mark.parametrize("scores", [[50.0], [50.0, 50.0, 50.0]])
