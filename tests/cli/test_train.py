@@ -174,6 +174,7 @@ def test_the_macro_width_and_a_budget(study: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # three trainings, each in a process of its own
 def test_other_data_goes_on_from_the_trained_weights_and_anew_where_other_images_lie_there(
     study: Path, tmp_path: Path
 ) -> None:
@@ -184,9 +185,7 @@ def test_other_data_goes_on_from_the_trained_weights_and_anew_where_other_images
     # a fresh network reaches about 20 % in one epoch
     assert onward["test_accuracy"]["mean"] >= first["test_accuracy"]["mean"] - 15  # type: ignore[index, operator]
     assert train(*how) == onward
-    for path in folder.rglob("*.png"):
-        path.unlink()
-        path.parent.rmdir() if not any(path.parent.iterdir()) else None
+    shutil.rmtree(folder)
     digits_folder(folder, 40, each=40)
     said = CliRunner().invoke(app, ["train", *how]).stderr
     assert "was trained on other images under this name: it is trained again" in said
