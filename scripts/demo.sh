@@ -6,7 +6,7 @@ bundle=bundles/demo-$(date +%Y%m%d-%H%M%S)
 
 edgenas search --target jetson --study demo --max-params 40000
 edgenas train demo --seeds 3
-edgenas export demo --out "$bundle"
+edgenas export demo --out "$bundle" --precision fp16
 edgenas bundle verify "$bundle"
 
 echo "from search to a verified bundle in $(($(date +%s) - started)) s: $bundle"
