@@ -108,8 +108,8 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(here: Path) ->
     assert not (here / "studies/two").exists()
 
 
-def begun(folder: Path, method: str = "gnas", boards: bool = False, **changes: object) -> str:
-    asked = SearchSettings(target=("raspberry-pi-5",), method=method)
+def begun(folder: Path, boards: bool = False, **changes: object) -> str:
+    asked = SearchSettings(target=("raspberry-pi-5",), method="gnas")
     study = studied(plan(asked=asked, boards=boards), **{"versions": {"edgenas": "9.9"}, **changes})
     Store.create(folder, study).close()
     return str(folder)

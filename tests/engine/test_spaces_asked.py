@@ -99,7 +99,7 @@ def test_a_study_goes_on_in_the_space_of_stages_that_it_began_with() -> None:
     space = stages((TEN, 3, 96), "tiny", max_width=64)
     record = studied(plan(space=space, asked=SearchSettings(method="random", space="stages")))
     record = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
-    assert plan_of(record, method_named("gnas")).space == space
+    assert plan_of(record, method_named("random")).space == space
 
 
 def test_the_usual_bounds_of_photographs_hold_the_published_networks_and_the_tiny_ones_do_not() -> None:

@@ -85,7 +85,7 @@ def test_neither_values_nor_faces_are_cut_anew(digits: Task, other: Head) -> Non
 def test_a_search_on_digits_confirms_on_other_cuts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     how = {"min_depth": 4, "max_depth": 4, "min_width": 4, "max_width": 8, "epoch_scale": 0.2, "search_images": 320}
-    study = search("digits", target="jetson", confirm_seeds=1, study="s", workers=0, quiet=True, **how)  # type: ignore[arg-type]
+    study = search("digits", target="jetson", method="gnas", confirm_seeds=1, study="s", workers=0, quiet=True, **how)  # type: ignore[arg-type]
     with Store.read(study.folder) as store:
         assert written_plan(store.study).training.other_cuts
     assert {(t.candidate.repeat, t.candidate.cut) for t in study.trials} <= {(0, 0), (1, 1)}
