@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edgenas.errors import EdgenasError, StudyError
@@ -67,11 +67,8 @@ def measuring(
         yield hook, here[0].name if here else None
         return
     boards = _greeted(urls, token_file, profiles, precision, store, say, timing, patience_s, ca)
-    asking = Sparing(boards) if is_sparing(store, profiles[0]) else boards
-    try:
+    with closing(Sparing(boards) if is_sparing(store, profiles[0]) else boards) as asking:
         yield asking, profiles[0].name
-    finally:
-        asking.close()
 
 
 @contextmanager
@@ -90,10 +87,8 @@ def measuring_beside(
     """The same for networks that a search's candidates are compared with: every one is measured on these boards, and no search
     ever reads it."""
     boards = _greeted(urls, token_file, profiles, precision, store, say, timing, patience_s, ca)
-    try:
+    with closing(boards):
         yield boards.beside, profiles[0].name
-    finally:
-        boards.close()
 
 
 def _greeted(

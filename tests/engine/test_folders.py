@@ -23,19 +23,23 @@ def begun(folder: Path, at: float) -> None:
     os.utime(folder / "study.db", (at, at))
 
 
+@pytest.fixture
+def now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> float:
+    """The time, in a folder with the studies `older` and `newer`, of 3000 and 2000 seconds before."""
+    monkeypatch.chdir(tmp_path)
+    at = time.time()
+    begun(Path("studies/older"), at - 3000)
+    begun(Path("studies/newer"), at - 2000)
+    return at
+
+
 def newest(capsys: pytest.CaptureFixture[str]) -> str:
     with contextlib.suppress(EdgenasError):  # it has no front yet
         app(["front", "--json"], standalone_mode=False)
     return capsys.readouterr().err.splitlines()[0]
 
 
-def test_the_study_that_a_search_is_writing_is_the_newest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    now = time.time()
-    begun(Path("studies/older"), now - 3000)
-    begun(Path("studies/newer"), now - 2000)
+def test_the_study_that_a_search_is_writing_is_the_newest(now: float, capsys: pytest.CaptureFixture[str]) -> None:
     assert newest(capsys) == "study studies/newer"
     with Store.write(Path("studies/older")) as store:
         store.put("decision", "1", Decision("search", "accept", "it goes on"))
@@ -43,13 +47,8 @@ def test_the_study_that_a_search_is_writing_is_the_newest(
         assert newest(capsys) == "study studies/older"
 
 
-def test_a_study_that_somebody_reads_is_not_newer_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    now = time.time()
-    begun(Path("studies/older"), now - 3000)
-    begun(Path("studies/newer"), now - 2000)
+@pytest.mark.usefixtures("now")
+def test_a_study_that_somebody_reads_is_not_newer_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     with Store.read(Path("studies/older")) as store:
         assert store.trials() == ()
         assert newest(capsys) == "study studies/newer"
