@@ -16,6 +16,7 @@ from edgenas.methods.guided_gain import Front, gains, undominated
 from edgenas.methods.guided_model import Array, Expected, Runs, Surrogate, fitted
 from edgenas.methods.guided_pool import Axis, Pool, Scaling, axis_for
 from edgenas.methods.guided_prior import Learned
+from edgenas.methods.guided_time import seconds_an_epoch
 from edgenas.methods.ladder import Training
 from edgenas.ranges import Epochs, Networks, Share
 from edgenas.records import Candidate, Decision, Limits, Record, Trial
@@ -35,6 +36,7 @@ class GuidedRules(Record, frozen=True):
     parents, neighbours: so many trained networks have so many neighbours looked at; view: members found last, of which the next
     is chosen. ahead: proposals that are made before the answer to the one before is known: so many more workers are busy.
     choice: weight of the single best network beside that of the whole front; limited: the same where the cost is limited.
+    cost_exponent: by the clock, gains are divided by the seconds of a training to this power.
     repeats: share of the trials, at the end, that train the best again with other seeds. learned: from studies of other data
     (--warm-start).
     """
@@ -50,7 +52,8 @@ class GuidedRules(Record, frozen=True):
     view: Networks = 800
     ahead: Networks = 1
     choice: float = 0.1
-    limited: float = 1.0
+    limited: float = 0.5
+    cost_exponent: Share = 0.5
     repeats: Share = 0.1
     learned: tuple[Learned, ...] = ()
 
@@ -110,6 +113,9 @@ class Hunt:
 
     def along(self, names: Sequence[str]) -> Array:
         return np.array([self.axis(self.pool.cost_of(name)) for name in names])
+
+    def macs(self, names: Sequence[str]) -> Array:
+        return np.array([self.pool.members[name].cost.macs for name in names], np.float64)
 
     def share(self) -> float:
         """How much of what may be spent is spent or decided. By the clock those in the queue take as long as those before."""
@@ -266,6 +272,8 @@ def _most_gain(hunt: Hunt, known: Known, names: Sequence[str]) -> Candidate:
     )
     weight = hunt.rules.choice if hunt.axis.limit is None else hunt.rules.limited
     gain = gains(along[:new], Expected(expected.mean[:new], expected.sd[:new]), front, weight)
+    if hunt.clock is not None:
+        gain = gain / seconds_an_epoch(hunt.macs(names), hunt.trials) ** hunt.rules.cost_exponent
     best = min(range(new), key=lambda i: (-gain[i], names[i]))
     candidate = hunt.candidate(names[best])
     hunt.hoped[candidate.key] = float(expected.mean[best]), float(expected.sd[best])

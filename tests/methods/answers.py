@@ -13,7 +13,11 @@ Scores = Callable[[Candidate], float | dict[str, float]]
 
 
 def play(
-    method: Method, scores: Scores, cost: CostOf, limits: Limits | None = None
+    method: Method,
+    scores: Scores,
+    cost: CostOf,
+    limits: Limits | None = None,
+    seconds: Callable[[Candidate], float] = lambda _: 0.0,
 ) -> tuple[Choice, list[Trial], list[Decision]]:
     """(choice, trials in decision order, decisions), with infeasible trials as an executor would answer them."""
     trials: list[Trial] = []
@@ -29,7 +33,8 @@ def play(
             values = score if isinstance(score, dict) else {"val_accuracy": score, "train_accuracy": 50.0}
             status = "infeasible" if broken else "complete"
             number = len(trials) + len(answers) + 1
-            answers.append(Trial(candidate, status, price, 0, values, error="; ".join(broken), number=number))
+            error, took = "; ".join(broken), 0.0 if broken else seconds(candidate)
+            answers.append(Trial(candidate, status, price, 0, values, took, error, number))
         trials += answers
         try:
             ask = method.send(tuple(answers))
