@@ -72,8 +72,9 @@ def export(
     from edgenas.bundle import check_destination
     from edgenas.engine.folders import study_folder
     from edgenas.engine.trained import trained_from_store, wishes_from
-    from edgenas.errors import EdgenasError
-    from edgenas.export.release import bundle_from_trained
+    from edgenas.export.deepstream import check_deepstream, deepstream_folder, write_deepstream
+    from edgenas.export.release import bundle_from_trained, bundle_name
+    from edgenas.export.triton import triton_folder, write_triton
     from edgenas.store import Store
 
     wishes = wishes_from(precision, input_type, max_drop, reduce_range, batch=batch, opset=opset)
@@ -83,9 +84,10 @@ def export(
         tensorrt_module()  # before minutes of work
         probe_gpu()
     check_destination(out)  # before minutes of work
-    for flag, place in (("--triton", triton), ("--deepstream", deepstream)):
-        if place is not None and place.exists() and not place.is_dir():
-            raise EdgenasError(f"{flag} {place} is no folder: choose another one")
+    if triton is not None:
+        triton_folder(triton, bundle_name(out))
+    if deepstream is not None:
+        deepstream_folder(deepstream, bundle_name(out))
     folder = study_folder(study, say)
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start)
@@ -94,8 +96,6 @@ def export(
     judges = counted(len(trained.task.val), "validation image")
     say(f"{precision}: written, held against the trained network, judged on {judges} and timed here")
     if deepstream is not None:
-        from edgenas.export.deepstream import check_deepstream
-
         check_deepstream(wishes.uint8, wishes.batch, trained.kind.labels(trained.task))  # before minutes of work
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
@@ -106,13 +106,9 @@ def export(
     if limit is not None and bundle.manifest.chosen_precision in over:
         say(over_words(bundle, over, limit))
     if triton is not None:
-        from edgenas.export.triton import write_triton
-
         document["triton"] = str(write_triton(bundle, triton))
         text += f"\nTriton repository {document['triton']}"
     if deepstream is not None:
-        from edgenas.export.deepstream import write_deepstream
-
         written = write_deepstream(bundle, deepstream)
         document["deepstream"] = str(written.folder)
         document["deepstream_differences"] = list(written.differences)

@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgenas.bundle import Bundle
 from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
+from edgenas.export.beside import folder_beside
 from edgenas.export.image_metadata import describe_image
 from edgenas.export.onnx import INPUT, clean, describe
 from edgenas.image_sizes import sides_of
@@ -64,6 +65,11 @@ def check_deepstream(uint8: bool, batch: int | None, labels: Sequence[str]) -> N
             )
 
 
+def deepstream_folder(root: Path, name: str) -> Path:
+    """ROOT/<name>; EdgenasError where no configuration can be written there."""
+    return folder_beside("--deepstream", "DeepStream configuration", root, name, SECONDARY)
+
+
 def write_deepstream(bundle: Bundle, root: Path) -> Written:
     """ROOT/<name>/{config_infer_primary.txt, config_infer_secondary.txt, labels.txt, model-....onnx} of the chosen precision.
 
@@ -72,19 +78,12 @@ def write_deepstream(bundle: Bundle, root: Path) -> Written:
     """
     manifest = bundle.manifest
     check_deepstream(manifest.input == "uint8", manifest.batch, manifest.labels)
-    folder = root / manifest.name
-    if folder.exists() and not (folder / SECONDARY).is_file():
-        raise EdgenasError(f"{folder} exists and is no DeepStream configuration: choose another --deepstream folder")
+    folder = deepstream_folder(root, manifest.name)
     classes = bundle.kind == "classification"
     source = onnx.load_model(bundle.path(manifest.chosen_precision), load_external_data=False)
     content = bytes(for_nvinfer(source, manifest.preprocessing, classes).SerializeToString(deterministic=True))
     model = f"model-{hashlib.sha256(content).hexdigest()[:8]}.onnx"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EdgenasError(
-            f"{folder} cannot be written: {error.strerror}: choose another --deepstream folder"
-        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / model, content)
     if classes:
         replace_file(folder / LABELS, (";".join(manifest.labels) + "\n").encode())

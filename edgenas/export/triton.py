@@ -9,10 +9,11 @@ import onnx
 
 from edgenas.bundle import Bundle
 from edgenas.durable import replace_file
-from edgenas.errors import EdgenasError
+from edgenas.export.beside import folder_beside
 from edgenas.runtimes import LARGEST_BATCH
 
 TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
+CONFIGURATION = "config.pbtxt"
 CONFIG = """name: {name}
 platform: "onnxruntime_onnx"
 max_batch_size: {batch}
@@ -23,12 +24,15 @@ output [ {output} ]
 BATCHING = "dynamic_batching { max_queue_delay_microseconds: 500 }\n"
 
 
+def triton_folder(repository: Path, name: str) -> Path:
+    """REPOSITORY/<name>; EdgenasError where no Triton model can be written there."""
+    return folder_beside("--triton", "Triton model", repository, name, CONFIGURATION)
+
+
 def write_triton(bundle: Bundle, repository: Path) -> Path:
     """REPOSITORY/<name>/{config.pbtxt, labels.txt, 1/model.onnx} of the chosen precision."""
     manifest = bundle.manifest
-    folder = repository / manifest.name
-    if folder.exists() and not (folder / "config.pbtxt").is_file():
-        raise EdgenasError(f"{folder} exists and is no Triton model: choose another --triton folder")
+    folder = triton_folder(repository, manifest.name)
     source = bundle.path(manifest.chosen_precision)
     model = onnx.load_model(source, load_external_data=False)
     fixed = manifest.batch
@@ -42,14 +46,11 @@ def write_triton(bundle: Bundle, repository: Path) -> Path:
         output=f'{{ {made}, label_filename: "labels.txt" }}' if labels else f"{{ {made} }}",
         batching="" if fixed else BATCHING,
     )
-    try:
-        (folder / "1").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EdgenasError(f"{folder} cannot be written: {error.strerror}: choose another --triton folder") from error
+    (folder / "1").mkdir(parents=True, exist_ok=True)
     replace_file(folder / "1" / "model.onnx", source.read_bytes())
     if labels:
         replace_file(folder / "labels.txt", ("\n".join(manifest.labels) + "\n").encode())
-    replace_file(folder / "config.pbtxt", config.encode())
+    replace_file(folder / CONFIGURATION, config.encode())
     return folder
 
 

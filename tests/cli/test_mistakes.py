@@ -87,12 +87,11 @@ def test_where_an_export_would_go_is_looked_at_before_anything_else(here: Path) 
         last(here, "export", "none", "--out", "bundle")
         == "bundle is not empty and holds no bundle: choose another --out"
     )
-    assert last(here, "export", "none", "--out", "new", "--triton", "typo.toml").startswith(
-        "--triton typo.toml is no folder"
-    )
-    assert last(here, "export", "none", "--out", "new", "--deepstream", "typo.toml").startswith(
-        "--deepstream typo.toml is"
-    )
+    for flag, what in (("--triton", "Triton model"), ("--deepstream", "DeepStream configuration")):
+        line = last(here, "export", "none", "--out", "new", flag, "typo.toml")
+        assert line == f"typo.toml/new cannot be written: Not a directory: choose another {flag} folder"
+        line = last(here, "export", "none", "--out", "bundles/my-images", flag, ".")
+        assert line == f"my-images exists and is no {what}: choose another {flag} folder"
     for fine in ([], ["--triton", "repository"], ["--deepstream", "my-images"]):
         assert last(here, "export", "none", "--out", "new", *fine).startswith("no study 'none'")
 
