@@ -41,6 +41,14 @@ SCHEMA = 1
 MANIFEST, GOLDEN, PARITY, CARD = "manifest.json", "golden.npz", "parity.json", "model_card.md"
 MODEL_FILES: dict[Precision, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 OTHERS = ("faces.json", CARD)  # files that a bundle may hold besides
+KNOWN = {
+    MANIFEST,
+    f"{MANIFEST}.new",
+    GOLDEN,
+    PARITY,
+    *MODEL_FILES.values(),
+    *OTHERS,
+}  # names that a bundle's folder may hold
 LARGEST_MANIFEST, LARGEST_GOLDEN, LARGEST_FILE = 16_000_000, 256_000_000, 2**31  # bytes
 
 
@@ -169,7 +177,7 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     """
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     with _says_what_to_do(folder):
-        recover(folder, {MANIFEST, f"{MANIFEST}.new", GOLDEN, PARITY, *MODEL_FILES.values(), *OTHERS})
+        recover(folder, KNOWN)
         check_destination(folder)
         with folder_beside(folder) as partial:
             text = sealed(msgspec.structs.replace(manifest, files=hashes))
@@ -189,8 +197,11 @@ def check_destination(folder: Path) -> None:
     """Raise BundleError where a bundle cannot be written, or would destroy something else."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder} is not a folder: choose another --out")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there and not {MANIFEST, PARITY} <= there:
         raise BundleError(f"{folder} is not empty and holds no bundle: choose another --out")
+    if others := sorted(there - KNOWN):
+        raise BundleError(f"{folder} holds {others[0]}, too, which is no part of a bundle: choose another --out")
     with _says_what_to_do(folder):
         try_folder(folder.absolute().parent, parents=True)
 

@@ -196,6 +196,23 @@ def test_a_folder_that_is_no_bundle_is_neither_read_nor_overwritten(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ({"manifest.json": '{"name": "a web app"}'}, "not empty and holds no bundle"),
+        ({"manifest.json": "{}", "parity.json": "[]", "people.db": "faces"}, "people.db, too, which is no part of a bundle"),
+        ({"manifest.json": "{}", "parity.json": "[]", "src/main.js": "work"}, "src, too, which is no part of a bundle"),
+    ],
+)  # fmt: skip
+def test_what_is_no_part_of_a_bundle_is_never_removed_by_a_new_one(tmp_path, others, words):
+    for name, text in others.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(BundleError, match=words):
+        write_bundle(tmp_path, digits_bundle().manifest, {})
+    assert {name: (tmp_path / name).read_text() for name in others} == others
+
+
 def test_writing_again_replaces_the_bundle_and_a_failure_leaves_the_old_one_alone(folder):
     files = {name: (folder / name).read_bytes() for name in read_bundle(folder).manifest.files}
     manifest = read_bundle(folder).manifest

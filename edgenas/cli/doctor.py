@@ -105,7 +105,7 @@ def advice_from(found: dict[str, Any]) -> list[str]:
     """One line for everything that would get in the way."""
     advice = []
     jetson, gpu = bool(found["l4t"]), "reason" not in found["gpu"]
-    if jetson and not gpu:
+    if not gpu and (jetson or "found" in found["tensorrt"]):
         advice.append(
             "the GPU is not visible: start the container with `--runtime nvidia`, or add yourself to group video"
         )

@@ -136,6 +136,8 @@ def export(
 def over_limit(bundle: Bundle, limit_ms: float | None) -> dict[str, float]:
     """Precisions whose file takes longer on the study's target than its latency limit allows, with the ms: the search judged the
     network at one precision, and the files are of others, too."""
+    if (bundle.manifest.batch or 1) > 1:
+        return {}  # a study's limits are for one image
     target = bundle.manifest.profile
     found = {p: x.ms for p, model in bundle.manifest.models.items() for x in model.latencies if x.profile == target}
     return {precision: ms for precision, ms in found.items() if limit_ms is not None and ms > limit_ms}

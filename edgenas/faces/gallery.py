@@ -147,6 +147,7 @@ class Gallery:
         self._contract = contract
         self._ids: dict[str, int] = {}
         self._people: dict[int, Person] = {}
+        self._loose = False  # may deleted rows still lie in the file?
         self._vectors = Vectors(self.dim, self._exact_limit)
         if self.rewritten:
             self._rewrite()
@@ -279,6 +280,7 @@ class Gallery:
         with self._mutex:
             person = self._ids.get(spelled(name))
             if person is None:
+                self._compact()  # of a deletion that was cut short here
                 return False
             tally = self._tally
             with transaction(self._database) as database:
@@ -289,11 +291,17 @@ class Gallery:
                 database.execute("DELETE FROM samples WHERE person = ?", (person,))
                 database.execute("DELETE FROM people WHERE id = ?", (person,))
                 self._store(tally)
-            self._tally = tally
-            compact(self._database)
+            self._tally, self._loose = tally, True
             del self._ids[spelled(name)], self._people[person]
             self._vectors.remove(person)
+            self._compact()
             return True
+
+    def _compact(self) -> None:
+        """Rebuild the file where deleted rows may still lie in it; that needs as much disk again, and may fail."""
+        if self._loose:
+            compact(self._database)
+            self._loose = False
 
     def identify(self, embedding: NDArray[np.float32], threshold: float, top: int = 1) -> tuple[Match, ...]:
         """At most `top` people whose best sample reaches `threshold`, best first; () is the answer "nobody known"."""

@@ -107,14 +107,23 @@ def _ranges(possible: dict[str, Family], what: str) -> str:
     return ", or ".join(f"{versions} {where}" for versions, where in ranges.items())
 
 
+def _options(tensorrt: str) -> list[tuple[str, dict[Precision, str]]]:
+    """What trtexec takes in a range such as ">=10.13,<12", which is two where it holds versions on both sides of 11."""
+    least, below = tensorrt.split(",")
+    if _numbers(least.removeprefix(">=")) >= (11,):
+        return [(tensorrt, STRONG_OPTIONS)]
+    if is_within("11", below):
+        return [(f"{least},<11", OPTIONS), (f">=11,{below}", STRONG_OPTIONS)]
+    return [(tensorrt, OPTIONS)]
+
+
 def trtexec_lines(device: str, file: str, precision: Precision) -> list[str]:
     """How a file of that precision is built by hand on the target's JetPacks, one line per TensorRT that they bring."""
     lines = []
     for family in families_of(device).values():
         if not family.tensorrt:
             continue
-        strong = is_within("11.4.1", family.tensorrt)
-        options = (STRONG_OPTIONS if strong else OPTIONS).get(precision, "")
         where = f"JetPack {family.jetpack}" if family.jetpack else f"CUDA {family.cuda}"
-        lines.append(f"{where}, TensorRT {family.tensorrt}: trtexec --onnx={file}{options}")
+        for versions, options in _options(family.tensorrt):
+            lines.append(f"{where}, TensorRT {versions}: trtexec --onnx={file}{options.get(precision, '')}")
     return lines

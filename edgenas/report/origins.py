@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 
@@ -153,7 +154,7 @@ def no_scatter_words(facts: Facts) -> str:
 
 def scatter_words(pairs: Sequence[Compared]) -> str:
     """How far predictions were off, and under which conditions both were made."""
-    errors = sorted(abs(pair.predicted_ms / pair.measured_ms - 1) for pair in pairs)
+    error = statistics.median(abs(pair.predicted_ms / pair.measured_ms - 1) for pair in pairs)
     hosts = sorted({f"{pair.runtime}, {pair.precision} on {pair.host}" for pair in pairs})
     origins = " and ".join(sorted({pair.predicted_by for pair in pairs}))
-    return f"Median difference {100 * errors[len(errors) // 2]:.1f} % ({origins} against {'; '.join(hosts)})."
+    return f"Median difference {100 * error:.1f} % ({origins} against {'; '.join(hosts)})."

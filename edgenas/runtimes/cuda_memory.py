@@ -30,10 +30,11 @@ class Cuda:
         stack.callback(self._rt.cudaStreamDestroy, stream)
         return int(stream)
 
-    def allocate(self, size: int, stack: ExitStack) -> int:
-        address = self._done(self._rt.cudaMalloc(size))
-        stack.callback(self._rt.cudaFree, address)
-        return int(address)
+    def allocate(self, size: int) -> int:
+        return int(self._done(self._rt.cudaMalloc(size)))
+
+    def free(self, address: int) -> None:
+        self._done(self._rt.cudaFree(address))
 
     def to_device(self, address: int, array: NDArray[Any], stream: int) -> None:
         kind = self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice

@@ -33,6 +33,7 @@ CACHE = "EDGENAS_CACHE"
 DRIVER = "libcuda.so.1"
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_.. in cuda.h
 BUILD_S = 3600
+ERRORS = 2  # of a build that failed: its last messages
 SMALL_BOARD_MB = 8500.0  # boards sold as 8 GB and less
 SMALLEST_FREE_MB = 300.0
 INSTALL = (
@@ -198,8 +199,9 @@ def build_in_child(order: BuildOrder) -> None:
             "building the engine was killed, most likely for want of memory: stop other programs or add swap"
         )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise EdgenasError(f"building the engine failed: {last}")
+        *before, last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        errors = [line.strip() for line in before if "[E]" in line][-ERRORS:]  # as TensorRT's logger marks them
+        raise EdgenasError("; ".join([f"building the engine failed: {last}", *errors]))
 
 
 def power_mode() -> str:
@@ -226,7 +228,7 @@ class EngineRuntime:
 
     def __init__(self, engine: Engine, stack: ExitStack) -> None:
         trt = tensorrt_module()
-        self._cuda, self._stack = Cuda(), stack
+        self._cuda = Cuda()
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         self._engine = self._runtime.deserialize_cuda_engine(engine.path.read_bytes())
         if self._engine is None:
@@ -234,6 +236,7 @@ class EngineRuntime:
         self._context = self._engine.create_execution_context()
         self._stream = self._cuda.stream(stack)
         self._buffers: dict[str, tuple[int, int]] = {}  # name -> (address, bytes)
+        stack.callback(self._free)
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         ports = {name: self._port(trt, name) for name in names}
         is_input = {name: self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
@@ -289,10 +292,17 @@ class EngineRuntime:
     def _room(self, name: str, size: int) -> int:
         address, have = self._buffers.get(name, (0, 0))
         if have < size:
-            address = self._cuda.allocate(size, self._stack)
+            if have:
+                del self._buffers[name]
+                self._cuda.free(address)
+            address = self._cuda.allocate(size)
             self._buffers[name] = (address, size)
         self._context.set_tensor_address(name, address)
         return address
+
+    def _free(self) -> None:
+        while self._buffers:
+            self._cuda.free(self._buffers.popitem()[1][0])
 
     def _execute(self) -> None:
         if not self._context.execute_async_v3(self._stream):

@@ -56,7 +56,7 @@ def build(order: BuildOrder, trt: Any) -> None:
     config.add_optimization_profile(_profile(builder, order))
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EdgenasError(f"TensorRT {trt.__version__} built no engine from {order.onnx}: see its messages above")
+        raise EdgenasError(f"TensorRT {trt.__version__} built no engine from {order.onnx}")
     Path(order.engine).write_bytes(bytes(plan))
     timing.write_bytes(bytes(config.get_timing_cache().serialize()))
 

@@ -112,7 +112,9 @@ class FaceService:
         return JSONResponse({"match": match, "threshold": threshold, "ms": ms})
 
     async def people(self, _: Request) -> Response:
-        return JSONResponse({"people": msgspec.to_builtins(self._gallery().people())})
+        """Everyone who is enrolled; on the worker, as whatever else may have to wait for the gallery."""
+        people = await self._compute(self._gallery().people)
+        return JSONResponse({"people": msgspec.to_builtins(people)})
 
     async def delete(self, request: Request) -> Response:
         """Forget somebody; their bytes are gone from the file when this answers."""

@@ -45,6 +45,7 @@ def test_data_sets_on_disk_are_found_without_reading_them(tmp_path: Path, monkey
     [
         ({}, []),
         ({"l4t": "36.4"}, ["the GPU is not visible", *NOT_310]),
+        ({"tensorrt": {"found": "10.3.0"}}, ["the GPU is not visible"]),  # a Jetson's container that does not see L4T
         (
             {
                 "l4t": "36.4",

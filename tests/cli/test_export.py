@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,10 @@ def test_the_limit_is_held_by_a_file_that_takes_exactly_as_long() -> None:
     assert "fp32" not in over_limit(bundle, ms)
     assert over_limit(bundle, ms * 0.999)["fp32"] == ms
     assert over_limit(bundle, None) == {}
+    eight = dataclasses.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, batch=8))
+    assert over_limit(eight, ms * 0.999) == {}  # a study's limit is for one image
+    one = dataclasses.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, batch=1))
+    assert over_limit(one, ms * 0.999)["fp32"] == ms
 
 
 @pytest.mark.parametrize("asked", ["int8,fp32", "fp32,int8"])

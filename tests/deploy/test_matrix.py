@@ -105,6 +105,15 @@ def test_the_compose_file_builds_what_the_matrix_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_a_jetsons_container_is_in_the_groups_of_its_gpu_and_sees_release_and_power_mode(name: str) -> None:
+    text = (ROOT / "deploy" / FAMILIES[name]["compose"]).read_text()
+    jetson = "l4t" in FAMILIES[name]
+    assert ('group_add: ["44", "${RENDER_GID:?' in text) is jetson
+    for path in ("/etc/nv_tegra_release", "/etc/nvpmodel.conf", "/var/lib/nvpmodel"):
+        assert (f"      - {path}:{path}:ro\n" in text) is jetson
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_the_base_image_has_a_python_of_the_family(name: str) -> None:
     """Ubuntu 24.04 has 3.12, 22.04 (L4T r36) 3.10."""
     family = FAMILIES[name]
@@ -172,6 +181,10 @@ def test_trtexec_is_given_a_precision_where_it_takes_one() -> None:
         "trtexec --onnx=model.fp16.onnx --fp16",  # JetPack 6: TensorRT 10.3
         "trtexec --onnx=model.fp16.onnx --fp16",  # JetPack 7: TensorRT 10
         "trtexec --onnx=model.fp16.onnx",  # JetPack 7.2.2: TensorRT 11, which has no --fp16
+    ]
+    assert trtexec_lines("t4", "model.fp16.onnx", "fp16") == [
+        "CUDA >=13,<14, TensorRT >=10.13,<11: trtexec --onnx=model.fp16.onnx --fp16",
+        "CUDA >=13,<14, TensorRT >=11,<12: trtexec --onnx=model.fp16.onnx",
     ]
     assert trtexec_lines("jetson-orin-nano-8gb", "model.int8.onnx", "int8")[0].endswith("--onnx=model.int8.onnx --int8")
     assert trtexec_lines("raspberry-pi-5", "model.onnx", "fp32") == []

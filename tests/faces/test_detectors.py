@@ -32,6 +32,53 @@ def test_an_unknown_yunet_file_must_be_vouched_for_by_its_sha256(tmp_path: Path)
         detector_from_spec(f"yunet:{path}", digest)
 
 
+class Squares:
+    """Finds a white square of 10 to 300 pixels, as YuNet does faces; `seen`: sizes (width, height) of what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int]] = []
+
+    def setInputSize(self, size: tuple[int, int]) -> None:  # noqa: N802  OpenCV's name
+        self.seen.append(size)
+
+    def detect(self, image: np.ndarray) -> tuple[int, np.ndarray | None]:
+        ys, xs = np.nonzero(image[..., 0] > 127)
+        if not len(xs) or not 10 <= np.ptp(xs) + 1 <= 300:
+            return 0, None
+        left, top, side = xs.min(), ys.min(), np.ptp(xs) + 1
+        points = [left + 0.3 * side, top + 0.4 * side, left + 0.7 * side, top + 0.4 * side, left + 0.5 * side]
+        points += [top + 0.6 * side, left + 0.4 * side, top + 0.8 * side, left + 0.6 * side, top + 0.8 * side]
+        return 1, np.array([[left, top, side, side, *points, 0.9]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side", "seen"),
+    [
+        (480, 640, 100, [(640, 480)]),  # as it is
+        (3000, 4000, 60, [(1280, 960)]),
+        (3000, 4000, 2000, [(1280, 960), (320, 240)]),
+        (300, 200, 0, [(200, 300)]),  # nobody: there is nothing smaller to try
+        (480, 640, 0, [(640, 480), (320, 240)]),
+    ],
+)
+def test_yunet_finds_small_and_large_faces_in_pictures_of_any_size(
+    height: int, width: int, side: int, seen: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import cv2
+
+    model, network = tmp_path / "yunet.onnx", Squares()
+    model.write_bytes(b"some model")
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_, **__: network)
+    image = np.zeros((height, width, 3), np.uint8)
+    image[200 : 200 + side, 100 : 100 + side] = 255
+    faces = detector_from_spec(f"yunet:{model}", hashlib.sha256(b"some model").hexdigest())(image)
+    assert network.seen == seen
+    assert len(faces) == (side > 0)
+    for face in faces:
+        assert face.box == pytest.approx((100, 200, 100 + side, 200 + side), abs=15)
+        assert face.points[2] == pytest.approx((100 + 0.5 * side, 200 + 0.6 * side), abs=15)
+
+
 @pytest.mark.parametrize("spec", ["haar", "yunet", "scrfd", "yunet:"])
 def test_a_detector_that_is_not_there_says_what_is(spec: str) -> None:
     with pytest.raises(DataError, match=r"possible: yunet:FILE\.onnx, scrfd:FILE\.onnx, centerface"):

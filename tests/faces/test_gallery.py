@@ -83,6 +83,32 @@ def test_deleting_a_person_removes_the_bytes_from_the_disk(tmp_path: Path) -> No
         assert gallery.identify(known[24], threshold=0.99)[0].name == "Person number 8"
 
 
+def test_a_person_is_forgotten_at_once_where_the_file_cannot_be_rebuilt_and_the_next_deletion_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, known = tmp_path / "door.db", embeddings(2)
+    with Gallery(path, MODEL, DIM) as gallery:
+        gallery.enroll("Ada", known[0])
+        gallery.enroll("Bob", known[1])
+        rebuilt: list[str] = []
+
+        def full(_: object) -> None:
+            rebuilt.append("")
+            if len(rebuilt) == 1:
+                raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("edgenas.faces.gallery.compact", full)
+        with pytest.raises(OSError, match="No space"):
+            gallery.delete("Ada")
+        assert gallery.identify(known[0], threshold=0.99) == ()
+        assert [person.name for person in gallery.people()] == ["Bob"]
+        assert not gallery.delete("Ada")
+        assert len(rebuilt) == 2
+        assert not gallery.delete("Ada")
+        assert len(rebuilt) == 2
+        assert gallery.enroll("Ada", known[0]).samples == 1
+
+
 def test_a_gallery_of_another_model_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "door.db"
     with Gallery(path, MODEL, DIM) as gallery:

@@ -2,11 +2,13 @@ import ctypes
 import importlib.util
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import msgspec
+import numpy as np
 import onnx
 import pytest
 
@@ -17,6 +19,8 @@ from edgenas.records import Classes
 from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.tensorrt import (
     BuildOrder,
+    Engine,
+    EngineRuntime,
     Gpu,
     Sidecar,
     build_in_child,
@@ -149,6 +153,66 @@ def test_a_build_that_fails_in_its_child_is_one_line(tmp_path):
         build_in_child(order)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_fails_says_what_tensorrt_said(tmp_path, monkeypatch):
+    said = (
+        "[I] starting",
+        "[E] [a.cpp::1] no tactic",
+        "[E] [b.cpp::2] no room",
+        "[W] hm",
+        "TensorRT 10.3 built no engine",
+    )
+    done = SimpleNamespace(returncode=1, stderr="\n".join(said) + "\n")
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.subprocess.run", lambda *_, **__: done)
+    with pytest.raises(EdgenasError) as caught:
+        build_in_child(BuildOrder("m", "e", "t", "fp32", 1, 1))
+    assert str(caught.value) == f"building the engine failed: {said[4]}; {said[1]}; {said[2]}"
+
+
+class Counting:
+    """A GPU's memory: what is allocated, by address."""
+
+    def __init__(self) -> None:
+        self.held, self.made = {}, 0
+
+    def stream(self, stack: ExitStack) -> int:
+        return 1
+
+    def allocate(self, size: int) -> int:
+        self.made += 1
+        self.held[self.made] = size
+        return self.made
+
+    def free(self, address: int) -> None:
+        del self.held[address]
+
+    def to_device(self, *_: object) -> None:
+        pass
+
+    def wait(self, _: int) -> None:
+        pass
+
+
+def test_each_port_holds_one_block_of_the_gpus_memory_and_none_after_the_end(tmp_path, monkeypatch):
+    memory, trt = Counting(), MagicMock()
+    engine = trt.Runtime().deserialize_cuda_engine()
+    engine.num_io_tensors, engine.get_tensor_name = 2, ("x", "y").__getitem__
+    engine.get_tensor_mode = lambda name: trt.TensorIOMode.INPUT if name == "x" else trt.TensorIOMode.OUTPUT
+    engine.get_tensor_shape = {"x": (-1, 4), "y": (-1, 2)}.__getitem__
+    engine.get_tensor_dtype = lambda _: trt.DataType.FLOAT
+    context, shapes = engine.create_execution_context(), {}
+    context.set_input_shape = lambda _, shape: shapes.update(x=shape, y=(shape[0], 2)) or True
+    context.get_tensor_shape = shapes.__getitem__
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.tensorrt_module", lambda: trt)
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.Cuda", lambda: memory)
+    with ExitStack() as stack:
+        runtime = EngineRuntime(Engine(write_engine(tmp_path, SIDECAR, b"engine"), SIDECAR), stack)
+        for batch in (1, 8, 9, 64, 3):
+            runtime.bound({"x": np.zeros((batch, 4), np.float32)})
+        assert sorted(memory.held.values()) == [64 * 2 * 4, 64 * 4 * 4]
+        assert memory.made == 8
+    assert memory.held == {}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

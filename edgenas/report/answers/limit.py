@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 
-from edgenas.records import Latency, Limits, Trial
+from edgenas.records import Latency, Limits, Measurement, Trial
 from edgenas.report.facts import Facts
 from edgenas.report.values import interval, three_digits
 
@@ -64,6 +65,10 @@ def _latencies(facts: Facts, trial: Trial, limits: Limits) -> Iterator[tuple[Hel
     if limits.latency_ms is None:
         return
     for latency in trial.cost.latencies.values():
+        measurement = _measured_beside(facts, trial, latency)
+        if measurement is not None:
+            yield _judged_beside(latency, measurement, limits.latency_ms)
+            continue
         held, words = _judged(latency, limits.latency_ms)
         if limits.margin and latency.high is not None:
             words += " The search judged candidates by the upper end (--margin)."
@@ -71,7 +76,7 @@ def _latencies(facts: Facts, trial: Trial, limits: Limits) -> Iterator[tuple[Hel
             words += " The network lies beyond what the profile was fitted on, which is why the interval is wide."
         if held in ("open", "likely"):
             words += f" `edgenas verify {facts.shown_folder} --board URL` measures it on the device."
-        yield held, words + _measured_beside(facts, trial, latency)
+        yield held, words
 
 
 def _judged(latency: Latency, limit: float) -> tuple[Held, str]:
@@ -120,17 +125,26 @@ def _unlimited(latency: Latency) -> str:
     return f"It takes {three_digits(latency.ms)} ms on {latency.profile} ({origin}{beyond}{sure})."
 
 
-def _measured_beside(facts: Facts, trial: Trial, latency: Latency) -> str:
-    """What was measured of this network besides, where the search went by a prediction."""
+def _measured_beside(facts: Facts, trial: Trial, latency: Latency) -> Measurement | None:
+    """What was measured of this network, where the search went by a prediction: the board was away when it was decided."""
     if latency.origin == "measured":
-        return ""
+        return None
     fingerprint = trial.candidate.architecture.fingerprint
-    medians = [
-        float(np.median(one.samples_ms))
+    found = [
+        one
         for key, one in facts.measurements.items()
         if key.split()[0] == fingerprint and one.profile == latency.profile and one.status in ("ok", "unstable")
     ]
-    return f" Measured there, its median is {three_digits(medians[-1])} ms." if medians else ""
+    return found[-1] if found else None
+
+
+def _judged_beside(latency: Latency, measurement: Measurement, limit: float) -> tuple[Held, str]:
+    """The measurement decides."""
+    runs, stable = len(measurement.samples_ms), measurement.status == "ok"
+    median, p90 = (float(np.percentile(measurement.samples_ms, share)) for share in (50, 90))
+    measured = msgspec.structs.replace(latency, ms=median, origin="measured", n=runs, p90_ms=p90, stable=stable)
+    held, words = _judged_measured(measured, limit, f"the limit of {limit:g} ms on {latency.profile}")
+    return held, f"{words} The search went by {three_digits(latency.ms)} ms, predicted: it was measured afterwards."
 
 
 # ---------------------------------------------------------------- the others

@@ -62,12 +62,28 @@ def test_a_network_beyond_what_the_profile_was_fitted_on_says_so() -> None:
     assert "beyond" not in met(latency(0.9, 0.3, 2.9)).sentences[0]
 
 
-def test_a_measurement_beside_a_prediction_is_told() -> None:
-    one = trial(1, 90.0, latency(0.9, 0.8, 1.2))
-    measurement = Measurement(TARGET, "board", "TensorRT 8.2", "fp32", 10, (1.3, 1.1, 1.2))
+@pytest.mark.parametrize(
+    ("samples", "status", "held", "words"),
+    [
+        ((1.3, 1.1, 1.2), "ok", "no", "It breaks the limit of 1 ms on jetson-nano-4gb: measured median 1.20 ms over 3 runs"),
+        ((0.8, 0.8, 0.9), "ok", "yes", "It keeps the limit of 1 ms on jetson-nano-4gb: measured median 0.800 ms over 3 runs"),
+        ((0.8, 0.8, 0.9), "unstable", "open", "the device was busy or slowed itself down: measure again"),
+        ((0.8, 0.8, 2.0), "ok", "open", "Its median keeps the limit of 1 ms on jetson-nano-4gb, and more than one run in ten"),
+        ((1.3, 1.1, 1.2), "oom", "yes", "It keeps the limit of 1 ms on jetson-nano-4gb, at the upper end of its interval too"),
+    ],
+)  # fmt: skip
+def test_a_measurement_decides_over_the_prediction_that_the_search_went_by(
+    samples: tuple[float, ...], status: str, held: str, words: str
+) -> None:
+    one = trial(1, 90.0, latency(0.7, 0.6, 0.95))
+    measurement = Measurement(TARGET, "board", "TensorRT 8.2", "fp32", 10, samples, status=status)
     key = f"{one.candidate.architecture.fingerprint} {TARGET} fp32"
-    (sentence,) = met_limits(study(one, chosen=1, limits=LIMIT, measurements={key: measurement})).sentences
-    assert sentence.endswith("Measured there, its median is 1.20 ms.")
+    found = met_limits(study(one, chosen=1, limits=LIMIT, measurements={key: measurement}))
+    (sentence,) = found.sentences
+    assert found.held == held
+    assert words in sentence
+    assert ("The search went by 0.700 ms, predicted: it was measured afterwards." in sentence) is (status != "oom")
+    assert "edgenas verify" not in sentence
 
 
 @pytest.mark.parametrize(
