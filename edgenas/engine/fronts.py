@@ -22,16 +22,17 @@ Point = tuple[float, float, float, int]  # all to be small: -score, latency, ene
 def front(
     trials: Sequence[Trial], objective: str, profile: str, expected: Mapping[str, Expectation] | None = None
 ) -> list[Trial]:
-    """Trained trials that no other beats in score, latency and energy (where measured) on `profile`, and parameters at once;
-    fastest first. `expected` (Choice.expected): a network's expected score counts in place of its scores, and once."""
+    """Trained trials that no other beats in score, parameters, and latency and energy (where all were measured) on `profile`
+    at once; fastest first. `expected` (Choice.expected): a network's expected score counts in place of its scores, and once."""
     points = {}
-    for trial in trials:
-        if trial.status == "complete":
-            point, known = _point(trial, objective, profile), _expectation(trial, expected)
-            if known is None:
-                points[trial.candidate.key] = (trial, point)
-            else:
-                points.setdefault(trial.candidate.architecture.fingerprint, (trial, (-known.mean, *point[1:])))
+    complete = [trial for trial in trials if trial.status == "complete"]
+    energies = all((on := t.cost.latencies.get(profile)) and on.energy_mj is not None for t in complete)
+    for trial in complete:
+        point, known = _point(trial, objective, profile, energies), _expectation(trial, expected)
+        if known is None:
+            points[trial.candidate.key] = (trial, point)
+        else:
+            points.setdefault(trial.candidate.architecture.fingerprint, (trial, (-known.mean, *point[1:])))
     kept: list[tuple[Trial, Point]] = []
     for trial, point in sorted(points.values(), key=lambda pair: pair[1]):  # whatever beats a point comes before it
         if not any(_dominates(other, point) or _twins(same, trial) for same, other in kept):
@@ -204,9 +205,10 @@ def _expectation(trial: Trial, expected: Mapping[str, Expectation] | None) -> Ex
     return expected.get(trial.candidate.architecture.fingerprint) if expected else None
 
 
-def _point(trial: Trial, objective: str, profile: str) -> Point:
+def _point(trial: Trial, objective: str, profile: str, energies: bool = False) -> Point:
     latency = trial.cost.latencies.get(profile)
     ms, energy_mj = (latency.ms, latency.energy_mj or 0.0) if latency else (0.0, 0.0)
+    energy_mj = energy_mj if energies else 0.0
     return -trial.scores[objective], ms, energy_mj, trial.cost.params
 
 

@@ -106,7 +106,7 @@ def _each(limits: Limits) -> Iterator[tuple[str, str, Limits]]:
     for name, flag in FLAGS.items():
         limit = getattr(limits, name)
         if limit is not None:
-            yield name, f"--{flag} {limit:g}", msgspec.structs.replace(Limits(), **{name: limit})
+            yield name, f"--{flag} {limit:g}", msgspec.structs.replace(Limits(margin=limits.margin), **{name: limit})
 
 
 def _short_ladder(plan: Plan, space: ChainSpace, reach: Reach, limit: Limits, asked: str) -> Iterator[str]:

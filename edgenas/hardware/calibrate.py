@@ -189,20 +189,20 @@ def calibrate(
     _refuse_other_precisions(profile, rows)
     for precision, there in rows_by_precision(profile, rows).items():
         doubts(msgspec.structs.replace(profile, precision=precision), there)
-    chosen, held_out_rows = split_by_network(rows, samples, seed)
+    chosen, held_out_rows = _every_precision_fitted(profile, *split_by_network(rows, samples, seed))
     models = fitted_models(profile, chosen, seed, others)
     card = report_card(profile, models, held_out_rows)
     calibration = Calibration(
         model=", ".join((*models.cells, *models.blocks)) or "kernels",
         parameters=msgspec.to_builtins(models),
-        n=len(chosen),
-        held_out=len(held_out_rows),
+        n=_networks(chosen),
+        held_out=_networks(held_out_rows),
         source=source,
         date=datetime.date.today().isoformat(),
         judged=judged_by_kind(profile, models, held_out_rows),
         **card,
     )
-    confidence = confidence_of(len(held_out_rows), card["spearman"])
+    confidence = confidence_of(_networks(held_out_rows), card["spearman"])
     return msgspec.structs.replace(profile, calibration=calibration, confidence=confidence, error_band=None)
 
 
@@ -224,6 +224,21 @@ def split_by_network(rows: Sequence[Row], samples: int | None, seed: int) -> tup
     chosen = sorted(place for group in order[:count] for place in groups[group])
     held_out = sorted(place for group in order[count:] for place in groups[group])
     return [rows[place] for place in chosen], [rows[place] for place in held_out]
+
+
+def _networks(rows: Sequence[Row]) -> int:
+    """How many different ones: a network that ran in several batches or precisions is one."""
+    return len({row.network for row in rows})
+
+
+def _every_precision_fitted(
+    profile: HardwareProfile, chosen: list[Row], held_out: list[Row]
+) -> tuple[list[Row], list[Row]]:
+    """Networks that alone ran in some precision are fitted: what was not fitted cannot be judged."""
+    fitted = rows_by_precision(profile, chosen).keys()
+    moved = {row.network for row in held_out if precision_that_ran(profile, row) not in fitted}
+    chosen = chosen + [row for row in held_out if row.network in moved]
+    return chosen, [row for row in held_out if row.network not in moved]
 
 
 def confidence_of(held_out: int, spearman: float | None) -> Confidence:

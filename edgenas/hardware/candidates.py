@@ -66,6 +66,10 @@ def baseline(store: Store, profile: str, take: Callable[[bytes], Measurement]) -
 def model_of(workload: Workload, profile: HardwareProfile, precision: Precision = "fp32") -> bytes:
     """What is measured in place of the trained network: the same kernels, seeded random weights, in fp32 or fp16."""
     model = onnx_from_workload(workload, None, profile.onnx_opset, profile.onnx_ir)
+    if precision == "tf32":
+        raise EdgenasError(
+            "a network cannot be measured in tf32, which EdgeNAS's engines have off: choose fp32 or fp16"
+        )
     if precision not in BUILT:
         raise EdgenasError(
             f"a candidate cannot be measured in {precision}, whose scales are made from images: export it, and measure the file"

@@ -32,12 +32,12 @@ class CostModel:
     ) -> None:
         self.profiles = tuple(profiles)
         self.limits = limits
-        if precision == "tf32":
+        self._precisions = {profile.name: precision_of(profile, precision) for profile in profiles}
+        if "tf32" in self._precisions.values():
             raise EdgenasError(
                 "candidates are judged at what is deployed, and EdgeNAS's engines have TF32 off: choose --precision fp32, fp16 "
                 "or int8 (predict knows tf32)"
             )
-        self._precisions = {profile.name: precision_of(profile, precision) for profile in profiles}
         self._measure = measure
         self._measured = (measured or profiles[0].name) if measure else None
         self._known: dict[Architecture, Cost] = {}

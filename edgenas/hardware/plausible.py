@@ -22,7 +22,7 @@ from edgenas.records import HardwareProfile, Precision
 
 SLOWEST_MACS = {"tensorrt": 2e8, "onnxruntime": 2e8}  # per second, of the fastest row
 SLOWEST_OTHER = 1e6
-FASTEST_MACS = {"fp32": 2e13, "fp16": 2e14, "int8": 4e14}
+FASTEST_MACS = {"fp32": 2e13, "tf32": 1e14, "fp16": 2e14, "int8": 4e14}
 OFF_DATASHEET = 30.0
 OVER_PEAK = 4.0
 OUTLIER = 10.0

@@ -65,10 +65,13 @@ def random_search(
 def with_control(method: Method, space: Space, training: Training, cost: CostOf, limits: Limits, seed: int) -> Method:
     """Run `method`, then spend what it spent on random members of the same space (phase `CONTROL`)."""
     spent, epochs = 0.0, 1
+    trained: set[str] = set()  # what is asked for again costs nothing
     ask = next(method)
     while True:
         answers = yield ask
-        spent += sum(work(trial) for trial in answers)
+        for trial in answers:
+            spent += 0.0 if trial.candidate.key in trained else work(trial)
+            trained.add(trial.candidate.key)
         epochs = max([epochs, *(t.candidate.recipe.epochs for t in answers)])
         try:
             ask = method.send(answers)

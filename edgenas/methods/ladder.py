@@ -30,6 +30,7 @@ from edgenas.records import (
 
 TOLERANCE = 1e-9  # accuracies are percent with two or three decimals
 DRAWN = 300  # random networks of a space that are looked at before a limit is called impossible
+LEAST_EPOCHS = {"cosine-epoch": 2}  # by schedule: of one epoch that one would train at rate 0
 LOOKAHEAD = 8  # rungs that are offered to idle workers before the current one is judged
 Policy = Literal["gnas", "fixed", "gpu-seconds"]
 
@@ -54,15 +55,14 @@ class Training(Record, frozen=True):
         return msgspec.structs.replace(candidate, repeat=repeat, cut=repeat if self.other_cuts else 0)
 
     def recipe_for(self, scheduled: int, cost: Cost) -> Recipe:
-        """The recipe with this candidate's epochs, at least `least_epochs`."""
+        """The recipe with this candidate's epochs, at least `least_epochs`, and as many as its schedule needs."""
         epochs = float(scheduled)
         if self.policy == "fixed":
             epochs = self.fixed_epochs
         elif self.policy == "gpu-seconds":
             epochs = self.fixed_epochs * self.reference_bytes / cost.bytes_moved
-        return msgspec.structs.replace(
-            self.recipe, epochs=max(self.least_epochs, math.floor(epochs * self.epoch_scale + 0.5))
-        )
+        least = max(self.least_epochs, LEAST_EPOCHS.get(self.recipe.schedule, 1))
+        return msgspec.structs.replace(self.recipe, epochs=max(least, math.floor(epochs * self.epoch_scale + 0.5)))
 
 
 def with_reference(training: Training, space: Space, cost: CostOf) -> Training:

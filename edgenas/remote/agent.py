@@ -8,6 +8,7 @@ connections, uploads, queue, file sizes, time per request, remembered answers.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import ssl
@@ -31,6 +32,7 @@ from edgenas.runtimes import runtime_spec
 from edgenas.version import __version__
 
 JOB_HEADER = "X-Edgenas-Job"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -133,7 +135,15 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
     def _receive(self, length: int, sha256: str) -> Path:
-        """The body as a file; memory holds one chunk of it."""
+        """The body as a file; memory holds one chunk of it. Refused where the disk has no room for it."""
+        try:
+            return self._received(length, sha256)
+        except OSError as error:
+            if error.errno in FULL:
+                raise Refused(507, f"this board has no room for the model ({error.strerror})") from error
+            raise
+
+    def _received(self, length: int, sha256: str) -> Path:
         found = hashlib.sha256()
         with tempfile.NamedTemporaryFile(dir=self.server.desk.folder, suffix=".onnx", delete=False) as file:
             path = Path(file.name)

@@ -22,7 +22,7 @@ from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_mea
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision, Record, Workload
 from edgenas.remote.client import Board, BoardAway
-from edgenas.remote.job import job_for
+from edgenas.remote.job import Job, job_for
 from edgenas.store import Store
 
 BESIDE = "measurement-beside"  # of networks that no search has asked for
@@ -81,6 +81,16 @@ class Boards:
             if (info["runtime"], self.precision) != (self.profile.runtime, self.profile.precision):
                 described = f"{self.profile.runtime}, {self.profile.precision}"
                 self.say(f"{self.profile.name} describes {described}: the latencies of this search are the board's own")
+            threads = info["load"].get("threads", 1)
+            if info["load"]["provider"] == "cpu" and threads != self.profile.threads:
+                ask = (
+                    f"ask for ?threads={self.profile.threads}"
+                    if board.url.startswith("ssh://")
+                    else (f"start its agent with --threads {self.profile.threads}")
+                )
+                self.say(
+                    f"{self.profile.name} describes {self.profile.threads} threads, and it measures with {threads}: {ask}"
+                )
         if len(failures) == len(self.boards):
             raise EdgenasError(f"no board can measure: {'; '.join(failures)}")
         for failure in failures:
@@ -129,13 +139,17 @@ class Boards:
     def close(self) -> None:
         """Give boards that are there a last chance to measure what was only predicted, keep what came in, end the threads."""
         deadline = time.monotonic() + LATE_S
-        while self._unmeasured() and self.any_there() and time.monotonic() < deadline:
+        while self.pending(self._unmeasured()) and self.any_there() and time.monotonic() < deadline:
             time.sleep(0.1)
             self.harvest()
         self._end.set()
         self.harvest()
         if left := self._unmeasured():
             self.say(f"{len(left)} candidates could not be measured: their latencies are predictions")
+
+    def pending(self, architectures: Iterable[Architecture]) -> bool:
+        """Is any of these still to be measured? One that a board could not measure is not."""
+        return any(self.key_of(architecture) in self._futures for architecture in architectures)
 
     def _unmeasured(self) -> list[Architecture]:
         """Candidates that were decided on by a prediction, and that the boards may still measure."""
@@ -214,12 +228,15 @@ class Boards:
 
     def _measure(self, board: Board, model: bytes) -> Measurement:
         for repeat in range(THROTTLED_TRIES):
-            measurement = board.measure(model, job_for(model, self.profile.name, self.timing, repeat=repeat))
+            measurement = board.measure(model, self._job(model, repeat))
             if measurement.status != "throttled":
                 break
             self._end.wait(5)  # to cool down
         self._compare(board, float(np.median(measurement.detail["reference_ms"])))
         return msgspec.structs.replace(measurement, detail={**measurement.detail, "board": board.url})
+
+    def _job(self, model: bytes, repeat: int) -> Job:
+        return job_for(model, self.profile.name, self.timing, repeat=repeat, runtime=self.profile.runtime)
 
     def _wait_for(self, board: Board, reason: str) -> None:
         self._away[board.url] = time.monotonic()

@@ -119,7 +119,7 @@ class AgentServer(ThreadingMixIn, HTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (socketserver's signature)
         """Clients that hang up are no news; anything else is logged, in one line."""
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
+        if not isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
             self.log(f"{client_address[0]}: {type(error).__name__}: {printable(str(error))}")
 
 

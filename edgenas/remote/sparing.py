@@ -19,7 +19,7 @@ from edgenas.hardware.measure import percentiles
 from edgenas.hardware.predictor import Row, latency_from_workload
 from edgenas.hardware.words import LEARNED
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Record, Trial, Workload
-from edgenas.remote.fleet import Boards
+from edgenas.remote.fleet import DECIDED, Boards, Decided
 from edgenas.store import Store
 
 ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; what was predicted instead
@@ -62,9 +62,9 @@ class Sparing:
 
     def __call__(self, architecture: Architecture, workload: Workload) -> Latency:
         key = self.boards.key_of(architecture)
-        told = self.store.get(TOLD, key, Told)
-        if told is not None:
-            return told.latency
+        known = self.store.get(TOLD, key, Told) or self.store.get(DECIDED, key, Decided)
+        if known is not None:
+            return known.latency
         if self.store.get(ASKED, key, AskedBoard) is None:
             predicted = self._predicted(architecture)
             if predicted is not None:
@@ -80,7 +80,8 @@ class Sparing:
         """Queue those that will have to be measured."""
         room = max(0, FIRST - len(self._rows))
         for architecture in architectures:
-            if self.store.get(TOLD, self.boards.key_of(architecture), Told) is not None:
+            key = self.boards.key_of(architecture)
+            if self.store.get(TOLD, key, Told) or self.store.get(DECIDED, key, Decided):
                 continue
             if self._rests_on or learned_from(len(self._rows)):
                 if self._predicted(architecture) is None:
@@ -131,7 +132,7 @@ class Sparing:
         self.boards.prepare(trial.candidate.architecture for trial in finalists)
         deadline = time.monotonic() + PATIENCE_S
         while (missing := [t for t in finalists if self._measured(t) is None]) and time.monotonic() < deadline:
-            if not self.boards.any_there():
+            if not self.boards.any_there() or not self.boards.pending(t.candidate.architecture for t in missing):
                 break
             time.sleep(0.05)
             self.boards.harvest()

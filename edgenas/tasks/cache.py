@@ -27,7 +27,7 @@ from edgenas.durable import replace_file
 from edgenas.errors import DataError
 from edgenas.image_sizes import sides_of, size_in_words
 from edgenas.records import Preprocessing, Record
-from edgenas.tasks.cache_rows import CacheFiles, sound_rows, write_row
+from edgenas.tasks.cache_rows import CacheFiles, digest_of, sound_rows, write_row
 from edgenas.tasks.decoding import Header, Unread, pixels_of
 from edgenas.tasks.listing import (
     Listing,
@@ -218,8 +218,10 @@ def _take_over(
         wanted, taken = np.isin(here, missing), []
         sound = sound_rows(there, against_pixels=False) if there.is_whole() else np.zeros(there.count, dtype=np.bool_)
         wanted &= sound[rows_there]
+        digests = there.records()["digest"] if wanted.any() else ()
         for row, source in zip(here[wanted].tolist(), rows_there[wanted].tolist(), strict=True):
-            if (pixels := there.pixels(source)) is not None:
+            pixels = there.pixels(source)
+            if pixels is not None and digest_of(pixels) == bytes(digests[source]):
                 write_row(rows, row, pixels)
                 taken.append(row)
         missing = np.setdiff1d(missing, taken)

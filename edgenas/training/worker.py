@@ -37,6 +37,12 @@ def command(channel: int, lifeline: int, data: int, start: int, device: str) -> 
     return [sys.executable, *options, "-c", ENTRY, *numbers, device, *filter(_is_text, sys.path)]
 
 
+def settle_on(device: str) -> None:
+    """Streams and graphs that name no GPU are this worker's own."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def main(channel: str, lifeline: str, data: str, start: str, device: str) -> None:
     """Do the items that come in, one after the other, until the parent closes the channel or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -45,6 +51,7 @@ def main(channel: str, lifeline: str, data: str, start: str, device: str) -> Non
     keep_freed_memory()
     without_compiler()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(channel)) as connection:
+        settle_on(device)
         try:
             place = Workplace(open_shared(int(data), int(start)), torch.device(device))
         except (ImportError, AttributeError, pickle.UnpicklingError) as error:

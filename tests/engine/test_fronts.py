@@ -37,6 +37,7 @@ def test_energy_is_an_objective_where_it_was_measured() -> None:
     slow_but_thrifty, fast_but_hungry = trial(1, 90, 2.0, 5.0), trial(2, 90, 1.0, 9.0)
     assert widths([slow_but_thrifty, fast_but_hungry]) == [2, 1]
     assert widths([trial(1, 90, 2.0, None), trial(2, 90, 1.0, None)]) == [2]
+    assert widths([trial(1, 95, 2.0, 10.0), trial(2, 90, 3.0, None)]) == [1]  # what is not known is no merit
 
 
 def test_fewer_parameters_alone_are_enough_for_a_place_on_the_front() -> None:

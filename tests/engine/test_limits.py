@@ -53,6 +53,11 @@ def test_what_is_said_to_reach_the_limit_does() -> None:
     assert said(max_latency_ms=1.0, max_width=width - PRESETS["tiny"].width_step) != []
 
 
+def test_with_a_margin_a_limit_is_held_against_the_upper_end_of_the_interval() -> None:
+    assert said(max_latency_ms=largest() * 1.3) != []
+    assert said(max_latency_ms=largest() * 1.3, margin=True) == []
+
+
 @pytest.mark.parametrize("method", ["gnas", "random"])
 def test_both_sides_of_the_largest_network(method: str) -> None:
     ms = largest()

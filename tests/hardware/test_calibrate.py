@@ -19,11 +19,12 @@ from edgenas.hardware.calibrate import (
     profile_to_calibrate,
     split_by_network,
 )
+from edgenas.hardware.cost import CostModel
 from edgenas.hardware.kernels import tiles_of
 from edgenas.hardware.predictor import Row, latencies, latency_from_workload, loads_of_rows, row_from_text
 from edgenas.hardware.profile import profile_from_name, write_profile
 from edgenas.hardware.rows import rows_from_csv
-from edgenas.records import Classes, HardwareProfile
+from edgenas.records import Classes, HardwareProfile, Limits
 from tests.shared_data import shared_data
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_1x1~2|"
@@ -275,6 +276,38 @@ def test_a_network_in_two_precisions_is_fitted_or_judges_but_not_both() -> None:
     chosen, held_out = split_by_network(rows, 20, 3)
     assert (len(chosen), len(held_out)) == (40, 20)
     assert not {row.name for row in chosen} & {row.name for row in held_out}
+
+
+def test_batches_of_a_network_are_one_network() -> None:
+    rows = [
+        msgspec.structs.replace(row, batch=batch, ms=row.ms * batch)
+        for row in convnets({"fp32": 2.0})[:6]
+        for batch in (1, 2, 4, 8)
+    ]
+    calibration = calibrate(tx2("fp32"), rows, None, 0, "table")
+    assert calibration.calibration is not None
+    assert (calibration.calibration.n, calibration.calibration.held_out) == (4, 2)
+    assert calibration.confidence == "estimate"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_only_network_of_a_precision_is_fitted_whatever_the_seed(seed: int) -> None:
+    rows = convnets({"fp32": 2.0})[:10]
+    half = msgspec.structs.replace(rows[3], ms=rows[3].ms / 4, ran_in="fp16")
+    bare = profile_to_calibrate(None, "my-board", "tensorrt", "fp32")
+    bare = msgspec.structs.replace(bare, precisions=("fp32", "fp16"))
+    found = calibrate(bare, [*rows, half], None, seed, "table").calibration
+    assert found is not None
+    assert found.n + found.held_out == 10
+    assert "fp16" in found.parameters["precisions"]
+
+
+def test_a_device_without_a_datasheet_may_be_calibrated_in_tf32() -> None:
+    rows = [msgspec.structs.replace(row, ran_in="tf32") for row in convnets({"fp32": 2.0})]
+    profile = calibrate(profile_to_calibrate(None, "my-board", "tensorrt", "tf32"), rows, None, 0, "table")
+    assert profile.precision == "tf32"
+    with pytest.raises(EdgenasError, match="TF32 off: choose --precision fp32"):
+        CostModel([profile], None, Limits())
 
 
 def test_a_precision_that_the_board_lacks_or_that_is_not_calibrated_is_refused() -> None:

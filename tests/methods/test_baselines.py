@@ -15,7 +15,7 @@ from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.replay import cost_without_device
 from edgenas.methods.samplers import GP, NSGA2, TPE
 from edgenas.methods.spec import MethodSpec, Search
-from edgenas.records import Classes, Limits
+from edgenas.records import Classes, Limits, Schedule
 from tests.methods.answers import SPACE, TRAINING, play
 
 
@@ -64,6 +64,28 @@ def test_the_control_stops_with_the_first_network_that_reaches_what_the_search_s
     spent = sum(work(trial) for trial in trials if trial.candidate.phase != CONTROL)
     control = [work(trial) for trial in trials if trial.candidate.phase == CONTROL]
     assert sum(control[:-1]) < spent <= sum(control)
+
+
+def test_the_control_does_not_spend_what_the_search_asked_for_twice() -> None:
+    """Once for each training: `--confirm-seeds` asks for the repeats of the network that holds again and again."""
+    search = gnas(SPACE, GnasRules(), TRAINING, cost_without_device, confirm_seeds=2)
+    _, trials, _ = play(
+        with_control(search, SPACE, TRAINING, cost_without_device, Limits(), 0),
+        lambda c: float(zlib.crc32(c.key.encode()) % 97),
+        cost_without_device,
+    )
+    by_key = {trial.candidate.key: work(trial) for trial in trials if trial.candidate.phase != CONTROL}
+    assert len(by_key) < sum(trial.candidate.phase != CONTROL for trial in trials)
+    control = [work(trial) for trial in trials if trial.candidate.phase == CONTROL]
+    assert sum(control[:-1]) < sum(by_key.values()) <= sum(control)
+
+
+@pytest.mark.parametrize(("schedule", "epochs"), [("cosine-epoch", 2), ("linear", 1)])
+def test_a_schedule_that_cannot_train_one_epoch_gets_two(schedule: Schedule, epochs: int) -> None:
+    recipe = msgspec.structs.replace(TRAINING.recipe, schedule=schedule)
+    training = msgspec.structs.replace(TRAINING, recipe=recipe, epoch_scale=0.25)
+    assert training.recipe_for(4, cost_without_device(SPACE.smallest())).epochs == epochs
+    assert training.recipe_for(12, cost_without_device(SPACE.smallest())).epochs == 3
 
 
 @pytest.mark.parametrize("spec", [RANDOM, EVOLUTION, NSGA2, TPE, GP], ids=lambda spec: spec.name)

@@ -1,5 +1,6 @@
 """The agent over real sockets: honest jobs are measured, everything else is refused with the right words."""
 
+import errno
 import hashlib
 import http.client
 import json
@@ -136,6 +137,18 @@ def test_a_body_that_is_not_the_one_announced_is_a_mismatch(running: Running) ->
     job = job_for(honest(), "host-cpu", QUICK, repeat=7)
     status, body = post(running, honest(8), job)
     assert (status, body["status"]) == (422, "mismatch")
+
+
+def test_a_board_without_room_says_so(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edgenas.remote.agent.tempfile.NamedTemporaryFile", full)
+    status, answer = post(running, honest(3))
+    assert status == 507
+    assert answer["error"] == "this board has no room for the model (No space left on device)"
+    with pytest.raises(EdgenasError, match=r"refuses \(507\): this board has no room for the model"):
+        running.board.measure(honest(3), job_for(honest(3), "host-cpu", QUICK))
 
 
 def test_a_body_that_does_not_arrive_is_given_up(running: Running) -> None:

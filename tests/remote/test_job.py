@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from edgenas.hardware.worker import Load
-from edgenas.remote.job import Bounds, Job, job_for, run
+from edgenas.remote.job import BUILD_S, MAX_DEADLINE_S, Bounds, Job, _environment, job_for, run
 from tests.remote.models import QUICK, bomb_by_constant, honest
 
 BOUNDS = Bounds(memory_mb=1024, model_mb=4)
@@ -20,6 +21,19 @@ def answered(folder: Path, model: bytes, job: Job) -> str:
 def test_a_model_that_needs_more_memory_than_a_job_may_take_ends_as_oom(tmp_path: Path) -> None:
     model = bomb_by_constant(side=20_000)  # 1.6 GB, which this machine has
     assert answered(tmp_path, model, job_for(model, "host-cpu", QUICK)) == "oom"
+
+
+def test_the_child_knows_where_engines_are_kept_and_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGENAS_CACHE", "/cache")
+    monkeypatch.setenv("EDGENAS_AGENT_TOKEN", "secret")
+    found = _environment()
+    assert found["EDGENAS_CACHE"] == "/cache"
+    assert "secret" not in found.values()
+
+
+def test_where_an_engine_is_built_first_a_job_has_time_for_it() -> None:
+    plain, building = (job_for(b"", "jetson", QUICK, runtime=name).deadline_s for name in ("onnxruntime", "tensorrt"))
+    assert building == plain + BUILD_S <= MAX_DEADLINE_S
 
 
 def test_a_file_that_is_not_the_one_announced_is_not_measured(tmp_path: Path) -> None:

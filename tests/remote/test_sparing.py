@@ -1,5 +1,6 @@
 """Boards are asked where it matters, and a resumed search goes on with the same numbers."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from edgenas.records import (
     StudyRecord,
     Trial,
 )
-from edgenas.remote.fleet import Boards
+from edgenas.remote.fleet import DECIDED, LATE_S, Boards, Decided
 from edgenas.remote.job import Job
 from edgenas.remote.sparing import ASKED, TOLD, AskedBoard, Sparing, Told, is_sparing
 from edgenas.store import Store
@@ -121,6 +122,34 @@ def test_a_search_that_was_interrupted_goes_on_with_the_numbers_of_one_that_was_
         assert board.asked <= sum(latency.origin == "measured" for latency in again[stop:])
     assert first == whole[:stop]
     assert again == whole
+
+
+def test_what_was_decided_while_no_board_answered_is_never_told_otherwise(tmp_path: Path) -> None:
+    far = min(NETWORKS, key=true_ms)
+    decided = Latency(0.0123, "predicted", PI.name)
+    with Store.create(tmp_path / "study", record()) as store:
+        hook = Sparing(boards(store, Wired()))
+        asked_about(store, hook, [network for network in mixed() if network != far][:FIRST])
+        store.put(DECIDED, hook.boards.key_of(far), Decided(far, decided))
+        board = hook.boards.boards[0]
+        before = board.asked  # type: ignore[attr-defined]
+        hook.prepare([far])
+        assert asked_about(store, hook, [far]) == [decided]
+        assert board.asked == before  # type: ignore[attr-defined]
+        assert store.get(TOLD, hook.boards.key_of(far), Told) is None
+        hook.close()
+
+
+def test_what_the_board_could_not_measure_is_not_waited_for_at_the_end(tmp_path: Path) -> None:
+    said: list[str] = []
+    with Store.create(tmp_path / "study", record(None)) as store:
+        hook = boards(store, Wired(refuses=1), said)  # the reference network is measured first
+        (latency,) = [hook(NETWORKS[0], workload_from_architecture(NETWORKS[0]))]
+        assert latency.origin == "predicted"
+        begun = time.monotonic()
+        hook.close()
+        assert time.monotonic() - begun < LATE_S / 4
+    assert "1 candidates could not be measured: their latencies are predictions" in said
 
 
 def test_a_study_that_measured_all_goes_on_measuring_all(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ class Counting:
 
 
 def test_each_port_holds_one_block_of_the_gpus_memory_and_none_after_the_end(tmp_path, monkeypatch):
-    memory, trt = Counting(), MagicMock()
+    memory, trt = Counting(), MagicMock(__version__="10.3")
     engine = trt.Runtime().deserialize_cuda_engine()
     engine.num_io_tensors, engine.get_tensor_name = 2, ("x", "y").__getitem__
     engine.get_tensor_mode = lambda name: trt.TensorIOMode.INPUT if name == "x" else trt.TensorIOMode.OUTPUT

@@ -111,6 +111,15 @@ def test_a_changed_a_new_and_a_removed_image_are_seen_and_the_others_are_kept(de
     assert sum(map(len, (decodes.task.train, decodes.task.val, decodes.task.test))) == 20  # one more, one less
 
 
+def test_a_row_that_somebody_changed_is_decoded_again_also_for_another_listing(decodes: Decodes, pics: Path) -> None:
+    decodes(pics)
+    before = {image.tobytes() for image in everything(decodes.task)}
+    flip(pixels_file(decodes.cache), 5 * 16 * 16 * 3 + 100)
+    picture(778).save(pics / "dog" / "new.png")
+    assert decodes(pics) == 2
+    assert before <= {image.tobytes() for image in everything(decodes.task)}
+
+
 DAMAGE = [
     "a byte",
     "cut short",

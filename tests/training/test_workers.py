@@ -12,10 +12,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Trial
 from edgenas.store import Store
+from edgenas.training.worker import settle_on
 from edgenas.training.workers import LocalCrew
 from tests.cli.edgenas import ENVIRONMENT
 
@@ -261,6 +263,16 @@ def test_a_parent_without_stderr_has_workers_too(tmp_path: Path, surroundings: l
     )
     assert done.returncode == 0
     assert b"beside the program" in done.stdout
+
+
+@pytest.mark.parametrize(("device", "settled"), [("cuda:1", ["cuda:1"]), ("cpu", [])])
+def test_a_workers_streams_and_graphs_are_on_its_own_gpu(
+    device: str, settled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", found.append)
+    settle_on(device)
+    assert found == settled
 
 
 def test_a_process_that_cannot_be_started_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
