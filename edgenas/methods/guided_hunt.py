@@ -52,8 +52,8 @@ class GuidedRules(Record, frozen=True):
     view: Networks = 800
     ahead: Networks = 1
     choice: float = 0.1
-    limited: float = 0.5
-    cost_exponent: Share = 0.5
+    limited: float = 1.0
+    cost_exponent: Share = 0.0
     repeats: Share = 0.1
     learned: tuple[Learned, ...] = ()
 

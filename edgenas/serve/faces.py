@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -112,8 +113,8 @@ class FaceService:
         return JSONResponse({"match": match, "threshold": threshold, "ms": ms})
 
     async def people(self, _: Request) -> Response:
-        """Everyone who is enrolled; on the worker, as whatever else may have to wait for the gallery."""
-        people = await self._compute(self._gallery().people)
+        """Everyone who is enrolled; in a thread, as the gallery may be at work."""
+        people = await run_in_threadpool(self._gallery().people)
         return JSONResponse({"people": msgspec.to_builtins(people)})
 
     async def delete(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from edgenas.binomial import Validation, standard_error
 from edgenas.errors import LimitError, TrainingError
 from edgenas.methods import Method
 from edgenas.methods.endings import ended_at_chance, ended_when
-from edgenas.methods.guided import guided
+from edgenas.methods.guided import GUIDED, guided
 from edgenas.methods.guided_hunt import GuidedRules
 from edgenas.methods.replay import cost_without_device
 from edgenas.records import Architecture, Ask, Candidate, Choice, Classes, Cost, Latency, Limits, Trial
@@ -47,7 +47,7 @@ def distinct(trials: list[Trial]) -> int:
     return len({trial.candidate.architecture.fingerprint for trial in trials})
 
 
-@pytest.mark.parametrize(("limit", "ledger"), [(None, "7d5bfe7223453145"), (20_000, "c7551d5eb06478e0")])
+@pytest.mark.parametrize(("limit", "ledger"), [(None, "7d5bfe7223453145"), (20_000, "11d5a9719868c181")])
 def test_every_processor_asks_for_the_same_networks(limit: int | None, ledger: str) -> None:
     """Keys and statuses of all trials: no decision rests on the last digits of a product."""
     limits = Limits(params=limit)
@@ -220,6 +220,14 @@ def test_by_the_clock_networks_that_are_trained_sooner_are_preferred() -> None:
     assert macs_of_proposals(1.0, 1.0) < 0.95 * macs_of_proposals(0.5, 1.0)
     assert macs_of_proposals(0.5, 0.0) == free
     assert macs_of_proposals(0.5, 1.0, clock=False) == macs_of_proposals(0.0, 1.0, clock=False)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "t", "m", "trg"])
+def test_new_searches_weigh_the_front_and_the_seconds_and_studies_from_before_go_on_as_they_were(preset: str) -> None:
+    planned = GUIDED.as_planned(preset, {})  # type: ignore[arg-type]
+    assert isinstance(planned, GuidedRules)
+    assert (planned.limited, planned.cost_exponent) == (0.5, 0.5)
+    assert (GuidedRules().limited, GuidedRules().cost_exponent) == (1.0, 0.0)
 
 
 def test_errors_are_made_small_where_less_is_better() -> None:
