@@ -41,14 +41,8 @@ SCHEMA = 1
 MANIFEST, GOLDEN, PARITY, CARD = "manifest.json", "golden.npz", "parity.json", "model_card.md"
 MODEL_FILES: dict[Precision, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 OTHERS = ("faces.json", CARD)  # files that a bundle may hold besides
-KNOWN = {
-    MANIFEST,
-    f"{MANIFEST}.new",
-    GOLDEN,
-    PARITY,
-    *MODEL_FILES.values(),
-    *OTHERS,
-}  # names that a bundle's folder may hold
+# Names that a bundle's folder may hold.
+KNOWN = {MANIFEST, f"{MANIFEST}.new", GOLDEN, PARITY, *MODEL_FILES.values(), *OTHERS}
 LARGEST_MANIFEST, LARGEST_GOLDEN, LARGEST_FILE = 16_000_000, 256_000_000, 2**31  # bytes
 
 

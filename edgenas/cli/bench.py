@@ -147,7 +147,9 @@ def _measure(
     board = open_board(target, token_file, ca, say)
     described = board.info()
     say(f"board {target}: {described['device']['model']}")
-    return board.measure(content, job_for(content, described["device"]["model"], timing, batch_size=batch))
+    return board.measure(
+        content, job_for(content, described["device"]["model"], timing, batch_size=batch, runtime=described["runtime"])
+    )
 
 
 def _text(document: dict[str, Any]) -> str:

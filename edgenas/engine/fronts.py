@@ -207,8 +207,8 @@ def _expectation(trial: Trial, expected: Mapping[str, Expectation] | None) -> Ex
 
 def _point(trial: Trial, objective: str, profile: str, energies: bool = False) -> Point:
     latency = trial.cost.latencies.get(profile)
-    ms, energy_mj = (latency.ms, latency.energy_mj or 0.0) if latency else (0.0, 0.0)
-    energy_mj = energy_mj if energies else 0.0
+    ms = latency.ms if latency else 0.0
+    energy_mj = (latency.energy_mj or 0.0) if latency and energies else 0.0
     return -trial.scores[objective], ms, energy_mj, trial.cost.params
 
 

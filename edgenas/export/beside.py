@@ -8,7 +8,7 @@ from edgenas.durable import try_folder
 from edgenas.errors import EdgenasError
 
 
-def folder_beside(flag: str, what: str, root: Path, name: str, sign: str) -> Path:
+def destination(flag: str, what: str, root: Path, name: str, sign: str) -> Path:
     """ROOT/NAME. EdgenasError where it cannot be written, or holds something else: `what` is there has a file called `sign`."""
     folder = root / name
     if folder.exists() and not (folder / sign).is_file():

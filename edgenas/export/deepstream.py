@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgenas.bundle import Bundle
 from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
-from edgenas.export.beside import folder_beside
+from edgenas.export.beside import destination
 from edgenas.export.image_metadata import describe_image
 from edgenas.export.onnx import INPUT, clean, describe
 from edgenas.image_sizes import sides_of
@@ -67,7 +67,7 @@ def check_deepstream(uint8: bool, batch: int | None, labels: Sequence[str]) -> N
 
 def deepstream_folder(root: Path, name: str) -> Path:
     """ROOT/<name>; EdgenasError where no configuration can be written there."""
-    return folder_beside("--deepstream", "DeepStream configuration", root, name, SECONDARY)
+    return destination("--deepstream", "DeepStream configuration", root, name, SECONDARY)
 
 
 def write_deepstream(bundle: Bundle, root: Path) -> Written:

@@ -9,7 +9,7 @@ import onnx
 
 from edgenas.bundle import Bundle
 from edgenas.durable import replace_file
-from edgenas.export.beside import folder_beside
+from edgenas.export.beside import destination
 from edgenas.runtimes import LARGEST_BATCH
 
 TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
@@ -26,7 +26,7 @@ BATCHING = "dynamic_batching { max_queue_delay_microseconds: 500 }\n"
 
 def triton_folder(repository: Path, name: str) -> Path:
     """REPOSITORY/<name>; EdgenasError where no Triton model can be written there."""
-    return folder_beside("--triton", "Triton model", repository, name, CONFIGURATION)
+    return destination("--triton", "Triton model", repository, name, CONFIGURATION)
 
 
 def write_triton(bundle: Bundle, repository: Path) -> Path:

@@ -184,9 +184,11 @@ def _measured(
 ) -> Line:
     line = Line(designed.number, seed, profile.precision, hashlib.sha256(model).hexdigest(), designed.name)
     try:
-        tries = [board.measure(model, job_for(model, profile.name[:100], timing))]
+        tries = [board.measure(model, job_for(model, profile.name[:100], timing, runtime=profile.runtime))]
         if not tries[0].stable:  # a busy moment may have passed
-            tries.append(board.measure(model, job_for(model, profile.name[:100], timing, repeat=1)))
+            tries.append(
+                board.measure(model, job_for(model, profile.name[:100], timing, repeat=1, runtime=profile.runtime))
+            )
         measurement = min(tries, key=lambda one: (not one.stable, spread(one.samples_ms)))
     except BoardAway as away:
         raise EdgenasError(

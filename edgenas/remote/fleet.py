@@ -22,7 +22,7 @@ from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_mea
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision, Record, Workload
 from edgenas.remote.client import Board, BoardAway
-from edgenas.remote.job import Job, job_for
+from edgenas.remote.job import job_for
 from edgenas.store import Store
 
 BESIDE = "measurement-beside"  # of networks that no search has asked for
@@ -83,13 +83,10 @@ class Boards:
                 self.say(f"{self.profile.name} describes {described}: the latencies of this search are the board's own")
             threads = info["load"].get("threads", 1)
             if info["load"]["provider"] == "cpu" and threads != self.profile.threads:
-                ask = (
-                    f"ask for ?threads={self.profile.threads}"
-                    if board.url.startswith("ssh://")
-                    else (f"start its agent with --threads {self.profile.threads}")
-                )
+                wanted = self.profile.threads
+                ask = "ask for ?threads=" if board.url.startswith("ssh://") else "start its agent with --threads "
                 self.say(
-                    f"{self.profile.name} describes {self.profile.threads} threads, and it measures with {threads}: {ask}"
+                    f"{self.profile.name} describes {wanted} threads, and it measures with {threads}: {ask}{wanted}"
                 )
         if len(failures) == len(self.boards):
             raise EdgenasError(f"no board can measure: {'; '.join(failures)}")
@@ -228,15 +225,13 @@ class Boards:
 
     def _measure(self, board: Board, model: bytes) -> Measurement:
         for repeat in range(THROTTLED_TRIES):
-            measurement = board.measure(model, self._job(model, repeat))
+            job = job_for(model, self.profile.name, self.timing, repeat=repeat, runtime=self.profile.runtime)
+            measurement = board.measure(model, job)
             if measurement.status != "throttled":
                 break
             self._end.wait(5)  # to cool down
         self._compare(board, float(np.median(measurement.detail["reference_ms"])))
         return msgspec.structs.replace(measurement, detail={**measurement.detail, "board": board.url})
-
-    def _job(self, model: bytes, repeat: int) -> Job:
-        return job_for(model, self.profile.name, self.timing, repeat=repeat, runtime=self.profile.runtime)
 
     def _wait_for(self, board: Board, reason: str) -> None:
         self._away[board.url] = time.monotonic()

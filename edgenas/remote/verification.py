@@ -56,7 +56,7 @@ def verified_trial(
 ) -> Verified:
     """A trial's network with random weights, in the precision of its study (fp32 or fp16)."""
     model = model_from_architecture(trial.candidate.architecture, profile, precision)
-    measurement = board.measure(model, job_for(model, profile.name, timing))
+    measurement = board.measure(model, job_for(model, profile.name, timing, runtime=profile.runtime))
     return _verified(measurement, trial.cost.latencies[profile.name], limits, trial.number, None)
 
 
@@ -75,7 +75,8 @@ def verified_bundle(
         path, known = bundle.path(precision), bundle.manifest.models[precision].latencies
         content = path.read_bytes()
         measurement = board.measure(
-            content, job_for(content, profile.name, timing, batch_size=bundle.manifest.batch or 1)
+            content,
+            job_for(content, profile.name, timing, batch_size=bundle.manifest.batch or 1, runtime=profile.runtime),
         )
         told = [latency for latency in known if latency.profile == profile.name]
         if trial is not None and profile.name in trial.cost.latencies:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-import numpy as np
 
+from edgenas.hardware.measure import percentiles
 from edgenas.records import Latency, Limits, Measurement, Trial
 from edgenas.report.facts import Facts
 from edgenas.report.values import interval, three_digits
@@ -141,8 +141,10 @@ def _measured_beside(facts: Facts, trial: Trial, latency: Latency) -> Measuremen
 def _judged_beside(latency: Latency, measurement: Measurement, limit: float) -> tuple[Held, str]:
     """The measurement decides."""
     runs, stable = len(measurement.samples_ms), measurement.status == "ok"
-    median, p90 = (float(np.percentile(measurement.samples_ms, share)) for share in (50, 90))
-    measured = msgspec.structs.replace(latency, ms=median, origin="measured", n=runs, p90_ms=p90, stable=stable)
+    ms = percentiles(measurement)
+    measured = msgspec.structs.replace(
+        latency, ms=ms["median"], origin="measured", n=runs, p90_ms=ms["p90"], stable=stable
+    )
     held, words = _judged_measured(measured, limit, f"the limit of {limit:g} ms on {latency.profile}")
     return held, f"{words} The search went by {three_digits(latency.ms)} ms, predicted: it was measured afterwards."
 
