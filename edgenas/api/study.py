@@ -112,8 +112,9 @@ class Study:
         return max(self._searched(), key=lambda trial: trial.scores[objective])
 
     def front(self, target: str | None = None) -> tuple[Trial, ...]:
-        """Trials that no other beats in score, latency on this target (default: the first) and parameters; fastest first. Of a
-        finished search with a model, `choice.expected`, a network's expected score counts."""
+        """Trials that no other beats in score, latency on this target (default: the first) and parameters, and in energy where a
+        board measured it for all; fastest first. Of a finished search with a model, `choice.expected`, a network's expected score
+        counts."""
         record = self.record
         profile = target or record.profiles[0]
         if profile not in record.profiles:

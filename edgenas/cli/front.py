@@ -31,7 +31,8 @@ def front(
     as_csv: bool = typer.Option(False, "--csv", help="Print the front as CSV, latencies of every target included."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Print a study's Pareto front: the networks that no other beats in score, latency and parameters.
+    """Print a study's Pareto front: the networks that no other beats in score, latency and parameters, and in energy where a
+    board measured it for all of them.
 
     Example: edgenas front studies/digits-jetson-orin-nano-8gb-super-gnas-1a2b3c4d
 
@@ -63,13 +64,16 @@ def front_csv(document: dict[str, Any]) -> str:
     name = f"val_{metric.name}"
     targets = sorted({target for item in document["front"] for target in item["latencies"]})
     latency = [f"{target} {part}" for target in targets for part in LATENCY]
+    metered = [target for target in targets if any(_energy(item, target) is not None for item in document["front"])]
+    energy = [f"{target} energy_mj" for target in metered]
     fields = ["trial", "phase", "epochs", name, f"{name}_low", f"{name}_high", "expected", "expected_sd"]
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*fields, "params", "macs", *latency, "network"])
+    writer.writerow([*fields, "params", "macs", *latency, *energy, "network"])
     for item in document["front"]:
         low, high = item[f"{name}_interval"] or (None, None)
         known = item["expected"] or {"mean": None, "sd": None}
         on = [item["latencies"].get(target, {}).get(part) for target in targets for part in LATENCY]
+        on += [_energy(item, target) for target in metered]
         scored = [item[name], low, high, known["mean"], known["sd"], item["params"], item["macs"]]
         writer.writerow(
             [item["trial"], item["phase"], item["epochs"], *scored, *on, network_words(item["architecture"])]
@@ -177,13 +181,16 @@ def _about(item: dict[str, Any]) -> tuple[str, ...]:
 def _table(shown: list[dict[str, Any]], metric: Metric, best: int | None, *, expected: bool = False) -> str:
     """The networks with their costs; `best` is marked. What all of them share is said once below."""
     told = ("score", "expected") if expected else ("score",)
-    header = ("   trial", *told, "latency ms", "params", "network")
+    metered = any(_energy(item, item["latency"]["profile"]) is not None for item in shown)
+    costs = ("latency ms", "energy mJ", "params") if metered else ("latency ms", "params")
+    header = ("   trial", *told, *costs, "network")
     rows = [
         (
             f"{'->' if item['trial'] == best else '  '} {item['trial']}",
             _score(item, metric),
             *([_expected(item, metric)] if expected else []),
             _milliseconds(item["latency"]),
+            *([_millijoules(item)] if metered else []),
             f"{item['params']:,}",
             network_words(item["architecture"]),
         )
@@ -208,6 +215,17 @@ def _score(item: dict[str, Any], metric: Metric) -> str:
 
 def _expected(item: dict[str, Any], metric: Metric) -> str:
     return expected_words(msgspec.convert(item["expected"], Expectation), metric) if item["expected"] else "-"
+
+
+def _energy(item: dict[str, Any], target: str) -> float | None:
+    """Of an inference on this target, mJ; None where no board measured it."""
+    known: float | None = item.get("latencies", {}).get(target, {}).get("energy_mj")
+    return known
+
+
+def _millijoules(item: dict[str, Any]) -> str:
+    energy = _energy(item, item["latency"]["profile"])
+    return "-" if energy is None else f"{energy:.3g}"
 
 
 def _milliseconds(latency: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ def front(
     at once; fastest first. `expected` (Choice.expected): a network's expected score counts in place of its scores, and once."""
     points = {}
     complete = [trial for trial in trials if trial.status == "complete"]
-    energies = all((on := t.cost.latencies.get(profile)) and on.energy_mj is not None for t in complete)
+    energies = energy_counts(complete, profile)
     for trial in complete:
         point, known = _point(trial, objective, profile, energies), _expectation(trial, expected)
         if known is None:
@@ -38,6 +38,12 @@ def front(
         if not any(_dominates(other, point) or _twins(same, trial) for same, other in kept):
             kept.append((trial, point))
     return [trial for trial, _ in sorted(kept, key=lambda pair: pair[1][1:])]
+
+
+def energy_counts(trained: Sequence[Trial], profile: str) -> bool:
+    """Was the energy of all of them measured on `profile`? Only then the front there is one of energy, too."""
+    on = [trial.cost.latencies.get(profile) for trial in trained]
+    return bool(on) and all(latency is not None and latency.energy_mj is not None for latency in on)
 
 
 def _twins(one: Trial, other: Trial) -> bool:

@@ -6,6 +6,7 @@ import functools
 import math
 import shlex
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -44,12 +45,14 @@ from edgenas.store import Store
 
 
 class Noise(Record, frozen=True):
-    """What another seed alone changes: pooled standard deviation of one training, in the metric's unit, over `networks` repeated
-    ones."""
+    """What training a network again changes: pooled standard deviation of one training, in the metric's unit, over `networks`
+    repeated ones. `cuts`: each training had a cut of its own of the training and validation images, so that what these images
+    leave open is part of the deviation; else another seed alone."""
 
     deviation: float
     networks: int
     trainings: int
+    cuts: bool = False
 
     @property
     def of_a_difference(self) -> float:
@@ -174,6 +177,13 @@ class Facts:
     def front(self, profile: str) -> list[Trial]:
         return front(self.complete, self.objective, profile, self.choice.expected if self.choice else None)
 
+    def best_on(self, front: Sequence[Trial]) -> Trial | None:
+        """The network of `best` in the trial by which it is on this front, which holds a network once; else its `peak`."""
+        if self.best is None:
+            return None
+        network = self.best.candidate.architecture
+        return next((trial for trial in front if trial.candidate.architecture == network), self.peak)
+
     def expected(self, trial: Trial) -> Expectation | None:
         """What the search's model expects of the trial's network, as people read the metric; None where it has none."""
         known = self.choice.expected.get(trial.candidate.architecture.fingerprint) if self.choice else None
@@ -220,19 +230,26 @@ def read_facts(folder: Path) -> Facts:
 
 
 def noise(facts: Facts) -> Noise | None:
-    """From networks that were trained with more than one seed; None where the study repeated none."""
-    groups: dict[tuple[str, str, str], list[float]] = {}
+    """From networks that were trained more than once: on the same images where there are such, else on another cut of them each
+    time; None where the study repeated none."""
+    return _pooled(facts, cuts=False) or _pooled(facts, cuts=True)
+
+
+def _pooled(facts: Facts, *, cuts: bool) -> Noise | None:
+    """`cuts`: are trainings on different cuts of the images held against each other?"""
+    groups: dict[tuple[str, str, str, int], list[float]] = {}
     for trial in facts.trials:
         if trial.status == "complete" and facts.objective in trial.scores:
             candidate = trial.candidate
+            cut = 0 if cuts else candidate.cut
             same = (candidate.architecture.fingerprint, candidate.recipe.fingerprint, candidate.phase)
-            groups.setdefault(same, []).append(facts.score(trial))
+            groups.setdefault((*same, cut), []).append(facts.score(trial))
     repeated = [scores for scores in groups.values() if len(scores) > 1]
     if not repeated:
         return None
     squares = sum((len(scores) - 1) * statistics.variance(scores) for scores in repeated)
     trainings = sum(map(len, repeated))
-    return Noise(math.sqrt(squares / (trainings - len(repeated))), len(repeated), trainings)
+    return Noise(math.sqrt(squares / (trainings - len(repeated))), len(repeated), trainings, cuts)
 
 
 def compared(facts: Facts) -> list[Compared]:

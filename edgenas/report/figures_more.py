@@ -26,7 +26,7 @@ def progress_figure(facts: Facts) -> Figure | None:
     banded = all(facts.interval(trial) for trial in best)
     caption = "Points: trainings as the method read them. Line: the best score so far. "
     if banded:
-        caption += "Band: its 95 % interval; a rise inside it may be luck. "
+        caption += "Band: its 95 % interval; a gain inside it may be luck. "
     return Figure(
         "progress",
         "The search: best score so far",

@@ -88,7 +88,7 @@ def _decided(facts: Facts, name: str, group: Sequence[Decision], x: list[Any], y
 
 
 def micro_figure(facts: Facts, noise: Noise | None) -> Figure | None:
-    """Gain of every operation and kernel change over the best at its time, with the band of seed noise."""
+    """Gain of every operation and kernel change over the best at its time, with the band of what another training changes."""
     decided = [
         d
         for d in facts.decisions
@@ -137,9 +137,10 @@ def _noise_words(facts: Facts, noise: Noise | None, decided: Sequence[Decision])
             "and keeps a change only where it is larger."
         )
     inside = sum(d.verdict == "accept" and (d.score or 0.0) - (d.best or 0.0) <= noise.of_a_difference for d in decided)
+    differ = "seed and in the cut of their training and validation images" if noise.cuts else "seed alone"
     told += (
         f"Band: ± {facts.metric.number(noise.of_a_difference)} {unit_of_difference(facts.metric)}, one standard deviation of "
-        "the difference of two trainings that differ in their seed alone "
+        f"the difference of two trainings that differ in their {differ} "
         f"({noise.trainings} trainings of {noise.networks} networks). "
     )
     confirm = plan_values(facts.study).get("asked", {}).get("confirm_seeds") or 0

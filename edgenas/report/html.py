@@ -65,8 +65,9 @@ def html_from_studies(studies: Sequence[Facts]) -> str:
     return html_from_content(content_from_studies(studies), scripts_of())
 
 
-def html_from_content(content: Content, scripts: Mapping[str, str], *, tag: str = "") -> str:
-    """The page around a content. `tag`: what its server calls it; "" for a page that asks no server."""
+def html_from_content(content: Content, scripts: Mapping[str, str], *, tag: str = "", trouble: str = "") -> str:
+    """The page around a content. `tag`: what its server calls it, "" for a page that asks no server; `trouble`: what keeps the
+    server from reading the newest state."""
     from markupsafe import Markup
 
     return (
@@ -76,6 +77,7 @@ def html_from_content(content: Content, scripts: Mapping[str, str], *, tag: str 
             title=content.title,
             version=__version__,
             tag=tag,
+            trouble=trouble,
             policy=content_policy(scripts.values(), live="live" in scripts),
             main=Markup(content.main),
             data=Markup(_script_json(content.data)),

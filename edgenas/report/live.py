@@ -133,8 +133,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         path = self.path.partition("?")[0]
         if path == "/":
-            content, tag, _ = self.server.page.now()
-            page = html_from_content(content, self.server.scripts, tag=tag)
+            content, tag, trouble = self.server.page.now()
+            page = html_from_content(content, self.server.scripts, tag=tag, trouble=trouble)
             self._answer(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8", policy=True)
         elif path == "/content.json":
             self._content()

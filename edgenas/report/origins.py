@@ -126,12 +126,12 @@ def _versions(facts: Facts) -> str:
 
 
 def _score_origin(facts: Facts) -> str:
-    data = "people" if facts.metric.name == TAR.name else "images"
+    images = "images of people" if facts.metric.name == TAR.name else "images"
     validation = validation_in(facts.study)
     many = "" if validation is None else f"{validation.images} "
     intervals = "; 95 % intervals" if any(facts.interval(trial) for trial in facts.complete) else ""
     return (
-        f"on {many}validation {data} that no candidate was trained on; last epoch, short trainings of the search{intervals}. "
+        f"on {many}validation {images} that no candidate was trained on; last epoch, short trainings of the search{intervals}. "
         "The test set is not touched by a search."
     )
 

@@ -92,11 +92,10 @@ def _best_of(studies: Sequence[Facts]) -> list[str]:
     told = f"{first.name} scores best on validation: {first.words(best)}; next is {second.name}, {second.words(other)}"
     if bar is None:
         return [f"{told}. Whether {number(away)} {unit} are more than noise is not known."]
+    apart = "the same" if number(away) == number(0.0) else f"{number(away)} {unit} worse"
     if away <= bar:
-        return [
-            f"{told}: {number(away)} {unit} less, inside the noise of ±{number(bar)}, so neither is shown to be better."
-        ]
-    return [f"{told}: {number(away)} {unit} less, more than the noise of ±{number(bar)}."]
+        return [f"{told}: {apart}, inside the noise of ±{number(bar)}, so neither is shown to be better."]
+    return [f"{told}: {apart}, more than the noise of ±{number(bar)}."]
 
 
 def _table(studies: Sequence[Facts]) -> Table:

@@ -22,29 +22,37 @@ Table = dict[str, Any]
 
 
 def front_table(facts: Facts) -> Table:
-    """The front on the first target, fastest first."""
+    """The front on the first target, fastest first; a choice that is not on it stands below it."""
     profiles = facts.study.profiles
+    front = facts.front(profiles[0])
+    shown, chosen = list(front), facts.best_on(front) if facts.choice else None
+    if chosen is not None and chosen not in front:
+        shown.append(chosen)
+    metered = [name for name in profiles if any(_energy(trial, name) is not None for trial in shown)]
     header = [
         "trial",
         score_words(facts),
         *(["expected"] if facts.choice and facts.choice.expected else []),
         *(f"ms on {profile}" for profile in profiles),
+        *(f"mJ on {profile}" for profile in metered),
         "parameters",
         "MACs",
         "epochs",
         "network",
     ]
-    return {"header": header, "rows": [_row(facts, trial) for trial in facts.front(profiles[0])]}
+    rows = [[_called(trial, front, chosen), *_row(facts, trial, metered)] for trial in shown]
+    return {"header": header, "rows": rows}
 
 
 def ledger(facts: Facts) -> Table:
     """Every trial; in a search of thousands this is the longest part of the page."""
+    profiles = facts.study.profiles
     header = [
         "trial",
         "phase",
         "status",
         score_words(facts),
-        "ms",
+        *(f"ms on {profile}" for profile in profiles),
         "parameters",
         "epochs",
         "seconds",
@@ -52,7 +60,6 @@ def ledger(facts: Facts) -> Table:
     ]
     rows = []
     for trial in facts.trials:
-        latency = next(iter(trial.cost.latencies.values()), None)
         words = network_words(msgspec.to_builtins(trial.candidate.architecture))
         rows.append(
             [
@@ -60,7 +67,7 @@ def ledger(facts: Facts) -> Table:
                 trial.candidate.phase,
                 trial.status,
                 _score(facts, trial),
-                f"{latency.ms:.3f}{_ends(latency)}" if latency else "-",
+                *(_milliseconds(trial, profile) for profile in profiles),
                 f"{trial.cost.params:,}",
                 str(trial.candidate.recipe.epochs),
                 f"{trial.seconds:.1f}",
@@ -191,13 +198,20 @@ def kernels_table(stages: Sequence[Stage], precision: str) -> Table:
     return {"header": header, "rows": rows}
 
 
-def _row(facts: Facts, trial: Trial) -> list[str]:
+def _called(trial: Trial, front: Sequence[Trial], chosen: Trial | None) -> str:
+    if chosen is None or trial.number != chosen.number:
+        return str(trial.number)
+    return f"{trial.number} (chosen)" if trial in front else f"{trial.number} (chosen, not on the front)"
+
+
+def _row(facts: Facts, trial: Trial, metered: Sequence[str]) -> list[str]:
+    """All but the trial's number; energies on the targets `metered`."""
     latencies = [trial.cost.latencies.get(profile) for profile in facts.study.profiles]
     return [
-        f"{trial.number}{' (chosen)' if facts.choice and facts.peak and trial.candidate.key == facts.peak.candidate.key else ''}",
         _score(facts, trial),
         *([_expected(facts, trial)] if facts.choice and facts.choice.expected else []),
         *(latency_words(latency) if latency else "-" for latency in latencies),
+        *("-" if (mj := _energy(trial, name)) is None else f"{mj:.3g}" for name in metered),
         f"{trial.cost.params:,}",
         f"{trial.cost.macs:,}",
         str(trial.candidate.recipe.epochs),
@@ -205,9 +219,18 @@ def _row(facts: Facts, trial: Trial) -> list[str]:
     ]
 
 
-def _ends(latency: Latency) -> str:
-    """The ends of a latency's interval, (0.33 to 2.97), where it has one."""
-    return "" if latency.low is None or latency.high is None else f" ({latency.low:.3g} to {latency.high:.3g})"
+def _energy(trial: Trial, profile: str) -> float | None:
+    """Of one inference, mJ; None where no board measured it."""
+    return trial.cost.latencies[profile].energy_mj if profile in trial.cost.latencies else None
+
+
+def _milliseconds(trial: Trial, profile: str) -> str:
+    """With the ends of its interval, 0.812 (0.33 to 2.97), where it has one; "-" where it is not known."""
+    latency = trial.cost.latencies.get(profile)
+    if latency is None:
+        return "-"
+    sure = latency.low is not None and latency.high is not None
+    return f"{latency.ms:.3f} ({latency.low:.3g} to {latency.high:.3g})" if sure else f"{latency.ms:.3f}"
 
 
 def _expected(facts: Facts, trial: Trial) -> str:

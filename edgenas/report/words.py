@@ -83,11 +83,16 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     figures = [{"name": name, "value": facts.metric.number(score), "unit": facts.metric.unit, "origin": ""}]
     figures += [
         {"name": _on(latency), "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
-        for latency in list(trial.cost.latencies.values())[:2]
+        for latency in _latencies(trial, facts.study)[:2]
     ]
     figures.append({"name": "parameters", "value": f"{trial.cost.params:,}", "unit": "", "origin": ""})
     figures.append({"name": "weights on the device", "value": f"{trial.cost.size_mb:.3g}", "unit": "MB", "origin": ""})
     return figures
+
+
+def _latencies(trial: Trial, study: StudyRecord) -> list[Latency]:
+    """Those that are known, in the order of the study's targets: a trial has the measured one last."""
+    return [trial.cost.latencies[name] for name in study.profiles if name in trial.cost.latencies]
 
 
 def _on(latency: Latency) -> str:
@@ -110,7 +115,10 @@ def trial_facts(trial: Trial, study: StudyRecord) -> Pairs:
         told = metric.words(value) if scored and metric.unit != "%" else f"{value:.4g}"
         interval = interval_of(trial.scores, name, validation) if name.startswith("val_") else None
         pairs.append((name.replace("_", " "), told + interval_words(interval, metric if scored else ACCURACY)))
-    pairs += [(f"latency, {latency.profile}", milliseconds(latency)) for latency in trial.cost.latencies.values()]
+    for latency in _latencies(trial, study):
+        pairs.append((f"latency, {latency.profile}", milliseconds(latency)))
+        if latency.energy_mj is not None:
+            pairs.append((f"energy, {latency.profile}", f"{three_digits(latency.energy_mj)} mJ (measured)"))
     pairs += [("parameters", f"{trial.cost.params:,}"), ("MACs", f"{trial.cost.macs:,}")]
     pairs += [("size", f"{trial.cost.size_mb:.4g} MB"), ("peak memory", f"{trial.cost.memory_mb:.4g} MB")]
     if trial.status == "complete":

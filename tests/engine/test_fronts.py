@@ -143,6 +143,18 @@ def test_the_front_as_csv_has_every_target_with_its_interval_and_nothing_where_n
     assert row["expected"] == ""
 
 
+def test_energies_stand_beside_the_latencies_where_a_board_measured_them() -> None:
+    study, known = study_record(profiles=("board",)), (trial(1, 90, 1.0, 9.0), trial(2, 90, 2.0, 5.25))
+    trials = [msgspec.structs.replace(one, number=number) for number, one in enumerate(known, start=1)]
+    document = summary(study, "s", trials, None, 1.0)
+    header, *lines = front_text(document).splitlines()
+    assert header.split()[:6] == ["trial", "score", "latency", "ms", "energy", "mJ"]
+    assert [line.split()[:4] for line in lines[:2]] == [["1", "90.00", "1.000", "9"], ["2", "90.00", "2.000", "5.25"]]
+    assert [row["board energy_mj"] for row in csv.DictReader(io.StringIO(front_csv(document)))] == ["9.0", "5.25"]
+    without = summary(study, "s", [msgspec.structs.replace(trial(1, 90, 1.0, None), number=1)], None, 1.0)
+    assert "energy" not in front_text(without) + front_csv(without)
+
+
 def test_what_all_networks_share_is_said_once_and_what_differs_of_each() -> None:
     first, second = predicted(1, 80.0, 1.0, 2.0), predicted(2, 90.0, 2.0, 4.0)
     study = study_record(profiles=("board",))

@@ -63,6 +63,23 @@ def test_every_phase_of_the_search_has_its_chart(tmp_path: Path) -> None:
     assert set(figures) == {"s1-front", "s1-progress", "s1-depth", "s1-width", "s1-micro", "s1-network"}
 
 
+@pytest.mark.parametrize(
+    ("cut", "differ"), [(0, "seed alone"), (1, "seed and in the cut of their training and validation images")]
+)
+def test_the_band_of_micro_decisions_says_in_what_its_trainings_differ(tmp_path: Path, cut: int, differ: str) -> None:
+    folder = published_study(tmp_path / "again")
+    with Store.write(folder) as store:
+        trial = store.ledger()[0]
+        candidate = msgspec.structs.replace(trial.candidate, repeat=1, cut=cut)
+        score = trial.scores["val_accuracy"] - 2
+        store.add(msgspec.structs.replace(trial, candidate=candidate, scores={"val_accuracy": score}))
+    words = str(Text(html_from_studies([read_facts(folder)])))
+    assert (
+        "Band: ± 2.00 points, one standard deviation of the difference of two trainings that differ in their "
+        f"{differ} (2 trainings of 1 networks)."
+    ) in words
+
+
 def test_whatever_a_study_holds_is_text_on_the_page(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     folder = published_study(

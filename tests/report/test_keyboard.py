@@ -36,6 +36,24 @@ def test_the_arrow_keys_go_from_point_to_point_and_enter_shows_the_trial(page_fi
     assert complaints == []
 
 
+def test_on_another_axis_the_keyboard_goes_on_from_the_same_trial(page_file: Path, browser: Any) -> None:
+    page, complaints = opened(browser, page_file.as_uri())
+    chart, told = page.locator("#s1-front .plot"), page.locator("#s1-front .told-point")
+    chart.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    before = told.inner_text()
+    point = before.split(": ")[1].split(", latency")[0]
+    assert "trial " in point
+    page.locator("#s1-front .views button", has_text="parameters").click()
+    there = told.inner_text()
+    assert there.split(": ")[1].startswith(f"{point}, parameters ")
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    assert int(told.inner_text().split(" of ")[0]) == int(there.split(" of ")[0]) + 1
+    assert complaints == []
+
+
 def test_the_questions_are_links_in_their_order(page_file: Path, browser: Any) -> None:
     page, _ = opened(browser, page_file.as_uri(), 390)
     links = page.locator(".questions a").all()

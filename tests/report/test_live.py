@@ -1,5 +1,6 @@
 """`edgenas report --serve` over real HTTP, while a study is written, and against what other web pages may try."""
 
+import html
 import json
 import os
 import re
@@ -132,8 +133,12 @@ def test_a_study_that_cannot_be_read_for_a_while_leaves_the_last_page_with_the_r
         content = server.content()
         assert "5 networks so far" in str(content["main"])
         assert "holds no study" in str(content["trouble"])
+        assert f"live, but: {content['trouble']}</span>" in html.unescape(
+            server.ask()[1].decode()
+        )  # from the first page on
         aside.rename(folder)
         assert server.content()["trouble"] == ""
+        assert "live</span>" in server.ask()[1].decode()
         assert server.end(signal.SIGTERM) == (0, "")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from edgenas.binomial import Validation
+from edgenas.records import Metric
 from edgenas.report.facts import Facts
 from edgenas.report.html import html_from_studies
 from edgenas.report.several import compared_studies, told_apart
@@ -43,9 +45,30 @@ def test_the_best_of_each_stands_in_a_table_and_the_best_of_all_in_a_sentence() 
         ["two", "gnas", "digits", "89.00 % (86.9 to 90.8)"],
     ]
     assert found.sentences[-1].startswith("one scores best on validation: 90.00 % (88.0 to 91.7); next is two, 89.00 %")
-    assert "1.00 points less, inside the noise of ±" in found.sentences[-1]
+    assert "1.00 points worse, inside the noise of ±" in found.sentences[-1]
     worse = named("two", study(trial(1, 82.0, 0.4), chosen=1))
-    assert "8.00 points less, more than the noise of ±" in compared_studies([ONE, worse]).sentences[-1]
+    assert "8.00 points worse, more than the noise of ±" in compared_studies([ONE, worse]).sentences[-1]
+
+
+def test_the_other_one_is_called_worse_whichever_way_its_metric_is_better() -> None:
+    """Degrees, 0.1 to either side each: 0.2 more are beyond their noise of 0.14, 0.1 more are not."""
+    degrees = Metric("mae", unit="deg", better="lower")
+
+    def of(name: str, error: float) -> Facts:
+        scores = degrees.trial_scores({"mae": error, "mae_low": error - 0.1, "mae_high": error + 0.1})
+        one = msgspec.structs.replace(trial(1, 0.0), scores=scores)
+        known = {"validation": Validation(1000, 20.0, degrees)}
+        return named(name, study(one, chosen=1, record={"metric": degrees}, planned=known))
+
+    def told(error: float) -> str:
+        return compared_studies([of("other", error), of("one", 3.0)]).sentences[-1]
+
+    assert told(3.2).startswith(
+        "one scores best on validation: 3 deg (2.9 to 3.1); next is other, 3.2 deg (3.1 to 3.3)"
+    )
+    assert told(3.2).endswith(": 0.2 deg worse, more than the noise of ±0.1414.")
+    assert told(3.1).endswith(": 0.1 deg worse, inside the noise of ±0.1414, so neither is shown to be better.")
+    assert told(3.0).endswith(": the same, inside the noise of ±0.1414, so neither is shown to be better.")
 
 
 def test_studies_of_other_data_are_not_drawn_into_one_figure() -> None:

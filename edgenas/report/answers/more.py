@@ -48,25 +48,25 @@ def _search(facts: Facts) -> Iterator[str]:
     after = max(trials, key=facts.score)
     gain, noise = facts.score(after) - facts.score(before), noise_of_scores(facts, before, after)
     of_all = f"the last {last} of {many} trainings"
-    rise = f"{facts.metric.number(gain)} {unit_of_difference(facts.metric)}"
+    by = f"{facts.metric.number(gain)} {unit_of_difference(facts.metric)}"
     if gain <= 0:
         yield f"A longer search: {of_all} found nothing better than those before, so it had levelled off."
     elif noise is None:
-        yield f"A longer search: {of_all} raised the best score by {rise}; what is noise is not known."
+        yield f"A longer search: {of_all} improved the best score by {by}; what is noise is not known."
     elif gain <= noise:
         yield (
-            f"A longer search: {of_all} raised the best score by {rise}, inside the noise of "
-            f"±{facts.metric.number(noise)}: the best of many noisy scores rises by luck alone, so it had levelled off as far "
+            f"A longer search: {of_all} improved the best score by {by}, inside the noise of "
+            f"±{facts.metric.number(noise)}: the best of many noisy scores improves by luck alone, so it had levelled off as far "
             "as these images can tell."
         )
     else:
         yield (
-            f"A longer search: {of_all} still raised the best score by {rise}, more than the noise of "
+            f"A longer search: {of_all} still improved the best score by {by}, more than the noise of "
             f"±{facts.metric.number(noise)}: it had not levelled off, and more --budget is likely to find better ones."
         )
     shortest, longest = (pick(t.candidate.recipe.epochs for t in trials) for pick in (min, max))
     if shortest < longest:
-        yield f"Its trainings took {shortest} to {longest} epochs, so part of a rise is their length, not the networks."
+        yield f"Its trainings took {shortest} to {longest} epochs, so part of a gain is their length, not the networks."
     yield "What is beyond the trainings made cannot be read from them: it can only be tried."
 
 

@@ -121,7 +121,8 @@ def noise_of(facts: Facts, one: Trial, other: Trial) -> float | None:
 
 
 def noise_of_scores(facts: Facts, one: Trial, other: Trial) -> float | None:
-    """The same of two scores: what the validation images leave open, and what another seed changes, where that was measured."""
+    """The same of two scores: what the validation images leave open, and what another training changes, where that was measured;
+    on another cut of the images each, that has the images' part in it, and of a few trainings it may be too small by chance."""
     validation, seeds = validation_in(facts.study), facts.seed_noise
     by_images: float | None = None
     if facts.metric.share and validation is not None:
@@ -131,9 +132,10 @@ def noise_of_scores(facts: Facts, one: Trial, other: Trial) -> float | None:
         intervals = facts.interval(below), facts.interval(above)
         if intervals[0] is not None and intervals[1] is not None:
             by_images = math.hypot(intervals[0][1] - facts.value(below), facts.value(above) - intervals[1][0])
-    if by_images is None and seeds is None:
-        return None
-    return math.hypot(by_images or 0.0, 0.0 if seeds is None else NORMAL_95 * seeds.of_a_difference)
+    if seeds is None:
+        return by_images
+    again = NORMAL_95 * seeds.of_a_difference
+    return max(by_images or 0.0, again) if seeds.cuts else math.hypot(by_images or 0.0, again)
 
 
 def _inside(facts: Facts, peak: Trial, one: Trial) -> bool:

@@ -56,7 +56,9 @@ function show(box, number) {
     row.appendChild(document.createElement("dt")).textContent = name;
     row.appendChild(document.createElement("dd")).textContent = value;
   }
-  article.querySelector(".trial").replaceChildren(list);
+  const output = article.querySelector(".trial");
+  output.replaceChildren(list);
+  output.dataset.trial = number;
 }
 
 // ---- the keyboard: arrow keys go from point to point as they stand from left to right, Enter shows the trial
@@ -80,11 +82,40 @@ function walk(box, plot, event) {
   if (event.key === "Enter" && points[at]) return show(box, plot.data[points[at].curveNumber].customdata?.[points[at].pointNumber]);
   if (to === undefined || last < 0) return;
   event.preventDefault();
-  plot.dataset.at = to;
+  go(box, plot, to);
+}
+
+function go(box, plot, to) {
+  const points = pointsOf(plot);
   const point = points[to];
+  plot.dataset.at = to;
   const axis = (plot.data[point.curveNumber].yaxis || "y") === "y" ? "xy" : "x" + plot.data[point.curveNumber].yaxis;
-  Plotly.Fx.hover(plot, [{ curveNumber: point.curveNumber, pointNumber: point.pointNumber }], axis);
-  box.querySelector(".told-point").textContent = `${to + 1} of ${last + 1}: ${wordsOf(plot.data[point.curveNumber], point, plot.layout)}`;
+  if (document.activeElement === plot) Plotly.Fx.hover(plot, [{ curveNumber: point.curveNumber, pointNumber: point.pointNumber }], axis);
+  box.querySelector(".told-point").textContent = `${to + 1} of ${points.length}: ${wordsOf(plot.data[point.curveNumber], point, plot.layout)}`;
+}
+
+// The point that the keyboard has gone to, as one of a trial or of a place in its line: drawn anew, a chart has it elsewhere.
+function goneTo(box) {
+  const plot = box.querySelector(".plot");
+  const point = pointsOf(plot)[plot.dataset.at];
+  return point && markOf(plot, point);
+}
+
+function markOf(plot, { curveNumber, pointNumber }) {
+  const { name, customdata } = plot.data[curveNumber];
+  return { line: name, number: customdata?.[pointNumber], nth: pointNumber };
+}
+
+function goBack(box, mark) {
+  if (!mark) return;
+  const plot = box.querySelector(".plot");
+  const marks = pointsOf(plot).map((point) => markOf(plot, point));
+  const same = ({ number, nth }) => (mark.number == null ? number == null && nth === mark.nth : number === mark.number);
+  const inLine = marks.findIndex((other) => other.line === mark.line && same(other));
+  const place = inLine < 0 && mark.number != null ? marks.findIndex(same) : inLine;  // a trial may have left the front
+  if (place >= 0) return go(box, plot, place);
+  delete plot.dataset.at;
+  box.querySelector(".told-point").textContent = "";
 }
 
 function wordsOf(trace, point, layout) {
@@ -115,7 +146,10 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button?.parentElement.matches(".views")) {
     button.parentElement.querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
-    draw(button.closest(".chart"));
+    const box = button.closest(".chart");
+    const mark = goneTo(box);
+    draw(box);
+    goBack(box, mark);
   }
   if (button?.matches(".copy")) {
     const code = button.parentElement.querySelector("code");

@@ -1,6 +1,9 @@
 """Each sentence about more budget, on both sides of its bar."""
 
-from edgenas.binomial import noise_of_difference
+import msgspec
+
+from edgenas.binomial import Validation, noise_of_difference
+from edgenas.records import Metric
 from edgenas.report.answers.more import FEWEST, best_so_far, mean_curve, more_budget
 from edgenas.report.facts import Facts
 from tests.report.answers.cases import final, run, study, trial
@@ -24,10 +27,10 @@ def test_a_rise_inside_the_noise_is_called_luck_and_one_beyond_it_is_not() -> No
     assert inside > 2.9
     assert outside < 3.1
     luck = more_budget(searched(80, 81, 82, 85, 83, 80, 85, 87.9))[0]
-    assert f"raised the best score by 2.90 points, inside the noise of ±{inside:.2f}: the best of many noisy" in luck
+    assert f"improved the best score by 2.90 points, inside the noise of ±{inside:.2f}: the best of many noisy" in luck
     rise = more_budget(searched(80, 81, 82, 85, 83, 80, 85, 88.1))[0]
     assert (
-        f"still raised the best score by 3.10 points, more than the noise of ±{outside:.2f}: it had not levelled off"
+        f"still improved the best score by 3.10 points, more than the noise of ±{outside:.2f}: it had not levelled off"
         in rise
     )
 
@@ -43,10 +46,31 @@ def test_few_trainings_say_nothing() -> None:
 def test_longer_trainings_are_a_part_of_a_rise() -> None:
     trials = [trial(place, 80.0 + place, epochs=1 + (place > 6)) for place in range(1, 9)]
     assert (
-        "Its trainings took 1 to 2 epochs, so part of a rise is their length"
+        "Its trainings took 1 to 2 epochs, so part of a gain is their length"
         in more_budget(study(*trials, chosen=8))[1]
     )
     assert not any("epochs, so part" in sentence for sentence in more_budget(searched(*[80.0] * 8)))
+
+
+def test_an_error_that_fell_is_called_improved() -> None:
+    """Degrees, 0.1 to either side each: a step of 0.2 is more than their noise of 0.14, a step of 0.1 is not."""
+    degrees = Metric("mae", unit="deg", better="lower")
+
+    def told(last: float) -> str:
+        errors = [3.5, 3.4, 3.3, 3.0, 3.2, 3.3, 3.1, last]
+        trials = [
+            msgspec.structs.replace(
+                trial(place, 0.0), scores=degrees.trial_scores({"mae": e, "mae_low": e - 0.1, "mae_high": e + 0.1})
+            )
+            for place, e in enumerate(errors, start=1)
+        ]
+        known = {"validation": Validation(1000, 20.0, degrees)}
+        return more_budget(study(*trials, chosen=8, record={"metric": degrees}, planned=known))[0]
+
+    assert "still improved the best score by 0.2 deg, more than the noise of ±0.1414: it had not levelled off" in told(
+        2.8
+    )
+    assert "improved the best score by 0.1 deg, inside the noise of ±0.1414" in told(2.9)
 
 
 def test_the_best_so_far_only_ever_rises() -> None:

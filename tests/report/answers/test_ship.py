@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 
 from edgenas.binomial import NORMAL_95, noise_of_difference
@@ -131,3 +132,21 @@ def test_latencies_of_two_origins_do_not_say_which_network_is_faster() -> None:
         if shown is not None:
             assert f"the two latencies are not of one origin ({shown})" in told
             assert "`edgenas verify 'studies/a study' --board http://BOARD:8765` measures both." in told
+
+
+def test_trainings_on_other_cuts_of_the_images_hold_what_these_leave_open_and_that_counts_once() -> None:
+    """143 validation images leave 7 points open; one network was trained twice, with 10 points or 1 between the two."""
+    one, two = trial(1, 88.0, 0.5), trial(2, 90.0, 1.0)
+    images = noise_of_difference(88.0, 90.0, 143)
+    assert 6.9 < images < 7.6
+
+    def noise(score: float, cut: int) -> float | None:
+        candidate = msgspec.structs.replace(one.candidate, repeat=1, cut=cut)
+        again = msgspec.structs.replace(one, candidate=candidate, scores={"val_accuracy": score}, number=3)
+        return noise_of_scores(study(one, two, again, chosen=2, images=143), one, two)
+
+    assert noise(78.0, cut=1) == pytest.approx(NORMAL_95 * 10)
+    assert noise(78.0, cut=0) == pytest.approx(math.hypot(images, NORMAL_95 * 10))
+    assert noise(87.0, cut=1) == pytest.approx(
+        images
+    )  # two trainings may agree by chance: the images leave as much open
