@@ -28,3 +28,8 @@ def several(values: str | Sequence[str]) -> tuple[str, ...]:
 def path_or_none(value: File | None) -> Path | None:
     """The path that was given, if one was."""
     return None if value is None else Path(value)
+
+
+def text_or_none(value: File | None) -> str | None:
+    """The same as text."""
+    return None if value is None else str(value)

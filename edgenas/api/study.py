@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.api.arguments import File, listener_for, path_or_none, several
+from edgenas.api.arguments import File, listener_for, path_or_none, several, text_or_none
 from edgenas.engine.call import Given, Where
 from edgenas.engine.compare import compare
 from edgenas.engine.data import task_at, whole_task
@@ -138,15 +138,19 @@ class Study:
             raise MissingExtraError("to_dataframe needs pandas: pip install pandas") from None
         return pandas.DataFrame(rows_of(self.record, self.trials))
 
-    def training_images(self, image_size: int | None = None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    def training_images(
+        self, image_size: int | None = None, *, data_dir: File | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Images (N, H, W, C), at the network's input size or the one asked for, and labels, in the order in which a teacher's
-        outputs are asked for."""
-        train = self._task(image_size).train
+        outputs are asked for. `data_dir`: where a data set that is named lies now."""
+        train = self._task(image_size, data_dir).train
         return np.asarray(train.images), train.labels
 
-    def test_images(self, image_size: int | None = None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    def test_images(
+        self, image_size: int | None = None, *, data_dir: File | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """The same of the test split: for judging a model that comes from elsewhere on it, not for learning."""
-        test = self._task(image_size).test
+        test = self._task(image_size, data_dir).test
         return np.asarray(test.images), test.labels
 
     def save_outputs(
@@ -156,6 +160,7 @@ class Study:
         *,
         further: tuple[NDArray[np.uint8], NDArray[Any]] | None = None,
         test_outputs: NDArray[Any] | None = None,
+        data_dir: File | None = None,
     ) -> None:
         """Write a model's outputs (N, D) for `training_images()` as a teacher: `train(teacher=path)`.
 
@@ -163,15 +168,15 @@ class Study:
         `test_outputs`: for `test_images()`; reports show what the model reaches there, and no training sees them. DataError
         where they do not fit.
         """
-        save_outputs(Path(path), self._task(), TeacherOutputs(outputs, further, test_outputs))
+        save_outputs(Path(path), self._task(None, data_dir), TeacherOutputs(outputs, further, test_outputs))
 
-    def _task(self, image_size: int | None = None) -> Task:
+    def _task(self, image_size: int | None, data_dir: File | None) -> Task:
         with Store.read(self.folder) as store:
-            tell, own = noting(self._listener), self._given.task
-            task = whole_task(store, tell, own=own)
+            tell, place = noting(self._listener), text_or_none(data_dir)
+            task = whole_task(store, tell, place, self._given.task)
             if image_size in (None, task.preprocessing.input_size):
                 return task
-            return task_at(store, task, int(image_size or 0), tell)
+            return task_at(store, task, int(image_size or 0), tell, place)
 
     # what is done with it
 
@@ -197,7 +202,7 @@ class Study:
         self._given = Given(method or known.method, space or known.space, data or known.task, known.arrays)
         at = (several(board), path_or_none(token_file), path_or_none(ca))
         where = Where(None, workers, ray, *at, processes=processes)
-        go_on(self.folder, where, self._listener, None if data_dir is None else str(data_dir), self._given)
+        go_on(self.folder, where, self._listener, text_or_none(data_dir), self._given)
         return self
 
     def train(
@@ -228,28 +233,12 @@ class Study:
         network to fine-tune in place of a trial's, `teacher` whose outputs are learned from beside the labels. A training that
         was interrupted goes on from its last checkpoint.
         """
-        named = None if recipe is None else str(recipe)
-        place = None if data_dir is None else str(data_dir)
+        named = text_or_none(recipe)
         how = (
-            trial,
-            seeds,
-            epochs,
-            named,
-            budget,
-            final_width,
-            data,
-            place,
-            from_trained,
-            workers,
-            time.monotonic(),
-            start,
-            teacher,
-            checkpoint_s,
-            processes,
-            all_images,
-            pixels_from_text(numbers_text(teacher_mean), numbers_text(teacher_std)),
-            teacher_views,
-        )
+            trial, seeds, epochs, named, budget, final_width, data, text_or_none(data_dir), from_trained, workers,
+            time.monotonic(), start, teacher, checkpoint_s, processes, all_images,
+            pixels_from_text(numbers_text(teacher_mean), numbers_text(teacher_std)), teacher_views,
+        )  # fmt: skip
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
 
     def compare(
@@ -259,6 +248,7 @@ class Study:
         seeds: int | None = None,
         epochs: int | None = None,
         workers: int | None = None,
+        data_dir: File | None = None,
         board: str | Sequence[str] = (),
         token_file: File | None = None,
         ca: File | None = None,
@@ -269,7 +259,9 @@ class Study:
         """
         training = TrainingOfReferences(seeds, epochs, workers)
         where = Where(boards=several(board), token_file=path_or_none(token_file), ca=path_or_none(ca))
-        return compare(self.folder, several(reference), training, self._listener, self._given.task, where)
+        return compare(
+            self.folder, several(reference), training, self._listener, self._given.task, where, text_or_none(data_dir)
+        )
 
     def network(self, trial: int | None = None, *, data: str | None = None, start: str | None = None) -> nn.Module:
         """The trained network, in eval mode on the CPU: (N, C, H, W) float32 -> (N, outputs). Of the seed that did best on
@@ -286,6 +278,7 @@ class Study:
         trial: int | None = None,
         data: str | None = None,
         start: str | None = None,
+        data_dir: File | None = None,
         precision: str | Sequence[str] = "fp32",
         target: str | None = None,
         input: Literal["float32", "uint8"] = "float32",
@@ -307,7 +300,8 @@ class Study:
 
         wishes = wishes_from(precision, input, max_drop, reduce_range, batch=batch, opset=opset)
         with Store.read(self.folder) as store:
-            trained = trained_from_store(store, noting(self._listener), trial, target, data, self._given.task, start)
+            own, place = self._given.task, text_or_none(data_dir)
+            trained = trained_from_store(store, noting(self._listener), trial, target, data, own, start, place)
         return bundle_from_trained(Path(out), dataclasses.replace(trained, data_license=data_license), wishes)
 
     def verify(

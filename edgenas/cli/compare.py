@@ -36,7 +36,8 @@ def compare(
     epochs: int | None = typer.Option(
         None, min=1, help="Default: as before, at first as many as fit the seconds that a run of the winner took."
     ),
-    workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
+    workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, if each then has as much of a CPU as a run of the winner had."),
+    data_dir: str | None = typer.Option(None, help="Where named data sets lie now. Default: where they were found last."),
     board: list[str] | None = typer.Option(
         None, help="https://.., http://.. or ssh://..: measures there what is not measured yet; repeatable."
     ),
@@ -72,7 +73,7 @@ def compare(
     folder, where = study_folder(study, say), Where(boards=tuple(board or ()), token_file=token_file, ca=ca)
     training = TrainingOfReferences(seeds, epochs, workers)
     with interruptible(), TrainingView() as view:
-        comparison = compare_study(folder, asked, training, view.hear, where=where)
+        comparison = compare_study(folder, asked, training, view.hear, where=where, data_dir=data_dir)
     emit(document(folder, comparison), as_json=as_json, text=text(folder, comparison))
     if not as_json:
         say_onward(folder)

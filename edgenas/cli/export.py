@@ -24,6 +24,7 @@ def export(
     trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
     data: str | None = typer.Option(None, help="After train --from-trained: the data whose weights are meant."),
     start: str | None = typer.Option(None, help="After train --start: the network that is meant.", show_default=False),
+    data_dir: str | None = typer.Option(None, help="Where named data sets lie now. Default: where they were found last."),
     precision: str = typer.Option(
         "fp32",
         help="Comma-separated: fp32, fp16, int8; the first one is served; or auto: the fastest that passes. Limits on a Jetson "
@@ -90,7 +91,7 @@ def export(
         deepstream_folder(deepstream, bundle_name(out))
     folder = study_folder(study, say)
     with Store.read(folder) as store:
-        trained = trained_from_store(store, say, trial, target, data, start=start)
+        trained = trained_from_store(store, say, trial, target, data, start=start, data_dir=data_dir)
         limit = store.study.limits.latency_ms if trained.profile.name in store.study.profiles else None
     trained = dataclasses.replace(trained, data_license=data_license)
     judges = counted(len(trained.task.val), "validation image")

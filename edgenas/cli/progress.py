@@ -181,8 +181,8 @@ class TrainingView:
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self.total, self.clock, self.started = 0, clock, clock()
-        self.expected: float | None = None  # seconds of all runs, before the first has ended
+        self.total, self.kept, self.clock, self.started = 0, 0, clock, clock()
+        self.expected: float | None = None  # seconds of all runs that are not kept, before the first has ended
         self.finished: list[float] = []
         self.live: Live | None = None
 
@@ -194,11 +194,14 @@ class TrainingView:
             self.live.stop()
 
     def hear(self, event: Event) -> None:
-        """One event of the engine."""
+        """One event of the engine. Trainings follow one another: of several references, or of a teacher and its student."""
         if isinstance(event, Note):
             say(event.text)
         elif isinstance(event, TrainingBegins):
-            self.total, self.started, self.expected = event.runs, self.clock(), event.seconds
+            if self.live:
+                self.live.stop()  # beside a second one rich would never give back stdout, and the result would be lost
+            self.total, self.kept, self.started, self.expected = event.runs, event.kept, self.clock(), event.seconds
+            self.finished.clear()
             if self.console.is_terminal:
                 self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
                 self.live.start()
@@ -209,10 +212,10 @@ class TrainingView:
     def panel(self) -> Text:
         """The live line below."""
         elapsed = self.clock() - self.started
-        words = [f"{len(self.finished)} of {counted(self.total, 'run')} finished", minutes(elapsed)]
-        whole = self.expected
-        if self.finished and len(self.finished) < self.total:
-            whole = self.total * self.finished[-1] / len(self.finished)
+        words = [f"{self.kept + len(self.finished)} of {counted(self.total, 'run')} finished", minutes(elapsed)]
+        whole, missing = self.expected, self.total - self.kept
+        if self.finished:
+            whole = missing * self.finished[-1] / len(self.finished) if len(self.finished) < missing else None
         if whole is not None and elapsed < whole:
             words.append(f"about {minutes(whole - elapsed)} left")
         return Text(" · ".join(words))

@@ -144,7 +144,7 @@ def share_of(store: Store, plan: Plan, started: float) -> Callable[[int], float]
 
     if plan.asked.budget is None or not isinstance(plan.budget, Budget) or {"trials", "budget"} & set(plan.asked.rules):
         return None
-    before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
+    before, began = spent_before(store), time.monotonic()
     seconds = seconds_for_trainings(plan, began - started)
 
     def share(trials: int) -> float:
@@ -156,6 +156,11 @@ def share_of(store: Store, plan: Plan, started: float) -> Callable[[int], float]
         return known
 
     return share
+
+
+def spent_before(store: Store) -> float:
+    """Seconds that the sessions before this one have searched."""
+    return store.get("clock", "wall", float) or 0.0
 
 
 def seconds_for_trainings(plan: Plan, gone: float) -> float:
@@ -173,7 +178,7 @@ def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, workers:
     minutes, budget = plan.asked.budget, plan.budget
     if minutes is None or not isinstance(budget, Budget):
         return None
-    before, began = store.get("clock", "wall", float) or 0.0, time.monotonic()
+    before, began = spent_before(store), time.monotonic()
     faster = 1 + PARALLEL * (workers - 1)
     seconds = seconds_for_trainings(plan, began - started)
 

@@ -47,11 +47,13 @@ def compare(
     listener: Listener,
     own: Task | None = None,
     where: Where = Where(),
+    data_dir: str | None = None,
 ) -> Comparison:
     """Train the study's references and those `asked` for, where they are not trained yet, and hold the winners against them.
 
     `own`: the task, whole, of a study that was made from an object. `where`: boards that measure all of them whose latency is not
-    measured yet. Raises StudyError where nothing is trained in full yet, and where there is no reference.
+    measured yet. `data_dir`: where a data set that is named lies now. Raises StudyError where nothing is trained in full yet, and
+    where there is no reference.
     """
     tell = noting(listener)
     with Store.write(folder) as store:
@@ -62,7 +64,7 @@ def compare(
                 "torchvision:mobilenet_v3_small`"
             )
         begin_session(store, "compare", tell)
-        task = whole_task(store, tell, own=own)
+        task = whole_task(store, tell, data_dir, own)
         with Costing(store, tell, where) as cost:
             add_references(store, asked, task, cost)
             costs = costs_of_winners(store, finals, cost)

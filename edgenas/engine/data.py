@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FITS = {"crop": "cut in the centre", "stretch": "stretched", "pad": "padded with grey"}
 KIND = "data"  # of the store's rows: hashes of what is searched on and of all images, folder (absolute)
 HASHES, HASHES_OF_DIGESTS = ("sha256", "whole"), ("digests", "whole_digests")
+PLACE = "data_dir"  # key: where the data set that is named was found last, where somebody said it (absolute)
 
 
 def searched_task(
@@ -32,12 +33,17 @@ def searched_task(
     from edgenas.tasks import as_searched
 
     settings = settings_now(store, data_dir, tell)
-    return as_searched(_checked(store, settings, whole, tell, remember=True), settings)
+    task = _checked(store, settings, whole, tell, remember=True)
+    _remember_place(store, data_dir)
+    return as_searched(task, settings)
 
 
 def whole_task(store: Store, tell: Callable[[str], None], data_dir: str | None = None, own: Task | None = None) -> Task:
     """The same with all its training images."""
-    return _checked(store, settings_now(store, data_dir, tell), own, tell, remember=False)
+    task = _checked(store, settings_now(store, data_dir, tell), own, tell, remember=False)
+    if own is None:
+        _remember_place(store, data_dir)
+    return task
 
 
 def task_at(store: Store, task: Task, side: int, tell: Callable[[str], None], data_dir: str | None = None) -> Task:
@@ -53,6 +59,18 @@ def task_at(store: Store, task: Task, side: int, tell: Callable[[str], None], da
         if not np.array_equal(split.labels, other.labels):
             raise StudyError(f"{store.folder} began with other images in {store.study.data}: restore them")
     return larger
+
+
+def place_known(store: Store) -> str | None:
+    """The `--data-dir` at which a command has found the study's data last, and found them the same; None where it is gone."""
+    place = store.get(KIND, PLACE, str)
+    return place if place is not None and Path(place).is_dir() else None
+
+
+def _remember_place(store: Store, data_dir: str | None) -> None:
+    """Later commands look there for the data set that is named."""
+    if data_dir is not None and store.writable:
+        store.put(KIND, PLACE, str(Path(data_dir).resolve()))
 
 
 def images_sha256(task: Task) -> str:
@@ -138,9 +156,10 @@ def _changes(store: Store, task: Task) -> str:
 
 
 def settings_now(store: Store, data_dir: str | None, tell: Callable[[str], None]) -> TaskSettings:
-    """As they were written down; a folder that is not there under its name is looked for where it was."""
-    began = written_plan(store.study).task
-    began = msgspec.structs.replace(began, data_dir=data_dir or began.data_dir)
+    """As they were written down; a data set that is named where it was found last, and a folder that is not there under its name
+    where it was."""
+    began, place = written_plan(store.study).task, place_known(store)
+    began = msgspec.structs.replace(began, data_dir=data_dir or place or began.data_dir)
     was = store.get(KIND, "folder", str)
     if was is None or Path(began.data).is_dir():
         return began

@@ -6,20 +6,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edgenas.engine.arrays import keep
-from edgenas.engine.budgets import processes, share_of, spent_of, warned
+from edgenas.engine.budgets import processes, share_of, spent_before, spent_of, warned
 from edgenas.engine.call import Call, Given, Where
+from edgenas.engine.contents import contents_of
 from edgenas.engine.costing import Costing
 from edgenas.engine.data import searched_task, whole_task
 from edgenas.engine.decide import planned, study_record
 from edgenas.engine.events import Listener, SearchBegins
 from edgenas.engine.final import GIVEN
-from edgenas.engine.folders import Asked, asked_in, differences, folder_to_write
+from edgenas.engine.folders import ROOT, Asked, asked_in, differences, folder_to_write
 from edgenas.engine.guess import guess_of
 from edgenas.engine.heritage import heritage_in, keep_heritage
 from edgenas.engine.methods import method_of, search_of
@@ -57,9 +59,9 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
     for name, profile in zip(settings.target, profiles, strict=True):
         tell(resolved(name, profile))
     begun = study_record(settings, profiles)
-    asked = Asked(begun, as_asked(settings, profiles), call.boards)
+    asked = Asked(begun, as_asked(settings, profiles), call.boards, contents_of(settings, ROOT))
     folder = folder_to_write(where.study, asked, tell)
-    study, whole = _existing(folder, asked), None
+    study, whole = _existing(folder, asked, tell), None
     if study is not None and _finished(folder, tell):
         if where.references:
             add_to_finished(folder, where.references, settings.data_dir, call)
@@ -69,6 +71,7 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
         if where.boards:
             refuse_precision(settings.precision or profiles[0].precision)
         plan, whole = planned(settings, spec, profiles, call, folder)
+        plan = replace(plan, contents=asked.contents)
         study = msgspec.structs.replace(begun, metric=whole.metric, plan=plan_json(plan))
     tell(f"study {folder}")
     with Store.create(folder, study) as store:
@@ -151,7 +154,8 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         search = search_of(plan, study.metric, cost, study.limits, lab, share, guess)
         method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started, workers))
         budget = plan.asked.budget
-        seconds = None if budget is None else 60 * budget - (time.monotonic() - call.started)
+        gone = spent_before(store) + time.monotonic() - call.started
+        seconds = None if budget is None else max(0.0, 60 * budget - gone)
         call.listener(
             SearchBegins(study, store.folder, seconds, lambda last, decided: spec.left(search, last, decided))
         )
@@ -160,7 +164,7 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
 
 def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, listener: Listener) -> None:
     """Tell what happens; remember the wall time spent, over all sessions."""
-    before = store.get("clock", "wall", float) or 0.0
+    before = spent_before(store)
     started = time.monotonic()
     for event in events:
         listener(event)
@@ -183,16 +187,21 @@ def executor_of(store: Store, plan: Plan, task: Task, cost: CostModel, where: Wh
     return local_executor(evaluator, cost, where.workers)
 
 
-def _existing(folder: Path, asked: Asked) -> StudyRecord | None:
+def _existing(folder: Path, asked: Asked, tell: Callable[[str], None]) -> StudyRecord | None:
     """The study on disk with these settings; None where there is none yet. Raises StudyError where it has others."""
     if not Store.is_in(folder):
         return None
     with Store.read(folder) as store:
-        there = store.study
-        refuse_differences(folder, differences(asked_in(there), asked))
+        there = asked_in(store)
+        refuse_differences(folder, differences(there, asked))
         if store.choice is None:
             refuse_other_meaning(store)
-    return there
+    for name in sorted({*asked.contents} - {*there.contents}):
+        tell(
+            f"{folder} was begun before it was noted what {getattr(asked.settings, name)} says: it keeps to what that said "
+            "then; for another content name another --study"
+        )
+    return there.study
 
 
 def _finished(folder: Path, tell: Callable[[str], None]) -> bool:

@@ -28,13 +28,14 @@ class SearchBegins:
 
 
 class TrainingBegins(Record, frozen=True):
-    """So many runs of a final training begin, on so many images of each split (train, val, test). `seconds`: about what all of
-    them take; None where nobody knows."""
+    """So many runs of a final training begin, on so many images of each split (train, val, test), or go on: `kept` of them are on
+    record. `seconds`: about what all others take; None where nobody knows."""
 
     runs: int
     metric: Metric
     images: dict[str, int]
     seconds: float | None = None
+    kept: int = 0
 
 
 class RunEnds(Record, frozen=True):

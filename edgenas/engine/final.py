@@ -44,7 +44,7 @@ def final_training(
     """
     from edgenas.architectures.workload import workload_from_architecture
     from edgenas.tasks.task import with_validation_in_training
-    from edgenas.training.final import FinalPool, final_runs
+    from edgenas.training.final import FinalPool, final_runs, why_missing
 
     tell = noting(listener)
     trial, architecture = chosen(store, asked)
@@ -75,19 +75,23 @@ def final_training(
     device = written_plan(store.study).device
     with FinalPool(task, asked.workers or asked.seeds, device, asked.processes, asked.checkpoint_s) as pool:
         seeds = trainings_of(store, asked, trial, architecture, device, pool, tell, teach)
-        seconds = expected_seconds(store, asked, trial, seeds[0].recipe, pool)
-        about = "" if seconds is None or asked.budget is not None else f", about {math.ceil(seconds / 60)} min in all"
-        tell(f"{counted(seeds[0].recipe.epochs, 'epoch')} each{about}")
-        listener(TrainingBegins(len(seeds), task.metric, images, seconds))
         # The study's own images have been held against those that it began with.
         of_other = data.images_sha256(task) if asked.from_trained else ""
+        missing = sum(why_missing(store, seed, of_other) is not None for seed in seeds)
+        seconds = expected_seconds(store, asked, missing, trial, seeds[0].recipe, pool)
+        about = f", about {math.ceil(seconds / 60)} min in all" if seconds and asked.budget is None else ""
+        tell(f"{counted(seeds[0].recipe.epochs, 'epoch')} each{about}")
+        listener(TrainingBegins(len(seeds), task.metric, images, seconds, len(seeds) - missing))
         runs = final_runs(seeds, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell, of_other)
     trial = as_trained(store, trial, seeds[0].recipe)
     heritage = heritage_in(store)
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before = store.get("final", key, FinalTraining)
     if before is not None and before.runs == runs:
-        return msgspec.structs.replace(before, images=images)  # with the seconds that it took
+        moved = msgspec.structs.replace(before, data_dir=asked.data_dir or before.data_dir)
+        if moved != before:
+            store.put("final", key, moved)
+        return msgspec.structs.replace(moved, images=images)  # with the seconds that it took
     final = FinalTraining(
         trial=trial.number or 0,
         architecture=architecture,
@@ -265,19 +269,22 @@ def begun_recipe(
     return found
 
 
-def expected_seconds(store: Store, asked: TrainingAsked, trial: Trial, recipe: Recipe, pool: FinalPool) -> float | None:
-    """About what all runs take: what is left of the budget, or what the search's own training of this network says; None where
-    it had none, or where the search asked no teacher."""
+def expected_seconds(
+    store: Store, asked: TrainingAsked, missing: int, trial: Trial, recipe: Recipe, pool: FinalPool
+) -> float | None:
+    """About what the runs that are missing take: what is left of the budget, in which all of them have room, or what the search's
+    own training of this network says; None where it had none, or where the search asked no teacher."""
     from edgenas.training.work import local_devices
 
     if asked.budget is not None:
-        return 60 * asked.budget - (time.monotonic() - asked.started)
+        waves, all_waves = -(-missing // pool.size), -(-asked.seeds // pool.size)
+        return (60 * asked.budget - (time.monotonic() - asked.started)) * waves / all_waves
     if not trial.seconds or asked.teacher is not None:
         return None
     plan, images = written_plan(store.study), len(pool.task.train)
     searched = min(plan.task.search_images or images, images)
     epoch = trial.seconds / trial.candidate.recipe.epochs * images / searched
-    return epoch * recipe.epochs * asked.seeds / min(pool.size, len(local_devices(plan.device)))
+    return epoch * recipe.epochs * missing / min(pool.size, len(local_devices(plan.device)), max(1, missing))
 
 
 def epochs_for_budget(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgenas.engine.contents import contents_in
 from edgenas.engine.plan import written_plan
 from edgenas.errors import StudyError
 from edgenas.identity import canonical_json, later_defaults
@@ -21,17 +22,19 @@ Tell = Callable[[str], None]
 
 
 class Asked(Record, frozen=True):
-    """What sets one study apart from another: the settings, targets by their profiles, and whether boards measure."""
+    """What sets one study apart from another: the settings, targets by their profiles, files by what they say, and whether boards
+    measure."""
 
     study: StudyRecord  # its plan, hardware and versions count for nothing here
     settings: SearchSettings
     boards: bool
+    contents: dict[str, str] = {}  # of the files that the settings name, as far as it is known
 
 
-def asked_in(study: StudyRecord) -> Asked:
+def asked_in(store: Store) -> Asked:
     """What a study was asked for."""
-    written = written_plan(study)
-    return Asked(study, written.asked, written.boards)
+    written = written_plan(store.study)
+    return Asked(store.study, written.asked, written.boards, contents_in(store))
 
 
 def is_study(name: str) -> bool:
@@ -69,6 +72,7 @@ def _written_at(database: Path) -> float:
 def default_folder(asked: Asked) -> Path:
     """studies/<data>-<target>-<method>-<8 hex of all settings but where the data lie>: other settings make another study."""
     values = {**msgspec.to_builtins(asked.settings), "boards": asked.boards, "data_dir": None}
+    values |= {"contents": asked.contents} if asked.contents else {}
     later = msgspec.to_builtins(later_defaults(SearchSettings))
     named = {name: value for name, value in values.items() if name not in later or value != later[name]}
     settings = hashlib.sha256(canonical_json(named)).hexdigest()[:8]
@@ -107,7 +111,12 @@ def differences(there: Asked, asked: Asked) -> list[str]:
     """A sentence for every setting in which a study differs from what is asked now; where its data lie is none."""
     old, new = _compared(there), _compared(asked)
     names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    return [f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names]
+    found = [f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names]
+    for name in sorted({*there.contents} & {*asked.contents}):
+        file = getattr(asked.settings, name)
+        if file == getattr(there.settings, name) and asked.contents[name] != there.contents[name]:
+            found.append(f"{file} is not the file that it began with")
+    return found
 
 
 def _compared(asked: Asked) -> dict[str, object]:
@@ -123,6 +132,7 @@ def _of_method(asked: Asked, method: str) -> Asked:
         msgspec.structs.replace(asked.study, method=method),
         msgspec.structs.replace(asked.settings, method=method),
         asked.boards,
+        asked.contents,
     )
 
 
@@ -130,4 +140,4 @@ def _studies() -> Iterator[tuple[Path, Asked, bool]]:
     """(folder, what was asked, is it finished) of every study under ROOT that can be read."""
     for path in sorted(ROOT.glob("*/study.db")):
         with contextlib.suppress(StudyError), Store.read(path.parent) as store:
-            yield path.parent, asked_in(store.study), store.choice is not None
+            yield path.parent, asked_in(store), store.choice is not None

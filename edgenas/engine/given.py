@@ -14,7 +14,7 @@ from edgenas.engine.data import loading_of, searched_task
 from edgenas.engine.decide import data_asked, study_record
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import GIVEN, final_training
-from edgenas.engine.folders import ROOT, asked_in, differences, is_study
+from edgenas.engine.folders import ROOT, Asked, asked_in, differences, is_study
 from edgenas.engine.plan import WrittenPlan, WrittenSpace, written_plan
 from edgenas.engine.scores import best_run, metric_of
 from edgenas.engine.sessions import begin_session
@@ -148,9 +148,10 @@ def _existing(folder: Path, study: StudyRecord) -> StudyRecord | None:
     if not Store.is_in(folder):
         return None
     with Store.read(folder) as store:
-        there = store.study
-    other = differences(asked_in(there), asked_in(study))
-    if not other and written_plan(there).space != written_plan(study).space:
+        there, asked = store.study, asked_in(store)
+    plan = written_plan(study)
+    other = differences(asked, Asked(study, plan.asked, plan.boards))
+    if not other and written_plan(there).space != plan.space:
         other = ["the network is another"]
     refuse_differences(folder, other)
     return there

@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 
 from edgenas.architectures.cell_space import FAMILIES, CellSpace, Family
+from edgenas.engine.contents import fitted_file
 from edgenas.engine.folders import ROOT
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.methods import Method
@@ -55,10 +56,10 @@ def _predictor(rules: NalRules) -> LinkPredictor:
 
 def _weights(name: str) -> Path:
     """The predictor's file: itself, or nal.safetensors of a study."""
-    for path in (Path(name), Path(name) / "nal.safetensors", ROOT / name / "nal.safetensors"):
-        if path.is_file():
-            return path
-    raise EdgenasError(f"--from {name}: no link predictor there: make one with `edgenas nal fit --table {name}`")
+    path = fitted_file(name, ROOT)
+    if path is None:
+        raise EdgenasError(f"--from {name}: no link predictor there: make one with `edgenas nal fit --table {name}`")
+    return path
 
 
 NAL = MethodSpec(

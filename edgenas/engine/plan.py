@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -42,7 +42,8 @@ class Plan:
     """`asked`: the settings, targets by the content of their profiles. `boards`: are latencies measured while it searches?
     `validation`: what the validation split can tell. `budget`: what fits the minutes, where they
     are limited; None in a plan that is read again where the method fits budgets itself.
-    `objects`: which of data, method and space were objects of the caller's, not names. `targets`: as they were written."""
+    `objects`: which of data, method and space were objects of the caller's, not names. `targets`: as they were written.
+    `contents`: of the files that settings name, see engine/contents.py."""
 
     asked: SearchSettings
     boards: bool
@@ -56,6 +57,7 @@ class Plan:
     budget: Record | None = None
     objects: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    contents: dict[str, str] = field(default_factory=dict)
 
 
 class WrittenSpace(Record, frozen=True):
@@ -90,6 +92,7 @@ class WrittenPlan(Record, frozen=True):
     budget: msgspec.Raw = NONE  # msgspec takes no Raw in a union
     objects: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    contents: dict[str, str] = {}
 
 
 class _Validated(msgspec.Struct, frozen=True):
@@ -111,6 +114,7 @@ def plan_json(plan: Plan) -> msgspec.Raw:
         _json(plan.budget),
         plan.objects,
         plan.targets,
+        plan.contents,
     )
     return _json(written)
 
@@ -151,6 +155,7 @@ def plan_of(study: StudyRecord, spec: MethodSpec, space: SpaceForData | None = N
         budget,
         written.objects,
         written.targets,
+        written.contents,
     )
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgenas.engine.alike import pool_as, seconds_as
 from edgenas.engine.costing import Costing
+from edgenas.engine.counts import counted
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
 from edgenas.engine.final import START_LR
 from edgenas.engine.plan import written_plan
@@ -166,24 +168,24 @@ def trained_reference(
     scratch (one run each).
     """
     from edgenas.networks.regularised import lacking, without_lacking
-    from edgenas.training.final import FinalPool
 
     started, beside = time.monotonic(), digest(*(run.weights_sha256 for run in winner.runs))
     known = store.get(FINAL, reference.name, FinalTraining)
     known = known if store.get(BESIDE, reference.name, str) == beside else None
     if known is not None and asked.seeds is asked.epochs is None:
         return with_lost_runs_again(store, reference.name, FINAL, task, listener)
-    seeds = asked.seeds or len(winner.runs)
+    seeds = asked.seeds or len((winner if known is None else known).runs)
     recipe = without_lacking(untaught(winner.recipe), reference.architecture)
     for key in lacking(winner.recipe, reference.architecture):
         noting(listener)(f"{reference.name} has no place for the recipe's {key}: it is trained without")
     if reference.keeps_head:
         recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
     own = with_preprocessing(task, reference.preprocessing)
-    with FinalPool(own, asked.workers or seeds, written_plan(store.study).device) as pool:
+    with pool_as(winner, own, seeds, written_plan(store.study).device, asked.workers) as pool:
         epochs = asked.epochs or (known.recipe.epochs if known is not None else None)
         epochs = epochs or _epochs(store, reference, recipe, winner, pool, noting(listener))
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
+        noting(listener)(f"{reference.name}: {counted(seeds, 'seed')}, {min(seeds, pool.size)} at once")
         reference = with_its_weights(store, reference, recipe, seeds, task, noting(listener))
         final = final_runs_of(store, reference, recipe, seeds, pool, listener, (FINAL, started))
     store.put(BESIDE, reference.name, beside)
@@ -217,8 +219,6 @@ def with_its_weights(
 def with_lost_runs_again(store: Store, name: str, kind: str, task: Task, listener: Listener) -> FinalTraining:
     """The final training of a reference or of a start (its `kind` of row), as it is on record; a run whose file of weights is
     lost is trained again, as it was."""
-    from edgenas.training.final import FinalPool
-
     began, known, reference = time.monotonic(), store.get(kind, name, FinalTraining), store.get(KIND, name, Reference)
     assert known is not None
     if reference is None or not any(lost(store.folder / run.weights, run.weights_sha256) for run in known.runs):
@@ -226,7 +226,7 @@ def with_lost_runs_again(store: Store, name: str, kind: str, task: Task, listene
     recipe, seeds = known.recipe, len(known.runs)
     reference = with_its_weights(store, reference, recipe, seeds, task, noting(listener))
     own = with_preprocessing(task, reference.preprocessing)
-    with FinalPool(own, seeds, written_plan(store.study).device) as pool:
+    with pool_as(known, own, seeds, written_plan(store.study).device) as pool:
         return final_runs_of(store, reference, recipe, seeds, pool, listener, (kind, began))
 
 
@@ -240,13 +240,14 @@ def final_runs_of(
     kept: tuple[str, float],
 ) -> FinalTraining:
     """Train every seed that is missing, and put the whole on record. `kept`: the kind of row, and when the command began."""
-    from edgenas.training.final import final_runs
+    from edgenas.training.final import final_runs, why_missing
 
     kind, started = kept
     task = pool.task
     images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
     items = seeds_of(store, reference, seeds, recipe)
-    listener(TrainingBegins(len(items), task.metric, images))
+    there = sum(why_missing(store, item) is None for item in items)
+    listener(TrainingBegins(len(items), task.metric, images, kept=there))
     tell = noting(listener)
     runs = final_runs(items, pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
     before = store.get(kind, reference.name, FinalTraining)
@@ -311,7 +312,7 @@ def _epochs(
     """As many as fit the seconds that a run of the winner took, on this machine; one at least. Remembered, for what goes on."""
     from edgenas.training.final import epochs_within, seconds_of
 
-    seconds = sum(run.seconds for run in winner.runs) / len(winner.runs)
+    seconds = seconds_as(winner, written_plan(store.study).device)
     key = digest(reference.architecture, recipe, reference.weights_sha256, seconds)  # however many train at once
     known = store.get(EPOCHS, key, int)
     if known is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgenas.engine.data import place_known
 from edgenas.engine.final import task_to_train
 from edgenas.engine.references import with_preprocessing
 from edgenas.engine.scores import best_run, name_of
@@ -35,14 +36,16 @@ def trained_from_store(
     data: str | None = None,
     own: Task | None = None,
     start: str | None = None,
+    data_dir: str | None = None,
 ) -> Trained:
-    """The trained network of a trial (or that of `train --start`), the seed that did best on validation. EdgenasError where
-    there is none yet."""
+    """The trained network of a trial (or that of `train --start`), the seed that did best on validation; its data at `data_dir`,
+    else where they were found last. EdgenasError where there is none yet."""
     from edgenas.export.release import Trained
 
     final = final_of(store, trial, data) if start is None else start_of(store, start)
     other = None if final.data == store.study.data else final.data
-    task = task_to_train(store, other, final.data_dir, final.architecture, tell, own)
+    trained_at = final.data_dir if other is not None or place_known(store) is None else None
+    task = task_to_train(store, other, data_dir or trained_at, final.architecture, tell, own)
     if start is not None:
         task = with_preprocessing(task, final.preprocessing)
     if (task.classes, task.preprocessing) != (final.classes, final.preprocessing):

@@ -32,6 +32,7 @@ from edgenas.report.answers.good import goodness
 from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from edgenas.training.loop import scores_of
+from edgenas.training.work import local_devices
 from tests.cli.edgenas import edgenas as edgenas_command
 from tests.cli.edgenas import edgenas_json, killed, refusal
 from tests.plans import ASKED, plan, studied
@@ -40,6 +41,7 @@ from tests.trained_digits import trained_digits
 from tests.trained_study import trained_study
 
 RECIPE = Recipe("final", 2, 64, 0.05)
+CORES = len(local_devices("cpu"))
 
 
 @pytest.fixture
@@ -134,6 +136,8 @@ def test_a_reference_goes_on_from_its_weights_is_costed_on_the_target_and_stays_
     assert compare(str(study)) == found  # whoever only looks trains nothing anew, for the winner's seconds or otherwise
     (more,) = compare(str(study), "--seeds", "2")["references"]
     assert (more["epochs"], more["each"][0], len(more["each"])) == (1, reference["each"][0], 2)
+    (longer,) = compare(str(study), "--epochs", "2")["references"]  # of as many seeds as before
+    assert (longer["epochs"], len(longer["each"])) == (2, 2)
 
 
 def test_a_reference_is_trained_anew_beside_another_winner(study: Path, tmp_path: Path) -> None:
@@ -145,6 +149,41 @@ def test_a_reference_is_trained_anew_beside_another_winner(study: Path, tmp_path
         store.put("final", key, msgspec.structs.replace(final, runs=(other, other)))
     again = compare(str(study))["references"][0]
     assert (len(one["each"]), len(again["each"])) == (1, 2)  # as many as the other winner's
+
+
+def test_two_new_references_in_a_terminal_leave_the_result_on_stdout(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal, and shows its panel
+    names = [str(digits_file(tmp_path)), str(tmp_path / "other.onnx")]
+    Path(names[1]).write_bytes(Path(names[0]).read_bytes())
+    arguments = ("--reference", names[0], "--reference", names[1], "--epochs", "1", "--json")
+    done = CliRunner().invoke(app, ["compare", str(study), *arguments])
+    assert done.exception is None, done.exception
+    assert [one["name"] for one in msgspec.json.decode(done.stdout)["references"]] == sorted(names)
+    assert " of 1 run finished" in done.stderr
+    assert done.stderr.count("\x1b[?25l") == done.stderr.count("\x1b[?25h") == 2  # the cursor is there again
+
+
+@pytest.mark.parametrize(
+    ("threads", "runs", "more", "at_once"),
+    [
+        (2 * CORES, 1, ("--seeds", "2"), 1),  # the winner had the machine for itself
+        (2 * CORES, 1, ("--seeds", "2", "--workers", "2"), 2),
+        (1, 2, (), 2),  # two at once, on whatever there was
+    ],
+)
+def test_a_reference_has_as_much_of_a_cpu_as_the_winner_had(
+    study: Path, tmp_path: Path, threads: int, runs: int, more: tuple[str, ...], at_once: int
+) -> None:
+    path = str(digits_file(tmp_path))
+    with Store.write(study) as store:
+        ((key, final),) = store.all("final", FinalTraining).items()
+        recipe = msgspec.structs.replace(final.recipe, threads=threads)
+        store.put("final", key, msgspec.structs.replace(final, recipe=recipe, runs=final.runs * runs))
+    done = CliRunner().invoke(app, ["compare", str(study), "--reference", path, "--epochs", "1", *more])
+    assert done.exception is None, done.exception
+    assert f"{path}: 2 seeds, {at_once} at once" in done.stderr.splitlines()
 
 
 def test_from_scratch_the_same_seconds_are_epochs_and_more_references_stand_side_by_side(study: Path) -> None:

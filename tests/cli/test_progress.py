@@ -104,6 +104,35 @@ def test_the_line_below_a_training_counts_runs_and_estimates_the_rest() -> None:
     assert "seed 1: test accuracy 97.00 % (95.7 to 97.9), validation 97.10 %" in screen.getvalue()
 
 
+def test_trainings_that_follow_one_another_are_counted_apart_and_leave_the_terminal_as_it_was() -> None:
+    clock, screen, stdout = Clock(), io.StringIO(), sys.stdout
+    run = FinalRun(1, "1.safetensors", {"accuracy": 97.0}, {}, 3, {}, {"accuracy": 97.2}, 59.6)
+    with TrainingView(Console(file=screen, force_terminal=True, width=160), clock) as view:
+        view.hear(RunEnds(run, ACCURACY, {"test": 1000}))  # of a teacher, which is trained before its student
+        for _ in range(2):
+            view.hear(TrainingBegins(1, ACCURACY, {"test": 1000}))
+            assert view.panel().plain == "0 of 1 run finished · 0 s"
+            clock.now += 60.0
+            view.hear(RunEnds(run, ACCURACY, {"test": 1000}))
+            assert view.panel().plain == "1 of 1 run finished · 60 s"
+    assert sys.stdout is stdout  # where the result goes
+    hidden, shown = (screen.getvalue().count(f"\x1b[?25{letter}") for letter in "lh")  # the cursor
+    assert (hidden, shown) == (2, 2)
+
+
+def test_runs_that_are_kept_are_finished_and_say_nothing_of_the_time_that_the_others_take() -> None:
+    clock = Clock()
+    run = FinalRun(1, "1.safetensors", {"accuracy": 97.0}, {}, 3, {}, {"accuracy": 97.2}, 59.6)
+    with TrainingView(Console(file=io.StringIO(), force_terminal=True), clock) as view:
+        view.hear(TrainingBegins(4, ACCURACY, {"test": 10}, seconds=200.0, kept=2))
+        clock.now += 60.0
+        assert view.panel().plain == "2 of 4 runs finished · 60 s · about 2.3 min left"
+        view.hear(RunEnds(run, ACCURACY, {"test": 10}))
+        assert view.panel().plain == "3 of 4 runs finished · 60 s · about 60 s left"
+        view.hear(RunEnds(run, ACCURACY, {"test": 10}))
+        assert view.panel().plain == "4 of 4 runs finished · 60 s"
+
+
 @pytest.mark.parametrize(
     ("gone", "line"),
     [

@@ -13,6 +13,9 @@ import msgspec
 import pytest
 
 from edgenas.engine.budgets import END_SECONDS, share_of, spent_of, warned
+from edgenas.engine.call import Where
+from edgenas.engine.engine import go_on
+from edgenas.engine.events import Event, SearchBegins
 from edgenas.engine.plan import Plan
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
@@ -203,3 +206,26 @@ def test_a_search_with_a_budget_goes_by_the_clock_unless_its_rules_say_how_much_
         asked = msgspec.structs.replace(planned.asked, rules=rules)
         share = share_of(store, dataclasses.replace(planned, asked=asked), time.monotonic())
     assert (share is not None) is by_the_clock
+
+
+@pytest.mark.parametrize(("wall", "left"), [(0.0, 600.0), (400.0, 200.0), (700.0, 0.0)])
+def test_a_search_that_goes_on_has_what_earlier_sessions_left_of_its_minutes(
+    tmp_path: Path, wall: float, left: float
+) -> None:
+    class HeardError(Exception):
+        pass
+
+    heard: list[SearchBegins] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, SearchBegins):
+            heard.append(event)
+            raise HeardError
+
+    with Store.create(tmp_path, studied(plan(asked=SearchSettings(method="random", budget=10.0)))) as store:
+        store.put("clock", "wall", wall)
+    with pytest.raises(HeardError):
+        go_on(tmp_path, Where(workers=0), listen)
+    (begins,) = heard
+    assert begins.seconds is not None
+    assert max(0.0, left - 60) <= begins.seconds <= left  # the images were read meanwhile

@@ -22,8 +22,11 @@ IMAGES = 1295
 CORES = len(local_devices("cpu"))
 
 
-def seconds(folder: Path, asked: TrainingAsked, searched: int | None = None, **changes: Any) -> float | None:
+def seconds(
+    folder: Path, asked: TrainingAsked, searched: int | None = None, missing: int | None = None, **changes: Any
+) -> float | None:
     """Of a final training of 60 epochs; the search trained the network for 4 of them, in 8 s."""
+    missing = asked.seeds if missing is None else missing
     task = digits()
     assert len(task.train) == IMAGES
     architecture = small_chain(task)
@@ -33,7 +36,7 @@ def seconds(folder: Path, asked: TrainingAsked, searched: int | None = None, **c
     record = plan(task=msgspec.structs.replace(known.task, search_images=searched))
     with Store.create(folder / "s", studied(record)) as store, FinalPool(task, asked.seeds, "cpu") as pool:
         final = msgspec.structs.replace(recipe, epochs=60)
-        return expected_seconds(store, asked, msgspec.structs.replace(trial, **changes), final, pool)
+        return expected_seconds(store, asked, missing, msgspec.structs.replace(trial, **changes), final, pool)
 
 
 def test_an_epoch_of_the_search_counts_for_as_many_images_as_it_had(tmp_path: Path) -> None:
@@ -46,6 +49,15 @@ def test_an_epoch_of_the_search_counts_for_as_many_images_as_it_had(tmp_path: Pa
 def test_seeds_wait_for_a_core_each(tmp_path: Path) -> None:
     at_once = min(3, CORES)  # a worker beyond the cores makes the others slower
     assert seconds(tmp_path, TrainingAsked(seeds=3)) == pytest.approx(8.0 / 4 * 60 * 3 / at_once)
+
+
+def test_runs_that_are_kept_take_no_time(tmp_path: Path) -> None:
+    assert seconds(tmp_path / "one", TrainingAsked(seeds=3), missing=1) == pytest.approx(8.0 / 4 * 60)
+    assert seconds(tmp_path / "none", TrainingAsked(seeds=3), missing=0) == 0
+    most = 2 * CORES  # at once
+    asked = TrainingAsked(seeds=most + 1, budget=2.0, started=time.monotonic())
+    assert seconds(tmp_path / "half", asked, missing=most) == pytest.approx(60, abs=5)  # of two waves one is left
+    assert seconds(tmp_path / "whole", asked, missing=most + 1) == pytest.approx(120, abs=5)
 
 
 def test_nothing_is_said_where_the_search_tells_nothing(tmp_path: Path) -> None:

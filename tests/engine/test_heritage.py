@@ -125,16 +125,21 @@ def trials_of(study: Path) -> list[tuple[str, dict[str, float]]]:
 def test_the_search_goes_on_without_the_file_to_the_same_end_and_refuses_another_one(folder: Path) -> None:
     study, whole = folder / "studies/cut", folder / "whole.onnx"
     content, ended = whole.read_bytes(), trials_of(study)
+    resume = ("search", "--resume", "cut", "--workers", "1")
     try:
-        unfinished(study)
         whole.write_bytes((folder / "other.onnx").read_bytes())
-        refused = edgenas(*COMMAND, folder=folder)
+        finished = edgenas(*COMMAND, folder=folder)
+        unfinished(study)
+        refused = edgenas(*COMMAND, folder=folder), edgenas(*resume, folder=folder)
         whole.unlink()
-        assert edgenas("search", "--resume", "cut", "--workers", "1", folder=folder).returncode == 0
+        assert edgenas(*resume, folder=folder).returncode == 0
     finally:
         whole.write_bytes(content)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert "whole.onnx is not the file that studies/cut began with" in refused.stderr
+    for one in (finished, *refused):
+        assert (one.returncode, one.stdout) == (1, "")
+    for one in (finished, refused[0]):
+        assert "made with other settings (whole.onnx is not the file that it began with)" in one.stderr
+    assert "whole.onnx is not the file that studies/cut began with" in refused[1].stderr
     assert trials_of(study) == ended
 
 
