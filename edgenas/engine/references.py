@@ -312,7 +312,8 @@ def _epochs(
     """As many as fit the seconds that a run of the winner took, on this machine; one at least. Remembered, for what goes on."""
     from edgenas.training.final import epochs_within, seconds_of
 
-    seconds = seconds_as(winner, written_plan(store.study).device)
+    device = written_plan(store.study).device
+    seconds = seconds_as(winner, device)
     key = digest(reference.architecture, recipe, reference.weights_sha256, seconds)  # however many train at once
     known = store.get(EPOCHS, key, int)
     if known is not None:
@@ -322,6 +323,7 @@ def _epochs(
     least = seconds_of(1, pool.task, per_image, 1)
     over = f" (one takes {least:.0f} s)" if least > seconds else ""
     many = f"{epochs} epoch{'s' * (epochs > 1)}"
-    tell(f"{reference.name}: {many}, in the {seconds:.0f} s that a run of the winner took{over}")
+    unit = "GPU seconds" if device != "cpu" and any(run.processes > 1 for run in winner.runs) else "s"
+    tell(f"{reference.name}: {many}, in the {seconds:.0f} {unit} that a run of the winner took{over}")
     store.put(EPOCHS, key, epochs)
     return epochs
