@@ -36,7 +36,9 @@ def compare(
     epochs: int | None = typer.Option(
         None, min=1, help="Default: as before, at first as many as fit the seconds that a run of the winner took."
     ),
-    workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, if each then has as much of a CPU as a run of the winner had."),
+    workers: int | None = typer.Option(
+        None, min=1, help="Processes. Default: one per seed, where each has as much of a CPU as a run of the winner."
+    ),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie now. Default: where they were found last."),
     board: list[str] | None = typer.Option(
         None, help="https://.., http://.. or ssh://..: measures there what is not measured yet; repeatable."

@@ -1,4 +1,4 @@
-"""A study of a data set that is named goes on where that lies elsewhere: every command takes --data-dir, and the study remembers."""
+"""A study goes on where its data set lies elsewhere: every command that reads it takes --data-dir, and the study remembers it."""
 
 from __future__ import annotations
 
