@@ -140,6 +140,11 @@ class Store:
             self._lock = None
 
     @property
+    def writable(self) -> bool:
+        """Was it opened for writing?"""
+        return self._lock is not None
+
+    @property
     def study(self) -> StudyRecord:
         return self._meta("study", StudyRecord)
 
@@ -277,8 +282,10 @@ def _require(folder: Path) -> None:
 
 
 def refuse_other_settings(folder: Path, there: StudyRecord, asked: StudyRecord) -> None:
-    """Raise StudyError naming every setting in which the study on disk differs from the one asked for."""
-    refuse_differences(folder, different_settings(there, asked))
+    """Raise StudyError naming every setting in which the study on disk differs from the one asked for; versions are none."""
+    old, new = (flat(msgspec.json.decode(msgspec.json.encode(study))) for study in (there, asked))
+    names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n) and not n.startswith("versions.")]
+    refuse_differences(folder, [f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names])
 
 
 def refuse_differences(folder: Path, differences: list[str]) -> None:
@@ -287,13 +294,6 @@ def refuse_differences(folder: Path, differences: list[str]) -> None:
         raise StudyError(
             f"{folder} was made with other settings ({'; '.join(differences)}): use those, or another --study NAME"
         )
-
-
-def different_settings(there: StudyRecord, asked: StudyRecord) -> list[str]:
-    """A sentence for every setting in which two studies differ; versions are none."""
-    old, new = (flat(msgspec.json.decode(msgspec.json.encode(study))) for study in (there, asked))
-    names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n) and not n.startswith("versions.")]
-    return [f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names]
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -39,7 +39,9 @@ def compare(
     workers: int | None = typer.Option(
         None, min=1, help="Processes. Default: one per seed, where each has as much of a CPU as a run of the winner."
     ),
-    data_dir: str | None = typer.Option(None, help="Where named data sets lie now. Default: where they were found last."),
+    data_dir: str | None = typer.Option(
+        None, help="Where named data sets lie now. Default: where they were found last."
+    ),
     board: list[str] | None = typer.Option(
         None, help="https://.., http://.. or ssh://..: measures there what is not measured yet; repeatable."
     ),

@@ -24,7 +24,9 @@ def export(
     trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
     data: str | None = typer.Option(None, help="After train --from-trained: the data whose weights are meant."),
     start: str | None = typer.Option(None, help="After train --start: the network that is meant.", show_default=False),
-    data_dir: str | None = typer.Option(None, help="Where named data sets lie now. Default: where they were found last."),
+    data_dir: str | None = typer.Option(
+        None, help="Where named data sets lie now. Default: where they were found last."
+    ),
     precision: str = typer.Option(
         "fp32",
         help="Comma-separated: fp32, fp16, int8; the first one is served; or auto: the fastest that passes. Limits on a Jetson "

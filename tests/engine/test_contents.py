@@ -40,7 +40,10 @@ def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(settings: SearchSettings) -> Asked:
     profiles = (profile_from_name(PI),)
     return Asked(
-        study_record(settings, profiles), as_asked(settings, profiles), boards=False, contents=contents_of(settings, ROOT)
+        study_record(settings, profiles),
+        as_asked(settings, profiles),
+        boards=False,
+        contents=contents_of(settings, ROOT),
     )
 
 
