@@ -106,7 +106,10 @@ def calibrate(
     ssh://HOST, or host-cpu) measures `samples` designed networks now (50), which are kept beside `out`, so that an interrupted
     call goes on.
     """
+    from edgenas.api.study import Study
     from edgenas.hardware.profile import check_profile_file, write_profile
+    from edgenas.hardware.study_rows import calibration_of_study
+    from edgenas.store import Store
 
     if (measured is None) == (board is None):
         raise EdgenasError("say what was measured: files or a study, or a board to measure on now; one of them")
@@ -114,11 +117,18 @@ def calibrate(
         check_profile_file(Path(out))
     if board is not None:
         found = _of_board(board, out, target, new, precision, samples, seed, path_or_none(token_file), path_or_none(ca))
+    elif isinstance(measured, Study):
+        if shapes:
+            raise EdgenasError("shapes belong to ONNX files: the size of a study's networks is part of their architectures")
+        with Store.read(measured.folder) as store:
+            found = calibration_of_study(
+                store, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed
+            )
     else:
-        source, rows = _of_study(measured)
+        assert measured is not None
         found = calibration(
-            rows, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed, shapes=shapes,
-            source=source, zoo=_zoo,
+            measured, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed, shapes=shapes,
+            zoo=_zoo,
         )  # fmt: skip
     if out is not None:
         write_profile(found.profile, Path(out))
@@ -129,18 +139,6 @@ def _zoo(name: str, input_px: tuple[int, int] | None) -> Row:
     from edgenas.networks.zoo import row_from_zoo
 
     return row_from_zoo(name, input_px)
-
-
-def _of_study(measured: Any) -> tuple[str | None, Any]:
-    """The rows of a study with its name; anything else as it is."""
-    from edgenas.api.study import Study
-    from edgenas.hardware.study_rows import rows_from_study
-    from edgenas.store import Store
-
-    if not isinstance(measured, Study):
-        return None, measured
-    with Store.read(measured.folder) as store:
-        return f"study {measured.folder.name}", rows_from_study(store)
 
 
 def _of_board(

@@ -14,7 +14,6 @@ from edgenas.ranges import MOST_SEED
 
 if TYPE_CHECKING:
     from edgenas.hardware.calibration import Calibrated
-    from edgenas.hardware.predictor import Row
 
 
 def calibrate(
@@ -100,11 +99,9 @@ def _of_measurements(
     from edgenas.cli.zoo import zoo
     from edgenas.engine.folders import study_folder
     from edgenas.hardware.calibration import calibration
-    from edgenas.hardware.study_rows import rows_from_study
+    from edgenas.hardware.study_rows import calibration_of_study
     from edgenas.store import Store
 
-    measured: list[Path] | list[Row] = measurements
-    source = None
     if study is not None and shape:
         raise EdgenasError(
             "--shape belongs to ONNX files: the size of a study's networks is part of their architectures"
@@ -112,9 +109,11 @@ def _of_measurements(
     if study is not None:
         folder = study_folder(study, say)
         with Store.read(folder) as store:
-            measured, source = rows_from_study(store), f"study {folder.name}"
+            return calibration_of_study(
+                store, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed
+            )
     return calibration(
-        measured,
+        measurements,
         target,
         new=new,
         runtime=runtime,
@@ -122,7 +121,6 @@ def _of_measurements(
         samples=samples,
         seed=seed,
         shapes=shapes_from_text(shape),
-        source=source,
         zoo=zoo,
     )
 

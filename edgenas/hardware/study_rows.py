@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edgenas.errors import StudyError
+from edgenas.hardware.calibrate import profile_to_calibrate
+from edgenas.hardware.calibration import Calibrated, calibration
 from edgenas.hardware.candidates import KIND
 from edgenas.hardware.measure import spread
 from edgenas.hardware.predictor import Row
@@ -11,6 +15,54 @@ from edgenas.records import Architecture, HardwareProfile, Latency, Measurement,
 from edgenas.store import Store
 
 SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
+
+
+def calibration_of_study(
+    store: Store,
+    target: str | None = None,
+    *,
+    new: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+) -> Calibrated:
+    """The profile of `target` (or of a `new` device) calibrated on what the study measured, with the threads and the power mode of
+    these measurements. Raises StudyError where it measured nothing, or by another runtime than the profile describes."""
+    rows = rows_from_study(store)
+    taken = _measurements(store, profiles_of(store.study)[0].name)
+    profile = profile_to_calibrate(target, new, runtime, precision)
+    for other in sorted({one.runtime.split(" ")[0] for one in taken} - {profile.runtime}):
+        mend = f"give --new NAME --runtime {other}" if target else f"say --runtime {other}"
+        raise StudyError(
+            f"{store.folder} was measured by {other}, and {profile.name} describes {profile.runtime}: {mend}, or choose a target "
+            f"of {other}"
+        )
+    result = calibration(
+        rows,
+        target,
+        new=new,
+        runtime=runtime,
+        precision=precision,
+        samples=samples,
+        seed=seed,
+        source=f"study {store.folder.name}",
+    )
+    if not taken:
+        return result
+    settings, before = taken[0].detail["settings"], taken[0].detail["device"]["before"]
+    measured = msgspec.structs.replace(
+        result.profile,
+        threads=settings.get("threads", 1) if settings["provider"] == "cpu" else result.profile.threads,
+        runtime_version=taken[0].runtime.partition(" ")[2],
+        power_mode=before["power_mode"] or result.profile.power_mode,
+    )
+    return msgspec.structs.replace(result, profile=measured)
+
+
+def _measurements(store: Store, target: str) -> list[Measurement]:
+    """Of the study's candidates, and of the reference network."""
+    return [one for one in store.all(KIND, Measurement).values() if one.profile == target]
 
 
 def rows_from_study(store: Store, profile: HardwareProfile | None = None) -> list[Row]:

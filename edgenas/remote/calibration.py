@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -58,6 +58,7 @@ class Line(Record, frozen=True):
     host: str = ""
     runtime: str = ""
     reference_ms: float | None = None  # of the first measurement, to which all others are held
+    ran: str = ""  # runtime, threads and power mode; "" in files of earlier versions
 
 
 def calibration_of_board(
@@ -108,6 +109,7 @@ def calibration_of_board(
         result.profile,
         runtime_version=str(info["runtime_version"]),
         power_mode=str(info["device"].get("power_mode") or result.profile.power_mode),
+        threads=info["load"].get("threads", 1) if info["load"]["provider"] == "cpu" else result.profile.threads,
     )
     if measured.name == HOST_CPU:  # by that name a search would measure, not predict
         measured = msgspec.structs.replace(measured, name=f"{HOST_CPU}-calibrated", aliases=())
@@ -126,7 +128,8 @@ def rows_from_board(
 ) -> list[Row]:
     """Measured rows of `samples` designed networks, in the profile's precision; what `kept` holds already is not measured again.
 
-    Raises EdgenasError where the board goes away (what was measured stays), and where it is another one than in `kept`.
+    Raises EdgenasError where the board goes away (what was measured stays), and where it is another one than in `kept`, or
+    measures in another way.
     """
     check_seed(seed)
     if not MIN_SAMPLES <= samples <= MOST_SAMPLES:
@@ -139,6 +142,11 @@ def rows_from_board(
         raise EdgenasError(
             f"{kept} is of another board ({others.pop()}; here: {host}): name another --out, or remove it"
         )
+    ran = _ran(info)
+    for other in sorted({line.ran for line in known if line.ran} - {ran}):
+        raise EdgenasError(
+            f"{kept} was measured with {other}, and the board now has {ran}: set it as it was, name another --out, or remove the file"
+        )
     if known:
         say(f"{kept} holds {len(known)} measurements: going on from there")
     rows: list[Row] = []
@@ -150,6 +158,7 @@ def rows_from_board(
         line = _find(known, model, number, seed, profile.precision)
         if line is None:
             line = _measured(board, designed, model, profile, seed, baseline_ms, timing, f"{len(rows)} of {samples}")
+            line = msgspec.structs.replace(line, ran=ran)
             _keep(kept, line)
             say(_words(line, number, samples))
         baseline_ms = baseline_ms if baseline_ms is not None else line.reference_ms
@@ -163,6 +172,14 @@ def rows_from_board(
     if shaky := sum(row.noise is not None for row in rows):
         say(f"{shaky} of {samples} measurements are unstable, and count less: a calm board is learned better")
     return rows
+
+
+def _ran(info: dict[str, Any]) -> str:
+    """What decides a board's milliseconds beside the board itself."""
+    load = info["load"]
+    mode = info["device"].get("power_mode")
+    how = f"{info['runtime']} {info['runtime_version']} ({load['provider']}), {load.get('threads', 1)} threads"
+    return how + (f", power mode {mode}" if mode else "")
 
 
 def _find(known: list[Line], model: bytes, number: int, seed: int, precision: Precision) -> Line | None:

@@ -15,6 +15,7 @@ from edgenas.architectures.from_onnx import workload_from_onnx
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
+from edgenas.hardware.candidates import KIND
 from edgenas.hardware.designed import designed_network
 from edgenas.hardware.measure import MeasureError
 from edgenas.hardware.predictor import Row, latencies
@@ -40,9 +41,15 @@ class Drawn:
 
     def __init__(self, slower: float = 1.7, away: int = 10**6, model: str = "A Board", refuses: int = -1) -> None:
         self.slower, self.away, self.model, self.refuses, self.asked = slower, away, model, refuses, 0
+        self.threads, self.mode, self.version, self.provider = 4, "", "1.99", "cpu"
 
     def info(self) -> dict[str, Any]:
-        return {"device": {**DEVICE, "model": self.model}, "runtime": "onnxruntime", "runtime_version": "1.99"}
+        return {
+            "device": {**DEVICE, "model": self.model, "power_mode": self.mode},
+            "runtime": "onnxruntime",
+            "runtime_version": self.version,
+            "load": {"provider": self.provider, "threads": self.threads},
+        }
 
     def measure(self, model: bytes, job: Job) -> Measurement:
         if self.asked == self.away:
@@ -113,6 +120,45 @@ def test_measurements_of_another_board_are_not_mixed_in(tmp_path: Path) -> None:
         calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", samples=4)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "now"),
+    [
+        ("threads", 1, "onnxruntime 1.99 (cpu), 1 threads, power mode 15W"),
+        ("mode", "7W", "onnxruntime 1.99 (cpu), 4 threads, power mode 7W"),
+        ("version", "2.0", "onnxruntime 2.0 (cpu), 4 threads, power mode 15W"),
+        ("provider", "cuda", "onnxruntime 1.99 (cuda), 4 threads, power mode 15W"),
+    ],
+)
+def test_measurements_of_the_same_board_that_runs_otherwise_are_not_mixed_in(
+    name: str, value: Any, now: str, tmp_path: Path
+) -> None:
+    board = Drawn()
+    board.mode = "15W"
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=3)
+    setattr(board, name, value)
+    was = "was measured with onnxruntime 1.99 (cpu), 4 threads, power mode 15W"
+    with pytest.raises(EdgenasError, match=re.escape(f"{was}, and the board now has {now}: set it as it was")):
+        calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=4)
+    assert board.asked == 3
+
+
+def test_measurements_of_earlier_versions_do_not_say_how_the_board_ran_and_are_gone_on_with(tmp_path: Path) -> None:
+    board = Drawn()
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=3)
+    lines = [json.loads(line) for line in kept(tmp_path).read_text().splitlines()]
+    kept(tmp_path).write_text("".join(json.dumps({k: v for k, v in one.items() if k != "ran"}) + "\n" for one in lines))
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=4)
+    assert board.asked == 4
+
+
+@pytest.mark.parametrize(("provider", "threads"), [("cpu", 2), ("cuda", PI.threads)])
+def test_the_profile_has_the_threads_that_were_measured(provider: str, threads: int, tmp_path: Path) -> None:
+    board = Drawn()
+    board.threads, board.provider = 2, provider
+    made = calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=3).profile
+    assert made.threads == threads
+
+
 def test_a_network_that_the_board_cannot_run_is_left_out_and_not_tried_again(tmp_path: Path) -> None:
     said: list[str] = []
     board = Drawn(refuses=2)
@@ -178,7 +224,7 @@ def test_one_command_calibrates_a_board_on_loopback(tmp_path: Path, monkeypatch,
     assert len({line.host for line in lines}) == 1
 
 
-def study_of(tmp_path: Path, origin: str = "measured") -> Path:
+def study_of(tmp_path: Path, origin: str = "measured", runtime: str = "onnxruntime") -> Path:
     """A study that measured twelve small networks on a board that takes 1.7 times what the datasheet says."""
     study = StudyRecord("gnas", "classification", "digits", (PI.name,), "fp32", Limits(), 0)
     with Store.create(tmp_path / "study", study) as store:
@@ -191,6 +237,11 @@ def study_of(tmp_path: Path, origin: str = "measured") -> Path:
             candidate = Candidate(architecture, Recipe("r", 1, 32, 0.1), "depth")
             store.add(Trial(candidate, "complete", cost, 0, {"val_accuracy": 90.0}))
             store.number(candidate.key)
+            if origin == "measured":
+                device = {**DEVICE, "power_mode": "slow"}
+                detail = {"settings": {"provider": "cpu", "threads": 2}, "device": {"before": device}}
+                taken = Measurement(PI.name, "A Board", f"{runtime} 9.1", "fp32", 1, (ms,) * 20, detail=detail)
+                store.put(KIND, f"{architecture.fingerprint} {PI.name} fp32", taken)
     return tmp_path / "study"
 
 
@@ -202,11 +253,25 @@ def test_a_study_calibrates_by_its_own_measurements(tmp_path: Path, capsys) -> N
     profile = profile_from_file(Path(made))
     assert profile.calibration is not None
     assert profile.calibration.source == "study study"
+    assert (profile.threads, profile.power_mode, profile.runtime_version) == (2, "slow", "9.1")
     network = chain(16, 7, (0, 1, 0) * 2 + (1,), (3,) * 7, Classes(10))
     (found,) = latencies(profile, [Row("", network)])
     assert found.ms == pytest.approx(1.7 * latencies(BARE, [Row("", network)])[0].ms, rel=0.1)
     edgenas.calibrate(edgenas.open_study(tmp_path / "study"), PI.name, out=tmp_path / "again.toml")
     assert (tmp_path / "again.toml").read_text() == Path(made).read_text()
+
+
+def test_a_study_that_another_runtime_measured_does_not_calibrate_the_target(tmp_path: Path) -> None:
+    study = study_of(tmp_path, runtime="tensorrt")
+    line = refusal("calibrate", str(study), "--target", PI.name, "--out", str(tmp_path / "x.toml"))
+    said = f"{study} was measured by tensorrt, and raspberry-pi-5 describes onnxruntime: give --new NAME --runtime tensorrt"
+    assert said in line
+    with pytest.raises(EdgenasError, match="say --runtime tensorrt"):
+        edgenas.calibrate(edgenas.open_study(study), new="mine", runtime="onnxruntime", precision="fp32")
+    made = edgenas.calibrate(edgenas.open_study(study), new="mine", runtime="tensorrt", precision="fp32").profile
+    assert (made.runtime, made.runtime_version) == ("tensorrt", "9.1")
+    with pytest.raises(EdgenasError, match="shapes belong to ONNX files"):
+        edgenas.calibrate(edgenas.open_study(study), PI.name, shapes={"x": (1, 3, 32, 32)})
 
 
 def test_a_study_that_measured_nothing_calibrates_nothing(tmp_path: Path) -> None:
