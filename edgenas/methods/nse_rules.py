@@ -48,7 +48,7 @@ class Economy:
         self.share = rules.limit_share
 
     def expense(self, architecture: Architecture) -> float:
-        """M MACs, or the slowest target's ms."""
+        """M MACs, or the slowest target's ms: the upper ends of the intervals, where a limit on these is what is aimed at."""
         cost = self.cost(architecture)
         if self.unit == "M MACs":
             return cost.macs / 1e6
@@ -57,7 +57,11 @@ class Economy:
             raise LimitError(
                 f"a network that has to be timed breaks a limit ({broken}): raise it, or lower the channels"
             )
-        return max(latency.ms for latency in cost.latencies.values())
+        by_upper_end = self.limits.margin and self.asked is None
+        return max(
+            latency.high if by_upper_end and latency.high is not None else latency.ms
+            for latency in cost.latencies.values()
+        )
 
     def within_reach(self, target: float, dearest: float) -> float:
         """What a round aims at of whose networks the dearest costs so much: the target; under a limit so loose that not even

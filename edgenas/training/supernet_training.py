@@ -25,7 +25,7 @@ from edgenas.training.share import ALONE, Share
 from edgenas.training.step import sgd
 from edgenas.training.supernet import FitnessOfCell, Fork, Supernet, draw_path, expected_cost
 
-NAMES = 2  # version of the names that a checkpoint's weights have
+VERSION = 3  # of the names that a checkpoint's weights have, and of the images that batch norms are measured on
 
 
 def supernet_rows(labels: NDArray[np.int64], held_out: float, seed: int) -> tuple[NDArray[np.int64], ...]:
@@ -50,7 +50,8 @@ class SupernetImages:
             return DeviceImages(task.train, task.preprocessing, device, crop_padding, rows)
 
         self.weights = on_device(rest, rules.recipe.crop_padding)
-        self.plain, self.fitness, self.scoring = on_device(rest), on_device(fitness), on_device(scoring)
+        mixed = np.random.default_rng((seed, 63)).permutation(rest)  # a folder's images come class after class
+        self.plain, self.fitness, self.scoring = on_device(mixed), on_device(fitness), on_device(scoring)
 
 
 class SupernetTraining:
@@ -219,8 +220,8 @@ class PathObjective(nn.Module):
 
 
 def training_name(plan: RoundPlan, rules: SupernetRules) -> str:
-    """Of exactly this training: a checkpoint of another one is not used, nor one whose weights have other names."""
-    return digest(plan, rules, NAMES)
+    """Of exactly this training: a checkpoint of another one, or of another version, is not used."""
+    return digest(plan, rules, VERSION)
 
 
 def epochs_in(path: Path, name: str) -> int:

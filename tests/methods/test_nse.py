@@ -180,6 +180,27 @@ def test_the_target_is_95_percent_of_any_limit_that_networks_can_come_near(limit
     assert all(0.8 * limit < ms <= 0.95 * limit for ms in finals)
 
 
+def test_with_margin_rounds_and_finals_aim_at_the_upper_ends_by_which_the_limit_is_kept() -> None:
+    def banded(architecture: Architecture) -> Cost:
+        found = cost(architecture)
+        wide = {name: replace(one, high=2 * one.ms) for name, one in found.latencies.items()}
+        return replace(found, latencies=wide)
+
+    figures, ends, asked = KnownWorth(), KnownWorth(), KnownWorth()
+    alike, _ = play(nse(SPACE, RULES, figures, RECIPE, cost, Limits(latency_ms=0.2)))
+    asks, choice = play(nse(SPACE, RULES, ends, RECIPE, banded, Limits(latency_ms=0.4, margin=True)))
+    assert len(ends.rounds) == len(figures.rounds) > 1
+    scored = {number: [(one.ops, 2 * one.cost) for one in played.networks] for number, played in figures.rounds.items()}
+    assert scored == {number: [(one.ops, one.cost) for one in played.networks] for number, played in ends.rounds.items()}
+    assert [one.architecture for one in asks[-1].needed] == [one.architecture for one in alike[-1].needed]
+    assert choice.trial.cost.latencies["board"].ms <= 0.2
+    # a target that was asked for is a figure
+    play(nse(SPACE, replace(RULES, target_ms=0.15), asked, RECIPE, banded, Limits(latency_ms=0.4, margin=True)))
+    assert {plan.target for plan in asked.trained} == {0.15}
+    assert all(one.cost <= 1.05 * 0.15 for played in asked.rounds.values() for one in played.networks)
+    assert len(asked.rounds) > 1
+
+
 def test_under_a_loose_limit_a_round_aims_at_what_its_networks_can_cost_and_the_finals_grow_towards_the_limit() -> None:
     dearest, widest = {}, {}
     for limit in (0.6, 1.0, 100.0):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,6 +19,7 @@ from edgenas.errors import StudyError, TrainingError
 from edgenas.records import Limits, Recipe, StudyRecord
 from edgenas.store import Store
 from edgenas.tasks import Task
+from edgenas.tasks.splits import part
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
 from edgenas.training.nse import NseSupernets, recalibrate
@@ -198,6 +201,16 @@ def test_recalibrated_statistics_are_the_average_over_the_batches(digits: Task) 
             supernet.stem.conv(data.input(data.pixels(slice(i * 64, i * 64 + 64)))).mean((0, 2, 3)) for i in range(2)
         ]
     torch.testing.assert_close(supernet.stem.norm.running_mean, sum(stem) / 2)
+
+
+def test_statistics_are_taken_of_images_of_all_classes_though_a_folder_has_them_class_after_class(digits: Task) -> None:
+    rows = np.argsort(digits.train.labels, kind="stable")
+    by_class = dataclasses.replace(digits, train=part(digits.train, rows))  # type: ignore[type-var]
+    first = SupernetImages(by_class, RULES, 0, torch.device("cpu")).plain.labels[:64]
+    assert len(first.unique()) == 10
+    assert first.bincount().max() < 20  # of 64
+    again = SupernetImages(by_class, RULES, 0, torch.device("cpu")).plain.labels[:64]
+    assert torch.equal(again, first)
 
 
 def test_a_loss_that_is_no_number_stops_the_search(tmp_path: Path, digits: Task) -> None:
