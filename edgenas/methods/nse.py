@@ -146,7 +146,8 @@ def _play(
     began = time.monotonic()
     fitness = supernets.train(plan)
     drawn = _draw(plan, rules, fitness, economy)
-    drawn.update({network.ops: "previous" for network in previous})
+    # what another study kept may break this one's limits
+    drawn.update({one.ops: "previous" for one in previous if economy.fits(plan.space.member(one.ops))})
     errors = supernets.errors(plan, tuple(drawn))
     networks = tuple(
         Scored(ops, economy.expense(plan.space.member(ops)), error, band)

@@ -268,6 +268,21 @@ def test_a_larger_pool_goes_on_from_what_another_search_kept() -> None:
     assert survivor.ops in [network.ops for network in supernets.rounds[1].networks]
 
 
+@pytest.mark.parametrize(("over", "kept"), [(0, True), (1, False)])
+def test_a_network_that_another_search_kept_is_scored_only_where_it_keeps_this_ones_limits(over: int, kept: bool) -> None:
+    ops = ((17,), (17, 18), (17,))
+    tried = tuple(tuple(range(27)) for _ in "NRN")
+    space = MultiBranchSpace(72, "NRN", (4, 8), Classes(10), 1, 16, tail_channels=16)
+    params, ms = cost(space.member(ops)).params, cost(space.member(ops)).latencies["board"].ms
+    rules = NseRules(operations=6, rounds=1, networks=40, cheap_networks=5, finals=1, channel_step=2, target_ms=0.6 * ms)
+    supernets = KnownWorth()
+    start = Start(ops, tried, (Scored(ops, 1.0, 30.0, "target"),))
+    play(nse(space, rules, supernets, RECIPE, cost, Limits(params=params - over), start=start))
+    (played,) = supernets.rounds.values()
+    assert [one.ops for one in played.networks if one.band == "previous"] == [ops] * kept
+    assert all(cost(space.member(one.ops)).params <= params - over for one in played.networks)
+
+
 def test_nothing_left_to_try_is_an_error() -> None:
     everything = tuple(tuple(range(19)) for _ in "NRN")
     with pytest.raises(EdgenasError, match="choose a larger --pool"):
