@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import msgspec
 import numpy as np
@@ -86,7 +87,7 @@ class Pool:
     """Members by fingerprint, in the order in which they were found. Costs are asked for once.
 
     measure: what costs are in truth where `cost` only guesses latencies; None where it does not. measured: those that are known;
-    factor: by how much they exceed the guesses."""
+    ratios: by target that is measured, the logarithms of measured over guessed latency."""
 
     space: Space
     cost: CostOf
@@ -94,8 +95,7 @@ class Pool:
     priors: tuple[Prior, ...] = ()
     measure: CostOf | None = None
     measured: dict[str, Cost] = field(default_factory=dict)
-    factor: float = 1.0
-    ratios: list[float] = field(default_factory=list)
+    ratios: dict[str, list[float]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     over: dict[str, Cost] = field(default_factory=dict)  # those that break a limit
 
@@ -130,8 +130,10 @@ class Pool:
             return
         if latency_of(cost) > 0:
             self.measured[network.fingerprint] = cost
-            self.ratios.append(math.log(latency_of(cost) / max(latency_of(self.cost(network)), 1e-12)))
-            self.factor = math.exp(sum(self.ratios) / len(self.ratios))
+        guessed = self.cost(network).latencies
+        for name, one in cost.latencies.items():
+            if one.origin == "measured" and one.ms > 0:
+                self.ratios.setdefault(name, []).append(math.log(one.ms / max(guessed[name].ms, 1e-12)))
 
     def cost_of(self, name: str) -> Cost:
         """Of a member, as far as it is known."""
@@ -142,10 +144,14 @@ class Pool:
         return self.measure is None or not self.limits.broken(self.cost_of(name))
 
     def _scaled(self, cost: Cost) -> Cost:
-        if self.measure is None:
-            return cost
-        scaled = {name: msgspec.structs.replace(one, ms=self.factor * one.ms) for name, one in cost.latencies.items()}
-        return msgspec.structs.replace(cost, latencies=scaled)
+        """With the latencies to be expected of a measurement, which has no interval, on the targets that are measured."""
+        scaled = {
+            name: msgspec.structs.replace(
+                cost.latencies[name], ms=math.exp(fmean(ratios)) * cost.latencies[name].ms, low=None, high=None
+            )
+            for name, ratios in self.ratios.items()
+        }
+        return msgspec.structs.replace(cost, latencies=cost.latencies | scaled) if scaled else cost
 
     def draw(self, count: int, rng: random.Random) -> list[str]:
         """So many different random members; fewer where TRIES draws for each did not find them."""

@@ -1,7 +1,9 @@
 """Networks that a guided search looks at: within the limits, each once; and which cost binds."""
 
+import math
 import random
 
+import msgspec
 import pytest
 
 from edgenas.architectures.own import Choices, OwnSpace
@@ -72,3 +74,43 @@ def test_what_breaks_a_limit_is_no_member_and_is_priced_once() -> None:
 def test_a_space_with_fewer_members_than_are_drawn_gives_all_that_it_has() -> None:
     pool = Pool(FOUR, cost_without_device, Limits())
     assert len(pool.draw(50, random.Random(1))) == 4
+
+
+def test_what_one_board_measures_corrects_the_guesses_for_it_alone_and_takes_their_intervals() -> None:
+    """Guessed are 1 ms with an interval on both targets; the board d0 takes twice that, and d1 is never measured."""
+
+    def guess(network: Architecture) -> Cost:
+        there = {name: Latency(1.0, "predicted", name, low=0.5, high=5.0) for name in ("d0", "d1")}
+        return msgspec.structs.replace(cost_without_device(network), latencies=there)
+
+    def measure(network: Architecture) -> Cost:
+        cost = guess(network)
+        return msgspec.structs.replace(cost, latencies=cost.latencies | {"d0": Latency(2.0, "measured", "d0")})
+
+    pool = Pool(FOUR, guess, Limits(latency_ms=6.0, margin=True), measure=measure)
+    first, second, *_ = pool.draw(50, random.Random(1))
+    assert pool.cost_of(second) == pool.members[second].cost  # nothing is known yet
+    pool.learn(pool.members[first].network, measure(pool.members[first].network))
+    found = pool.cost_of(second).latencies
+    assert (found["d0"].ms, found["d0"].low, found["d0"].high) == (2.0, None, None)
+    assert found["d1"] == Latency(1.0, "predicted", "d1", low=0.5, high=5.0)
+    assert pool.within(second)  # 2 ms there, up to 5 ms here
+    away = pool.members[second]
+    pool.learn(away.network, guess(away.network))  # as where the board is away: no measurement
+    assert pool.ratios == {"d0": [pytest.approx(math.log(2))]}
+    assert pool.cost_of(second) == guess(away.network)
+
+
+@pytest.mark.parametrize(("limit", "within"), [(2.0, True), (1.99, False)])
+def test_with_margin_a_board_is_held_to_what_it_measures_not_to_the_interval_of_the_guess(
+    limit: float, within: bool
+) -> None:
+    def guess(network: Architecture) -> Cost:
+        latency = Latency(1.0, "predicted", "d0", low=0.3, high=1.5)
+        return msgspec.structs.replace(cost_without_device(network), latencies={"d0": latency})
+
+    pool = Pool(FOUR, guess, Limits(latency_ms=limit, margin=True), measure=guess)
+    first, second, *_ = pool.draw(50, random.Random(1))
+    measured = msgspec.structs.replace(guess(pool.members[first].network), latencies={"d0": Latency(2.0, "measured", "d0")})
+    pool.learn(pool.members[first].network, measured)
+    assert pool.within(second) is within
