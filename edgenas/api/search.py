@@ -13,12 +13,13 @@ from edgenas.api.arguments import File, listener_for, path_or_none, several
 from edgenas.api.study import Study
 from edgenas.engine.arrays import name_of_arrays, task_of
 from edgenas.engine.call import Given, Where
+from edgenas.engine.decide import data_asked
 from edgenas.engine.engine import search as run_search
 from edgenas.engine.events import Listener
 from edgenas.engine.settings import settings_from
 from edgenas.errors import EdgenasError
 from edgenas.image_sizes import size_asked
-from edgenas.methods.settings import refused
+from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ WHERE = (
     "reference",
 )  # of `search`: decide nothing
 
-OF_TASKS = ("data", "image_size", "flip", "seed", "fit", "balance", "metric")  # settings that decide a task of arrays
+OF_FILES = ("data_dir", "skip_damaged")  # settings of data that is read
+OF_DATA = (*OF_FILES, "task", "image_size", "flip", "far", "fit", "balance", "metric")
 
 
 def search(
@@ -127,50 +129,45 @@ def search(
     decides["target"] = [target] if isinstance(target, str) else target
     decides["warm_start"] = None if warm_start is None else several(warm_start)
     decides["rules"] = None if rules is None else dict(rules)
-    given = _with_data(given, data, decides)
+    decides["data"] = str(data) if isinstance(data, str | Path) else None
+    settings, given = _with_data(settings_from(path_or_none(file), decides), given, data)
     boards = (several(board), path_or_none(token_file), path_or_none(ca))
     where = Where(study, workers, ray, *boards, several(reference), processes)
     listener = listener_for(quiet, on_event)
-    folder = run_search(settings_from(path_or_none(file), decides), where, listener, given)
+    folder = run_search(settings, where, listener, given)
     return Study(folder, listener, given)
 
 
-def _with_data(given: Given, data: Data | None, decides: dict[str, Any]) -> Given:
-    """The data as settings name them, and the task that they are where they are no name."""
+def _with_data(settings: SearchSettings, given: Given, data: Data | None) -> tuple[SearchSettings, Given]:
+    """Data that is no name gets one, and what the settings make of it is given beside them."""
     if data is None or isinstance(data, str | Path):
-        decides["data"] = None if data is None else str(data)
-        return given
+        return settings, given
     if isinstance(data, tuple | list):
-        return _with_arrays(given, data, decides)
+        _refuse(settings, OF_FILES, "is for data that is read from files: leave it out with arrays")
+        return _with_arrays(settings, given, data)
     from edgenas.tasks import fingerprint
     from edgenas.tasks.checks import checked_task
 
-    for name in ("task", "image_size", "flip", "far", "fit", "skip_damaged", "balance", "metric"):
-        if decides[name] is not None:
-            raise EdgenasError(
-                f"{name} is for data that EdgeNAS reads: a task of your own says it itself, leave it out"
-            )
-    task = checked_task(data)
-    decides["task"] = task.name
-    decides["data"] = f"{task.name}-{fingerprint(task.train, task.val, task.test)[:8]}"
-    return dataclasses.replace(given, task=task)
+    _refuse(settings, OF_DATA, "is for data that EdgeNAS reads: a task of your own says it itself, leave it out")
+    own = checked_task(data)
+    name = f"{own.name}-{fingerprint(own.train, own.val, own.test)[:8]}"
+    return msgspec.structs.replace(settings, task=own.name, data=name), dataclasses.replace(given, task=own)
 
 
-def _with_arrays(given: Given, data: Sequence[Any], decides: dict[str, Any]) -> Given:
-    from edgenas.tasks import TaskSettings
+def _refuse(settings: SearchSettings, names: Sequence[str], why: str) -> None:
+    for name in names:
+        if getattr(settings, name) != getattr(SearchSettings(), name):
+            raise EdgenasError(f"{name} {why}")
 
+
+def _with_arrays(settings: SearchSettings, given: Given, data: Sequence[Any]) -> tuple[SearchSettings, Given]:
     if len(data) != 2:
         raise EdgenasError(f"data is a tuple of {len(data)}: give (images, labels)")
-    if decides["task"] not in (None, "classification"):
-        raise EdgenasError(f"task {decides['task']}: arrays are for classification; give a Task of your own, or files")
+    if settings.task != "classification":
+        raise EdgenasError(f"task {settings.task}: arrays are for classification; give a Task of your own, or files")
     arrays = (data[0], data[1])
-    decides["data"] = name_of_arrays(arrays)
-    asked = {name: decides[name] for name in OF_TASKS if decides[name] is not None}
-    try:
-        wanted = msgspec.convert(asked, TaskSettings)
-    except msgspec.ValidationError as error:
-        raise EdgenasError(f"{refused(error, asked)}: `edgenas search --help` lists what is possible") from error
-    return dataclasses.replace(given, task=task_of(arrays, wanted), arrays=arrays)
+    settings = msgspec.structs.replace(settings, data=name_of_arrays(arrays))
+    return settings, dataclasses.replace(given, task=task_of(arrays, data_asked(settings)), arrays=arrays)
 
 
 def _name_of(thing: object, what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgenas.engine.events import Event, Note, SearchBegins
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Ask, Candidate, Choice, Decision, Record, Trial
+from edgenas.tasks import TaskSettings, load_task
 
 
 def test_it_has_every_setting_of_the_command_line_under_the_same_name() -> None:
@@ -64,6 +66,8 @@ IMAGES, LABELS = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
         (((IMAGES, LABELS[:3]),), {}, "20 images and 3 labels"),
         (((IMAGES / 255, LABELS),), {}, "give (255 * images).round().astype(np.uint8)"),
         (((IMAGES, LABELS),), {"task": "faces"}, "arrays are for classification"),
+        (((IMAGES, LABELS),), {"skip_damaged": True}, "skip_damaged is for data that is read from files"),
+        (((IMAGES, LABELS),), {"data_dir": "images"}, "data_dir is for data that is read from files"),
         ((object(),), {}, "task 'object' has no `name`"),
         ((), {"space": lambda *_: None, "method": "random"}, "which is no space"),
     ],
@@ -74,6 +78,34 @@ def test_what_cannot_be_meant_is_one_line(
     monkeypatch.chdir(tmp_path)
     assert words in refused(*arguments, **{"target": "raspberry-pi-5", **settings})
     assert not list(tmp_path.glob("studies/*/study.db"))
+
+
+def test_arrays_are_read_as_the_project_file_says_unless_the_call_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = 'data = "elsewhere"\nimage-size = 12\nfit = "pad"\nseed = 3\nmetric = "macro_f1"\nbalance = "weights"\nflip = true\n'
+    quick = 'target = "raspberry-pi-5"\nmethod = "random"\nmax-depth = 4\nmax-width = 4\n[rules]\ntrials = 1\nepochs = 1\n'
+    (tmp_path / "cells.toml").write_text(told + quick)
+    rng = np.random.default_rng(0)
+    arrays = (rng.integers(0, 256, (400, 8, 8), np.uint8), np.arange(400) % 2)
+    study = edgenas.search(arrays, file="cells.toml", study="a", workers=0, quiet=True)
+    plan = study.plan.task
+    assert (plan.image_size, plan.fit, plan.seed) == (12, "pad", 3)
+    assert (plan.metric, plan.balance, plan.flip) == ("macro_f1", "weights", True)
+    assert plan.data.startswith("arrays-")
+    assert study.trials[0].candidate.architecture.image_size == 12
+    other = edgenas.search(arrays, file="cells.toml", image_size=10, metric="accuracy", study="b", workers=0, quiet=True)
+    assert (other.plan.task.image_size, other.plan.task.metric, other.plan.task.fit) == (10, "accuracy", "pad")
+
+
+def test_a_task_of_ones_own_says_itself_what_a_project_file_says_of_data(tmp_path: Path) -> None:
+    task = load_task(TaskSettings("digits", search_images=100))
+    said: dict[str, Any] = {"image_size": 12, "fit": "pad", "flip": True, "metric": "macro_f1", "task": "faces"}
+    for name, value in said.items():
+        (tmp_path / "p.toml").write_text(f"{name.replace('_', '-')} = {json.dumps(value)}")
+        assert f"{name} is for data that EdgeNAS reads" in refused(task, file=tmp_path / "p.toml")
+        assert f"{name} is for data that EdgeNAS reads" in refused(task, **{name: value})
 
 
 # ---------------------------------------------------------------- a method of one's own
