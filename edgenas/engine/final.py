@@ -297,20 +297,24 @@ def epochs_for_budget(
 
     assert asked.budget is not None
     plain = msgspec.structs.replace(seed.recipe, threads=1)  # on a machine of other cores, too
-    key, older = (digest(asked.budget, asked.seeds, seed.architecture, one, asked.data) for one in (plain, seed.recipe))
+    on = () if seed.validated else ("all images",)
+    key, older = (
+        digest(asked.budget, asked.seeds, seed.architecture, one, asked.data, *on) for one in (plain, seed.recipe)
+    )
     known = store.get("final-epochs", key, int) or store.get("final-epochs", older, int)
     if known is not None:
         return known
     per_image = pool.seconds_per_image(seed)
     left = 60 * asked.budget - (time.monotonic() - asked.started)
     waves = -(-asked.seeds // pool.size)
-    epochs = min(MOST_EPOCHS, epochs_within(0.95 * left, pool.task, per_image, waves))
+    epochs = min(MOST_EPOCHS, epochs_within(0.95 * left, pool.task, per_image, waves, validated=seed.validated))
     steps = steps_an_epoch(seed.recipe, len(pool.task.train))
     least = (
         1 if asked.from_trained or started else least_epochs(steps)
     )  # trained weights need not learn everything anew
     if epochs < least:
-        more = math.ceil((seconds_of(least, pool.task, per_image, waves) / 0.95 - left) / 6) / 10
+        needed = seconds_of(least, pool.task, per_image, waves, validated=seed.validated)
+        more = math.ceil((needed / 0.95 - left) / 6) / 10
         raise EdgenasError(
             f"--budget has {max(0.0, left) / 60:.1f} minutes left, and {counted(asked.seeds, 'seed')} of {least} epochs "
             f"({least * steps} steps), the least that tells anything, need {more:.1f} more on this machine: allow them, "

@@ -67,7 +67,7 @@ def taught_by(
     tell = noting(listener)
     if asked.teacher == LARGEST and asked.budget is not None:
         half = replace(asked, budget=asked.budget / 2, seeds=1)
-        epochs = epochs_for_budget(store, half, largest_seed(store, recipe), pool, tell)
+        epochs = epochs_for_budget(store, half, largest_seed(store, asked, recipe), pool, tell)
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
     teacher = teacher_for(asked, store, pool, recipe, tell, listener, own)
     further = f", {teacher.further} further images" if teacher.further else ""
@@ -311,25 +311,26 @@ def _largest(
     from edgenas.training.final import final_runs
 
     file = asked.recipe or "final"
-    recipe = begun_recipe(store, asked, file, recipe, lambda one: [largest_seed(store, one)], pool, tell)
-    task, item = pool.task, largest_seed(store, recipe)
+    recipe = begun_recipe(store, asked, file, recipe, lambda one: [largest_seed(store, asked, one)], pool, tell)
+    task, item = pool.task, largest_seed(store, asked, recipe)
     params = workload_from_architecture(item.architecture).params
     tell(f"teacher: the space's largest network, {params:,} parameters, {recipe.epochs} epochs")
-    images = {"train": len(task.train), "val": len(task.val), "test": len(task.test)}
+    images = {"train": len(task.train), "val": 0 if asked.all_images else len(task.val), "test": len(task.test)}
     (run,) = final_runs([item], pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
     network = item.architecture
     return Teacher(LARGEST, run.weights, run.weights_sha256, width_of(network), network, task.preprocessing)
 
 
-def largest_seed(store: Store, recipe: Recipe) -> SeedTraining:
-    """The training of the large network of the study's space."""
+def largest_seed(store: Store, asked: TrainingAsked, recipe: Recipe) -> SeedTraining:
+    """The training of the large network of the study's space, on the images that its student is trained on."""
     from edgenas.training.final import SeedTraining
 
     study = store.study
     architecture = plan_of(study, method_named(study.method)).space.reference()
     seed = int(digest(study.seed, architecture.fingerprint, recipe, "teacher")[:12], 16)
-    path = store.folder / "weights" / f"{digest(architecture, recipe, 'teacher')}.safetensors"
-    return SeedTraining(architecture, recipe, seed, path)
+    on = ("all images",) if asked.all_images else ()
+    path = store.folder / "weights" / f"{digest(architecture, recipe, 'teacher', *on)}.safetensors"
+    return SeedTraining(architecture, recipe, seed, path, validated=not asked.all_images)
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -74,6 +74,11 @@ class TrainingAsked:
                 "--all-images is for the network that was chosen by its validation score: leave it out, or leave out "
                 f"{other}"
             )
+        if self.all_images and (self.teacher or "").lower().endswith(".npz"):
+            raise EdgenasError(
+                f"--all-images beside --teacher {self.teacher}: a file of outputs holds those of the training images, and none of the "
+                "validation images: leave --all-images out, or name a network as teacher"
+            )
         if (self.data is not None) != self.from_trained:
             raise EdgenasError(
                 "--data and --from-trained belong together: other data, starting from the trained weights"

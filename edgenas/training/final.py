@@ -39,7 +39,7 @@ from edgenas.training.workers import LocalCrew
 R = TypeVar("R")
 CHECKPOINT = ".checkpoint"  # suffix
 IMAGES = "final-images"  # of the store's rows, key = a run's: the hash of what it was trained on
-EPOCH_LOOKS = 20  # how often a training looks at validation for its best epoch
+EPOCH_LOOKS = 20  # how often, at least, a training of as many epochs looks at validation for its best one
 
 
 @dataclass(frozen=True)
@@ -242,20 +242,25 @@ def _tell_unfinished(seeds: list[SeedTraining], tell: Callable[[str], None]) -> 
         )
 
 
-def epochs_within(seconds: float, task: Task, per_image: float, waves: int) -> int:
-    """How many epochs fit, validation looks and the test at the end included; 0 where not even one does."""
-    ending = per_image * EVALUATION_SHARE * (2 + task.flip) * len(task.test)
-    left = seconds / waves - ending
-    epoch, look = per_image * len(task.train), per_image * EVALUATION_SHARE * len(task.val)
-    epochs = int(left / (epoch + look))
-    return max(0, epochs if epochs <= EPOCH_LOOKS else int((left - EPOCH_LOOKS * look) / epoch))
+def epochs_within(seconds: float, task: Task, per_image: float, waves: int, *, validated: bool = True) -> int:
+    """How many epochs fit, validation looks (unless it is not `validated`) and the test at the end included; 0 where not even one
+    does."""
+    most = max(0, int(seconds / (waves * per_image * len(task.train))))
+    fitting = (n for n in range(most, 0, -1) if seconds_of(n, task, per_image, waves, validated=validated) <= seconds)
+    return next(fitting, 0)
 
 
-def seconds_of(epochs: int, task: Task, per_image: float, waves: int) -> float:
+def seconds_of(epochs: int, task: Task, per_image: float, waves: int, *, validated: bool = True) -> float:
     """What that many epochs take, looks and test included."""
     ending = (2 + task.flip) * len(task.test)
-    looks = min(epochs, EPOCH_LOOKS) * len(task.val)
+    looks = len(looked_after(epochs)) * len(task.val) if validated else 0
     return waves * per_image * (epochs * len(task.train) + EVALUATION_SHARE * (looks + ending))
+
+
+def looked_after(epochs: int) -> tuple[int, ...]:
+    """After which of so many epochs a training looks at validation: 20 to 39 times, never more often than every epoch."""
+    every = max(1, epochs // EPOCH_LOOKS)
+    return tuple(sorted({*range(every, epochs + 1, every), epochs}))
 
 
 def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Best | None, started: float) -> FinalRun:
@@ -295,10 +300,10 @@ class Best:
         self.scores: dict[str, float] = {}
         self.looks: list[Look] = []
         self.network = network  # a copy, as soon as there is a best one
-        self.every = max(1, recipe.epochs // EPOCH_LOOKS)
+        self.after = frozenset(looked_after(recipe.epochs))
 
     def __call__(self, epoch: int, network: nn.Module) -> None:
-        if epoch % self.every and epoch != self.recipe.epochs:
+        if epoch not in self.after:
             return
         scores = scores_of(network, self.task, self.task.val, self.device, self.recipe.threads)
         gain, name = self.task.metric.gain, self.task.metric.name

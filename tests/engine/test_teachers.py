@@ -18,7 +18,7 @@ from edgenas.engine.taught import KIND, Teacher
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe
 from edgenas.networks.weights import weights_sha256
-from edgenas.records import FinalTraining
+from edgenas.records import FinalRun, FinalTraining
 from edgenas.store import Store
 from tests.cli.test_compare import digits_file, searched
 from tests.damaged_npz import DAMAGES, damaged_npz
@@ -133,6 +133,28 @@ def test_the_spaces_largest_network_is_trained_first_and_once(study: Path) -> No
     (study / teacher.file).unlink()
     assert train(study, "--teacher", "largest") == first  # the teacher is trained again, its student is not
     assert weights_sha256(study / teacher.file) == teacher.sha256
+
+
+def test_the_largest_network_is_trained_apart_for_a_student_of_all_images(study: Path) -> None:
+    first = train(study, "--teacher", "largest")
+    with Store.read(study) as store:
+        before = store.all(KIND, Teacher)["largest"]
+    train(study, "--teacher", "largest", "--all-images")
+    with Store.read(study) as store:
+        teacher = store.all(KIND, Teacher)["largest"]
+        runs = store.all("final-run", FinalRun)
+    assert teacher.file != before.file
+    seen = {run.weights: bool(run.val) for run in runs.values()}
+    assert (seen[before.file], seen[teacher.file]) == (True, False)  # whom a validation score was read of
+    assert train(study, "--teacher", "largest") == first
+    with Store.read(study) as store:
+        assert len(store.all("final-run", FinalRun)) == len(runs)
+
+
+def test_a_file_of_outputs_is_no_teacher_of_all_images(study: Path, tmp_path: Path) -> None:
+    path = outputs_file(study, tmp_path / "o.npz")
+    with pytest.raises(EdgenasError, match=r"--all-images beside --teacher .*o\.npz: a file of outputs holds those of the training"):
+        train(study, "--teacher", str(path), "--all-images")
 
 
 @pytest.mark.slow
