@@ -25,7 +25,7 @@ from edgenas.engine.folders import ROOT, Asked, asked_in, differences, folder_to
 from edgenas.engine.guess import guess_of
 from edgenas.engine.heritage import heritage_in, keep_heritage
 from edgenas.engine.methods import method_of, search_of
-from edgenas.engine.plan import Plan, plan_json, plan_of, refuse_missing_object
+from edgenas.engine.plan import Plan, plan_json, plan_of, refuse_missing_object, written_plan
 from edgenas.engine.references import add_references
 from edgenas.engine.sessions import begin_session, refuse_other_meaning, refuse_unresumable
 from edgenas.engine.settings import as_asked, refuse_unheeded
@@ -36,6 +36,7 @@ from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import Lab, MethodSpec
 from edgenas.records import Choice, Decision, StudyRecord, Trial
 from edgenas.remote.boards import measuring, refuse_precision, refuse_unmeasurable
+from edgenas.remote.sparing import owes_finalists
 from edgenas.store import Store, refuse_differences
 from edgenas.study import run
 
@@ -63,6 +64,7 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
     folder = folder_to_write(where.study, asked, tell)
     study, whole = _existing(folder, asked, tell), None
     if study is not None and _finished(folder, tell):
+        _measure_finalists(folder, call)
         if where.references:
             add_to_finished(folder, where.references, settings.data_dir, call)
         return folder
@@ -93,6 +95,7 @@ def go_on(
     call = Call(where, given or Given(), listener)
     given, tell = call.given, call.tell
     if _finished(folder, tell):
+        _measure_finalists(folder, call)
         return
     with Store.read(folder) as store:
         refuse_unresumable(store, call.boards)
@@ -115,6 +118,23 @@ def add_to_finished(folder: Path, references: tuple[str, ...], data_dir: str | N
         task = whole_task(store, call.tell, data_dir, call.given.task)
         with Costing(store, call.tell, call.where) as cost:
             add_references(store, references, task, cost)
+
+
+def _measure_finalists(folder: Path, call: Call) -> None:
+    """On the boards that are given, where the search was stopped before it came to that."""
+    where = call.where
+    with Store.read(folder) as store:
+        if not where.boards or not owes_finalists(store):
+            return
+    with Store.write(folder) as store:
+        begin_session(store, "search", call.tell)
+        precision = written_plan(store.study).asked.precision
+        hook = measuring(where.boards, where.token_file, profiles_of(store.study), precision, store, call.tell, ca=where.ca)
+        try:
+            with hook:
+                pass  # they are measured as it ends
+        except EdgenasError as error:
+            call.tell(f"warning: the finalists are not measured: {error}")
 
 
 def _method_of(study: StudyRecord, given: Given) -> MethodSpec:

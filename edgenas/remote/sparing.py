@@ -23,6 +23,7 @@ from edgenas.remote.fleet import DECIDED, Boards, Decided
 from edgenas.store import Store
 
 ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; what was predicted instead
+FINALISTS = "finalists"  # key = FINALISTS: have the boards been asked for them, with whatever result
 PATIENCE_S = 120.0  # for the finalists, at the end
 
 
@@ -48,6 +49,11 @@ def is_sparing(store: Store, profile: HardwareProfile) -> bool:
         ASKED, AskedBoard
     )
     return limits.latency_ms is not None and limits.energy_mj is None and not measured_all
+
+
+def owes_finalists(store: Store) -> bool:
+    """Is the search finished, and was it stopped before its boards were asked for the finalists?"""
+    return store.choice is not None and bool(store.all(TOLD, Told)) and not store.get(FINALISTS, FINALISTS, bool)
 
 
 class Sparing:
@@ -146,6 +152,7 @@ class Sparing:
                 self.boards.say(f"trial {trial.number}: {predicted.ms:.4g} ms predicted, {ms:.4g} ms measured{over}")
         if missing:
             self.boards.say(f"{len(missing)} finalists could not be measured: `edgenas verify` measures them later")
+        self.store.put(FINALISTS, FINALISTS, True)
 
     def _finalists(self) -> list[Trial]:
         """The chosen trial, and those that no other beats in score and latency at once."""
