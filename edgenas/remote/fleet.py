@@ -29,6 +29,8 @@ BESIDE = "measurement-beside"  # of networks that no search has asked for
 DECIDED = "predicted-away"  # latencies that a search had to go on with while no board answered
 MAX_SIBLING_DIFFERENCE = 0.05
 THROTTLED_TRIES = 3
+LOST_JOBS = 3  # in a row: a board that answers and measures nothing is away, too
+LONGEST_PAUSE_S = 60.0  # between two tries of such a board
 LATE_S = 60.0  # at the end of a search, for what could not be measured before
 Task = tuple[bytes, "Future[Measurement]"]
 
@@ -59,6 +61,7 @@ class Boards:
         self._queue: queue.Queue[Task] = queue.Queue()
         self._futures: dict[str, Future[Measurement]] = {}
         self._away: dict[str, float] = {}  # url -> since when
+        self._lost = dict.fromkeys((board.url for board in boards), 0)  # jobs since the last that it finished
         self._named: set[str] = set()
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._serve, args=(board,), daemon=True) for board in boards]
@@ -214,14 +217,19 @@ class Boards:
             except queue.Empty:
                 continue
             try:
-                future.set_result(self._measure(board, model))
+                result = self._measure(board, model)
             except BoardAway as away:
                 self._queue.put((model, future))
                 self._wait_for(board, str(away))
+                continue
             except EdgenasError as error:
                 future.set_exception(error)
             except Exception as error:  # noqa: BLE001  a thread that dies silently would be waited for
                 future.set_exception(EdgenasError(f"board {board.url}: {type(error).__name__}: {error}"))
+            else:
+                future.set_result(result)
+            self._lost[board.url] = 0
+            self._away.pop(board.url, None)
 
     def _measure(self, board: Board, model: bytes) -> Measurement:
         for repeat in range(THROTTLED_TRIES):
@@ -234,9 +242,14 @@ class Boards:
         return msgspec.structs.replace(measurement, detail={**measurement.detail, "board": board.url})
 
     def _wait_for(self, board: Board, reason: str) -> None:
-        self._away[board.url] = time.monotonic()
+        """Until it answers. One that answers and loses every job stays away until it has finished one."""
+        self._lost[board.url] += 1
+        self._away.setdefault(board.url, time.monotonic())
         self.say(reason)
-        while not self._end.wait(0.5):
+        over = self._lost[board.url] - LOST_JOBS
+        pause = 0.5 if over <= 0 else min(LONGEST_PAUSE_S, 0.5 * 2.0 ** min(over, 10))
+        while not self._end.wait(pause):
+            pause = 0.5
             try:
                 board.info()
             except BoardAway:
@@ -245,9 +258,12 @@ class Boards:
                 self.say(str(error))
                 self._end.wait(5)
                 continue
-            self.say(f"board {board.url} is back")
+            if over < 0:
+                self.say(f"board {board.url} is back")
+                self._away.pop(board.url, None)
+            elif over == 0:
+                self.say(f"board {board.url} answers, and has lost {LOST_JOBS} jobs in a row: it is away until it measures one")
             break
-        self._away.pop(board.url, None)
 
     def _compare(self, board: Board, reference_ms: float) -> None:
         """Name a board whose reference network takes another time than its siblings'."""

@@ -16,12 +16,14 @@ from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Latency, Limits, Measurement, StudyRecord
 from edgenas.remote.boards import measuring, measuring_beside, open_board, remembered
-from edgenas.remote.fleet import BESIDE, DECIDED, Boards, Decided, different_siblings
+from edgenas.remote.client import BoardAway
+from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, Boards, Decided, different_siblings
 from edgenas.remote.job import Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store
 from tests.remote.conftest import listening
 from tests.remote.models import HOST, QUICK, small
+from tests.remote.test_calibration import PI, Drawn
 
 JETSON = profile_from_name("jetson-nano")
 
@@ -92,6 +94,43 @@ def test_a_board_that_goes_away_is_waited_for_then_predicted_and_measured_when_i
     decided = store.get(DECIDED, key, Decided)
     assert decided is not None
     assert decided.latency == away  # but what was decided on stays
+
+
+class Loses(Drawn):
+    """A board that always says what it is, and loses the first so many jobs."""
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__()
+        self.jobs, self.lost = jobs, 0
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        if self.lost < self.jobs:
+            self.lost += 1
+            raise BoardAway(f"board {self.url}: the agent lost the job 3 times")
+        return super().measure(model, job)
+
+
+@pytest.mark.parametrize(("jobs", "origin"), [(LOST_JOBS - 1, "measured"), (10**6, "predicted")])
+def test_a_board_that_answers_and_loses_every_job_is_away_after_three(
+    jobs: int, origin: str, store: Store
+) -> None:
+    said: list[str] = []
+    board = Loses(jobs)
+    hook = Boards([board], PI, "fp32", store, QUICK, 0.3, said.append)
+    hook.greet()
+    found = costs(hook, [small(2)])[0].latencies[PI.name]
+    assert found.origin == origin
+    gave_up = "answers, and has lost 3 jobs in a row: it is away until it measures one"
+    assert any(gave_up in line for line in said) == (origin == "predicted")
+    assert any(line.endswith("is back") for line in said)  # it was believed at first
+    assert hook.any_there() == (origin == "measured")
+    if origin == "predicted":
+        board.jobs = 0  # mended
+        deadline = time.monotonic() + 20
+        while not hook.any_there() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert costs(hook, [small(4)])[0].latencies[PI.name].origin == "measured"
+    hook.close()
 
 
 @pytest.mark.slow
