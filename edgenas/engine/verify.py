@@ -27,8 +27,8 @@ def verified_study(folder: Path, numbers: Sequence[int], board: Board, tell: Tel
     with Store.read(folder) as store:
         limits, precision, profile = store.study.limits, store.study.precision, profiles_of(store.study)[0]
         finalists = _finalists(store, numbers)
-    _greet(board, profile, precision, tell)
-    return [verified_trial(finalist, board, profile, precision, limits) for finalist in finalists]
+    runtime = _greet(board, profile, precision, tell)
+    return [verified_trial(finalist, board, runtime, profile, precision, limits) for finalist in finalists]
 
 
 def verified_files(folder: Path, study: Path | None, precision: str | None, board: Board, tell: Tell) -> list[Verified]:
@@ -48,8 +48,8 @@ def verified_files(folder: Path, study: Path | None, precision: str | None, boar
         with Store.read(study) as store:
             profile, limits = profiles_of(store.study)[0], store.study.limits
             trial = _trial_of(held, store)
-    _greet(board, profile, None, tell)
-    return verified_bundle(held, board, profile, precisions, trial, limits)
+    runtime = _greet(board, profile, None, tell)
+    return verified_bundle(held, board, runtime, profile, precisions, trial, limits)
 
 
 def precisions_of(bundle: Bundle, asked: str | None) -> tuple[Precision, ...]:
@@ -74,12 +74,14 @@ def _trial_of(bundle: Bundle, store: Store) -> Trial:
     return (chosen or found)[0]
 
 
-def _greet(board: Board, profile: HardwareProfile, precision: Precision | None, tell: Tell) -> None:
+def _greet(board: Board, profile: HardwareProfile, precision: Precision | None, tell: Tell) -> str:
+    """The runtime of the board."""
     info = board.info()
     at = f", {precision}" if precision else ""
     tell(f"board {board.url}: {info['device']['model']}, {info['runtime']} {info['runtime_version']}{at}")
     if info["runtime"] != profile.runtime:
         tell(f"warning: the limits were set for {profile.runtime}: another quantity than what is measured here")
+    return str(info["runtime"])
 
 
 def _finalists(store: Store, numbers: Sequence[int]) -> list[Trial]:

@@ -62,6 +62,7 @@ class Boards:
         self._futures: dict[str, Future[Measurement]] = {}
         self._away: dict[str, float] = {}  # url -> since when
         self._lost = dict.fromkeys((board.url for board in boards), 0)  # jobs since the last that it finished
+        self._runtimes = dict.fromkeys((board.url for board in boards), profile.runtime)
         self._named: set[str] = set()
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._serve, args=(board,), daemon=True) for board in boards]
@@ -79,6 +80,7 @@ class Boards:
                 raise EdgenasError(
                     f"board {board.url} has no power sensor, and there is a limit on energy: leave one of them out"
                 )
+            self._runtimes[board.url] = info["runtime"]
             how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), {self.precision}"
             self.say(f"board {board.url}: {info['device']['model']}, {how}")
             if (info["runtime"], self.precision) != (self.profile.runtime, self.profile.precision):
@@ -233,7 +235,9 @@ class Boards:
 
     def _measure(self, board: Board, model: bytes) -> Measurement:
         for repeat in range(THROTTLED_TRIES):
-            job = job_for(model, self.profile.name, self.timing, repeat=repeat, runtime=self.profile.runtime)
+            job = job_for(
+                model, self.profile.name, self.timing, repeat=repeat, runtime=self._runtimes[board.url]
+            )
             measurement = board.measure(model, job)
             if measurement.status != "throttled":
                 break

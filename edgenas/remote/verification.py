@@ -52,17 +52,24 @@ class Verified(Record, frozen=True):
 
 
 def verified_trial(
-    trial: Trial, board: Board, profile: HardwareProfile, precision: Precision, limits: Limits, timing: Timing = BENCH
+    trial: Trial,
+    board: Board,
+    runtime: str,
+    profile: HardwareProfile,
+    precision: Precision,
+    limits: Limits,
+    timing: Timing = BENCH,
 ) -> Verified:
-    """A trial's network with random weights, in the precision of its study (fp32 or fp16)."""
+    """A trial's network with random weights, in the precision of its study (fp32 or fp16); `runtime`: the board's."""
     model = model_from_architecture(trial.candidate.architecture, profile, precision)
-    measurement = board.measure(model, job_for(model, profile.name, timing, runtime=profile.runtime))
+    measurement = board.measure(model, job_for(model, profile.name, timing, runtime=runtime))
     return _verified(measurement, trial.cost.latencies[profile.name], limits, trial.number, None)
 
 
 def verified_bundle(
     bundle: Bundle,
     board: Board,
+    runtime: str,
     profile: HardwareProfile,
     precisions: tuple[Precision, ...],
     trial: Trial | None = None,
@@ -76,7 +83,7 @@ def verified_bundle(
         content = path.read_bytes()
         measurement = board.measure(
             content,
-            job_for(content, profile.name, timing, batch_size=bundle.manifest.batch or 1, runtime=profile.runtime),
+            job_for(content, profile.name, timing, batch_size=bundle.manifest.batch or 1, runtime=runtime),
         )
         told = [latency for latency in known if latency.profile == profile.name]
         if trial is not None and profile.name in trial.cost.latencies:

@@ -13,7 +13,7 @@ from edgenas.cli.main import app
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Measurement, Recipe, StudyRecord, Trial
 from edgenas.remote import boards
-from edgenas.remote.job import Job
+from edgenas.remote.job import BUILD_S, Job
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas, edgenas_json, refusal
 from tests.digits_bundle import digits_bundle
@@ -84,14 +84,15 @@ class Board:
 
     url = "http://board:8765"
 
-    def __init__(self, status: str = "ok") -> None:
-        self.status, self.models = status, list[bytes]()
+    def __init__(self, status: str = "ok", runtime: str = "onnxruntime") -> None:
+        self.status, self.runtime, self.models, self.deadlines = status, runtime, list[bytes](), list[float]()
 
     def info(self) -> dict[str, Any]:
-        return {"device": {"model": "a board"}, "runtime": "onnxruntime", "runtime_version": "1"}
+        return {"device": {"model": "a board"}, "runtime": self.runtime, "runtime_version": "1"}
 
     def measure(self, model: bytes, job: Job) -> Measurement:
         self.models.append(model)
+        self.deadlines.append(job.deadline_s)
         detail = {"warnings": [] if self.status == "ok" else ["spread 40 %"], "sha256": job.sha256}
         samples = (2.0,) * 8 + (9.0,) * 2
         return Measurement("host-cpu", "board", "onnxruntime 1", "fp32", 10, samples, status=self.status, detail=detail)
@@ -151,6 +152,19 @@ def test_verify_measures_the_very_files_of_a_bundle(monkeypatch: pytest.MonkeyPa
     ]
     assert board.models == [(bundle.folder / artifact.path).read_bytes() for artifact in files.values()]
     assert all(item["holds"] and item["limit"] is None and item["origin"] == "measured" for item in document)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
+def test_a_board_that_builds_engines_has_the_time_for_it(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(runtime=runtime)
+    verified(monkeypatch, board, str(finished_study(tmp_path, None)), "--trial", "1")
+    verified(monkeypatch, board, "--bundle", str(digits_bundle().folder), "--precision", "fp32")
+    (tmp_path / "m.onnx").write_bytes(honest())
+    done = CliRunner().invoke(app, ["bench", str(tmp_path / "m.onnx"), "--target", Board.url, "--json"])
+    assert done.exception is None, done.exception
+    assert [deadline > BUILD_S for deadline in board.deadlines] == [runtime == "tensorrt"] * 3
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from edgenas.records import ChainArchitecture, Cost, Latency, Limits, Measuremen
 from edgenas.remote.boards import measuring, measuring_beside, open_board, remembered
 from edgenas.remote.client import BoardAway
 from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, Boards, Decided, different_siblings
-from edgenas.remote.job import Job
+from edgenas.remote.job import BUILD_S, Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store
 from tests.remote.conftest import listening
@@ -131,6 +131,18 @@ def test_a_board_that_answers_and_loses_every_job_is_away_after_three(
             time.sleep(0.05)
         assert costs(hook, [small(4)])[0].latencies[PI.name].origin == "measured"
     hook.close()
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
+def test_a_board_has_the_time_that_its_own_runtime_needs(runtime: str, store: Store) -> None:
+    """The profile describes ONNX Runtime, which builds no engine."""
+    board = Drawn()
+    board.runtime = runtime
+    hook = Boards([board], PI, "fp32", store, QUICK, 0.3, lambda _: None)
+    hook.greet()
+    assert costs(hook, [small(2)])[0].latencies[PI.name].origin == "measured"
+    hook.close()
+    assert all((deadline > BUILD_S) == (runtime == "tensorrt") for deadline in board.deadlines)
 
 
 @pytest.mark.slow

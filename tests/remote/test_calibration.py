@@ -23,7 +23,7 @@ from edgenas.hardware.profile import profile_from_file, profile_from_name
 from edgenas.records import Candidate, Classes, Cost, Latency, Limits, Measurement, Recipe, StudyRecord, Trial
 from edgenas.remote.calibration import Line, calibration_of_board, lines_from_file
 from edgenas.remote.client import BoardAway
-from edgenas.remote.job import Job
+from edgenas.remote.job import BUILD_S, Job
 from edgenas.store import Store
 from tests.cli.edgenas import refusal
 from tests.remote.conftest import listening
@@ -41,12 +41,13 @@ class Drawn:
 
     def __init__(self, slower: float = 1.7, away: int = 10**6, model: str = "A Board", refuses: int = -1) -> None:
         self.slower, self.away, self.model, self.refuses, self.asked = slower, away, model, refuses, 0
-        self.threads, self.mode, self.version, self.provider = 4, "", "1.99", "cpu"
+        self.threads, self.mode, self.version, self.provider, self.runtime = 4, "", "1.99", "cpu", "onnxruntime"
+        self.deadlines: list[float] = []
 
     def info(self) -> dict[str, Any]:
         return {
             "device": {**DEVICE, "model": self.model, "power_mode": self.mode},
-            "runtime": "onnxruntime",
+            "runtime": self.runtime,
             "runtime_version": self.version,
             "load": {"provider": self.provider, "threads": self.threads},
         }
@@ -55,6 +56,7 @@ class Drawn:
         if self.asked == self.away:
             raise BoardAway(f"board {self.url} does not answer")
         self.asked += 1
+        self.deadlines.append(job.deadline_s)
         if self.asked - 1 == self.refuses:
             raise MeasureError("oom", "too large")
         import onnx
@@ -201,6 +203,16 @@ def test_a_board_that_runs_something_else_than_the_target_is_refused(tmp_path: P
         calibration_of_board(Drawn(), kept(tmp_path), "raspberry-pi-5", precision="int8", samples=3)
     new = calibration_of_board(Drawn(), kept(tmp_path), new="mine", samples=3).profile
     assert (new.name, new.runtime, new.precision) == ("mine", "onnxruntime", "fp32")
+
+
+@pytest.mark.parametrize(("runtime", "target", "builds"), [("onnxruntime", PI.name, False), ("tensorrt", "jetson", True)])
+def test_a_board_that_builds_an_engine_for_every_network_has_the_time(
+    runtime: str, target: str, builds: bool, tmp_path: Path
+) -> None:
+    board = Drawn()
+    board.runtime, board.provider = runtime, "cuda" if builds else "cpu"
+    calibration_of_board(board, kept(tmp_path), target, samples=3)
+    assert all((deadline > BUILD_S) == builds for deadline in board.deadlines)
 
 
 def test_the_profile_of_this_machine_gets_a_name_by_which_it_predicts(tmp_path: Path) -> None:
