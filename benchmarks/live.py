@@ -76,11 +76,12 @@ def run(folder: Path) -> None:
 
 
 def one(folder: Path, arm: Arm, minutes: float | None) -> None:
-    """Run an arm and keep its record."""
+    """Run an arm and keep its record; one that was only tried, with other minutes, has none."""
     torch.set_num_threads(1)
     result = run_arm(arm, folder, minutes)
-    with (folder / "runs.jsonl").open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    if minutes is None:
+        with (folder / "runs.jsonl").open("a") as file:
+            file.write(json.dumps(result) + "\n")
     final = result["final"]
     say(f"{arm.name}: {result['networks']} networks, {final['test_accuracy']:.2f} % at {final['latency_ms']:.3f} ms")
 

@@ -130,10 +130,12 @@ def train(asked: argparse.Namespace, arm: str, fold: int, seed: int) -> dict[str
 
 def drawings_file(asked: argparse.Namespace, architecture: ChainArchitecture) -> Path:
     """The network trained on drawings, once: what is adapted."""
-    path: Path = asked.folder / "drawings.pt"
+    path: Path = asked.folder / f"drawings-{architecture.fingerprint}-{asked.drawn}.pt"
     if not path.exists():
         network = fresh_network(architecture, 0, CPU)
-        torch.save(train_network(network, drawn(), recipe_of(drawn(), asked.drawn), 0, CPU).network, path)
+        trained = train_network(network, drawn(), recipe_of(drawn(), asked.drawn), 0, CPU).network
+        torch.save(trained, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
     return path
 
 
@@ -163,7 +165,8 @@ def clean_outputs(asked: argparse.Namespace) -> NDArray[np.float32]:
     """(400, D): the teacher's own embeddings."""
     path = asked.folder / "teacher.npy"
     if not path.exists():
-        np.save(path, tflite.recogniser(asked.teacher)(padded(asked.orl)[0]))
+        np.save(path.with_suffix(".part.npy"), tflite.recogniser(asked.teacher)(padded(asked.orl)[0]))
+        path.with_suffix(".part.npy").replace(path)
     found: NDArray[np.float32] = np.load(path)
     return found
 
@@ -238,7 +241,10 @@ def result(asked: argparse.Namespace) -> dict[str, Any]:
                     raise EnoughError
                 left -= 1
             name = f"{arm}, fold {fold}, seed {seed}"
-            runs[arm, fold, seed] = step(path, name, functools.partial(train, asked, arm, fold, seed), CPU)
+            decides = ["network", "epochs", *(["views"] * (arm == "distilled")), *(["drawn"] * (arm == "adapted"))]
+            runs[arm, fold, seed] = step(
+                path, name, functools.partial(train, asked, arm, fold, seed), CPU, {key: vars(asked)[key] for key in decides}
+            )
     for arm in asked.arms:
         of_arm = [[runs[arm, fold, seed] for fold in range(FOLDS)] for seed in range(asked.seeds)]
         found = judged([[np.array(run["embeddings"]) for run in folds] for folds in of_arm], labels)

@@ -19,13 +19,22 @@ from benchmarks.throughput import device_name
 from edgenas.errors import EdgenasError
 
 
-def step(path: Path, name: str, run: Callable[[], dict[str, Any]], device: torch.device) -> dict[str, Any]:
-    """The step's result, from its file where it is there."""
+def step(
+    path: Path,
+    name: str,
+    run: Callable[[], dict[str, Any]],
+    device: torch.device,
+    asked: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The step's result, from its file where it is there. `asked`: what decides it; EdgenasError where the file was made by other
+    settings."""
     if path.exists():
         sys.stderr.write(f"{name}: there already ({path})\n")
         known: dict[str, Any] = json.loads(path.read_text())
+        if asked is not None and known.get("asked") != asked:
+            raise EdgenasError(f"{path} was made with {known.get('asked')}, and asked for is {asked}: name another --folder")
         return known
-    return record(path, name, run, device)
+    return record(path, name, lambda: {**run(), **({} if asked is None else {"asked": dict(asked)})}, device)
 
 
 def record(path: Path, name: str, run: Callable[[], dict[str, Any]], device: torch.device) -> dict[str, Any]:

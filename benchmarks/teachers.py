@@ -24,6 +24,7 @@ import torch
 from benchmarks.steps import edgenas, record, step
 
 KEPT = ("params", "epochs", "recipe", "seeds", "seconds", "test_accuracy", "val_accuracy")
+DECIDES = ("teacher", "search", "train", "seeds", "max_params", "epochs", "epoch_scale")
 CPU = torch.device("cpu")
 RESULT = Path(__file__).parent / "results" / "teachers.json"
 
@@ -48,13 +49,16 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
     def path(arm: str) -> Path:
         return asked.folder / f"{name}-{arm}.json"
 
-    step(path("search"), f"{name}: search", searched, CPU)
+    decides = {key: value for key, value in vars(asked).items() if key in DECIDES}
+    step(path("search"), f"{name}: search", searched, CPU, decides)
     alike = ("--budget", str(asked.train)) if asked.epochs is None else ("--epochs", str(asked.epochs))
-    plain = step(path("plain"), f"{name}: without a teacher", lambda: trained(*alike), CPU)
+    plain = step(path("plain"), f"{name}: without a teacher", lambda: trained(*alike), CPU, decides)
     teacher = ("--teacher", asked.teacher)
     found: dict[str, Any] = {"plain": plain}
     if asked.epochs is None:
-        taught = step(path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*alike, *teacher), CPU)
+        taught = step(
+            path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*alike, *teacher), CPU, decides
+        )
         found |= {"taught": taught, "gain": gain(plain, taught)}
     epochs = ("--epochs", str(plain["epochs"]), "--recipe", plain["recipe"])
     free = step(
@@ -62,6 +66,7 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
         f"{name}: taught, as many epochs as without",
         lambda: trained(*epochs, *teacher),
         CPU,
+        decides,
     )
     return {**found, "free": free, "free_gain": gain(plain, free)}
 
