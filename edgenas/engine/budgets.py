@@ -130,9 +130,9 @@ def _as_planned(plan: Plan, whole: Task, budget: Budget, tell: Tell) -> Plan:
 def ended_after(most: int) -> Spent:
     """So many trainings are planned."""
 
-    def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
-        del asked  # all of them are too many
-        return f"the {most} trainings that the budget has room for are done" if len(trained) >= most else ""
+    def spent(answers: tuple[Trial, ...], asked: Candidate) -> str:
+        del asked  # whatever it is, it is one too many
+        return f"the {most} trainings that the budget has room for are done" if _trained(answers) >= most else ""
 
     return spent
 
@@ -169,33 +169,41 @@ def seconds_for_trainings(plan: Plan, gone: float) -> float:
     return (0.5 if plan.asked.control else 1.0) * max(1.0, 60 * plan.asked.budget - gone - END_SECONDS)
 
 
-def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, workers: int) -> Spent | None:
+def spent_of(store: Store, plan: Plan, cost: CostModel, started: float) -> Spent | None:
     """When a search with a budget ends early: where the next training would not end within the minutes since `started` (monotonic
     seconds), by the pace of those that are done. A machine that is faster than it was thought trains more, a slower one less.
     Where that was is stored: the same command ends there again."""
-    from edgenas.training.budget import PARALLEL, Budget
+    from edgenas.training.budget import Budget
 
     minutes, budget = plan.asked.budget, plan.budget
     if minutes is None or not isinstance(budget, Budget):
         return None
     before, began = spent_before(store), time.monotonic()
-    faster = 1 + PARALLEL * (workers - 1)
     seconds = seconds_for_trainings(plan, began - started)
 
-    def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
-        end = store.get("budget", "end", int)
-        if end is None:
+    def spent(answers: tuple[Trial, ...], asked: Candidate) -> str:
+        end, older = store.get("budget", "end after", int), store.get("budget", "end", int)
+        if end is None and older is None:
             elapsed = before + time.monotonic() - began
-            complete = [trial for trial in trained if trial.status == "complete"]
+            complete = [trial for trial in answers if trial.status == "complete"]
             pace = sum(trial.seconds for trial in complete) / max(1.0, sum(map(work, complete)))
-            each = [pace * c.recipe.epochs * cost(c.architecture).bytes_moved for c in asked]
-            if elapsed + max(max(each), sum(each) / faster) <= seconds:
+            known = cost(asked.architecture)
+            takes = 0.0 if store.study.limits.broken(known) else pace * asked.recipe.epochs * known.bytes_moved
+            if elapsed + takes <= seconds:
                 return ""
-            end = len(trained)
-            store.put("budget", "end", end)
-        return f"the minutes of --budget are spent after {end} trainings" if len(trained) >= end else ""
+            end = len(answers)
+            store.put("budget", "end after", end)
+        count = _trained(answers)
+        # a study of an earlier version holds how many were trained, and not how many were answered
+        over = len(answers) >= end if end is not None else older is not None and count >= older
+        return f"the minutes of --budget are spent after {count} trainings" if over else ""
 
     return spent
+
+
+def _trained(answers: tuple[Trial, ...]) -> int:
+    """How many of them did not break a limit."""
+    return sum(trial.status != "infeasible" for trial in answers)
 
 
 def warned(method: Method, images: int, tell: Tell) -> Method:

@@ -172,7 +172,7 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         guess = guess_of(profiles, precision, study.limits, measured) if measured else None
         share = share_of(store, plan, call.started)
         search = search_of(plan, study.metric, cost, study.limits, lab, share, guess)
-        method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started, workers))
+        method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started))
         budget = plan.asked.budget
         gone = spent_before(store) + time.monotonic() - call.started
         seconds = None if budget is None else max(0.0, 60 * budget - gone)

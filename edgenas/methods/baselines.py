@@ -29,7 +29,8 @@ DRAWS = 10_000  # random members looked at before a limit is called unreachable
 class BaselineRules(Record, frozen=True):
     """What a baseline may spend: `trials` trained, or `budget` (epochs x bytes moved) where that is set, whichever ends first.
 
-    population: of NSGA-II and evolution; TPE and GP draw so many before their model proposes. objectives, of Optuna's samplers: 3
+    population: of NSGA-II and evolution; TPE and GP draw so many before their model proposes. at_once: how many TPE then proposes
+    before it hears of any; GP proposes one. objectives, of Optuna's samplers: 3
     = error, latency and parameters; 2 = error and the logarithm of latency, or of parameters where no target is known. sample: of
     the population, from whose best evolution takes the next child.
     """
@@ -40,6 +41,7 @@ class BaselineRules(Record, frozen=True):
     budget: float | None = None
     objectives: Annotated[int, Meta(ge=2, le=3)] = 3
     sample: Networks = 4
+    at_once: Networks | None = None  # None: the population, as in studies of before; new ones of TPE have 1
 
 
 def work(trial: Trial) -> float:

@@ -13,7 +13,7 @@ from edgenas.binomial import Validation
 from edgenas.errors import EdgenasError
 from edgenas.methods import CONTROL, Method
 from edgenas.methods.ladder import most_accurate
-from edgenas.records import Candidate, Choice, Decision, Trial
+from edgenas.records import Ask, Candidate, Choice, Decision, Trial
 
 IN_A_ROW = 3  # results at chance that end a search
 
@@ -23,8 +23,8 @@ class SearchEnds(Exception):  # noqa: N818  it is no error
     the best score so far."""
 
 
-# (what was trained so far, what is asked for next) -> why the search ends here; "" = it goes on
-Spent = Callable[[tuple[Trial, ...], tuple[Candidate, ...]], str]
+# (all answers so far, what is asked for next) -> why the search ends here; "" = it goes on
+Spent = Callable[[tuple[Trial, ...], Candidate], str]
 
 
 def ended_at_chance(method: Method, validation: Validation, objective: str) -> Method:
@@ -54,19 +54,25 @@ def ended_at_chance(method: Method, validation: Validation, objective: str) -> M
 
 
 def ended_when(method: Method, spent: Spent, objective: str) -> Method:
-    """Run `method`. Where `spent` gives a reason to end before the next trainings, end with its best so far. At least one
-    candidate is trained first."""
+    """Run `method`. Where `spent` gives a reason to end before the next training, end with its best so far. At least one candidate
+    is trained first. Of what is asked for at once the first is needed and the others are likely, so that a generation ends where
+    the time does."""
     seen: dict[str, Trial] = {}
     ask = next(method)
     while True:
-        asked = tuple(candidate for candidate in ask.needed if candidate.key not in seen)
-        trained = tuple(trial for trial in seen.values() if trial.status != "infeasible")
-        if asked and any(trial.status == "complete" for trial in trained):
-            reason = spent(trained, asked)
-            if reason:
-                return _ended(method, trained, objective, ask.decisions, reason)
-        answers = yield ask
-        seen.update((trial.candidate.key, trial) for trial in answers)
+        answers: tuple[Trial, ...] = ()
+        for place, candidate in enumerate(ask.needed):
+            told = () if place else ask.decisions
+            if candidate.key not in seen and any(trial.status == "complete" for trial in seen.values()):
+                reason = spent(tuple(seen.values()), candidate)
+                if reason:
+                    trained = [trial for trial in seen.values() if trial.status != "infeasible"]
+                    return _ended(method, trained, objective, told, reason)
+            (trial,) = yield Ask((candidate,), (*ask.needed[place + 1 :], *ask.likely), told)
+            seen[candidate.key] = trial
+            answers = (*answers, trial)
+        if not ask.needed:
+            answers = yield ask
         try:
             ask = method.send(answers)
         except StopIteration as end:

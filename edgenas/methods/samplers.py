@@ -54,7 +54,8 @@ def optuna_search(
     proposals = nothing = known = in_vain = 0
     spent = 0.0
     while unspent(rules, len(trained), spent) and proposals < PROPOSALS * rules.trials and in_vain < IN_VAIN:
-        together = 1 if sampler == "gp" and len(trained) >= rules.population else rules.population
+        after = {"nsga2": rules.population, "tpe": rules.at_once or rules.population, "gp": 1}[sampler]
+        together = rules.population if len(trained) < rules.population else after
         study.sampler = stranger if sampler == "gp" and known >= KNOWN_IN_A_ROW else model
         asked = [study.ask() for _ in range(min(together, rules.trials - len(trained)))]
         proposals, in_vain = proposals + len(asked), in_vain + len(asked)
@@ -209,5 +210,5 @@ def _by_optuna(sampler: Sampler, search: Search) -> Method:
 
 
 NSGA2 = baseline("nsga2", "NSGA-II, by Optuna", functools.partial(_by_optuna, "nsga2"))
-TPE = baseline("tpe", "TPE, by Optuna", functools.partial(_by_optuna, "tpe"))
+TPE = baseline("tpe", "TPE, by Optuna", functools.partial(_by_optuna, "tpe"), at_once=1)
 GP = baseline("gp", "Gaussian process, by Optuna", functools.partial(_by_optuna, "gp"), objectives=2)

@@ -20,7 +20,7 @@ from edgenas.engine.plan import Plan
 from edgenas.methods import Method
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
-from edgenas.records import Ask, Candidate, Choice, Recipe, Trial
+from edgenas.records import Ask, Candidate, Choice, Limits, Recipe, Trial
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.budget import Budget
@@ -46,11 +46,13 @@ MINUTES = (100 + END_SECONDS) / 60  # 100 seconds are left for trainings, if not
 
 
 @contextlib.contextmanager
-def study(folder: Path, control: str | None = None, **budget: int) -> Iterator[tuple[Store, Plan]]:
+def study(
+    folder: Path, control: str | None = None, limits: Limits = Limits(), **budget: int
+) -> Iterator[tuple[Store, Plan]]:
     """A study of a search with a budget, and the plan that it goes by."""
     asked = SearchSettings(method="gnas", control=control, budget=MINUTES)  # type: ignore[arg-type]
     planned = plan(asked=asked, budget=Budget(1.0, None, 60.0, {}, 10, **budget))
-    with Store.create(folder, studied(planned)) as store:
+    with Store.create(folder, studied(planned, limits=limits)) as store:
         yield store, planned
 
 
@@ -82,11 +84,11 @@ def test_more_trainings_than_were_planned_begin_while_they_end_in_time_and_none_
 ) -> None:
     with study(tmp_path, most_candidates=2) as (store, planned):
         store.put("clock", "wall", wall)
-        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
         assert spent is not None
         done = (trained(1, seconds=20.0),) * 4
         reason = "the minutes of --budget are spent after 4 trainings" if ends else ""
-        assert spent(done, (candidate(5, epochs=10),)) == reason  # 20 seconds more, of 100
+        assert spent(done, candidate(5, epochs=10)) == reason  # 20 seconds more, of 100
 
 
 def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_there_again(tmp_path: Path) -> None:
@@ -94,62 +96,84 @@ def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_t
     work = [t.candidate.recipe.epochs * t.cost.bytes_moved for t in done]
     with study(tmp_path) as (store, planned):
         store.put("clock", "wall", 80.0)  # two trainings of 40 seconds each; 20 are left
-        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
         assert spent is not None
         pace = 80.0 / sum(work)
         epochs = next(e for e in itertools.count(1) if e * COST(candidate(9).architecture).bytes_moved * pace > 20)
         assert epochs > 1
-        assert spent(done, (candidate(9, epochs=epochs - 1),)) == ""
-        assert spent(done, (candidate(9, epochs=epochs),)) == "the minutes of --budget are spent after 2 trainings"
+        assert spent(done, candidate(9, epochs=epochs - 1)) == ""
+        assert spent(done, candidate(9, epochs=epochs)) == "the minutes of --budget are spent after 2 trainings"
         store.put("clock", "wall", 0.0)  # whatever the clock says later: a stored end is kept
-        again = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        again = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
         assert again is not None
-        assert again(done[:1], (candidate(9),)) == ""
-        assert again(done, (candidate(9),)) == "the minutes of --budget are spent after 2 trainings"
+        assert again(done[:1], candidate(9)) == ""
+        assert again(done, candidate(9)) == "the minutes of --budget are spent after 2 trainings"
 
 
 @pytest.mark.parametrize(("wall", "ends"), [(30.0, False), (40.0, True)])
 def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path, wall: float, ends: bool) -> None:
     with study(tmp_path, control="random") as (store, planned):
         store.put("clock", "wall", wall)
-        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
         assert spent is not None
         # one training took all of that; the next one, of half the epochs, takes half as long: 45 of 50 seconds, or 60
-        assert bool(spent((trained(1, seconds=wall),), (candidate(5, epochs=5),))) is ends
+        assert bool(spent((trained(1, seconds=wall),), candidate(5, epochs=5))) is ends
 
 
 @pytest.mark.parametrize(("loaded", "ends"), [(20.0, False), (30.0, True)])
 def test_what_loading_took_is_no_time_for_trainings(tmp_path: Path, loaded: float, ends: bool) -> None:
     with study(tmp_path) as (store, planned):
         store.put("clock", "wall", 50.0)
-        spent = spent_of(store, planned, COST, time.monotonic() - loaded, 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic() - loaded)  # type: ignore[arg-type]
         assert spent is not None
         # a training of 50 seconds is done, one of half the epochs takes 25: 75 of 80 seconds, or of 70
-        assert bool(spent((trained(1, seconds=50.0),), (candidate(5, epochs=5),))) is ends
+        assert bool(spent((trained(1, seconds=50.0),), candidate(5, epochs=5))) is ends
 
 
-@pytest.mark.parametrize(("workers", "ends"), [(1, True), (2, False)])
-def test_what_is_trained_at_once_takes_less_time(tmp_path: Path, workers: int, ends: bool) -> None:
-    with study(tmp_path) as (store, planned):
-        store.put("clock", "wall", 70.0)
-        spent = spent_of(store, planned, COST, time.monotonic(), workers)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("gone", "ends"), [(99.0, False), (101.0, True)])
+def test_what_breaks_a_limit_takes_no_time_and_is_asked_for_until_the_time_is_over(
+    tmp_path: Path, gone: float, ends: bool
+) -> None:
+    large = candidate(5)
+    limits = Limits(params=COST(large.architecture).params - 1)
+    with study(tmp_path, limits=limits) as (store, planned):
+        store.put("clock", "wall", gone)
+        spent = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
         assert spent is not None
-        # two of 20 seconds in the 30 that are left: 40 one after the other, 26.7 by two processes, of which the second adds half
-        pair = (candidate(5, epochs=5), candidate(5, epochs=5, lr=0.1))
-        assert bool(spent((trained(1),), pair)) is ends
+        assert bool(spent((trained(1),), large)) is ends
+
+
+def test_a_search_that_asked_for_what_breaks_a_limit_after_its_last_training_ends_there_again(tmp_path: Path) -> None:
+    """Three answers, one of which broke a limit; a study of an earlier version holds how many were trained: two."""
+    over = msgspec.structs.replace(trained(3), status="infeasible", scores={})
+    answers = (trained(1), trained(2), over)
+    with study(tmp_path) as (store, planned):
+        store.put("clock", "wall", 101.0)
+        first = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
+        assert first is not None
+        assert first(answers, candidate(9)) == "the minutes of --budget are spent after 2 trainings"
+        store.put("clock", "wall", 0.0)
+        again = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
+        assert again is not None
+        assert [bool(again(answers[:count], candidate(9))) for count in (1, 2, 3)] == [False, False, True]
+    with study(tmp_path / "older") as (store, planned):
+        store.put("budget", "end", 2)
+        older = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
+        assert older is not None
+        assert [bool(older(answers[:count], candidate(9))) for count in (1, 2, 3)] == [False, True, True]
 
 
 def test_the_start_of_the_workers_is_no_part_of_a_trainings_time(tmp_path: Path) -> None:
     with study(tmp_path) as (store, planned):
         store.put("clock", "wall", 50.0)  # of which the one training took a second
-        spent = spent_of(store, planned, COST, time.monotonic(), 1)  # type: ignore[arg-type]
+        spent = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
         assert spent is not None
-        assert spent((trained(1, seconds=1.0),), (candidate(5),)) == ""
+        assert spent((trained(1, seconds=1.0),), candidate(5)) == ""
 
 
 def test_without_a_budget_nothing_ends_a_search_early(tmp_path: Path) -> None:
     with Store.create(tmp_path, studied(plan())) as store:
-        assert spent_of(store, plan(), COST, time.monotonic(), 1) is None  # type: ignore[arg-type]
+        assert spent_of(store, plan(), COST, time.monotonic()) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("control", [None, "random"])

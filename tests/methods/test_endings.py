@@ -1,5 +1,6 @@
 """Searches end at chance and where a budget is spent, whatever their method; with their best so far."""
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -133,19 +134,43 @@ def test_a_search_above_chance_is_what_it_was(name: str) -> None:
 @every_method
 @pytest.mark.parametrize("most", [1, 4])
 def test_a_spent_budget_ends_every_method_before_its_next_training(name: str, most: int) -> None:
-    def spent(trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
-        assert asked
-        return "spent" if len(trained) >= most else ""
+    def spent(answers: tuple[Trial, ...], asked: Candidate) -> str:
+        assert asked.key not in {trial.candidate.key for trial in answers}
+        return "spent" if len(answers) >= most else ""
 
     choice, trials, decisions = play(ended_when(method_of(name), spent, "val_accuracy"), score, cost_without_device)
     whole = play(method_of(name), score, cost_without_device)[1]
-    assert most <= len(trials) <= max(most, 8)  # NSGA-II and TPE ask for eight at once
+    assert len({trial.candidate.key for trial in trials}) == most  # also of a generation, which asks for eight at once
     assert trials == whole[: len(trials)]
     assert choice.trial.scores["val_accuracy"] == max(t.scores["val_accuracy"] for t in trials)
-    if len(trials) < len(whole):  # with the finals and the control that NSE asks for at once, it is finished
-        assert (decisions[-1].verdict, decisions[-1].reason) == ("stop", "spent")
-    else:
-        assert (name, most) == ("nse", 4)
+    assert (decisions[-1].verdict, decisions[-1].reason) == ("stop", "spent")
+
+
+@every_method
+def test_a_budget_that_is_not_spent_changes_nothing(name: str) -> None:
+    plain = play(method_of(name), score, cost_without_device)
+    watched = ended_when(method_of(name), lambda _, __: "", "val_accuracy")
+    assert play(watched, score, cost_without_device) == plain
+
+
+def test_of_a_generation_the_first_is_needed_the_others_are_likely_and_decisions_are_told_once() -> None:
+    nets = [Candidate(SPACE.chain(4 + n, 8), TRAINING.recipe, "depth") for n in range(5)]
+    told = (Decision("depth", "neutral", "so"),)
+
+    def generation() -> Method:
+        trials = yield Ask(tuple(nets[:3]), tuple(nets[3:]), told)
+        return Choice(trials[0], {})
+
+    method = ended_when(generation(), lambda _, __: "", "val_accuracy")
+    asks = [next(method)]
+    with contextlib.suppress(StopIteration):
+        while True:
+            (wanted,) = asks[-1].needed
+            trial = Trial(wanted, "complete", cost_without_device(wanted.architecture), 0, {"val_accuracy": 50.0})
+            asks.append(method.send((trial,)))
+    assert [ask.needed[0] for ask in asks] == nets[:3]
+    assert [ask.likely for ask in asks] == [tuple(nets[n:]) for n in (1, 2, 3)]
+    assert [ask.decisions for ask in asks] == [told, (), ()]
 
 
 def test_something_is_trained_before_a_budget_is_spent() -> None:

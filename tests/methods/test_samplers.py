@@ -1,5 +1,6 @@
 """Optuna's samplers as searches: what they are told, and that they keep limits and pass over what is no network."""
 
+import contextlib
 import hashlib
 import math
 from typing import Literal
@@ -12,7 +13,7 @@ from edgenas.architectures.tracer import Tracer
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods.baselines import BaselineRules, random_search
 from edgenas.methods.replay import cost_without_device
-from edgenas.methods.samplers import costs_told, error_told, excess, optuna_search
+from edgenas.methods.samplers import TPE, costs_told, error_told, excess, optuna_search
 from edgenas.records import Candidate, Classes, Latency, Limits, Trial
 from tests.methods.answers import SPACE, TRAINING, play
 
@@ -47,6 +48,34 @@ def test_the_same_chains_are_asked_for_as_when_only_chains_could_be_searched(
 def params_and_noise(candidate: Candidate) -> float:
     noise = int(hashlib.sha256(candidate.key.encode()).hexdigest()[:4], 16) / 0xFFFF
     return 60.0 + cost_without_device(candidate.architecture).params ** 0.5 / 10 + noise
+
+
+@pytest.mark.parametrize(
+    ("name", "at_once", "sizes"),
+    [
+        ("nsga2", 1, [8, 8, 4]),
+        ("tpe", 1, [8, *[1] * 12]),
+        ("tpe", None, [8, 8, 4]),
+        ("gp", None, [8, *[1] * 12]),
+    ],
+)
+def test_models_hear_of_every_result_before_they_propose_again_and_generations_come_whole(
+    name: Literal["nsga2", "tpe", "gp"], at_once: int | None, sizes: list[int]
+) -> None:
+    rules = BaselineRules(trials=20, epochs=2, at_once=at_once)
+    method, asked = optuna_search(name, SPACE, rules, TRAINING, cost_without_device), []
+    ask = next(method)
+    with contextlib.suppress(StopIteration):
+        while True:
+            asked.append(len(ask.needed))
+            costs = [cost_without_device(one.architecture) for one in ask.needed]
+            answered = zip(ask.needed, costs, strict=True)
+            ask = method.send(tuple(Trial(c, "complete", k, 0, {"val_accuracy": params_and_noise(c)}) for c, k in answered))
+    assert asked == sizes
+
+
+def test_a_new_search_by_tpe_proposes_one_network_at_a_time() -> None:
+    assert {rules.at_once for rules in TPE.presets.values()} == {1}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["nsga2", "tpe", "gp"])
