@@ -22,13 +22,14 @@ from typing import Any
 
 import msgspec
 import torch
+from torch import nn
 
 from benchmarks.live_tasks import TASKS, LiveTask
 from benchmarks.throughput import device_name
 from edgenas.engine.fronts import item
 from edgenas.errors import EdgenasError
 from edgenas.methods import CONTROL
-from edgenas.records import Architecture
+from edgenas.records import Architecture, Recipe
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, as_searched, load_task
 from edgenas.training.loop import fresh_network, outputs_of, train_network
@@ -209,18 +210,16 @@ class Judge:
             part = file.with_suffix(".part")
             part.write_text(json.dumps(found))
             part.replace(file)
-        known: dict[str, Any] = json.loads(file.read_text())
-        return known
+        return self.known(architecture.fingerprint)
+
+    def known(self, fingerprint: str) -> dict[str, Any]:
+        """The result of a network that was trained before, with its architecture."""
+        found: dict[str, Any] = json.loads((self.folder / f"{fingerprint}.json").read_text())
+        return found
 
     def _trained(self, architecture: Architecture) -> dict[str, Any]:
         task, started = self._task, time.perf_counter()
-        recipe = recipe_from_name("brief", task, "cpu")
-        batch = min(self.task.batch, recipe.batch_size)
-        recipe = msgspec.structs.replace(recipe, batch_size=batch, lr=recipe.lr * batch / recipe.batch_size)
-        recipe = msgspec.structs.replace(
-            recipe, epochs=max(1, round(self.task.steps / steps_an_epoch(recipe, len(task.train))))
-        )
-        network = train_network(fresh_network(architecture, 0, CPU), task, recipe, 0, CPU).network
+        network, recipe = self.network(architecture, 0)
         outputs = outputs_of(network, task.test, task.preprocessing, CPU, recipe.threads)
         report = task.report(outputs, torch.from_numpy(task.test.labels))
         return {
@@ -229,6 +228,17 @@ class Judge:
             "steps": recipe.epochs * steps_an_epoch(recipe, len(task.train)),
             "seconds": time.perf_counter() - started,
         }
+
+    def network(self, architecture: Architecture, seed: int) -> tuple[nn.Module, Recipe]:
+        """Trained alike, by this recipe."""
+        task = self._task
+        recipe = recipe_from_name("brief", task, "cpu")
+        batch = min(self.task.batch, recipe.batch_size)
+        recipe = msgspec.structs.replace(recipe, batch_size=batch, lr=recipe.lr * batch / recipe.batch_size)
+        recipe = msgspec.structs.replace(
+            recipe, epochs=max(1, round(self.task.steps / steps_an_epoch(recipe, len(task.train))))
+        )
+        return train_network(fresh_network(architecture, seed, CPU), task, recipe, seed, CPU).network, recipe
 
 
 def commit() -> str:
