@@ -2,7 +2,8 @@
 
     python -m benchmarks.live run [--folder DIR]          the arms in DIR/arms, one after another; goes on where it was
     python -m benchmarks.live arm TASK SPACE METHOD SEED  one of them
-    python -m benchmarks.live headline [--method M] [--seeds 3] [--recipe R] [--flags="--space stages"]    see live_headline.py
+    python -m benchmarks.live headline [--method M] [--seeds 3] [--recipe R] [--flags="--space stages"]
+                                                          results/headline.json, see live_headline.py
     python -m benchmarks.live summary                     results/live.json, results/live_runs.jsonl, docs/images/live.svg
     touch DIR/stop                                        `run` ends after the arm that it is at
 
@@ -119,7 +120,9 @@ def main() -> None:
         run(folder)
     elif arguments.what == "headline":
         asked = Headline(arguments.method, 0, recipe=arguments.recipe, flags=tuple(arguments.flags.split()))
-        sys.stdout.write(json.dumps(headline(asked, arguments.seeds, folder), indent=1) + "\n")
+        found = json.dumps({"benchmark": "headline", **headline(asked, arguments.seeds, folder)}, indent=1) + "\n"
+        (arguments.out / "headline.json").write_text(found)
+        sys.stdout.write(found)
     elif arguments.what == "summary":
         summarise(folder, arguments.out)
     else:
