@@ -76,7 +76,13 @@ def rows(folder: Path, methods: list[str], seeds: int) -> dict[str, Any]:
             architecture = msgspec.convert(judge.known(name)["architecture"], Architecture)
             files = [folder / "photos-again" / f"{name}-{seed}.json" for seed in range(1, seeds + 1)]
             each = [
-                step(file, file.stem, lambda a=architecture, s=seed: trained(judge, a, s, further), CPU, {"steps": task.steps})  # type: ignore[misc]
+                step(
+                    file,
+                    file.stem,
+                    lambda a=architecture, s=seed: trained(judge, a, s, further),
+                    CPU,
+                    {"steps": task.steps},
+                )  # type: ignore[misc]
                 for seed, file in enumerate(files, 1)
             ]
             scores = {key: spread([one[key] for one in each]) for key in ("test_accuracy", "further_accuracy")}
@@ -96,7 +102,9 @@ def rows(folder: Path, methods: list[str], seeds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("studies/live"))
-    parser.add_argument("--methods", nargs="*", default=["random", "guided"], help="The first is what others are held against.")
+    parser.add_argument(
+        "--methods", nargs="*", default=["random", "guided"], help="The first is what others are held against."
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--result", type=Path, default=RESULT)
     asked = parser.parse_args()
@@ -104,7 +112,7 @@ def main() -> None:
     found = record(asked.result, "live_photos", lambda: rows(asked.folder.resolve(), asked.methods, asked.seeds), CPU)
     for method, row in found["methods"].items():
         each = ", ".join(f"{one['further_accuracy']['mean']:.2f}" for one in row["choices"])
-        print(f"{method}: {row['further_accuracy']['mean']:.2f} % ({each})")  # noqa: T201
+        print(f"{method}: {row['further_accuracy']['mean']:.2f} % ({each})")
 
 
 if __name__ == "__main__":

@@ -243,7 +243,11 @@ def result(asked: argparse.Namespace) -> dict[str, Any]:
             name = f"{arm}, fold {fold}, seed {seed}"
             decides = ["network", "epochs", *(["views"] * (arm == "distilled")), *(["drawn"] * (arm == "adapted"))]
             runs[arm, fold, seed] = step(
-                path, name, functools.partial(train, asked, arm, fold, seed), CPU, {key: vars(asked)[key] for key in decides}
+                path,
+                name,
+                functools.partial(train, asked, arm, fold, seed),
+                CPU,
+                {key: vars(asked)[key] for key in decides},
             )
     for arm in asked.arms:
         of_arm = [[runs[arm, fold, seed] for fold in range(FOLDS)] for seed in range(asked.seeds)]

@@ -32,7 +32,9 @@ def step(
         sys.stderr.write(f"{name}: there already ({path})\n")
         known: dict[str, Any] = json.loads(path.read_text())
         if asked is not None and known.get("asked") != asked:
-            raise EdgenasError(f"{path} was made with {known.get('asked')}, and asked for is {asked}: name another --folder")
+            raise EdgenasError(
+                f"{path} was made with {known.get('asked')}, and asked for is {asked}: name another --folder"
+            )
         return known
     return record(path, name, lambda: {**run(), **({} if asked is None else {"asked": dict(asked)})}, device)
 

@@ -38,10 +38,10 @@ class Ledger:
             self.known[candidate.key] = self._trained(candidate)
         return self.known[candidate.key]
 
-    def beyond(self, trained: tuple[Trial, ...], asked: tuple[Candidate, ...]) -> str:
-        """Why the search ends here: these trainings do not fit into the budget."""
-        del trained
-        share = sum(self._share(candidate) for candidate in asked if candidate.key not in self.known)
+    def beyond(self, answers: tuple[Trial, ...], asked: Candidate) -> str:
+        """Why the search ends here: this training does not fit into the budget."""
+        del answers
+        share = 0.0 if asked.key in self.known else self._share(asked)
         return "the budget is spent" if self.spent + share > self.budget + SLACK else ""
 
     def _share(self, candidate: Candidate) -> float:

@@ -119,7 +119,9 @@ def calibrate(
         found = _of_board(board, out, target, new, precision, samples, seed, path_or_none(token_file), path_or_none(ca))
     elif isinstance(measured, Study):
         if shapes:
-            raise EdgenasError("shapes belong to ONNX files: the size of a study's networks is part of their architectures")
+            raise EdgenasError(
+                "shapes belong to ONNX files: the size of a study's networks is part of their architectures"
+            )
         with Store.read(measured.folder) as store:
             found = calibration_of_study(
                 store, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed

@@ -129,7 +129,9 @@ def _measure_finalists(folder: Path, call: Call) -> None:
     with Store.write(folder) as store:
         begin_session(store, "search", call.tell)
         precision = written_plan(store.study).asked.precision
-        hook = measuring(where.boards, where.token_file, profiles_of(store.study), precision, store, call.tell, ca=where.ca)
+        hook = measuring(
+            where.boards, where.token_file, profiles_of(store.study), precision, store, call.tell, ca=where.ca
+        )
         try:
             with hook:
                 pass  # they are measured as it ends

@@ -76,8 +76,8 @@ class TrainingAsked:
             )
         if self.all_images and (self.teacher or "").lower().endswith(".npz"):
             raise EdgenasError(
-                f"--all-images beside --teacher {self.teacher}: a file of outputs holds those of the training images, and none of the "
-                "validation images: leave --all-images out, or name a network as teacher"
+                f"--all-images beside --teacher {self.teacher}: a file of outputs holds those of the training images, and none "
+                "of the validation images: leave --all-images out, or name a network as teacher"
             )
         if (self.data is not None) != self.from_trained:
             raise EdgenasError(

@@ -27,8 +27,8 @@ def calibration_of_study(
     samples: int | None = None,
     seed: int = 0,
 ) -> Calibrated:
-    """The profile of `target` (or of a `new` device) calibrated on what the study measured, with the threads and the power mode of
-    these measurements. Raises StudyError where it measured nothing, or by another runtime than the profile describes."""
+    """The profile of `target` (or of a `new` device) calibrated on what the study measured, with the threads and the power mode
+    of these measurements. Raises StudyError where it measured nothing, or by another runtime than the profile describes."""
     rows = rows_from_study(store)
     taken = _measurements(store, profiles_of(store.study)[0].name)
     profile = profile_to_calibrate(target, new, runtime, precision)

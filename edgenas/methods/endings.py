@@ -54,9 +54,9 @@ def ended_at_chance(method: Method, validation: Validation, objective: str) -> M
 
 
 def ended_when(method: Method, spent: Spent, objective: str) -> Method:
-    """Run `method`. Where `spent` gives a reason to end before the next training, end with its best so far. At least one candidate
-    is trained first. Of what is asked for at once the first is needed and the others are likely, so that a generation ends where
-    the time does."""
+    """Run `method`. Where `spent` gives a reason to end before the next training, end with its best so far. At least one
+    candidate is trained first. Of what is asked for at once the first is needed and the others are likely, so that a generation
+    ends where the time does."""
     seen: dict[str, Trial] = {}
     ask = next(method)
     while True:

@@ -132,7 +132,7 @@ class Pool:
             self.measured[network.fingerprint] = cost
         guessed = self.cost(network).latencies
         for name, one in cost.latencies.items():
-            if one.origin == "measured" and one.ms > 0:
+            if one.origin == "measured" and one.ms > 0 and name in guessed:
                 self.ratios.setdefault(name, []).append(math.log(one.ms / max(guessed[name].ms, 1e-12)))
 
     def cost_of(self, name: str) -> Cost:

@@ -145,7 +145,8 @@ def rows_from_board(
     ran = _ran(info)
     for other in sorted({line.ran for line in known if line.ran} - {ran}):
         raise EdgenasError(
-            f"{kept} was measured with {other}, and the board now has {ran}: set it as it was, name another --out, or remove the file"
+            f"{kept} was measured with {other}, and the board now has {ran}: set it as it was, name another --out, or remove "
+            "the file"
         )
     if known:
         say(f"{kept} holds {len(known)} measurements: going on from there")

@@ -235,9 +235,7 @@ class Boards:
 
     def _measure(self, board: Board, model: bytes) -> Measurement:
         for repeat in range(THROTTLED_TRIES):
-            job = job_for(
-                model, self.profile.name, self.timing, repeat=repeat, runtime=self._runtimes[board.url]
-            )
+            job = job_for(model, self.profile.name, self.timing, repeat=repeat, runtime=self._runtimes[board.url])
             measurement = board.measure(model, job)
             if measurement.status != "throttled":
                 break
@@ -266,7 +264,9 @@ class Boards:
                 self.say(f"board {board.url} is back")
                 self._away.pop(board.url, None)
             elif over == 0:
-                self.say(f"board {board.url} answers, and has lost {LOST_JOBS} jobs in a row: it is away until it measures one")
+                self.say(
+                    f"board {board.url} answers, and has lost {LOST_JOBS} jobs in a row: it is away until it measures one"
+                )
             break
 
     def _compare(self, board: Board, reference_ms: float) -> None:

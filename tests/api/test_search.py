@@ -85,7 +85,9 @@ def test_arrays_are_read_as_the_project_file_says_unless_the_call_says_otherwise
 ) -> None:
     monkeypatch.chdir(tmp_path)
     told = 'data = "elsewhere"\nimage-size = 12\nfit = "pad"\nseed = 3\nmetric = "macro_f1"\nbalance = "weights"\nflip = true\n'
-    quick = 'target = "raspberry-pi-5"\nmethod = "random"\nmax-depth = 4\nmax-width = 4\n[rules]\ntrials = 1\nepochs = 1\n'
+    quick = (
+        'target = "raspberry-pi-5"\nmethod = "random"\nmax-depth = 4\nmax-width = 4\n[rules]\ntrials = 1\nepochs = 1\n'
+    )
     (tmp_path / "cells.toml").write_text(told + quick)
     rng = np.random.default_rng(0)
     arrays = (rng.integers(0, 256, (400, 8, 8), np.uint8), np.arange(400) % 2)
@@ -95,7 +97,9 @@ def test_arrays_are_read_as_the_project_file_says_unless_the_call_says_otherwise
     assert (plan.metric, plan.balance, plan.flip) == ("macro_f1", "weights", True)
     assert plan.data.startswith("arrays-")
     assert study.trials[0].candidate.architecture.image_size == 12
-    other = edgenas.search(arrays, file="cells.toml", image_size=10, metric="accuracy", study="b", workers=0, quiet=True)
+    other = edgenas.search(
+        arrays, file="cells.toml", image_size=10, metric="accuracy", study="b", workers=0, quiet=True
+    )
     assert (other.plan.task.image_size, other.plan.task.metric, other.plan.task.fit) == (10, "accuracy", "pad")
 
 

@@ -23,7 +23,9 @@ def test_a_step_that_is_there_is_read_and_one_of_other_settings_is_refused(tmp_p
     first = step(path, "arm", run, CPU, {"epochs": 50, "network": "6x16d"})
     assert step(path, "arm", run, CPU, {"network": "6x16d", "epochs": 50}) == first
     assert first["tar"] == 81.0
-    with pytest.raises(EdgenasError, match=r"made with .*'epochs': 50.*, and asked for is .*'epochs': 51.*: name another --folder"):
+    with pytest.raises(
+        EdgenasError, match=r"made with .*'epochs': 50.*, and asked for is .*'epochs': 51.*: name another --folder"
+    ):
         step(path, "arm", run, CPU, {"network": "6x16d", "epochs": 51})
     assert made == [0]
     plain = tmp_path / "plain.json"

@@ -361,7 +361,7 @@ def test_short_trainings_cost_their_share_and_nothing_twice_and_nothing_over_a_l
     with pytest.raises(EdgenasError, match="trains for 67 epochs, the table has accuracies after 12, 200"):
         ledger.answer(asked(cheap, 67))
     ledger.budget = 2.06
-    assert ledger.beyond((), (asked(int(order[1]), 200),)) == ""
+    assert ledger.beyond((), asked(int(order[1]), 200)) == ""
     assert ledger.beyond((), (asked(int(order[1]), 200), asked(int(order[2]), 12))) == "the budget is spent"
     assert ledger.beyond((), (asked(int(order[1]), 200), asked(dear, 200))) == ""
 

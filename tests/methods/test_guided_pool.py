@@ -111,6 +111,8 @@ def test_with_margin_a_board_is_held_to_what_it_measures_not_to_the_interval_of_
 
     pool = Pool(FOUR, guess, Limits(latency_ms=limit, margin=True), measure=guess)
     first, second, *_ = pool.draw(50, random.Random(1))
-    measured = msgspec.structs.replace(guess(pool.members[first].network), latencies={"d0": Latency(2.0, "measured", "d0")})
+    measured = msgspec.structs.replace(
+        guess(pool.members[first].network), latencies={"d0": Latency(2.0, "measured", "d0")}
+    )
     pool.learn(pool.members[first].network, measured)
     assert pool.within(second) is within

@@ -191,7 +191,9 @@ def test_with_margin_rounds_and_finals_aim_at_the_upper_ends_by_which_the_limit_
     asks, choice = play(nse(SPACE, RULES, ends, RECIPE, banded, Limits(latency_ms=0.4, margin=True)))
     assert len(ends.rounds) == len(figures.rounds) > 1
     scored = {number: [(one.ops, 2 * one.cost) for one in played.networks] for number, played in figures.rounds.items()}
-    assert scored == {number: [(one.ops, one.cost) for one in played.networks] for number, played in ends.rounds.items()}
+    assert scored == {
+        number: [(one.ops, one.cost) for one in played.networks] for number, played in ends.rounds.items()
+    }
     assert [one.architecture for one in asks[-1].needed] == [one.architecture for one in alike[-1].needed]
     assert choice.trial.cost.latencies["board"].ms <= 0.2
     # a target that was asked for is a figure
@@ -269,12 +271,16 @@ def test_a_larger_pool_goes_on_from_what_another_search_kept() -> None:
 
 
 @pytest.mark.parametrize(("over", "kept"), [(0, True), (1, False)])
-def test_a_network_that_another_search_kept_is_scored_only_where_it_keeps_this_ones_limits(over: int, kept: bool) -> None:
+def test_a_network_that_another_search_kept_is_scored_only_where_it_keeps_this_ones_limits(
+    over: int, kept: bool
+) -> None:
     ops = ((17,), (17, 18), (17,))
     tried = tuple(tuple(range(27)) for _ in "NRN")
     space = MultiBranchSpace(72, "NRN", (4, 8), Classes(10), 1, 16, tail_channels=16)
     params, ms = cost(space.member(ops)).params, cost(space.member(ops)).latencies["board"].ms
-    rules = NseRules(operations=6, rounds=1, networks=40, cheap_networks=5, finals=1, channel_step=2, target_ms=0.6 * ms)
+    rules = NseRules(
+        operations=6, rounds=1, networks=40, cheap_networks=5, finals=1, channel_step=2, target_ms=0.6 * ms
+    )
     supernets = KnownWorth()
     start = Start(ops, tried, (Scored(ops, 1.0, 30.0, "target"),))
     play(nse(space, rules, supernets, RECIPE, cost, Limits(params=params - over), start=start))

@@ -111,12 +111,10 @@ class Loses(Drawn):
 
 
 @pytest.mark.parametrize(("jobs", "origin"), [(LOST_JOBS - 1, "measured"), (10**6, "predicted")])
-def test_a_board_that_answers_and_loses_every_job_is_away_after_three(
-    jobs: int, origin: str, store: Store
-) -> None:
+def test_a_board_that_answers_and_loses_every_job_is_away_after_three(jobs: int, origin: str, store: Store) -> None:
     said: list[str] = []
     board = Loses(jobs)
-    hook = Boards([board], PI, "fp32", store, QUICK, 0.3, said.append)
+    hook = Boards([board], PI, "fp32", store, QUICK, 1.2, said.append)
     hook.greet()
     found = costs(hook, [small(2)])[0].latencies[PI.name]
     assert found.origin == origin

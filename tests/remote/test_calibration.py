@@ -205,7 +205,9 @@ def test_a_board_that_runs_something_else_than_the_target_is_refused(tmp_path: P
     assert (new.name, new.runtime, new.precision) == ("mine", "onnxruntime", "fp32")
 
 
-@pytest.mark.parametrize(("runtime", "target", "builds"), [("onnxruntime", PI.name, False), ("tensorrt", "jetson", True)])
+@pytest.mark.parametrize(
+    ("runtime", "target", "builds"), [("onnxruntime", PI.name, False), ("tensorrt", "jetson", True)]
+)
 def test_a_board_that_builds_an_engine_for_every_network_has_the_time(
     runtime: str, target: str, builds: bool, tmp_path: Path
 ) -> None:

@@ -35,7 +35,9 @@ def test_the_looks_that_are_planned_are_those_that_happen(digits: Task) -> None:
 def test_the_seconds_of_a_run_are_of_its_epochs_looks_and_test(digits: Task) -> None:
     train, val, test = len(digits.train), len(digits.val), len(digits.test)
     assert not digits.flip
-    assert seconds_of(39, digits, PER_IMAGE, 2) == pytest.approx(2 * PER_IMAGE * (39 * train + 0.35 * (39 * val + 2 * test)))
+    assert seconds_of(39, digits, PER_IMAGE, 2) == pytest.approx(
+        2 * PER_IMAGE * (39 * train + 0.35 * (39 * val + 2 * test))
+    )
     unseen = seconds_of(39, digits, PER_IMAGE, 2, validated=False)
     assert unseen == pytest.approx(2 * PER_IMAGE * (39 * train + 0.35 * 2 * test))
 
