@@ -147,7 +147,7 @@ def test_the_state_says_what_the_server_said_last(growing: tuple[Path, Served], 
     page.route("**/content.json", lambda route: route.abort())
     page.wait_for_selector("#live:has-text('not live: edgenas report --serve does not answer')")
     page.unroute("**/content.json")
-    page.wait_for_selector("#live:text-is('live')")
+    page.wait_for_selector("#live:text-is('live')", timeout=60_000)
     aside = folder.rename(folder.with_name("aside"))
     late, _ = opened(browser, server.document["url"])
     with late.expect_response("**/content.json") as answered:
