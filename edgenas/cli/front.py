@@ -152,7 +152,13 @@ def _noise_words(document: dict[str, Any]) -> str:
     fastest = shown[0]
     if fastest["trial"] not in near or fastest["architecture"] == document["chosen"]["architecture"]:
         return f"\n{many}"
-    return f"\n{many}; the fastest: `edgenas train {shlex.quote(document['study'])} --trial {fastest['trial']}`"
+    folder, trial = document["study"], fastest["trial"]
+    command = f"edgenas train {shlex.quote(folder)} --trial {trial}"
+    if "data" in document["objects"]:  # which no shell can name
+        from edgenas.engine.again import opened
+
+        command = f"{opened(Path(folder), ('data',))}.train(trial={trial})"
+    return f"\n{many}; the fastest: `{command}`"
 
 
 def _of_all(some: list[int], shown: list[dict[str, Any]]) -> str:
@@ -241,12 +247,17 @@ def _milliseconds(latency: dict[str, Any]) -> str:
 
 def _uncertain_words(document: dict[str, Any]) -> str:
     """How many of the front may break the latency limit after all, and what tells."""
+    from edgenas.hardware.candidates import BUILT
+
     numbers, limits, shown = document["uncertain"], document["limits"], document["front"]
     more = "; a search with --margin judges by the upper end" if document["within_by_upper_end"] else ""
     if not more and all("extrapolated" in _origin(item) for item in shown if item["trial"] in numbers):
         more = " (their intervals are wide, since nothing like them was measured: `edgenas calibrate --board URL` narrows them)"
     which = "" if len(numbers) == len(shown) > 1 else f" (trial {', '.join(map(str, numbers))})"
+    measuring = "`edgenas verify --board URL` measures them"
+    if document["precision"] not in BUILT:
+        measuring = "trained in full and exported, they can be measured (`edgenas verify --bundle`)"
     return (
         f"the limit of {limits['latency_ms']:g} ms lies inside the latency's interval of {_of_all(numbers, shown)} on the "
-        f"front{which}: `edgenas verify --board URL` measures them{'' if limits['margin'] else more}"
+        f"front{which}: {measuring}{'' if limits['margin'] else more}"
     )

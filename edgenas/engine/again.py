@@ -87,7 +87,7 @@ def call_of(settings: SearchSettings, boards: Sequence[str], study: str, objects
     if "data" in objects:
         values.pop("task", None)  # a task of the caller's says it itself
     elsewhere = {"board": list(boards)} if boards else {}
-    return f"edgenas.search({_arguments({**values, **elsewhere, 'study': study}, objects)})"
+    return f"edgenas.search({python_arguments({**values, **elsewhere, 'study': study}, objects)})"
 
 
 def resuming(study: StudyRecord, folder: Path, boards: Sequence[str] = ()) -> str:
@@ -96,9 +96,14 @@ def resuming(study: StudyRecord, folder: Path, boards: Sequence[str] = ()) -> st
     plan = plan_values(study)
     at = (tuple(boards) or (BOARD,)) if plan.get("boards") else ()
     if objects := plan.get("objects", ()):
-        arguments = _arguments({**({"board": list(at)} if at else {}), **dict.fromkeys(objects)}, objects)
-        return f"edgenas.open_study({str(folder)!r}).go_on({arguments})"
+        return opened(folder, objects, at)
     return shlex.join(["edgenas", "search", "--resume", str(folder), *_board_words(at)])
+
+
+def opened(folder: Path, objects: Sequence[str], boards: Sequence[str] = ()) -> str:
+    """The study in Python, gone on with, with the objects that no file holds: its search, where that has not ended."""
+    given = python_arguments({**({"board": list(boards)} if boards else {}), **dict.fromkeys(objects)}, objects)
+    return f"edgenas.open_study({str(folder)!r}).go_on({given})"
 
 
 def boards_known(measurements: Iterable[Measurement]) -> tuple[str, ...]:
@@ -125,5 +130,6 @@ def _in_toml(rule: float | tuple[int, ...]) -> str:
     return json.dumps(rule) if isinstance(rule, tuple) else _number(rule)
 
 
-def _arguments(values: Mapping[str, Any], objects: Sequence[str]) -> str:
+def python_arguments(values: Mapping[str, Any], objects: Sequence[str] = ()) -> str:
+    """Of a call; what is among `objects` by its name in capitals."""
     return ", ".join(f"{name}={name.upper() if name in objects else repr(value)}" for name, value in values.items())

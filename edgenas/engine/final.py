@@ -13,6 +13,7 @@ import msgspec
 from edgenas.engine import data
 from edgenas.engine.counts import counted
 from edgenas.engine.events import Listener, RunEnds, TrainingBegins, noting
+from edgenas.engine.flags import flags_of_training
 from edgenas.engine.heritage import heritage_in, restore_heritage
 from edgenas.engine.plan import written_plan
 from edgenas.engine.scores import at_chance
@@ -86,9 +87,9 @@ def final_training(
     trial = as_trained(store, trial, seeds[0].recipe)
     heritage = heritage_in(store)
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
-    before = store.get("final", key, FinalTraining)
+    before, flags = store.get("final", key, FinalTraining), flags_of_training(asked)
     if before is not None and before.runs == runs:
-        moved = msgspec.structs.replace(before, data_dir=asked.data_dir or before.data_dir)
+        moved = msgspec.structs.replace(before, data_dir=asked.data_dir or before.data_dir, flags=flags)
         if moved != before:
             store.put("final", key, moved)
         return msgspec.structs.replace(moved, images=images)  # with the seconds that it took
@@ -108,6 +109,7 @@ def final_training(
         scored=task.metric,
         all_images=asked.all_images,
         inherited_percent=0.0 if asked.from_trained or heritage is None else heritage.share_of(architecture),
+        flags=flags,
     )
     store.put("final", key, final)
     return final

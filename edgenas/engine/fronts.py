@@ -10,7 +10,7 @@ import msgspec
 from edgenas.architectures.words import words_of
 from edgenas.binomial import noise_of_difference
 from edgenas.engine.hypervolume import hypervolumes
-from edgenas.engine.plan import validation_in
+from edgenas.engine.plan import plan_values, validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of
 from edgenas.methods import CONTROL
 from edgenas.records import Choice, Expectation, StagesArchitecture, StudyRecord, Trial
@@ -142,6 +142,8 @@ def summary(
         "macro": choice.macro if choice else {},
         "front": [item(trial, study, expected) for trial in best],
         "limits": msgspec.to_builtins(study.limits),
+        "precision": study.precision,
+        "objects": list(plan_values(study).get("objects", ())),
         "within_noise": within_noise(best, study),
         "uncertain": [trial.number for trial in best if study.limits.uncertain(trial.cost)],
         "within_by_upper_end": [trial.number for trial in searched if _sure(trial, study)],

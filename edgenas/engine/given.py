@@ -14,6 +14,7 @@ from edgenas.engine.data import loading_of, searched_task
 from edgenas.engine.decide import data_asked, study_record
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import GIVEN, final_training
+from edgenas.engine.flags import flags_of_training
 from edgenas.engine.folders import ROOT, Asked, asked_in, differences, is_study
 from edgenas.engine.plan import WrittenPlan, WrittenSpace, written_plan
 from edgenas.engine.scores import best_run, metric_of
@@ -22,7 +23,6 @@ from edgenas.engine.settings import as_asked, settings_from
 from edgenas.engine.teachers import LARGEST, taught_by
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import EdgenasError
-from edgenas.faces.pixels import numbers_text
 from edgenas.files import refuse_folder
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.description import architecture_named
@@ -168,27 +168,6 @@ def _refuse_what_is_searched(asked: TrainingAsked, name: str) -> None:
     for flag, value in flags.items():
         if value is not None:
             raise EdgenasError(f"{flag} is about a network that was searched, and {name} is given: leave it out")
-
-
-def flags_of_training(asked: TrainingAsked) -> tuple[str, ...]:
-    """The flags that a training which was interrupted goes on with: they decide what is trained."""
-    usual = TrainingAsked()
-    words = []
-    for name in ("seeds", "epochs", "recipe", "budget", "teacher", "processes", "teacher_views", "all_images"):
-        value = getattr(asked, name)
-        if value != getattr(usual, name):
-            flag = f"--{name.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
-    if asked.teacher_pixels is not None:
-        mean, std = (numbers_text(numbers) for numbers in (asked.teacher_pixels.mean, asked.teacher_pixels.std))
-        words += [f"--teacher-mean={mean}", f"--teacher-std={std}"]
-    return tuple(words)
-
-
-def flags_without(flags: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The flags but for these, each of which has a value behind it."""
-    dropped = {index + behind for index, word in enumerate(flags) if word in names for behind in (0, 1)}
-    return [word for index, word in enumerate(flags) if index not in dropped]
 
 
 def _images(settings: TaskSettings, architecture: Architecture, folder: Path, tell: Tell) -> tuple[Task, TaskSettings]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -54,20 +54,26 @@ class CostModel:
 
     def _cost(self, architecture: Architecture) -> Cost:
         workload = workload_from_architecture(architecture)
-        widest = max(self._precisions.values(), key=("int8", "fp16", "fp32").index, default="fp32")
-        cost = Cost(
-            params=workload.params,
-            macs=workload.macs,
-            bytes_moved=workload.bytes_moved,
-            size_mb=workload.size_mb(widest),
-            memory_mb=workload.memory_mb(widest),
-            latencies={
-                profile.name: latency_from_workload(profile, architecture, self._precisions[profile.name])
-                for profile in self.profiles
-                if profile.name != self._measured
-            },
-        )
+        latencies = {
+            profile.name: latency_from_workload(profile, architecture, self._precisions[profile.name])
+            for profile in self.profiles
+            if profile.name != self._measured
+        }
+        cost = counted(workload, self._precisions.values(), latencies)
         if self._measure is None or self.limits.broken(cost):
             return cost
         latency = self._measure(architecture, workload)
         return msgspec.structs.replace(cost, latencies={**cost.latencies, latency.profile: latency})
+
+
+def counted(workload: Workload, precisions: Collection[Precision], latencies: dict[str, Latency]) -> Cost:
+    """What is counted, at the widest of the targets' precisions, beside these latencies."""
+    widest = max(precisions, key=("int8", "fp16", "fp32").index, default="fp32")
+    return Cost(
+        params=workload.params,
+        macs=workload.macs,
+        bytes_moved=workload.bytes_moved,
+        size_mb=workload.size_mb(widest),
+        memory_mb=workload.memory_mb(widest),
+        latencies=latencies,
+    )

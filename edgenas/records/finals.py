@@ -87,6 +87,7 @@ class FinalTraining(Record, frozen=True):
     scored: Metric | None = None  # what `metric` is
     inherited_percent: float = 0.0  # of the parameters, that began with the weights of `edgenas search --start`
     all_images: bool = False  # trained on the validation images, too: there is no score on them
+    flags: tuple[str, ...] | None = None  # of `edgenas train`, that it was asked for with; None: of an earlier version
 
 
 class StudyRecord(Record, frozen=True):

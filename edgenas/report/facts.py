@@ -7,7 +7,7 @@ import math
 import shlex
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +21,10 @@ from edgenas.engine.final import GIVEN
 from edgenas.engine.fronts import front
 from edgenas.engine.given import BEGAN, Began
 from edgenas.engine.plan import validation_in
+from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, interval_words
+from edgenas.engine.taught import KIND as TEACHER
+from edgenas.engine.taught import Teacher
 from edgenas.engine.verdict import Comparison
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
@@ -41,6 +44,7 @@ from edgenas.records import (
     StudyRecord,
     Trial,
 )
+from edgenas.report.beside import is_current
 from edgenas.store import Store
 
 
@@ -87,7 +91,12 @@ class Facts:
     measurements: dict[str, Measurement]
     seconds: float
     sessions: tuple[Session, ...] = ()
-    comparison: Comparison | None = None  # with public networks, as `edgenas compare` left it
+    comparison: Comparison | None = (
+        None  # with public networks, as `edgenas compare` left it; None where it is `outdated`
+    )
+    outdated: bool = False  # was it made with a training that another has replaced?
+    references: dict[str, FinalTraining] = field(default_factory=dict)  # trainings of public networks, by name
+    teachers: dict[str, str] = field(default_factory=dict)  # SHA-256 of what taught: what it was asked for by
     network: str = ""  # that was given: how it was called
     training_flags: tuple[str, ...] = ()  # what else its training was asked for with
     called: str = ""  # where the folder's own name would not tell it from another study on the page
@@ -211,6 +220,9 @@ def read_facts(folder: Path) -> Facts:
     """What the study holds now."""
     with Store.read(folder) as store:
         trials = store.trials()
+        finals = tuple(store.all("final", FinalTraining).values())
+        comparison = store.get(COMPARISON, COMPARISON, Comparison)
+        outdated = comparison is not None and not is_current(comparison, finals, store.study.data)
         began = store.get(GIVEN, BEGAN, Began) or Began()
         return Facts(
             folder=folder,
@@ -219,11 +231,14 @@ def read_facts(folder: Path) -> Facts:
             decisions=tuple(store.all("decision", Decision).values()),
             choice=store.choice,
             rounds=tuple(store.all("round", Round).values()),
-            finals=tuple(store.all("final", FinalTraining).values()),
+            finals=finals,
             measurements=store.all("measurement", Measurement),
             seconds=store.get("clock", "wall", float) or 0.0,
             sessions=tuple(store.all("session", Session).values()),
-            comparison=store.get(COMPARISON, COMPARISON, Comparison),
+            comparison=None if outdated else comparison,
+            outdated=outdated,
+            references=store.all(REFERENCE_FINAL, FinalTraining),
+            teachers={one.sha256: one.name for one in store.all(TEACHER, Teacher).values()},
             network=began.network,
             training_flags=began.flags,
         )

@@ -97,7 +97,7 @@ def _front_caption(facts: Facts) -> str:
     if facts.choice is not None and facts.choice.expected:
         text += "Short lines with thick bars: the score that the search expects, with its standard deviation, by which it chose. "
     if facts.comparison is not None:
-        text += "Stars are searched networks and public ones (squares) after training in full, for equal seconds. "
+        text += "Stars are searched networks and public ones (squares) after training in full. "
     return text + "A point shows its trial: click it, or go there with the arrow keys."
 
 

@@ -18,6 +18,7 @@ from edgenas.report.answers.limit import met_limits
 from edgenas.report.answers.more import more_budget
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.answers.ship import shipped
+from edgenas.report.beside import fairness_words
 from edgenas.report.facts import Facts, compared
 from edgenas.report.figure import Figure
 from edgenas.report.figures_front import front_figure
@@ -26,6 +27,7 @@ from edgenas.report.figures_network import network_figure, scatter_figure
 from edgenas.report.figures_search import ladder_figure, micro_figure, rounds_figure
 from edgenas.report.network import stages_of
 from edgenas.report.several import compared_studies, told_apart
+from edgenas.report.shown import architecture_shown, cost_shown, is_another
 from edgenas.report.typeset import coded, command, is_number, kept, path, whole
 from edgenas.version import __version__
 
@@ -160,7 +162,7 @@ def _described(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:
 def _good(facts: Facts) -> dict[str, Any]:
     """The second question: sentences, then tables and pictures of the network that would be exported."""
     found: dict[str, Any] = {"sentences": goodness(facts), "finals": tables.finals_table(facts)}
-    found["comparison"] = tables.comparison_table(facts)
+    found |= {"comparison": tables.comparison_table(facts), "fairness": fairness_words(facts)}
     final = facts.final or (facts.finals[-1] if facts.finals else None)
     found["classes"] = final and tables_good.classes_table(final)
     found["matrix"] = final and tables_good.matrix(final)
@@ -197,18 +199,24 @@ def _evidence(key: str, facts: Facts, figures: Figures) -> dict[str, Any]:
 
 
 def _network(key: str, facts: Facts, figures: Figures) -> dict[str, Any] | None:
-    trial = facts.best
-    if trial is None:
+    cost, architecture = cost_shown(facts), architecture_shown(facts)
+    if cost is None or architecture is None:
         return None
     precision = facts.study.precision
-    stages = stages_of(trial.candidate.architecture, facts.profile(facts.study.profiles[0]), precision)
+    stages = stages_of(architecture, facts.profile(facts.study.profiles[0]), precision)
     return {
-        "title": "The chosen network" if facts.choice else "The best network so far",
-        "words": words.network_sentence(facts, trial, stages),
+        "title": _title(facts),
+        "words": words.network_sentence(facts, cost, stages),
         "figure": figures.add(key, network_figure(stages, precision)),
         "stages": tables.stages_table(stages, precision),
         "kernels": tables.kernels_table(stages, precision),
     }
+
+
+def _title(facts: Facts) -> str:
+    if is_another(facts):
+        return "The network that was trained in full"
+    return "The chosen network" if facts.choice else "The best network so far"
 
 
 def _page_data(studies: Sequence[Facts], figures: Figures) -> dict[str, Any]:

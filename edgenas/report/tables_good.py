@@ -10,6 +10,7 @@ from typing import Any
 from edgenas.confusion import METRICS
 from edgenas.engine.scores import best_run, interval_words, metric_of
 from edgenas.records import FinalTraining, Mistake
+from edgenas.report.answers.commands import train_again_command
 from edgenas.report.answers.good import confusion_in, confusions
 from edgenas.report.facts import Facts
 from edgenas.report.tables import Table
@@ -99,7 +100,7 @@ def mistakes(facts: Facts, final: FinalTraining) -> tuple[list[Shown], str]:
     """The worst mistakes of the exported network, or of the best one of those that kept them; and a sentence about them."""
     runs = sorted(final.runs, key=lambda run: (run is not best_run(final), run.mistakes is None))
     run = next((one for one in runs if one.mistakes is not None), None)
-    again = f"`edgenas train {facts.shown_folder} --epochs {final.recipe.epochs} --seeds {len(final.runs) + 1}`"
+    again = f"`{train_again_command(facts, final, seeds=len(final.runs) + 1)}`"
     if run is None or run.mistakes is None:
         if metric_of(final).name not in METRICS:
             return [], ""
@@ -114,7 +115,8 @@ def mistakes(facts: Facts, final: FinalTraining) -> tuple[list[Shown], str]:
     if run is not best_run(final):
         told += f" They are of seed {run.seed}, as the exported one kept none."
     if any(not one.picture for one in shown):
-        told += f" Pictures that are missing were removed from the study's folder, or changed there: {again} writes them anew."
+        told += " Pictures that are missing were removed from the study's folder, or changed there; the line below each names "
+        told += "its image."
     return shown, told
 
 

@@ -10,21 +10,22 @@ import msgspec
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import chance_words, interval_of, interval_words
-from edgenas.records import ACCURACY, Latency, StudyRecord, Trial
+from edgenas.records import ACCURACY, Cost, Latency, StudyRecord, Trial
 from edgenas.report.answers.good import final_words, interval_on_test, tested
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
 from edgenas.report.network import Stage
+from edgenas.report.shown import architecture_shown, cost_shown, is_another, wider_words
 from edgenas.report.values import Pairs, data_words, duration, milliseconds, three_digits
 from edgenas.report.values import interval as ends
 
 
 def headline(facts: Facts) -> str:
     """The result in one sentence; its figures stand below it."""
-    study, trial = facts.study, facts.best
+    study, trial, cost = facts.study, facts.best, cost_shown(facts)
     where = study.profiles[0] if len(study.profiles) == 1 else f"{len(study.profiles)} targets"
     method, data = "A given network" if facts.given else study.method, data_words(study.data)
-    if trial is None:
+    if trial is None or cost is None:
         state = f"{len(facts.rounds)} rounds so far" if facts.rounds else "nothing is trained yet"
         return f"{method} on {data} for {where}: {state}"
     if facts.at_chance:
@@ -32,7 +33,7 @@ def headline(facts: Facts) -> str:
     if facts.choice is None:
         return f"{method} on {data} for {where}: {len(facts.complete)} networks so far"
     origin = f"given by the user, trained on {data}" if facts.given else f"found by {study.method} on {data}"
-    return f"A network of {trial.cost.params:,} parameters for {where}, {origin}"
+    return f"A network of {cost.params:,} parameters for {where}, {origin}"
 
 
 def lede(facts: Facts) -> str:
@@ -49,7 +50,7 @@ def lede(facts: Facts) -> str:
 
 
 def _network_words(facts: Facts, best: Trial) -> str:
-    words = network_words(msgspec.to_builtins(best.candidate.architecture))
+    words = network_words(msgspec.to_builtins(architecture_shown(facts)))
     if facts.choice is None:
         return (
             f"The best so far is trial {best.number}: {words}. The search is running or was stopped; "
@@ -57,11 +58,11 @@ def _network_words(facts: Facts, best: Trial) -> str:
         )
     peak = facts.peak
     longer = ""
-    if peak is not None and peak.number != best.number:
+    if peak is not None and peak.number != best.number and not is_another(facts):
         longer = f" The same network scored best in trial {peak.number}, after {peak.candidate.recipe.epochs} epochs."
     return " ".join(
         [
-            f"Trial {best.number}: {words}.{longer}",
+            f"Trial {best.number}{wider_words(facts)}: {words}.{longer}",
             *(final_words(one) for one in facts.finals if one is not facts.final),
         ]
     )
@@ -69,8 +70,8 @@ def _network_words(facts: Facts, best: Trial) -> str:
 
 def merit(facts: Facts) -> list[dict[str, str]]:
     """The four figures that one looks for first."""
-    trial = facts.best
-    if trial is None:
+    trial, cost = facts.best, cost_shown(facts)
+    if trial is None or cost is None:
         return []
     peak = facts.peak or trial
     name, score = f"{score_name(facts)} after {peak.candidate.recipe.epochs} epochs", facts.value(peak)
@@ -83,16 +84,16 @@ def merit(facts: Facts) -> list[dict[str, str]]:
     figures = [{"name": name, "value": facts.metric.number(score), "unit": facts.metric.unit, "origin": ""}]
     figures += [
         {"name": _on(latency), "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}
-        for latency in _latencies(trial, facts.study)[:2]
+        for latency in _latencies(cost, facts.study)[:2]
     ]
-    figures.append({"name": "parameters", "value": f"{trial.cost.params:,}", "unit": "", "origin": ""})
-    figures.append({"name": "weights on the device", "value": f"{trial.cost.size_mb:.3g}", "unit": "MB", "origin": ""})
+    figures.append({"name": "parameters", "value": f"{cost.params:,}", "unit": "", "origin": ""})
+    figures.append({"name": "weights on the device", "value": f"{cost.size_mb:.3g}", "unit": "MB", "origin": ""})
     return figures
 
 
-def _latencies(trial: Trial, study: StudyRecord) -> list[Latency]:
+def _latencies(cost: Cost, study: StudyRecord) -> list[Latency]:
     """Those that are known, in the order of the study's targets: a trial has the measured one last."""
-    return [trial.cost.latencies[name] for name in study.profiles if name in trial.cost.latencies]
+    return [cost.latencies[name] for name in study.profiles if name in cost.latencies]
 
 
 def _on(latency: Latency) -> str:
@@ -115,7 +116,7 @@ def trial_facts(trial: Trial, study: StudyRecord) -> Pairs:
         told = metric.words(value) if scored and metric.unit != "%" else f"{value:.4g}"
         interval = interval_of(trial.scores, name, validation) if name.startswith("val_") else None
         pairs.append((name.replace("_", " "), told + interval_words(interval, metric if scored else ACCURACY)))
-    for latency in _latencies(trial, study):
+    for latency in _latencies(trial.cost, study):
         pairs.append((f"latency, {latency.profile}", milliseconds(latency)))
         if latency.energy_mj is not None:
             pairs.append((f"energy, {latency.profile}", f"{three_digits(latency.energy_mj)} mJ (measured)"))
@@ -128,11 +129,11 @@ def trial_facts(trial: Trial, study: StudyRecord) -> Pairs:
     return pairs
 
 
-def network_sentence(facts: Facts, trial: Trial, stages: Sequence[Stage]) -> str:
+def network_sentence(facts: Facts, cost: Cost, stages: Sequence[Stage]) -> str:
     """What the kernels' milliseconds are, and how they relate to the network's own figure."""
     priced = [stage.ms for stage in stages if stage.ms is not None]
     name = facts.study.profiles[0]
-    latency = trial.cost.latencies.get(name)
+    latency = cost.latencies.get(name)
     if len(priced) < len(stages) or latency is None:
         return f"{name} has no prices of single kernels: latencies are of whole networks only."
     text = f"Per-kernel times are what {name}'s profile charges for each kernel; they add up to {sum(priced):.4g} ms. "

@@ -29,6 +29,8 @@ from edgenas.remote.sparing import ASKED as ASKED_BOARD
 from edgenas.remote.sparing import AskedBoard
 from edgenas.remote.token import VARIABLE
 from edgenas.report.answers.good import goodness
+from edgenas.report.answers.onward import next_commands
+from edgenas.report.beside import fairness_words
 from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from edgenas.training.loop import scores_of
@@ -184,6 +186,28 @@ def test_a_reference_has_as_much_of_a_cpu_as_the_winner_had(
     done = CliRunner().invoke(app, ["compare", str(study), "--reference", path, "--epochs", "1", *more])
     assert done.exception is None, done.exception
     assert f"{path}: 2 seeds, {at_once} at once" in done.stderr.splitlines()
+
+
+def test_a_comparison_with_a_training_that_was_replaced_is_not_shown_and_the_command_named_makes_it_anew(
+    study: Path, tmp_path: Path
+) -> None:
+    path = digits_file(tmp_path)
+    compare(str(study), "--reference", str(path), "--epochs", "1")
+    shown = read_facts(study)
+    assert shown.comparison is not None
+    # the file's last layer is kept, at a fifth of the rate; one epoch is not what fits the winner's two seconds
+    assert f"{path} 0.2 times the learning rate, " in fairness_words(shown)
+    trained = CliRunner().invoke(app, ["train", str(study), "--seeds", "1", "--epochs", "1"])
+    assert trained.exception is None
+    assert f"next: edgenas compare {study}\n" in trained.stderr
+    replaced = read_facts(study)
+    assert (replaced.comparison, replaced.outdated) == (None, True)
+    assert f"`edgenas compare {study}` holds them against this one." in goodness(replaced)[-1]
+    found = compare(str(study))
+    again = read_facts(study)
+    assert not again.outdated
+    assert found["sentence"] in goodness(again)
+    assert [line for line in (one.line for one in next_commands(again)) if "compare" in line] == []
 
 
 def test_from_scratch_the_same_seconds_are_epochs_and_more_references_stand_side_by_side(study: Path) -> None:

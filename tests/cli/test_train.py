@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from edgenas.identity import digest
 from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import load_weights
 from edgenas.records import Ask, Choice, Classes, FinalRun, FinalTraining, Trial
+from edgenas.report.answers.more import more_budget
+from edgenas.report.answers.onward import next_commands
+from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.evaluator import Evaluator
@@ -193,6 +197,9 @@ def test_other_data_goes_on_from_the_trained_weights_and_anew_where_other_images
     assert again["test_accuracy"] != onward["test_accuracy"]
     with Store.read(study) as store:
         assert len(store.all("final", FinalTraining)) == 2  # the first one is as it was
+    assert next_commands(read_facts(study))[0].line.endswith(
+        " --data digits"
+    )  # without it an export asks: on which data?
 
 
 def on_a_folder(tmp_path: Path) -> tuple[Path, Path]:
@@ -301,3 +308,45 @@ def test_a_budget_that_leaves_fewer_than_130_steps_is_refused_with_figures(study
     assert "more on this machine: allow them, or fewer --seeds" in line
     with Store.read(study) as store:
         assert store.all("final", FinalTraining) == {}
+
+
+def named_on_the_page(folder: Path) -> str:
+    """The command for a longer training, in what the report says of more budget."""
+    found: list[str] = re.findall(r"`(edgenas train [^`]*)`", " ".join(more_budget(read_facts(folder))))
+    (command,) = found
+    return command
+
+
+def test_the_command_that_the_report_names_trains_longer_by_the_same_recipe_and_width(study: Path) -> None:
+    """Of one epoch there is no curve, so that one is asked for; the flags that were given are asked for again."""
+    train(str(study), "--seeds", "1", "--epochs", "1", "--recipe", "brief", "--final-width", "macro")
+    (first,) = read_facts(study).finals
+    assert first.flags == ("--seeds", "1", "--epochs", "1", "--recipe", "brief", "--final-width", "macro")
+    command = named_on_the_page(study)
+    assert command == f"edgenas train {study} --seeds 1 --recipe brief --final-width macro --epochs 2"
+    train(*shlex.split(command)[2:])
+    (longer,) = read_facts(study).finals
+    assert (longer.architecture, len(longer.runs)) == (first.architecture, 1)
+    assert longer.recipe == msgspec.structs.replace(first.recipe, epochs=2)
+    assert named_on_the_page(study) == f"edgenas train {study} --seeds 1 --recipe brief --final-width macro --epochs 4"
+
+
+def test_a_training_of_an_earlier_version_is_given_the_flags_that_find_it_again(study: Path) -> None:
+    how = ("--seeds", "1", "--epochs", "1", "--all-images")
+    train(str(study), *how)
+    with Store.write(study) as store:
+        ((key, final),) = store.all("final", FinalTraining).items()
+        store.put("final", key, msgspec.structs.replace(final, flags=None))
+    assert named_on_the_page(study) == f"edgenas train {study} --seeds 1 --all-images --epochs 2"
+    train(str(study), *how)
+    (again,) = read_facts(study).finals
+    assert again == final  # its runs, and its seconds: nothing was trained
+
+
+def test_after_all_images_no_command_is_named_that_refuses_them(study: Path) -> None:
+    train(str(study), "--seeds", "1", "--epochs", "1")
+    assert [one.line.split()[1] for one in next_commands(read_facts(study))] == ["export", "compare"]
+    train(str(study), "--seeds", "1", "--epochs", "1", "--all-images")
+    assert [one.line.split()[1] for one in next_commands(read_facts(study))] == ["export"]
+    refused = CliRunner().invoke(app, ["compare", str(study), "--reference", "torchvision:mobilenet_v3_small"])
+    assert "saw the validation images" in str(refused.exception)

@@ -216,3 +216,16 @@ def test_nothing_is_said_of_noise_where_the_fastest_is_the_choice_or_validation_
     document = summary(study_record(profiles=("board",)), "s", [best, near], Choice(best), 1.0)
     assert document["within_noise"] is None
     assert "within the noise" not in front_text(document)
+
+
+def test_commands_below_the_front_are_ones_that_the_study_takes() -> None:
+    """Images that are an object are given in Python; no board measures networks at int8 before they are trained."""
+    best, near = predicted(3, 80.0, 3.0, 4.0), predicted(2, 79.0, 2.0, 4.0)
+    known = plan(validation=Validation(200, 10.0, ACCURACY), objects=("data",))
+    record = study_record(profiles=("board",), plan=plan_json(known), limits=Limits(latency_ms=2.5), precision="int8")
+    document = summary(record, "studies/mine", [best, near], Choice(best), 1.0)
+    assert (document["precision"], document["objects"]) == ("int8", ["data"])
+    text = front_text(document)
+    assert "the fastest: `edgenas.open_study('studies/mine').go_on(data=DATA).train(trial=2)`" in text
+    assert "trained in full and exported, they can be measured (`edgenas verify --bundle`)" in text
+    assert "verify --board URL" not in text

@@ -10,7 +10,7 @@ from edgenas.hardware.cost import CostModel
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.replay import Trace, replay
 from edgenas.methods.settings import SearchSettings
-from edgenas.records import Classes, Limits, StudyRecord, Trial
+from edgenas.records import Classes, FinalRun, FinalTraining, Limits, Preprocessing, StudyRecord, Trial
 from edgenas.store import Store, read_json
 from tests.plans import plan, studied
 
@@ -58,3 +58,13 @@ def played_round(number: int) -> Round:
     plan = RoundPlan(number, 7, space, ((0, 1), (2, 3)), ((), ()), cost, 3.0, "M MACs")
     networks = (Scored(((0,), (2,)), 2.4, 30.0 - number, "target"), Scored(((1,), (3,)), 2.8, 28.0 - number, "target"))
     return Round(plan, ((0.1, -0.2), (0.3, None)), networks, networks, ((0, 1), (2, 3)), 60.0)
+
+
+def trained_in_full(folder: Path, test: float, val: float) -> FinalTraining:
+    """Trial 7 of the published search, as one seed of 60 epochs leaves it."""
+    with Store.read(folder) as store:
+        candidate = store.ledger()[6].candidate
+    recipe = msgspec.structs.replace(candidate.recipe, epochs=60)
+    run = FinalRun(1, "1.safetensors", {"accuracy": test}, {"accuracy": val}, 60, {}, {}, 90.0)
+    how = (recipe, "cifar10", "accuracy", ("a",), Preprocessing(3, 32, (0.5,) * 3, (0.5,) * 3))
+    return FinalTraining(7, candidate.architecture, *how, 5, (run,), 90.0)

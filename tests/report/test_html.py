@@ -18,7 +18,7 @@ from edgenas.report.figures_front import front_figure
 from edgenas.report.html import html_from_studies
 from edgenas.report.words import merit
 from edgenas.store import Store
-from tests.report.studies import PLAN, TARGET, played_round, published_study, study_record
+from tests.report.studies import PLAN, TARGET, played_round, published_study, study_record, trained_in_full
 
 
 class Text(HTMLParser):
@@ -308,6 +308,9 @@ def test_public_networks_stand_beside_the_searched_one_with_the_sentence_that_ju
         theirs = Competitor("torchvision:resnet18", (91.0,), (90.4, 91.5), slow, 8, 91.0, validation=(90.0,))
         found = compared(Metric("accuracy", share=True), 10_000, TARGET, [ours], [theirs])
         store.put("comparison", "comparison", found)
+    ours_in_full = trained_in_full(folder, 94.0, 93.0)
+    with Store.write(folder) as store:
+        store.put("final", "7", ours_in_full)
     page = html_from_studies([read_facts(folder)])
     words = str(Text(page))
     assert "Beside public networks" in words

@@ -15,7 +15,7 @@ from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval, unit_of_difference
 from edgenas.engine.verdict import interval_of_mean
 from edgenas.records import TAR, FinalTraining, Metric
-from edgenas.report.answers.onward import compare_command
+from edgenas.report.answers.commands import compare_command, train_command
 from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
@@ -131,7 +131,7 @@ def _searched(facts: Facts) -> Iterator[str]:
     """What the search's own short training says."""
     trial, validation = facts.peak, validation_in(facts.study)
     assert trial is not None
-    epochs, command = trial.candidate.recipe.epochs, f"`edgenas train {facts.shown_folder}`"
+    epochs, command = trial.candidate.recipe.epochs, f"`{train_command(facts)}`"
     after = f"after {epochs} epoch{'s' * (epochs > 1)} in the search (trial {trial.number})"
     judged = f"{score_name(facts)} {facts.words(trial)} {after}"
     if validation is None:
@@ -186,7 +186,24 @@ def _beside(facts: Facts) -> Iterator[str]:
         if found.advice:
             yield found.advice
     elif facts.study.task == "classification":
-        yield (
-            "No public network stands beside it yet: "
-            f"`{compare_command(facts)}` trains one alike and says whether searching paid."
+        yield _alone(facts)
+
+
+def _alone(facts: Facts) -> str:
+    """Why no public network stands beside it, and what puts one there."""
+    final, command = facts.final, compare_command(facts)
+    if final is not None and final.all_images:
+        return (
+            "No public network can stand beside it: it was trained on the validation images, too (--all-images), and a reference "
+            f"would not be. `{train_command(facts)}`, without that flag, puts another training in its place."
         )
+    if final is None or command is None:
+        return (
+            "No public network stands beside it yet: once it is trained in full, `edgenas compare` trains one alike and says "
+            "whether searching paid."
+        )
+    if facts.outdated:
+        return (
+            f"The public networks stood beside a training that was replaced: `{command}` holds them against this one."
+        )
+    return f"No public network stands beside it yet: `{command}` trains one alike and says whether searching paid."

@@ -9,8 +9,10 @@ from typing import Literal
 import msgspec
 
 from edgenas.hardware.measure import percentiles
-from edgenas.records import Latency, Limits, Measurement, Trial
+from edgenas.records import Cost, Latency, Limits, Measurement
+from edgenas.report.answers.commands import verify_command
 from edgenas.report.facts import Facts
+from edgenas.report.shown import architecture_shown, cost_shown, is_another
 from edgenas.report.values import interval, three_digits
 
 Held = Literal["none", "yes", "likely", "open", "no"]
@@ -40,17 +42,17 @@ class Met:
 
 def met_limits(facts: Facts) -> Met:
     """Every limit on every target, for the chosen network, or while the search runs the best one so far."""
-    trial, limits = facts.best, facts.study.limits
-    if trial is None:
+    limits, cost = facts.study.limits, cost_shown(facts)
+    if cost is None:
         return Met("none", ("No network is trained yet.",))
-    found = [*_latencies(facts, trial, limits), *_energies(trial, limits), *_counted(trial, limits)]
+    found = [*_latencies(facts, cost, limits), *_energies(facts, cost, limits), *_counted(cost, limits)]
     sentences = [sentence for _, sentence in found]
     held: Held = min((held for held, _ in found), key=WORST_FIRST.index, default="none")
     if not found:
         sentences.append("No limit was asked for.")
     if limits.latency_ms is None:
-        sentences += [_unlimited(latency) for latency in trial.cost.latencies.values()]
-    if (other := _other_network(facts, trial)) is not None:
+        sentences += [_unlimited(latency) for latency in cost.latencies.values()]
+    if (other := _other_network(facts, cost)) is not None:
         sentences.append(other)
     broken = sum(one.status == "infeasible" for one in facts.trials)
     if broken:
@@ -61,11 +63,16 @@ def met_limits(facts: Facts) -> Met:
 # ---------------------------------------------------------------- latencies
 
 
-def _latencies(facts: Facts, trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
+def _latencies(facts: Facts, cost: Cost, limits: Limits) -> Iterator[tuple[Held, str]]:
     if limits.latency_ms is None:
         return
-    for latency in trial.cost.latencies.values():
-        measurement = _measured_beside(facts, trial, latency)
+    for name in _unknown(facts, cost):
+        yield (
+            "open",
+            f"Whether it keeps the limit of {limits.latency_ms:g} ms on {name} is not known.{_measuring(facts)}",
+        )
+    for latency in cost.latencies.values():
+        measurement = _measured_beside(facts, latency)
         if measurement is not None:
             yield _judged_beside(latency, measurement, limits.latency_ms)
             continue
@@ -75,8 +82,23 @@ def _latencies(facts: Facts, trial: Trial, limits: Limits) -> Iterator[tuple[Hel
         if latency.extrapolated:
             words += " The network lies beyond what the profile was fitted on, which is why the interval is wide."
         if held in ("open", "likely"):
-            words += f" `edgenas verify {facts.shown_folder} --board URL` measures it on the device."
+            words += _measuring(facts)
         yield held, words
+
+
+def _measuring(facts: Facts) -> str:
+    """How a board would tell."""
+    command = verify_command(facts, "URL")
+    if command is None:
+        return " Trained in full and exported, its file can be measured on the device (`edgenas verify --bundle`)."
+    if "--bundle" in command:
+        return f" Once it is exported, `{command}` measures its file on the device."
+    return f" `{command}` measures it on the device."
+
+
+def _unknown(facts: Facts, cost: Cost) -> list[str]:
+    """Targets on which the network that was trained in place of the searched one was never measured."""
+    return [name for name in facts.study.profiles if name not in cost.latencies] if is_another(facts) else []
 
 
 def _judged(latency: Latency, limit: float) -> tuple[Held, str]:
@@ -125,11 +147,12 @@ def _unlimited(latency: Latency) -> str:
     return f"It takes {three_digits(latency.ms)} ms on {latency.profile} ({origin}{beyond}{sure})."
 
 
-def _measured_beside(facts: Facts, trial: Trial, latency: Latency) -> Measurement | None:
+def _measured_beside(facts: Facts, latency: Latency) -> Measurement | None:
     """What was measured of this network, where the search went by a prediction: the board was away when it was decided."""
     if latency.origin == "measured":
         return None
-    fingerprint = trial.candidate.architecture.fingerprint
+    architecture = architecture_shown(facts)
+    fingerprint = "" if architecture is None else architecture.fingerprint
     found = [
         one
         for key, one in facts.measurements.items()
@@ -152,10 +175,13 @@ def _judged_beside(latency: Latency, measurement: Measurement, limit: float) -> 
 # ---------------------------------------------------------------- the others
 
 
-def _energies(trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
+def _energies(facts: Facts, cost: Cost, limits: Limits) -> Iterator[tuple[Held, str]]:
     if limits.energy_mj is None:
         return
-    for latency in trial.cost.latencies.values():
+    unknown = "is not known: energy is only known where a board measures it."
+    for name in _unknown(facts, cost):
+        yield "open", f"Whether it keeps the limit of {limits.energy_mj:g} mJ on {name} {unknown}"
+    for latency in cost.latencies.values():
         where = f"the limit of {limits.energy_mj:g} mJ on {latency.profile}"
         if latency.energy_mj is None:
             yield "open", f"Whether it keeps {where} is not known: energy is only known where a board measures it."
@@ -164,9 +190,8 @@ def _energies(trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
             yield held, f"It {_verb(held)} {where}: {three_digits(latency.energy_mj)} mJ, measured."
 
 
-def _counted(trial: Trial, limits: Limits) -> Iterator[tuple[Held, str]]:
+def _counted(cost: Cost, limits: Limits) -> Iterator[tuple[Held, str]]:
     """What is counted from the architecture, and so is exact."""
-    cost = trial.cost
     for limit, value, words in (
         (limits.params, cost.params, "{:,} parameters"),
         (limits.size_mb, cost.size_mb, "{:.4g} MB of weights"),
@@ -185,12 +210,11 @@ def _verb(held: Held) -> str:
     return "keeps" if held == "yes" else "breaks"
 
 
-def _other_network(facts: Facts, trial: Trial) -> str | None:
-    """`--final-width macro`, or another head, trains a wider network than the one whose cost the search knows."""
-    final = facts.final
-    if final is None or final.params == trial.cost.params or final.architecture == trial.candidate.architecture:
+def _other_network(facts: Facts, cost: Cost) -> str | None:
+    """`--final-width macro` trains a wider network than the one that the search judged."""
+    if facts.best is None or not is_another(facts):
         return None
     return (
-        f"The network that was trained in full is another one, of {final.params:,} parameters (--final-width macro): its "
-        "latency is not in this study."
+        f"The network that was trained in full is another one than the search judged: {cost.params:,} parameters in place of "
+        f"{facts.best.cost.params:,} (--final-width macro). What is said here is of the one that was trained."
     )

@@ -10,6 +10,7 @@ from edgenas.binomial import noise_of_difference
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import metric_of, unit_of_difference
 from edgenas.records import FinalTraining, Trial
+from edgenas.report.answers.commands import train_again_command, train_command
 from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.values import metric_words
@@ -80,14 +81,15 @@ def _training(facts: Facts) -> Iterator[str]:
             epochs = facts.best.candidate.recipe.epochs
             yield (
                 f"A longer training: the search trained this network for {epochs} epoch{'s' * (epochs > 1)} only; "
-                f"`edgenas train {facts.shown_folder}` trains it in full."
+                f"`{train_command(facts)}` trains it in full."
             )
         return
     curve = mean_curve(final)
     if len(curve) < 2:
         yield (
-            "A longer training: no learning curve was kept, as this training is of an earlier version or took one epoch: "
-            f"`edgenas train {facts.shown_folder} --epochs {2 * final.recipe.epochs}` trains longer and keeps one."
+            f"A longer training: no learning curve was kept, as {_why_no_curve(final)}: "
+            f"`{train_again_command(facts, final, 2 * final.recipe.epochs)}` trains longer"
+            f"{'' if final.all_images else ' and keeps one'}."
         )
         return
     yield f"A longer training: {_levelled(facts, final, curve)}"
@@ -95,6 +97,12 @@ def _training(facts: Facts) -> Iterator[str]:
         "The learning rate falls to nearly nothing towards the end of every training, which lifts the last epochs of a short "
         "one, too: what a longer one reaches is only known after it."
     )
+
+
+def _why_no_curve(final: FinalTraining) -> str:
+    if final.all_images:
+        return "it was trained on the validation images, too (--all-images)"
+    return "this training is of an earlier version or took one epoch"
 
 
 def mean_curve(final: FinalTraining) -> dict[int, float]:
@@ -120,7 +128,7 @@ def _levelled(facts: Facts, final: FinalTraining, curve: dict[int, float]) -> st
         rise = f"{'improved' if gain >= 0 else 'got worse'} by {metric.number(abs(gain))}"
     change = f"{rise} {unit}" if gain else "did not change"
     told = f"from epoch {before} to {last} {metric_words(metric)} on validation {change}"
-    longer = f"`edgenas train {facts.shown_folder} --epochs {2 * final.recipe.epochs}`"
+    longer = f"`{train_again_command(facts, final, 2 * final.recipe.epochs)}`"
     if noise is None:
         return f"{told}; what is noise there is not known. {longer} tries it."
     if gain > noise:

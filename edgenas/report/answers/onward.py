@@ -10,8 +10,14 @@ from typing import NamedTuple
 import msgspec
 
 from edgenas.engine.again import BOARD, call_of, command_of, objects_in, resuming, settings_of
-from edgenas.engine.given import flags_without
 from edgenas.engine.plan import plan_values
+from edgenas.report.answers.commands import (
+    compare_command,
+    export_command,
+    train_again_command,
+    train_command,
+    verify_command,
+)
 from edgenas.report.answers.limit import met_limits
 from edgenas.report.facts import Facts
 
@@ -25,7 +31,6 @@ class Command(NamedTuple):
 
 def next_commands(facts: Facts) -> list[Command]:
     """The next one first; the others as they make sense in this state of the study."""
-    folder = facts.shown_folder
     if facts.choice is None:
         if facts.given:
             return [Command(_begun(facts), "goes on with the training of the given network, which has not ended")]
@@ -33,51 +38,29 @@ def next_commands(facts: Facts) -> list[Command]:
         return [Command(resumed, "goes on with the search, which has not ended")]
     if facts.at_chance:
         if facts.given:
-            epochs = 4 * (facts.final.recipe.epochs if facts.final else 1)
-            kept = flags_without(facts.training_flags, ("--epochs", "--budget"))
-            longer = shlex.join(["edgenas", "train", str(facts.folder), *kept, "--epochs", str(epochs)])
+            final = facts.final
+            longer = train_again_command(facts, final, 4 * final.recipe.epochs) if final else train_command(facts)
             return [Command(longer, "trains it four times as long: it is no better than chance")]
         return [Command(_longer(facts), "searches again with four times the time: nothing here is better than chance")]
-    return [*_onward(facts, folder)]
+    return [*_onward(facts)]
 
 
-def _onward(facts: Facts, folder: str) -> Iterator[Command]:
-    if facts.final is None:
+def _onward(facts: Facts) -> Iterator[Command]:
+    final, comparable = facts.final, compare_command(facts)
+    if final is None:
         yield Command(
-            f"edgenas train {folder}",
-            "trains the chosen network in full, over three seeds, and reads the test set once",
+            train_command(facts), "trains the chosen network in full, over three seeds, and reads the test set once"
         )
     else:
-        bundle = shlex.quote(f"bundles/{facts.name}")
-        yield Command(
-            f"edgenas export {folder} --out {bundle}{_served(facts)}",
-            "writes the trained network as ONNX, with proof that it computes the same",
-        )
-    if met_limits(facts).held in ("open", "likely"):
-        yield Command(verify_command(facts), "measures the finalists on the device itself")
-    if facts.final is not None and facts.comparison is None and facts.study.task == "classification":
-        yield Command(
-            compare_command(facts),
-            "trains a public network alike, and says whether searching paid",
-        )
-
-
-def compare_command(facts: Facts) -> str:
-    """The command that trains a public network beside the winner; on the board, where one measured the candidates."""
-    boards = (facts.boards or (BOARD,)) if plan_values(facts.study).get("boards") else ()
-    words = ["edgenas", "compare", str(facts.folder), "--reference", "torchvision:mobilenet_v3_small"]
-    return shlex.join([*words, *(word for board in boards for word in ("--board", board))])
-
-
-def verify_command(facts: Facts) -> str:
-    """The command that measures the finalists on one board: one that measured before, where the study knows it."""
-    return shlex.join(["edgenas", "verify", str(facts.folder), "--board", (facts.boards or (BOARD,))[0]])
-
-
-def _served(facts: Facts) -> str:
-    """The precision that the search was judged at: the first one that an export is asked for is what is served."""
-    precision = facts.study.precision
-    return "" if precision == "fp32" else f" --precision {precision}"
+        yield Command(export_command(facts), "writes the trained network as ONNX, with proof that it computes the same")
+    measuring = verify_command(facts)
+    if met_limits(facts).held in ("open", "likely") and measuring is not None:
+        files = "--bundle" in measuring
+        yield Command(measuring, f"measures {'the exported files' if files else 'the finalists'} on the device itself")
+    if final is None or final.all_images or facts.comparison is not None or facts.study.task != "classification":
+        return
+    if comparable is not None:
+        yield Command(comparable, "trains a public network alike, and says whether searching paid")
 
 
 def _begun(facts: Facts) -> str:

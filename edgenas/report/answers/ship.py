@@ -13,20 +13,21 @@ from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import expected_words, unit_of_difference
 from edgenas.engine.verdict import comparable, faster_of, origin_words
 from edgenas.records import Trial
-from edgenas.report.answers.onward import verify_command
+from edgenas.report.answers.commands import train_command, verify_searched_command
 from edgenas.report.facts import Facts
+from edgenas.report.shown import architecture_shown, cost_shown, wider_words
 from edgenas.report.values import three_digits
 
 
 def shipped(facts: Facts) -> list[str]:
     """Sentences: which one, why, and what smaller ones would cost."""
-    trial, peak = facts.best, facts.peak
-    if trial is None or peak is None:
+    trial, peak, cost = facts.best, facts.peak, cost_shown(facts)
+    if trial is None or peak is None or cost is None:
         return ["None yet: no network is trained."]
     if facts.at_chance:
         return ["None of these: no network is better than chance, so nothing was decided here."]
-    words = network_words(msgspec.to_builtins(trial.candidate.architecture))
-    told = [f"Trial {trial.number}: {words}, {trial.cost.params:,} parameters."]
+    words = network_words(msgspec.to_builtins(architecture_shown(facts)))
+    told = [f"Trial {trial.number}{wider_words(facts)}: {words}, {cost.params:,} parameters."]
     if facts.choice is None:
         told = [f"Not decided: the search has not ended. The best so far is trial {trial.number}: {words}."]
     if facts.given:
@@ -78,7 +79,7 @@ def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:
             f"A faster one may be as good: trial {one.number} takes {three_digits(one.cost.latencies[profile].ms)} ms in place "
             f"of {three_digits(ms)}, with {one.cost.params:,} parameters; {_behind(facts, peak, one)}, inside the noise of "
             f"±{_number(facts, bar)}.{others}{_surely_faster(facts, peak, one)} "
-            f"Where speed counts: `edgenas train {facts.shown_folder} --trial {one.number}`."
+            f"Where speed counts: `{train_command(facts, trial=one.number)}`."
         )
         return
     near = max(faster, key=facts.level)
@@ -101,11 +102,11 @@ def _surely_faster(facts: Facts, peak: Trial, one: Trial) -> str:
     profile = facts.study.profiles[0]
     latencies = one.cost.latencies[profile], peak.cost.latencies[profile]
     if not comparable(*latencies):
-        told = " and ".join(map(origin_words, latencies))
-        return (
-            f" That it is faster is not shown: the two latencies are not of one origin ({told}). "
-            f"`{verify_command(facts)}` measures both."
-        )
+        told, command = " and ".join(map(origin_words, latencies)), verify_searched_command(facts)
+        lead = f" That it is faster is not shown: the two latencies are not of one origin ({told})."
+        if command is None:
+            return f"{lead} Trained in full and exported, both can be measured (`edgenas verify --bundle`)."
+        return f"{lead} `{command}` measures both."
     if faster_of(*latencies) is not None:
         return ""
     return " That it is faster is not certain either: the intervals of their latencies leave it open."

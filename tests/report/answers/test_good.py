@@ -82,8 +82,26 @@ def test_before_a_final_training_the_searchs_own_score_is_held_against_chance() 
     assert goodness(study(trial(1, 11.89), chosen=1))[0].startswith("It is not shown to be better than chance")
 
 
-def test_without_a_public_network_beside_it_the_command_is_named() -> None:
-    assert "edgenas compare 'studies/a study' --reference" in goodness(study(trial(1, 80.0), chosen=1))[-1]
+def test_without_a_public_network_beside_it_the_command_is_named_once_it_would_not_be_refused() -> None:
+    one = trial(1, 80.0)
+    assert goodness(study(one, chosen=1))[-1] == (
+        "No public network stands beside it yet: once it is trained in full, `edgenas compare` trains one alike and says whether "
+        "searching paid."
+    )
+    trained_ = final(one, run())
+    assert goodness(study(one, chosen=1, finals=(trained_,)))[-1] == (
+        "No public network stands beside it yet: `edgenas compare 'studies/a study' --reference torchvision:mobilenet_v3_small` "
+        "trains one alike and says whether searching paid."
+    )
+    every = msgspec.structs.replace(trained_, all_images=True)
+    assert goodness(study(one, chosen=1, finals=(every,)))[-1] == (
+        "No public network can stand beside it: it was trained on the validation images, too (--all-images), and a reference "
+        "would not be. `edgenas train 'studies/a study'`, without that flag, puts another training in its place."
+    )
+    assert goodness(study(one, chosen=1, finals=(trained_,), outdated=True))[-1] == (
+        "The public networks stood beside a training that was replaced: `edgenas compare 'studies/a study'` holds them against "
+        "this one."
+    )
 
 
 def test_nothing_trained_is_no_answer() -> None:

@@ -1,8 +1,13 @@
 """Each sentence about a limit, on both sides of its bar."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import profile_from_name
 from edgenas.records import Latency, Limits, Measurement
 from edgenas.report.answers.limit import Met, met_limits
 from edgenas.report.origins import limit_words
@@ -155,16 +160,71 @@ def test_without_a_limit_the_latency_is_told_all_the_same() -> None:
     assert met(latency(0.8, 0.7, 0.9), Limits(params=100)).sentences[1] == takes
 
 
-def test_what_broke_a_limit_is_counted_and_a_wider_final_network_is_named() -> None:
+def test_what_broke_a_limit_is_counted() -> None:
     broken = trial(2, 0.0, 3.0, status="infeasible", scores={})
     one = trial(1, 90.0, 0.5)
-    wider = msgspec.structs.replace(final(one, run()), params=250, architecture=trial(9, 0.0).candidate.architecture)
-    told = met_limits(study(one, broken, chosen=1, limits=LIMIT, finals=(wider,))).sentences
-    assert told[1].startswith(
-        "The network that was trained in full is another one, of 250 parameters (--final-width macro)"
-    )
-    assert told[2] == "1 other candidate broke a limit, and took no training time."
+    told = met_limits(study(one, broken, chosen=1, limits=LIMIT)).sentences
+    assert told[1] == "1 other candidate broke a limit, and took no training time."
     assert len(met_limits(study(one, chosen=1, limits=LIMIT, finals=(final(one, run()),))).sentences) == 1
+
+
+def widened(limits: Limits, **more: Any) -> Met:
+    """Of a study whose chosen network has 100 parameters and takes 0.5 ms, in whose place trial 9's was trained in full."""
+    one = trial(1, 90.0, 0.5)
+    wider = msgspec.structs.replace(final(one, run()), architecture=trial(9, 0.0).candidate.architecture)
+    return met_limits(study(one, chosen=1, limits=limits, finals=(wider,), **more))
+
+
+def test_a_wider_network_that_was_trained_in_place_of_the_searched_one_is_judged_itself() -> None:
+    """Its parameters and its predicted latency decide, not those of the network that the search judged."""
+    wider = trial(9, 0.0).candidate.architecture
+    params = workload_from_architecture(wider).params
+    found = widened(Limits(params=params - 1))
+    assert found.held == "no"
+    assert f"it has {params:,} parameters, counted exactly." in found.sentences[0]
+    assert widened(Limits(params=params)).held == "yes"
+    ms = latency_from_workload(profile_from_name(TARGET), wider, "fp32")
+    assert ms.low is not None
+    assert widened(Limits(latency_ms=0.99 * ms.low)).held == "no"
+    crossed = widened(Limits(latency_ms=ms.ms))
+    assert crossed.held == "open"
+    assert (
+        "Once it is exported, `edgenas verify --bundle 'bundles/a study' --board URL` measures" in crossed.sentences[0]
+    )
+    assert crossed.sentences[-1] == (
+        f"The network that was trained in full is another one than the search judged: {params:,} parameters in place of 100 "
+        "(--final-width macro). What is said here is of the one that was trained."
+    )
+
+
+def test_of_a_wider_network_that_nobody_measured_a_limit_on_a_target_without_prediction_is_open() -> None:
+    here: dict[str, Any] = {"record": {"profiles": ("host-cpu",)}}
+    found = widened(LIMIT, **here)
+    assert (found.held, found.sentences[0].split(".")[0]) == (
+        "open", "Whether it keeps the limit of 1 ms on host-cpu is not known",
+    )  # fmt: skip
+    assert "the limit of 2 mJ on host-cpu is not known" in widened(Limits(energy_mj=2.0), **here).sentences[0]
+    searched = study(trial(1, 90.0, 0.5), chosen=1, limits=LIMIT, **here)
+    assert met_limits(searched).held == "yes"
+
+
+@pytest.mark.parametrize(
+    ("precision", "trained", "words"),
+    [
+        ("fp16", False, "`edgenas verify 'studies/a study' --board URL` measures it on the device."),
+        ("int8", False, "Trained in full and exported, its file can be measured on the device (`edgenas verify --bundle`)."),
+        (
+            "int8", True,
+            "Once it is exported, `edgenas verify 'studies/a study' --bundle 'bundles/a study' --board URL --precision int8` "
+            "measures its file on the device.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_board_is_named_with_what_it_can_measure(precision: str, trained: bool, words: str) -> None:
+    one = trial(1, 90.0, latency(0.9, 0.7, 1.2))
+    finals = (final(one, run()),) if trained else ()
+    found = met_limits(study(one, chosen=1, limits=LIMIT, finals=finals, record={"precision": precision}))
+    assert found.sentences[0].endswith(words)
 
 
 def test_nothing_trained_is_no_answer() -> None:

@@ -6,7 +6,11 @@ from edgenas.binomial import Validation, noise_of_difference
 from edgenas.records import Metric
 from edgenas.report.answers.more import FEWEST, best_so_far, mean_curve, more_budget
 from edgenas.report.facts import Facts
+from tests.plans import RECIPE
 from tests.report.answers.cases import final, run, study, trial
+
+# What is known of a training whose flags were not kept yet: its one seed, and its recipe.
+AGAIN = "edgenas train 'studies/a study' --seeds 1 --recipe fast"
 
 
 def searched(*scores: float, epochs: int = 2) -> Facts:
@@ -87,7 +91,7 @@ def test_a_learning_curve_that_still_rises_asks_for_more_epochs() -> None:
     rising = lengthened({10: 70.0, 20: 80.0, 30: 85.0, 40: 88.1})
     assert (
         f"from epoch 30 to 40 accuracy on validation rose by 3.10 points, more than the noise of ±"
-        f"{noise_of_difference(85, 88.1, 1000):.2f}: it had not levelled off. `edgenas train 'studies/a study' --epochs 80` tries"
+        f"{noise_of_difference(85, 88.1, 1000):.2f}: it had not levelled off. `{AGAIN} --epochs 80` tries"
     ) in rising[1]
     level = lengthened({10: 70.0, 20: 80.0, 30: 85.0, 40: 87.9})
     assert "more epochs of this recipe are unlikely to show" in level[1]
@@ -109,7 +113,7 @@ def test_without_a_curve_the_command_that_keeps_one_is_named() -> None:
     one = trial(1, 80.0)
     told = more_budget(study(one, chosen=1, finals=(final(one, run()),)))
     assert "no learning curve was kept" in told[1]
-    assert "`edgenas train 'studies/a study' --epochs 80`" in told[1]
+    assert f"`{AGAIN} --epochs 80` trains longer and keeps one." in told[1]
 
 
 def test_before_a_final_training_that_is_the_next_step() -> None:
@@ -117,3 +121,46 @@ def test_before_a_final_training_that_is_the_next_step() -> None:
         "A longer training: the search trained this network for 2 epochs only; `edgenas train 'studies/a study'` trains it in "
         "full."
     )
+
+
+def told_of(**changes: object) -> str:
+    """What is said of a longer training, without a curve."""
+    one = trial(1, 80.0)
+    changed = msgspec.structs.replace(final(one, run()), **changes)
+    return more_budget(study(one, chosen=1, finals=(changed,)))[1]
+
+
+def test_a_longer_training_is_asked_for_with_the_flags_that_the_first_one_had() -> None:
+    """Minutes decide on the epochs and may take another recipe: both are said in their place."""
+    recipe = msgspec.structs.replace(RECIPE, name="brief", epochs=40)
+    folder = "edgenas train 'studies/a study'"
+    for flags, words in (
+        (("--seeds", "2", "--budget", "5"), "--seeds 2 --recipe brief --epochs 80"),
+        (("--recipe", "my own.toml", "--epochs", "40"), "--recipe 'my own.toml' --epochs 80"),
+        (("--teacher", "largest", "--all-images"), "--teacher largest --all-images --recipe brief --epochs 80"),
+        (
+            ("--final-width", "macro", "--processes", "2"),
+            "--final-width macro --processes 2 --recipe brief --epochs 80",
+        ),
+    ):
+        assert f"`{folder} {words}`" in told_of(flags=flags, recipe=recipe)
+    usual = msgspec.structs.replace(recipe, name="final")
+    assert f"`{folder} --epochs 80`" in told_of(flags=(), recipe=usual)
+
+
+def test_a_training_of_an_earlier_version_is_repeated_as_far_as_its_record_says_how() -> None:
+    recipe = msgspec.structs.replace(RECIPE, name="mine", epochs=40, teacher="0" * 64)
+    words = "--seeds 1 --recipe mine.toml --teacher TEACHER --all-images --epochs 80"
+    assert f"`edgenas train 'studies/a study' {words}`" in told_of(recipe=recipe, all_images=True)
+    one = trial(1, 80.0)
+    taught = msgspec.structs.replace(final(one, run(), run(), run()), recipe=recipe)
+    known = study(one, chosen=1, finals=(taught,), teachers={"0" * 64: "big net.onnx"})
+    assert "--recipe mine.toml --teacher 'big net.onnx' --epochs 80`" in more_budget(known)[1]
+    assert "--seeds" not in more_budget(known)[1]
+
+
+def test_a_training_on_the_validation_images_has_no_curve_and_will_have_none() -> None:
+    told = told_of(all_images=True, flags=("--all-images",))
+    assert "no learning curve was kept, as it was trained on the validation images, too (--all-images): `" in told
+    assert told.endswith("` trains longer.")
+    assert "as this training is of an earlier version or took one epoch" in told_of(flags=())

@@ -112,9 +112,78 @@ def test_a_given_network_is_trained_on_and_never_searched_again() -> None:
     ]
     one = trial(1, 10.0)
     hopeless = study(one, chosen=1, finals=(final(one, run()),), record=given)
-    assert lines(hopeless) == [f"edgenas train {FOLDER} --epochs 160"]
+    assert lines(hopeless) == [f"edgenas train {FOLDER} --seeds 1 --recipe fast --epochs 160"]
     more: dict[str, Any] = {
         "training_flags": ("--seeds", "1", "--epochs", "40", "--recipe", "my own.toml", "--all-images")
     }
     asked = study(one, chosen=1, finals=(final(one, run()),), record=given, **more)
     assert lines(asked) == [f"edgenas train {FOLDER} --seeds 1 --recipe 'my own.toml' --all-images --epochs 160"]
+    kept = msgspec.structs.replace(final(one, run()), flags=("--seeds", "2", "--budget", "5"))
+    assert lines(study(one, chosen=1, finals=(kept,), record=given, **more)) == [
+        f"edgenas train {FOLDER} --seeds 2 --recipe fast --epochs 160"
+    ]
+
+
+# ---------------------------------------------------------------- states in which a command would be refused
+
+
+def test_what_was_trained_on_the_validation_images_is_not_compared() -> None:
+    one = trial(1, 80.0)
+    every = msgspec.structs.replace(final(one, run()), all_images=True)
+    assert [line.split()[1] for line in lines(study(one, chosen=1, finals=(every,)))] == ["export"]
+    other = final(trial(2, 70.0), run())  # could be compared, and is not what is shipped
+    assert [line.split()[1] for line in lines(study(one, chosen=1, finals=(every, other)))] == ["export"]
+
+
+def test_an_outdated_comparison_is_made_anew_with_the_references_that_are_there() -> None:
+    one = trial(1, 80.0)
+    facts = study(one, chosen=1, finals=(final(one, run()),), outdated=True)
+    assert lines(facts)[1] == f"edgenas compare {FOLDER}"
+
+
+CROSSING: dict[str, Any] = {"chosen": 1, "limits": Limits(latency_ms=1.0)}
+
+
+def test_int8_is_measured_as_the_exported_file_and_not_before_there_is_one() -> None:
+    """Its scales are made from images: an untrained network cannot be written in it."""
+    one = trial(1, 80.0, latency(0.9, 0.7, 1.1))
+    int8: dict[str, Any] = {"precision": "int8"}
+    assert lines(study(one, **CROSSING, record=int8)) == [f"edgenas train {FOLDER}"]
+    assert lines(study(one, **CROSSING, record=int8, finals=(final(one, run()),)))[:2] == [
+        f"edgenas export {FOLDER} --out 'bundles/a study' --precision int8",
+        f"edgenas verify {FOLDER} --bundle 'bundles/a study' --board http://BOARD:8765 --precision int8",
+    ]
+    fp16 = study(one, **CROSSING, record={"precision": "fp16"})
+    assert lines(fp16)[1] == f"edgenas verify {FOLDER} --board http://BOARD:8765"
+
+
+def test_a_wider_network_than_the_searched_one_is_measured_as_its_file() -> None:
+    """The study has no trial of it, and so no limit that was held against it."""
+    one, other = trial(1, 80.0, latency(0.9, 0.7, 1.1)), trial(2, 70.0)
+    wider = msgspec.structs.replace(final(one, run()), architecture=other.candidate.architecture)
+    assert lines(study(one, **{**CROSSING, "limits": Limits(latency_ms=1e-9)}, finals=(wider,)))[1:] == [
+        f"edgenas compare {FOLDER} --reference torchvision:mobilenet_v3_small"
+    ]
+    (_, verify, _) = lines(study(one, **{**CROSSING, "limits": Limits(energy_mj=1.0)}, finals=(wider,)))
+    assert verify == "edgenas verify --bundle 'bundles/a study' --board http://BOARD:8765"
+
+
+def test_a_network_that_was_trained_on_other_data_too_is_exported_as_it_is_on_the_studys() -> None:
+    one = trial(1, 80.0)
+    other = msgspec.structs.replace(final(one, run()), data="photos")
+    facts = study(one, chosen=1, finals=(final(one, run()), other))
+    assert lines(facts)[0] == f"edgenas export {FOLDER} --out 'bundles/a study' --data digits"
+
+
+def test_images_that_are_an_object_are_given_in_python_by_every_command_that_reads_them() -> None:
+    one, opened = trial(1, 80.0, latency(0.9, 0.7, 1.1)), "edgenas.open_study('studies/a study').go_on(data=DATA)"
+    more: dict[str, Any] = {**CROSSING, "planned": {"objects": ("method", "data")}}
+    board = f"edgenas verify {FOLDER} --board http://BOARD:8765"  # reads no images
+    assert lines(study(one, **more)) == [f"{opened}.train()", board]
+    assert lines(study(one, **more, finals=(final(one, run()),), record={"precision": "fp16"})) == [
+        f"{opened}.export('bundles/a study', precision='fp16')",
+        board,
+        f"{opened}.compare('torchvision:mobilenet_v3_small')",
+    ]
+    method = {**more, "planned": {"objects": ("method",)}}  # which no training needs
+    assert lines(study(one, **method))[0] == f"edgenas train {FOLDER}"

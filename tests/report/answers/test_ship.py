@@ -150,3 +150,19 @@ def test_trainings_on_other_cuts_of_the_images_hold_what_these_leave_open_and_th
     assert noise(87.0, cut=1) == pytest.approx(
         images
     )  # two trainings may agree by chance: the images leave as much open
+
+
+def test_at_int8_no_board_measures_two_networks_before_they_are_trained() -> None:
+    one, other = latency(0.5, origin="measured"), latency(1.0, 0.99, 1.01)
+    trials = trial(1, 89.0, one), trial(2, 90.0, other)
+    told = shipped(study(*trials, chosen=2, record={"precision": "int8"}))[2]
+    assert "Trained in full and exported, both can be measured (`edgenas verify --bundle`)." in told
+    assert "measures both" in shipped(study(*trials, chosen=2, record={"precision": "fp16"}))[2]
+
+
+def test_a_faster_network_is_trained_in_python_where_the_images_are_an_object() -> None:
+    trials = trial(1, 88.0, 0.5), trial(2, 90.0, 1.0)
+    opened = "`edgenas.open_study('studies/a study').go_on(data=DATA).train(trial=1)`"
+    assert opened in shipped(study(*trials, chosen=2, planned={"objects": ("data",)}))[2]
+    space = study(*trials, chosen=2, planned={"objects": ("space",)})
+    assert "`edgenas train 'studies/a study' --trial 1`" in shipped(space)[2]
