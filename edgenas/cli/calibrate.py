@@ -71,12 +71,12 @@ def calibrate(
     else:
         result = _of_measurements(study, measurements, target, new, runtime, precision, samples, seed, shape)
     for warning in result.warnings:
-        say(warning)
+        say(f"warning: {warning}")
     write_profile(result.profile, out)
     keys = ("n", "held_out", "spearman", "kendall", "mape", "within_5", "within_10", "worst_under")
     document = {key: getattr(result.card, key) for key in keys} | {"confidence": result.profile.confidence}
     if result.shortfall:
-        say(f"{out} is an estimate, not calibrated: {result.shortfall}")
+        say(f"warning: {out} is an estimate, not calibrated: {result.shortfall}")
     text = "\n".join(f"{key:12} {value if value is None or isinstance(value, int | str) else f'{value:.4f}'}"
                      for key, value in document.items())  # fmt: skip
     emit({**document, "warnings": result.warnings}, as_json=json, text=f"{text}\nwritten to {out}")

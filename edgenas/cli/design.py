@@ -133,7 +133,7 @@ def _within(
     if not kept:
         raise LimitError(f"none of {len(found.cells)} designs meets the limits; the nearest: {nearest and nearest[1]}")
     if len(kept) < n:
-        say(f"{len(kept)} of {len(found.cells)} designs meet the limits, {n} were asked for")
+        say(f"warning: {len(kept)} of {len(found.cells)} designs meet the limits, {n} were asked for")
     return sorted(kept, key=lambda item: _size(item[2], limits)) if target is not None else kept
 
 

@@ -117,7 +117,7 @@ def export(
         document["deepstream_differences"] = list(written.differences)
         text += f"\nDeepStream configuration {written.folder}"
         for difference in written.differences:
-            say(f"DeepStream: {difference}")
+            say(f"warning: DeepStream: {difference}")
     if engine:
         chosen = bundle.manifest.chosen_precision
         document["engine"] = str(engine_from_onnx(bundle.path(chosen), chosen).path)
@@ -131,7 +131,7 @@ def export(
         for name, reason in document["failed"].items():
             say(f"error: {name} is not in the bundle: {reason}")
         say(
-            f"{out} holds {', '.join(document['files'])}; to get it without this error ask for these alone (--precision)"
+            f"error: {out} holds {', '.join(document['files'])}; to get it without this error ask for these alone (--precision)"
         )
         raise typer.Exit(1)
 

@@ -18,6 +18,7 @@ WIDTH = 80
 BELOW = " " * 6  # what stands below a row is set in so far
 NEXT = "next: "
 BOUNDED = "--max-latency-ms MS --budget 10"  # of a suggested search: the limit is the reader's
+MATTERS = ("edgenas:", "warning:", "error:")  # how lines begin that are said to whoever wants to hear nothing else
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 _heard = True
@@ -58,9 +59,14 @@ def quiet() -> None:
     _heard = False
 
 
+def hears_progress() -> bool:
+    """Does the person want to hear more than warnings and errors?"""
+    return _heard
+
+
 def say(message: str) -> None:
     """Tell the person at the terminal; never part of the result."""
-    if _heard or message.startswith(("edgenas:", "warning:")):
+    if _heard or message.lstrip().startswith(MATTERS):
         sys.stderr.write(for_reader(message, sys.stderr) + "\n")
         sys.stderr.flush()
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from edgenas.binomial import Validation
-from edgenas.cli.output import fitted, say
+from edgenas.cli.output import fitted, hears_progress, say
 from edgenas.engine.again import resuming
 from edgenas.engine.counts import counted
 from edgenas.engine.events import Event, Note, RunEnds, SearchBegins, TrainingBegins
@@ -119,7 +119,7 @@ class SearchView:
         self.search, self.validation = search, validation_in(search.study)
         self.started = self.clock()
         self.pace = Pace(self.clock)
-        if self.console.is_terminal:
+        if self.console.is_terminal and hears_progress():
             self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
             self.live.start()
 
@@ -202,7 +202,7 @@ class TrainingView:
                 self.live.stop()  # beside a second one rich would never give back stdout, and the result would be lost
             self.total, self.kept, self.started, self.expected = event.runs, event.kept, self.clock(), event.seconds
             self.finished.clear()
-            if self.console.is_terminal:
+            if self.console.is_terminal and hears_progress():
                 self.live = Live(console=self.console, get_renderable=self.panel, refresh_per_second=2, transient=True)
                 self.live.start()
         elif isinstance(event, RunEnds):
@@ -222,8 +222,9 @@ class TrainingView:
 
 
 def print_line(console: Console, line: str) -> None:
-    """One line; in a terminal broken between words where it is too long."""
-    console.print(fitted(line, console.width) if console.is_terminal else line, markup=False)
+    """One line of progress; in a terminal broken between words where it is too long."""
+    if hears_progress():
+        console.print(fitted(line, console.width) if console.is_terminal else line, markup=False)
 
 
 def minutes(seconds: float) -> str:

@@ -83,6 +83,7 @@ def serve(
                 say_next(_request(address.url(port), token_file))
 
         run_server(app, model, address, servers, listening)
+    say("drained; stopped")
 
 
 def _check_options(precision: str | None, runtime: str, **numbers: float) -> None:

@@ -75,16 +75,19 @@ def _name(item: Verified) -> str:
 def _say_what_matters(item: Verified, board: str) -> None:
     """What a person must not miss: a limit that was not verified, a shaky measurement, a prediction that did not hold."""
     if item.energy_limit is not None and item.measured.energy_mj is None:
-        say(f"{_name(item)}: {board} has no power sensor, so the limit of {item.energy_limit:g} mJ is not verified")
+        say(
+            f"warning: {_name(item)}: {board} has no power sensor, so the limit of {item.energy_limit:g} mJ is not verified"
+        )
     if item.status != "ok":
         say(
-            f"{_name(item)}: the measurement is {item.status} ({'; '.join(item.warnings)}): measure again on a calm board"
+            f"warning: {_name(item)}: the measurement is {item.status} ({'; '.join(item.warnings)}): measure "
+            "again on a calm board"
         )
     if item.beyond and item.interval is not None and item.ratio is not None:
         low, high = item.interval
         say(
-            f"{_name(item)}: the board takes {item.ratio:.2f} times what the search went by, outside of {low:.4g} to {high:.4g} "
-            "ms: calibrate the target with this board (`edgenas calibrate --board`)"
+            f"warning: {_name(item)}: the board takes {item.ratio:.2f} times what the search went by, outside of "
+            f"{low:.4g} to {high:.4g} ms: calibrate the target with this board (`edgenas calibrate --board`)"
         )
 
 

@@ -220,8 +220,8 @@ def _existing(folder: Path, asked: Asked, tell: Callable[[str], None]) -> StudyR
             refuse_other_meaning(store)
     for name in sorted({*asked.contents} - {*there.contents}):
         tell(
-            f"{folder} was begun before it was noted what {getattr(asked.settings, name)} says: it keeps to what that said "
-            "then; for another content name another --study"
+            f"warning: {folder} was begun before it was noted what {getattr(asked.settings, name)} says: it keeps to "
+            "what that said then; for another content name another --study"
         )
     return there.study
 

@@ -96,14 +96,14 @@ def _chosen(dataset: DataSet, split: SplitName | None, seed: int, data: str, tel
     elif split is None and dataset.val is not None:
         split = "val"
         tell(
-            f"{data} has no test images, so its {len(dataset.val)} validation images ({dataset.origin.sources['val']}) are "
-            "judged: a search or a training on this data has chosen by them, and the figures may flatter the network"
+            f"warning: {data} has no test images, so its {len(dataset.val)} validation images ({dataset.origin.sources['val']}) "
+            "are judged: a search or a training on this data has chosen by them, and the figures may flatter the network"
         )
     elif split is None:
         split = "all"
         tell(
-            f"all {len(dataset.train)} images of {data} are judged: if the network was trained on them, this is no test: "
-            "--split test takes the fifth of them that no search and no training sees"
+            f"warning: all {len(dataset.train)} images of {data} are judged: if the network was trained on them, this is no "
+            "test: --split test takes the fifth of them that no search and no training sees"
         )
     if split == "all":
         return together(there), "all"
@@ -126,7 +126,7 @@ def _labels(images: Split, classes: Sequence[str], known: Sequence[str], data: s
         )
     if lacking := [name for name in known if name not in classes]:
         some = ", ".join(lacking[:5]) + (", .." if len(lacking) > 5 else "")
-        tell(f"{data} has no images of {some}: the figures are over the other {len(classes)} classes")
+        tell(f"warning: {data} has no images of {some}: the figures are over the other {len(classes)} classes")
     places = np.array([known.index(name) for name in classes], dtype=np.int64)
     labels: NDArray[np.int64] = places[images.labels]
     return labels

@@ -177,7 +177,7 @@ def trained_reference(
     seeds = asked.seeds or len((winner if known is None else known).runs)
     recipe = without_lacking(untaught(winner.recipe), reference.architecture)
     for key in lacking(winner.recipe, reference.architecture):
-        noting(listener)(f"{reference.name} has no place for the recipe's {key}: it is trained without")
+        noting(listener)(f"warning: {reference.name} has no place for the recipe's {key}: it is trained without")
     if reference.keeps_head:
         recipe = msgspec.structs.replace(recipe, lr=START_LR * recipe.lr)
     own = with_preprocessing(task, reference.preprocessing)

@@ -51,7 +51,8 @@ def begin_session(store: Store, command: str, tell: Callable[[str], None]) -> No
     ]
     if changed:
         tell(
-            f"other versions than this study was written with ({'; '.join(changed)}): scores may differ from what those gave"
+            f"warning: other versions than this study was written with ({'; '.join(changed)}): scores may differ "
+            "from what those gave"
         )
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     store.put("session", f"{len(known):04d}", Session(command, began, len(store.trials()), now))

@@ -68,7 +68,9 @@ def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.
 
     best = best_run(final)
     if not best.weights_sha256:
-        tell(f"{best.weights} was saved before weights had a SHA-256 in the study: only its score can be checked")
+        tell(
+            f"warning: {best.weights} was saved before weights had a SHA-256 in the study: only its score can be checked"
+        )
     path = store.folder / "weights" / Path(best.weights).name
     return load_weights(final.architecture, path, best.weights_sha256), best
 

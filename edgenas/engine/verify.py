@@ -42,7 +42,7 @@ def verified_files(folder: Path, study: Path | None, precision: str | None, boar
             if study is None
             else f"its files take {images} images a run, a study's limits are for one"
         )
-        tell(f"{why}, so no limit is held against {folder}")
+        tell(f"warning: {why}, so no limit is held against {folder}")
         profile, limits, trial = profile_from_name(held.manifest.profile), Limits(), None
     else:
         with Store.read(study) as store:

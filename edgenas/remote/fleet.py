@@ -85,18 +85,20 @@ class Boards:
             self.say(f"board {board.url}: {info['device']['model']}, {how}")
             if (info["runtime"], self.precision) != (self.profile.runtime, self.profile.precision):
                 described = f"{self.profile.runtime}, {self.profile.precision}"
-                self.say(f"{self.profile.name} describes {described}: the latencies of this search are the board's own")
+                self.say(
+                    f"warning: {self.profile.name} describes {described}: the latencies of this search are the board's own"
+                )
             threads = info["load"].get("threads", 1)
             if info["load"]["provider"] == "cpu" and threads != self.profile.threads:
                 wanted = self.profile.threads
                 ask = "ask for ?threads=" if board.url.startswith("ssh://") else "start its agent with --threads "
                 self.say(
-                    f"{self.profile.name} describes {wanted} threads, and it measures with {threads}: {ask}{wanted}"
+                    f"warning: {self.profile.name} describes {wanted} threads, and it measures with {threads}: {ask}{wanted}"
                 )
         if len(failures) == len(self.boards):
             raise EdgenasError(f"no board can measure: {'; '.join(failures)}")
         for failure in failures:
-            self.say(failure)
+            self.say(f"warning: {failure}")
         for thread in self._threads:
             thread.start()
         self.prepare(self._unmeasured())
@@ -147,7 +149,7 @@ class Boards:
         self._end.set()
         self.harvest()
         if left := self._unmeasured():
-            self.say(f"{len(left)} candidates could not be measured: their latencies are predictions")
+            self.say(f"warning: {len(left)} candidates could not be measured: their latencies are predictions")
 
     def pending(self, architectures: Iterable[Architecture]) -> bool:
         """Is any of these still to be measured? One that a board could not measure is not."""
@@ -184,7 +186,7 @@ class Boards:
             if waited > self.patience_s:
                 raise BoardAway(f"no board has answered for {waited:.0f} s")
             if not told:
-                self.say(f"no board answers: waiting up to {self.patience_s:.0f} s")
+                self.say(f"warning: no board answers: waiting up to {self.patience_s:.0f} s")
                 told = True
         self._futures.pop(key)
         return future.result()
@@ -247,7 +249,7 @@ class Boards:
         """Until it answers. One that answers and loses every job stays away until it has finished one."""
         self._lost[board.url] += 1
         self._away.setdefault(board.url, time.monotonic())
-        self.say(reason)
+        self.say(f"warning: {reason}")
         over = self._lost[board.url] - LOST_JOBS
         pause = 0.5 if over <= 0 else min(LONGEST_PAUSE_S, 0.5 * 2.0 ** min(over, 10))
         while not self._end.wait(pause):
@@ -257,7 +259,7 @@ class Boards:
             except BoardAway:
                 continue
             except EdgenasError as error:
-                self.say(str(error))
+                self.say(f"warning: {error}")
                 self._end.wait(5)
                 continue
             if over < 0:
@@ -265,7 +267,8 @@ class Boards:
                 self._away.pop(board.url, None)
             elif over == 0:
                 self.say(
-                    f"board {board.url} answers, and has lost {LOST_JOBS} jobs in a row: it is away until it measures one"
+                    f"warning: board {board.url} answers, and has lost {LOST_JOBS} jobs in a row: it is away until it "
+                    "measures one"
                 )
             break
 
@@ -275,7 +278,9 @@ class Boards:
         for url, difference in different_siblings(self.reference_ms).items():
             if url not in self._named:
                 self._named.add(url)
-                self.say(f"board {url} differs from its siblings: the reference network takes {difference:+.1%} there")
+                self.say(
+                    f"warning: board {url} differs from its siblings: the reference network takes {difference:+.1%} there"
+                )
 
 
 def different_siblings(reference_ms: dict[str, list[float]], enough: int = 5) -> dict[str, float]:

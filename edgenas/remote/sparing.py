@@ -151,7 +151,9 @@ class Sparing:
                 over = "" if ms <= limit else f": over the limit of {limit:g} ms"
                 self.boards.say(f"trial {trial.number}: {predicted.ms:.4g} ms predicted, {ms:.4g} ms measured{over}")
         if missing:
-            self.boards.say(f"{len(missing)} finalists could not be measured: `edgenas verify` measures them later")
+            self.boards.say(
+                f"warning: {len(missing)} finalists could not be measured: `edgenas verify` measures them later"
+            )
         self.store.put(FINALISTS, FINALISTS, True)
 
     def _finalists(self) -> list[Trial]:

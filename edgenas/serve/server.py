@@ -8,7 +8,6 @@ import functools
 import logging
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -165,4 +164,3 @@ def run_server(app: ASGIApp, model: ServedModel, address: Address, on_lost: list
         model.close()
     if server.failure:
         raise EdgenasError(server.failure)
-    sys.stderr.write("drained; stopped\n")

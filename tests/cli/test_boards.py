@@ -133,14 +133,16 @@ def test_verify_says_where_the_board_is_beyond_what_the_search_was_told(tmp_path
     (item,), said = verified(monkeypatch, Board(), str(study), "--trial", "1")
     assert item["beyond"] is beyond
     assert item["ratio"] == pytest.approx(2.0 / told.ms)
-    assert (f"the board takes {2 / told.ms:.2f} times what the search went by" in said) is (beyond is True)
+    assert (f"warning: trial 1: the board takes {2 / told.ms:.2f} times what the search went by" in said) is (
+        beyond is True
+    )
 
 
 @pytest.mark.parametrize("status", ["ok", "unstable", "throttled"])
 def test_verify_says_that_a_measurement_is_shaky(tmp_path, monkeypatch, status: str) -> None:
     (item,), said = verified(monkeypatch, Board(status), str(finished_study(tmp_path, None)), "--trial", "1")
     assert item["status"] == status
-    assert (f"trial 1: the measurement is {status} (spread 40 %): measure again" in said) is (status != "ok")
+    assert (f"warning: trial 1: the measurement is {status} (spread 40 %): measure again" in said) is (status != "ok")
 
 
 def test_verify_measures_the_very_files_of_a_bundle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from edgenas.architectures.from_text import network_from_text
+from edgenas.cli import output
 from edgenas.cli.main import app
 from edgenas.hardware.predictor import Row, latencies
 from edgenas.hardware.profile import profile_from_file, profile_from_name
@@ -39,7 +40,8 @@ def saved(folder: Path, name: str) -> str:
     return f"{name}.onnx"
 
 
-def test_a_table_of_files_with_repeats_and_precisions_beside_logs(tmp_path: Path, capsys) -> None:
+def test_a_table_of_files_with_repeats_and_precisions_beside_logs(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(output, "_heard", True)
     lines = ["network,ms,precision,input_px"]
     for name in NAMES[:12]:
         file, px = saved(tmp_path, name), name.rpartition("W")[2]
@@ -52,8 +54,9 @@ def test_a_table_of_files_with_repeats_and_precisions_beside_logs(tmp_path: Path
     files = ["--measurements", str(tmp_path / "t.csv"), "--measurements", str(tmp_path / "run.log")]
     made = str(tmp_path / "mine.toml")
     arguments = ["--target", "jetson-tx2", "--precision", "fp32", "--samples", "10", "--out", made]
-    card, said = answer(capsys, "calibrate", *files, *arguments)
-    assert "12 networks were measured several times and averaged" in said
+    card, said = answer(capsys, "calibrate", *files, *arguments, "-q")
+    assert "warning: 12 networks were measured several times and averaged" in said
+    assert all(line.startswith("warning: ") for line in said.splitlines())
     assert (card["n"], card["held_out"]) == (10, 3)  # networks, most of them in two precisions
     assert card["mape"] < 0.05
     for precision in ("fp32", "fp16"):

@@ -80,9 +80,46 @@ def test_quiet_leaves_the_result_warnings_and_errors(tmp_path: Path) -> None:
 def test_a_warning_is_heard_by_whoever_is_quiet(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setattr(output, "_heard", True)
     output.quiet()
-    for line in ("data digits: 1,797 images", "warning: anybody may use this server", "edgenas: no such study"):
+    matter = [
+        "warning: anybody may use",
+        "  warning: 4 images repeat another",
+        "error: no int8",
+        "edgenas: no such study",
+    ]
+    for line in ("data digits: 1,797 images", *matter, "the threshold: a warning: few pairs"):
         output.say(line)
-    assert capsys.readouterr().err.splitlines() == ["warning: anybody may use this server", "edgenas: no such study"]
+    assert capsys.readouterr().err.splitlines() == matter
+
+
+QUICK = (
+    *(
+        "search",
+        "one.toml",
+        "--target",
+        "raspberry-pi-5",
+        "--method",
+        "random",
+        "--search-images",
+        "100",
+        "--study",
+        "s",
+    ),
+    *("--max-depth", "4", "--max-width", "6", "--workers", "0"),
+)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_search_and_a_training_show_whoever_is_quiet_no_trial_no_run_and_no_panel(
+    quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal
+    (tmp_path / "one.toml").write_text("[rules]\ntrials = 1\nepochs = 1\n")
+    for command, shown in ((QUICK, " predicted"), (("train", "s", "--seeds", "1", "--epochs", "1"), "test accuracy")):
+        done = edgenas(*command, "--json", *(["-q"] if quiet else []), folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        others = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+        assert (others == []) is quiet
+        assert (shown in done.stderr) is ("\x1b[" in done.stderr) is not quiet
 
 
 def test_columns_of_a_table_beyond_80_stand_below_their_row() -> None:

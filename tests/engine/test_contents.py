@@ -158,7 +158,7 @@ def test_a_recipe_that_was_edited_is_searched_by_and_one_that_was_only_commented
     assert msgspec.json.decode(done.stdout)["study"] == "studies/before"
     said = done.stderr.splitlines()
     line = (
-        "studies/before was begun before it was noted what my.toml says: it keeps to what that said then; for another content "
-        "name another --study"
+        "warning: studies/before was begun before it was noted what my.toml says: it keeps to what that said then; for another "
+        "content name another --study"
     )
     assert said[said.index(line) + 1] == "study studies/before is finished"
