@@ -51,14 +51,28 @@ class Registry:
                 f"{self.kind} {name!r} of {_package(point)} cannot be imported ({reason}): repair or uninstall that package"
             ) from error
 
+    def refuse_taken(self, name: str) -> None:
+        """Raise EdgenasError for the name of an object of the caller's that something of edgenas has."""
+        if name in (*self.built_in, *self.further):
+            raise EdgenasError(
+                f"{self.kind} {name!r} comes with edgenas, and a study finds its {self.kind} by the name: give yours another one"
+            )
+
+    def refuse_double(self, name: str) -> None:
+        """Raise EdgenasError where a package has another thing of a name that comes with edgenas."""
+        if points := self._points(name):
+            raise EdgenasError(
+                f"{self.kind} {name!r} comes with edgenas, and {_packages(points.values())} names another one so: "
+                "uninstall that package, or have it choose another name"
+            )
+
+    def _points(self, name: str) -> dict[tuple[str, str], EntryPoint]:
+        return {(_package(point), point.value): point for point in entry_points(group=self.group, name=name)}
+
     def _point(self, name: str) -> EntryPoint:
-        points = {(_package(point), point.value): point for point in entry_points(group=self.group, name=name)}
+        points = self._points(name)
         if name in self.built_in:
-            if points:
-                raise EdgenasError(
-                    f"{self.kind} {name!r} comes with edgenas, and {_packages(points.values())} names another one so: "
-                    "uninstall that package, or have it choose another name"
-                )
+            self.refuse_double(name)
             return EntryPoint(name, self.built_in[name], self.group)
         if not points:
             possible, add = ", ".join((*self.further, *self.names())), "other packages add theirs as entry points of"

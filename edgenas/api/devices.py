@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from edgenas.api.arguments import File, path_or_none
+from edgenas.api.arguments import File, listener_for, path_or_none
+from edgenas.engine.events import Listener, noting
 from edgenas.errors import EdgenasError
 from edgenas.hardware.calibration import Calibrated, calibration
 from edgenas.hardware.description import Description, description
@@ -99,69 +100,60 @@ def calibrate(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     token_file: File | None = None,
     ca: File | None = None,
+    quiet: bool = False,
+    on_event: Listener | None = None,
 ) -> Calibrated:
     """Fit a target's profile (or that of a `new` device) on measured networks; `out`: a TOML file for it.
 
     `measured`: CSVs, logs of trtexec, or a study, whose own measurements are taken. In its place a `board` (http://HOST:PORT,
     ssh://HOST, or host-cpu) measures `samples` designed networks now (50), which are kept beside `out`, so that an interrupted
-    call goes on.
+    call goes on; progress goes to stderr, or to `on_event`, or with `quiet` to nobody, as of `edgenas.search`.
     """
-    from edgenas.api.study import Study
     from edgenas.hardware.profile import check_profile_file, write_profile
-    from edgenas.hardware.study_rows import calibration_of_study
-    from edgenas.store import Store
+    from edgenas.remote.boards import refuse_without_board
+    from edgenas.remote.calibration import calibration_by_board
 
     if (measured is None) == (board is None):
         raise EdgenasError("say what was measured: files or a study, or a board to measure on now; one of them")
     if out is not None:
         check_profile_file(Path(out))
-    if board is not None:
-        found = _of_board(board, out, target, new, precision, samples, seed, path_or_none(token_file), path_or_none(ca))
-    elif isinstance(measured, Study):
-        if shapes:
-            raise EdgenasError(
-                "shapes belong to ONNX files: the size of a study's networks is part of their architectures"
-            )
-        with Store.read(measured.folder) as store:
-            found = calibration_of_study(
-                store, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed
-            )
+    how: dict[str, Any] = {
+        "target": target,
+        "new": new,
+        "runtime": runtime,
+        "precision": precision,
+        "samples": samples,
+        "seed": seed,
+    }
+    token, trusted = path_or_none(token_file), path_or_none(ca)
+    if board is None:
+        refuse_without_board(token, trusted)
+        found = _of_measured(measured, shapes, how)
+    elif out is None:
+        raise EdgenasError("a board's measurements are kept beside the profile: name its file with out=")
     else:
-        assert measured is not None
-        found = calibration(
-            measured, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed, shapes=shapes,
-            zoo=_zoo,
-        )  # fmt: skip
+        say = noting(listener_for(quiet, on_event))
+        found = calibration_by_board(board, Path(out), **how, shapes=shapes, token_file=token, ca=trusted, say=say)
     if out is not None:
         write_profile(found.profile, Path(out))
     return found
+
+
+def _of_measured(measured: Any, shapes: Mapping[str, tuple[int, ...]] | None, how: dict[str, Any]) -> Calibrated:
+    """Of files, or of a study's own measurements."""
+    from edgenas.api.study import Study
+    from edgenas.hardware.study_rows import calibration_of_study
+    from edgenas.store import Store
+
+    if not isinstance(measured, Study):
+        return calibration(measured, **how, shapes=shapes, zoo=_zoo)
+    if shapes:
+        raise EdgenasError("shapes belong to ONNX files: the size of a study's networks is part of their architectures")
+    with Store.read(measured.folder) as store:
+        return calibration_of_study(store, **how)
 
 
 def _zoo(name: str, input_px: tuple[int, int] | None) -> Row:
     from edgenas.networks.zoo import row_from_zoo
 
     return row_from_zoo(name, input_px)
-
-
-def _of_board(
-    board: str,
-    out: File | None,
-    target: str | None,
-    new: str | None,
-    precision: str | None,
-    samples: int | None,
-    seed: int,
-    token_file: Path | None,
-    ca: Path | None,
-) -> Calibrated:
-    from edgenas.hardware.profile import HOST_CPU
-    from edgenas.remote.boards import open_board
-    from edgenas.remote.calibration import SAMPLES, calibration_of_board, kept_beside
-    from edgenas.remote.here import Here
-
-    if out is None:
-        raise EdgenasError("a board's measurements are kept beside the profile: name its file with out=")
-    there = Here() if board == HOST_CPU else open_board(board, token_file, ca)
-    kept = kept_beside(Path(out))
-    count = SAMPLES if samples is None else samples
-    return calibration_of_board(there, kept, target, new=new, precision=precision, samples=count, seed=seed)

@@ -21,11 +21,10 @@ from edgenas.engine.folders import study_folder
 from edgenas.engine.fronts import front
 from edgenas.engine.plan import WrittenPlan, written_plan
 from edgenas.engine.references import TrainingOfReferences
-from edgenas.engine.starts import start_of
 from edgenas.engine.table import rows_of
 from edgenas.engine.teacher_outputs import TeacherOutputs, save_outputs
 from edgenas.engine.train import train as train_final
-from edgenas.engine.trained import final_of, trained_from_store, trained_network, wishes_from
+from edgenas.engine.trained import final_asked, trained_from_store, trained_network, wishes_from
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.engine.verdict import Comparison
 from edgenas.errors import MissingExtraError, StudyError
@@ -239,7 +238,7 @@ class Study:
             time.monotonic(), start, teacher, checkpoint_s, processes, all_images,
             pixels_from_text(numbers_text(teacher_mean), numbers_text(teacher_std)), teacher_views,
         )  # fmt: skip
-        return train_final(self.folder, TrainingAsked(*how), self._listener, self._given.task)
+        return train_final(self.folder, TrainingAsked(*how), self._listener, self._given)
 
     def compare(
         self,
@@ -267,7 +266,7 @@ class Study:
         """The trained network, in eval mode on the CPU: (N, C, H, W) float32 -> (N, outputs). Of the seed that did best on
         validation. StudyError where the trial has no trained weights yet."""
         with Store.read(self.folder) as store:
-            final = final_of(store, trial, data) if start is None else start_of(store, start)
+            final = final_asked(store, trial, data, start)
             network, _ = trained_network(store, final, noting(self._listener))
             return network.eval()
 
@@ -319,10 +318,11 @@ class Study:
         `board`: http://HOST:PORT or https://HOST:PORT of `edgenas agent`, or ssh://[USER@]HOST. Raises EdgenasError where it
         does not answer.
         """
-        from edgenas.engine.verify import verified_files, verified_study
+        from edgenas.engine.verify import refuse_mixed, verified_files, verified_study
         from edgenas.remote.boards import open_board
 
         tell = noting(self._listener)
+        refuse_mixed(bundle, trials, precision)
         there = open_board(board, path_or_none(token_file), path_or_none(ca), tell)
         if bundle is not None:
             return verified_files(Path(bundle), self.folder, precision, there, tell)

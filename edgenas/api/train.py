@@ -10,6 +10,7 @@ from edgenas.api.study import Study
 from edgenas.engine.events import Listener
 from edgenas.engine.given import NetworkAsked, train_given
 from edgenas.engine.training_asked import TrainingAsked
+from edgenas.faces.pixels import numbers_text, pixels_from_text
 from edgenas.records import Architecture
 
 
@@ -29,6 +30,10 @@ def train(
     workers: int | None = None,
     checkpoint_s: float | None = None,
     processes: int = 1,
+    all_images: bool = False,
+    teacher_mean: float | tuple[float, float, float] | None = None,
+    teacher_std: float | tuple[float, float, float] | None = None,
+    teacher_views: int | None = None,
     quiet: bool = False,
     on_event: Listener | None = None,
 ) -> Study:
@@ -52,6 +57,9 @@ def train(
         teacher=teacher,
         checkpoint_s=checkpoint_s,
         processes=processes,
+        all_images=all_images,
+        teacher_pixels=pixels_from_text(numbers_text(teacher_mean), numbers_text(teacher_std)),
+        teacher_views=teacher_views,
     )
     given = network if isinstance(network, Architecture) else str(network)
     listener = listener_for(quiet, on_event)

@@ -49,3 +49,8 @@ def published_space(pool: Literal[19, 27, 72], head: Head, in_channels: int, ima
     template = "NR" if pool == 19 else "NER"
     kinds = cell_kinds(template, PUBLISHED_REPEATS[template])
     return MultiBranchSpace(pool, kinds, PUBLISHED_CHANNELS[template], head, in_channels, image_size)
+
+
+def is_published(space: MultiBranchSpace) -> bool:
+    """Are its cells the authors', which nothing makes smaller?"""
+    return space == published_space(space.pool, space.head, space.in_channels, space.image_size)

@@ -26,9 +26,11 @@ def bench(
     mlperf: bool = typer.Option(
         False, "--mlperf", help="At least 1,024 runs and 600 s, as MLPerf's single stream; see p90."
     ),
-    runtime: str = typer.Option("onnxruntime", help="host-cpu: onnxruntime, tensorrt, or that of a package."),
-    provider: str = typer.Option("cpu", help="host-cpu: ONNX Runtime's provider, cpu or cuda."),
-    threads: int = typer.Option(1, min=1, help="host-cpu: threads."),
+    runtime: str | None = typer.Option(
+        None, help="host-cpu: onnxruntime, tensorrt, or that of a package. Default: onnxruntime."
+    ),
+    provider: str | None = typer.Option(None, help="host-cpu: ONNX Runtime's provider, cpu or cuda. Default: cpu."),
+    threads: int | None = typer.Option(None, min=1, help="host-cpu: threads. Default: 1."),
     batch: int = typer.Option(1, min=1, max=1024, help="Images per run."),
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
@@ -75,6 +77,7 @@ def bench(
         "host": measurement.host,
         "runtime": measurement.runtime,
         "batch_size": batch,
+        "precision": measurement.precision,
         "int8": measurement.detail["settings"].get("int8"),
         "settings": measurement.detail["settings"],
         "device": measurement.detail["device"],
@@ -85,11 +88,13 @@ def bench(
 
 
 def _content(model: str | None, shape: list[str]) -> tuple[bytes, str]:
-    """The ONNX file with its weights; a study stands for the network that it chose, with seeded random weights."""
+    """The ONNX file with its weights; a study stands for the network that it chose, with seeded random weights, at the precision
+    that it was judged at."""
     from edgenas.architectures.onnx_file import portable_model, shapes_from_text
+    from edgenas.engine.final import began_by
     from edgenas.engine.folders import is_study, study_folder
     from edgenas.files import refuse_folder
-    from edgenas.hardware.candidates import model_from_architecture
+    from edgenas.hardware.candidates import BUILT, model_from_architecture
     from edgenas.hardware.profile import profiles_of
     from edgenas.store import Store
 
@@ -102,11 +107,18 @@ def _content(model: str | None, shape: list[str]) -> tuple[bytes, str]:
         refuse_folder(Path(model), (".onnx",))
     folder = study_folder(model)
     with Store.read(folder) as store:
-        choice = store.choice
-        profile = profiles_of(store.study)[0]
+        choice, study = store.choice, store.study
     if choice is None:
-        raise EdgenasError(f"{folder} has chosen no network yet: run the same `edgenas search` again to go on")
-    content = model_from_architecture(choice.trial.candidate.architecture, profile)
+        began = began_by(study.method)
+        raise EdgenasError(f"{folder} has chosen no network yet: run the same `{began}` again to go on")
+    precision = study.precision if study.precision in BUILT else "fp32"
+    if precision != study.precision:
+        say(
+            f"warning: {folder} was judged at {study.precision}, whose scales are made from images: measured is {precision}; "
+            "export the network, and measure its file"
+        )
+    architecture, profile = choice.trial.candidate.architecture, profiles_of(study)[0]
+    content = model_from_architecture(architecture, profile, precision)
     return content, f"{folder}, trial {choice.trial.number}"
 
 
@@ -114,9 +126,9 @@ def _measure(
     content: bytes,
     target: str,
     timing: Timing,
-    runtime: str,
-    provider: str,
-    threads: int,
+    runtime: str | None,
+    provider: str | None,
+    threads: int | None,
     batch: int,
     token_file: Path | None,
     ca: Path | None,
@@ -124,24 +136,26 @@ def _measure(
     from edgenas.hardware.measure import measure
     from edgenas.hardware.profile import HOST_CPU
     from edgenas.hardware.worker import Load
+    from edgenas.remote.boards import open_board, refuse_without_board
     from edgenas.runtimes import check_provider
 
     if target == HOST_CPU:
-        if ca is not None:
-            raise EdgenasError("--ca was given, and host-cpu has no certificate to check: leave it out")
+        refuse_without_board(token_file, ca, here=True)
+        runtime, provider = runtime or "onnxruntime", provider or "cpu"
         check_provider(runtime, provider)
-        load = Load("", runtime=runtime, provider=provider, threads=threads, batch_size=batch)
+        load = Load("", runtime=runtime, provider=provider, threads=threads or 1, batch_size=batch)
         named = provider if runtime == "onnxruntime" else runtime
         return measure([content], load, timing, f"host-{named}", say=say)[0]
-    if runtime != "onnxruntime":
-        raise EdgenasError(
-            f"--runtime {runtime} is for host-cpu: a board measures with the one that its agent was given"
-        )
     if not target.startswith(("https://", "http://", "ssh://")):
         raise EdgenasError(
             f"target {target!r}: measured are host-cpu, ssh://.., https://.. and http://..; `edgenas predict` knows others"
         )
-    from edgenas.remote.boards import open_board
+    for flag, value in (("--runtime", runtime), ("--provider", provider), ("--threads", threads)):
+        if value is not None:
+            raise EdgenasError(
+                f"{flag} {value} is for host-cpu: a board measures with the one that its agent was given (ssh:// takes it in the "
+                f"address: ?{flag.removeprefix('--')}={value})"
+            )
     from edgenas.remote.job import job_for
 
     board = open_board(target, token_file, ca, say)
@@ -156,7 +170,7 @@ def _text(document: dict[str, Any]) -> str:
     ms = document["ms"]
     lines = [
         f"{document['model']}: median {ms['median']:.4g} ms, p90 {ms['p90']:.4g} ms, p99 {ms['p99']:.4g} ms",
-        f"{document['n']} runs on {document['host']}, {document['runtime']}; "
+        f"{document['n']} runs on {document['host']}, {document['runtime']}, {document['precision']}; "
         f"spread {document['spread']:.1%}, {document['status']}",
     ]
     if document["int8"] is not None:

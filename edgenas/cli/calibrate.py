@@ -58,6 +58,8 @@ def calibrate(
     Example: edgenas calibrate studies/pi --target raspberry-pi-5 --out my-pi.toml
     """
     from edgenas.hardware.profile import check_profile_file, write_profile
+    from edgenas.remote.boards import refuse_without_board
+    from edgenas.remote.calibration import calibration_by_board
 
     if sum((study is not None, bool(measurements), board is not None)) != 1:
         raise EdgenasError(
@@ -65,10 +67,22 @@ def calibrate(
         )
     check_profile_file(out)
     if board is not None:
-        result = _of_board(board, out, target, new, runtime, precision, samples, seed, shape, token_file, ca)
-    elif token_file is not None or ca is not None:
-        raise EdgenasError("--token-file and --ca belong to --board: leave them out")
+        result = calibration_by_board(
+            board,
+            out,
+            target,
+            new=new,
+            runtime=runtime,
+            precision=precision,
+            samples=samples,
+            seed=seed,
+            shapes=shape,
+            token_file=token_file,
+            ca=ca,
+            say=say,
+        )
     else:
+        refuse_without_board(token_file, ca)
         result = _of_measurements(study, measurements, target, new, runtime, precision, samples, seed, shape)
     for warning in result.warnings:
         say(f"warning: {warning}")
@@ -122,37 +136,4 @@ def _of_measurements(
         seed=seed,
         shapes=shapes_from_text(shape),
         zoo=zoo,
-    )
-
-
-def _of_board(
-    board: str,
-    out: Path,
-    target: str | None,
-    new: str | None,
-    runtime: str | None,
-    precision: str | None,
-    samples: int | None,
-    seed: int,
-    shape: list[str],
-    token_file: Path | None,
-    ca: Path | None,
-) -> Calibrated:
-    from edgenas.hardware.profile import HOST_CPU
-    from edgenas.remote.boards import open_board
-    from edgenas.remote.calibration import SAMPLES, calibration_of_board, kept_beside
-    from edgenas.remote.here import Here
-
-    if runtime is not None or shape:
-        raise EdgenasError("--runtime and --shape belong to measurements that are there: a board says what it runs")
-    there = Here(say=say) if board == HOST_CPU else open_board(board, token_file, ca, say)
-    return calibration_of_board(
-        there,
-        kept_beside(out),
-        target,
-        new=new,
-        precision=precision,
-        samples=SAMPLES if samples is None else samples,
-        seed=seed,
-        say=say,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from edgenas.cli.options import Fit
+from edgenas.cli.options import Fit, refuse_beside
 from edgenas.cli.output import BOUNDED, emit, say, say_next, table
 from edgenas.errors import EdgenasError
 from edgenas.image_sizes import size_asked
@@ -42,6 +42,14 @@ def data(
     Example: edgenas data --cache
     """
     if cache or clear_cache:
+        how = {
+            "--data-dir": (data_dir, None),
+            "--image-size": (image_size, None),
+            "--fit": (fit, "crop"),
+            "--skip-damaged": (skip_damaged, False),
+            "--seed": (seed, 0),
+        }
+        refuse_beside(how, "says how images are read, and with --cache or --clear-cache none are")
         _caches(folder, remove=clear_cache, as_json=as_json)
         return
     if folder is None:

@@ -10,6 +10,7 @@ import typer
 
 from edgenas.cli.options import target_names
 from edgenas.cli.output import emit, say, table
+from edgenas.errors import EdgenasError
 
 if TYPE_CHECKING:
     from edgenas.hardware.description import Description
@@ -51,8 +52,10 @@ def describe(
         profile = profile_from_name(target)
         say(resolved(target, profile))
     px = None if image_size is None else px_asked(image_size)
-    named = _architecture_of_study(what, trial) or what
-    found = description(named, profile, precision, shapes_from_text(shape), px, zoo)
+    named = _architecture_of_study(what, trial)
+    if named is None and trial is not None:
+        raise EdgenasError(f"--trial {trial} chooses among a study's networks, and {what} is no study: leave it out")
+    found = description(named or what, profile, precision, shapes_from_text(shape), px, zoo)
     for note in found.notes:
         say(note)
     document = _document(found)
@@ -79,6 +82,7 @@ def _architecture_of_study(what: str, trial: int | None) -> Architecture | None:
 
 
 def _of_study(folder: Path, number: int | None) -> Architecture:
+    from edgenas.engine.final import began_by
     from edgenas.errors import StudyError
     from edgenas.store import Store
 
@@ -88,9 +92,10 @@ def _of_study(folder: Path, number: int | None) -> Architecture:
                 if trial.number == number:
                     return trial.candidate.architecture
             raise StudyError(f"{folder} has no trial {number}: `edgenas front {folder}` lists them")
-        choice = store.choice
+        choice, study = store.choice, store.study
     if choice is None:
-        raise StudyError(f"{folder} has no choice yet: finish its search, or name a trial with --trial")
+        again = began_by(study.method)
+        raise StudyError(f"{folder} has no choice yet: run the same `{again}` again, or name a trial with --trial")
     return choice.trial.candidate.architecture
 
 

@@ -55,11 +55,14 @@ def design(
     Example: edgenas design --target jetson --space nasbench101 --n 5
     """
     from edgenas.architectures.cell import cell_network
+    from edgenas.errors import EdgenasError
     from edgenas.methods.nal import design as design_cells
     from edgenas.methods.nal import shipped_predictor
     from edgenas.methods.nal_model import load_predictor
     from edgenas.records import Classes, Limits
 
+    if as_json and json_lines:
+        raise EdgenasError("--json prints one document, --json-lines a line for every cell: give one of them")
     began, size = time.monotonic(), size_asked(image_size)
     predictor = shipped_predictor(space) if weights is None else load_predictor(weights)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgenas.cli.help import add
-from edgenas.cli.options import SeveralFaces
+from edgenas.cli.options import SeveralFaces, refuse_beside
 from edgenas.cli.output import emit, say, table
 from edgenas.ranges import MOST_SEED
 
@@ -57,10 +57,14 @@ def eval(
     pixels_of_anchor = pixels_from_text(anchor_mean, anchor_std, "--anchor")
     if anchor is None and pixels_of_anchor is not None:
         raise EdgenasError("--anchor-mean and --anchor-std say what an --anchor takes: name one")
+    if lda_data is not None and not baselines:
+        raise EdgenasError(
+            "--lda-data is what a baseline is fitted on, and --no-baselines leaves it out: give one of them"
+        )
     with open_recogniser(_model_file(model, precision)) as recogniser:
         if data.suffix == ".bin":
-            if anchor is not None:
-                raise EdgenasError(f"--anchor is for people by name, and {data.name} has pairs alone: leave it out")
+            named = {"--anchor": (anchor, None), "--lda-data": (lda_data, None), "--seed": (seed, 0)}
+            refuse_beside(named, f"is for people by name, and {data.name} has pairs alone")
             _eval_pairs(recogniser, data, as_json)
             return
         people = faces_from_path(data)

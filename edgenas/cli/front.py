@@ -125,7 +125,9 @@ def front_text(document: dict[str, Any]) -> str:
     if document["at_chance"]:
         text += f"\n{AT_CHANCE}"
     if chosen is None:
-        text += "\nno choice yet: run the same `edgenas search` again to go on"
+        from edgenas.engine.final import began_by
+
+        text += f"\nno choice yet: run the same `{began_by(document['method'])}` again to go on"
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -50,3 +51,12 @@ def target_names() -> list[str]:
 def study_names() -> list[str]:
     """Studies under the working folder."""
     return sorted(path.parent.name for path in Path("studies").glob("*/study.db"))
+
+
+def refuse_beside(flags: Mapping[str, tuple[object, object]], why: str) -> None:
+    """Raise EdgenasError for a flag that would decide nothing here. `flags`: its value, and its usual one, which is none."""
+    from edgenas.errors import EdgenasError
+
+    for flag, (value, usual) in flags.items():
+        if value != usual:
+            raise EdgenasError(f"{flag} {why}: leave it out")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from edgenas.cli.options import Preset, space_names, target_names
+from edgenas.cli.options import Preset, refuse_beside, space_names, target_names
 from edgenas.cli.output import emit, say_next, table
 from edgenas.image_sizes import ImageSize, sides_of, size_asked
 
@@ -58,7 +58,17 @@ def space(
     """
     from edgenas.engine.folders import is_study
 
-    if what is not None and what in space_names() and not is_study(what):
+    named = what is not None and what in space_names() and not is_study(what)
+    if not named:
+        of_space = {
+            "--image-size": (image_size, "32"),
+            "--channels": (channels, 3),
+            "--classes": (classes, 10),
+            "--preset": (preset, "tiny"),
+            "--target": (target, "jetson"),
+        }
+        refuse_beside(of_space, "is for a space, such as chain, and none is named")
+    if what is not None and named:
         _show_space(what, (channels, size_asked(image_size), classes), preset, target, as_json=as_json)
     elif what is None and not _newest_evolved():
         _list_spaces(as_json=as_json)

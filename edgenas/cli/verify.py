@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgenas.cli.output import emit, say, say_next, table
-from edgenas.errors import EdgenasError
 
 if TYPE_CHECKING:
     from edgenas.remote.verification import Verified
@@ -44,17 +43,14 @@ def verify(
     Example: edgenas verify studies/digits --bundle bundle --board https://board:8765 --token-file token --ca ca.pem
     """
     from edgenas.engine.folders import study_folder
-    from edgenas.engine.verify import verified_files, verified_study
+    from edgenas.engine.verify import refuse_mixed, verified_files, verified_study
     from edgenas.remote.boards import open_board
 
-    if bundle is None and precision is not None:
-        raise EdgenasError("--precision chooses among a bundle's files: name one with --bundle, or leave it out")
+    refuse_mixed(bundle, trial or (), precision)
     there = open_board(board, token_file, ca, say)
     if bundle is None:
         found = verified_study(study_folder(study, say), trial or [], there, say)
     else:
-        if trial:
-            raise EdgenasError("--trial chooses among a study's networks, and --bundle names the files: leave one out")
         found = verified_files(bundle, None if study is None else study_folder(study), precision, there, say)
     for item in found:
         _say_what_matters(item, board)

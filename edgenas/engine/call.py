@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenas.architectures.named_spaces import SpaceForData
+from edgenas.architectures.named_spaces import SPACES, SpaceForData
 from edgenas.engine.arrays import Arrays
 from edgenas.engine.events import Listener, noting, unheard
-from edgenas.engine.registry import method_named
+from edgenas.engine.registry import METHODS, method_named
 from edgenas.errors import EdgenasError
 from edgenas.methods.spec import MethodSpec
 
@@ -68,6 +68,14 @@ class Given:
     def method_for(self, name: str) -> MethodSpec:
         """The method of this name: the caller's own, or one that is installed."""
         return method_named(name) if self.method is None or self.method.name != name else self.method
+
+    def refuse_taken_names(self, space: str | None) -> None:
+        """Raise EdgenasError for an object that is called like something else of edgenas's. `space`: how settings call it."""
+        if self.space is not None and space is not None:
+            SPACES.refuse_taken(space)
+        own = self.method
+        if own is not None and own.name in METHODS.built_in and own != METHODS.load(own.name):
+            METHODS.refuse_taken(own.name)
 
     @property
     def objects(self) -> tuple[str, ...]:

@@ -9,13 +9,13 @@ from types import TracebackType
 
 from edgenas.engine.call import Where
 from edgenas.engine.plan import written_plan
-from edgenas.errors import EdgenasError, StudyError
+from edgenas.errors import StudyError
 from edgenas.hardware.candidates import measuring_here
 from edgenas.hardware.cost import CostModel, Measure
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import HOST_CPU, precision_of, profiles_of
 from edgenas.records import Architecture, Cost, Latency, Limits, Workload
-from edgenas.remote.boards import measuring_beside, remembered
+from edgenas.remote.boards import measuring_beside, refuse_without_board, remembered
 from edgenas.store import Store
 
 Tell = Callable[[str], None]
@@ -60,8 +60,8 @@ class Costing:
 
     def _refuse(self) -> None:
         where, names = self.where, [profile.name for profile in self.profiles]
-        if where.ca is not None and not where.boards:
-            raise EdgenasError("--ca was given without --board https://HOST:PORT: leave it out")
+        if not where.boards:
+            refuse_without_board(where.token_file, where.ca)
         if where.boards and HOST_CPU in names and not self.on_boards:
             raise StudyError(
                 f"{self.store.folder}: its candidates were measured on this machine, not on a board: leave --board out"

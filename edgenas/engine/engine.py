@@ -49,6 +49,7 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
     """Start or continue a search, or leave a finished one as it is; returns the study's folder."""
     call = Call(where, given or Given(), listener)
     given, tell = call.given, call.tell
+    given.refuse_taken_names(settings.space)
     spec = given.method_for(settings.method)
     refuse_unheeded(settings, spec)
     where.refuse_for(spec)

@@ -115,13 +115,20 @@ def final_training(
     return final
 
 
+def began_by(method: str) -> str:
+    """The command that began a study of this method, and goes on with it."""
+    return "edgenas train" if method == GIVEN else "edgenas search"
+
+
 def chosen(store: Store, asked: TrainingAsked) -> tuple[Trial, Architecture]:
     """The trial to train and its architecture at the width asked for."""
     choice = store.choice
     if asked.trial is None:
         found = store.get(GIVEN, GIVEN, Trial) if choice is None else choice.trial
         if found is None:
-            raise StudyError(f"{store.folder}: the search is not finished: run its command again, or name a --trial")
+            raise StudyError(
+                f"{store.folder}: its `{began_by(store.study.method)}` is not finished: run that command again, or name a --trial"
+            )
         trial = found
     else:
         by_number = {t.number: t for t in store.ledger()}

@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgenas.engine.call import Given
+from edgenas.engine.costing import Costing
 from edgenas.engine.data import loading_of, searched_task
 from edgenas.engine.decide import data_asked, study_record
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import GIVEN, final_training
 from edgenas.engine.flags import flags_of_training
 from edgenas.engine.folders import ROOT, Asked, asked_in, differences, is_study
+from edgenas.engine.largest import LARGEST
 from edgenas.engine.plan import WrittenPlan, WrittenSpace, written_plan
 from edgenas.engine.scores import best_run, metric_of
 from edgenas.engine.sessions import begin_session
 from edgenas.engine.settings import as_asked, settings_from
-from edgenas.engine.teachers import LARGEST, taught_by
+from edgenas.engine.teachers import taught_by
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import EdgenasError
 from edgenas.files import refuse_folder
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.description import architecture_named
-from edgenas.hardware.profile import profile_from_name, resolved
+from edgenas.hardware.profile import HOST_CPU, profile_from_name, resolved
 from edgenas.identity import digest
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
@@ -124,12 +127,14 @@ def train_given(wanted: NetworkAsked, asked: TrainingAsked, listener: Listener) 
     study = msgspec.structs.replace(
         study_record(settings, profiles), metric=task.metric, plan=msgspec.Raw(msgspec.json.encode(plan))
     )
+    _refuse_unpredictable(profiles, settings, architecture)
     tell(f"study {folder}")
     with Store.create(folder, _existing(folder, study) or study) as store:
         begin_session(store, "train", tell)
         searched_task(store, tell, asked.data_dir, task)  # remembers what it is trained on
         if store.choice is None:
-            cost = CostModel(profiles, settings.precision, settings.limits)(architecture)
+            with Costing(store, tell) as costing:
+                cost = costing(architecture)
             if broken := settings.limits.broken(cost):
                 tell(f"warning: this network is over the limits: {'; '.join(broken)}")
             candidate = Candidate(architecture, plan.training.recipe, METHOD)
@@ -137,9 +142,9 @@ def train_given(wanted: NetworkAsked, asked: TrainingAsked, listener: Listener) 
             network = "" if isinstance(wanted.network, Architecture) else wanted.network
             store.put(GIVEN, BEGAN, Began(network, flags_of_training(asked)))
         inner = replace(asked, data=None)
-        teach = None if asked.teacher is None else functools.partial(taught_by, store, inner, listener)
+        teach = None if asked.teacher is None else functools.partial(taught_by, store, inner, listener, Given())
         final = final_training(store, inner, listener, task, teach)
-        _choose(store, final)
+        choose_given(store, final)
     return folder, final
 
 
@@ -168,6 +173,15 @@ def _refuse_what_is_searched(asked: TrainingAsked, name: str) -> None:
     for flag, value in flags.items():
         if value is not None:
             raise EdgenasError(f"{flag} is about a network that was searched, and {name} is given: leave it out")
+
+
+def _refuse_unpredictable(
+    profiles: tuple[HardwareProfile, ...], settings: SearchSettings, architecture: Architecture
+) -> None:
+    """Raise EdgenasError, before there is a study, for a target whose latency of this network nothing predicts; this machine
+    measures its own."""
+    predicted = [profile for profile in profiles if profile.name != HOST_CPU]
+    CostModel(predicted, settings.precision, settings.limits)(architecture)
 
 
 def _images(settings: TaskSettings, architecture: Architecture, folder: Path, tell: Tell) -> tuple[Task, TaskSettings]:
@@ -220,8 +234,9 @@ def _plan(
     )  # fmt: skip
 
 
-def _choose(store: Store, final: FinalTraining) -> None:
-    """Put the network on record as the one trial of its study, with what its best seed scored on validation."""
+def choose_given(store: Store, final: FinalTraining) -> None:
+    """Put the network that was given on record as the one trial of its study, with what its best seed scored on validation. A
+    study that was searched, or has its choice, stays as it is."""
     given = store.get(GIVEN, GIVEN, Trial)
     if store.choice is not None or given is None:
         return

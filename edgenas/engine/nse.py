@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
-from edgenas.architectures.branch_spaces import LARGE_IMAGES, published_space, staged_space
+from edgenas.architectures.branch_spaces import LARGE_IMAGES, is_published, published_space, staged_space
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.space import Space
 from edgenas.architectures.subspace import Round, SupernetRules, union
@@ -110,9 +110,13 @@ def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
         calibration_batches=preset.calibration_batches,
     )
     values = _rules_asked(settings, supernet)
+    rules = preset.rules
+    if preset is PUBLISHED:
+        _refuse_shape(values)
+        rules = msgspec.structs.replace(rules, operations=6 if pool == 19 else 5)
     epochs = int(values.get("supernet_epochs", _epochs_for(task, supernet, preset.supernet_epochs)))
     supernet = msgspec.structs.replace(supernet, recipe=msgspec.structs.replace(supernet.recipe, epochs=epochs))
-    rules = _changed(preset.rules, values)
+    rules = _changed(rules, values)
     if settings.rounds is not None:
         rules = msgspec.structs.replace(rules, rounds=settings.rounds)
     if settings.control == "random":
@@ -120,7 +124,6 @@ def decide_evolution(planning: Planning) -> tuple[MultiBranchSpace, NsePlan]:
     shape = _changed(preset, values)
     if preset is PUBLISHED:
         space = published_space(pool, task.head, task.preprocessing.channels, size)
-        rules = msgspec.structs.replace(rules, operations=6 if pool == 19 else 5)
     else:
         sizes = (shape.cells, shape.channels, shape.stem_stride, shape.tail_channels)
         space = staged_space(pool, *sizes, task.head, task.preprocessing.channels, size)
@@ -190,6 +193,7 @@ def evolution_within_budget(minutes: Minutes) -> Fitted:
         supernet,
         functools.cache(steps),
         minutes.workers,
+        is_published(space),
     )
     minutes.tell(
         f"budget {settings.budget:g} min: {budget.search_images or len(task.train)} images, {budget.rounds} rounds of "
@@ -249,6 +253,15 @@ def _rules_asked(settings: SearchSettings, supernet: Record) -> dict[str, float]
     if len(numbers) < len(settings.rules):
         raise EdgenasError("[rules]: every rule of nse is one number")
     return numbers
+
+
+def _refuse_shape(values: dict[str, float]) -> None:
+    """Raise EdgenasError for a rule of the cells where they are the published ones."""
+    if fixed := [name for name in SHAPE_RULES if name in values]:
+        raise EdgenasError(
+            f"[rules] {', '.join(fixed)}: images of {LARGE_IMAGES} px and more are searched in the published cells, which are "
+            "fixed: leave it out, or take --preset tiny, whose cells can be set"
+        )
 
 
 def _changed(record: R, values: dict[str, float]) -> R:

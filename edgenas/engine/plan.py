@@ -16,7 +16,7 @@ from edgenas.architectures.named_spaces import SPACES, SpaceForData, space_for
 from edgenas.architectures.space import Space, values_in_words
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.binomial import Validation
-from edgenas.errors import StudyError
+from edgenas.errors import EdgenasError, StudyError
 from edgenas.image_sizes import ImageSize
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
@@ -159,6 +159,11 @@ def plan_of(study: StudyRecord, spec: MethodSpec, space: SpaceForData | None = N
     )
 
 
+def space_in(study: StudyRecord, own: SpaceForData | None = None) -> Space:
+    """The space that the study searched. `own`: of one whose space is an object of the caller's, that object."""
+    return _space(written_plan(study).space, own)
+
+
 def refuse_missing_object(study: StudyRecord, what: str) -> None:
     """Raise StudyError where the study was begun with an object of the caller's for this (data, method or space)."""
     if what in plan_values(study).get("objects", ()):
@@ -177,6 +182,21 @@ def plan_values(study: StudyRecord) -> dict[str, Any]:
 def validation_in(study: StudyRecord) -> Validation | None:
     """What the study's validation split can tell; None in a study that did not write it down."""
     return msgspec.json.decode(study.plan, type=_Validated).validation
+
+
+def refuse_unwritable(space: Space, named: str | None) -> None:
+    """Raise EdgenasError for a space of a package (then `named` in its entry point) or of the caller's whose own name is none
+    that a study could find it by."""
+    if isinstance(space, tuple(KINDS.values())):
+        return
+    if space.name in KINDS:
+        raise EdgenasError(f"space {space.name!r} comes with edgenas, and this is another: give it another name")
+    SPACES.refuse_taken(space.name)
+    if named is not None and space.name != named:
+        raise EdgenasError(
+            f"space {named!r} of a package calls itself {space.name!r}, by which no study could find it: have that package give "
+            "it one name"
+        )
 
 
 def written_space(space: Space) -> WrittenSpace:

@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 import msgspec
 
 from edgenas.architectures.chain import ChainSpace, stem_reductions
-from edgenas.architectures.named_spaces import SpaceForData, space_for, space_named
+from edgenas.architectures.named_spaces import SPACES, SpaceForData, space_for, space_named
 from edgenas.architectures.space import Space
 from edgenas.architectures.stages_bounds import BOUNDS as STAGES
 from edgenas.architectures.stages_bounds import TINY_BOUNDS as TINY_STAGES
 from edgenas.architectures.stages_bounds import bounded_stages, kind_of_images
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.stem import Stem
+from edgenas.engine.plan import refuse_unwritable
 from edgenas.engine.registry import methods_heeding
 from edgenas.errors import EdgenasError
 from edgenas.identity import digest
@@ -29,6 +30,7 @@ from edgenas.store import flat, read_toml
 Data: TypeAlias = tuple[
     Head, int, ImageSize
 ]  # what a space is made for: the network's head, channels, size of its input
+UNLOADED = ("chain", "stages")  # spaces that are made of settings, and looked up in no registry
 OF_CLASSIFICATION = ("fit", "skip_damaged", "balance", "metric")  # settings
 
 
@@ -135,13 +137,17 @@ def space_asked(
     name = settings.space or usual
     if spec.spaces is not None and name not in spec.spaces:
         raise EdgenasError(f"--space {name} is not for --method {spec.name}: possible are {', '.join(spec.spaces)}")
+    if settings.space in UNLOADED and own is None:
+        SPACES.refuse_double(settings.space)
     if name == "chain":
         return chain_space(settings, preset, *made_for)
     if name == "stages" and own is None:
         return asked_stages(settings, preset, made_for, profiles)
     if bounds := [bound for bound in BOUNDS if getattr(settings, bound) is not None]:
         raise EdgenasError(f"{flag_of(bounds[0])} bounds the spaces chain and stages: leave it out with --space {name}")
-    return space_named(name, *made_for) if own is None else space_for(own, *made_for)
+    space = space_named(name, *made_for) if own is None else space_for(own, *made_for)
+    refuse_unwritable(space, name if own is None else None)
+    return space
 
 
 def chain_space(

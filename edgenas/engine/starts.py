@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,11 +42,7 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
 
     name = asked.start
     assert name is not None
-    for flag, value in (("--trial", asked.trial), ("--final-width", asked.final_width), ("--data", asked.data)):
-        if value is not None:
-            raise EdgenasError(
-                f"{flag} is about a network that was searched, --start {name} is another: give one of them"
-            )
+    refuse_beside(name, {"--trial": asked.trial, "--final-width": asked.final_width, "--data": asked.data})
     if asked.teacher is not None:
         raise EdgenasError(
             f"--teacher {asked.teacher} teaches a network that was searched: leave it out, or leave out --start {name}"
@@ -73,6 +70,15 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
         reference = with_its_weights(store, reference, recipe, asked.seeds, task, tell)
         tell(f"{name}: {recipe.epochs} epochs each")
         return final_runs_of(store, reference, recipe, asked.seeds, pool, listener, (FINAL, asked.started))
+
+
+def refuse_beside(name: str, flags: Mapping[str, object]) -> None:
+    """Raise EdgenasError for a flag that was given (is not None) beside a start, and is about another network."""
+    for flag, value in flags.items():
+        if value is not None:
+            raise EdgenasError(
+                f"{flag} is about a network that was searched, --start {name} is another: give one of them"
+            )
 
 
 def start_of(store: Store, name: str) -> FinalTraining:

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgenas.architectures.workload import workload_from_architecture
 from edgenas.durable import replace_file
-from edgenas.engine.events import Listener, RunEnds, noting
-from edgenas.engine.final import begun_recipe, epochs_for_budget
+from edgenas.engine.call import Given
+from edgenas.engine.events import Listener, noting
+from edgenas.engine.final import epochs_for_budget
 from edgenas.engine.folders import ROOT
-from edgenas.engine.plan import plan_of
+from edgenas.engine.largest import LARGEST, largest_seed, largest_teacher
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.references import Tell, with_lost_runs_again
-from edgenas.engine.registry import method_named
 from edgenas.engine.scores import best_run
 from edgenas.engine.starts import FINAL as START_FINAL
 from edgenas.engine.taught import KIND, Teacher, width_of
@@ -30,7 +29,6 @@ from edgenas.engine.trained import final_of
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import DataError, EdgenasError, StudyError
 from edgenas.files import lost
-from edgenas.identity import digest
 from edgenas.records import (
     Classes,
     Embedding,
@@ -46,11 +44,10 @@ if TYPE_CHECKING:
 
     from edgenas.engine.teacher_outputs import TeacherOutputs
     from edgenas.tasks import Task
-    from edgenas.training.final import FinalPool, SeedTraining
+    from edgenas.training.final import FinalPool
     from edgenas.training.teaching import TeacherAt
 
 LIBRARIES = ("torchvision:", "timm:")
-LARGEST = "largest"
 TRAINED_HERE = {REFERENCE_FINAL: "edgenas compare", START_FINAL: "edgenas train --start"}  # rows of trainings: whose
 FORMS = (
     "FILE.onnx, torchvision:NAME=FILE.pth, timm:NAME=FILE, any network that `edgenas compare` or `edgenas train --start` has "
@@ -59,17 +56,17 @@ FORMS = (
 
 
 def taught_by(
-    store: Store, asked: TrainingAsked, listener: Listener, own: Task | None, recipe: Recipe, pool: FinalPool
+    store: Store, asked: TrainingAsked, listener: Listener, given: Given, recipe: Recipe, pool: FinalPool
 ) -> TeacherAt:
-    """The teacher that a final training asked for. `largest` is trained by the student's recipe; of a budget it gets half. `own`:
-    the task of a study that was made from an object."""
+    """The teacher that a final training asked for. `largest` is trained by the student's recipe; of a budget it gets half.
+    `given`: the objects that the study was made from."""
     assert asked.teacher is not None
     tell = noting(listener)
     if asked.teacher == LARGEST and asked.budget is not None:
         half = replace(asked, budget=asked.budget / 2, seeds=1)
-        epochs = epochs_for_budget(store, half, largest_seed(store, asked, recipe), pool, tell)
+        epochs = epochs_for_budget(store, half, largest_seed(store, asked, recipe, given.space), pool, tell)
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
-    teacher = teacher_for(asked, store, pool, recipe, tell, listener, own)
+    teacher = teacher_for(asked, store, pool, recipe, listener, given)
     further = f", {teacher.further} further images" if teacher.further else ""
     tell(f"teacher {asked.teacher}: {teacher.width} numbers for an image{further}")
     return teacher
@@ -80,9 +77,8 @@ def teacher_for(
     store: Store,
     pool: FinalPool,
     recipe: Recipe,
-    tell: Tell,
     listener: Listener,
-    own: Task | None = None,
+    given: Given = Given(),
 ) -> TeacherAt:
     """The teacher that was asked for; `largest` is trained now, by `recipe`, where it is not yet. Raises EdgenasError for one
     that is not there, cannot be read, or does not fit the task. What it reaches itself on the test images stands beside the
@@ -98,9 +94,9 @@ def teacher_for(
             f"--teacher-mean, --teacher-std and --teacher-views are for FILE.onnx, not for {name}: leave them out"
         )
     if name == LARGEST:
-        teacher = _largest(store, asked, pool, recipe, tell, listener)
+        teacher = largest_teacher(store, asked, pool, recipe, listener, given.space)
     else:
-        teacher = _found(store, asked, task, own is not None, listener)
+        teacher = _found(store, asked, task, given.task is not None, listener)
     _refuse_unfit(teacher, task)
     store.put(KIND, _key(asked), teacher)
     if teacher.anchor is not None:
@@ -147,7 +143,7 @@ def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, listener: 
         if isinstance(task.head, Embedding):
             return _of_recogniser(store, _key(asked), path, asked, task, own, tell)
         return _of_file(store, path, asked, task, tell)
-    return _of_study(store, name, task, tell)
+    return _of_study(store, asked, name, task, tell)
 
 
 def _copy_of(store: Store, known: Teacher) -> Teacher:
@@ -271,7 +267,7 @@ def _of_reference(name: str, trained: FinalTraining) -> Teacher:
     )
 
 
-def _of_study(store: Store, name: str, task: Task, tell: Tell) -> Teacher:
+def _of_study(store: Store, asked: TrainingAsked, name: str, task: Task, tell: Tell) -> Teacher:
     """The final training of another study's choice."""
     folder = next((folder for folder in (Path(name), ROOT / name) if (folder / "study.db").is_file()), None)
     if folder is None:
@@ -282,7 +278,12 @@ def _of_study(store: Store, name: str, task: Task, tell: Tell) -> Teacher:
         raise EdgenasError(
             f"teacher {name} knows the classes {_few(final.classes)}, and this task has {_few(task.classes)}"
         )
-    if data == store.study.data and seed != store.study.seed:
+    if final.all_images and final.data == store.study.data and not asked.all_images:
+        tell(
+            f"warning: {name} was trained with --all-images, and so on the images that this study validates on: validation "
+            "scores of what it teaches say less, and the best seed is chosen by them"
+        )
+    elif data == store.study.data and seed != store.study.seed:
         tell(f"warning: {name} has seed {seed}, so that it may have learned from images that this study validates on")
     run = best_run(final)
     if why := lost(folder / run.weights, run.weights_sha256):
@@ -302,35 +303,6 @@ def _copied(store: Store, content: bytes, sha256: str, suffix: str) -> str:
     (store.folder / "weights").mkdir(exist_ok=True)
     replace_file(store.folder / file, content)
     return file
-
-
-def _largest(
-    store: Store, asked: TrainingAsked, pool: FinalPool, recipe: Recipe, tell: Tell, listener: Listener
-) -> Teacher:
-    """A large network of the searched space, trained from scratch by the student's recipe, one seed."""
-    from edgenas.training.final import final_runs
-
-    file = asked.recipe or "final"
-    recipe = begun_recipe(store, asked, file, recipe, lambda one: [largest_seed(store, asked, one)], pool, tell)
-    task, item = pool.task, largest_seed(store, asked, recipe)
-    params = workload_from_architecture(item.architecture).params
-    tell(f"teacher: the space's largest network, {params:,} parameters, {recipe.epochs} epochs")
-    images = {"train": len(task.train), "val": 0 if asked.all_images else len(task.val), "test": len(task.test)}
-    (run,) = final_runs([item], pool, store, lambda run: listener(RunEnds(run, task.metric, images)), tell)
-    network = item.architecture
-    return Teacher(LARGEST, run.weights, run.weights_sha256, width_of(network), network, task.preprocessing)
-
-
-def largest_seed(store: Store, asked: TrainingAsked, recipe: Recipe) -> SeedTraining:
-    """The training of the large network of the study's space, on the images that its student is trained on."""
-    from edgenas.training.final import SeedTraining
-
-    study = store.study
-    architecture = plan_of(study, method_named(study.method)).space.reference()
-    seed = int(digest(study.seed, architecture.fingerprint, recipe, "teacher")[:12], 16)
-    on = ("all images",) if asked.all_images else ()
-    path = store.folder / "weights" / f"{digest(architecture, recipe, 'teacher', *on)}.safetensors"
-    return SeedTraining(architecture, recipe, seed, path, validated=not asked.all_images)
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.engine.data import place_known
-from edgenas.engine.final import task_to_train
+from edgenas.engine.final import began_by, task_to_train
 from edgenas.engine.references import with_preprocessing
 from edgenas.engine.scores import best_run, name_of
-from edgenas.engine.starts import start_of
+from edgenas.engine.starts import refuse_beside, start_of
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.hardware.profile import profile_from_name, profiles_of
 from edgenas.records import FinalRun, FinalTraining
@@ -42,7 +42,7 @@ def trained_from_store(
     else where they were found last. EdgenasError where there is none yet."""
     from edgenas.export.release import Trained
 
-    final = final_of(store, trial, data) if start is None else start_of(store, start)
+    final = final_asked(store, trial, data, start)
     other = None if final.data == store.study.data else final.data
     trained_at = final.data_dir if other is not None or place_known(store) is None else None
     task = task_to_train(store, other, data_dir or trained_at, final.architecture, tell, own)
@@ -75,11 +75,20 @@ def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.
     return load_weights(final.architecture, path, best.weights_sha256), best
 
 
+def final_asked(store: Store, trial: int | None, data: str | None, start: str | None) -> FinalTraining:
+    """The final training that is meant: of a trial, or of a `start`, beside which neither a trial nor data are named."""
+    if start is None:
+        return final_of(store, trial, data)
+    refuse_beside(start, {"--trial": trial, "--data": data})
+    return start_of(store, start)
+
+
 def final_of(store: Store, trial: int | None, data: str | None) -> FinalTraining:
     """The final training of a trial on `data`; the only one where that is left out."""
     choice = store.choice
     if trial is None and choice is None:
-        raise StudyError(f"{store.folder} has no choice yet: run the same `edgenas search` again, or give --trial N")
+        began = began_by(store.study.method)
+        raise StudyError(f"{store.folder} has no choice yet: run the same `{began}` again, or give --trial N")
     number = trial if trial is not None or choice is None else choice.trial.number
     trained = store.all("final", FinalTraining)
     found = {key: final for key, final in trained.items() if final.trial == number}
@@ -90,6 +99,8 @@ def final_of(store: Store, trial: int | None, data: str | None) -> FinalTraining
             f"trial {number} of {store.folder} has no trained weights{hint}: "
             f"run `edgenas train {store.folder} --trial {number}` first"
         )
+    own = next((one.candidate.key for one in store.ledger() if one.number == number), "")
+    found = dict(sorted(found.items(), key=lambda item: item[0].startswith(own)))  # the last one of some data is taken
     on = {final.data: final for final in found.values()}
     if data is None and len(on) > 1:
         raise StudyError(f"trial {number} was trained on {', '.join(on)}: say which with --data")

@@ -52,6 +52,14 @@ def verified_files(folder: Path, study: Path | None, precision: str | None, boar
     return verified_bundle(held, board, runtime, profile, precisions, trial, limits)
 
 
+def refuse_mixed(bundle: object, numbers: Sequence[int], precision: str | None) -> None:
+    """Raise EdgenasError for what chooses among a bundle's files where networks are measured, or the other way round."""
+    if bundle is None and precision is not None:
+        raise EdgenasError("--precision chooses among a bundle's files: name one with --bundle, or leave it out")
+    if bundle is not None and numbers:
+        raise EdgenasError("--trial chooses among a study's networks, and --bundle names the files: leave one out")
+
+
 def precisions_of(bundle: Bundle, asked: str | None) -> tuple[Precision, ...]:
     """Those that were asked for, with commas, or all of the bundle; EdgenasError for one that it does not hold."""
     if asked is None:

@@ -94,6 +94,13 @@ def _repeats(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def unstable(rows: Sequence[Row], measured: int) -> tuple[str, ...]:
+    """A sentence where some of so many measurements are not sure."""
+    many = sum(row.noise is not None for row in rows)
+    told = f"{many} of {measured} measurements are unstable, and count less: a calm board is learned better"
+    return (told,) if many else ()
+
+
 def _shortfall(card: Calibration) -> str:
     said = []
     if card.held_out < MIN_HELD_OUT:

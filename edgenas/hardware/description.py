@@ -78,6 +78,8 @@ def description(
 
     Raises EdgenasError, in one line, for what cannot be read.
     """
+    if target is None and precision is not None:
+        raise EdgenasError(f"--precision {precision} is that of a latency: name a --target, or leave it out")
     if shapes and px is not None:
         raise EdgenasError(BOTH_SIZES)
     if not isinstance(network, Architecture) and str(network).lower().endswith(".onnx"):

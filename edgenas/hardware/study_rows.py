@@ -6,7 +6,7 @@ import msgspec
 
 from edgenas.errors import StudyError
 from edgenas.hardware.calibrate import profile_to_calibrate
-from edgenas.hardware.calibration import Calibrated, calibration
+from edgenas.hardware.calibration import Calibrated, calibration, unstable
 from edgenas.hardware.candidates import KIND
 from edgenas.hardware.measure import spread
 from edgenas.hardware.predictor import Row
@@ -48,6 +48,7 @@ def calibration_of_study(
         seed=seed,
         source=f"study {store.folder.name}",
     )
+    result = msgspec.structs.replace(result, warnings=(*unstable(rows, len(rows)), *result.warnings))
     if not taken:
         return result
     settings, before = taken[0].detail["settings"], taken[0].detail["device"]["before"]

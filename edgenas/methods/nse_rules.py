@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from edgenas.architectures.branch_spaces import is_published
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
 from edgenas.architectures.subspace import additive_cost
 from edgenas.errors import LimitError
@@ -55,7 +56,8 @@ class Economy:
         if not cost.latencies:
             broken = ", ".join(self.limits.broken(cost))
             raise LimitError(
-                f"a network that has to be timed breaks a limit ({broken}): raise it, or lower the channels"
+                f"a network that has to be timed breaks a limit ({broken}): raise it, or take a smaller space (--preset tiny, a "
+                "smaller --image-size)"
             )
         by_upper_end = self.limits.margin and self.asked is None
         return max(
@@ -89,9 +91,14 @@ def refuse_impossible_space(space: MultiBranchSpace, cost: CostOf, limits: Limit
     smallest = space.member(tuple((0,) if kind != "N" else () for kind in space.kinds))
     broken = limits.broken(cost(smallest))
     if broken:
+        smaller = (
+            "take --preset tiny or a smaller --image-size"
+            if is_published(space)
+            else "set fewer channels under [rules]"
+        )
         raise LimitError(
             f"no network of this space meets the limit: its smallest member, one small operation in every cell that changes the "
-            f"channels, has {', '.join(broken)}: raise the limit, or set fewer channels under [rules]"
+            f"channels, has {', '.join(broken)}: raise the limit, or {smaller}"
         )
 
 

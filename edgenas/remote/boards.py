@@ -28,9 +28,12 @@ def open_board(url: str, token_file: Path | None = None, ca: Path | None = None,
 
 
 def open_boards(urls: Sequence[str], token_file: Path | None, ca: Path | None, say: Say) -> list[Board]:
-    """All of them; `ca` is the file of CAs for those at https://..., of which there is one at least where it is given."""
+    """All of them; `ca` is the file of CAs for those at https://..., of which there is one at least where it is given, as
+    there is an agent for a token."""
     if ca is not None and not any(url.startswith("https://") for url in urls):
         raise EdgenasError("--ca was given, and no board has a certificate to check: ask for https://HOST:PORT")
+    if token_file is not None and urls and all(url.startswith("ssh://") for url in urls):
+        raise EdgenasError("--token-file was given, and ssh:// has keys of its own: leave it out")
     return [_opened(url, token_file, ca, say) for url in urls]
 
 
@@ -61,8 +64,7 @@ def measuring(
     host-cpu, (None, None) where everything is predicted."""
     here = [profile for profile in profiles if profile.name == HOST_CPU]
     if not urls:
-        if ca is not None:
-            raise EdgenasError("--ca was given without --board https://HOST:PORT: leave it out")
+        refuse_without_board(token_file, ca)
         hook = measuring_here(store, here[0], precision, timing=timing, say=say) if here else None
         yield hook, here[0].name if here else None
         return
@@ -129,11 +131,23 @@ def refuse_unmeasurable(
 ) -> None:
     """Raise EdgenasError for what can be known before any board is asked, and before there is a study: an address or a token
     that is none, several targets."""
-    if not urls and ca is not None:
-        raise EdgenasError("--ca was given without --board https://HOST:PORT: leave it out")
+    if not urls:
+        refuse_without_board(token_file, ca)
     if urls:
         _refuse_several(profiles)
         open_boards(urls, token_file, ca, no_one)
+
+
+def refuse_without_board(token_file: Path | None, ca: Path | None, *, here: bool = False) -> None:
+    """Raise EdgenasError for what only boards ask for, where none is named; `here`: where this machine is."""
+    agents = (
+        ("--ca", ca, "https://HOST:PORT", "certificate to check"),
+        ("--token-file", token_file, "URL", "agent to let us in"),
+    )
+    for flag, value, board, lacks in agents:
+        if value is not None:
+            why = f", and {HOST_CPU} has no {lacks}" if here else f" without --board {board}"
+            raise EdgenasError(f"{flag} was given{why}: leave it out")
 
 
 def refuse_precision(precision: Precision) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from edgenas.errors import EdgenasError
 from edgenas.files import read_bytes
 from edgenas.hardware.calibrate import MIN_SAMPLES, profile_to_calibrate
-from edgenas.hardware.calibration import Calibrated, calibration
+from edgenas.hardware.calibration import Calibrated, calibration, unstable
 from edgenas.hardware.candidates import model_of
 from edgenas.hardware.designed import Designed, designed_network
 from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_measurement, no_one, spread
@@ -23,7 +23,9 @@ from edgenas.hardware.predictor import Row
 from edgenas.hardware.profile import HOST_CPU
 from edgenas.ranges import check_seed
 from edgenas.records import HardwareProfile, Measurement, Precision, Record
+from edgenas.remote.boards import open_board, refuse_without_board
 from edgenas.remote.client import BoardAway
+from edgenas.remote.here import Here
 from edgenas.remote.job import job_for
 
 if TYPE_CHECKING:
@@ -61,6 +63,33 @@ class Line(Record, frozen=True):
     ran: str = ""  # runtime, threads and power mode; "" in files of earlier versions
 
 
+def calibration_by_board(
+    url: str,
+    out: Path,
+    target: str | None = None,
+    *,
+    new: str | None = None,
+    runtime: str | None = None,
+    precision: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    shapes: object = None,
+    token_file: Path | None = None,
+    ca: Path | None = None,
+    say: Say = no_one,
+) -> Calibrated:
+    """The same of the board at `url`, or of this machine (host-cpu); what is measured is kept beside `out`, the profile to be.
+    EdgenasError for what belongs to measurements that are there: a runtime, shapes."""
+    if runtime is not None or shapes:
+        raise EdgenasError("--runtime and --shape belong to measurements that are there: a board says what it runs")
+    if url == HOST_CPU:
+        refuse_without_board(token_file, ca, here=True)
+    board = Here(say=say) if url == HOST_CPU else open_board(url, token_file, ca, say)
+    count = SAMPLES if samples is None else samples
+    kept = kept_beside(out)
+    return calibration_of_board(board, kept, target, new=new, precision=precision, samples=count, seed=seed, say=say)
+
+
 def calibration_of_board(
     board: Board,
     kept: Path,
@@ -75,7 +104,8 @@ def calibration_of_board(
 ) -> Calibrated:
     """The profile of `target` (or of a `new` device) calibrated on `samples` designed networks, measured on the board now.
 
-    Four in five are fitted, the others judge. `kept`: where measurements are written as they come, and read again. Raises
+    Four in five are fitted, the others judge. `kept`: where measurements are written as they come, and read again. How many could
+    not be measured, or are unstable, is among the warnings. Raises
     EdgenasError where the board does not run what the target's profile describes.
     """
     info = board.info()
@@ -113,7 +143,10 @@ def calibration_of_board(
     )
     if measured.name == HOST_CPU:  # by that name a search would measure, not predict
         measured = msgspec.structs.replace(measured, name=f"{HOST_CPU}-calibrated", aliases=())
-    return msgspec.structs.replace(result, profile=measured)
+    failed = samples - len(rows)
+    lacking = (f"{failed} of {samples} networks could not be measured, and are left out",) if failed else ()
+    warnings = (*lacking, *unstable(rows, samples), *result.warnings)
+    return msgspec.structs.replace(result, profile=measured, warnings=warnings)
 
 
 def rows_from_board(
@@ -151,7 +184,6 @@ def rows_from_board(
     if known:
         say(f"{kept} holds {len(known)} measurements: going on from there")
     rows: list[Row] = []
-    failed = 0
     baseline_ms = next((line.reference_ms for line in known if line.reference_ms is not None), None)
     for number in range(samples):
         designed = designed_network(number, seed)
@@ -164,14 +196,9 @@ def rows_from_board(
             say(_words(line, number, samples))
         baseline_ms = baseline_ms if baseline_ms is not None else line.reference_ms
         if line.ms is None:
-            failed += 1
             continue
         noise = None if line.status == "ok" else line.spread / SPREAD_TO_DEVIATION
         rows.append(Row(designed.name, designed.workload, line.ms, noise=noise, ran_in=profile.precision))
-    if failed:
-        say(f"{failed} of {samples} networks could not be measured, and are left out")
-    if shaky := sum(row.noise is not None for row in rows):
-        say(f"{shaky} of {samples} measurements are unstable, and count less: a calm board is learned better")
     return rows
 
 

@@ -76,10 +76,11 @@ def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Re
 
 def fit_nse_budget(
     seconds: float, speeds: Speeds, rounds: int, scored: int, finals: int, task: Task, rules: SupernetRules,
-    steps: Callable[[int], int], workers: int,
+    steps: Callable[[int], int], workers: int, fixed: bool = False,
 ) -> NseBudget:  # fmt: skip
     """The most images at the preset's epochs, then more epochs; fewer rounds where not even a small subsample fits, and fewer
-    final networks where they would be trained for less than LEAST_STEPS. `steps`: images -> steps of an epoch of those."""
+    final networks where they would be trained for less than LEAST_STEPS. `steps`: images -> steps of an epoch of those. `fixed`:
+    are the space's channels?"""
     everything, least = len(task.train), min(len(task.train), least_images(task))
     calibration = rules.calibration_batches * rules.recipe.batch_size
     side_by_side = 1 + PARALLEL * (workers - 1)  # networks are; a supernet's epochs are not
@@ -114,7 +115,7 @@ def fit_nse_budget(
     needed = max(evolving / ROUNDS_SHARE, evolving + training) / SAFETY / 60
     raise EdgenasError(
         f"--budget leaves {seconds / 60:.1f} minutes and the shortest evolution of this space takes about {needed:.1f} on this "
-        "machine: allow more, or set fewer channels, networks or supernet_epochs under [rules]"
+        f"machine: allow more, or set fewer {'' if fixed else 'channels, '}networks or supernet_epochs under [rules]"
     )
 
 

@@ -17,6 +17,7 @@ from edgenas.api.search import WHERE
 from edgenas.cli.search import NOT_SETTINGS
 from edgenas.cli.search import search as command
 from edgenas.engine.events import Event, Note, SearchBegins
+from edgenas.methods.baselines import RANDOM
 from edgenas.methods.ladder import Training
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Ask, Candidate, Choice, Decision, Record, Trial
@@ -160,6 +161,19 @@ def test_what_the_method_does_not_heed_is_refused() -> None:
     assert refused("digits", method=FIRST, **QUICK) == (
         "--max-depth is for --method gnas, trgnas, guided, random, evolution, nsga2, tpe, gp: leave it out with first-ones"
     )
+
+
+def test_a_method_that_is_called_like_one_of_ours_is_refused_unless_it_is_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = edgenas.MethodSpec("random", "the first draws", first_ones, FirstRules, heeds=("max_depth", "max_width"))
+    assert refused("digits", method=mine, **QUICK) == (
+        "method 'random' comes with edgenas, and a study finds its method by the name: give yours another one"
+    )
+    assert not (tmp_path / "studies").exists()
+    ours = edgenas.search("digits", method=RANDOM, rules={"trials": 1}, study="ours", quiet=True, **QUICK)
+    assert len(ours.trials) == 1
 
 
 def test_an_interrupted_search_is_whole_and_the_same_call_goes_on(

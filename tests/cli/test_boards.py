@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx
 import pytest
 from typer.testing import CliRunner
 
+import edgenas as edgenas_api
+from edgenas.architectures.onnx_weights import precision_of_model
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.cli.main import app
+from edgenas.errors import EdgenasError
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Measurement, Recipe, StudyRecord, Trial
 from edgenas.remote import boards
@@ -24,9 +28,10 @@ from tests.remote.test_calibration import Drawn
 HOST = profile_from_name("host-cpu")
 
 
-def finished_study(folder: Path, limit_ms: float | None, told: Latency | None = None) -> Path:
+def finished_study(folder: Path, limit_ms: float | None, told: Latency | None = None, precision: str = "fp32") -> Path:
     """A study of two trained networks, the smaller one chosen; `told`: what the search went by, for both."""
-    study = StudyRecord("gnas", "classification", "digits", ("host-cpu",), "fp32", Limits(latency_ms=limit_ms), 0)
+    limits = Limits(latency_ms=limit_ms)
+    study = StudyRecord("gnas", "classification", "digits", ("host-cpu",), precision, limits, 0)  # type: ignore[arg-type]  # a Literal
     with Store.create(folder / "study", study) as store:
         for width, accuracy in ((4, 90.0), (16, 95.0)):
             work = workload_from_architecture(small(width))
@@ -187,6 +192,63 @@ def test_an_agent_measures_the_files_of_a_bundle(tmp_path: Path) -> None:
     ]
     assert set(files) == {"fp32", "fp16", "int8"}
     assert all(item["holds"] and item["limit"] is None and item["origin"] == "measured" for item in document)
+
+
+class Detailed(Board):
+    """Says all that `bench` prints, and at which precision the file was that it was sent."""
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        taken = super().measure(model, job)
+        detail = {**taken.detail, "runs": 10, "settings": {}, "device": {}, "reference_ms": [0.5], "round_ms": [2.0]}
+        precision = precision_of_model(onnx.load_model_from_string(model))
+        return msgspec.structs.replace(taken, precision=precision, detail=detail)
+
+
+@pytest.mark.parametrize(("judged", "measured"), [("fp32", "fp32"), ("fp16", "fp16"), ("int8", "fp32")])
+def test_bench_measures_a_study_s_network_at_the_precision_that_it_was_judged_at(
+    judged: str, measured: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "open_board", lambda *_: Detailed())
+    study = finished_study(tmp_path, None, precision=judged)
+    told = CliRunner().invoke(app, ["bench", str(study), "--target", Board.url, "--json"])
+    assert told.exception is None, told.exception
+    assert json.loads(told.stdout)["precision"] == measured
+    assert (f"warning: {study} was judged at int8" in told.stderr) is (judged != measured)
+    text = CliRunner().invoke(app, ["bench", str(study), "--target", Board.url]).stdout
+    assert f"onnxruntime 1, {measured}; spread" in text
+
+
+def test_what_is_of_this_machine_is_refused_beside_a_board_and_the_other_way_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "open_board", lambda *_: Detailed())
+    (tmp_path / "m.onnx").write_bytes(honest())
+    file, target = str(tmp_path / "m.onnx"), ("--target", Board.url)
+    for flag, value in (("--threads", "4"), ("--threads", "1"), ("--provider", "cuda"), ("--runtime", "onnxruntime")):
+        line = refusal("bench", file, *target, flag, value)
+        assert line.startswith(
+            f"{flag} {value} is for host-cpu: a board measures with the one that its agent was given"
+        )
+        assert line.endswith(f"?{flag[2:]}={value})")
+    assert CliRunner().invoke(app, ["bench", file, *target]).exception is None
+    assert "--token-file was given, and host-cpu has no agent" in refusal("bench", file, "--token-file", "token")
+    monkeypatch.undo()
+    ssh = "--token-file was given, and ssh:// has keys of its own: leave it out"
+    assert refusal("bench", file, "--target", "ssh://board", "--token-file", "token") == ssh
+
+
+def test_edgenas_verify_in_python_refuses_what_the_command_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boards, "open_board", lambda *_: Board())
+    study = edgenas_api.open_study(finished_study(tmp_path, None), quiet=True)
+    bundle = digits_bundle().folder
+    with pytest.raises(EdgenasError, match="--bundle names the files: leave one out"):
+        study.verify(Board.url, bundle=bundle, trials=[1])
+    with pytest.raises(EdgenasError, match="--precision chooses among a bundle's files"):
+        study.verify(Board.url, precision="int8")
+    (item,) = study.verify(Board.url, trials=[1])
+    assert item.trial == 1
 
 
 def test_a_bundle_is_held_against_the_limits_of_its_own_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

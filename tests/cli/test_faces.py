@@ -94,6 +94,12 @@ def test_eval_of_a_verification_set_follows_the_ten_fold_protocol(model: Path, p
     assert report["pairs"] == {"genuine": 12, "impostor": 12}
     assert 0 <= report["ten_fold"]["mean"] <= 100
     assert report["auc_interval"] is None
+    for beside in (("--lda-data", people), ("--seed", 1), ("--anchor", model)):
+        asked = ["faces", "eval", "--model", model, "--data", tmp_path / "lfw.bin", *beside]
+        result = CliRunner().invoke(app, [str(word) for word in asked])
+        assert str(result.exception) == (
+            f"{beside[0]} is for people by name, and lfw.bin has pairs alone: leave it out"
+        )
 
 
 @pytest.mark.parametrize(
@@ -102,6 +108,10 @@ def test_eval_of_a_verification_set_follows_the_ten_fold_protocol(model: Path, p
         (["eval", "--model", "nowhere", "--data", "."], "nowhere does not exist"),
         (["eval", "--model", "{model}", "--data", "nowhere"], "name a folder with one folder per person"),
         (["eval", "--model", "{model}", "--data", ".", "--precision", "int8"], "--precision int8 is for bundles"),
+        (
+            ["eval", "--model", "{model}", "--data", ".", "--lda-data", ".", "--no-baselines"],
+            "--no-baselines leaves it out",
+        ),
         (["calibrate", "--model", "{people}", "--data", "{people}"], "holds no bundle"),
         (["align", "--detector", "haar", "--data", ".", "--out", "x"], "unknown detector 'haar'"),
     ],

@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+import edgenas as edgenas_api
+from edgenas.engine.events import Event, SearchBegins
 from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT, edgenas, edgenas_json, refusal
 
@@ -130,3 +133,39 @@ def _with_rule(folder: Path, rule: str) -> Path:
     file = folder / "rule.toml"
     file.write_text(f'method = "nse"\nsearch_images = 300\n[rules]\n{rule}\n')
     return file
+
+
+def test_the_published_cells_are_fixed_and_what_would_set_them_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = str(_with_rule(tmp_path, "channels = 8\ncells = 2\nstem_stride = 1\ntail_channels = 16"))
+    at = ["--target", "jetson", "--max-params", "100"]  # nothing is so small: what is refused first tells the order
+    line = refusal("search", file, *at, "--image-size", "128", "--preset", "t")
+    assert line == (
+        "[rules] channels, cells, stem_stride, tail_channels: images of 128 px and more are searched in the published cells, "
+        "which are fixed: leave it out, or take --preset tiny, whose cells can be set"
+    )
+    for settable in (("--image-size", "128", "--preset", "tiny"), ("--image-size", "127", "--preset", "t")):
+        assert refusal("search", file, *at, *settable).endswith("raise the limit, or set fewer channels under [rules]")
+    plain = refusal("search", "--method", "nse", *at, "--image-size", "128", "--preset", "t")
+    assert plain.endswith("raise the limit, or take --preset tiny or a smaller --image-size")
+
+
+@pytest.mark.parametrize(("rules", "operations"), [({}, 6), ({"operations": 8}, 8)])
+def test_how_many_operations_are_looked_at_is_the_rule_s_where_there_is_one(
+    rules: dict[str, float], operations: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(event: Event) -> None:
+        if isinstance(event, SearchBegins):
+            raise StoppedError
+
+    monkeypatch.chdir(tmp_path)
+    how: dict[str, Any] = {"method": "nse", "preset": "t", "pool": 19, "image_size": 128, "search_images": 300}
+    with pytest.raises(StoppedError):
+        edgenas_api.search("digits", target="jetson", rules=rules, study="k", workers=0, on_event=stop, **how)
+    planned = msgspec.json.decode(edgenas_api.open_study("k", quiet=True).plan.rules)
+    assert planned["rules"]["operations"] == operations

@@ -14,7 +14,7 @@ from edgenas.architectures.cell_space import Family
 from edgenas.cli import options
 from edgenas.cli.main import app
 from edgenas.methods.settings import SearchSettings
-from tests.cli.edgenas import edgenas
+from tests.cli.edgenas import edgenas, refusal
 
 SET = {
     "preset": options.Preset,
@@ -112,3 +112,31 @@ def test_open_sets_are_completed(tmp_path: Any) -> None:
     assert {"classification", "faces"} <= set(options.task_names())
     assert {"chain", "fbnet", "darts"} <= set(options.space_names())
     assert {"jetson", "raspberry-pi-5"} <= set(options.target_names())
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (
+            "data --cache --image-size 64",
+            "--image-size says how images are read, and with --cache or --clear-cache none are",
+        ),
+        ("data --clear-cache --seed 1", "--seed says how images are read, and with --cache or --clear-cache none are"),
+        ("data --cache --fit pad", "--fit says how images are read"),
+        ("data --cache --skip-damaged", "--skip-damaged says how images are read"),
+        ("data --cache --data-dir x", "--data-dir says how images are read"),
+        ("design --n 1 --json --json-lines", "--json prints one document, --json-lines a line for every cell"),
+        ("space --image-size 64", "--image-size is for a space, such as chain, and none is named"),
+        ("space studies/one --channels 1", "--channels is for a space"),
+        ("space studies/one --classes 3", "--classes is for a space"),
+        ("space studies/one --preset m", "--preset is for a space"),
+        ("space --target raspberry-pi-5", "--target is for a space"),
+        ("search --token-file token --data no/such", "--token-file was given without --board URL: leave it out"),
+        ("search --token-file token --board ssh://board", "--token-file was given, and ssh:// has keys of its own"),
+    ],
+)
+def test_a_flag_that_would_decide_nothing_is_refused(
+    command: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refusal(*command.split()).startswith(line)

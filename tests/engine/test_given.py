@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import inspect
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,9 +20,12 @@ from typer.testing import CliRunner
 import edgenas
 from edgenas.bundle import read_bundle
 from edgenas.cli.main import app
+from edgenas.cli.train import train as train_command
 from edgenas.engine import given
 from edgenas.engine.given import is_given
+from edgenas.engine.trained import final_of
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.hardware.profile import profile_from_name, write_profile
 from edgenas.records import Classes, FinalTraining
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.facts import read_facts
@@ -108,7 +115,7 @@ def test_a_command_that_was_killed_before_the_choice_goes_on_to_it(here: Path, m
 
     how = {"study": "stopped", "seeds": 1, "epochs": 1, "quiet": True}
     with monkeypatch.context() as patch:
-        patch.setattr(given, "_choose", killed)
+        patch.setattr(given, "choose_given", killed)
         with pytest.raises(KilledError):
             edgenas.train("net.json", "digits", **how)  # type: ignore[arg-type]
     with pytest.raises(StudyError, match="`edgenas train` that began it goes on with it"):
@@ -120,6 +127,112 @@ def test_a_command_that_was_killed_before_the_choice_goes_on_to_it(here: Path, m
     with Store.read(study.folder) as store:
         assert store.choice is not None
         assert len(store.all("final-run", dict)) == 1
+
+
+def stopped_in_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study of net.json as a Ctrl-C leaves it: the network is on record, and nothing is trained."""
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(given, "final_training", killed)
+        with pytest.raises(KilledError):
+            edgenas.train("net.json", "digits", study=name, seeds=1, epochs=1, quiet=True)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_training_that_goes_on_by_its_study_ends_with_its_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_in_training("resumed", monkeypatch)
+    again = "has no choice yet: run the same `edgenas train` again"
+    assert again in refusal("export", "resumed", "--out", "bundle-of-resumed")
+    assert again in refusal("describe", "resumed")
+    assert "has chosen no network yet: run the same `edgenas train` again" in refusal("bench", "resumed")
+    assert "no choice yet: run the same `edgenas train` again" in CliRunner().invoke(app, ["front", "resumed"]).stdout
+    done = CliRunner().invoke(app, ["train", "resumed", "--seeds", "1", "--epochs", "1"])
+    assert done.exception is None, done.exception
+    study = edgenas.open_study("resumed", quiet=True)
+    choice = study.choice
+    assert choice is not None
+    assert choice.trial.candidate.recipe.epochs == 1
+    study.train(seeds=1, epochs=2)
+    assert study.choice == choice
+    (final,) = study.finals  # of other epochs: in the place of the first one
+    assert final.recipe.epochs == 2
+
+
+@pytest.mark.usefixtures("here")
+def test_of_several_trainings_of_a_network_that_of_its_own_trial_is_exported() -> None:
+    shutil.copytree("studies/mine", "studies/several")
+    with Store.write(Path("studies/several")) as store:
+        ((key, final),) = store.all("final", FinalTraining).items()
+        other = msgspec.structs.replace(final, recipe=msgspec.structs.replace(final.recipe, epochs=9))
+        for place in ("0", "~"):  # as studies have them that were trained several times before they had a choice
+            store.put("final", place, other)
+        assert [*store.all("final", FinalTraining)] == ["0", key, "~"]
+        assert final_of(store, None, None) == final_of(store, 1, "digits") == final
+
+
+@pytest.mark.usefixtures("here")
+def test_on_host_cpu_a_given_network_is_measured_as_in_a_search() -> None:
+    targets = ["host-cpu", "raspberry-pi-5"]
+    study = edgenas.train("net.json", "digits", target=targets, study="measured", seeds=1, epochs=1, quiet=True)
+    (trial,) = study.trials
+    origins = {name: latency.origin for name, latency in trial.cost.latencies.items()}
+    assert origins == {"host-cpu": "measured", "raspberry-pi-5": "predicted"}
+
+
+def test_a_target_that_nothing_predicts_is_refused_before_there_is_a_study(here: Path) -> None:
+    known = profile_from_name("raspberry-pi-5")
+    bare = msgspec.structs.replace(known, name="bare", aliases=(), calibration=None, carried_from="", peaks={})
+    write_profile(bare, here / "bare.toml")
+    line = refusal("train", "net.json", "--data", "digits", "--target", "bare.toml", "--study", "none")
+    assert line.startswith("bare has no peak and bandwidth to predict fp32 from")
+    assert not (here / "studies" / "none").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_study_without_its_network_is_begun_by_edgenas_train() -> None:
+    shutil.copytree("studies/mine", "studies/empty")
+    with contextlib.closing(sqlite3.connect("studies/empty/study.db")) as connection, connection:
+        connection.execute("DELETE FROM records WHERE kind IN ('given', 'choice')")
+    assert refusal("train", "empty") == (
+        "studies/empty: its `edgenas train` is not finished: run that command again, or name a --trial"
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_a_teacher_of_a_given_network_is_taken_and_largest_is_of_a_searched_space() -> None:
+    study = edgenas.train("net.json", "digits", teacher="mine", study="taught", seeds=1, epochs=1, quiet=True)
+    (final,) = study.finals
+    assert final.recipe.teacher
+    with pytest.raises(EdgenasError, match="--teacher largest is of a searched space, and studies/taught was not"):
+        study.train(seeds=1, epochs=1, teacher="largest")
+
+
+def test_edgenas_train_takes_every_flag_of_the_command_that_is_about_a_given_network() -> None:
+    of_searched = {"study", "trial", "final_width", "from_trained", "start", "name", "as_json"}  # `name` is --study
+    flags = set(inspect.signature(train_command).parameters) - of_searched
+    taken = inspect.signature(edgenas.train).parameters
+    assert flags <= set(taken)
+    of_study = inspect.signature(edgenas.Study.train).parameters
+    assert all(taken[name].default == of_study[name].default for name in flags & set(of_study) - {"data"})
+
+
+@pytest.mark.usefixtures("here")
+def test_edgenas_train_passes_on_what_it_is_told_of_a_teacher_and_of_all_images() -> None:
+    shutil.copytree("studies/mine", "studies/whole")
+    how: dict[str, Any] = {"study": "whole", "seeds": 1, "epochs": 1, "quiet": True}
+    (final,) = edgenas.train("net.json", "digits", all_images=True, **how).finals
+    assert (final.all_images, final.images["val"]) == (True, 0)
+    for told in ({"teacher_mean": 127.5, "teacher_std": 128.0}, {"teacher_views": 5}):
+        with pytest.raises(EdgenasError, match="say how a --teacher is asked: name one"):
+            edgenas.train("net.json", "digits", **told, **how)
+    with pytest.raises(EdgenasError, match="--teacher-mean and --teacher-std belong together"):
+        edgenas.train("net.json", "digits", teacher="t.onnx", teacher_mean=127.5, **how)
 
 
 def test_all_images_are_trained_on_after_the_choice_and_no_validation_score_is_left(here: Path) -> None:

@@ -72,8 +72,24 @@ def test_what_does_not_fit_a_start_is_one_line(tmp_path: Path) -> None:
         (("train", "--start", str(tmp_path / "none.onnx")), "cannot be read"),
         (("train", "--start", "resnet18"), "possible are torchvision:NAME"),
         (("export", "--start", str(path), "--out", str(tmp_path / "b")), "run `edgenas train .* --start .*` first"),
+        (
+            ("export", "--start", str(path), "--out", "b", "--trial", "1"),
+            "--trial is about a network that was searched, --start",
+        ),
+        (
+            ("export", "--start", str(path), "--out", "b", "--data", "digits"),
+            "--data is about a network that was searched",
+        ),
     ]
     for (command, *rest), complaint in cases:
         with pytest.raises(EdgenasError, match=complaint) as caught:
             run(command, str(study), *rest)
         assert "\n" not in str(caught.value)
+    opened = edgenas.open_study(study, quiet=True)
+    for beside in ({"trial": 1}, {"data": "digits"}):
+        (flag,) = beside
+        with pytest.raises(EdgenasError, match=f"--{flag} is about a network that was searched"):
+            opened.network(start=str(path), **beside)  # type: ignore[arg-type]  # one of its arguments
+        with pytest.raises(EdgenasError, match=f"--{flag} is about a network that was searched"):
+            opened.export(tmp_path / "b", start=str(path), **beside)  # type: ignore[arg-type]  # one of its arguments
+    assert not (tmp_path / "b").exists()

@@ -119,6 +119,25 @@ def test_another_study_teaches_and_its_weights_come_along(study: Path, tmp_path:
     assert (study / teacher.file).read_bytes() == (other / there.runs[0].weights).read_bytes()
 
 
+def test_a_teacher_that_saw_the_validation_images_is_told_where_its_student_is_chosen_by_them(
+    study: Path, tmp_path: Path
+) -> None:
+    other = searched(tmp_path / "other")
+    train(other, "--all-images")
+
+    def said(*arguments: str) -> str:
+        how = ["train", str(study), "--seeds", "1", "--epochs", "1", "--teacher", str(other), *arguments]
+        done = CliRunner().invoke(app, how)
+        assert done.exception is None, done.exception
+        return done.stderr
+
+    words = f"warning: {other} was trained with --all-images, and so on the images that this study validates on"
+    assert words in said()
+    assert words not in said("--all-images")  # nothing is chosen by validation
+    train(other)
+    assert "warning" not in said()
+
+
 def test_the_spaces_largest_network_is_trained_first_and_once(study: Path) -> None:
     first = train(study, "--teacher", "largest")
     with Store.read(study) as store:

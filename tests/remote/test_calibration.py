@@ -162,11 +162,10 @@ def test_the_profile_has_the_threads_that_were_measured(provider: str, threads: 
 
 
 def test_a_network_that_the_board_cannot_run_is_left_out_and_not_tried_again(tmp_path: Path) -> None:
-    said: list[str] = []
     board = Drawn(refuses=2)
-    result = calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=6, say=said.append)
+    result = calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=6)
     assert result.card.n + result.card.held_out == 5
-    assert "1 of 6 networks could not be measured, and are left out" in said
+    assert result.warnings[0] == "1 of 6 networks could not be measured, and are left out"
     calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=6)
     assert board.asked == 6
     assert [line.status for line in lines_from_file(kept(tmp_path))].count("oom") == 1
@@ -180,14 +179,16 @@ def test_unstable_measurements_are_taken_twice_and_the_calmer_one_counts_less(tm
             samples = tuple(np.linspace(1, wide, 20) * calm.samples_ms[0])
             return msgspec.structs.replace(calm, samples_ms=samples, stable=False, status="unstable")
 
-    said: list[str] = []
     board = Busy()
-    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=3, say=said.append)
+    result = calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=3)
     assert board.asked == 6
     lines = lines_from_file(kept(tmp_path))
     assert {line.status for line in lines} == {"unstable"}
     assert lines[0].spread == pytest.approx(1 / 3, rel=0.1)  # of 1 to 2, not of 1 to 3
-    assert any("3 of 3 measurements are unstable, and count less" in line for line in said)
+    told = "3 of 3 measurements are unstable, and count less: a calm board is learned better"
+    assert result.warnings[0] == told
+    calm = calibration_of_board(Drawn(), tmp_path / "calm.jsonl", "raspberry-pi-5", samples=3)
+    assert told not in calm.warnings
 
 
 def test_a_board_that_runs_something_else_than_the_target_is_refused(tmp_path: Path) -> None:
@@ -299,12 +300,69 @@ def test_one_source_of_measurements_is_asked_for() -> None:
     assert "say what was measured: a STUDY, --measurements FILE, or --board URL" in refusal("calibrate", *out)
     both = ("--measurements", "t.csv", "--board", "host-cpu")
     assert "one of them" in refusal("calibrate", *both, *out)
-    assert "--token-file and --ca belong to --board" in refusal("calibrate", "x", "--token-file", "t", *out)
+    assert refusal("calibrate", "x", "--token-file", "t", *out) == (
+        "--token-file was given without --board URL: leave it out"
+    )
+    assert "--ca was given without --board" in refusal("calibrate", "x", "--ca", "ca.pem", *out)
+    assert "--token-file was given, and host-cpu has no agent" in refusal(
+        "calibrate", "--board", "host-cpu", "--token-file", "t", *out
+    )
+    assert "a board says what it runs" in refusal("calibrate", "--board", "host-cpu", "--shape", "x=1x3x8x8", *out)
     assert "a board says what it runs" in refusal("calibrate", "--board", "host-cpu", "--runtime", "tensorrt", *out)
     with pytest.raises(EdgenasError, match="one of them"):
         edgenas.calibrate(target="jetson")
     with pytest.raises(EdgenasError, match="name its file with out="):
         edgenas.calibrate(target="jetson", board="host-cpu")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"board": "host-cpu", "runtime": "tensorrt"}, "a board says what it runs"),
+        ({"board": "host-cpu", "shapes": {"x": (1, 3, 32, 32)}}, "a board says what it runs"),
+        ({"board": "host-cpu", "token_file": "t"}, "--token-file was given, and host-cpu has no agent"),
+        ({"board": "host-cpu", "ca": "ca.pem"}, "--ca was given, and host-cpu has no certificate"),
+        ({"measured": "t.csv", "token_file": "t"}, "--token-file was given without --board"),
+        ({"measured": "t.csv", "ca": "ca.pem"}, "--ca was given without --board"),
+    ],
+)
+def test_edgenas_calibrate_refuses_what_the_command_does(asked: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(EdgenasError, match=words):
+        edgenas.calibrate(target="raspberry-pi-5", out=tmp_path / "x.toml", samples=3, **asked)
+    assert not list(tmp_path.iterdir())
+
+
+def test_edgenas_calibrate_says_what_it_measures_unless_it_is_to_be_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edgenas.remote.calibration.open_board", lambda *_: Drawn(refuses=1))
+    how: dict[str, Any] = {"board": Drawn.url, "target": "raspberry-pi-5", "samples": 4}
+    heard: list[Any] = []
+    edgenas.calibrate(**how, out=tmp_path / "told.toml", on_event=heard.append)
+    assert sum(": not measured: " in event.text for event in heard) == 1
+    assert capsys.readouterr().err == ""
+    found = edgenas.calibrate(**how, out=tmp_path / "quiet.toml", quiet=True)
+    assert capsys.readouterr().err == ""
+    assert found.warnings[0] == "1 of 4 networks could not be measured, and are left out"
+    edgenas.calibrate(**how, out=tmp_path / "said.toml")
+    assert "4/4 " in capsys.readouterr().err
+    command = ["calibrate", "--board", Drawn.url, "--target", "raspberry-pi-5", "--samples", "4"]
+    app([*command, "--out", str(tmp_path / "printed.toml"), "--json"], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert found.warnings[0] in json.loads(printed.out)["warnings"]
+    assert printed.err.count(found.warnings[0]) == 1
+
+
+def test_unstable_measurements_of_a_study_are_told(tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    told = "measurements are unstable, and count less"
+    made = edgenas.calibrate(edgenas.open_study(study), PI.name)
+    assert not any(told in warning for warning in made.warnings)
+    with Store.write(study) as store:
+        key, taken = next(iter(store.all(KIND, Measurement).items()))
+        store.put(KIND, key, msgspec.structs.replace(taken, stable=False, status="unstable"))
+    made = edgenas.calibrate(edgenas.open_study(study), PI.name)
+    assert any(warning.startswith(f"1 of 12 {told}") for warning in made.warnings)
 
 
 @pytest.mark.parametrize("name", ["my-orin", "my.orin", "my.TOML", "toml"])

@@ -14,8 +14,8 @@ PRESET = SupernetRules(Recipe("supernet", 5, 64, 0.1), calibration_batches=2)
 SPEEDS = Speeds(training=0.002, scoring=0.0005, final=0.001)
 
 
-def fit(task: Task, seconds: float, workers: int = 2) -> NseBudget:
-    return fit_nse_budget(seconds, SPEEDS, 4, 70, 8, task, PRESET, lambda images: images // 32, workers)
+def fit(task: Task, seconds: float, workers: int = 2, *, fixed: bool = False) -> NseBudget:
+    return fit_nse_budget(seconds, SPEEDS, 4, 70, 8, task, PRESET, lambda images: images // 32, workers, fixed)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,12 @@ def test_rounds_are_given_up_before_the_search_is(all_digits: Task) -> None:
     assert fit(all_digits, 50).rounds < 4
     with pytest.raises(EdgenasError, match="the shortest evolution of this space takes about"):
         fit(all_digits, 5)
+
+
+@pytest.mark.parametrize(("fixed", "fewer"), [(False, "channels, networks or"), (True, "networks or")])
+def test_fewer_channels_are_advised_where_they_can_be_set(fixed: bool, fewer: str, all_digits: Task) -> None:
+    with pytest.raises(EdgenasError, match=f"allow more, or set fewer {fewer} supernet_epochs under"):
+        fit(all_digits, 5, fixed=fixed)
 
 
 def test_a_final_network_is_never_trained_for_less_than_130_steps(all_digits: Task) -> None:
