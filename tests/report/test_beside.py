@@ -12,6 +12,7 @@ from edgenas.records import Metric
 from edgenas.report.beside import fairness_words
 from edgenas.report.facts import Facts, read_facts
 from edgenas.report.html import html_from_studies
+from edgenas.report.tables import comparison_table
 from edgenas.store import Store
 from tests.report.studies import TARGET, published_study, trained_in_full
 from tests.report.test_html import Text
@@ -57,11 +58,18 @@ def test_a_public_network_is_said_to_be_trained_alike_only_where_it_was(
     told = "All were trained on the same images, public ones by "
     alike = "the same recipe and for as many seconds."
     assert fairness_words(facts) == told + (alike if words is None else f"the winner's recipe but for this: {words}.")
-    page = html_from_studies([facts]).replace("\u00a0", " ")
-    assert f"{fairness_words(facts)} 95 % intervals over the test set." in page.replace("&#39;", "'")
     unknown = dataclasses.replace(facts, references={})
     assert "timm:net how is not known" in fairness_words(unknown)
     assert fairness_words(dataclasses.replace(facts, comparison=None)) == ""
+
+
+def test_how_alike_they_were_trained_stands_below_their_table(tmp_path: Path) -> None:
+    folder = published_study(tmp_path / "compared")
+    ours = trained_in_full(folder, 94.0, 93.0)
+    facts = beside(dataclasses.replace(read_facts(folder), finals=(ours,)), {"batch_size": 7}, 90.0)
+    words = str(Text(html_from_studies([facts])))
+    assert f"{fairness_words(facts)} 95 % intervals over the test set." in words
+    assert "timm:net another batch_size" in words
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,7 @@ def test_a_comparison_stands_as_long_as_the_training_that_it_is_of(
         store.put("final", "7", msgspec.structs.replace(ours, **change))
     facts = read_facts(folder)
     assert (facts.comparison is not None, facts.outdated) == (stands, not stands)
-    assert ("Beside public networks" in str(Text(html_from_studies([facts])))) == stands
+    assert (comparison_table(facts) is not None) == stands
 
 
 @pytest.mark.parametrize(("test", "val", "epochs"), [(94.1, 93.0, 60), (94.0, 93.1, 60), (94.0, 93.0, 61)])

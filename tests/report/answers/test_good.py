@@ -88,6 +88,8 @@ def test_without_a_public_network_beside_it_the_command_is_named_once_it_would_n
         "No public network stands beside it yet: once it is trained in full, `edgenas compare` trains one alike and says whether "
         "searching paid."
     )
+    other = final(trial(2, 70.0), run())  # a comparison would be of that one
+    assert "once it is trained in full" in goodness(study(one, chosen=1, finals=(other,)))[-1]
     trained_ = final(one, run())
     assert goodness(study(one, chosen=1, finals=(trained_,)))[-1] == (
         "No public network stands beside it yet: `edgenas compare 'studies/a study' --reference torchvision:mobilenet_v3_small` "
