@@ -23,5 +23,7 @@ def network_from_architecture(architecture: Architecture) -> Network:
 
 
 def output_width(network: nn.Module) -> int:
-    """Numbers that a network puts out: of classes, or its embedding's size. The last linear layer's."""
+    """Numbers that a network puts out: of classes, or its embedding's size."""
+    if isinstance(network, Network):  # its last layer may be a convolution before a pool
+        return network.workload.kernels[-1].out_channels
     return next(m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)).out_features

@@ -27,7 +27,7 @@ from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_wo
 from edgenas.networks.fitting import Parts, fitted_head, fitted_input
 from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
 from edgenas.networks.norms import folded, with_norms
-from edgenas.networks.zoo import IMAGENET, module_from_zoo, with_state
+from edgenas.networks.zoo import IMAGENET, module_from_zoo, normalisation_of_file, with_state
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Head, OnnxArchitecture, Outputs, Preprocessing, Workload
 
@@ -75,7 +75,9 @@ def public_network(
 def _of_library(name: str, weights: str, head: Head, preprocessing: Preprocessing) -> Public:
     path = None if weights in ("", DOWNLOAD) else Path(weights)
     module, (mean, std) = module_from_zoo(name, download=weights == DOWNLOAD)
-    module = module if path is None else with_state(name, path)
+    if path is not None:
+        module = with_state(name, path)
+        mean, std = normalisation_of_file(name) or (mean, std)
     size = preprocessing.input_size
     read = reading_from_model(_graph(name, module.eval(), size), f"{name} at {size_in_words(size)} px")
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))

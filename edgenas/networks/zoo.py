@@ -48,6 +48,11 @@ def row_from_zoo(name: str, input_px: tuple[int, int] | None = None) -> Row:
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel
 IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of torchvision's classifiers
+# Published with weights that know pixels from -1 to 1. torchvision's own code turns ImageNet's normalisation into that inside of
+# the network where it downloads these weights, and not where they come from a file.
+FROM_TENSORFLOW = ("googlenet", "inception_v3")
+HALVES: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+TRAINING_HEADS = ("aux1.", "aux2.", "AuxLogits.")  # theirs, which nothing that is deployed has
 
 
 def module_from_zoo(
@@ -71,13 +76,13 @@ def module_from_zoo(
 def with_state(name: str, path: Path) -> nn.Module:
     """The network of that name with the weights in a file: a state dict (.pth, .pt, .safetensors), also one inside a checkpoint.
     Its head has as many classes as the file's. EdgenasError where it holds other weights."""
-    state = _state(path)
-    last = next(
-        (tensor for key, tensor in reversed(state.items()) if key.endswith("weight") and tensor.ndim in (2, 4)), None
-    )
-    if last is None:
-        raise EdgenasError(f"{path} holds no weights of {name}")
-    network, _ = module_from_zoo(name, classes=len(last))
+    own = module_from_zoo(name)[0].state_dict()  # in its layers' order; a .safetensors file is in that of the alphabet
+    head = next(key for key, tensor in reversed(own.items()) if key.endswith("weight") and tensor.ndim in (2, 4))
+    aside = TRAINING_HEADS if name.partition(":")[2] in FROM_TENSORFLOW else ()
+    state = {key: tensor for key, tensor in _state(path).items() if not key.startswith(aside)}
+    if head not in state:
+        raise EdgenasError(f"{path} does not hold the weights of {name}: there is no {head}")
+    network, _ = module_from_zoo(name, classes=len(state[head]))
     try:
         missing, unknown = network.load_state_dict(state, strict=False)
     except RuntimeError as error:
@@ -88,6 +93,12 @@ def with_state(name: str, path: Path) -> nn.Module:
         what = f"no {absent[0]}" if absent else f"{unknown[0]}, which {name} has not"
         raise EdgenasError(f"{path} does not hold the weights of {name}: there is {what}")
     return network
+
+
+def normalisation_of_file(name: str) -> Normalisation | None:
+    """What the weights in a file of a network of that name know, where it is not what `module_from_zoo` says."""
+    library, _, short = name.partition(":")
+    return HALVES if library == "torchvision" and short in FROM_TENSORFLOW else None
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
@@ -121,10 +132,7 @@ def _of_torchvision(name: str, download: bool = False, classes: int | None = Non
     plain: dict[str, Any] = {"weights": "DEFAULT" if download else None}
     if classes is not None:
         plain["num_classes"] = classes
-    if name in (
-        "googlenet",
-        "inception_v3",
-    ):  # what is deployed has no training heads; nobody reads half a minute of random numbers
+    if name in FROM_TENSORFLOW:  # what is deployed has no training heads; nobody reads half a minute of random numbers
         plain |= {"init_weights": False} if download else {"aux_logits": False, "init_weights": False}
     side = OTHER_PX.get(name, DEFAULT_PX)
     return cast("nn.Module", models.get_model(name, **plain)), (side, side)

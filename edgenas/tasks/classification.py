@@ -28,6 +28,8 @@ from edgenas.tasks.datasets import DataSet
 from edgenas.tasks.facts import DataFacts, facts_of
 from edgenas.tasks.mapped import Images, MappedImages, mean_and_std_of_records
 
+COUNTED = 1024  # images at once
+
 
 @dataclass(frozen=True)
 class Classification:
@@ -42,6 +44,7 @@ class Classification:
     facts: DataFacts  # of all images, before any subsample
     metric: Metric = ACCURACY
     balance: Balance = "none"  # what recipes do that do not say it themselves
+    cut_here: bool = False  # are the validation images a random part of the training images, and not given
 
     name = "classification"
     kind: ClassVar[TaskKind] = "classification"
@@ -134,6 +137,7 @@ def classification_from_dataset(dataset: DataSet, settings: TaskSettings) -> Cla
         facts=facts,
         metric=METRICS[settings.metric],
         balance=settings.balance,
+        cut_here=dataset.val is None,
     )
 
 
@@ -148,7 +152,10 @@ def mean_and_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _mean_and_std(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])  # (C, 256)
+    counts = np.zeros((images.shape[-1], 256), np.int64)
+    for start in range(0, len(images), COUNTED):  # NumPy counts in eight bytes a pixel
+        part = images[start : start + COUNTED]
+        counts += np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
     shares = counts / counts.sum(1, keepdims=True)
     values = np.arange(256) / 255
     mean = shares @ values

@@ -19,10 +19,11 @@ CUT_STREAM = 23  # of the study's seed
 
 
 def cut_anew(task: Task) -> bool:
-    """Are networks that are trained again to be so on other cuts? Where classes are learned from few validation images."""
+    """Are networks that are trained again to be so on other cuts? Where classes are learned from few validation images, which
+    were cut from the training images: those that were given may be of other people, cameras or days, on purpose."""
     labels = task.train.labels
     classes = isinstance(task.head, Classes) and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer)
-    return classes and len(task.val) < SMALL and has_parts(task, "train", "val")
+    return classes and len(task.val) < SMALL and getattr(task, "cut_here", False) and has_parts(task, "train", "val")
 
 
 def other_cut(task: Task, seed: int, number: int) -> Task:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision import models
 
@@ -22,8 +23,10 @@ from edgenas.networks import network_from_architecture
 from edgenas.networks.public import Public, file_sha256, network_in_file, public_network
 from edgenas.networks.zoo import IMAGENET
 from edgenas.preprocessing import input_from_pixels
-from edgenas.records import Classes, Embedding, Head, OnnxArchitecture, Preprocessing
+from edgenas.records import Classes, Embedding, Head, OnnxArchitecture, Preprocessing, Recipe
+from edgenas.tasks.arrays import task_from_arrays
 from edgenas.training.start import adopt
+from edgenas.training.throughput import seconds_per_image
 from tests.networks.test_from_onnx import shaken
 
 RNG = np.random.default_rng(7)
@@ -81,6 +84,35 @@ def test_weights_give_on_the_tasks_pixels_what_torchvision_gives_on_its_own(name
     assert workload_from_architecture(public.began).params == sum(p.numel() for p in network.parameters())
     assert public.source == "net.pth"
     assert public.source_sha256 == file_sha256(asked) != ""
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
+def test_a_safetensors_file_whose_tensors_are_in_the_order_of_their_names_is_the_same_network(
+    name: str, tmp_path: Path
+) -> None:
+    network, asked = trained(name, tmp_path)
+    held = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    save_file(held, tmp_path / "net.safetensors")
+    assert list(load_file(tmp_path / "net.safetensors")) != list(held)
+    by_name = public_network(asked.replace("net.pth", "net.safetensors"), Classes(7), preprocessing(3, 48)).tensors
+    plain = public_network(asked, Classes(7), preprocessing(3, 48)).tensors
+    assert by_name is not None
+    assert plain is not None
+    assert all(torch.equal(by_name[key], plain[key]) for key in plain)
+
+
+def test_weights_that_know_pixels_from_minus_one_to_one_are_given_those(tmp_path: Path) -> None:
+    """As published: with heads for training, and torchvision's module turns ImageNet's normalisation into theirs."""
+    torch.manual_seed(3)
+    made = models.get_model("googlenet", weights=None, aux_logits=True, transform_input=True, init_weights=False)
+    network = shaken(made).eval()
+    assert any(key.startswith("aux1.") for key in network.state_dict())
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    public = public_network(f"torchvision:googlenet={tmp_path / 'net.pth'}", Classes(7), preprocessing(3, 48))
+    images = pixels_of(3)
+    found = logits(began(public), input_from_pixels(images, public.preprocessing))
+    assert close(found, logits(network, as_torchvision(images)), 1e-4)
+    assert public.preprocessing.mean == public.preprocessing.std == (0.5, 0.5, 0.5)
 
 
 def test_on_grey_images_the_first_weights_are_summed_exact_but_for_padding(tmp_path: Path) -> None:
@@ -226,6 +258,9 @@ def test_a_head_that_is_a_convolution_before_a_pool_gets_the_tasks_classes(tmp_p
     public = public_network(asked, Classes(7), preprocessing(3, 48))
     kernels = workload_from_architecture(public.architecture).kernels
     assert [(kernel.kind, kernel.out_channels) for kernel in kernels[-2:]] == [("conv", 7), ("globalpool", 7)]
+    images, labels = pixels_of(3).repeat(20, axis=0), np.arange(60) % 7
+    task = task_from_arrays(images + np.arange(60, dtype=np.uint8)[:, None, None, None], labels)
+    assert seconds_per_image(task, public.architecture, Recipe("r", 1, 8, 0.01), torch.device("cpu"), 0.0) > 0
     with pytest.raises(EdgenasError, match=r"ends in a globalpool|cannot be put"):
         public_network(asked, Embedding(16, "depthwise"), preprocessing(3, 48))
 

@@ -1,5 +1,6 @@
 """A loaded classification task, beyond its pixels."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from edgenas.errors import DataError
 from edgenas.records import Recipe
 from edgenas.tasks import TaskSettings, load_task
-from edgenas.tasks.classification import Classification, load_classification
+from edgenas.tasks.classification import Classification, load_classification, mean_and_std
 
 
 @pytest.mark.parametrize(("counts", "chance"), [((100, 50, 50), 50.0), ((80, 80, 80), 100 / 3)])
@@ -85,3 +86,14 @@ def test_weights_make_every_class_count_alike_in_the_loss(tmp_path: Path) -> Non
     # Over all training images, errors that are equal give the plain loss: the learning rate keeps its meaning.
     alike, truth = torch.zeros(86, 3), torch.from_numpy(task.train.labels)
     assert weighted(alike, truth)[0].item() == pytest.approx(np.log(3))
+
+
+def test_mean_and_deviation_are_counted_in_parts_that_do_not_grow_with_the_images() -> None:
+    images = np.random.default_rng(3).integers(0, 200, (5_000, 32, 32, 3), np.uint8)
+    tracemalloc.start()
+    mean, std = mean_and_std(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.nbytes  # of one channel at eight bytes a pixel: 2.7 times that
+    assert np.allclose(mean, images.mean((0, 1, 2)) / 255, atol=1e-6)
+    assert np.allclose(std, images.std((0, 1, 2)) / 255, atol=1e-6)

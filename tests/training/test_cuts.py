@@ -13,10 +13,11 @@ from edgenas.api.search import search
 from edgenas.engine.plan import written_plan
 from edgenas.records import Embedding, Head, Outputs
 from edgenas.store import Store
-from edgenas.tasks import Split, Task
+from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.tasks.arrays import task_from_arrays
 from edgenas.training.cuts import SMALL, cut_anew, other_cut
 from edgenas.training.evaluator import Evaluator
+from tests.image_folders import fill
 from tests.training.conftest import ParameterCost, candidate
 
 
@@ -70,6 +71,19 @@ def test_only_small_validation_splits_of_classes_are_cut_anew(digits: Task, imag
 
     sized = dataclasses.replace(digits, val=of(images))  # type: ignore[type-var]
     assert cut_anew(sized) is anew
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_validation_images_that_were_given_are_never_mixed_with_the_training_images(
+    given: bool, tmp_path: Path
+) -> None:
+    """They may be of other patients, cameras or days."""
+    fill(tmp_path / "train", 40)
+    if given:
+        fill(tmp_path / "val", 8, first=1000)
+    task = load_task(TaskSettings(str(tmp_path), image_size=8))
+    assert len(task.val) > 0
+    assert cut_anew(task) is not given
 
 
 @pytest.mark.parametrize("other", [Outputs(1), Embedding(64)])
