@@ -201,6 +201,10 @@ def test_with_margin_rounds_and_finals_aim_at_the_upper_ends_by_which_the_limit_
     assert {plan.target for plan in asked.trained} == {0.15}
     assert all(one.cost <= 1.05 * 0.15 for played in asked.rounds.values() for one in played.networks)
     assert len(asked.rounds) > 1
+    scored_ms = [
+        cost(SPACE.member(one.ops)).latencies["board"].ms for played in asked.rounds.values() for one in played.networks
+    ]
+    assert max(scored_ms) > 0.9 * 0.15
 
 
 def test_under_a_loose_limit_a_round_aims_at_what_its_networks_can_cost_and_the_finals_grow_towards_the_limit() -> None:
