@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
+
 from edgenas.engine.heritage import heritage_in
-from edgenas.engine.plan import plan_values, written_plan
+from edgenas.engine.plan import written_plan
 from edgenas.identity import digest
 from edgenas.methods.settings import SearchSettings
 from edgenas.store import Store, toml_values
 
 FITTED = "nal.safetensors"  # what `edgenas nal fit` leaves in a study
+
+
+class _NamingWeights(msgspec.Struct, frozen=True):
+    weights_sha256: str = ""
 
 
 def contents_of(settings: SearchSettings, studies: Path) -> dict[str, str]:
@@ -30,12 +36,20 @@ def contents_of(settings: SearchSettings, studies: Path) -> dict[str, str]:
 
 def contents_in(store: Store) -> dict[str, str]:
     """The same as the study was begun with. Studies from before they were noted know those of weights alone."""
-    study, heritage = store.study, heritage_in(store)
+    written, heritage = written_plan(store.study), heritage_in(store)
     known = {
         "start": "" if heritage is None else heritage.source_sha256,
-        "from_study": plan_values(study).get("rules", {}).get("weights_sha256", ""),
+        "from_study": _weights_in(written.rules),
     }
-    return {**{name: content for name, content in known.items() if content}, **written_plan(study).contents}
+    return {**{name: content for name, content in known.items() if content}, **written.contents}
+
+
+def _weights_in(rules: msgspec.Raw) -> str:
+    """The hash of the weights that a method's rules name; "" of those that name none."""
+    try:
+        return msgspec.json.decode(rules, type=_NamingWeights).weights_sha256
+    except msgspec.ValidationError:  # rules of a method that means something else by it
+        return ""
 
 
 def fitted_file(name: str, studies: Path) -> Path | None:
