@@ -55,6 +55,8 @@ def agent(
     from edgenas.remote.tls import tls_from_options
     from edgenas.runtimes import check_provider
 
+    if job is not None and not once:
+        raise EdgenasError(f"{job} is a job for --once: add it, or leave the file out")
     check_provider(runtime, provider)
     load = Load("", runtime=runtime, provider=provider, threads=threads)
     bounds = Bounds(memory_mb, max_model_mb)

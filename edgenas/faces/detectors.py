@@ -46,6 +46,10 @@ def detector_from_spec(spec: str, sha256: str | None = None, min_score: float = 
         raise DataError(
             f"unknown detector {spec!r}; possible: yunet:FILE.onnx, scrfd:FILE.onnx, centerface[:FILE.onnx]"
         )
+    if sha256 is not None and not file:
+        raise DataError(
+            f"detector {spec} is no file whose SHA-256 could be checked: leave it out, or name {spec}:FILE.onnx"
+        )
     path = checked_file(Path(file), sha256, known_only=name == "yunet") if file else None
     return makers[name](path, min_score)
 

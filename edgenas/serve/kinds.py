@@ -62,6 +62,12 @@ def _faces(service: Service, options: FaceOptions, say: Say) -> Iterator[list[Ba
 
     if options.key is not None and options.gallery is None:
         raise EdgenasError("--gallery-key was given without --gallery FILE: name the gallery that it opens")
+    several = None if options.several == FaceOptions().several else options.several
+    for flag, value in (("--detector-sha256", options.sha256), ("--several-faces", several)):
+        if options.detector is None and value is not None:
+            raise EdgenasError(
+                f"{flag} {value} is about a detector, and without --detector images are faces: leave it out"
+            )
     stored = service.model.bundle.manifest.threshold
     if options.threshold is not None:
         checked_threshold(options.threshold, "--threshold")

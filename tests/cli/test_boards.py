@@ -83,6 +83,8 @@ def test_agent_once_answers_a_job_from_a_file(tmp_path: Path) -> None:
     done = edgenas("agent", "--once", "nonsense", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "the first line is not a job" in done.stderr
+    line = refusal("agent", "job", "--tls-key", "key")  # that would be refused next: an agent would listen
+    assert line == "job is a job for --once: add it, or leave the file out"
 
 
 class Board:

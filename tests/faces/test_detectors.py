@@ -105,3 +105,8 @@ def test_centerface_finds_and_aligns_real_faces_and_no_face_in_noise() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
     with pytest.raises(QualityError, match="no_face"):
         face_from_image(noise, detector, rules)
+
+
+def test_a_checksum_of_no_file_is_refused() -> None:
+    with pytest.raises(DataError, match="detector centerface is no file whose SHA-256 could be checked: leave it out"):
+        detector_from_spec("centerface", "0" * 64)

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenas.runtimes.child import child_environment
 from tests.export.test_faces import faces, shared_face_bundle
 from tests.serve.running import TOKEN, Running, serving, token_file
 
@@ -124,3 +127,13 @@ def test_without_threshold_or_gallery_the_answer_says_what_to_do(bundle: Path) -
         status, answer = running.json("POST", "/verify", body)
         assert status == 409
         assert "edgenas faces calibrate" in answer["error"]
+
+
+@pytest.mark.parametrize("option", [("--detector-sha256", "0" * 64), ("--several-faces", "largest")])
+def test_what_is_of_a_detector_is_refused_without_one(bundle: Path, option: tuple[str, str], tmp_path: Path) -> None:
+    next_refused = ("--threshold", "2")  # so that no server listens where this is not
+    command = [sys.executable, "-m", "edgenas", "serve", str(bundle), "--port", "0", *option, *next_refused]
+    done = subprocess.run(command, env=child_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    line = f"{option[0]} {option[1]} is about a detector, and without --detector images are faces: leave it out"
+    assert line in done.stderr
