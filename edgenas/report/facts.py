@@ -17,6 +17,7 @@ from edgenas.architectures.subspace import Round
 from edgenas.binomial import Interval
 from edgenas.engine.again import boards_known
 from edgenas.engine.compare import KIND as COMPARISON
+from edgenas.engine.data import place_known
 from edgenas.engine.final import GIVEN
 from edgenas.engine.fronts import front
 from edgenas.engine.given import BEGAN, Began
@@ -99,6 +100,7 @@ class Facts:
     teachers: dict[str, str] = field(default_factory=dict)  # SHA-256 of what taught: what it was asked for by
     network: str = ""  # that was given: how it was called
     training_flags: tuple[str, ...] = ()  # what else its training was asked for with
+    data_dir: str | None = None  # where its data set was found last, where somebody said it
     called: str = ""  # where the folder's own name would not tell it from another study on the page
 
     @property
@@ -241,6 +243,7 @@ def read_facts(folder: Path) -> Facts:
             teachers={one.sha256: one.name for one in store.all(TEACHER, Teacher).values()},
             network=began.network,
             training_flags=began.flags,
+            data_dir=place_known(store),
         )
 
 

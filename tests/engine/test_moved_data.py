@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 import edgenas
+from edgenas.bundle import read_bundle
 from edgenas.errors import StudyError
 from edgenas.records import FinalTraining
+from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas_json, refusal
 from tests.engine.test_sessions import MNIST, write_mnist
@@ -23,7 +25,8 @@ OTHERS = "began with other images or labels in mnist"
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the trained study studies/trained, whose data were in `here`, and are in `there` now; and another set at both."""
+    """Holds the trained study studies/trained, whose data were in `here`, and are in `there` now, and another set with them; and
+    its bundle, exported from there."""
     folder = tmp_path_factory.mktemp("moved")
     write_mnist(folder / "here")
     write_mnist(folder / "other", seed=2)
@@ -36,6 +39,11 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edgenas_json(*once, "--from-trained", "--data", "kmnist", *here, folder=folder)
     (folder / "here").rename(folder / "there")
     write_mnist(folder / "here", seed=1)
+    asked = ("export", "trained", "--data", "mnist", "--out", "bundle", *EXPORT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert OTHERS in refusal(*asked)
+    assert list(edgenas_json(*asked, "--data-dir", "there", folder=folder)["files"]) == ["fp32"]
     return folder
 
 
@@ -52,12 +60,8 @@ def finals(study: Path) -> dict[str, FinalTraining]:
         return {final.data: final for final in store.all("final", FinalTraining).values()}
 
 
-def test_an_export_reads_what_is_named_and_nothing_is_written_for_it(study: Path, tmp_path: Path) -> None:
-    asked = ("export", str(study), "--data", "mnist", "--out", str(tmp_path / "bundle"), *EXPORT)
-    assert OTHERS in refusal(*asked)
-    found = edgenas_json(*asked, "--data-dir", "there", folder=Path.cwd())
-    assert list(found["files"]) == ["fp32"]
-    assert OTHERS in refusal(*asked)
+def test_an_export_reads_what_is_named_and_writes_nothing_into_the_study(study: Path, tmp_path: Path) -> None:
+    assert OTHERS in refusal("export", str(study), "--data", "mnist", "--out", str(tmp_path / "bundle"), *EXPORT)
 
 
 def test_after_a_training_that_found_its_data_there_the_study_knows_where_they_are(study: Path, tmp_path: Path) -> None:
@@ -70,18 +74,21 @@ def test_after_a_training_that_found_its_data_there_the_study_knows_where_they_a
         "export", str(study), "--data", "mnist", "--out", str(tmp_path / "bundle"), *EXPORT, folder=Path.cwd()
     )
     assert list(found["files"]) == ["fp32"]
+    assert read_facts(study).data_dir == str(Path("there").resolve())  # for the commands that it suggests
     images, _ = edgenas.open_study(study, quiet=True).training_images()
     assert len(images) == 180
     with pytest.raises(StudyError, match=OTHERS):  # what is named goes before what is remembered
         edgenas.open_study(study, quiet=True).training_images(data_dir="here")
 
 
-def test_a_comparison_reads_what_is_named_and_the_study_knows_where_its_data_are(study: Path, tmp_path: Path) -> None:
+def test_a_comparison_reads_what_is_named_and_the_study_knows_where_its_data_are(
+    study: Path, tmp_path: Path, moved: Path
+) -> None:
     opened = edgenas.open_study(study, quiet=True)
     with pytest.raises(StudyError, match=OTHERS):
         opened.test_images()
     assert len(opened.test_images(data_dir="there")[0]) == 50
-    bundle = opened.export(tmp_path / "bundle", data="mnist", max_drop=100, data_dir="there")
+    bundle = read_bundle(moved / "bundle")
     asked = ("compare", str(study), "--reference", str(bundle.path("fp32")), "--epochs", "1")
     assert OTHERS in refusal(*asked)
     edgenas_json(*asked, "--data-dir", "there", folder=Path.cwd())

@@ -37,8 +37,9 @@ def train_again_command(facts: Facts, final: FinalTraining, epochs: int | None =
     flags += ["--epochs", str(epochs or final.recipe.epochs), *(["--seeds", str(seeds)] if seeds else [])]
     if final.data != facts.study.data:
         flags += ["--data", final.data, "--from-trained"]
-    if final.data_dir is not None:
-        flags += ["--data-dir", final.data_dir]
+    known = facts.data_dir if final.data == facts.study.data else None
+    if (place := known or final.data_dir) is not None:
+        flags += ["--data-dir", place]
     chosen = facts.choice is not None and facts.choice.trial.number == final.trial
     return train_command(facts, flags, None if chosen else final.trial)
 

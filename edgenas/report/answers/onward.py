@@ -11,6 +11,7 @@ import msgspec
 
 from edgenas.engine.again import BOARD, call_of, command_of, objects_in, resuming, settings_of
 from edgenas.engine.plan import plan_values
+from edgenas.methods.settings import SearchSettings
 from edgenas.report.answers.commands import (
     compare_command,
     export_command,
@@ -63,9 +64,15 @@ def _onward(facts: Facts) -> Iterator[Command]:
         yield Command(comparable, "trains a public network alike, and says whether searching paid")
 
 
+def _asked(facts: Facts) -> SearchSettings:
+    """What the study was asked for, with its data set where it lies now."""
+    asked = settings_of(facts.study)
+    return msgspec.structs.replace(asked, data_dir=facts.data_dir or asked.data_dir)
+
+
 def _begun(facts: Facts) -> str:
     """The command that trains a given network; NETWORK where the study does not know how it was called."""
-    asked = settings_of(facts.study)
+    asked = _asked(facts)
     words = ["edgenas", "train", facts.network or "NETWORK", "--data", asked.data]
     if asked.data_dir is not None:
         words += ["--data-dir", asked.data_dir]
@@ -78,7 +85,7 @@ def _begun(facts: Facts) -> str:
 
 def _longer(facts: Facts) -> str:
     """The same question with four times the minutes, as another study. The minutes decide on epochs and images again."""
-    asked = settings_of(facts.study)
+    asked = _asked(facts)
     minutes = 4 * (asked.budget or math.ceil(facts.seconds / 60) or 1)
     more = msgspec.structs.replace(asked, budget=float(minutes), epoch_scale=None, search_images=None)
     boards = (facts.boards or (BOARD,)) if plan_values(facts.study).get("boards") else ()

@@ -6,6 +6,7 @@ import msgspec
 
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import Limits, Measurement
+from edgenas.report.answers.commands import train_again_command
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.facts import Facts
 from tests.report.answers.cases import TARGET, final, latency, run, study, trial
@@ -79,6 +80,22 @@ def test_the_same_question_keeps_what_decides_and_lets_the_minutes_choose_epochs
         "edgenas.search(target=('jetson-nano-4gb',), data=DATA, method='random', budget=40.0, max_latency_ms=2.0, "
         "image_size=(64, 320), margin=True, max_mmacs=9.5, study='a study-longer')"
     )
+
+
+def test_data_that_moved_are_looked_for_where_they_were_found_last() -> None:
+    asked = SearchSettings(("jetson-nano-4gb",), "mnist", "/old", method="random")
+    more = {"record": {"method": "random"}, "planned": {"asked": asked}}
+    for there, words in ((None, " --data-dir /old "), ("/new", " --data-dir /new ")):
+        (line,) = lines(study(trial(1, 10.0), chosen=1, seconds=90.0, data_dir=there, **more))
+        assert words in line
+    begun = study(trial(1, 80.0), record={"method": "given"}, data_dir="/new")
+    assert "--data digits --data-dir /new --target" in lines(begun)[0]
+    one = trial(1, 10.0)
+    trained = msgspec.structs.replace(final(one, run()), data_dir="/trained")
+    facts = study(one, chosen=1, finals=(trained,), data_dir="/new")
+    assert train_again_command(facts, trained).endswith(" --data-dir /new")
+    other = msgspec.structs.replace(trained, data="kmnist")
+    assert train_again_command(facts, other).endswith(" --data kmnist --from-trained --data-dir /trained")
 
 
 def test_the_board_that_measured_is_named_where_the_study_knows_it() -> None:
