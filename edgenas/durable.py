@@ -68,22 +68,36 @@ def _replace_file(path: Path, content: bytes) -> None:
         path.write_bytes(content)
         return
     _sweep_files(path)
-    part = _beside(path)
-    try:
-        write_synced(part, content, path.stat().st_mode if path.exists() else None)
+    with _part_of(path) as (part, descriptor):
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
+        _write(descriptor, content)
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
-def write_synced(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Write a new file and bring it to the disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)  # less the umask
-    with os.fdopen(descriptor, "wb") as file:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if mode is not None:
-            os.fchmod(descriptor, stat.S_IMODE(mode))
+@contextlib.contextmanager
+def _part_of(path: Path) -> Iterator[tuple[Path, int]]:
+    """A new file beside its place, with its descriptor, locked until it has its name: without a name it goes."""
+    while True:
+        part = _beside(path)
+        descriptor = _new_file(part)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(part, descriptor):  # else another writer swept it before it was locked
+                yield part, descriptor
+                return
+        finally:
+            part.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)  # less the umask
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
@@ -110,22 +124,32 @@ def sync_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def folder_beside(folder: Path) -> Iterator[Path]:
     """An empty folder on the same file system; nothing of it stays behind."""
-    partial = _beside(folder)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    partial.mkdir()
-    held = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        os.close(held)
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        partial = _beside(folder)
+        partial.mkdir()
+        try:
+            held = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # another writer swept it before it was locked
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if _is_at(partial, held):
+                yield partial
+                return
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            os.close(held)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """New files in a folder, and the folder's own names, brought to the disk."""
     for name, content in files.items():
-        write_synced(folder / name, content)
+        descriptor = _new_file(folder / name)
+        try:
+            _write(descriptor, content)
+        finally:
+            os.close(descriptor)
     sync_folder(folder)
 
 
@@ -136,18 +160,38 @@ def put_in_place(partial: Path, folder: Path) -> None:
     if this process dies in it.
     """
     folder = folder.absolute()
-    if not folder.is_dir():
-        partial.rename(folder)
+    if _named(partial, folder):
+        pass
     elif exchanged(partial, folder):
         sync_folder(folder.parent)  # before the older one is destroyed
-        shutil.rmtree(partial)
+        _remove(partial)
     else:
         old = stood_aside(folder)
         folder.rename(old)
         partial.rename(folder)
         sync_folder(folder.parent)
-        shutil.rmtree(old)
+        _remove(old)
     sync_folder(folder.parent)
+
+
+def _named(partial: Path, folder: Path) -> bool:
+    """Give it the name; False where a folder has it, be it since a moment ago."""
+    if folder.is_dir():
+        return False
+    try:
+        partial.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, also while another writer sweeps it."""
+    while folder.exists():
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def exchanged(one: Path, other: Path) -> bool:
@@ -176,14 +220,17 @@ def recover(folder: Path, known: set[str]) -> None:
     """
     folder = folder.absolute()
     old = stood_aside(folder)
-    if old.is_dir() and _names(old) <= known:
-        if folder.exists():
-            shutil.rmtree(old)
-        else:
-            old.rename(folder)
+    with contextlib.suppress(FileNotFoundError):  # another writer has just tidied up
+        if old.is_dir() and _names(old) <= known:
+            if folder.exists():
+                _remove(old)
+            else:
+                old.rename(folder)
     for left in _left_behind(folder, "a-z0-9_"):  # as the first version named them
-        if left.is_dir() and _names(left) <= known and not _held(left):
-            shutil.rmtree(left, ignore_errors=True)
+        if left.is_dir():
+            with contextlib.suppress(FileNotFoundError, PermissionError), _unheld(left) as free:
+                if free and _names(left) <= known:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 # ---------------------------------------------------------------- what is beside
@@ -204,21 +251,32 @@ def _left_behind(path: Path, letters: str = "0-9a-f") -> list[Path]:
 
 def _sweep_files(path: Path) -> None:
     for left in _left_behind(path):
-        if left.is_file() and not _held(left):
-            left.unlink(missing_ok=True)
+        if left.is_file():
+            with contextlib.suppress(FileNotFoundError, PermissionError), _unheld(left) as free:  # gone; another user's
+                if free:
+                    left.unlink()
 
 
 def _names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
 
 
-def _held(path: Path) -> bool:
-    """Is another process writing it?"""
+@contextlib.contextmanager
+def _unheld(path: Path) -> Iterator[bool]:
+    """Is nobody writing it? Then nobody begins to as long as this lasts."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        yield False
+    else:
+        yield True
     finally:
         os.close(descriptor)
-    return False
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

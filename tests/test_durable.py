@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,6 +152,67 @@ def test_a_place_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def once_before(patch: pytest.MonkeyPatch, owner: object, name: str, then: Callable[[], None]) -> None:
+    """`then` happens right before the first call of a function of the system: another writer's turn, at that moment."""
+    real, turns = getattr(owner, name), [then]
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if turns:
+            turns.pop()()
+        return real(*arguments, **named)
+
+    patch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(fcntl, "flock"), (os, "fsync"), (Path, "replace")])
+def test_two_writers_of_a_file_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    """Whether one comes before the other's lock, while it writes, or before it gives its file the name."""
+    path = tmp_path / "files.json"
+    once_before(monkeypatch, owner, name, lambda: replace_file(path, b"other"))
+    replace_file(path, b"own")
+    assert path.read_bytes() == b"own"
+    assert names(tmp_path) == {"files.json"}
+
+
+def test_a_writer_that_finishes_while_another_one_sweeps_is_not_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, part = tmp_path / "files.json", tmp_path / ".files.json.0123abcd"
+    part.write_bytes(b"other")
+    once_before(monkeypatch, os, "open", lambda: part.rename(path))
+    replace_file(path, b"own")
+    assert path.read_bytes() == b"own"
+    assert names(tmp_path) == {"files.json"}
+
+
+def test_what_another_user_left_beside_a_file_is_not_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".files.json.0123abcd"
+    left.write_bytes(b"theirs")
+
+    def refuse() -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(left))  # as root here may open everything
+
+    once_before(monkeypatch, os, "open", refuse)
+    replace_file(tmp_path / "files.json", b"ours")
+    assert names(tmp_path) == {"files.json", left.name}
+
+
+def test_writers_in_many_processes_all_succeed(tmp_path: Path) -> None:
+    path = tmp_path / "files.json"
+    script = (
+        "import sys; from pathlib import Path; from edgenas.durable import replace_file\n"
+        "for _ in range(100): replace_file(Path(sys.argv[1]), sys.argv[2].encode() * 1000)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(path), letter]) for letter in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert path.read_bytes() in {letter * 1000 for letter in (b"a", b"b", b"c")}
+    assert names(tmp_path) == {"files.json"}
+
+
 # ---------------------------------------------------------------- folders
 
 
@@ -226,6 +291,41 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_folder_and_no_trace(tmp_pa
         word_of(out)
     recover(out, NAMES)
     assert names(tmp_path) == {"out"}
+
+
+def write_folder(out: Path, word: str) -> None:
+    recover(out, NAMES)
+    with folder_beside(out) as partial:
+        write_files(partial, dict.fromkeys(NAMES, word.encode()))
+        put_in_place(partial, out)
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(os, "open"), (fcntl, "flock"), (os, "fsync"), (Path, "rename"), (durable, "exchanged"), (shutil, "rmtree")],
+)
+def test_two_writers_of_a_folder_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, there: bool
+) -> None:
+    out = tmp_path / "out"
+    if there:
+        write_folder(out, "old")
+    once_before(monkeypatch, owner, name, lambda: write_folder(out, "other"))
+    write_folder(out, "own")
+    assert word_of(out) == ("other" if name == "rmtree" else "own")  # by then it has its place
+    assert names(tmp_path) == {"out"}
+
+
+def test_a_folder_that_another_writer_sweeps_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = full(tmp_path / "out", "old")
+    full(tmp_path / ".out.0a1b2c3d", "partial")
+    once_before(monkeypatch, os, "open", lambda: (tmp_path / ".out.0a1b2c3d").rename(tmp_path / "elsewhere"))
+    write_folder(out, "new")
+    assert word_of(out) == "new"
+    assert names(tmp_path) == {"out", "elsewhere"}
 
 
 def test_a_place_is_tried_before_work_and_left_as_it_is(tmp_path: Path) -> None:
