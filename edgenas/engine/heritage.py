@@ -105,7 +105,7 @@ def _restored(store: Store, heritage: Inheritance, searched: Task, tell: Callabl
         return
     reason = f"{heritage.name} gives others"
     if file_sha256(heritage.name) in ("", heritage.source_sha256):
-        tell(f"{path} {why}: read again from {heritage.name}")
+        tell(f"warning: {path} {why}: read again from {heritage.name}")
         try:
             again, _, _ = _read(heritage.name, searched)
             if save_tensors(again.tensors, path.parent, "heritage")[1] == heritage.weights_sha256:

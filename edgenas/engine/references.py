@@ -204,7 +204,7 @@ def with_its_weights(
     if not why or all(why_missing(store, item) is None for item in seeds_of(store, reference, seeds, recipe)):
         return reference
     _refuse_another_file(store, reference.name, reference.source_sha256)
-    tell(f"{path} {why}: read again from {reference.name}")
+    tell(f"warning: {path} {why}: read again from {reference.name}")
     try:
         public = _public(reference.name, task)
     except EdgenasError as error:

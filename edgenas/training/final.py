@@ -204,7 +204,7 @@ def final_runs(
     missing = [seed for seed, why in reasons if why is not None]
     for seed, why in reasons:
         if why:
-            tell(f"{seed.weights} {why}: it is trained again")
+            tell(f"warning: {seed.weights} {why}: it is trained again")
     for seed in seeds:
         if seed not in missing:
             remove_file(seed.checkpoint)
