@@ -141,7 +141,7 @@ def _noise_words(facts: Facts, noise: Noise | None, decided: Sequence[Decision])
     told += (
         f"Band: ± {facts.metric.number(noise.of_a_difference)} {unit_of_difference(facts.metric)}, one standard deviation of "
         f"the difference of two trainings that differ in their {differ} "
-        f"({noise.trainings} trainings of {noise.networks} networks). "
+        f"({counted(noise.trainings, 'training')} of {counted(noise.networks, 'network')}). "
     )
     confirm = plan_values(facts.study).get("asked", {}).get("confirm_seeds") or 0
     if confirm:

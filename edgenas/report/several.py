@@ -74,9 +74,7 @@ def _sentences(studies: Sequence[Facts], shared: Sequence[str]) -> list[str]:
             + "."
         )
     if len({one.study.seed for one in studies}) > 1:
-        told.append(
-            "Their seeds differ, so they were judged on other validation images: differences are less sure than the noise says."
-        )
+        told.append("Their seeds differ, so they were judged on other validation images.")
     return [*told, *_best_of(studies)]
 
 
@@ -87,7 +85,12 @@ def _best_of(studies: Sequence[Facts]) -> list[str]:
     if len(known) < 2:
         return ["Fewer than two of them have trained a network."]
     (first, best), (second, other) = known[:2]
-    away, bar = abs(first.value(best) - second.value(other)), noise_of_scores(first, best, other)
+    away = abs(first.value(best) - second.value(other))
+    bars = (
+        noise_of_scores(first, best, other),
+        noise_of_scores(second, best, other),
+    )  # each by its own validation images
+    bar = None if None in bars else max(one for one in bars if one is not None)
     unit, number = unit_of_difference(first.metric), first.metric.number
     told = f"{first.name} scores best on validation: {first.words(best)}; next is {second.name}, {second.words(other)}"
     if bar is None:

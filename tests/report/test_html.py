@@ -76,7 +76,7 @@ def test_the_band_of_micro_decisions_says_in_what_its_trainings_differ(tmp_path:
     words = str(Text(html_from_studies([read_facts(folder)])))
     assert (
         "Band: ± 2.00 points, one standard deviation of the difference of two trainings that differ in their "
-        f"{differ} (2 trainings of 1 networks)."
+        f"{differ} (2 trainings of 1 network)."
     ) in words
 
 

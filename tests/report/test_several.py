@@ -50,6 +50,20 @@ def test_the_best_of_each_stands_in_a_table_and_the_best_of_all_in_a_sentence() 
     assert "8.00 points worse, more than the noise of ±" in compared_studies([ONE, worse]).sentences[-1]
 
 
+def test_a_difference_is_held_against_the_noise_of_the_study_with_fewer_validation_images() -> None:
+    """90 and 84 %: 2.9 points are noise on 1,000 images each, 9.3 on 100."""
+
+    def of(name: str, accuracy: float, images: int) -> Facts:
+        return named(name, study(trial(1, accuracy), chosen=1, planned={"validation": Validation(images, 10.0)}))
+
+    def told(first: int, second: int) -> str:
+        return compared_studies([of("one", 90.0, first), of("two", 84.0, second)]).sentences[-1]
+
+    assert "more than the noise of" in told(1000, 1000)
+    for images in ((100, 1000), (1000, 100)):
+        assert "inside the noise of" in told(*images)
+
+
 def test_the_other_one_is_called_worse_whichever_way_its_metric_is_better() -> None:
     """Degrees, 0.1 to either side each: 0.2 more are beyond their noise of 0.14, 0.1 more are not."""
     degrees = Metric("mae", unit="deg", better="lower")
