@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edgenas.engine.counts import counted
 from edgenas.engine.plan import plan_values, validation_in
 from edgenas.engine.scores import decision_words, unit_of_difference
 from edgenas.records import Decision
