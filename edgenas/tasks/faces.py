@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from edgenas.errors import DataError
 from edgenas.faces.baselines import Lda, pixels
 from edgenas.faces.images import SIDE, grey
-from edgenas.faces.readers import faces_from_path
 from edgenas.faces.report import baselines_from_images, report_from_embeddings
 from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
 from edgenas.image_sizes import size_in_words
 from edgenas.records import TAR, Embedding, Preprocessing, Recipe, TaskKind
 from edgenas.tasks import Split, TaskSettings
 from edgenas.tasks.datasets import unknown_data
+from edgenas.tasks.face_splits import given_people
 from edgenas.tasks.margin import margin_loss
 from edgenas.tasks.synthetic_faces import draw_faces
 
@@ -29,6 +29,7 @@ NAMES = ("synthetic",)
 SIZES = (28, 56, 112)  # what the network computes at; the exported graph averages 112 down to it
 DRAWS = 100  # of the bootstrap that decides whether two networks are a tie
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003, 3_000_003
+TORCH_SEEDS = 2**32  # its CPU generator takes a seed modulo this
 SPLIT_VALIDATION, SPLIT_TEST = 11, 12  # separate random streams from one seed
 
 
@@ -129,9 +130,15 @@ def _drawn(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tupl
     channels = int(asked.get("channels", 1))
     if train.people < 2 or train.each < 2 or channels not in (1, 3):
         raise DataError("synthetic faces need two people or more, two images each or more, and 1 or 3 channels")
-    plans = ((train, TRAIN_SEED), (SYNTHETIC["val"], VALIDATION_SEED + settings.seed), (SYNTHETIC["test"], TEST_SEED))
+    plans = ((train, TRAIN_SEED), (SYNTHETIC["val"], _validation_seed(settings.seed)), (SYNTHETIC["test"], TEST_SEED))
     splits = [Split(*draw_faces(*plan, size, channels, seed, _device())) for plan, seed in plans]
     return splits[0], splits[1], splits[2], tuple(f"drawing-{person:05d}" for person in range(train.people))
+
+
+def _validation_seed(seed: int) -> int:
+    """The two seeds (1,000,000 is one) that would draw the people of another split draw those of the seed after them."""
+    drawn = VALIDATION_SEED + seed
+    return drawn + 1 if drawn % TORCH_SEEDS in (TRAIN_SEED, TEST_SEED) else drawn
 
 
 def _device() -> str:
@@ -141,43 +148,37 @@ def _device() -> str:
 
 
 def _read(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tuple[str, ...]]:
-    """A fifth of the people for the test (always the same ones), a fifth for validation (by seed), the rest for training.
-    Folders train/ and test/ of identities are taken as they are."""
+    """The folder's own splits as they are. Of the people to train on, what is missing: a fifth of all for the test (always the
+    same ones), a quarter of the rest for validation (by seed)."""
     root = Path(settings.data)
     if not root.exists():
         raise unknown_data(
             settings.data,
             f"data {settings.data!r} is unknown: {', '.join(NAMES)}, or a folder with one folder per person",
         )
-    given = (root / "train").is_dir() and (root / "test").is_dir()
-    faces = faces_from_path(root / "train" if given else root)
+    given = given_people(root)
+    faces = given["train"]
     people = len(faces.names)
-    if people < 10:
-        raise DataError(f"{root} has {people} people; training, validation and test need 10 different ones or more")
+    if people < (2 if len(given) == 3 else 10):
+        cut = "training needs 2" if len(given) == 3 else "training, validation and test need 10"
+        raise DataError(f"{root} has {people} people; {cut} different ones or more")
     images = network_pixels(faces.images, size)
-    if given:
-        held = faces_from_path(root / "test")
-        _check_strangers(root, faces.names, held.names)
-        test = Split(network_pixels(held.images, size, images.shape[-1]), held.labels)
-        rest = np.arange(people)
-    else:
+    splits = {
+        kind: Split(network_pixels(held.images, size, images.shape[-1]), held.labels)
+        for kind, held in given.items()
+        if kind != "train"
+    }
+    rest = np.arange(people)
+    if "test" not in given:
         order = np.random.default_rng([0, SPLIT_TEST]).permutation(people)
         rest, chosen = np.sort(order[people // 5 :]), np.sort(order[: people // 5])
-        test = _of_people(images, faces.labels, chosen)
-    order = np.random.default_rng([settings.seed, SPLIT_VALIDATION]).permutation(rest)
-    chosen, rest = np.sort(order[: len(rest) // 4]), np.sort(order[len(rest) // 4 :])
+        splits["test"] = _of_people(images, faces.labels, chosen)
+    if "val" not in given:
+        order = np.random.default_rng([settings.seed, SPLIT_VALIDATION]).permutation(rest)
+        chosen, rest = np.sort(order[: len(rest) // 4]), np.sort(order[len(rest) // 4 :])
+        splits["val"] = _of_people(images, faces.labels, chosen)
     names = tuple(faces.names[person] for person in rest)
-    return _of_people(images, faces.labels, rest), _of_people(images, faces.labels, chosen), test, names
-
-
-def _check_strangers(root: Path, train: tuple[str, ...], test: tuple[str, ...]) -> None:
-    """DataError where somebody is trained on and tested; the names in .rec sets are numbers, and say nothing."""
-    both = sorted(set(train) & set(test))
-    if both and not any((root / part / "train.rec").exists() for part in ("train", "test")):
-        some = ", ".join(both[:3]) + (", .." if len(both) > 3 else "")
-        raise DataError(
-            f"{root}: {len(both)} people are in train and in test ({some}): move each into one of them, or rename namesakes"
-        )
+    return _of_people(images, faces.labels, rest), splits["val"], splits["test"], names
 
 
 def _of_people(images: NDArray[np.uint8], labels: NDArray[np.int64], people: NDArray[np.int64]) -> Split:

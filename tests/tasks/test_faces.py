@@ -7,10 +7,13 @@ import torch
 from PIL import Image
 
 from edgenas.errors import DataError
+from edgenas.faces.readers import faces_from_path
 from edgenas.faces.verification import normalised
 from edgenas.records import Embedding, Recipe
-from edgenas.tasks import TaskSettings, load_task, searched
-from edgenas.tasks.faces import network_pixels
+from edgenas.tasks import TaskSettings, load_task, searched, synthetic_faces
+from edgenas.tasks.faces import SYNTHETIC, network_pixels
+from edgenas.tasks.synthetic_faces import draw_faces
+from tests.faces.test_readers import rec_set
 
 SMALL = {"people": 20.0, "each": 3.0}
 
@@ -68,6 +71,106 @@ def test_given_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
     task = load_task(TaskSettings(data=str(tmp_path), task="faces", image_size=56, settings={"far": 0.1}))
     assert [len(split) for split in (task.train, task.val, task.test)] == [27, 9, 12]
     assert task.test.images.shape[1:] == (56, 56, 3)
+
+
+@pytest.mark.parametrize("seed", [999_999, 1_000_000, 2**32 - 1_000_001, 2**32 - 1_000_000])
+def test_drawn_people_are_of_one_split_whatever_the_seed(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Under one condition without noise, so that two images of somebody are equal. Torch takes seeds modulo 2**32."""
+    means = {name: 0.0 if name == "noise" else mean for name, (mean, _) in synthetic_faces.CONDITION.items()}
+    monkeypatch.setattr(synthetic_faces, "CONDITION", {name: (mean, 0.0) for name, mean in means.items()})
+    settings = TaskSettings(data="synthetic", task="faces", image_size=28, settings=SMALL, seed=seed)
+    task = load_task(settings)
+    people = [{image.tobytes() for image in split.images} for split in (task.train, task.val, task.test)]
+    assert [len(faces) for faces in people] == [20, 120, 150]
+    assert len(set.union(*people)) == 20 + 120 + 150
+    before = draw_faces(*SYNTHETIC["val"], 28, 1, 2_000_003 + seed)[0]
+    assert np.array_equal(task.val.images, before) == (seed not in (1_000_000, 2**32 - 1_000_000))
+
+
+@pytest.mark.parametrize("name", ["val", "Valid", "validation"])
+@pytest.mark.parametrize("test", [True, False])
+def test_a_folders_own_validation_people_are_used(tmp_path: Path, name: str, test: bool) -> None:
+    """Whatever the seed; the other people of train/ are trained on, less a fifth for a test that is not there."""
+    write_people(tmp_path / "train", 15, colour=True)
+    own = faces_from_path(write_people(tmp_path / name, 5, each=4, prefix="other"))
+    if test:
+        write_people(tmp_path / "testing", 4, prefix="third")
+    for seed in (0, 1):
+        task = load_task(TaskSettings(str(tmp_path), task="faces", image_size=56, seed=seed, settings={"far": 0.1}))
+        assert np.array_equal(task.val.images, network_pixels(own.images, 56, 3))
+        assert np.array_equal(task.val.labels, np.arange(5).repeat(4))
+        assert (len(task.train), len(task.test)) == ((45, 12) if test else (36, 9))
+        assert len(task.classes) == len(task.train) / 3
+
+
+def test_only_given_splits_leave_all_people_of_train_to_be_trained_on(tmp_path: Path) -> None:
+    """Two are enough then; of less than ten none can be cut."""
+    write_people(tmp_path / "train", 2)
+    write_people(tmp_path / "test", 4, prefix="other")
+    settings = TaskSettings(str(tmp_path), task="faces", settings={"far": 0.1})
+    with pytest.raises(DataError, match=r"has 2 people; training, validation and test need 10 different ones or more$"):
+        load_task(settings)
+    write_people(tmp_path / "val", 4, prefix="third")
+    assert load_task(settings).classes == ("p00", "p01")
+
+
+def test_a_person_may_be_called_as_a_split(tmp_path: Path) -> None:
+    write_people(tmp_path, 19)
+    write_people(tmp_path, 1, prefix="x")
+    (tmp_path / "x00").rename(tmp_path / "Val")
+    task = load_task(TaskSettings(str(tmp_path), task="faces", settings={"far": 0.1}))
+    assert [len(np.unique(split.labels)) for split in (task.train, task.val, task.test)] == [12, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ("train/a test/b val/c valid/d", "has val/ and valid/: keep one of them$"),
+        ("val/c test/b", "has test/, val/ but no train folder: add one$"),
+        (
+            "train/a test/b val",
+            "val has no folders of people: sort its images into one folder per person, or move it out",
+        ),
+        ("train test", "test has no folders of people"),
+        ("train/a test/b more/c", "has images in more/ beside test/, train/: move its people into one of these, or it"),
+        ("train/a test/b more", "has images in more/ beside test/, train/: "),
+    ],
+)
+def test_split_folders_that_leave_a_question_are_refused(tmp_path: Path, folders: str, message: str) -> None:
+    for folder in folders.split():
+        if "/" in folder:
+            write_people(tmp_path / folder.split("/")[0], 12, prefix=folder[-1])
+        else:
+            write_people(tmp_path, 1, prefix="x")
+            (tmp_path / "x00").rename(tmp_path / folder)
+    with pytest.raises(DataError, match=message) as caught:
+        load_task(TaskSettings(str(tmp_path), task="faces", settings={"far": 0.1}))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_faces_beside_the_split_folders_is_left_alone(tmp_path: Path) -> None:
+    write_people(tmp_path / "train", 12)
+    write_people(tmp_path / "test", 4, prefix="other")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.txt").write_text("aligned in May")
+    assert len(load_task(TaskSettings(str(tmp_path), task="faces", settings={"far": 0.1})).test) == 12
+
+
+@pytest.mark.parametrize(("one", "other"), [("train", "val"), ("val", "test")])
+def test_somebody_in_validation_and_in_another_split_is_refused(tmp_path: Path, one: str, other: str) -> None:
+    for name in ("train", "val", "test"):
+        write_people(tmp_path / name, 12, prefix="same" if name in (one, other) else "else")
+    with pytest.raises(DataError, match=rf"12 people are in {one} and in {other} \(same00, same01, same02, \.\.\)"):
+        load_task(TaskSettings(str(tmp_path), task="faces", settings={"far": 0.1}))
+
+
+def test_insightface_sets_are_splits_whose_numbers_say_nothing_of_who_it_is(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        (tmp_path / name).mkdir()
+        rec_set(tmp_path / name)
+    task = load_task(TaskSettings(str(tmp_path), task="faces", settings={"far": 0.3}))
+    assert [len(split) for split in (task.train, task.val, task.test)] == [4, 4, 4]
+    assert task.classes == ("10", "30")
 
 
 def test_somebody_in_train_and_in_test_is_refused(tmp_path: Path) -> None:
