@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from edgenas.durable import replace_file
@@ -28,7 +29,7 @@ from edgenas.errors import DataError
 from edgenas.image_sizes import sides_of, size_in_words
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks.cache_rows import CacheFiles, digest_of, sound_rows, write_row
-from edgenas.tasks.decoding import Header, Unread, pixels_of
+from edgenas.tasks.decoding import Header, Unread, pixels_of, reader_here
 from edgenas.tasks.listing import (
     Listing,
     Source,
@@ -40,6 +41,7 @@ from edgenas.tasks.listing import (
     unchanged,
 )
 from edgenas.tasks.mapped import PIXELS, RECORDS
+from edgenas.version import __version__
 
 ROOT = Path("studies")
 NAME = ".images"  # beside the studies
@@ -71,11 +73,12 @@ class Loading:
 
 
 class Done(Record, frozen=True):
-    """Written when every row is decided. `damaged`: row -> why that file cannot be read."""
+    """Written when every row is decided. `damaged`: row -> why `reader` cannot read that file."""
 
     pixels_bytes: int
     pixels_modified_ns: int
     damaged: dict[str, str] = {}
+    reader: str = ""  # of older caches, which did not say it
 
 
 def listed(root: Path, files: Sequence[Path], loading: Loading) -> tuple[Path, Listing]:
@@ -110,7 +113,7 @@ def decoded(
                 rows.synced()
                 lasting = {row: problem.why for row, problem in unread.items() if problem.lasting}
                 known = {str(row): why for row, why in (damaged | lasting).items()}
-                replace_file(folder / DONE, msgspec.json.encode(Done(*rows.stamp(), known)))
+                replace_file(folder / DONE, msgspec.json.encode(Done(*rows.stamp(), known, reader_here())))
                 damaged |= {row: problem.why for row, problem in unread.items()}
     return folder, damaged
 
@@ -119,7 +122,8 @@ def _found(rows: CacheFiles, unreadable: dict[int, str]) -> tuple[bool, dict[int
     """(was it finished, and not written to since; rows that hold no image, with the reason; rows that are missing)."""
     done = _done(rows)
     trusted = done is not None and rows.stamp() == (done.pixels_bytes, done.pixels_modified_ns)
-    damaged = unreadable | ({int(row): why for row, why in done.damaged.items()} if done is not None else {})
+    known = done.damaged if done is not None and done.reader == reader_here() else {}
+    damaged = unreadable | {int(row): why for row, why in known.items()}
     return trusted, damaged, _missing(rows, list(damaged), trusted)
 
 
@@ -270,6 +274,8 @@ def _writable(cache: Path) -> Iterator[None]:
 def changes(before: str, folder: Path) -> str:
     """What became of the images since the listing `before`, by their pixels, in words such as "1 removed (cat/003.png)"; ""
     where that is not known. `folder`: the present pixels."""
+    if before == folder.parent.name:
+        return f"no file changed, but what reads them did (now EdgeNAS {__version__} and Pillow {PIL.__version__})"
     then, now = (_digests(entry / folder.name) for entry in (folder.parents[1] / before, folder.parent))
     if not then or not now:
         return ""

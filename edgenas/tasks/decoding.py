@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+import PIL
+from PIL import Image, UnidentifiedImageError, features
 
 from edgenas.damaged import IMAGE
 from edgenas.errors import EdgenasError
 from edgenas.preprocessing import Pixels, formats_here, pixels_from_image
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks.layout import READ
+from edgenas.version import __version__
 
 LARGEST_PIXELS = 178_956_970  # of one image; Pillow refuses more
+CODECS = ("jpg", "zlib", "libtiff", "webp", "avif")  # that a Pillow may have been built without
 GREY = ("1", "L", "LA", "La", "I")  # and I;16...
 
 
@@ -26,10 +29,18 @@ class Header(Record, frozen=True, array_like=True):
 
 
 class Unread(NamedTuple):
-    """Why a file cannot be read. `lasting`: as long as the file is as it is; else another try may do better."""
+    """Why a file cannot be read. `lasting`: as long as the file and what reads it are as they are; else another try may do
+    better."""
 
     why: str
     lasting: bool
+
+
+def reader_here() -> str:
+    """What reads images here. Another one may read what this one cannot."""
+    built = features.modules.keys() | features.codecs.keys()
+    codecs = (name for name in CODECS if name in built and features.check(name))
+    return f"EdgeNAS {__version__}, Pillow {PIL.__version__}: {' '.join((*formats_here(), *codecs))}"
 
 
 def header_of(path: Path) -> Header | Unread:

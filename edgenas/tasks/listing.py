@@ -70,15 +70,17 @@ def name_of_listing(sources: Sequence[Source]) -> str:
 
 
 def listing_in(entry: Path, root: Path, files: Sequence[Path], sources: tuple[Source, ...], threads: int) -> Listing:
-    """What is kept in `entry` about these files; read from them, and kept, where nothing is."""
+    """What is kept in `entry` about these files; read from them, and kept, where nothing is. What could not be read is tried
+    again each time: another Pillow may know it."""
     known = read_listing(entry)
-    if known is not None and known.sources == sources:
-        return known
+    kept = known.headers if known is not None and known.sources == sources else ("",) * len(files)
+    rows = [row for row, header in enumerate(kept) if isinstance(header, str)]
     with ThreadPoolExecutor(threads) as pool:
-        found = tuple(pool.map(header_of, files))
-    headers = tuple(header.why if isinstance(header, Unread) else header for header in found)
+        found = dict(zip(rows, pool.map(header_of, [files[row] for row in rows]), strict=True))
+    read = {row: header.why if isinstance(header, Unread) else header for row, header in found.items()}
+    headers = tuple(read.get(row, header) for row, header in enumerate(kept))
     listing = Listing(os.fsencode(root.resolve()).decode("utf-8", "backslashreplace"), sources, headers)
-    if all(header.lasting for header in found if isinstance(header, Unread)):
+    if headers != kept and all(header.lasting for header in found.values() if isinstance(header, Unread)):
         replace_file(entry / LISTING, msgspec.json.encode(listing))
     return listing
 

@@ -206,6 +206,26 @@ def test_a_search_that_goes_on_refuses_images_that_changed(tmp_path: Path, monke
     )
 
 
+def test_a_study_whose_images_another_pillow_reads_says_that_no_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "pets")
+    picture(99).save(tmp_path / "pets" / "cat" / "new.webp")
+    flags = {"data": "pets", "target": ["raspberry-pi-5"], "method": "random", "skip_damaged": True}
+    settings = settings_from(None, flags)
+    profiles = (profile_from_name("raspberry-pi-5"),)
+    with monkeypatch.context() as without:
+        without.delitem(Image.OPEN, "WEBP")
+        decided = decide(settings, method_named("random"), profiles, load_task(data_asked(settings)), Call())
+        study = msgspec.structs.replace(study_record(settings, profiles), plan=plan_json(decided))
+        with Store.create(tmp_path / "s", study) as store:
+            searched_task(store, print)
+            searched_task(store, print)  # the same images: nothing is refused
+    said = refusal("search", "--resume", "./s")
+    assert "images or labels in pets; since then no file changed, but what reads them did (now EdgeNAS " in said
+
+
 def test_decoded_images_are_listed_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGENAS_CACHE", str(tmp_path / "cache"))
     pics, other = fill(tmp_path / "pics", each=10), fill(tmp_path / "other", each=5)

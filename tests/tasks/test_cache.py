@@ -318,6 +318,50 @@ def test_a_file_that_cannot_be_read_today_may_be_read_tomorrow(
         assert decodes.count - before == again
 
 
+def test_what_one_pillow_does_not_know_another_one_reads(
+    decodes: Decodes, pics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its header, by a format that Pillow does not always have; what is no image stays none, and the others are kept."""
+    picture(77).save(pics / "cat" / "new.webp")
+    (pics / "dog" / "000000.png").write_bytes(b"<html>")
+    with monkeypatch.context() as without:
+        without.delitem(Image.OPEN, "WEBP")
+        with pytest.raises(DataError, match=r"2 of 22 images cannot be read"):
+            decodes(pics)
+        assert decodes(pics, skip_damaged=True) == 0
+        assert decodes.task.facts.ignored == {"damaged images": 2}
+    assert decodes(pics, skip_damaged=True) == 1
+    assert decodes.task.facts.ignored == {"damaged images": 1}
+    assert decodes.task.facts.classes == {"cat": 11, "dog": 10}
+    assert decodes(pics, skip_damaged=True) == 0
+    listing = next(decodes.cache.glob("*/files.json"))
+    before = listing.stat().st_mtime_ns
+    with pytest.raises(DataError, match=r"1 of 22 images cannot be read: dog/000000.png \(no PNG, JPEG"):
+        decodes(pics)
+    assert listing.stat().st_mtime_ns == before  # nothing new is known
+
+
+@pytest.mark.parametrize("other", ["PIL.__version__", "edgenas.tasks.decoding.__version__", "codecs", "before", None])
+def test_pixels_that_one_reader_cannot_decode_are_tried_once_by_another(
+    decodes: Decodes, pics: Path, monkeypatch: pytest.MonkeyPatch, other: str | None
+) -> None:
+    """Another Pillow, EdgeNAS or set of codecs, or one that an older cache does not name; the same one does not try again."""
+    (pics / "cat" / "cut.png").write_bytes((pics / "cat" / "000.png").read_bytes()[:-40])
+    assert decodes(pics, skip_damaged=True) == 21  # tries
+    assert decodes(pics, skip_damaged=True) == 0
+    if other == "codecs":
+        monkeypatch.setattr("edgenas.tasks.decoding.features.check", lambda name: name != "libtiff")
+    elif other == "before":
+        done = next(decodes.cache.glob("*/*/done"))
+        fields = json.loads(done.read_text())
+        done.write_text(json.dumps({name: value for name, value in fields.items() if name != "reader"}))
+    elif other is not None:
+        monkeypatch.setattr(other, "10.4.0")
+    before = everything(decodes.task)
+    assert [decodes(pics, skip_damaged=True) for _ in range(2)] == [1 if other is not None else 0, 0]
+    assert np.array_equal(everything(decodes.task), before)
+
+
 def test_damaged_images_are_left_out_where_that_is_asked_for(decodes: Decodes, pics: Path) -> None:
     (pics / "cat" / "cut.png").write_bytes((pics / "cat" / "000.png").read_bytes()[:-40])
     (pics / "dog" / "000000.png").write_bytes(b"<html>")
