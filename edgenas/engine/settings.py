@@ -51,6 +51,15 @@ class Preset(Record, frozen=True):
 # The space of a search that names none, by kind of images, where the method can search any.
 DEFAULT_SPACES = {"small": "chain", "photographs": "chain", "faces": "chain"}
 
+PLACES = (
+    "data",
+    "data_dir",
+    "target",
+    "recipe",
+    "start",
+    "from_study",
+    "warm_start",
+)  # settings that may name a file or folder
 PAIRS = (("min_depth", "max_depth"), ("min_width", "max_width"))
 
 # tiny: minutes on two cores; its epochs are in proportion.
@@ -71,6 +80,7 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
         if isinstance(values.get("target"), str):
             values["target"] = [values["target"]]
     values |= {name: value for name, value in flags.items() if value is not None}
+    values = {name: _at_home(value) if name in PLACES else value for name, value in values.items()}
     if "image_size" in values:
         values["image_size"] = size_asked(values["image_size"])
     for name, value in flat(values).items():
@@ -83,6 +93,13 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
         raise EdgenasError(
             f"{where}{refused(error, values)}: `edgenas search --help` lists what is possible"
         ) from error
+
+
+def _at_home(value: Any) -> Any:
+    """A place that begins with ~ is in the user's home, as a shell has it; nobody expands it in a project file."""
+    if isinstance(value, list | tuple):
+        return [_at_home(one) for one in value]
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~") else value
 
 
 def _refuse_no_project(file: Path, *, margin: bool) -> None:

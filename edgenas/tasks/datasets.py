@@ -105,7 +105,7 @@ NAMES = ("digits", *_IDX, *_CIFAR)
 
 def data_root(data_dir: str | None) -> Path:
     """`--data-dir`, EDGENAS_DATA, or the user's cache."""
-    return Path(data_dir or os.environ.get("EDGENAS_DATA") or Path.home() / ".cache" / "edgenas" / "data")
+    return Path(data_dir or os.environ.get("EDGENAS_DATA") or Path.home() / ".cache" / "edgenas" / "data").expanduser()
 
 
 def load_dataset(name: str, data_dir: str | None = None) -> DataSet:

@@ -27,6 +27,7 @@ from edgenas.methods.trgnas import TrgnasRules, trgnas
 from edgenas.records import Choice, Classes, FinalTraining, HardwareProfile, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
+from edgenas.tasks.datasets import data_root
 from tests.cli.edgenas import refusal
 from tests.methods.answers import TRAINING
 from tests.plans import plan, studied
@@ -169,3 +170,20 @@ def test_a_flag_goes_before_the_project_file_and_the_file_before_the_defaults(tm
     assert (settings.max_depth, settings.confirm_seeds) == (6, 2)
     assert settings.data == "digits"
     assert settings_from(file, {}).seed == 3
+
+
+def test_places_of_a_project_file_that_begin_with_a_tilde_are_in_the_users_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    places = 'data = "~/cells"\ndata_dir = "~/datasets"\nrecipe = "~/mine.toml"\nstart = "~/net.onnx"\n'
+    lists = 'target = "~/board.toml"\nwarm-start = ["~/studies/one", "two"]\nfrom_study = "~/studies/two"\n'
+    (tmp_path / "p.toml").write_text(places + lists)
+    found = settings_from(tmp_path / "p.toml", {})
+    assert (found.data, found.data_dir) == (f"{tmp_path}/cells", f"{tmp_path}/datasets")
+    assert (found.recipe, found.start) == (f"{tmp_path}/mine.toml", f"{tmp_path}/net.onnx")
+    assert (found.target, found.from_study) == ((f"{tmp_path}/board.toml",), f"{tmp_path}/studies/two")
+    assert found.warm_start == (f"{tmp_path}/studies/one", "two")
+    assert settings_from(None, {"data": "a~b", "target": ["jetson"]}).data == "a~b"
+    monkeypatch.setenv("EDGENAS_DATA", "~/sets")
+    assert data_root(None) == tmp_path / "sets"
