@@ -12,6 +12,7 @@ benchmarks/results/live_photos.json.
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.live import records
 from benchmarks.live_arms import Judge
 from benchmarks.live_summary import spread, used
-from benchmarks.live_tasks import PHOTO_SIDE, SHARED, TASKS
+from benchmarks.live_tasks import SHARED, TASKS, photograph
 from benchmarks.steps import record, step
 from edgenas.records import Architecture
 from edgenas.tasks import Split
@@ -41,14 +41,8 @@ def further_photographs() -> Split:
     """(10000, 96, 96, 3), made as the task's own are."""
     cifar = SHARED / "data/cifar10"
     labels = np.load(cifar / "labels.npz")["test"].astype(np.int64)
-    return Split(np.stack([_photograph(image) for image in images_from_mosaics(cifar, "test")]), labels)
-
-
-def _photograph(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    large = Image.fromarray(image).resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    large.save(file, "JPEG", quality=95)
-    return np.asarray(Image.open(file).convert("RGB"))
+    files = map(io.BytesIO, map(photograph, images_from_mosaics(cifar, "test")))
+    return Split(np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]), labels)
 
 
 def trained(judge: Judge, architecture: Architecture, seed: int, further: Split) -> dict[str, Any]:
@@ -79,10 +73,10 @@ def rows(folder: Path, methods: list[str], seeds: int) -> dict[str, Any]:
                 step(
                     file,
                     file.stem,
-                    lambda a=architecture, s=seed: trained(judge, a, s, further),
+                    functools.partial(trained, judge, architecture, seed, further),
                     CPU,
                     {"steps": task.steps},
-                )  # type: ignore[misc]
+                )
                 for seed, file in enumerate(files, 1)
             ]
             scores = {key: spread([one[key] for one in each]) for key in ("test_accuracy", "further_accuracy")}

@@ -7,12 +7,14 @@ them: Fashion-MNIST's own files, CIFAR-10 as its pickled batches, 1,500 photogra
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from scripts.convert_shared_data import classes, convert_cifar10, convert_fashion_mnist, images_from_mosaics
@@ -78,9 +80,16 @@ def prepare_photos(data: Path) -> None:
     for label, name in enumerate(classes(cifar)):
         (part / name).mkdir(parents=True, exist_ok=True)
         for place in np.flatnonzero(labels == label)[:PHOTOS]:
-            photo = Image.fromarray(images[place]).resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BICUBIC)
-            photo.save(part / name / f"{place:05}.jpg", quality=95)
+            (part / name / f"{place:05}.jpg").write_bytes(photograph(images[place]))
     part.rename(folder)
+
+
+def photograph(image: NDArray[np.uint8]) -> bytes:
+    """(32, 32, 3) enlarged to PHOTO_SIDE, as a JPEG file."""
+    file = io.BytesIO()
+    large = Image.fromarray(image).resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BICUBIC)
+    large.save(file, "JPEG", quality=95)
+    return file.getvalue()
 
 
 def prepare_elpv(data: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -66,24 +66,19 @@ def calibrate(
             "say what was measured: a STUDY, --measurements FILE, or --board URL to measure now; one of them"
         )
     check_profile_file(out)
+    how: dict[str, Any] = {
+        "target": target,
+        "new": new,
+        "runtime": runtime,
+        "precision": precision,
+        "samples": samples,
+        "seed": seed,
+    }
     if board is not None:
-        result = calibration_by_board(
-            board,
-            out,
-            target,
-            new=new,
-            runtime=runtime,
-            precision=precision,
-            samples=samples,
-            seed=seed,
-            shapes=shape,
-            token_file=token_file,
-            ca=ca,
-            say=say,
-        )
+        result = calibration_by_board(board, out, **how, shapes=shape, token_file=token_file, ca=ca, say=say)
     else:
         refuse_without_board(token_file, ca)
-        result = _of_measurements(study, measurements, target, new, runtime, precision, samples, seed, shape)
+        result = _of_measurements(study, measurements, shape, how)
     for warning in result.warnings:
         say(f"warning: {warning}")
     write_profile(result.profile, out)
@@ -98,17 +93,7 @@ def calibrate(
         say_next(f"edgenas search --target {shlex.quote(str(out))} --data FOLDER {BOUNDED}")
 
 
-def _of_measurements(
-    study: str | None,
-    measurements: list[Path],
-    target: str | None,
-    new: str | None,
-    runtime: str | None,
-    precision: str | None,
-    samples: int | None,
-    seed: int,
-    shape: list[str],
-) -> Calibrated:
+def _of_measurements(study: str | None, measurements: list[Path], shape: list[str], how: dict[str, Any]) -> Calibrated:
     from edgenas.architectures.onnx_file import shapes_from_text
     from edgenas.cli.zoo import zoo
     from edgenas.engine.folders import study_folder
@@ -123,17 +108,5 @@ def _of_measurements(
     if study is not None:
         folder = study_folder(study, say)
         with Store.read(folder) as store:
-            return calibration_of_study(
-                store, target, new=new, runtime=runtime, precision=precision, samples=samples, seed=seed
-            )
-    return calibration(
-        measurements,
-        target,
-        new=new,
-        runtime=runtime,
-        precision=precision,
-        samples=samples,
-        seed=seed,
-        shapes=shapes_from_text(shape),
-        zoo=zoo,
-    )
+            return calibration_of_study(store, **how)
+    return calibration(measurements, **how, shapes=shapes_from_text(shape), zoo=zoo)

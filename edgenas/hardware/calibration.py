@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -79,6 +80,19 @@ def calibration(
     assert result.calibration is not None
     shortfall = _shortfall(result.calibration) if result.confidence == "estimate" else ""
     return Calibrated(result, tuple(warnings), shortfall)
+
+
+def as_it_ran(
+    profile: HardwareProfile, version: str, load: Mapping[str, Any], device: Mapping[str, Any]
+) -> HardwareProfile:
+    """The profile with the runtime's version, the threads of a CPU and the power mode that measurements were taken with: `load`
+    and `device` as a board says them, and as they stand in every measurement."""
+    return msgspec.structs.replace(
+        profile,
+        runtime_version=version,
+        power_mode=str(device.get("power_mode") or profile.power_mode),
+        threads=load.get("threads", 1) if load["provider"] == "cpu" else profile.threads,
+    )
 
 
 def _at(profile: HardwareProfile, precision: Precision) -> HardwareProfile:

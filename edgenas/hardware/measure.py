@@ -36,6 +36,7 @@ from edgenas.runtimes.graph import onnx_from_workload
 
 T = TypeVar("T")
 MAX_SPREAD = 0.05  # IQR / median
+SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
 MAX_DRIFT = 0.03  # of the reference network, second half of the rounds against the first
 
 Say = Callable[[str], None]  # tells the person at the terminal

@@ -6,15 +6,13 @@ import msgspec
 
 from edgenas.errors import StudyError
 from edgenas.hardware.calibrate import profile_to_calibrate
-from edgenas.hardware.calibration import Calibrated, calibration, unstable
+from edgenas.hardware.calibration import Calibrated, as_it_ran, calibration, unstable
 from edgenas.hardware.candidates import KIND
-from edgenas.hardware.measure import spread
+from edgenas.hardware.measure import SPREAD_TO_DEVIATION, spread
 from edgenas.hardware.predictor import Row
 from edgenas.hardware.profile import profiles_of
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision
 from edgenas.store import Store
-
-SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
 
 
 def calibration_of_study(
@@ -51,13 +49,8 @@ def calibration_of_study(
     result = msgspec.structs.replace(result, warnings=(*unstable(rows, len(rows)), *result.warnings))
     if not taken:
         return result
-    settings, before = taken[0].detail["settings"], taken[0].detail["device"]["before"]
-    measured = msgspec.structs.replace(
-        result.profile,
-        threads=settings.get("threads", 1) if settings["provider"] == "cpu" else result.profile.threads,
-        runtime_version=taken[0].runtime.partition(" ")[2],
-        power_mode=before["power_mode"] or result.profile.power_mode,
-    )
+    version, detail = taken[0].runtime.partition(" ")[2], taken[0].detail
+    measured = as_it_ran(result.profile, version, detail["settings"], detail["device"]["before"])
     return msgspec.structs.replace(result, profile=measured)
 
 

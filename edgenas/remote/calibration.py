@@ -15,10 +15,18 @@ import msgspec
 from edgenas.errors import EdgenasError
 from edgenas.files import read_bytes
 from edgenas.hardware.calibrate import MIN_SAMPLES, profile_to_calibrate
-from edgenas.hardware.calibration import Calibrated, calibration, unstable
+from edgenas.hardware.calibration import Calibrated, as_it_ran, calibration, unstable
 from edgenas.hardware.candidates import model_of
 from edgenas.hardware.designed import Designed, designed_network
-from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_measurement, no_one, spread
+from edgenas.hardware.measure import (
+    SPREAD_TO_DEVIATION,
+    MeasureError,
+    Say,
+    Timing,
+    latency_from_measurement,
+    no_one,
+    spread,
+)
 from edgenas.hardware.predictor import Row
 from edgenas.hardware.profile import HOST_CPU
 from edgenas.ranges import check_seed
@@ -36,7 +44,6 @@ SHORT = Timing(
 )  # judged by the ratio to the reference
 SAMPLES = 50  # designed networks that a board is asked to measure
 LARGEST = 64 * 10**6  # bytes
-SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
 MOST_SAMPLES = 1000
 
 
@@ -104,9 +111,9 @@ def calibration_of_board(
 ) -> Calibrated:
     """The profile of `target` (or of a `new` device) calibrated on `samples` designed networks, measured on the board now.
 
-    Four in five are fitted, the others judge. `kept`: where measurements are written as they come, and read again. How many could
-    not be measured, or are unstable, is among the warnings. Raises
-    EdgenasError where the board does not run what the target's profile describes.
+    Four in five are fitted, the others judge. `kept`: where measurements are written as they come, and read again. How many
+    could not be measured, or are unstable, is among the warnings. Raises EdgenasError where the board does not run what the
+    target's profile describes.
     """
     info = board.info()
     runtime = str(info["runtime"])
@@ -135,12 +142,7 @@ def calibration_of_board(
         seed=seed,
         source=source,
     )
-    measured = msgspec.structs.replace(
-        result.profile,
-        runtime_version=str(info["runtime_version"]),
-        power_mode=str(info["device"].get("power_mode") or result.profile.power_mode),
-        threads=info["load"].get("threads", 1) if info["load"]["provider"] == "cpu" else result.profile.threads,
-    )
+    measured = as_it_ran(result.profile, str(info["runtime_version"]), info["load"], info["device"])
     if measured.name == HOST_CPU:  # by that name a search would measure, not predict
         measured = msgspec.structs.replace(measured, name=f"{HOST_CPU}-calibrated", aliases=())
     failed = samples - len(rows)
