@@ -76,8 +76,10 @@ def test_figures_are_those_of_the_manifest_with_their_intervals() -> None:
         row = next(line for line in text.splitlines() if line.startswith(f"| `{model.artifact.path}` | {precision} |"))
         assert f"{score.value:.2f} % (95 % interval {low:.2f} to {high:.2f})" in row
         assert f"{bundle.parity[precision].max_abs:.2g}" in row
-        assert f"- {precision}: {model.latencies[0].ms:.3g} ms measured on host-cpu (" in text
-        assert model.latencies[0].detail in text
+        (latency,) = model.latencies
+        shaky = "" if latency.stable else ", unstable"  # as a busy machine measures
+        assert f"- {precision}: {latency.ms:.3g} ms measured{shaky} on host-cpu (" in text
+        assert latency.detail in text
 
 
 def test_recall_and_precision_of_each_class_are_counted_on_validation() -> None:
