@@ -1,13 +1,13 @@
 """The nodes of a flat ONNX graph -> the kernels that an inference runtime launches for them.
 
-Batch norm, activations, biases and residual additions ride on the convolution before them; chains of elementwise operations
-are one kernel; views are none. An operator that is not known is an error, never skipped.
+Batch norm, activations, biases and residual additions ride on the convolution before them, a border of zeros on the one after
+it; chains of elementwise operations are one kernel; views are none. An operator that is not known is an error, never skipped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from edgenas.errors import EdgenasError
 from edgenas.records import Kernel, KernelKind
 
 INPUT = -1
+Border = tuple[int, int]  # zeros above and to the left; those below and to the right follow from the sizes
 LINEAR = ("conv", "depthwise", "linear", "convtranspose")
 VIEWS = {
     "Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast", "QuantizeLinear", "DequantizeLinear",
@@ -60,9 +61,12 @@ class KernelReader:
         self.facts = graph.facts
         self.source = dict.fromkeys(graph.inputs, INPUT)
         self.uses: dict[str, int] = dict.fromkeys(graph.outputs, 1)
+        self.reader: dict[str, onnx.NodeProto] = {}  # the last, of each tensor
         for node in graph.nodes:
             for tensor in node.input:
                 self.uses[tensor] = self.uses.get(tensor, 0) + 1
+                self.reader[tensor] = node
+        self.bordered: dict[str, tuple[str, Border]] = {}  # what a Pad made: of which tensor, by how much
         self.kernels: list[Kernel] = []
         self.weights = Weights(graph)
         self.unknown = set(graph.unknown)
@@ -102,7 +106,12 @@ class KernelReader:
         )
         if node.domain not in ONNX or not known:
             self.unknown.add(operator(node))
-        if self.unknown or node.op_type in VIEWS:  # after an unknown one no shape is known: the error names all of them
+        border = None if self.unknown or node.op_type != "Pad" else self._border(node)
+        if border is not None:
+            self.bordered[node.output[0]] = (node.input[0], border)
+        if (
+            self.unknown or border is not None or node.op_type in VIEWS
+        ):  # after an unknown one no shape is known: the error names all of them
             self._alias(node, first)
             return
         before = len(self.kernels)
@@ -224,11 +233,31 @@ class KernelReader:
 
     # -------- convolutions, products, pools
 
+    def _border(self, node: onnx.NodeProto) -> Border | None:
+        """Of a Pad that lays zeros around a map for one convolution: runtimes join the two. None: a kernel of its own."""
+        reader = self.reader.get(node.output[0])
+        alone = self.uses.get(node.output[0], 0) == 1 and reader is not None and reader.op_type == "Conv"
+        constant = attribute(node, "mode", b"constant") == b"constant" and len(node.input) < 4
+        pads = self._numbers(node, 1, attribute(node, "pads", ()))
+        zeros = self._numbers(node, 2, [attribute(node, "value", 0.0)])
+        if not (alone and constant and zeros == [0.0] and len(pads) == 8 and node.input[0] == self._dynamic(node)[0]):
+            return None
+        return None if min(pads) < 0 or any(pads[:2] + pads[4:6]) else (int(pads[2]), int(pads[3]))
+
+    def _numbers(self, node: onnx.NodeProto, place: int, otherwise: Sequence[float]) -> list[float]:
+        """Of an input that no image changes, or of the attribute that stood for it before; [] where nobody knows."""
+        if len(node.input) <= place or not node.input[place]:
+            return [float(value) for value in otherwise]
+        value = self._fact(node.input[place]).value
+        return [] if value is None else [float(number) for number in value.flat]
+
     def _conv(self, node: onnx.NodeProto) -> None:
         data, weights, bias = (0, 3, 8) if node.op_type == "QLinearConv" else (0, 1, 2)
         weight, groups = self._shape(node.input[weights]), int(attribute(node, "group", 1))
-        channels, height, width = self._image(node.input[data])
+        read, border = self.bordered.get(node.input[data], (node.input[data], (0, 0)))
+        channels, height, width = self._image(read)
         out_channels, out_height, out_width = self._image(node.output[0])
+        pads = _pair(attribute(node, "pads", (0, 0)), fill=0)
         transposed = (
             node.op_type == "ConvTranspose"
         )  # weights (in, out / groups, kh, kw); of Conv (out, in / groups, ...)
@@ -244,9 +273,9 @@ class KernelReader:
         self._append(
             node.output[0],
             Kernel(
-                kind, channels, out_channels, out_height, out_width, height, width, (self.source.get(node.input[data], INPUT),),
+                kind, channels, out_channels, out_height, out_width, height, width, (self.source.get(read, INPUT),),
                 kernel=_pair(weight[2:]), stride=_pair(attribute(node, "strides", (1, 1))),
-                padding=_pair(attribute(node, "pads", (0, 0)), fill=0), dilation=_pair(attribute(node, "dilations", (1, 1))),
+                padding=(pads[0] + border[0], pads[1] + border[1]), dilation=_pair(attribute(node, "dilations", (1, 1))),
                 groups=groups, bias=len(node.input) > bias and bool(node.input[bias]),
             ),
         )  # fmt: skip

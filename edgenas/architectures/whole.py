@@ -54,6 +54,9 @@ def _fits(kernel: Kernel, made: list[Map]) -> bool:
         return False
     if kernel.in_channels % kernel.groups or kernel.out_channels % kernel.groups:
         return False
+    own = (kernel.out_channels, kernel.height, kernel.width)
+    if kernel.residual is not None and made[kernel.residual + 1] != own:
+        return False
     read = [made[source + 1] for source in kernel.inputs]
     shape = (kernel.in_channels, kernel.in_height, kernel.in_width)
     if kernel.kind == "linear":

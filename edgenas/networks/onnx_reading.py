@@ -5,6 +5,9 @@ architectures/onnx_kernels.py counts what a runtime launches, for any file; here
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -120,18 +123,49 @@ class OnnxReading:
         index = self.source[output]
         if index == INPUT or index != len(self.kernels) - 1:
             self.append(output, "activation", self.shape(output), (index,))
-        read = {len(self.kernels) - 1}
-        for place in reversed(range(len(self.kernels))):
-            read.update(self.kernels[place].inputs if place in read else ())
+        joined = self._joined(self._needed())
+        read = self._needed(joined)
         places = {INPUT: INPUT} | {old: new for new, old in enumerate(sorted(read - {INPUT}))}
+        places |= {total: places[layer] for total, layer in joined.items()}
         self.kernels = [
-            msgspec.structs.replace(kernel, inputs=tuple(places[source] for source in kernel.inputs))
+            msgspec.structs.replace(
+                kernel,
+                inputs=tuple(places[source] for source in kernel.inputs),
+                residual=None if kernel.residual is None else places[kernel.residual],
+            )
             for place, kernel in enumerate(self.kernels)
             if place in read
         ]
         self.weights = {places[old]: arrays for old, arrays in self.weights.items() if old in read}
         self.epsilons = {places[old]: epsilon for old, epsilon in self.epsilons.items() if old in read}
         self.fixed = {places[old] for old in self.fixed & read}
+
+    def _needed(self, joined: Mapping[int, int] = MappingProxyType({})) -> set[int]:
+        """The kernels that the last one needs; of a sum that was joined to a layer, the layer."""
+        last = len(self.kernels) - 1
+        needed = {joined.get(last, last)}
+        for place in reversed(range(len(self.kernels))):
+            kernel = self.kernels[place]
+            sources = kernel.inputs if kernel.residual is None else (*kernel.inputs, kernel.residual)
+            needed.update(joined.get(source, source) for source in sources if place in needed)
+        return needed
+
+    def _joined(self, needed: set[int]) -> dict[int, int]:
+        """Additions of two maps become a part of the convolution that made the later of them, as runtimes compute it and as the
+        stages of our own are written: {the sum: that convolution}."""
+        reads = Counter(source for place in needed - {INPUT} for source in self.kernels[place].inputs)
+        joined: dict[int, int] = {}
+        for place in sorted(needed - {INPUT}):
+            total = self.kernels[place]
+            if total.kind != "add" or len(total.inputs) != 2 or INPUT in total.inputs:
+                continue
+            other, last = sorted(total.inputs)
+            layer = self.kernels[last]
+            free = layer.kind in ("conv", "depthwise") and not layer.activation and last not in self.fixed
+            if free and reads[last] == 1 and self.made(other) == self.made(last) == self.made(place) and not total.norm:
+                self.kernels[last] = msgspec.structs.replace(layer, residual=other, activation=total.activation)
+                joined[place] = last
+        return joined
 
     # -------- constants
 

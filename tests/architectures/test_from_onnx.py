@@ -57,6 +57,65 @@ def test_norm_activation_and_residual_ride_on_the_convolution() -> None:
     assert (second.norm, second.residual, second.inputs) == (True, 0, (0,))
 
 
+BORDER = (0, 0, 1, 2, 0, 0, 3, 2)  # above 1, to the left 2, below 3, to the right 2
+READER = helper.make_node("Conv", ["p", "w"], ["y"], pads=[1, 0, 1, 0], strides=[2, 2])
+
+TWO_READERS = (
+    helper.make_node("Conv", ["p", "w"], ["a"]),
+    helper.make_node("GlobalAveragePool", ["a"], ["b"]),
+    helper.make_node("GlobalAveragePool", ["p"], ["c"]),
+    helper.make_node("Add", ["b", "c"], ["y"]),
+)
+
+
+def bordered(*readers: onnx.NodeProto, opset: int = 18, **given: Any):
+    """Kernels of a Pad and what reads it, a 3x3 convolution where nothing is said; `given`: pads, value, mode."""
+    attributes = {key: value for key, value in given.items() if key == "mode" or opset < 11}
+    arrays = {
+        key: np.array(value, np.float32 if key == "value" else np.int64)
+        for key, value in given.items()
+        if key not in attributes
+    }
+    nodes = [helper.make_node("Pad", ["x", *arrays], ["p"], **attributes), *(readers or [READER])]
+    made = model(nodes, {"w": (8, 8, 3, 3), "v": (8, 9, 3, 3)}, shape=(1, 8, 16, 16))
+    made.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    made.opset_import[0].version = opset
+    return workload_from_onnx(made).kernels
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"value": 0}, {"mode": "constant"}, {"opset": 10}, {"opset": 10, "value": 0.0}],
+)
+def test_a_border_of_zeros_rides_on_the_convolution_that_reads_it(given: dict[str, Any]) -> None:
+    (one,) = bordered(pads=BORDER, **given)
+    assert (one.kind, one.padding, one.inputs) == ("conv", (2, 2), (-1,))
+    assert (one.in_channels, one.in_height, one.in_width) == (8, 16, 16)
+    assert (one.height, one.width) == (10, 9)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "kinds"),
+    [
+        (lambda: bordered(pads=BORDER, value=1), ["shuffle", "conv"]),
+        (lambda: bordered(pads=BORDER, value=1.0, opset=10), ["shuffle", "conv"]),
+        (lambda: bordered(pads=BORDER, mode="reflect"), ["shuffle", "conv"]),
+        (lambda: bordered(pads=(0, 0, -1, 0, 0, 0, 0, 0)), ["shuffle", "conv"]),
+        (
+            lambda: bordered(helper.make_node("Conv", ["p", "v"], ["y"]), pads=(0, 1, 0, 0, 0, 0, 0, 0)),
+            ["shuffle", "conv"],
+        ),
+        (
+            lambda: bordered(helper.make_node("MaxPool", ["p"], ["y"], kernel_shape=[3, 3]), pads=BORDER),
+            ["shuffle", "maxpool"],
+        ),
+        (lambda: bordered(*TWO_READERS, pads=BORDER), ["shuffle", "conv", "globalpool", "globalpool", "add"]),
+    ],
+)
+def test_any_other_border_is_a_kernel_of_its_own(kernels, kinds: list[str]) -> None:
+    assert [kernel.kind for kernel in kernels()] == kinds
+
+
 def test_a_value_that_is_needed_elsewhere_carries_no_residual() -> None:
     nodes = [
         conv("x", "a", "w"),
