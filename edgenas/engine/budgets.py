@@ -144,14 +144,14 @@ def share_of(store: Store, plan: Plan, started: float) -> Callable[[int], float]
 
     if plan.asked.budget is None or not isinstance(plan.budget, Budget) or {"trials", "budget"} & set(plan.asked.rules):
         return None
-    before, began = spent_before(store), time.monotonic()
-    seconds = seconds_for_trainings(plan, began - started)
+    before, loaded = spent_before(store), loading_before(store, started)
+    seconds = seconds_for_trainings(plan, loaded)
 
     def share(trials: int) -> float:
         key = f"share after {trials:06d}"
         known = store.get("budget", key, float)
         if known is None:
-            known = min(1.0, (before + time.monotonic() - began) / seconds)
+            known = min(1.0, (before + time.monotonic() - started - loaded) / seconds)
             store.put("budget", key, known)
         return known
 
@@ -159,8 +159,18 @@ def share_of(store: Store, plan: Plan, started: float) -> Callable[[int], float]
 
 
 def spent_before(store: Store) -> float:
-    """Seconds that the sessions before this one have searched."""
+    """Seconds that the sessions before this one took, from their commands to the last thing that they stored."""
     return store.get("clock", "wall", float) or 0.0
+
+
+def loading_before(store: Store, started: float) -> float:
+    """Seconds that the first session with a training, which may be this one, needed before it: they are none of the search's,
+    unlike those of the sessions that went on."""
+    known = store.get("clock", "loading", float)
+    if known is None or not spent_before(store):
+        known = time.monotonic() - started
+        store.put("clock", "loading", known)
+    return known
 
 
 def seconds_for_trainings(plan: Plan, gone: float) -> float:
@@ -178,13 +188,13 @@ def spent_of(store: Store, plan: Plan, cost: CostModel, started: float) -> Spent
     minutes, budget = plan.asked.budget, plan.budget
     if minutes is None or not isinstance(budget, Budget):
         return None
-    before, began = spent_before(store), time.monotonic()
-    seconds = seconds_for_trainings(plan, began - started)
+    before, loaded = spent_before(store), loading_before(store, started)
+    seconds = seconds_for_trainings(plan, loaded)
 
     def spent(answers: tuple[Trial, ...], asked: Candidate) -> str:
         end, older = store.get("budget", "end after", int), store.get("budget", "end", int)
         if end is None and older is None:
-            elapsed = before + time.monotonic() - began
+            elapsed = before + time.monotonic() - started - loaded
             complete = [trial for trial in answers if trial.status == "complete"]
             pace = sum(trial.seconds for trial in complete) / max(1.0, sum(map(work, complete)))
             known = cost(asked.architecture)

@@ -182,13 +182,14 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         call.listener(
             SearchBegins(study, store.folder, seconds, lambda last, decided: spec.left(search, last, decided))
         )
-        _follow(run(warned(method, images, tell), executor, store), store, call.listener)
+        _follow(run(warned(method, images, tell), executor, store), store, call.listener, call.started)
 
 
-def _follow(events: Generator[Trial | Decision, None, Choice], store: Store, listener: Listener) -> None:
-    """Tell what happens; remember the wall time spent, over all sessions."""
+def _follow(
+    events: Generator[Trial | Decision, None, Choice], store: Store, listener: Listener, started: float
+) -> None:
+    """Tell what happens; remember the wall time since `started` (monotonic seconds), over all sessions."""
     before = spent_before(store)
-    started = time.monotonic()
     for event in events:
         listener(event)
         store.put("clock", "wall", before + time.monotonic() - started)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -195,6 +194,7 @@ def trainings_of(
     from edgenas.networks.regularised import refuse_unfit
     from edgenas.networks.weights import check_weights
     from edgenas.training.final import SeedTraining, why_missing
+    from edgenas.training.start import Start
 
     task, name = pool.task, asked.recipe or "final"
     recipe = recipe_for(asked, name, task, device)
@@ -202,7 +202,7 @@ def trainings_of(
     teacher = None if teach is None else teach(recipe, pool)
     heritage = heritage_in(store)
     recipe = taught(recipe, teacher, task, name)
-    start: list[tuple[Architecture, Path, str] | None] = [None] * asked.seeds
+    start: list[Start | None] = [None] * asked.seeds
     if asked.from_trained:
         before = store.get("final", trial.candidate.key, FinalTraining)
         if before is None:
@@ -210,7 +210,7 @@ def trainings_of(
         files = [(store.folder / run.weights, run.weights_sha256) for run in before.runs]
         for path, sha256 in files:
             check_weights(path, sha256)  # before a process is started
-        start = [(before.architecture, *files[i % len(files)]) for i in range(asked.seeds)]
+        start = [Start(before.architecture, *files[i % len(files)]) for i in range(asked.seeds)]
     elif heritage is not None:
         start = [heritage.at(store.folder)] * asked.seeds
 

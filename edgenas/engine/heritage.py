@@ -22,6 +22,7 @@ from edgenas.store import Store
 if TYPE_CHECKING:
     from edgenas.networks.heritage import Heritage
     from edgenas.tasks import Task
+    from edgenas.training.start import Start
 
 KIND = "heritage"
 SAMPLE = 256  # training images from which folded batch norms are put back
@@ -37,9 +38,11 @@ class Inheritance(Record, frozen=True):
     source: str
     source_sha256: str
 
-    def at(self, study: Path) -> tuple[Architecture, Path, str]:
-        """As a training goes on from it."""
-        return self.whole, study / self.weights, self.weights_sha256
+    def at(self, study: Path) -> Start:
+        """As a training goes on from it: without the last layer, whose classes are the file's."""
+        from edgenas.training.start import Start
+
+        return Start(self.whole, study / self.weights, self.weights_sha256, head=False)
 
     def share_of(self, network: Architecture) -> float:
         """Percent of the network's parameters that begin with trained weights."""

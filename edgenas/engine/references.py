@@ -56,11 +56,16 @@ class Reference(Record, frozen=True):
     source: str = ""
     source_sha256: str = ""
     notes: tuple[str, ...] = ()
+    other_classes: bool = False
 
     @property
     def keeps_head(self) -> bool:
-        """Does its training go on with the last layer that its weights came with, since that is of the right size?"""
-        return bool(self.weights) and self.began.workload.kernels[-1] == self.architecture.workload.kernels[-1]
+        """Does its training go on with the last layer that its weights came with: one of the right size, and of no other classes?"""
+        return (
+            bool(self.weights)
+            and not self.other_classes
+            and self.began.workload.kernels[-1] == self.architecture.workload.kernels[-1]
+        )
 
     @property
     def origin(self) -> str:
@@ -115,7 +120,7 @@ def _public(name: str, task: Task) -> Public:
     from edgenas.networks.public import public_network
 
     images = task.train.images
-    return public_network(name, task.head, task.preprocessing, images[:: -(-len(images) // SAMPLE)])
+    return public_network(name, task.head, task.preprocessing, images[:: -(-len(images) // SAMPLE)], task.classes)
 
 
 def _kept(store: Store, public: Public) -> tuple[str, str]:
@@ -145,6 +150,7 @@ def _reference(store: Store, name: str, task: Task, cost_of: Costing) -> Referen
         source=public.source,
         source_sha256=public.source_sha256,
         notes=public.notes,
+        other_classes=public.other_classes,
     )
     cost_of.tell(f"reference {name}, {reference.origin}: {cost.params:,} parameters, {cost.macs:,} MACs")
     return reference
@@ -293,11 +299,13 @@ def with_preprocessing(task: Task, preprocessing: Preprocessing) -> Task:
 def seed_of(store: Store, reference: Reference, recipe: Recipe, index: int) -> SeedTraining:
     """One seed of a reference's training; the same, and found again, for the same recipe."""
     from edgenas.training.final import SeedTraining
+    from edgenas.training.start import Start
 
     architecture = reference.architecture
     seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "reference", index)[:12], 16)
     name = f"{digest(architecture, recipe, reference.weights_sha256)}-{index}.safetensors"
-    start = (reference.began, store.folder / reference.weights, reference.weights_sha256) if reference.weights else None
+    file = store.folder / reference.weights
+    start = Start(reference.began, file, reference.weights_sha256) if reference.weights else None
     return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start)
 
 

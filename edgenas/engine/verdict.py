@@ -202,6 +202,8 @@ def _score_words(
     if noise is None:
         return f"whether {winner.name} or {reference.name} is better cannot be told from one run of each ({figures})"
     figures += f", noise +- {metric.number(noise)}"
+    if len(winner.each) == len(reference.each) == 1:
+        figures += " by the test images alone, one training each"
     if better is None:
         return f"{winner.name} and {reference.name} are equal within the noise ({figures})"
     far = f"{metric.number(abs(winner.mean - reference.mean))} {unit_of_difference(metric)}"

@@ -10,6 +10,7 @@ map, where padding has no constant to add.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -122,9 +123,7 @@ def fitted_head(name: str, parts: Parts, head: Head) -> Parts:
     kernels = list(parts.kernels)
     if kernels[-1].kind == "softmax":
         kernels.pop()
-    last = len(kernels) - 1
-    while last >= 0 and kernels[last].kind in ("globalpool", "activation", "avgpool") and not kernels[last].norm:
-        last -= 1
+    last = _last_layer(kernels)
     tail = kernels[last + 1 :]
     classifies = (
         last >= 0
@@ -151,6 +150,24 @@ def fitted_head(name: str, parts: Parts, head: Head) -> Parts:
         )
     kept = {i: epsilon for i, epsilon in parts.epsilons.items() if i < last}
     return replace(parts, kernels=tuple(kernels), epsilons=kept, fixed=frozenset(i for i in parts.fixed if i < last))
+
+
+def with_outputs(parts: Parts, order: Sequence[int]) -> Parts:
+    """The network with the outputs of its last layer in this order; without an order they begin at zero."""
+    last = _last_layer([kernel for kernel in parts.kernels if kernel.kind != "softmax"])
+    rows = {
+        f"kernels.{last}.{leaf}": tensor[list(order)] if order else torch.zeros_like(tensor)
+        for leaf, tensor in parts.weights_of(last).items()
+    }
+    return replace(parts, tensors=parts.tensors | rows)
+
+
+def _last_layer(kernels: Sequence[Kernel]) -> int:
+    """The place of the last kernel that is neither a pool nor an activation; -1 where all are."""
+    last = len(kernels) - 1
+    while last >= 0 and kernels[last].kind in ("globalpool", "activation", "avgpool") and not kernels[last].norm:
+        last -= 1
+    return last
 
 
 def _to_one_pixel(kernels: list[Kernel]) -> bool:

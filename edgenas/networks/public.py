@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from edgenas.errors import EdgenasError
 from edgenas.faces.pixels import Pixels
 from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_words
-from edgenas.networks.fitting import Parts, fitted_head, fitted_input
+from edgenas.networks.fitting import Parts, fitted_head, fitted_input, with_outputs
 from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
 from edgenas.networks.norms import folded, with_norms
 from edgenas.networks.zoo import IMAGENET, module_from_zoo, normalisation_of_file, with_state
@@ -41,6 +41,7 @@ class Public:
     None = from scratch. `began`: the network with the head that it came with.
 
     `preprocessing`: how the task's pixels become the input that these weights know. `source`: where they came from.
+    `other_classes`: the last layer came with as many classes as the task has, and these are others: it begins at zero.
     """
 
     architecture: OnnxArchitecture
@@ -50,14 +51,19 @@ class Public:
     source: str = ""
     source_sha256: str = ""
     notes: tuple[str, ...] = ()
+    other_classes: bool = False
 
 
 def public_network(
-    asked: str, head: Head, preprocessing: Preprocessing, pixels: NDArray[np.uint8] | None = None
+    asked: str,
+    head: Head,
+    preprocessing: Preprocessing,
+    pixels: NDArray[np.uint8] | None = None,
+    classes: tuple[str, ...] = (),
 ) -> Public:
     """`torchvision:NAME` or `timm:NAME` (from scratch), either with `=FILE` (a state dict: .pth, .pt, .safetensors) or
     `=download`, or FILE.onnx, which has its weights. For images as `preprocessing` has them; from `pixels`, some of them,
-    (N, H, W, C), batch norms are put back that an exporter folded.
+    (N, H, W, C), batch norms are put back that an exporter folded. `classes`: the task's, for a file that names its own.
 
     Raises EdgenasError, in one line, for what is not there, cannot be read, or cannot take such images.
     """
@@ -69,7 +75,7 @@ def public_network(
             f"reference {asked!r}: possible are torchvision:NAME, timm:NAME, either with =FILE.pth or =download behind it, and "
             "FILE.onnx"
         )
-    return _of_file(Path(asked), head, preprocessing, pixels)
+    return _of_file(Path(asked), head, preprocessing, pixels, classes)
 
 
 def _of_library(name: str, weights: str, head: Head, preprocessing: Preprocessing) -> Public:
@@ -89,7 +95,13 @@ def _of_library(name: str, weights: str, head: Head, preprocessing: Preprocessin
     return _fitted(name, parts, made, head, preprocessing, source, "" if path is None else _sha256(path))
 
 
-def _of_file(path: Path, head: Head, preprocessing: Preprocessing, pixels: NDArray[np.uint8] | None) -> Public:
+def _of_file(
+    path: Path,
+    head: Head,
+    preprocessing: Preprocessing,
+    pixels: NDArray[np.uint8] | None,
+    classes: tuple[str, ...],
+) -> Public:
     """A file that was made for another size is read at the task's, where it can be."""
     size = preprocessing.input_size
     try:
@@ -111,7 +123,13 @@ def _of_file(path: Path, head: Head, preprocessing: Preprocessing, pixels: NDArr
         notes.append(
             f"{path.name} has no batch norms, as exporters fold them: they are put back, from {len(pixels)} training images"
         )
-    return _fitted(str(path), parts, made, head, preprocessing, path.name, _sha256(path), tuple(notes))
+    theirs = _classes(path)
+    other = len(theirs) == len(classes) and set(theirs) != set(classes)
+    if other:
+        notes.append(f"{path.name} knows other classes ({', '.join(theirs[:3])}, ...): its last layer begins at zero")
+    if len(theirs) == len(classes) and theirs != classes:
+        parts = with_outputs(parts, () if other else [theirs.index(name) for name in classes])
+    return _fitted(str(path), parts, made, head, preprocessing, path.name, _sha256(path), tuple(notes), other)
 
 
 @dataclass(frozen=True)
@@ -156,6 +174,7 @@ def _fitted(
     source: str = "",
     sha256: str = "",
     notes: tuple[str, ...] = (),
+    other_classes: bool = False,
 ) -> Public:
     """`made`: the preprocessing with which the weights know the images; None = from scratch."""
     fitted = fitted_head(name, parts, head)
@@ -167,6 +186,7 @@ def _fitted(
         source=source,
         source_sha256=sha256,
         notes=notes,
+        other_classes=other_classes,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from edgenas.identity import digest
+from edgenas.networks.weights import check_weights
 from edgenas.records import Candidate, Cost, Trial
 from edgenas.tasks import Task
 from edgenas.training.cuts import other_cut
@@ -32,7 +33,10 @@ class Evaluator:
     start: Start | None = None
 
     def __call__(self, candidate: Candidate, cost: Cost) -> Trial:
-        """A complete or a failed trial. Ctrl-C is neither: it passes through."""
+        """A complete or a failed trial. Ctrl-C is neither: it passes through. EdgenasError where the weights that every candidate
+        begins with are lost: no candidate can help that."""
+        if self.start is not None:
+            check_weights(self.start.weights, self.start.sha256)
         seed = seed_of(self.study_seed, candidate)
         started = time.perf_counter()
         try:

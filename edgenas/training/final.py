@@ -58,7 +58,7 @@ class SeedTraining:
     @property
     def key(self) -> str:
         """What the run's result is found under; the data's name is part of the file's."""
-        start = (self.start[0], self.start[1].name) if self.start else None
+        start = (self.start.architecture, self.start.weights.name) if self.start else None
         return digest(self.architecture, self.recipe, self.seed, self.weights.name, start)
 
     @property
@@ -69,7 +69,7 @@ class SeedTraining:
     @property
     def training(self) -> str:
         """All that decides its weights, but the images."""
-        return digest(self.key, self.start[2] if self.start else None)
+        return digest(self.key, self.start.sha256 if self.start else None)
 
     def run(self, place: Workplace) -> FinalRun:
         """Train and save the weights of the last epoch, then read the test set; raises TrainingError as the loop does."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -13,7 +13,15 @@ from edgenas.networks.weights import load_weights
 from edgenas.records import Architecture, StagesArchitecture
 from edgenas.training.loop import fresh_network
 
-Start: TypeAlias = tuple[Architecture, Path, str]  # whose weights, their file, and its SHA-256
+
+class Start(NamedTuple):
+    """`architecture`: whose weights, in the file `weights` (`sha256`: its own; "" where that was not kept). `head`: does the last
+    layer go along, where it fits?"""
+
+    architecture: Architecture
+    weights: Path
+    sha256: str
+    head: bool = True
 
 
 def begun_network(architecture: Architecture, seed: int, device: torch.device, start: Start | None) -> nn.Module:
@@ -22,11 +30,11 @@ def begun_network(architecture: Architecture, seed: int, device: torch.device, s
     network = fresh_network(architecture, seed, device)
     if start is None:
         return network
-    whole, trained = start[0], load_weights(*start)
+    whole, trained = start.architecture, load_weights(start.architecture, start.weights, start.sha256)
     if (
         isinstance(architecture, StagesArchitecture)
         and isinstance(whole, StagesArchitecture)
-        and other_layers(architecture, whole)
+        and (not start.head or other_layers(architecture, whole))
     ):
         take_over(network, architecture, whole, trained)
     else:

@@ -14,7 +14,7 @@ import pytest
 
 from edgenas.engine.budgets import END_SECONDS, share_of, spent_of, warned
 from edgenas.engine.call import Where
-from edgenas.engine.engine import go_on
+from edgenas.engine.engine import _follow, go_on
 from edgenas.engine.events import Event, SearchBegins
 from edgenas.engine.plan import Plan
 from edgenas.methods import Method
@@ -189,6 +189,36 @@ def test_the_share_of_the_minutes_that_is_over_is_stored_and_told_again(tmp_path
         assert later(3) == share(3)
         assert later(4) == pytest.approx(1.0 if control else 0.6, abs=0.02)
         assert share_of(store, plan(), time.monotonic()) is None
+
+
+def test_a_session_that_goes_on_begins_where_the_one_before_it_was_and_its_own_loading_counts(tmp_path: Path) -> None:
+    with study(tmp_path) as (store, planned):  # 100 seconds
+        first = share_of(store, planned, time.monotonic() - 40.0)  # which it took to load: 60 are left
+        assert first is not None
+        assert first(0) == pytest.approx(0.0, abs=0.02)
+        store.put("clock", "wall", 70.0)
+        later = share_of(store, planned, time.monotonic() - 15.0)
+        assert later is not None
+        assert later(1) == pytest.approx((30 + 15) / 60, abs=0.02)
+        spent = spent_of(store, planned, COST, time.monotonic() - 15.0)  # type: ignore[arg-type]
+        assert spent is not None
+        done = (trained(1, seconds=30.0),)  # 10 epochs: each takes 3 seconds, and 15 are left
+        assert [bool(spent(done, candidate(5, epochs=epochs))) for epochs in (4, 6)] == [False, True]
+
+
+def test_what_loading_took_before_a_kill_ahead_of_the_first_training_is_forgotten(tmp_path: Path) -> None:
+    with study(tmp_path) as (store, planned):
+        assert share_of(store, planned, time.monotonic() - 80.0) is not None
+        again = share_of(store, planned, time.monotonic())
+        assert again is not None
+        assert again(0) == pytest.approx(0.0, abs=0.02)
+
+
+def test_the_clock_of_a_study_runs_from_the_command_on(tmp_path: Path) -> None:
+    with study(tmp_path) as (store, _):
+        store.put("clock", "wall", 5.0)
+        _follow((trained(number) for number in (1,)), store, lambda _: None, time.monotonic() - 30.0)  # type: ignore[arg-type]
+        assert store.get("clock", "wall", float) == pytest.approx(35.0, abs=1.0)
 
 
 def lines_of(task: Task, *epochs: int) -> list[str]:

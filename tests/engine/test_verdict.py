@@ -72,8 +72,9 @@ def test_the_sentence_has_every_figure_that_it_rests_on() -> None:
     assert 2 < noise < 3
     found = against(competitor("trial 3", (92.0,), 0.5, 20_000), competitor("net", (90.0,), 2.0, 1_000_000))
     assert found.sentence == (
-        f"Searching paid: trial 3 and net are equal within the noise (92.00 against 90.00 % accuracy, noise +- {noise:.2f}), "
-        "and trial 3 takes 1/4 of the time (0.5 against 2 ms on jetson, predicted), with 1/50 of its parameters."
+        f"Searching paid: trial 3 and net are equal within the noise (92.00 against 90.00 % accuracy, noise +- {noise:.2f} "
+        "by the test images alone, one training each), and trial 3 takes 1/4 of the time (0.5 against 2 ms on jetson, "
+        "predicted), with 1/50 of its parameters."
     )
     found = against(competitor("trial 3", (80.0,), 8.0, 3_000_000), competitor("net", (90.0,), 2.0, 1_000_000))
     assert "trial 3 is 10.00 points worse than net" in found.sentence
@@ -99,6 +100,14 @@ def test_what_another_seed_changes_is_part_of_the_noise() -> None:
     assert noise_between(competitor("c", (90.0,), 1), shaky, ACCURACY, 1000) == pytest.approx(
         math.hypot(by_images, single)
     )
+
+
+@pytest.mark.parametrize(("ours", "theirs", "said"), [(1, 1, True), (2, 1, False), (1, 2, False), (2, 2, False)])
+def test_where_no_training_was_repeated_the_sentence_says_what_the_noise_leaves_out(
+    ours: int, theirs: int, said: bool
+) -> None:
+    found = against(competitor("a", (92.0,) * ours, 1), competitor("b", (90.0,) * theirs, 1))
+    assert ("by the test images alone, one training each" in found.sentence) is said
 
 
 def test_a_metric_that_is_no_share_is_judged_by_its_own_interval_or_by_seeds_or_not_at_all() -> None:
@@ -242,7 +251,7 @@ def test_on_each_side_of_the_noise_the_words_are_those_of_the_figures(
     for accuracy, differs in ((edge - 0.02, False), (edge + 0.02, True)):
         pair = [competitor("ours", (accuracy,) * seeds, 4), competitor("net", (reference,) * seeds, 4)]
         found = against(*(reversed(pair) if swapped else pair), images=images)
-        figures = re.search(r"\((\S+) against (\S+) % accuracy, noise \+- (\S+)\)", found.sentence)
+        figures = re.search(r"\((\S+) against (\S+) % accuracy, noise \+- ([\d.]+)", found.sentence)
         assert figures is not None
         ours, theirs, noise = map(float, figures.groups())
         assert (abs(ours - theirs) > noise) == differs

@@ -12,14 +12,18 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
+from torchvision import models
 
 from edgenas.architectures.cell import cell_network
 from edgenas.architectures.chain import chain
 from edgenas.architectures.fbnet import fbnet_from_text
+from edgenas.architectures.from_onnx import workload_from_onnx
 from edgenas.errors import EdgenasError
 from edgenas.export.faces import with_face_input
 from edgenas.export.onnx import onnx_from_network
 from edgenas.export.precision import half_from_onnx
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import profile_from_name
 from edgenas.networks import Network, network_from_architecture, network_from_onnx
 from edgenas.records import Architecture, BranchCell, Classes, DartsCell, Embedding, MultiBranchArchitecture
 from edgenas.runtimes.onnx_session import open_session
@@ -157,6 +161,53 @@ def test_a_batch_norm_before_its_convolution_is_a_kernel_of_its_own(tmp_path: Pa
         graph(nodes, {"w": floats(4, 3, 1, 1), **norm_weights()}, (3, 4, 4)), tmp_path / "m.onnx", (3, 4, 4)
     )
     assert [kernel.kind for kernel in network.workload.kernels] == ["conv", "activation", "add"]
+
+
+TWO = [node("Conv", "x w", "a"), node("Conv", "x v", "b")]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kinds"),
+    [
+        ([*TWO, node("Add", "a b")], ["conv", "conv"]),
+        ([*TWO, node("Add", "b a", "s"), node("Relu", "s")], ["conv", "conv"]),
+        ([*TWO, node("BatchNormalization", "b scale shift m v_", "n"), node("Add", "a n")], ["conv", "conv"]),
+        ([*TWO, node("Add", "a b", "s"), node("Add", "s b")], ["conv", "conv", "add"]),  # the second is read by both
+        ([*TWO, node("Relu", "b", "r"), node("Add", "a r")], ["conv", "conv", "add"]),  # what is added is not the convolution's
+        ([node("Conv", "x w", "a"), node("Add", "a x")], ["conv", "add"]),  # the image itself
+        ([*TWO, node("Sum", "a b x")], ["conv", "conv", "add"]),
+        ([*TWO, node("GlobalAveragePool", "a", "g"), node("Conv", "x w", "c"), node("Add", "g c")],
+         ["conv", "globalpool", "conv", "add"]),  # one number for each channel
+        ([*TWO, node("Add", "a b", "s"), node("Conv", "s w", "c"), node("Add", "s c")], ["conv", "conv", "conv"]),
+        ([*TWO, node("Add", "a b", "s"), node("Mul", "s half")], ["conv", "conv", "mean"]),
+        ([node("GlobalAveragePool", "x", "g"), node("Flatten", "g", "f"), node("Gemm", "f k", "a"), node("Gemm", "f l", "b"),
+          node("Add", "a b")], ["globalpool", "linear", "linear", "add"]),
+    ],
+)  # fmt: skip
+def test_an_addition_is_a_part_of_the_convolution_that_made_the_later_map(
+    nodes: list[onnx.NodeProto], kinds: list[str], tmp_path: Path
+) -> None:
+    norm = {name: norm_weights()[name.strip("_")] for name in ("m",)} | {
+        "scale": floats(4),
+        "shift": floats(4),
+        "v_": np.abs(floats(4)) + 1,
+    }
+    weights = {"w": floats(4, 4, 1, 1), "v": floats(4, 4, 1, 1), "k": floats(4, 4), "l": floats(4, 4)}
+    used = {name for one in nodes for name in one.input}
+    given = {name: value for name, value in {**weights, **norm, "half": np.float32(0.5)}.items() if name in used}
+    network = check(graph(nodes, given, (4, 6, 6)), tmp_path / "m.onnx", (4, 6, 6))
+    assert [kernel.kind for kernel in network.workload.kernels] == kinds
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x0_5", "mobilenet_v3_small"])
+def test_what_is_read_costs_what_the_file_costs(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(models.get_model(name, weights=None).eval(), (torch.zeros(1, 3, 64, 64),), file, dynamo=False)
+    jetson = profile_from_name("jetson")
+    read = latency_from_workload(jetson, network_from_onnx(file).workload, "fp16")
+    assert read.ms == pytest.approx(latency_from_workload(jetson, workload_from_onnx(file), "fp16").ms, rel=0.01)
 
 
 def test_a_batch_norm_behind_a_constant_of_the_file_can_be_trained_and_the_constant_cannot(tmp_path: Path) -> None:

@@ -17,8 +17,11 @@ from edgenas.networks import network_from_architecture
 from edgenas.networks.from_workload import Network
 from edgenas.networks.heritage import Heritage, heritage_of, inherited, inherited_share, take_over
 from edgenas.networks.public import public_network
+from edgenas.networks.weights import save_tensors
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Classes, Preprocessing, Stage, StagesArchitecture
+from edgenas.training.loop import fresh_network
+from edgenas.training.start import Start, begun_network
 
 OWN = Preprocessing(1, 16, (0.3,), (0.2,))
 KNOWN = Preprocessing(1, 16, (0.55,), (0.35,))
@@ -113,6 +116,18 @@ def test_layers_inherit_by_their_place_where_their_shape_fits() -> None:
     assert set(pairs(first, second, stem_width=12)) == {2, *range(3, 12)} - {2}
     assert 0 not in pairs(first, second, in_channels=3)
     assert pairs(msgspec.structs.replace(first, block="separable"), second).keys() >= {2}
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_the_last_layer_goes_along_only_where_its_classes_are_meant(head: bool, tmp_path: Path) -> None:
+    whole = trained()
+    path, sha256 = save_tensors(whole.state_dict(), tmp_path, "whole")
+    fresh = fresh_network(WHOLE, 5, torch.device("cpu")).state_dict()
+    begun = begun_network(WHOLE, 5, torch.device("cpu"), Start(WHOLE, path, sha256, head)).state_dict()
+    last = max(int(name.split(".")[1]) for name in begun)
+    for name, tensor in begun.items():
+        new = name.startswith(f"kernels.{last}.") and not head
+        assert torch.equal(tensor, (fresh if new else whole.state_dict())[name]), name
 
 
 def test_the_share_counts_parameters() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def logits(network: nn.Module, images: NDArray[np.float32]) -> Tensor:
 def as_torchvision(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(N, H, W, 3) -> (N, 3, H, W), scaled and normalised as torchvision's own presets do."""
     return ((pixels / 255 - MEAN) / STD).astype(np.float32).transpose(0, 3, 1, 2)
+
+
+def as_input(pixels: NDArray[np.uint8], known: Preprocessing) -> NDArray[np.float32]:
+    return input_from_pixels(pixels, known)
 
 
 def pixels_of(channels: int, size: ImageSize = 48) -> NDArray[np.uint8]:
@@ -283,6 +288,40 @@ def test_an_architecture_survives_its_json_and_has_one_fingerprint() -> None:
     assert again.fingerprint == public.architecture.fingerprint
     assert public.tensors is None
     assert public.preprocessing == preprocessing(3, 48)  # from scratch it has no normalisation of its own
+
+
+@pytest.mark.parametrize(
+    ("theirs", "rows"),
+    [
+        (("a", "b", "c"), [0, 1, 2]),
+        (("c", "a", "b"), [1, 2, 0]),
+        (("a", "b", "d"), None),
+        (("a", "b"), [0, 1]),
+        ((), [0, 1, 2]),
+    ],
+)
+def test_the_last_layer_of_an_export_is_kept_for_the_classes_that_it_knows(
+    theirs: tuple[str, ...], rows: list[int] | None, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    architecture = chain(4, 3, (0, 1, 0), (3,) * 3, Classes(len(theirs) or 3), 1, 16)
+    model = onnx_from_network(shaken(network_from_architecture(architecture)), architecture, opset=13, ir=7)
+    own = preprocessing(1, 16)
+    facts = {"preprocessing": own.canonical_json().decode()} | ({"classes": json.dumps(theirs)} if theirs else {})
+    describe(model, facts)
+    onnx.save(model, tmp_path / "net.onnx")
+    path, pixels = str(tmp_path / "net.onnx"), pixels_of(1, 16)
+    plain = public_network(path, Classes(3), own, pixels)
+    found = public_network(path, Classes(3), own, pixels, ("a", "b", "c"))
+    before, after = logits(began(plain), as_input(pixels, own)), logits(began(found), as_input(pixels, own))
+    if rows is None:
+        assert float(after.abs().max()) == 0
+    else:
+        assert torch.equal(after, before[:, rows])
+    assert found.other_classes is (rows is None)
+    assert any("knows other classes (a, b, d, ...): its last layer begins at zero" in n for n in found.notes) is (
+        rows is None
+    )
 
 
 def test_what_cannot_be_a_reference_is_one_line(tmp_path: Path) -> None:

@@ -13,13 +13,16 @@ import msgspec
 import pytest
 from torch import nn
 
-from edgenas.errors import TrainingError
+from edgenas.errors import EdgenasError, TrainingError
+from edgenas.networks import network_from_architecture
+from edgenas.networks.weights import save_tensors
 from edgenas.records import Ask, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.tasks import Task
 from edgenas.tasks.classification import Classification
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
+from edgenas.training.start import Start
 from edgenas.training.work import ATTEMPTS, Workplace
 from edgenas.training.worker import ENTRY
 from edgenas.training.workers import LocalCrew
@@ -64,6 +67,27 @@ def test_what_the_store_knows_is_not_trained_again(tmp_path: Path, digits: Task)
         (first,) = executor.answer(Ask((candidate(),)), store)
         (again,) = executor.answer(Ask((candidate(),)), store)
     assert again == first  # the seconds too
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_weights_that_are_lost_end_the_search_and_fail_no_candidate(tmp_path: Path, digits: Task, workers: int) -> None:
+    first = candidate()
+    whole = network_from_architecture(first.architecture)
+    path, sha256 = save_tensors(whole.state_dict(), tmp_path, "whole")
+    content = path.read_bytes()
+    evaluator = Evaluator(digits, 0, start=Start(first.architecture, path, sha256))
+    for broken, why in ((None, "cannot be read"), (content[:-1], "SHA-256 differs")):
+        path.unlink(missing_ok=True)
+        if broken is not None:
+            path.write_bytes(broken)
+        with fresh_store(tmp_path / why) as store, local_executor(evaluator, ParameterCost(), workers) as executor:
+            with pytest.raises(EdgenasError, match=why):
+                executor.answer(Ask((first,)), store)
+            assert store.trials() == ()
+    path.write_bytes(content)
+    with fresh_store(tmp_path / "whole") as store, local_executor(evaluator, ParameterCost(), workers) as executor:
+        (trial,) = executor.answer(Ask((first,)), store)
+    assert trial.status == "complete"
 
 
 def crew_of(executor: CrewExecutor) -> LocalCrew:
