@@ -60,7 +60,7 @@ class Reference(Record, frozen=True):
 
     @property
     def keeps_head(self) -> bool:
-        """Does its training go on with the last layer that its weights came with: one of the right size, and of no other classes?"""
+        """Does its training go on with the last layer of its weights, which has the right size and knows no other classes?"""
         return (
             bool(self.weights)
             and not self.other_classes
