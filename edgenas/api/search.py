@@ -107,10 +107,10 @@ def search(
 
     `data`: a data set's name, a folder of class folders, (images (N, H, W[, C]) uint8, labels (N,)), or a `Task` of your own.
     `method`, `space`: a name, or an object: see `MethodSpec` and `OwnSpace`. All other settings have the names and defaults of
-    the flags of `edgenas search` (`image_size`: 64, or (64, 320) for height and width); `rules` are the
+    the flags of `edgenas search` (`from_study`: --from; `image_size`: 64, or (64, 320) for height and width); `rules` are the
     method's numbers; `file`: a project file, whose settings those given here overrule. From `study` on, the arguments say where
-    and how, and decide nothing. Progress goes to stderr, one line each, or to `on_event`, a function that is called with every
-    event of edgenas.engine.events; `quiet`: to nobody.
+    and how; without `budget` they decide nothing, except that latencies are measured on a `board`. Progress goes to stderr, one
+    line each, or to `on_event`, a function that is called with every event of edgenas.engine.events; `quiet`: to nobody.
 
     Raises EdgenasError: a setting that is not possible, data that cannot be read, a limit that no network meets.
     """

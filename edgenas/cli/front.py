@@ -103,7 +103,7 @@ def front_text(document: dict[str, Any]) -> str:
     text = _table(shown, metric, best, expected=modelled)
     if chosen:
         text += f"\n\n{_chosen_words(chosen, metric)}"
-        text += _noise_words(document) if not modelled else ""
+        text += _noise_words(document)
     if "control" in document:
         text += "\n\nrandom members of the same space at the same budget:\n"
         text += _table(document["control"], metric, None)
@@ -150,7 +150,8 @@ def _noise_words(document: dict[str, Any]) -> str:
     near, shown = document["within_noise"] or [], document["front"]
     if len(near) < 2:
         return ""
-    many = f"{_of_all(near, shown)} on the front are within the noise of the best score"
+    score = "expected score" if document["chosen"]["expected"] else "score"
+    many = f"{_of_all(near, shown)} on the front are within the noise of the best {score}"
     fastest = shown[0]
     if fastest["trial"] not in near or fastest["architecture"] == document["chosen"]["architecture"]:
         return f"\n{many}"

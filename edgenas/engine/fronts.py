@@ -11,7 +11,7 @@ from edgenas.architectures.words import words_of
 from edgenas.binomial import noise_of_difference
 from edgenas.engine.hypervolume import hypervolumes
 from edgenas.engine.plan import plan_values, validation_in
-from edgenas.engine.scores import at_chance, best_of_network, interval_of
+from edgenas.engine.scores import at_chance, best_of_network, interval_of, noise_of_expected
 from edgenas.methods import CONTROL
 from edgenas.records import Choice, Expectation, StagesArchitecture, StudyRecord, Trial
 
@@ -51,15 +51,25 @@ def _twins(one: Trial, other: Trial) -> bool:
     return one.candidate.architecture == other.candidate.architecture
 
 
-def within_noise(found: Sequence[Trial], study: StudyRecord) -> list[int | None] | None:
-    """Numbers of those whose score the validation split cannot tell from the best one; None where it is no share of images."""
+def within_noise(
+    found: Sequence[Trial], study: StudyRecord, expected: Mapping[str, Expectation] | None = None
+) -> list[int | None] | None:
+    """Numbers of those that cannot be told from the best one: by their expected scores where there are any, else by what the
+    validation split makes of their scores; None where these are no share of images."""
+    known = [one for trial in found if (one := _expectation(trial, expected)) is not None]
+    if found and len(known) == len(found):
+        best = max(known, key=lambda one: one.mean)
+        near = [best.mean - one.mean <= noise_of_expected(best, one) for one in known]
+        return [trial.number for trial, inside in zip(found, near, strict=True) if inside]
     validation, name = validation_in(study), f"val_{study.metric.name}"
     if validation is None or not validation.is_share(name) or not found:
         return None
-    best = max((trial.scores[name] for trial in found), key=study.metric.gain)
+    highest = max((trial.scores[name] for trial in found), key=study.metric.gain)
     scores = {trial.number: trial.scores[name] for trial in found}
     return [
-        n for n, score in scores.items() if abs(best - score) <= noise_of_difference(score, best, validation.images)
+        n
+        for n, score in scores.items()
+        if abs(highest - score) <= noise_of_difference(score, highest, validation.images)
     ]
 
 
@@ -144,7 +154,7 @@ def summary(
         "limits": msgspec.to_builtins(study.limits),
         "precision": study.precision,
         "objects": list(plan_values(study).get("objects", ())),
-        "within_noise": within_noise(best, study),
+        "within_noise": within_noise(best, study, expected),
         "uncertain": [trial.number for trial in best if study.limits.uncertain(trial.cost)],
         "within_by_upper_end": [trial.number for trial in searched if _sure(trial, study)],
         "fronts": fronts,

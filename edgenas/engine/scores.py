@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgenas.binomial import Interval, Validation, noise_of_difference, wilson
+from edgenas.binomial import NORMAL_95, Interval, Validation, noise_of_difference, wilson
 from edgenas.engine.plan import validation_in
 from edgenas.methods import CONTROL
 from edgenas.records import (
@@ -49,6 +50,11 @@ def interval_words(interval: Interval | None, metric: Metric = ACCURACY) -> str:
 def expected_words(expected: Expectation, metric: Metric) -> str:
     """An expected score with its standard deviation, in the metric's unit: 83.91 +- 0.42."""
     return f"{metric.number(expected.mean)} +- {metric.number(expected.sd)}"
+
+
+def noise_of_expected(one: Expectation, other: Expectation) -> float:
+    """What two expected scores must differ by to exclude 0 from their difference's 95 % interval, in the metric's unit."""
+    return NORMAL_95 * math.hypot(one.sd, other.sd)
 
 
 def unit_of_difference(metric: Metric) -> str:

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError, ParityError
-from edgenas.export.kinds import Built, BundleKind, Pixels, Wrapped
+from edgenas.export.kinds import Built, BundleKind, Pixels, Wrapped, drop_allowed
 from edgenas.export.onnx import INPUT, clean
 from edgenas.faces.images import LUMA, SIDE
 from edgenas.faces.verification import (
@@ -36,7 +36,7 @@ from edgenas.tasks.faces import raw_pixels
 
 RAW = Preprocessing(3, SIDE, (0.0,) * 3, (1 / 255,) * 3, fit="stretch")  # pixels as they are: x * 1 + 0
 FILE = "faces.json"  # in the bundle: what each precision does to verification
-HALF_DROP = 0.2  # points of TAR that a recogniser may lose in float16
+HALF_DROP = 0.2  # points of TAR that a recogniser may lose in float16, where nothing else was asked for
 MIDDLE = 127.5
 FRONT = "face_"  # names of what stands before the network
 
@@ -182,7 +182,7 @@ def check_face_parity(parity: FaceParity, max_drop: float) -> None:
     if drop > max_drop + 1e-9:
         raise ParityError(
             f"{parity.precision} loses {drop:.2f} points of TAR at FAR {parity.far:g} "
-            f"({parity.tar_fp32:.2f} -> {parity.tar_fp32 - drop:.2f}), {max_drop:g} are allowed: leave it out or allow more"
+            f"({parity.tar_fp32:.2f} -> {parity.tar_fp32 - drop:.2f}), --max-drop is {max_drop:.3g}: leave it out or allow more"
         )
 
 
@@ -200,9 +200,15 @@ def _compared(task: Task, built: Built, full: Built) -> FaceParity:
     return face_parity(built.precision, full.outputs, built.outputs, task.val.labels, far)
 
 
-def _check(task: Task, built: Built, full: Built, max_drop: float) -> None:
-    allowed = min(HALF_DROP, max_drop) if built.precision == "fp16" else max_drop
-    check_face_parity(_compared(task, built, full), allowed)
+def face_drop_allowed(task: Task, precision: Precision, asked: float | None) -> float:
+    """By how many points of TAR a file may be worse than FP32: as asked; else HALF_DROP at FP16, and the metric's own at INT8."""
+    if asked is None and precision == "fp16":
+        return HALF_DROP
+    return drop_allowed(task.metric, len(task.val), asked)
+
+
+def _check(task: Task, built: Built, full: Built, asked: float | None) -> None:
+    check_face_parity(_compared(task, built, full), face_drop_allowed(task, built.precision, asked))
 
 
 FACES = BundleKind(

@@ -47,7 +47,8 @@ class BundleKind:
     sent: (N, S, S, C) at the network's size -> pixels as the file is sent them.
     shown: of validation images those that the bundle may carry, as its golden inputs.
     wrapped: file and network, with what stands before the network in the file.
-    check: ParityError where a precision loses too much against FP32, by at most so many units of the metric.
+    check: ParityError where a precision scores worse than FP32 by more than was asked for, in the metric's unit; None: by more
+    than is usual.
     files: more files of the bundle, by name.
     """
 
@@ -57,8 +58,8 @@ class BundleKind:
     sent: Callable[[Pixels], Pixels] = lambda images: images
     shown: Callable[[Pixels], Pixels] = lambda images: images
     wrapped: Callable[[onnx.ModelProto, nn.Module, Architecture], Wrapped] = lambda model, network, _: (model, network)
-    check: Callable[[Task, Built, Built, float], None] = lambda task, built, full, most: check_drop(
-        task.metric, built.precision, full.score, built.score, most
+    check: Callable[[Task, Built, Built, float | None], None] = lambda task, built, full, asked: check_drop(
+        task.metric, built.precision, full.score, built.score, drop_allowed(task.metric, full.score.n, asked)
     )
     files: Callable[[Task, Sequence[Built]], dict[str, bytes]] = lambda _task, _built: {}
 

@@ -38,7 +38,7 @@ from edgenas.export.child import outputs_in_child
 from edgenas.export.choice import chosen_precision, measured_latencies, predicted_latencies
 from edgenas.export.faces import FACES
 from edgenas.export.image_metadata import describe_image
-from edgenas.export.kinds import CLASSIFICATION, GENERIC, Built, BundleKind, drop_allowed
+from edgenas.export.kinds import CLASSIFICATION, GENERIC, Built, BundleKind
 from edgenas.export.onnx import OLDEST_IR, check_versions, describe, onnx_from_network, with_fixed_batch
 from edgenas.export.parity import check_parity, parity_cases
 from edgenas.export.precision import half_from_onnx, int8_from_onnx, with_uint8_input
@@ -91,7 +91,7 @@ class Wishes:
 
     `batch`: how many images every file takes at a time; None: any number. `opset`: None for the profile's; another one comes
     with the oldest IR that holds it. `reduce_range`: INT8 weights of 7 bits. `max_drop`: by how much a precision may score worse
-    than FP32, in the metric's unit; None: see `drop_allowed`.
+    than FP32, in the metric's unit; None: as is usual for its kind of task.
     """
 
     precisions: tuple[Precision, ...] = ("fp32",)
@@ -194,14 +194,13 @@ def _build_all(trained: Trained, wishes: Wishes) -> tuple[list[Built], dict[Prec
     )
     built = [_build(trained, wishes, "fp32", plain)]
     check_recorded(trained, built[0].score)
-    most = drop_allowed(trained.task.metric, built[0].score.n, wishes.max_drop)
     left_out: dict[Precision, str] = {}
     for precision in PRECISIONS[1:]:
         if not wishes.auto and precision not in wishes.precisions:
             continue
         try:
             one = _build(trained, wishes, precision, plain)
-            trained.kind.check(trained.task, one, built[0], most)
+            trained.kind.check(trained.task, one, built[0], wishes.max_drop)
         except ParityError as error:
             left_out[precision] = str(error)
             continue

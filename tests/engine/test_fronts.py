@@ -12,7 +12,19 @@ from edgenas.cli.front import front_csv, front_text
 from edgenas.engine.fronts import front, network_words, smallest_serving_set, summary
 from edgenas.engine.plan import plan_json
 from edgenas.methods import CONTROL
-from edgenas.records import ACCURACY, Candidate, Choice, Classes, Cost, Latency, Limits, Recipe, StudyRecord, Trial
+from edgenas.records import (
+    ACCURACY,
+    Candidate,
+    Choice,
+    Classes,
+    Cost,
+    Expectation,
+    Latency,
+    Limits,
+    Recipe,
+    StudyRecord,
+    Trial,
+)
 from tests.plans import plan
 from tests.report.studies import study_record
 
@@ -207,6 +219,25 @@ def test_networks_that_validation_cannot_tell_from_the_best_are_counted_and_the_
     assert numbers == [2, 3]
     assert "2 of 3 networks on the front are within the noise of the best score\n" in text
     assert chosen_among(best, near, best=3, images=2000)[0] == [3]
+
+
+def test_networks_that_a_model_cannot_tell_from_the_best_are_counted_by_their_expected_scores() -> None:
+    """guided, the default method: the scores are far apart, what is expected of the networks is not."""
+    best, near, far = predicted(3, 80.0, 3.0, 4.0), predicted(2, 60.0, 2.0, 4.0), predicted(1, 79.9, 1.0, 4.0)
+
+    def told(near_mean: float) -> tuple[list[int], str]:
+        means = ((best, 76.0, 0.6), (near, near_mean, 0.8), (far, 70.0, 0.8))
+        expected = {one.candidate.architecture.fingerprint: Expectation(mean, sd) for one, mean, sd in means}
+        document = summary(with_validation(200), "mine", [best, near, far], Choice(best, expected=expected), 1.0)
+        return document["within_noise"], front_text(document)
+
+    # 1.96 times the root of .6 squared and .8 squared, which is 1, is the noise
+    numbers, text = told(74.05)
+    assert numbers == [2, 3]
+    assert "\n2 of 3 networks on the front are within the noise of the best expected score\n" in text
+    numbers, text = told(74.03)
+    assert numbers == [3]
+    assert "within the noise" not in text
 
 
 def test_nothing_is_said_of_noise_where_the_fastest_is_the_choice_or_validation_is_not_known() -> None:

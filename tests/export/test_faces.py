@@ -16,7 +16,16 @@ import torch
 from edgenas.architectures.chain import chain
 from edgenas.bundle import Bundle, read_bundle
 from edgenas.errors import EdgenasError, ParityError
-from edgenas.export.faces import FILE, RAW, FaceParity, RawFaces, check_face_parity, face_parity, with_face_input
+from edgenas.export.faces import (
+    FILE,
+    RAW,
+    FaceParity,
+    RawFaces,
+    check_face_parity,
+    face_drop_allowed,
+    face_parity,
+    with_face_input,
+)
 from edgenas.export.onnx import onnx_from_network
 from edgenas.export.release import Trained, Wishes, bundle_from_trained
 from edgenas.faces.images import SIDE
@@ -192,3 +201,19 @@ def test_a_parity_report_counts_by_definition() -> None:
     assert face_parity("fp32", full, full, labels, far=0.01).threshold_shift == 0
     with pytest.raises(ParityError, match=r"int8 loses .* points of TAR at FAR 0\.01"):
         check_face_parity(msgspec.structs.replace(report, tar=report.tar_fp32 - 1), max_drop=0.5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "asked", "allowed"),
+    [("fp16", None, 0.2), ("int8", None, 0.5), ("fp16", 1.0, 1.0), ("int8", 1.0, 1.0), ("fp16", 0.0, 0.0)],
+)
+def test_a_recogniser_may_lose_what_was_asked_for_at_every_precision(
+    precision: Precision, asked: float | None, allowed: float
+) -> None:
+    task = load_task(TaskSettings("synthetic", "faces", image_size=56, settings={"people": 30.0, "each": 4.0}))
+    assert face_drop_allowed(task, precision, asked) == allowed
+    full, labels = people(20, 4, 1.0)
+    report = face_parity(precision, full, full, labels, far=0.01)
+    check_face_parity(msgspec.structs.replace(report, tar=report.tar_fp32 - allowed), allowed)
+    with pytest.raises(ParityError, match=rf"--max-drop is {allowed:g}: leave it out or allow more"):
+        check_face_parity(msgspec.structs.replace(report, tar=report.tar_fp32 - allowed - 0.01), allowed)

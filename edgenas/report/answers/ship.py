@@ -10,7 +10,7 @@ import msgspec
 from edgenas.binomial import NORMAL_95, noise_of_difference
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
-from edgenas.engine.scores import expected_words, unit_of_difference
+from edgenas.engine.scores import expected_words, noise_of_expected, unit_of_difference
 from edgenas.engine.verdict import comparable, faster_of, origin_words
 from edgenas.records import Trial
 from edgenas.report.answers.commands import train_command, verify_searched_command
@@ -117,7 +117,7 @@ def noise_of(facts: Facts, one: Trial, other: Trial) -> float | None:
     the standard deviations of what is expected of them, else as scores; None where nothing is known of it."""
     expected = facts.expected(one), facts.expected(other)
     if expected[0] is not None and expected[1] is not None:
-        return NORMAL_95 * math.hypot(expected[0].sd, expected[1].sd)
+        return noise_of_expected(expected[0], expected[1])
     return noise_of_scores(facts, one, other)
 
 
