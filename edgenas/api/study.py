@@ -292,8 +292,8 @@ class Study:
         `precision`: some of fp32, fp16 and int8, or auto: the fastest that passes. `max_drop`: how much worse than FP32 a file
         may score, in the metric's unit; None: what the task's metric says (accuracy: 0.5 points, or one image; TAR: 0.2 points at
         fp16, 0.5 at int8). `batch`: images that every file takes at a time, None: any number. `opset`: of the files, None: what
-        the target's software reads. `data_license`: of the images, for the manifest and the model card. What was asked for and does not pass is in the
-        bundle's manifest under `left_out`; ParityError where FP32 fails, or every precision that was asked for.
+        the target's software reads. `data_license`: of the images, for the manifest and the model card. What was asked for and
+        does not pass is in the bundle's manifest under `left_out`; ParityError where FP32 fails, or all that was asked for.
         """
         from edgenas.export.release import bundle_from_trained
 

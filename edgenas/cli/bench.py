@@ -27,17 +27,17 @@ def bench(
         False, "--mlperf", help="At least 1,024 runs and 600 s, as MLPerf's single stream; see p90."
     ),
     runtime: str | None = typer.Option(
-        None, help="host-cpu: onnxruntime, tensorrt, or that of a package. Default: onnxruntime."
+        None, help="host-cpu: the runtime, onnxruntime, tensorrt, or that of a package. Default: onnxruntime."
     ),
     provider: str | None = typer.Option(None, help="host-cpu: ONNX Runtime's provider, cpu or cuda. Default: cpu."),
-    threads: int | None = typer.Option(None, min=1, help="host-cpu: threads. Default: 1."),
+    threads: int | None = typer.Option(None, min=1, help="host-cpu: how many threads compute. Default: 1."),
     batch: int = typer.Option(1, min=1, max=1024, help="Images per run."),
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
     ),
     token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
     ca: Path | None = typer.Option(
-        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+        None, help="PEM file of the CA to trust for https:// boards, in place of the system's (also: EDGENAS_AGENT_CA)."
     ),
     out: Path | None = typer.Option(None, help="Keep the whole measurement with its raw samples in this JSON file."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),

@@ -27,19 +27,25 @@ def calibrate(
     ),
     out: Path = typer.Option(..., help="The calibrated profile, FILE.toml, to be used as --target."),
     target: str | None = typer.Option(None, help="The profile to calibrate: a name, an alias or a file."),
-    new: str | None = typer.Option(None, help="Or the name of a new device."),
-    runtime: str | None = typer.Option(None, help="Of a new device: onnxruntime, tensorrt or another, such as tflite."),
-    precision: str | None = typer.Option(None, help="fp32, fp16 or int8; left out, the target's own."),
-    samples: int | None = typer.Option(
-        None, min=1, help="Networks to fit; all others judge. Left out, four in five. With --board: to measure [50]."
+    new: str | None = typer.Option(None, help="Name of a device that has no profile yet, in place of --target."),
+    runtime: str | None = typer.Option(
+        None, help="Runtime of a new device: onnxruntime, tensorrt or another, such as tflite."
     ),
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Chooses the networks."),
+    precision: str | None = typer.Option(
+        None, help="Precision of the measurements: fp32, fp16 or int8; left out, the target's own."
+    ),
+    samples: int | None = typer.Option(
+        None,
+        min=1,
+        help="How many networks are fitted; all others judge. Left out, four in five. With --board: how many are measured [50].",
+    ),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed by which the networks are chosen."),
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
     ),
     token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
     ca: Path | None = typer.Option(
-        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+        None, help="PEM file of the CA to trust for https:// boards, in place of the system's (also: EDGENAS_AGENT_CA)."
     ),
     json: bool = typer.Option(False, "--json", help="One JSON document on stdout."),
 ) -> None:

@@ -14,7 +14,7 @@ from edgenas.cli.output import emit, say_next, table
 def classify(
     bundle: Path = typer.Argument(..., help="A bundle of edgenas export."),
     images: list[Path] = typer.Argument(..., help="Image files.", metavar="IMAGE..."),
-    top: int = typer.Option(3, min=1, help="So many classes of each image."),
+    top: int = typer.Option(3, min=1, help="How many classes of each image are named."),
     precision: str | None = typer.Option(None, help="fp32, fp16 or int8. Default: the bundle's own choice."),
     runtime: str = typer.Option(
         "onnxruntime", help="onnxruntime (CPU), cuda (ONNX Runtime on the GPU), tensorrt, or a package's."

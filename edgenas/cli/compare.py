@@ -29,25 +29,31 @@ def compare(
         "what the "
         "library fetches), or FILE.onnx. Repeatable.",
     ),
-    weights: Path | None = typer.Option(None, help="Of the one --reference: as =FILE behind its name."),
+    weights: Path | None = typer.Option(
+        None, help="File of weights of the one --reference that is named, as =FILE behind its name."
+    ),
     seeds: int | None = typer.Option(
         None, min=1, help="Trainings of a reference. Default: as before, at first as many as the winner's."
     ),
     epochs: int | None = typer.Option(
-        None, min=1, help="Default: as before, at first as many as fit the seconds that a run of the winner took."
+        None,
+        min=1,
+        help="Epochs of each training. Default: as before, at first as many as fit the seconds that a run of the winner took.",
     ),
     workers: int | None = typer.Option(
-        None, min=1, help="Processes. Default: one per seed, where each has as much of a CPU as a run of the winner."
+        None,
+        min=1,
+        help="How many processes train. Default: one per seed, where each has as much of a CPU as a run of the winner.",
     ),
     data_dir: str | None = typer.Option(
         None, help="Where named data sets lie now. Default: where they were found last."
     ),
     board: list[str] | None = typer.Option(
-        None, help="https://.., http://.. or ssh://..: measures there what is not measured yet; repeatable."
+        None, help="Measure on this board what is not measured yet: https://.., http://.. or ssh://..; repeatable."
     ),
     token_file: Path | None = typer.Option(None, help="The boards' token (also: EDGENAS_AGENT_TOKEN)."),
     ca: Path | None = typer.Option(
-        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+        None, help="PEM file of the CA to trust for https:// boards, in place of the system's (also: EDGENAS_AGENT_CA)."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

@@ -22,11 +22,15 @@ def data(
         metavar="SIDE|HxW",
         help="Size of the network's input, pixels: 64, or 64x320 (height x width). Default: the data's own.",
     ),
-    fit: Fit = typer.Option("crop", help="Images of another shape: cut to their middle, stretched, or padded."),
+    fit: Fit = typer.Option(
+        "crop", help="Images of another shape are cropped to their middle, stretched, or padded with grey."
+    ),
     skip_damaged: bool = typer.Option(False, "--skip-damaged", help="Leave out image files that cannot be read."),
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the validation split, where it is cut here."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the validation split, where it is split off here."),
     cache: bool = typer.Option(False, "--cache", help="List the decoded images that are kept, of FOLDER or of all."),
-    clear_cache: bool = typer.Option(False, "--clear-cache", help="Remove them. They are decoded again when needed."),
+    clear_cache: bool = typer.Option(
+        False, "--clear-cache", help="Remove the decoded images that are kept. They are decoded again when needed."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Say what images there are, as a search would read them: classes, splits and where each comes from, size, what is ignored

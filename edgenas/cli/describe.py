@@ -22,16 +22,16 @@ def describe(
         help="An ONNX file, an architecture's JSON file, a study (its choice), a published network's name, torchvision:NAME or "
         "timm:NAME."
     ),
-    trial: int | None = typer.Option(None, help="Of a study: this trial instead of the choice."),
+    trial: int | None = typer.Option(None, help="Describe this trial of a study instead of its choice."),
     target: str | None = typer.Option(None, autocompletion=target_names, help="Add latencies on this target."),
-    precision: str | None = typer.Option(None, help="One of the target's precisions."),
+    precision: str | None = typer.Option(None, help="Precision of the latencies, one that the target has."),
     shape: list[str] = typer.Option(
         [], help="Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
     ),
     image_size: str | None = typer.Option(
         None,
         metavar="SIDE|HxW",
-        help="The same for images, of torchvision:NAME and timm:NAME, too: 224, or 64x320 (height x width).",
+        help="Size of the images, of torchvision:NAME and timm:NAME, too, pixels: 224, or 64x320 (height x width).",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

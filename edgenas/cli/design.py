@@ -34,15 +34,17 @@ def design(
     max_params: int | None = typer.Option(None, help="Leave out what has more parameters."),
     max_mmacs: float | None = typer.Option(None, help="Leave out what has more million multiply-accumulates."),
     channels: int | None = typer.Option(
-        None, min=1, max=65_536, help="Of the first stage. Default: as published (128, 16, 36)."
+        None, min=1, max=65_536, help="Channels of the first stage. Default: as published (128, 16, 36)."
     ),
-    cells_per_stage: int | None = typer.Option(None, min=1, max=1_000, help="Default: as published (3, 5, 6)."),
-    classes: int = typer.Option(10, min=2, max=1_000_000, help="Of the networks around the cells."),
+    cells_per_stage: int | None = typer.Option(
+        None, min=1, max=1_000, help="Cells of each stage. Default: as published (3, 5, 6)."
+    ),
+    classes: int = typer.Option(10, min=2, max=1_000_000, help="Classes of the networks around the cells."),
     image_size: str = typer.Option(
-        "32", metavar="SIDE|HxW", help="Size of their input, pixels: 64, or 64x320 (height x width)."
+        "32", metavar="SIDE|HxW", help="Size of the networks' input, pixels: 64, or 64x320 (height x width)."
     ),
     weights: Path | None = typer.Option(None, help="A file of `edgenas nal fit`. Default: the shipped predictor."),
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Other seeds, other cells."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the cells: another one gives other cells."),
     out: Path | None = typer.Option(None, help="Write every network there as an architecture's JSON file."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
     json_lines: bool = typer.Option(False, "--json-lines", help="Print one JSON line per cell."),

@@ -115,9 +115,9 @@ def advice_from(found: dict[str, Any]) -> list[str]:
     if gpu and found["cuda_python"] is None:
         advice.append("engines need cuda-python: pip install 'cuda-python>=12.6,<13' on JetPack 6, '>=13' on JetPack 7")
     if "reason" in found["onnxruntime"]:
-        advice.append(found["onnxruntime"]["reason"])
+        advice.append(f"{found['onnxruntime']['reason']}: {_device_line() if jetson else pip_line('cpu', 'cuda')}")
     if found["serving"] is None:
-        advice.append(f"serving needs: {pip_line('serve')}")
+        advice.append(f"serving needs: {_device_line() if jetson else pip_line('serve')}")
     if "reason" in found["engine_cache"]:
         advice.append(found["engine_cache"]["reason"])
     if found["memory_mb"]["available"] < 1000:
@@ -133,6 +133,17 @@ def advice_from(found: dict[str, Any]) -> list[str]:
         for path in found["tensorrt_mounts"]
     ]
     return advice
+
+
+def _device_line() -> str:
+    """How a board gets what serving takes: without PyTorch, which the extras bring along."""
+    import sys
+
+    older = "-py310" if sys.version_info < (3, 11) else ""
+    return (
+        f"pip install -r deploy/requirements-device{older}.txt, then pip install --no-deps . in your clone of EdgeNAS; or its "
+        "container (docs/jetson.md)"
+    )
 
 
 def _or_reason(read: Callable[[], str]) -> dict[str, str]:
@@ -151,7 +162,7 @@ def _onnxruntime() -> dict[str, Any]:
     )
     if len(names) != 1:
         found = ", ".join(names) or "none"
-        return {"reason": f"onnxruntime distributions: {found}; exactly one is needed: {pip_line('cpu', 'cuda')}"}
+        return {"reason": f"onnxruntime distributions: {found}; exactly one is needed"}
     import onnxruntime
 
     return {"found": f"{names[0]} {onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"}

@@ -23,11 +23,11 @@ def evaluate(
         help="Which of its images. Default: its own test images, without these its own validation images, else all.",
     ),
     precision: str | None = typer.Option(
-        None, help="Of fp32, fp16 and int8, with commas. Default: all that the bundle holds."
+        None, help="Precisions to judge, comma-separated: fp32, fp16, int8. Default: all that the bundle has."
     ),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     skip_damaged: bool = typer.Option(False, "--skip-damaged", help="Leave out image files that cannot be read."),
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the validation split, where it is cut here."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the validation split, where it is split off here."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Judge an exported classifier on labelled images: accuracy, balanced accuracy and macro-F1 with 95 % intervals, each class,

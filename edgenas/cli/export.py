@@ -22,19 +22,19 @@ def export(
     study: str | None = typer.Argument(None, help="A study's folder or name; the newest one if left out."),
     out: Path = typer.Option(..., help="Folder to write; an older bundle there is replaced."),
     trial: int | None = typer.Option(None, help="Number of the trial; the chosen one if left out."),
-    data: str | None = typer.Option(None, help="After train --from-trained: the data whose weights are meant."),
-    start: str | None = typer.Option(None, help="After train --start: the network that is meant.", show_default=False),
+    data: str | None = typer.Option(None, help="Data whose weights are meant, after train --from-trained."),
+    start: str | None = typer.Option(None, help="Network that is meant, after train --start.", show_default=False),
     data_dir: str | None = typer.Option(
         None, help="Where named data sets lie now. Default: where they were found last."
     ),
     precision: str = typer.Option(
         "fp32",
-        help="Comma-separated: fp32, fp16, int8; the first one is served; or auto: the fastest that passes. Limits on a Jetson "
-        "are judged at fp16: name it first.",
+        help="Precisions, comma-separated: fp32, fp16, int8; the first one is served; or auto: the fastest that passes. Limits "
+        "on a Jetson are judged at fp16: name it first.",
     ),
     target: str | None = typer.Option(None, help="Profile that sets opset and IR; the study's own if left out."),
     input_type: Literal["float32", "uint8"] = typer.Option(
-        "float32", "--input", help="uint8: pixels, normalised inside the model."
+        "float32", "--input", help="Type of the model's input; uint8: pixels, normalised inside the model."
     ),
     max_drop: float | None = typer.Option(
         None,
@@ -97,7 +97,7 @@ def export(
         limit = store.study.limits.latency_ms if trained.profile.name in store.study.profiles else None
     trained = dataclasses.replace(trained, data_license=data_license)
     judges = counted(len(trained.task.val), "validation image")
-    say(f"{precision}: written, held against the trained network, judged on {judges} and timed here")
+    say(f"{precision}: written, compared with the trained network, judged on {judges} and timed here")
     if deepstream is not None:
         check_deepstream(wishes.uint8, wishes.batch, trained.kind.labels(trained.task))  # before minutes of work
     bundle = bundle_from_trained(out, trained, wishes)
@@ -105,7 +105,7 @@ def export(
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
     document["over_limit"] = over = over_limit(bundle, limit)
     for note in bundle.manifest.notes:
-        say(note)
+        say(note if note.startswith(f"{bundle.manifest.chosen_precision} was chosen") else f"warning: {note}")
     if limit is not None and bundle.manifest.chosen_precision in over:
         say(over_words(bundle, over, limit))
     if triton is not None:
@@ -147,10 +147,10 @@ def over_limit(bundle: Bundle, limit_ms: float | None) -> dict[str, float]:
 
 
 def over_words(bundle: Bundle, over: dict[str, float], limit_ms: float) -> str:
-    """Which files break the limit, and which hold it."""
+    """Which files break the limit, and which meet it."""
     figures = ", ".join(f"{precision} ({ms:.3g} ms)" for precision, ms in over.items())
     held = [precision for precision in bundle.manifest.models if precision not in over]
-    rest = f"{' and '.join(held)} hold{'s' * (len(held) == 1)} it" if held else "no file here holds it"
+    rest = f"{' and '.join(held)} meet{'s' * (len(held) == 1)} it" if held else "no file here meets it"
     return f"warning: over the study's limit of {limit_ms:g} ms on {bundle.manifest.profile}: {figures}; {rest}"
 
 

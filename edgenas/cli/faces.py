@@ -34,7 +34,7 @@ def eval(
         None, help="What the anchor takes, if it does not say: (pixel - mean) / std of pixels 0 to 255."
     ),
     anchor_std: str | None = typer.Option(None, help="See --anchor-mean."),
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the bootstrap and of the ten-fold pairs."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the bootstrap and of the ten-fold pairs."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Verification of people: AUC, EER, TAR at FAR, rank-1 and ten-fold accuracy, with intervals over identities.
@@ -90,7 +90,7 @@ def calibrate(
     data: Path = DATA,
     far: float = typer.Option(1e-3, help="False accept rate per comparison."),
     precision: str | None = PRECISION,
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the bootstrap."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the bootstrap."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Choose the cosine threshold of a false accept rate, with its interval, and store it in the bundle.
@@ -130,7 +130,7 @@ def align(
     data: Path = typer.Option(..., help="One folder of images per person."),
     out: Path = typer.Option(..., help="Where the aligned 112x112 faces go, one folder per person."),
     detector_sha256: str | None = typer.Option(None, help="Expected SHA-256 of the detector's file."),
-    several: SeveralFaces = typer.Option("refuse", help="Where there are several faces."),
+    several: SeveralFaces = typer.Option("refuse", help="What becomes of an image with several faces."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Find the face in every image and write it upright, 112x112, by its five landmarks; refusals are counted by reason.

@@ -39,13 +39,13 @@ def fit(
     experts: float = typer.Option(0.01, min=0.0, max=1.0, help="Share of the best cells to learn writing from."),
     hold_out: float = typer.Option(0.2, min=0.0, max=0.9, help="Share of the cells to judge on, never learned from."),
     start: Literal["scratch", "shipped"] | None = typer.Option(
-        None, help="Default: scratch for a table, shipped for a study."
+        None, help="Which weights the training begins from. Default: scratch for a table, shipped for a study."
     ),
     target: str | None = typer.Option(None, help="Experts are those within the limits on this device."),
     max_latency_ms: float | None = typer.Option(None, help="Limit on experts, predicted for --target."),
     max_params: int | None = typer.Option(None, help="Limit on experts."),
     max_mmacs: float | None = typer.Option(None, help="Limit on experts, millions of multiply-accumulates at 32 px."),
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Of the training."),
+    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the training."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Fit the link predictor: a minute or two on one core for 20,000 cells. `edgenas design --weights FILE` then uses it.

@@ -29,7 +29,9 @@ def report(
     serve: bool = typer.Option(
         False, "--serve", help="Show the page at 127.0.0.1 instead, fresh while a search runs, until Ctrl-C."
     ),
-    port: int | None = typer.Option(None, min=0, max=65535, help=f"Of --serve; 0 = any free one. Default: {PORT}."),
+    port: int | None = typer.Option(
+        None, min=0, max=65535, help=f"Port of --serve; 0 = any free one. Default: {PORT}."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Write one HTML page about a study, readable offline.

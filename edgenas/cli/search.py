@@ -69,10 +69,12 @@ def search(
         "m: 10-100, 16-128; trg (default of trgnas on a GPU): 10-20, 16-72.",
     ),
     min_depth: int | None = typer.Option(None, help="Fewest layers of a chain, or blocks in all stages."),
-    max_depth: int | None = typer.Option(None, help="Most layers, or blocks."),
-    min_width: int | None = typer.Option(None, help="Fewest channels of a layer or stage."),
-    max_width: int | None = typer.Option(None, help="Most channels; a chain's double twice."),
-    width_step: int | None = typer.Option(None, help="Channels per step."),
+    max_depth: int | None = typer.Option(None, help="Most layers of a chain, or blocks in all stages."),
+    min_width: int | None = typer.Option(None, help="Fewest channels: of a chain where it begins, of stages anywhere."),
+    max_width: int | None = typer.Option(
+        None, help="Most channels: of a chain where it begins (they double twice in it), of stages anywhere."
+    ),
+    width_step: int | None = typer.Option(None, help="Channels from one possible width to the next."),
     recipe: str | None = typer.Option(
         None,
         help="fast, brief, paper, final, paper-final, paper-final-emnist, paper-darts, paper-darts-imagenet, paper-nse-imagenet "
@@ -83,9 +85,9 @@ def search(
         None, help="Search on a stratified subsample of at most this many images."
     ),
     budget: float | None = typer.Option(
-        None, help="Minutes: chooses --epoch-scale and --search-images for this machine."
+        None, help="Minutes that the search may take: chooses --epoch-scale and --search-images for this machine."
     ),
-    max_latency_ms: float | None = typer.Option(None, help="Limit on every target."),
+    max_latency_ms: float | None = typer.Option(None, help="Limit on an image's latency on every target, ms."),
     margin: bool | None = typer.Option(
         None, "--margin", help="Judge latencies by the upper end of their interval. Default: by the figure."
     ),
@@ -96,7 +98,8 @@ def search(
     max_energy_mj: float | None = typer.Option(None, help="Limit on energy per inference, where a board measures it."),
     policy: Policy | None = typer.Option(
         None,
-        help="How long candidates train: as the method has it (gnas), all alike, or all at equal cost. Default: gnas.",
+        help="How long candidates train: gnas (as long as the method says, whichever it is), fixed (all for as many epochs), or "
+        "gpu-seconds (all at equal cost). Default: gnas.",
     ),
     confirm_seeds: int | None = typer.Option(
         None, help="gnas, trgnas: repeat close decisions with this many more seeds."
@@ -108,27 +111,33 @@ def search(
         help="Size of the network's input, pixels: 64, or 64x320 for a height of 64 and a width of 320. Default: the data's own.",
     ),
     fit: Fit | None = typer.Option(
-        None, help="Images of another shape: cut to their middle, stretched, or padded with grey. Default: crop."
+        None, help="Images of another shape are cropped to their middle, stretched, or padded with grey. Default: crop."
     ),
     skip_damaged: bool | None = typer.Option(
         None, "--skip-damaged", help="Leave out image files that cannot be read. Default: refuse the folder."
     ),
     balance: Balance | None = typer.Option(
         None,
-        help="Classes of unequal size: draw all equally often (sampling), or weigh their errors. Default: neither.",
+        help="Where classes are of unequal size, draw all equally often (sampling), or weigh their errors (weights). Default: none.",
     ),
     metric: ClassMetric | None = typer.Option(None, help="What guides a search of classes. Default: accuracy."),
     flip: bool | None = typer.Option(None, help="Mirror training images. Default: for cifar, fashion-mnist and faces."),
-    seed: int | None = typer.Option(None, help="Of the splits and of every training."),
+    seed: int | None = typer.Option(None, help="Seed of the splits and of every training. Default: 0."),
     far: float | None = typer.Option(None, help="Faces: the false accept rate at which TAR is judged. Default: 1e-2."),
-    precision: Precision | None = typer.Option(None, help="One that the target has. Default: its own."),
-    final_width: FinalWidth | None = typer.Option(None, help="The width that edgenas train takes. Default: matched."),
-    pool: Pool | None = typer.Option(None, help="NSE: how many operations."),
+    precision: Precision | None = typer.Option(
+        None, help="Precision to judge latencies at, one that the target has. Default: its own."
+    ),
+    final_width: FinalWidth | None = typer.Option(
+        None, help="gnas, trgnas: the width that edgenas train takes. Default: matched."
+    ),
+    pool: Pool | None = typer.Option(
+        None, help="NSE: how many operations there are to choose from. Default: 19 with --preset tiny, else 27."
+    ),
     rounds: int | None = typer.Option(None, help="NSE: at most this many rounds."),
     from_study: str | None = typer.Option(
         None,
         "--from",
-        help="NSE: a finished study's space. NAL: the study or file of `nal fit`.",
+        help="NSE: a finished study whose space is gone on with. NAL: the study or file of `nal fit`.",
     ),
     warm_start: list[str] | None = typer.Option(
         None, help="guided: a study of other data in the same space, whose results it begins from. May be repeated."
@@ -136,7 +145,7 @@ def search(
     start: str | None = typer.Option(
         None,
         help="guided, random, evolution, nsga2, tpe, gp: a trained network of stages, FILE.onnx or torchvision:NAME=FILE.pth; "
-        "its cuts are searched, each beginning with its layers.",
+        "its subnetworks (some of its blocks and stages) are searched, each beginning with its weights.",
     ),
     space: str | None = typer.Option(
         None,
@@ -150,7 +159,7 @@ def search(
         "=FILE.pth, or FILE.onnx; repeatable.",
     ),
     study: str | None = typer.Option(
-        None, help="Name or folder. Default: made from data, target, method and settings."
+        None, help="Name or folder of the study. Default: made from data, target, method and settings."
     ),
     resume: str | None = typer.Option(
         None,
@@ -159,16 +168,20 @@ def search(
         help="Go on with this study, name or folder.",
     ),
     workers: int | None = typer.Option(
-        None, min=0, help="Processes; 0: train in this one. Default: one per core, or one per GPU."
+        None, min=0, help="How many processes train; 0: this one does. Default: one per core, or one per GPU."
     ),
     processes: int = typer.Option(
-        1, min=1, help="NSE: that train its supernet together, a part of every batch each; so many --workers at least."
+        1,
+        min=1,
+        help="NSE: how many processes train its supernet together, a part of every batch each; --workers must be as many.",
     ),
     ray: str | None = typer.Option(None, help="A Ray cluster's address, or auto."),
-    board: list[str] | None = typer.Option(None, help="https://.., http://.. or ssh://..: measure there; repeatable."),
+    board: list[str] | None = typer.Option(
+        None, help="Measure candidates on this board: https://.., http://.. or ssh://..; repeatable."
+    ),
     token_file: Path | None = typer.Option(None, help="The boards' token (also: EDGENAS_AGENT_TOKEN)."),
     ca: Path | None = typer.Option(
-        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+        None, help="PEM file of the CA to trust for https:// boards, in place of the system's (also: EDGENAS_AGENT_CA)."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
@@ -214,5 +227,5 @@ def _refuse_settings(study: str, given: dict[str, Any]) -> None:
     if flags:
         raise EdgenasError(
             f"--resume {study} takes every setting from that study: leave out {', '.join(flags)} (possible beside it: --workers, "
-            "--ray, --board, --token-file, --ca, --data-dir)"
+            "--processes, --ray, --board, --token-file, --ca, --data-dir)"
         )

@@ -36,12 +36,12 @@ def serve(
     gallery: Path | None = typer.Option(None, help="Faces: the file of enrolled people; made where it does not exist."),
     gallery_key: Path | None = typer.Option(None, help="Faces: key file, mode 0600, that encrypts the gallery."),
     detector: str | None = typer.Option(
-        None, help="Faces: yunet:FILE, scrfd:FILE or centerface. Without: images are faces."
+        None, help="Faces: what finds them, yunet:FILE, scrfd:FILE or centerface. Without it every image is a face."
     ),
     detector_sha256: str | None = typer.Option(None, help="Faces: expected SHA-256 of the detector's file."),
-    several_faces: SeveralFaces = typer.Option("refuse", help="Faces: where there are several."),
+    several_faces: SeveralFaces = typer.Option("refuse", help="Faces: what becomes of an image with several."),
     threshold: float | None = typer.Option(
-        None, help="Faces: cosine above 0, at most 1; the bundle's calibrated one if left out."
+        None, help="Faces: threshold of the cosine, above 0, at most 1; the bundle's calibrated one if left out."
     ),
     liveness: str | None = typer.Option(None, help="Faces: MODULE:FUNCTION that judges every image."),
 ) -> None:

@@ -37,12 +37,14 @@ def space(
     image_size: str = typer.Option(
         "32",
         metavar="SIDE|HxW",
-        help="Of a space: size of the network's input, pixels: 64, or 64x320 (height x width).",
+        help="Size of the networks' input in a space, pixels: 64, or 64x320 (height x width).",
     ),
-    channels: int = typer.Option(3, help="Of a space: 1 for grey images, 3 for colour."),
-    classes: int = typer.Option(10, help="Of a space: how many classes."),
-    preset: Preset = typer.Option("tiny", help="Of chain and stages: their bounds."),
-    target: str = typer.Option("jetson", autocompletion=target_names, help="Of stages: decides the steps of widths."),
+    channels: int = typer.Option(3, help="Channels of the images that a space is for: 1 grey, 3 colour."),
+    classes: int = typer.Option(10, help="How many classes a space is for."),
+    preset: Preset = typer.Option("tiny", help="Preset whose bounds chain and stages have."),
+    target: str = typer.Option(
+        "jetson", autocompletion=target_names, help="Target that decides the steps of widths in stages."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Show a space: what can be chosen in it, and how large its networks are; or how the space of an nse search evolved: what

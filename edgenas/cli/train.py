@@ -41,16 +41,20 @@ def train(
     ),
     trial: int | None = typer.Option(None, help="Train this trial. Default: the search's choice."),
     seeds: int = typer.Option(3, min=1, help="Trainings with different seeds."),
-    epochs: int | None = typer.Option(None, min=1, help="Default: the recipe's."),
+    epochs: int | None = typer.Option(None, min=1, help="Epochs of each training. Default: the recipe's."),
     recipe: str | None = typer.Option(
         None,
         help="final, brief, fast, paper, paper-final, paper-final-emnist, paper-darts, paper-darts-imagenet, paper-nse-imagenet "
         "or a recipe's TOML file. Default: final; brief where --budget leaves few epochs.",
     ),
-    budget: float | None = typer.Option(None, help="Minutes: chooses the epochs that fit, on this machine."),
-    final_width: FinalWidth | None = typer.Option(None, help="Default: what the search was told, or matched."),
+    budget: float | None = typer.Option(
+        None, help="Minutes that all trainings may take: chooses the epochs that fit, on this machine."
+    ),
+    final_width: FinalWidth | None = typer.Option(
+        None, help="gnas, trgnas: the width to train, matched or macro. Default: what the search was told, or matched."
+    ),
     data: str | None = typer.Option(
-        None, help="Other data, with --from-trained; of a network without a search its data."
+        None, help="Data to go on with after --from-trained, or those of a network without a search."
     ),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     from_trained: bool = typer.Option(False, "--from-trained", help="Go on from the trained weights, on --data."),
@@ -68,13 +72,15 @@ def train(
         "--start has trained, a study, OUTPUTS.npz, or largest: the space's largest network, trained first.",
     ),
     target: list[str] | None = typer.Option(
-        None, autocompletion=target_names, help="Of a network without a search: its targets. Default: jetson."
+        None, autocompletion=target_names, help="Targets of a network without a search. Default: jetson."
     ),
     task: str | None = typer.Option(
-        None, autocompletion=task_names, help="Of a network without a search: as of edgenas search."
+        None, autocompletion=task_names, help="Task of a network without a search, as of edgenas search."
     ),
     name: str | None = typer.Option(
-        None, "--study", help="Of a network without a search: name or folder of its study. Default: made from both."
+        None,
+        "--study",
+        help="Name or folder of the study of a network without a search. Default: made from network and data.",
     ),
     teacher_mean: str | None = typer.Option(
         None,
@@ -86,11 +92,13 @@ def train(
         min=0,
         help="Faces: how many views of the training images a recogniser is shown. Default: 30 each, 12000 at most.",
     ),
-    workers: int | None = typer.Option(None, min=1, help="Processes. Default: one per seed, two a core at most."),
+    workers: int | None = typer.Option(
+        None, min=1, help="How many processes train. Default: one per seed, two a core at most."
+    ),
     processes: int = typer.Option(
         1,
         min=1,
-        help="That train each seed together, a part of every batch each: one per GPU, or on a CPU two a core at most.",
+        help="How many processes train each seed together, a part of every batch each: one per GPU, or on a CPU two a core at most.",
     ),
     checkpoint_s: float | None = typer.Option(
         None, help="Least seconds between two checkpoints of a training; 0: after every epoch. Default: 30."

@@ -24,14 +24,14 @@ def verify(
         None, help="Measure this trial; repeatable. Default: the choice and the front."
     ),
     bundle: Path | None = typer.Option(
-        None, help="Measure this bundle's own files; without STUDY no limit is held against them."
+        None, help="Measure this bundle's own files; without STUDY they are compared with no limit."
     ),
     precision: str | None = typer.Option(
-        None, help="Of a bundle: comma-separated fp32, fp16, int8. Default: all that it has."
+        None, help="Precisions of a bundle to measure, comma-separated: fp32, fp16, int8. Default: all that it has."
     ),
     token_file: Path | None = typer.Option(None, help="The agent's token (also: EDGENAS_AGENT_TOKEN)."),
     ca: Path | None = typer.Option(
-        None, help="https:// boards: PEM file of the CA to trust in place of the system's (also: EDGENAS_AGENT_CA)."
+        None, help="PEM file of the CA to trust for https:// boards, in place of the system's (also: EDGENAS_AGENT_CA)."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

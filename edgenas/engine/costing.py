@@ -93,6 +93,6 @@ class Costing:
         if profile.name == HOST_CPU:
             raise StudyError(
                 f"{self.store.folder}: its candidates were measured on a board, which alone can measure this network: give "
-                "its --board URL"
+                "its --board URL to `edgenas compare` or `search --reference`"
             )
         return latency_from_workload(profile, architecture, precision_of(profile, self.precision))

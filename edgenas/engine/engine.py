@@ -19,7 +19,7 @@ from edgenas.engine.contents import contents_of
 from edgenas.engine.costing import Costing
 from edgenas.engine.data import searched_task, whole_task
 from edgenas.engine.decide import planned, study_record
-from edgenas.engine.events import Listener, SearchBegins
+from edgenas.engine.events import Listener, SearchBegins, without
 from edgenas.engine.final import GIVEN
 from edgenas.engine.folders import ROOT, Asked, asked_in, differences, folder_to_write
 from edgenas.engine.guess import guess_of
@@ -83,8 +83,15 @@ def search(settings: SearchSettings, where: Where, listener: Listener, given: Gi
         begin_session(store, "search", tell)
         plan = plan_of(study, spec, given.space)
         tasks, whole = [searched_task(store, tell, settings.data_dir, whole or given.task)], None
-        with Costing(store, tell, where) as cost:  # what cannot be a reference is said before the search
+        said: set[str] = set()  # of boards, which the search greets again
+
+        def told(text: str) -> None:
+            said.add(text)
+            tell(text)
+
+        with Costing(store, told, where) as cost:  # what cannot be a reference is said before the search
             add_references(store, where.references, tasks[0], cost)
+        call = replace(call, listener=without(call.listener, said))
         _go_on(store, plan, spec, tasks.pop(), call)  # nothing here keeps the images alive
     return folder
 

@@ -55,6 +55,18 @@ def unheard(event: Event) -> None:
     del event
 
 
+def without(listener: Listener, said: set[str]) -> Listener:
+    """The listener, which is not told the sentences `said` a second time; a third time it is."""
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Note) and event.text in said:
+            said.remove(event.text)
+        else:
+            listener(event)
+
+    return hear
+
+
 def noting(listener: Listener) -> Callable[[str], None]:
     """A function that tells the listener a sentence."""
     return lambda text: listener(Note(text))

@@ -26,11 +26,11 @@ BOTH_SIZES = "--shape and --image-size both say how large the images are: give o
 TOTALS = {"mean", "average", "avg", "total", "sum", "median", "min", "max", "std", "count"}
 ZOO = ("torchvision:", "timm:", "torchvision.models.")
 Px = tuple[int, int]  # height, width
-Zoo = Callable[[str, "Px | None"], Row]  # a published network by its name, at a size or its own
+Zoo = Callable[[str, "Px | None"], Row]  # torchvision:NAME or timm:NAME, at a size or its own
 
 
 def no_zoo(name: str, _: Px | None = None) -> Row:
-    """Where there is no torch: published networks by name cannot be built."""
+    """Where there is no torch: networks of torchvision and timm cannot be built."""
     raise EdgenasError(f"{name[:80]} is built with torch, which is not used here: give its ONNX file")
 
 

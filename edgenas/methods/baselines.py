@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from edgenas.architectures.space import Space
-from edgenas.errors import LimitError
+from edgenas.architectures.workload import workload_from_architecture
+from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
 from edgenas.methods.ladder import LOOKAHEAD, Training, most_accurate, with_reference
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_members
@@ -154,9 +155,22 @@ def best_of_all(trials: list[Trial], objective: str) -> Choice:
     return Choice(best, {}, (verdict,))
 
 
+def check_budget(search: Search, budget: float | None) -> None:
+    """Raise EdgenasError where the rule `budget` is less than an epoch of the smallest network: whoever gave it meant minutes."""
+    least = workload_from_architecture(search.space.smallest()).bytes_moved
+    if budget is not None and budget < least:
+        raise EdgenasError(
+            f"[rules] budget = {budget:g} is epochs x bytes moved, and one epoch of the smallest network is {least:,}: give minutes "
+            "by --budget (in a project file above [rules])"
+        )
+
+
 def baseline_rules(search: Search) -> BaselineRules:
-    """The rules of a baseline. In a search by the clock the clock ends it, and not a number of trainings."""
+    """The rules of a baseline. In a search by the clock the clock ends it, and not a number of trainings.
+
+    Raises EdgenasError for a `budget` in which nothing can be trained."""
     rules = search.rules_as(BaselineRules)
+    check_budget(search, rules.budget)
     return rules if search.share is None else msgspec.structs.replace(rules, trials=DRAWS)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from edgenas.architectures.space import Space
 from edgenas.binomial import Validation
 from edgenas.methods import CONTROL, CostOf, Method
+from edgenas.methods.baselines import check_budget
 from edgenas.methods.endings import SearchEnds
 from edgenas.methods.guided_hunt import PHASE, GuidedRules, Hunt, begun, decide, first_design, learn, name_of
 from edgenas.methods.guided_pool import Pool
@@ -77,6 +78,7 @@ def _chosen(hunt: Hunt, ended: str) -> Choice:
 
 def _made(search: Search) -> Method:
     rules = search.rules_as(GuidedRules)
+    check_budget(search, rules.budget)
     how = (search.training, search.cost, search.limits, search.objective, search.seed)
     return guided(search.space, rules, *how, search.validation, search.share, search.guess)
 

@@ -57,6 +57,11 @@ def test_data_sets_on_disk_are_found_without_reading_them(tmp_path: Path, monkey
         ),
         ({"gpu": {"found": "Orin"}}, ["TensorRT is not installed", "engines need cuda-python"]),
         ({"serving": None}, ["pip install '.[serve]' in your clone of EdgeNAS"]),
+        (
+            {"l4t": "36.4", "gpu": {"found": "Orin"}, "cuda_python": "cuda-python 12.9", "serving": None},
+            ["TensorRT is not installed", *NOT_310, "serving needs: pip install -r deploy/requirements-device"],
+        ),
+        ({"onnxruntime": {"reason": "exactly one is needed"}}, ["exactly one is needed: pip install '.[cpu]' or"]),
         ({"memory_mb": {"available": 700, "total": 4_000}}, ["less than 1 GB of memory"]),
         ({"disk_gb": {"free here": 0.2}}, ["hardly any disk space"]),
         ({"throttling": ["cpu-thermal"]}, ["slows itself down (cpu-thermal)"]),
@@ -67,6 +72,13 @@ def test_every_lack_has_its_advice(change: dict[str, Any], advice: list[str]) ->
     given = advice_from(HEALTHY | change)
     assert len(given) == len(advice)
     assert all(words in line for words, line in zip(advice, given, strict=True))
+
+
+def test_a_jetson_is_told_of_no_extra_since_these_bring_pytorch_along() -> None:
+    lacking = {"serving": None, "onnxruntime": {"reason": "onnxruntime distributions: none; exactly one is needed"}}
+    given = "\n".join(advice_from(HEALTHY | {"l4t": "36.4"} | lacking))
+    assert "'.[" not in given
+    assert given.count("--no-deps") == 2
 
 
 def test_a_laptop_is_told_nothing_of_jetsons_and_engines_and_a_jetson_is() -> None:

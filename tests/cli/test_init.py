@@ -5,7 +5,8 @@ import msgspec
 import tomllib
 
 from edgenas.cli.init import PROJECT
-from edgenas.engine.settings import SearchSettings, settings_from
+from edgenas.engine.nse import PRESETS as NSE
+from edgenas.engine.settings import PRESETS, SearchSettings, settings_from
 from tests.cli.edgenas import edgenas_json, refusal
 
 
@@ -22,6 +23,21 @@ def test_every_setting_is_in_the_file_and_every_commented_line_is_valid(tmp_path
     values = tomllib.loads(uncommented)
     assert set(values) == set(SearchSettings.__struct_fields__)
     msgspec.convert(values, type=SearchSettings)
+
+
+TINY = PRESETS["tiny"]
+NO_ONE_DEFAULT = {"preset": "tiny", "epoch_scale": 1.0, "far": 1e-2, "pool": NSE["tiny"].pool, "space": "chain"} | {
+    bound: getattr(TINY, bound) for bound in ("min_depth", "max_depth", "min_width", "max_width", "width_step")
+}
+
+
+def test_a_commented_line_is_the_default_or_says_that_it_is_an_example() -> None:
+    lines = re.findall(r"^# (\w+) = (\S+)(?: +# (.*))?$", PROJECT, flags=re.MULTILINE)
+    assert {"skip_damaged", "min_width", "confirm_seeds", "warm_start"} <= {name for name, _, _ in lines}
+    for name, value, words in lines:
+        usual = NO_ONE_DEFAULT.get(name, getattr(SearchSettings(), name, None))
+        is_default = tomllib.loads(f"{name} = {value}")[name] == usual
+        assert is_default != words.startswith("example"), name
 
 
 def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_a_search_killed_with_9_goes_on_by_its_name_alone_and_ends_with_the_same
 )
 def test_a_setting_beside_it_is_refused_by_name(here: Path, flags: tuple[str, ...], named: str) -> None:
     assert refusal("search", "--resume", "one", *flags) == (
-        f"--resume one takes every setting from that study: leave out {named} (possible beside it: --workers, --ray, "
-        "--board, --token-file, --ca, --data-dir)"
+        f"--resume one takes every setting from that study: leave out {named} (possible beside it: --workers, "
+        "--processes, --ray, --board, --token-file, --ca, --data-dir)"
     )
 
 

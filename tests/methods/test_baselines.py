@@ -7,11 +7,13 @@ import pytest
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.engine.budgets import ended_after
-from edgenas.methods import CONTROL
+from edgenas.errors import EdgenasError
+from edgenas.methods import CONTROL, Method
 from edgenas.methods.baselines import RANDOM, BaselineRules, random_search, with_control, work
 from edgenas.methods.endings import ended_when
 from edgenas.methods.evolution import EVOLUTION
 from edgenas.methods.gnas import GnasRules, gnas
+from edgenas.methods.guided import GUIDED
 from edgenas.methods.replay import cost_without_device
 from edgenas.methods.samplers import GP, NSGA2, TPE
 from edgenas.methods.spec import MethodSpec, Search
@@ -98,6 +100,21 @@ def test_by_the_clock_a_baseline_trains_more_than_its_rules_say(spec: MethodSpec
     _, trials, _ = play(method, lambda c: float(zlib.crc32(c.key.encode()) % 97), cost_without_device)
     trained = {trial.candidate.key for trial in trials}
     assert len(trained) == (14 if by_the_clock else 9)
+
+
+@pytest.mark.parametrize("spec", [RANDOM, EVOLUTION, NSGA2, TPE, GP, GUIDED], ids=lambda spec: spec.name)
+def test_minutes_in_the_place_of_epochs_times_bytes_are_refused(spec: MethodSpec) -> None:
+    least = cost_without_device(SPACE.smallest()).bytes_moved
+
+    def made(budget: float) -> Method:
+        rules = msgspec.structs.replace(spec.presets["tiny"], budget=budget)
+        return spec.make(Search(SPACE, rules, TRAINING, cost_without_device, Limits(), seed=0))
+
+    next(made(least))
+    with pytest.raises(EdgenasError, match=rf"\[rules\] budget = 10 is .* {least:,}: give minutes by --budget"):
+        made(10)
+    with pytest.raises(EdgenasError, match="is epochs x bytes moved"):
+        made(least - 1)
 
 
 def test_random_members_of_a_small_space_end_with_the_last() -> None:
