@@ -97,7 +97,7 @@ def export(
         limit = store.study.limits.latency_ms if trained.profile.name in store.study.profiles else None
     trained = dataclasses.replace(trained, data_license=data_license)
     judges = counted(len(trained.task.val), "validation image")
-    say(f"{precision}: written, compared with the trained network, judged on {judges} and timed here")
+    say(f"{precision}: written, held against the trained network, judged on {judges} and timed here")
     if deepstream is not None:
         check_deepstream(wishes.uint8, wishes.batch, trained.kind.labels(trained.task))  # before minutes of work
     bundle = bundle_from_trained(out, trained, wishes)
@@ -147,10 +147,10 @@ def over_limit(bundle: Bundle, limit_ms: float | None) -> dict[str, float]:
 
 
 def over_words(bundle: Bundle, over: dict[str, float], limit_ms: float) -> str:
-    """Which files break the limit, and which meet it."""
+    """Which files break the limit, and which hold it."""
     figures = ", ".join(f"{precision} ({ms:.3g} ms)" for precision, ms in over.items())
     held = [precision for precision in bundle.manifest.models if precision not in over]
-    rest = f"{' and '.join(held)} meet{'s' * (len(held) == 1)} it" if held else "no file here meets it"
+    rest = f"{' and '.join(held)} hold{'s' * (len(held) == 1)} it" if held else "no file here holds it"
     return f"warning: over the study's limit of {limit_ms:g} ms on {bundle.manifest.profile}: {figures}; {rest}"
 
 

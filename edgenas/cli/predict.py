@@ -11,7 +11,9 @@ from edgenas.cli.options import target_names
 from edgenas.cli.output import BOUNDED, emit, say, say_next
 
 COLUMNS = ("name", "ms", "precision", "profile", "origin", "extrapolated", "low", "high")
-IMAGE_SIZE = "Size of the images, pixels: 224, or 64x320 (height x width); of torchvision:NAME, timm:NAME, and free sides of ONNX files."
+IMAGE_SIZE = (
+    "Size of the images: 224, or 64x320 (height x width); of torchvision:NAME, timm:NAME and free sides of ONNX files."
+)
 SHAPE = "Size of an ONNX input with free sides, such as images=1x3x320x320; repeatable."
 
 

@@ -118,7 +118,7 @@ def search(
     ),
     balance: Balance | None = typer.Option(
         None,
-        help="Where classes are of unequal size, draw all equally often (sampling), or weigh their errors (weights). Default: none.",
+        help="Where classes are of unequal size: draw all equally often (sampling), or weigh errors (weights). Default: none.",
     ),
     metric: ClassMetric | None = typer.Option(None, help="What guides a search of classes. Default: accuracy."),
     flip: bool | None = typer.Option(None, help="Mirror training images. Default: for cifar, fashion-mnist and faces."),

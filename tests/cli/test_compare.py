@@ -493,6 +493,7 @@ def test_a_search_on_a_board_measures_its_references_there_and_decides_as_withou
             app, [*asked, "--board", board.url, "--reference", str(path), "--study", "noted", "--json"]
         )
         assert done.exit_code == 0, done.output
+        assert done.stderr.count(f"board {board.url}: ") == 1  # it is greeted for references and for the search
         with Store.read(tmp_path / "studies/noted") as store:
             reference = store.all(KIND, Reference)[str(path)]
             assert reference.cost.latencies[PI].origin == "measured"

@@ -27,7 +27,8 @@ def test_the_table_has_every_run_and_their_mean() -> None:
 def test_the_readme_says_the_same() -> None:
     page = (ROOT / "README.md").read_text()
     accuracy = FOUND["test_accuracy"]
-    assert f"**{accuracy['mean']:.2f} +- {accuracy['se']:.2f} %**".replace("+- 0.", "+- .") in page
+    assert f"**{accuracy['mean']:.2f} +- {accuracy['sd']:.2f} %**".replace("+- 0.", "+- .") in page
+    assert "mean and deviation of 3 seeds" in page
     assert ", ".join(f"{each:.2f}" for each in accuracy["each"]) in page
     smallest, largest = re.findall(r"([\d,]+) to ([\d,]+) parameters; `python -m benchmarks.live headline`", page)[0]
     assert (smallest, largest) == (f"{min(FOUND['params']['each']):,}", f"{max(FOUND['params']['each']):,}")
