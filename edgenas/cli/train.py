@@ -98,7 +98,7 @@ def train(
     processes: int = typer.Option(
         1,
         min=1,
-        help="How many processes train each seed together, a part of every batch each: one per GPU, or on a CPU two a core at most.",
+        help="How many processes train each seed together, each a part of every batch: one per GPU, on a CPU two a core at most.",
     ),
     checkpoint_s: float | None = typer.Option(
         None, help="Least seconds between two checkpoints of a training; 0: after every epoch. Default: 30."
