@@ -115,8 +115,8 @@ def _rows(asked: Asked, shapes: Mapping[str, Shape], zoo: Zoo, px: Px | None) ->
 def refuse_size(name: str) -> NoReturn:
     """Raise EdgenasError for an image size beside what has its own."""
     raise EdgenasError(
-        f"--image-size is for torchvision:NAME, timm:NAME and ONNX files with free sides: {name} has its own size (a table in its "
-        "column input_px)"
+        f"--image-size is for torchvision:NAME, timm:NAME and ONNX files with free sides: {name} has its own size (a table in "
+        "its column input_px)"
     )
 
 

@@ -160,8 +160,8 @@ def check_budget(search: Search, budget: float | None) -> None:
     least = workload_from_architecture(search.space.smallest()).bytes_moved
     if budget is not None and budget < least:
         raise EdgenasError(
-            f"[rules] budget = {budget:g} is epochs x bytes moved, and one epoch of the smallest network is {least:,}: give minutes "
-            "by --budget (in a project file above [rules])"
+            f"[rules] budget = {budget:g} is epochs x bytes moved, and one epoch of the smallest network is {least:,}: give "
+            "minutes by --budget (in a project file above [rules])"
         )
 
 
