@@ -16,10 +16,12 @@ from edgenas.binomial import Interval, wilson
 from edgenas.records import ACCURACY, Metric, Record
 
 Counts = NDArray[np.int64]
+Sums = NDArray[np.int64] | NDArray[np.float64]
 
 BALANCED_ACCURACY, MACRO_F1 = Metric("balanced_accuracy"), Metric("macro_f1")
 METRICS = {metric.name: metric for metric in (ACCURACY, BALANCED_ACCURACY, MACRO_F1)}
 DRAWS = 1000  # of the bootstrap
+AT_ONCE = 1_000_000  # cells of the matrix times draws of it: 8 MB
 
 
 class OfClass(Record, frozen=True):
@@ -51,8 +53,9 @@ def balanced_accuracy(counts: Counts) -> float:
 
 
 def macro_f1(counts: Counts) -> float:
-    """The mean F1 of the classes that have images or are predicted; 0 for one without a hit."""
-    return float(_macro_f1(counts[None].astype(np.float64))[0])
+    """The mean F1 of the classes that have images; 0 for one without a hit."""
+    hits, images, called = np.diag(counts)[None], counts.sum(1)[None], counts.sum(0)[None]
+    return float(_macro_f1(hits, images, called)[0])
 
 
 def balanced_accuracy_interval(counts: Counts) -> Interval:
@@ -65,13 +68,28 @@ def balanced_accuracy_interval(counts: Counts) -> Interval:
 
 
 def macro_f1_interval(counts: Counts, seed: int = 0) -> Interval:
-    """The middle 95 % over a bootstrap of the images."""
-    total, rng = int(counts.sum()), np.random.default_rng(seed)
-    cells = np.flatnonzero(counts)
-    drawn = np.zeros((DRAWS, counts.size))
-    drawn[:, cells] = rng.multinomial(total, counts.ravel()[cells] / total, size=DRAWS)
-    low, high = np.percentile(_macro_f1(drawn.reshape(DRAWS, *counts.shape)), (2.5, 97.5))
-    return float(low), float(high)
+    """The middle 95 % over a bootstrap of the images. Where all are right, or none is, every draw is the same: there macro-F1 and
+    balanced accuracy are one figure, whose interval it is."""
+    total, hits = int(counts.sum()), int(np.trace(counts))
+    if hits in (0, total):
+        return balanced_accuracy_interval(counts)
+    rng, drawn = np.random.default_rng(seed), []
+    rows, columns = np.nonzero(counts)
+    cells = counts[rows, columns]
+    block = max(1, AT_ONCE // len(cells))
+    for start in range(0, DRAWS, block):
+        draws = rng.multinomial(total, cells / total, size=min(block, DRAWS - start))  # (B, cells)
+        right = rows == columns
+        sums = (
+            _sums(draws[:, right], rows[right], len(counts)),
+            *(_sums(draws, of, len(counts)) for of in (rows, columns)),
+        )
+        drawn.append(_macro_f1(*sums))
+    low, high = np.percentile(np.concatenate(drawn), (2.5, 97.5))
+    figure = macro_f1(
+        counts
+    )  # of classes with few images the draws lie lower: their mean F1 is of those that were drawn
+    return min(float(low), figure), max(float(high), figure)
 
 
 def of_classes(counts: Counts, names: Sequence[str]) -> list[OfClass]:
@@ -116,18 +134,30 @@ def document_of_confusion(counts: Counts, names: Sequence[str]) -> dict[str, Any
 
 
 def chance_of(metric: str, counts: NDArray[np.int64]) -> float:
-    """What always answering the most frequent class scores, from the images of each class (K,)."""
+    """The most that an answer scores which does not look at the image, from the images of each class (K,): always the most
+    frequent class, and of macro-F1 guessing each class as often as it comes.
+
+    That guess has an expected recall and precision of every class's share, so its F1 is the share, and their mean 1 / classes. No
+    other way to guess has more: the sum of 2 p q / (p + q) over the classes is concave in the shares q that are answered, and
+    largest at q = p.
+    """
+    if metric == MACRO_F1.name:
+        return 100 / int((counts > 0).sum())
     matrix = np.zeros((len(counts), len(counts)), dtype=np.int64)
     matrix[:, int(counts.argmax())] = counts
-    return {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}[metric](matrix)
+    return {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}[metric](matrix)
 
 
-def _macro_f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, K, K) -> (B,)."""
-    images_and_called = counts.sum(2) + counts.sum(1)  # (B, K)
-    there = images_and_called > 0
-    f1 = 200 * np.diagonal(counts, axis1=1, axis2=2) / np.maximum(images_and_called, 1)
+def _macro_f1(hits: Sums, images: Sums, called: Sums) -> NDArray[np.float64]:
+    """Of B matrices, from the sums of their classes, (B, K) each -> (B,)."""
+    there = images > 0
+    f1 = 200 * hits / np.maximum(images + called, 1)
     return np.asarray((f1 * there).sum(1) / there.sum(1))
+
+
+def _sums(draws: Counts, of: NDArray[np.int64], classes: int) -> Sums:
+    """(B, cells) of classes `of` (cells,) -> (B, K)."""
+    return np.stack([np.bincount(of, weights=each, minlength=classes) for each in draws])
 
 
 def _with_images(counts: Counts) -> list[tuple[int, int]]:

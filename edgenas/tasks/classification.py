@@ -52,7 +52,7 @@ class Classification:
 
     @property
     def chance(self) -> float:
-        """What always answering the most frequent class scores: 1 / classes where they are balanced."""
+        """The most that an answer scores which does not look at the image: 1 / classes where they are balanced."""
         return chance_of(self.metric.name, np.bincount(self.val.labels, minlength=len(self.classes)))
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.binomial import Interval
-from edgenas.confusion import METRICS, chance_of
+from edgenas.confusion import MACRO_F1, METRICS, chance_of
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval, unit_of_difference
 from edgenas.engine.verdict import interval_of_mean
@@ -72,7 +72,8 @@ def _tested(facts: Facts, final: FinalTraining) -> Iterator[str]:
         what = f"“{final.classes[int(images.argmax())]}”, its most frequent class"
         if len(set(images.tolist())) == 1:
             what = f"one of its {len(images)} classes, all equally frequent"
-        known = f"always answering {what}, would score {metric.words(chance)} there"
+        answer = f"always answering {what}," if metric != MACRO_F1 else "guessing each class as often as it comes"
+        known = f"{answer} would score {metric.words(chance)} there"
     elif validation is not None:
         chance = validation.chance
         known = f"without any learning it would be {_chance(chance, metric)}"

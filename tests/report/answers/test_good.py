@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from edgenas.binomial import Validation, noise_of_difference, wilson
+from edgenas.confusion import MACRO_F1
 from edgenas.engine.plan import plan_json
 from edgenas.methods import CONTROL
 from edgenas.records import TAR
@@ -60,6 +61,19 @@ def test_the_weakest_class_and_the_most_frequent_mistake_are_named() -> None:
     )
     assert told[3] == "The most frequent mistake: 10 of 40 images of “dog” are called “cat”."
     assert "No test image of any class is taken for another one." in goodness(trained([[60, 0], [0, 40]], 100.0))
+
+
+def test_macro_f1_is_held_against_guessing() -> None:
+    """[[30, 30], [20, 20]] scores 49.5 %, where always answering the larger class would have 37.5 %."""
+    one = final(trial(1, 85.0), run(matrix=[[30, 30], [20, 20]]))
+    score = {"macro_f1": 49.5, "macro_f1_low": 40.0, "macro_f1_high": 59.0}
+    (only,) = one.runs
+    runs = (msgspec.structs.replace(only, test=score, val=score),)
+    one = msgspec.structs.replace(one, metric="macro_f1", scored=MACRO_F1, runs=runs)
+    told = goodness(study(trial(1, 85.0), chosen=1, finals=(one,)))
+    assert told[1] == (
+        "It is not shown to be better than chance: guessing each class as often as it comes would score 50.00 % there."
+    )
 
 
 def test_confusions_come_in_the_order_of_their_number() -> None:
