@@ -81,9 +81,7 @@ def images_sha256(task: Task) -> str:
 def refuse_own_data(store: Store, name: str, task: Task | None = None) -> None:
     """Raise StudyError where this names the study's own data, however it is written; or where the images of `task`, which are
     what is there under that name, are the study's own."""
-    began, was = written_plan(store.study).task.data, store.get(KIND, "folder", str)
-    folders = {Path(place).resolve() for place in (began, was) if place is not None and Path(place).is_dir()}
-    own = name == began or (Path(name).is_dir() and Path(name).resolve() in folders)
+    began, own = written_plan(store.study).task.data, is_own_data(store, name)
     known = {key: value for key in (HASHES[1], HASHES_OF_DIGESTS[1]) if (value := store.get(KIND, key, str))}
     if task is not None and known:
         found = _hashes(task.train, task, of_bytes=HASHES[1] in known)
@@ -94,6 +92,26 @@ def refuse_own_data(store: Store, name: str, task: Task | None = None) -> None:
             f"--data {same} is what {store.folder} was trained on, and --from-trained goes on on other data: name other "
             f"images, or train longer from scratch: `edgenas train {store.folder} --epochs N`"
         )
+
+
+def same_data(one: Store, other: Store) -> bool:
+    """Do two studies learn from one data set: of one name, or in one folder, however it is written?"""
+    return bool(_places_of(one) & _places_of(other))
+
+
+def is_own_data(store: Store, name: str) -> bool:
+    """Does this name the study's own data, however it is written?"""
+    return name == store.study.data or bool(_places(name) & _places_of(store))
+
+
+def _places_of(store: Store) -> set[str]:
+    return _places(store.study.data, store.get(KIND, "folder", str))
+
+
+def _places(name: str, was: str | None = None) -> set[str]:
+    """Of data: the folder (absolute) that is there under this name, and where it was; the name itself of data in no folder."""
+    found = {str(Path(name).resolve())} if Path(name).is_dir() else set()
+    return found | {was} if was is not None else found or {name}
 
 
 def loading_of(study: Path, tell: Callable[[str], None]) -> Loading:

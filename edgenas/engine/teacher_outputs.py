@@ -1,7 +1,7 @@
 """A teacher's outputs as a file: of any model, written by `Study.save_outputs`, or of a recogniser, which is run here, once.
 
 The file is an .npz. outputs (N, D): of the N training images in their order; labels (N,), and sha256 of images and labels:
-they prove that order. images (M, H, W, C), image_outputs (M, D): further images, without labels. test_outputs (T, D),
+it proves that order. images (M, H, W, C), image_outputs (M, D): further images, without labels. test_outputs (T, D),
 test_sha256: of the test images; no training sees them, the reports show what the teacher itself reaches there.
 """
 
@@ -50,9 +50,7 @@ def read_outputs(path: Path, content: bytes, task: Task) -> TeacherOutputs:
             held = {name: file[name] for name in file.files}
             outputs, labels = held["outputs"], held["labels"]
     except NPZ as error:
-        raise DataError(
-            f"{path} is no file of outputs ({error}): save them with numpy.savez(FILE, outputs=..., labels=...)"
-        ) from error
+        raise DataError(f"{path} is no file of outputs ({error}): {SAVED}") from error
     count = len(task.train)
     _check(path, "outputs", outputs, count, f"each of the {count} training images")
     _check_order(path, labels, held.get("sha256"), task)
@@ -124,17 +122,14 @@ def _check(path: Path, name: str, outputs: NDArray[Any], count: int, rows: str, 
 
 
 def _check_order(path: Path, labels: NDArray[Any], sha256: NDArray[Any] | None, task: Task) -> None:
-    """Labels are enough for classes; of as many images of every person they say nothing of who that is."""
+    """Labels alone do not tell: of a folder they come class by class, whichever images a seed has put there."""
     if labels.shape != task.train.labels.shape or not np.array_equal(labels, task.train.labels):
+        raise DataError(f"{path}: labels are not those of the training images in their order: {SAVED}")
+    if sha256 is None:
         raise DataError(
-            f"{path}: labels are not those of the training images in their order: compute outputs and labels from "
-            "`edgenas.open_study(STUDY).training_images()`"
+            f"{path} has no sha256 of the training images, and labels alone do not say which images they are: {SAVED}"
         )
-    if sha256 is None and isinstance(task.head, Embedding):
-        raise DataError(
-            f"{path} has no sha256 of the training images, and labels alone do not say whose faces: {SAVED}"
-        )
-    if sha256 is not None and str(sha256) != sha256_of(task.train):
+    if str(sha256) != sha256_of(task.train):
         raise DataError(
             f"{path}: its outputs are of other training images than this study's (another --seed?): {SAVED}"
         )

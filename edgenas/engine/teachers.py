@@ -16,6 +16,7 @@ import msgspec
 
 from edgenas.durable import replace_file
 from edgenas.engine.call import Given
+from edgenas.engine.data import is_own_data, same_data
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import epochs_for_budget
 from edgenas.engine.folders import ROOT
@@ -273,17 +274,18 @@ def _of_study(store: Store, asked: TrainingAsked, name: str, task: Task, tell: T
     if folder is None:
         raise EdgenasError(f"teacher {name!r}: possible are {FORMS}")
     with Store.read(folder) as other:
-        final, seed, data = final_of(other, None, None), other.study.seed, other.study.data
+        final, seed, searched = final_of(other, None, None), other.study.seed, same_data(store, other)
+        trained = searched if final.data == other.study.data else is_own_data(store, final.data)
     if final.classes != task.classes:
         raise EdgenasError(
             f"teacher {name} knows the classes {_few(final.classes)}, and this task has {_few(task.classes)}"
         )
-    if final.all_images and final.data == store.study.data and not asked.all_images:
+    if final.all_images and trained and not asked.all_images:
         tell(
             f"warning: {name} was trained with --all-images, and so on the images that this study validates on: validation "
             "scores of what it teaches say less, and the best seed is chosen by them"
         )
-    elif data == store.study.data and seed != store.study.seed:
+    elif (searched or trained) and seed != store.study.seed:
         tell(f"warning: {name} has seed {seed}, so that it may have learned from images that this study validates on")
     run = best_run(final)
     if why := lost(folder / run.weights, run.weights_sha256):

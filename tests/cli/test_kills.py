@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from edgenas.bundle import read_bundle
 from edgenas.cli.main import app
+from edgenas.engine.teacher_outputs import TeacherOutputs, save_outputs
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import FinalTraining
 from edgenas.store import Store
@@ -245,7 +246,7 @@ def test_a_run_with_further_images_of_a_teacher_goes_on_to_the_same_bytes(tmp_pa
     outputs = 8 * np.eye(10, dtype=np.float32)
     images = rng.integers(0, 256, (50, 8, 8, 1), dtype=np.uint8)
     theirs = outputs[rng.integers(0, 10, 50)]
-    np.savez(tmp_path / "o.npz", outputs=outputs[labels], labels=labels, images=images, image_outputs=theirs)
+    save_outputs(tmp_path / "o.npz", digits(), TeacherOutputs(outputs[labels], (images, theirs)))
     recipe = "epochs = 1\nbatch_size = 64\nlr = 0.05\nrandom_resized_crop = [0.5, 1.0]\ntrivial_augment = true\n"
     (tmp_path / "mine.toml").write_text(recipe)
     how = ("--teacher", str(tmp_path / "o.npz"), "--recipe", str(tmp_path / "mine.toml"))

@@ -13,15 +13,21 @@ from typer.testing import CliRunner
 
 import edgenas
 from edgenas.cli.main import app
+from edgenas.engine.data import is_own_data, same_data
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.taught import KIND, Teacher
+from edgenas.engine.teacher_outputs import TeacherOutputs, read_outputs, save_outputs
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe
+from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import weights_sha256
 from edgenas.records import FinalRun, FinalTraining
 from edgenas.store import Store
+from edgenas.tasks import Loading, TaskSettings, load_task
 from tests.cli.test_compare import digits_file, searched
 from tests.damaged_npz import DAMAGES, damaged_npz
+from tests.image_folders import fill
+from tests.plans import plan, studied
 from tests.trained_digits import digits
 
 
@@ -45,11 +51,14 @@ def final(study: Path) -> FinalTraining:
 
 
 def outputs_file(study: Path, path: Path, **changes: Any) -> Path:
-    """Of somebody's model: sure of the right class."""
-    images, labels = edgenas.open_study(study, quiet=True).training_images()
-    assert len(images) == len(digits().train)
-    held = {"outputs": 8 * np.eye(10, dtype=np.float32)[labels], "labels": labels}
-    np.savez(path, **{**held, **changes})
+    """Of somebody's model: sure of the right class. `changes`: to the arrays of the file, None leaves one out."""
+    opened = edgenas.open_study(study, quiet=True)
+    _, labels = opened.training_images()
+    opened.save_outputs(path, 8 * np.eye(10, dtype=np.float32)[labels])
+    if changes:
+        with np.load(path) as file:
+            held = {**file, **changes}
+        np.savez(path, **{name: array for name, array in held.items() if array is not None})
     return path
 
 
@@ -79,6 +88,24 @@ def test_outputs_of_any_model_teach_and_stay_in_the_study(study: Path, tmp_path:
         train(study, "--teacher", str(other))["test_accuracy"] != found["test_accuracy"]
     )  # another file is another teacher
     assert final(study).recipe.teacher != recipe.teacher
+
+
+def test_outputs_of_another_seeds_images_are_refused_though_their_labels_are_the_same(tmp_path: Path) -> None:
+    """Labels of a folder come class by class: each seed has the same, and some of its images validate another seed's students."""
+    folder = str(fill(tmp_path / "photos", each=30))
+    loading = Loading(tmp_path / "cache", threads=1)
+    mine, other = (load_task(TaskSettings(folder, seed=seed), loading) for seed in (0, 1))
+    assert np.array_equal(mine.train.labels, other.train.labels)
+    assert not np.array_equal(mine.train.images[:], other.train.images[:])
+    file, held = tmp_path / "o.npz", TeacherOutputs(np.ones((len(other.train), 2), np.float32))
+    save_outputs(file, other, held)
+    assert len(read_outputs(file, file.read_bytes(), other).outputs) == len(other.train)
+    with pytest.raises(EdgenasError, match="of other training images than this study's"):
+        read_outputs(file, file.read_bytes(), mine)
+    with np.load(file) as kept:
+        np.savez(tmp_path / "plain.npz", outputs=kept["outputs"], labels=kept["labels"])
+    with pytest.raises(EdgenasError, match="has no sha256 of the training images"):
+        read_outputs(file, (tmp_path / "plain.npz").read_bytes(), mine)
 
 
 def test_weight_and_temperature_are_the_recipes(study: Path, tmp_path: Path) -> None:
@@ -136,6 +163,36 @@ def test_a_teacher_that_saw_the_validation_images_is_told_where_its_student_is_c
     assert words not in said("--all-images")  # nothing is chosen by validation
     train(other)
     assert "warning" not in said()
+
+
+def test_one_folder_is_one_data_set_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "photos")
+    fill(tmp_path / "others")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+
+    def study(name: str, data: str, was: Path | None = None) -> Path:
+        with Store.create(tmp_path / name, studied(plan(asked=SearchSettings(data=data)))) as store:
+            if was is not None:
+                store.put("data", "folder", str(was))
+        return tmp_path / name
+
+    mine = study("mine", "photos", tmp_path / "photos")
+    with Store.read(mine) as store:
+        for data in ("photos", "./photos", str(tmp_path / "photos"), "link", "others/../photos"):
+            with Store.read(study(f"of {data.replace('/', '-')}", data)) as other:
+                assert same_data(store, other)
+            assert is_own_data(store, data)
+        for data in ("others", "digits"):
+            with Store.read(study(f"of {data}", data)) as other:
+                assert not same_data(store, other)
+            assert not is_own_data(store, data)
+        with Store.read(study("moved", "gone", tmp_path / "photos")) as other:  # called so when it began
+            assert same_data(store, other)
+        with Store.read(study("elsewhere", "gone", tmp_path / "elsewhere/photos")) as other:
+            assert not same_data(store, other)
+    with Store.read(study("one", "digits")) as one, Store.read(study("two", "digits")) as two:
+        assert same_data(one, two)
 
 
 def test_the_spaces_largest_network_is_trained_first_and_once(study: Path) -> None:
@@ -222,6 +279,8 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_line(study: Path, tmp_pat
         "nan": ({"outputs": np.full((count, 10), np.nan, np.float32)}, "not all finite"),
         "order": ({"labels": np.roll(digits().train.labels, 1)}, "labels are not those of the training images"),
         "short": ({"labels": digits().train.labels[:-1]}, "labels are not those of the training images"),
+        "unknown": ({"sha256": None}, "has no sha256 of the training images, and labels alone do not say which"),
+        "others": ({"sha256": np.array("0" * 64)}, "of other training images than this study's"),
     }
     cases = [
         (str(outputs_file(study, tmp_path / f"{n}.npz", **changes)), words) for n, (changes, words) in wrong.items()
