@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ SUFFIXES = frozenset(
 )
 OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"})
 GROUND = 128  # grey under what is transparent: neither black nor white drawings vanish in it
+CLEAR = ("LA", "La", "PA", "RGBA", "RGBa")  # modes with an alpha channel
+PART = 1_000_000  # pixels whose mode is changed at once
 WIDEST = 8  # times as long as what it becomes: of a longer picture only the middle is scaled
 ORIENTATION = 0x0112  # EXIF
 
@@ -45,8 +48,9 @@ def is_hidden(name: str) -> bool:
 def pixels_from_image(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """(H, W, C) uint8 at the network's input size, from an image of any size and mode that `eight_bits` takes.
 
-    It is turned upright by its EXIF tag, cut to its middle, made 8 bits a channel, scaled, padded, in that order: memory
-    follows the network's input, not the picture. DataError for a damaged image and for modes without a rule.
+    It is turned upright by its EXIF tag, cut to its middle, made 8 bits a channel, scaled, padded, in that order. Beside the
+    decoded picture it takes one more of its size where that is turned, and one where its mode is another, of what is not cut off.
+    DataError for a damaged image and for modes without a rule.
     """
     sides, crop = sides_of(preprocessing.size), preprocessing.fit == "crop"
     try:
@@ -74,17 +78,39 @@ def upright(image: Image.Image) -> Image.Image:
 
 def eight_bits(image: Image.Image, channels: int) -> Image.Image:
     """Mode L or RGB. What is transparent shows GROUND; of 16-bit grey the high byte is taken, as PNG readers do with colour."""
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if not image.mode.startswith("I") and image.mode not in CLEAR and "transparency" not in image.info:
+        return image.convert(mode)
+    shown = Image.new(mode, image.size)
+    for part in _parts(image.size):  # the steps between take several times as much memory as both pictures
+        shown.paste(_shown(image.crop(part)).convert(mode), part)
+    return shown
+
+
+def _shown(image: Image.Image) -> Image.Image:
+    """8 bits a channel, and nothing transparent."""
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
         deep = np.asarray(image)
         image = Image.fromarray((deep >> 8).astype(np.uint8))
         if isinstance(clear, int):  # the one grey that is transparent
             image.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or clear is not None:
+    if image.mode in CLEAR or clear is not None:
         layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         ground = Image.new("RGBA", layer.size, (GROUND, GROUND, GROUND, 255))
         image = Image.alpha_composite(ground, layer)
-    return image.convert("L" if channels == 1 else "RGB")
+    return image
+
+
+def _parts(size: Sides) -> Iterator[tuple[int, int, int, int]]:
+    """(left, top, right, bottom) of strips across the longer side of an image of (width, height), each of about PART pixels."""
+    width, height = size
+    step = max(1, PART // min(size))
+    for start in range(0, max(size), step):
+        end = min(start + step, max(size))
+        yield (0, start, width, end) if height >= width else (start, 0, end, height)
 
 
 def middle(image: Image.Image, sides: Sides) -> Image.Image:

@@ -14,7 +14,7 @@ from PIL import Image
 from edgenas.errors import DataError
 from edgenas.faces.images import image_from_file, rgb_from_image
 from edgenas.image_sizes import ImageSize
-from edgenas.preprocessing import GROUND, pixels_from_image
+from edgenas.preprocessing import GROUND, eight_bits, pixels_from_image, upright
 from edgenas.records import Preprocessing
 from edgenas.serve.images import image_from_bytes
 from edgenas.tasks import TaskSettings, load_task
@@ -128,6 +128,45 @@ def test_a_thin_picture_needs_no_more_memory_than_the_network(sides: tuple[str, 
     assert done.returncode == 0, done.stderr
 
 
+LARGE = """
+import resource, sys
+from PIL import Image
+from edgenas.preprocessing import pixels_from_image
+from edgenas.records import Preprocessing
+size, fit, mode = tuple(map(int, sys.argv[1:3])), sys.argv[3], sys.argv[4]
+image = Image.new(mode, size)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 4 * size[0] * size[1] + 60_000_000, -1))
+pixels_from_image(image, Preprocessing(3, 224, (0.,) * 3, (1.,) * 3, fit=fit))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded by Linux's limit on the address space")
+@pytest.mark.parametrize("mode", ["RGBA", "I;16"])
+@pytest.mark.parametrize("sides", [("4000", "4000"), ("16000000", "1")])
+def test_a_picture_is_changed_in_mode_with_one_copy_of_it(sides: tuple[str, str], mode: str) -> None:
+    """16 million pixels in 4 bytes each, and 60 MB for all the rest."""
+    how = [*sides, "stretch", mode]
+    done = subprocess.run([sys.executable, "-c", LARGE, *how], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("part", [1, 70, 401])
+def test_parts_of_a_picture_show_what_the_whole_shows(
+    channels: int, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {name: _eight_bits(data, channels) for name, data in kinds().items()}
+    monkeypatch.setattr("edgenas.preprocessing.PART", part)
+    for name, data in kinds().items():
+        assert np.array_equal(_eight_bits(data, channels), whole[name]), name
+
+
+def _eight_bits(data: bytes, channels: int) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(eight_bits(upright(image), channels))
+
+
 def test_of_a_thin_picture_the_centre_is_seen() -> None:
     values = np.zeros((10, 1000, 3), np.uint8)
     values[:, 495:505] = 200
@@ -172,19 +211,19 @@ def test_thirty_two_bits_have_no_rule_and_are_refused(dtype: type) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_shows_the_same_upright_picture(orientation: int) -> None:
-    upright = np.arange(6 * 4, dtype=np.uint8).reshape(6, 4) * 10
+    shown = np.arange(6 * 4, dtype=np.uint8).reshape(6, 4) * 10
     stored = {  # how EXIF 2.3 says that the rows and columns lie in the file
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.T,
-        6: np.rot90(upright),
-        7: upright[::-1, ::-1].T,
-        8: np.rot90(upright, -1),
+        1: shown,
+        2: shown[:, ::-1],
+        3: shown[::-1, ::-1],
+        4: shown[::-1],
+        5: shown.T,
+        6: np.rot90(shown),
+        7: shown[::-1, ::-1].T,
+        8: np.rot90(shown, -1),
     }[orientation]
     data = encoded(Image.fromarray(np.ascontiguousarray(stored)), exif=turned(orientation))
-    assert np.array_equal(read(data, how(4, 1))[..., 0], upright[1:5])
+    assert np.array_equal(read(data, how(4, 1))[..., 0], shown[1:5])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
