@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from edgenas.cli.onward import say_onward
 from edgenas.cli.options import FinalWidth, study_names, target_names, task_names
 from edgenas.cli.output import emit, say
 from edgenas.engine.counts import counted
-from edgenas.engine.scores import best_run, interval_words, metric_of, name_of, with_intervals
+from edgenas.engine.scores import best_run, interval_words, metric_of, name_of
 
 if TYPE_CHECKING:
-    from edgenas.records import FinalTraining, Metric
+    from edgenas.records import FinalRun, FinalTraining, Metric
 
 OF_CLASSES = (  # of a run's report
     *(
@@ -162,17 +162,19 @@ def train(
 
 
 def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
-    """As cli.md has it."""
+    """As cli.md has it. Of every score that is a mean over seeds <name>_interval, its 95 % interval, where that is known."""
     import msgspec
 
-    metric = final.metric
+    from edgenas.confusion import METRICS
+
+    metric, scored, exported = final.metric, metric_of(final), best_run(final)
     each = [run.test[metric] for run in final.runs]
     shared: dict[str, Any] = {
         "study": str(folder),
         "trial": final.trial,
         "network": name_of(final),
         "params": final.params,
-        "metric": msgspec.to_builtins(metric_of(final)),
+        "metric": msgspec.to_builtins(scored),
         "epochs": final.recipe.epochs,
         "recipe": final.recipe.name,
         "seeds": len(final.runs),
@@ -183,24 +185,45 @@ def document(folder: Path, final: FinalTraining) -> dict[str, Any]:
             "epochs": [run.best_epoch for run in final.runs],
             f"val_{metric}": mean_of([run.best_val for run in final.runs], metric),
             f"test_{metric}": statistics.fmean(run.best_test[metric] for run in final.runs),
+            **_interval("val", [run.best_val for run in final.runs], scored, final),
+            **_interval("test", [run.best_test for run in final.runs], scored, final),
         },
         "data": final.data,
         "inherited_percent": final.inherited_percent,
         "seconds": final.seconds,
         f"test_{metric}": over_seeds(each),
+        **_interval("val", [run.val for run in final.runs], scored, final),
+        **_interval("test", [run.test for run in final.runs], scored, final),
+        "exported_seed": exported.seed,
     }
-    mirrored = [run.mirrored[metric] for run in final.runs if run.mirrored]
+    mirrored = [run.mirrored for run in final.runs if run.mirrored]
     if mirrored:
-        shared[f"test_{metric}_mirrored"] = over_seeds(mirrored)
-    if not metric_of(final).share:
-        shared["test"] = final.runs[0].report
-    for other in ("accuracy", "balanced_accuracy", "macro_f1"):
-        if other != metric and all(other in run.test for run in final.runs):
-            shared[f"test_{other}"] = over_seeds([run.test[other] for run in final.runs])
-    if (judged := best_run(final).report) and "confusion" in judged:
-        shared["test_report"] = {"seed": best_run(final).seed, **{name: judged[name] for name in OF_CLASSES}}
-    shared["best_epoch"] = with_intervals(shared["best_epoch"], final.images)
-    return with_intervals(shared, final.images)
+        shared[f"test_{metric}_mirrored"] = over_seeds([scores[metric] for scores in mirrored])
+        shared |= _interval("test", mirrored, scored, final, "_mirrored")
+    if not scored.share:
+        shared["test"] = exported.report
+    for name, other in METRICS.items():
+        if name != metric and all(name in run.test for run in final.runs):
+            shared[f"test_{name}"] = over_seeds([run.test[name] for run in final.runs])
+            shared |= _interval("test", [_with_reported(run, name) for run in final.runs], other, final)
+    if "confusion" in exported.report:
+        shared["test_report"] = {"seed": exported.seed, **{name: exported.report[name] for name in OF_CLASSES}}
+    return shared
+
+
+def _interval(
+    split: str, runs: Sequence[Mapping[str, float]], metric: Metric, final: FinalTraining, suffix: str = ""
+) -> dict[str, list[float]]:
+    from edgenas.engine.verdict import interval_of_runs
+
+    interval = interval_of_runs(runs, metric, final.images.get(split))
+    return {} if interval is None else {f"{split}_{metric.name}{suffix}_interval": list(interval)}
+
+
+def _with_reported(run: FinalRun, name: str) -> dict[str, float]:
+    """The scores of a run on the test images, with the interval of `name` that only its report has: macro-F1's is drawn."""
+    ends: list[float] | None = run.report.get(f"{name}_interval")
+    return run.test if ends is None else {**run.test, f"{name}_low": ends[0], f"{name}_high": ends[1]}
 
 
 def mean_of(scores: Sequence[dict[str, float]], metric: str) -> float | None:
@@ -219,7 +242,8 @@ def text(folder: Path, final: FinalTraining) -> str:
     test = result[f"test_{final.metric}"]
     interval = result.get(f"test_{final.metric}_interval")
     within = interval_words(interval, metric_of(final))
-    known = "" if interval is None else f"; 95 % interval over {final.images['test']} test images{within}"
+    over = f" over {final.images['test']} test images" if metric_of(final).share else ""
+    known = "" if interval is None else f"; 95 % interval{over}{within}"
     shown = (
         f"{folder}: {name_of(final)}, {final.params:,} parameters, {counted(final.recipe.epochs, 'epoch')}\n"
         f"test {final.metric} {_mean_words(test, metric_of(final))} {_over(len(final.runs))} (last epoch){known}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from edgenas.binomial import NORMAL_95, Interval, Validation, noise_of_difference, wilson
 from edgenas.engine.plan import validation_in
@@ -60,17 +59,6 @@ def noise_of_expected(one: Expectation, other: Expectation) -> float:
 def unit_of_difference(metric: Metric) -> str:
     """In what two scores differ: percent in points, others in their unit."""
     return "points" if metric.unit == "%" else metric.unit or metric.name
-
-
-def with_intervals(document: dict[str, Any], images: Mapping[str, int]) -> dict[str, Any]:
-    """The document with, for every accuracy in it, a key <name>_interval = [low, high]; `images`: of the split <val, test>."""
-    told = dict(document)
-    for name, value in document.items():
-        split = name.split("_")[0]
-        if name.startswith(f"{split}_accuracy") and images.get(split) and value is not None:
-            share = value["mean"] if isinstance(value, dict) else value
-            told[f"{name}_interval"] = list(wilson(share, images[split]))
-    return told
 
 
 def split_interval(scores: Mapping[str, float], final: FinalTraining, split: str) -> Interval | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from edgenas.binomial import NORMAL_95, Interval, noise_of_difference, wilson
-from edgenas.engine.scores import unit_of_difference
+from edgenas.engine.scores import interval_of, unit_of_difference
 from edgenas.hardware.words import LEARNED, ORIGINS
 from edgenas.records import Cost, Latency, Metric, Record
 
@@ -158,6 +158,14 @@ def interval_of_mean(
     if len(known) < len(each):
         return None
     return statistics.fmean(low for low, _ in known), statistics.fmean(high for _, high in known)
+
+
+def interval_of_runs(runs: Sequence[Mapping[str, float]], metric: Metric, images: int | None) -> Interval | None:
+    """The same of the scores of runs on one split of so many images (None: not known)."""
+    each = [scores[metric.name] for scores in runs if metric.name in scores]
+    if not each or len(each) < len(runs) or (metric.share and not images):
+        return None
+    return interval_of_mean(each, [interval_of(scores, metric.name, None) for scores in runs], metric, images or 0)
 
 
 def comparable(one: Latency, other: Latency) -> bool:

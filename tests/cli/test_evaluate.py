@@ -174,3 +174,5 @@ def test_what_a_training_reports_of_its_test_images_is_what_its_exported_file_sc
     assert evaluated_again["images"] == sum(map(sum, report["confusion"])) == 11  # a fifth of 40, of 14
     assert trained["test_macro_f1"]["mean"] == report["macro_f1"]
     assert trained["test_accuracy"]["mean"] == report["accuracy"]
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert trained[f"test_{name}_interval"] == pytest.approx(report[f"{name}_interval"])

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,13 +17,22 @@ import edgenas
 from edgenas.architectures.chain import chain
 from edgenas.binomial import wilson
 from edgenas.cli.main import app
+from edgenas.cli.train import document, text
+from edgenas.confusion import (
+    BALANCED_ACCURACY,
+    MACRO_F1,
+    METRICS,
+    balanced_accuracy_interval,
+    macro_f1_interval,
+    scores_of_confusion,
+)
 from edgenas.engine.data import searched_task
 from edgenas.engine.scores import best_run
 from edgenas.errors import EdgenasError
 from edgenas.identity import digest
 from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import load_weights
-from edgenas.records import Ask, Choice, Classes, FinalRun, FinalTraining, Trial
+from edgenas.records import ACCURACY, Ask, Choice, Classes, FinalRun, FinalTraining, Metric, Trial
 from edgenas.report.answers.more import more_budget
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.facts import read_facts
@@ -34,6 +44,7 @@ from edgenas.training.loop import outputs_of, scores_of
 from edgenas.training.recipes import recipe_from_name, with_free_cores
 from tests.image_folders import fill
 from tests.plans import plan, studied
+from tests.report.answers.cases import final, run, trial
 from tests.trained_digits import digits_folder
 from tests.training.conftest import ParameterCost, candidate
 
@@ -299,6 +310,63 @@ def test_every_accuracy_has_its_interval_over_the_images_of_its_split(study: Pat
     best = document["best_epoch"]
     assert best["test_accuracy_interval"] == pytest.approx(wilson(best["test_accuracy"], len(task.test)))  # type: ignore[index]
     assert best["val_accuracy_interval"] == pytest.approx(wilson(best["val_accuracy"], len(task.val)))  # type: ignore[index]
+
+
+MATRICES = [[40, 10], [15, 35]], [[48, 2], [4, 46]]  # of the seeds 0 and 1, each of 100 test images
+
+
+def of_two_seeds(metric: Metric) -> FinalTraining:
+    """By this metric; validation has seed 1 before seed 0."""
+    runs = []
+    for seed, matrix in enumerate(MATRICES):
+        test = scores_of_confusion(np.array(matrix))
+        if metric == MACRO_F1:
+            test["macro_f1_low"], test["macro_f1_high"] = macro_f1_interval(np.array(matrix))
+        val = {**test, metric.name: 80.0 + seed}
+        done = run(matrix=matrix, seed=seed)
+        runs.append(msgspec.structs.replace(done, test=test, best_test=test, val=val, best_val=val))
+    one = final(trial(1, 85.0), *runs, test=100, val=200)
+    return msgspec.structs.replace(one, metric=metric.name, scored=metric)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_every_metric_has_the_interval_of_its_mean(metric: Metric) -> None:
+    """Of the accuracy that of a share of the images, of the others the mean of the runs' own."""
+    known = of_two_seeds(metric)
+    told = document(Path("s"), known)
+    counts = [np.array(matrix) for matrix in MATRICES]
+    balanced, f1 = map(balanced_accuracy_interval, counts), map(macro_f1_interval, counts)
+    assert told["test_accuracy_interval"] == pytest.approx(wilson((75 + 94) / 2, 100))
+    assert told["test_balanced_accuracy_interval"] == pytest.approx(np.mean([*balanced], axis=0))
+    assert told["test_macro_f1_interval"] == pytest.approx(np.mean([*f1], axis=0))
+    name = metric.name
+    low, high = told[f"val_{name}_interval"]
+    assert low < 80.5 < high
+    assert told["best_epoch"][f"test_{name}_interval"] == told[f"test_{name}_interval"]
+    assert told["best_epoch"][f"val_{name}_interval"] == told[f"val_{name}_interval"]
+    low, high = told[f"test_{name}_interval"]
+    over = " over 100 test images" if metric.share else ""
+    assert f"(last epoch); 95 % interval{over} ({low:.1f} to {high:.1f})\n" in text(Path("s"), known)
+
+
+def test_without_its_images_or_a_runs_own_an_interval_is_left_out() -> None:
+    known = msgspec.structs.replace(of_two_seeds(ACCURACY), images={})
+    assert "test_accuracy_interval" not in document(Path("s"), known)
+    first, second = of_two_seeds(MACRO_F1).runs
+    bare = {name: value for name, value in second.test.items() if not name.endswith(("_low", "_high"))}
+    runs = (first, msgspec.structs.replace(second, test=bare))  # as an earlier version kept it
+    told = document(Path("s"), msgspec.structs.replace(of_two_seeds(MACRO_F1), runs=runs))
+    assert "test_macro_f1_interval" not in told
+    assert {"test_accuracy_interval", "test_balanced_accuracy_interval"} < told.keys()  # the report has this one
+
+
+def test_the_report_in_the_json_is_that_of_the_seed_that_is_exported() -> None:
+    told = document(Path("s"), of_two_seeds(BALANCED_ACCURACY))
+    assert told["exported_seed"] == told["test_report"]["seed"] == 1
+    assert told["test"]["confusion"] == told["test_report"]["confusion"] == MATRICES[1]
+    told = document(Path("s"), msgspec.structs.replace(of_two_seeds(BALANCED_ACCURACY), all_images=True))
+    assert told["exported_seed"] == 0
+    assert told["test"]["confusion"] == MATRICES[0]
 
 
 def test_a_budget_that_leaves_fewer_than_130_steps_is_refused_with_figures(study: Path) -> None:

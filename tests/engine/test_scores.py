@@ -6,7 +6,7 @@ import pytest
 from edgenas.binomial import Validation, noise_of_difference, wilson
 from edgenas.engine.fronts import summary
 from edgenas.engine.plan import plan_json
-from edgenas.engine.scores import at_chance, chance_words, decision_words, interval_of, interval_words, with_intervals
+from edgenas.engine.scores import at_chance, chance_words, decision_words, interval_of, interval_words
 from edgenas.methods import CONTROL
 from edgenas.records import ACCURACY, TAR, Choice, Decision, Metric, StudyRecord, Trial
 from tests.engine.test_fronts import trial
@@ -98,21 +98,6 @@ def test_decisions_without_two_scores_and_those_on_tar_are_left_as_they_are() ->
     assert decision_words(start, VALIDATION, ACCURACY) == "the shallowest"
     tie = Decision("depth", "reject", "a tie, and slower", score=80.0, best=80.0)
     assert decision_words(tie, VALIDATION, TAR) == "a tie, and slower"
-
-
-def test_every_accuracy_of_a_document_gets_an_interval_of_its_own_split() -> None:
-    document = {
-        "val_accuracy": 90.0,
-        "test_accuracy": {"mean": 80.0},
-        "test_accuracy_mirrored": {"mean": 81.0},
-        "seeds": 2,
-    }
-    told = with_intervals(document, {"val": 100, "test": 400})
-    assert told["val_accuracy_interval"] == list(wilson(90.0, 100))
-    assert told["test_accuracy_interval"] == list(wilson(80.0, 400))
-    assert told["test_accuracy_mirrored_interval"] == list(wilson(81.0, 400))
-    assert {name: told[name] for name in document} == document
-    assert with_intervals(document, {}) == document
 
 
 def test_only_the_metric_has_a_binomial_interval_and_no_loss_or_error() -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edgenas.binomial import Interval
 from edgenas.confusion import MACRO_F1, METRICS, chance_of
 from edgenas.engine.plan import validation_in
-from edgenas.engine.scores import best_run, interval_words, metric_of, split_interval, unit_of_difference
-from edgenas.engine.verdict import interval_of_mean
+from edgenas.engine.scores import best_run, interval_words, metric_of, unit_of_difference
+from edgenas.engine.verdict import interval_of_runs
 from edgenas.records import TAR, FinalTraining, Metric
 from edgenas.report.answers.commands import compare_command, train_command
 from edgenas.report.answers.ship import noise_of_scores
@@ -56,11 +56,8 @@ def interval_on_test(final: FinalTraining) -> Interval | None:
     """The 95 % interval of the mean on the test set: of a share over the test images, else as the runs' own intervals have it;
     None where it is not known."""
     metric, counts = metric_of(final), confusion_in(final)
-    images = final.images.get("test") or (0 if counts is None else int(counts.sum()))
-    if metric.share and not images:
-        return None
-    ends = [split_interval(run.test, final, "test") for run in final.runs]
-    return interval_of_mean(tested(final)[1], ends, metric, images)
+    images = final.images.get("test") or (None if counts is None else int(counts.sum()))
+    return interval_of_runs([run.test for run in final.runs], metric, images)
 
 
 def _tested(facts: Facts, final: FinalTraining) -> Iterator[str]:
