@@ -157,8 +157,10 @@ def best_of_all(trials: list[Trial], objective: str) -> Choice:
 
 def check_budget(search: Search, budget: float | None) -> None:
     """Raise EdgenasError where the rule `budget` is less than an epoch of the smallest network: whoever gave it meant minutes."""
+    if budget is None:
+        return
     least = workload_from_architecture(search.space.smallest()).bytes_moved
-    if budget is not None and budget < least:
+    if budget < least:
         raise EdgenasError(
             f"[rules] budget = {budget:g} is epochs x bytes moved, and one epoch of the smallest network is {least:,}: give "
             "minutes by --budget (in a project file above [rules])"
