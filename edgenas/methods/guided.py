@@ -7,12 +7,13 @@ random members of the space and neighbours of the best (guided_pool.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
 
 from edgenas.architectures.space import Space
-from edgenas.binomial import Validation
+from edgenas.binomial import NORMAL_95, Validation
 from edgenas.methods import CONTROL, CostOf, Method
 from edgenas.methods.baselines import check_budget
 from edgenas.methods.endings import SearchEnds
@@ -67,9 +68,11 @@ def _chosen(hunt: Hunt, ended: str) -> Choice:
     mean, sd = (values.round(DIGITS).tolist() for values in known.expected)
     best, *others = known.ranked(known.expected.mean)
     trial = next(t for t in hunt.trials if t.status == "complete" and name_of(t.candidate) == known.names[best])
-    near = sum(mean[best] - mean[i] <= (sd[best] ** 2 + sd[i] ** 2) ** 0.5 for i in others)
+    near = sum(mean[best] - mean[i] <= NORMAL_95 * math.hypot(sd[best], sd[i]) for i in others)
     noise = f"; {near} {'is' if near == 1 else 'are'} inside its noise" if near else ""
-    reason = f"the best expected score of {len(mean)} networks, +- {sd[best]:.2f} points{noise}"
+    reason = (
+        f"the best expected score of {len(mean)} networks, +- {sd[best]:.2f} points (one standard deviation){noise}"
+    )
     verdict = Decision(PHASE, "accept", reason, score=trial.scores[hunt.objective], key=trial.candidate.key)
     stop = (Decision(PHASE, "stop", ended),) if ended else ()
     expected = {name: Expectation(mean[i], sd[i]) for i, name in enumerate(known.names)}

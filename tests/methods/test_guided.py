@@ -11,6 +11,7 @@ import pytest
 from edgenas.architectures.own import Choices, OwnSpace
 from edgenas.architectures.tracer import Tracer
 from edgenas.binomial import Validation, standard_error
+from edgenas.engine.scores import noise_of_expected
 from edgenas.errors import LimitError, TrainingError
 from edgenas.methods import Method
 from edgenas.methods.endings import ended_at_chance, ended_when
@@ -114,8 +115,14 @@ def test_the_choice_says_how_many_others_are_inside_its_noise(images: int, *, in
 
     choice, _, decisions = play(search(validation=validation), score, cost_without_device)
     final = next(decision for decision in reversed(decisions) if decision.key == choice.trial.candidate.key)
-    assert ("inside its noise" in final.reason) is inside
-    assert f"+- {choice.expected[choice.trial.candidate.architecture.fingerprint].sd:.2f} points" in final.reason
+    best = choice.expected[choice.trial.candidate.architecture.fingerprint]
+    assert f"+- {best.sd:.2f} points (one standard deviation)" in final.reason
+    near = sum(best.mean - one.mean <= noise_of_expected(best, one) for one in choice.expected.values()) - 1
+    closer = sum(best.mean - one.mean <= math.hypot(best.sd, one.sd) for one in choice.expected.values()) - 1
+    assert (near > closer) is inside  # two standard deviations, not one
+    words = f"; {near} are inside its noise" if near > 1 else "; 1 is inside its noise" if near else "deviation)"
+    assert final.reason.endswith(words)
+    assert bool(near) is inside
 
 
 def test_equal_scores_are_decided_by_name_and_end() -> None:
