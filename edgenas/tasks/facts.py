@@ -30,7 +30,8 @@ class DataFacts(Record, frozen=True):
     """The document of `edgenas data`: images used per class and split, at which size, and what is odd about them.
 
     `duplicates` counts images that repeat another, as the network sees them: `within` one split, `across_splits` one of an
-    earlier split (train, val, test), `two_labels` one of another class.
+    earlier split (train, val, test), `in_training` one of the training images (a part of those), `two_labels` one of another
+    class.
     """
 
     classes: dict[str, int]
@@ -72,6 +73,7 @@ def count_duplicates(copies: Sequence[NDArray[np.int64]], labels: Sequence[NDArr
     return {
         "within": len(groups) - in_split,
         "across_splits": int((numbers > first_split[groups]).sum()),
+        "in_training": int(((numbers > 0) & (first_split[groups] == 0)).sum()),
         "two_labels": int((classes != first_class[groups]).sum()),
     }
 
@@ -103,12 +105,19 @@ def facts_of(
         fit=preprocessing.fit,
         ignored=dict(origin.ignored),
         duplicates=duplicates,
-        warnings=(*origin.warnings, *_leaks(duplicates)),
+        warnings=(*origin.warnings, *leaks(duplicates)),
     )
 
 
-def _leaks(duplicates: dict[str, int]) -> Iterator[str]:
-    if count := duplicates["across_splits"]:
-        yield f"{count} validation or test images are training images, too: scores will look better than they are"
+def leaks(duplicates: dict[str, int]) -> Iterator[str]:
+    """Warnings of what `count_duplicates` has found."""
+    learned = duplicates["in_training"]
+    if learned:
+        which = "image is a training image" if learned == 1 else "images are training images"
+        yield f"{learned} validation or test {which}, too: scores will look better than they are"
+    if count := duplicates["across_splits"] - learned:
+        which = "image is a validation image" if count == 1 else "images are validation images"
+        yield f"{count} test {which}, too, by which networks are chosen: scores will look better than they are"
     if count := duplicates["two_labels"]:
-        yield f"{count} images are there under two labels: no network can tell these apart"
+        which = "image is" if count == 1 else "images are"
+        yield f"{count} {which} there under two labels: no network can tell these apart"

@@ -60,10 +60,10 @@ def test_a_folder_with_splits_is_counted_as_it_is_used(tmp_path: Path) -> None:
         "channels": 3,
         "fit": "crop",
         "ignored": {".txt files": 1, "hidden and system files": 1},
-        "duplicates": {"within": 2, "across_splits": 1, "two_labels": 1},
+        "duplicates": {"within": 2, "across_splits": 1, "in_training": 1, "two_labels": 1},
         "warnings": [
-            "1 validation or test images are training images, too: scores will look better than they are",
-            "1 images are there under two labels: no network can tell these apart",
+            "1 validation or test image is a training image, too: scores will look better than they are",
+            "1 image is there under two labels: no network can tell these apart",
         ],
     }
 

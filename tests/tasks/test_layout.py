@@ -62,7 +62,7 @@ def test_copies_of_an_image_are_never_trained_on_and_judged_by(tmp_path: Path) -
             picture(5 * place + index % 5).save(tmp_path / label / f"{index}.png")
     task = load(tmp_path)
     assert counts(task) == (48, 16, 16)
-    assert task.facts.duplicates == {"within": 70, "across_splits": 0, "two_labels": 0}
+    assert task.facts.duplicates == {"within": 70, "across_splits": 0, "in_training": 0, "two_labels": 0}
 
 
 def test_mean_and_deviation_are_those_of_the_training_images(tmp_path: Path) -> None:

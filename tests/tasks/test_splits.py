@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgenas.tasks import Split
-from edgenas.tasks.facts import copies_of, count_duplicates
+from edgenas.tasks.facts import copies_of, count_duplicates, leaks
 from edgenas.tasks.splits import stratified
 
 
@@ -57,7 +57,24 @@ def test_duplicates_are_counted_within_splits_across_them_and_under_two_labels()
     copies = copies_of(splits)
     assert [numbers.tolist() for numbers in copies] == [[0, 0, 0, 1, 2], [3, 1], [0, 3, 4, 4]]
     found = count_duplicates(copies, [split.labels for split in splits])
-    assert found == {"within": 2 + 1, "across_splits": 1 + 2, "two_labels": 1}
+    assert found == {"within": 2 + 1, "across_splits": 1 + 2, "in_training": 1 + 1, "two_labels": 1}
+
+
+def test_a_test_image_among_those_of_validation_is_not_called_a_training_image() -> None:
+    def told(train: list[int], val: list[int], test: list[int]) -> list[str]:
+        copies = [np.array(split) for split in (train, val, test)]
+        return list(leaks(count_duplicates(copies, [np.zeros_like(split) for split in copies])))
+
+    worse = "scores will look better than they are"
+    chosen = "by which networks are chosen"
+    assert told([0, 1], [2], [3]) == []
+    assert told([0, 1], [2], [2]) == [f"1 test image is a validation image, too, {chosen}: {worse}"]
+    assert told([0, 1], [2, 3], [2, 3]) == [f"2 test images are validation images, too, {chosen}: {worse}"]
+    assert told([0, 1], [1], [2]) == [f"1 validation or test image is a training image, too: {worse}"]
+    assert told([0, 1], [1, 2], [1, 2]) == [
+        f"2 validation or test images are training images, too: {worse}",
+        f"1 test image is a validation image, too, {chosen}: {worse}",
+    ]
 
 
 def test_labels_that_are_no_classes_are_parted_at_random_and_all_of_them_once() -> None:
