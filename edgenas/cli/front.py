@@ -51,7 +51,6 @@ def front(
         write_result(front_csv(document))
         return
     with Store.read(folder) as store:
-        document["seconds"] = round(sum(trial.seconds for trial in store.trials()), 3)
         document["sessions"] = msgspec.to_builtins(list(store.all("session", Session).values()))
     emit(document, as_json=as_json, text=front_text(document))
     if not as_json:
@@ -82,13 +81,17 @@ def front_csv(document: dict[str, Any]) -> str:
 
 
 def front_document(folder: Path) -> dict[str, Any]:
-    """What a study found, as `edgenas search` and `edgenas front` print it; seconds: of the search, over all sessions."""
+    """What a study found, as `edgenas search` and `edgenas front` print it. seconds: of the search by the clock, over all
+    sessions; training_seconds: the sum over the trainings that decisions have read, which workers share. A study that knows no
+    time by the clock has the sum in both."""
     from edgenas.engine.fronts import summary
     from edgenas.store import Store
 
     with Store.read(folder) as store:
-        seconds = store.get("clock", "wall", float) or 0.0
-        return summary(store.study, str(folder), store.ledger(), store.choice, seconds)
+        ledger, wall = store.ledger(), store.get("clock", "wall", float)
+        trained = round(sum(trial.seconds for trial in ledger), 3)
+        found = summary(store.study, str(folder), ledger, store.choice, trained if wall is None else wall)
+        return {**found, "training_seconds": trained}
 
 
 def front_text(document: dict[str, Any]) -> str:

@@ -55,4 +55,4 @@ def begin_session(store: Store, command: str, tell: Callable[[str], None]) -> No
             "from what those gave"
         )
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    store.put("session", f"{len(known):04d}", Session(command, began, len(store.trials()), now))
+    store.put("session", f"{len(known):04d}", Session(command, began, len(store.ledger()), now))

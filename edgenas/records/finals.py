@@ -115,5 +115,5 @@ class Session(Record, frozen=True):
 
     command: str
     began: str  # UTC, ISO 8601
-    trials: int  # that were there
+    trials: int  # that decisions had read
     versions: dict[str, str]

@@ -138,13 +138,12 @@ class Facts:
     @property
     def complete(self) -> tuple[Trial, ...]:
         """Trained trials that a decision has read, the control apart."""
-        return tuple(
-            t for t in self.trials if t.status == "complete" and t.number is not None and t.candidate.phase != CONTROL
-        )
+        return tuple(t for t in self.read if t.status == "complete" and t.candidate.phase != CONTROL)
 
     @property
     def control(self) -> tuple[Trial, ...]:
-        return tuple(t for t in self.trials if t.status == "complete" and t.candidate.phase == CONTROL)
+        """Trained trials of the control that it has asked for."""
+        return tuple(t for t in self.read if t.status == "complete" and t.candidate.phase == CONTROL)
 
     @property
     def best(self) -> Trial | None:

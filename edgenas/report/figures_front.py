@@ -43,7 +43,7 @@ class Axis:
 
 def front_figure(facts: Facts) -> Figure:
     """Score against latency on every target, energy where it counts, and parameters; what broke a limit in a strip of its own."""
-    infeasible = sum(trial.status == "infeasible" for trial in facts.trials)
+    infeasible = sum(trial.status == "infeasible" for trial in facts.read)
     return Figure(
         "front",
         "",
@@ -102,7 +102,7 @@ def _front_caption(facts: Facts) -> str:
 
 
 def _broken_words(facts: Facts) -> str:
-    broken = [trial for trial in facts.trials if trial.status == "infeasible"]
+    broken = [trial for trial in facts.read if trial.status == "infeasible"]
     if not broken:
         return ""
     text = "Crosses in the strip broke a limit and were never trained. "
@@ -162,7 +162,7 @@ def _front_traces(facts: Facts, axis: Axis) -> list[dict[str, Any]]:
 
 def _broken(facts: Facts, axis: Axis) -> list[Trial]:
     """What broke a limit, as far as this cost of it is known."""
-    return [trial for trial in facts.trials if trial.status == "infeasible" and axis.of(trial) is not None]
+    return [trial for trial in facts.read if trial.status == "infeasible" and axis.of(trial) is not None]
 
 
 def competitor_traces(facts: Facts, axis: Axis) -> list[dict[str, Any]]:

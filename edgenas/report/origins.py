@@ -39,9 +39,9 @@ def asked(facts: Facts) -> Pairs:
 
 def found(facts: Facts) -> Pairs:
     """What came out, in counts."""
-    counts = Counter(trial.status for trial in facts.trials)
-    unread = sum(trial.number is None for trial in facts.trials)
-    pairs = [("trained", f"{counts['complete']} networks" + (f", {unread} of them ahead of need" if unread else ""))]
+    counts = Counter(trial.status for trial in facts.read)
+    ahead = sum(trial.number is None and trial.status == "complete" for trial in facts.trials)
+    pairs = [("trained", f"{counts['complete']} networks" + (f", and {ahead} ahead of need" if ahead else ""))]
     infeasible = f"{counts['infeasible']} broke a limit and were not trained" if counts["infeasible"] else "none"
     pairs += [("infeasible", infeasible), ("failed", str(counts["failed"] or "none"))]
     pairs += [("time", duration(facts.seconds))]
@@ -95,7 +95,7 @@ def obtained(facts: Facts) -> Pairs:
     study = facts.study
     pairs = [("scores", _score_origin(facts))]
     for name in study.profiles:
-        latencies = [t.cost.latencies[name] for t in facts.trials if name in t.cost.latencies]
+        latencies = [t.cost.latencies[name] for t in facts.read if name in t.cost.latencies]
         origins = Counter(latency.origin for latency in latencies)
         how = Counter(latency.detail for latency in latencies if latency.detail)
         words = ", ".join(f"{count} {origin}" for origin, count in origins.items()) or "none yet"

@@ -128,7 +128,7 @@ def _table(studies: Sequence[Facts]) -> Table:
                 ", ".join(study.profiles),
                 latency_words(latency) if latency else "-",
                 f"{trial.cost.params:,}" if trial else "-",
-                str(sum(one.status == "complete" for one in facts.trials)),
+                str(sum(one.status == "complete" for one in facts.read)),
                 duration(facts.seconds),
                 "finished" if facts.choice else "not finished",
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -99,6 +100,28 @@ def test_every_setting_comes_from_the_study(here: Path) -> None:
     unfinished(here / "studies/one", trials=3)
     app(["search", "--resume", "one", "--workers", "0"], standalone_mode=False)
     assert ledger(here / "studies/one") == before
+
+
+def test_front_and_search_tell_one_time(here: Path, tmp_path: Path) -> None:
+    """By the clock, and the sum over the trainings that decisions have read, however many were made ahead of need."""
+    study = shutil.copytree(here / "studies/one", tmp_path / "one")
+    with Store.write(study) as store:
+        trial = store.ledger()[0]
+        ahead = msgspec.structs.replace(trial.candidate, repeat=9)
+        store.add(msgspec.structs.replace(trial, candidate=ahead, number=None, seconds=50.0))
+        trained, wall = sum(one.seconds for one in store.ledger()), store.get("clock", "wall", float)
+    assert wall is not None
+    assert wall != trained
+    for command in (("search", "--resume"), ("front",)):
+        told = edgenas_json(*command, str(study), folder=here)
+        assert (told["seconds"], told["training_seconds"]) == (
+            pytest.approx(wall, abs=0.01),
+            pytest.approx(trained, abs=1e-3),
+        )
+    with sqlite3.connect(study / "study.db") as connection:
+        connection.execute("DELETE FROM records WHERE kind = 'clock'")
+    connection.close()
+    assert edgenas_json("front", str(study), folder=here)["seconds"] == pytest.approx(trained, abs=1e-3)
 
 
 def test_a_study_that_is_not_there_is_refused_with_those_that_are(here: Path) -> None:

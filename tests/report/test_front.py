@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from edgenas.methods import CONTROL
 from edgenas.records import Expectation, Latency, Limits, Trial
 from edgenas.report.facts import Facts
 from edgenas.report.figures_front import front_figure
 from edgenas.report.html import content_from_studies, html_from_studies
+from edgenas.report.origins import found, obtained
 from edgenas.report.tables import front_table, ledger
 from edgenas.report.words import merit
 from tests.report.answers.cases import TARGET, latency, study, trial
@@ -130,6 +132,24 @@ def test_what_was_not_measured_because_it_broke_another_limit_stands_over_the_co
     assert drawn(both, strip)["parameters"] == [800, 900]
     assert "Crosses in the strip broke a limit and were never trained." in front_figure(both).caption
     assert "not in the picture" not in front_figure(both).caption
+
+
+def test_what_was_tried_ahead_of_need_is_in_no_count_nor_picture() -> None:
+    """Their number depends on how many workers there were; no decision has read them, and they have no number of a trial."""
+    control = trial(4, 70.0)
+    control = msgspec.structs.replace(control, candidate=msgspec.structs.replace(control.candidate, phase=CONTROL))
+    read = (trial(1, 80.0), broken(8, measured=True), control)
+    ahead = [msgspec.structs.replace(one, number=None) for one in (trial(5, 81.0), broken(9, measured=True), control)]
+    limits = Limits(params=500)
+    alone, more = study(*read, chosen=1, limits=limits), study(*read, *ahead, chosen=1, limits=limits)
+    assert more.control == alone.control
+    assert front_figure(more).caption == front_figure(alone).caption
+    assert front_figure(more).alt == front_figure(alone).alt
+    assert drawn(more, "infeasible, not trained") == drawn(alone, "infeasible, not trained")
+    (_, told), *others = found(more)
+    assert (told, found(alone)[0][1]) == ("2 networks, and 2 ahead of need", "2 networks")
+    assert others == found(alone)[1:]
+    assert obtained(more) == obtained(alone)
 
 
 # ---------------------------------------------------------------- several targets

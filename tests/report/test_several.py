@@ -50,6 +50,13 @@ def test_the_best_of_each_stands_in_a_table_and_the_best_of_all_in_a_sentence() 
     assert "8.00 points worse, more than the noise of ±" in compared_studies([ONE, worse]).sentences[-1]
 
 
+def test_what_was_trained_ahead_of_need_is_not_counted() -> None:
+    ahead = msgspec.structs.replace(trial(3, 70.0, 0.7), number=None)
+    found = compared_studies([ONE, named("two", study(trial(1, 82.0), ahead, chosen=1))])
+    header, rows = found.table["header"], found.table["rows"]
+    assert [row[header.index("trained")] for row in rows] == ["2", "1"]
+
+
 def test_a_difference_is_held_against_the_noise_of_the_study_with_fewer_validation_images() -> None:
     """90 and 84 %: 2.9 points are noise on 1,000 images each, 9.3 on 100."""
 

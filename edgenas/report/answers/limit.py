@@ -54,7 +54,7 @@ def met_limits(facts: Facts) -> Met:
         sentences += [_unlimited(latency) for latency in cost.latencies.values()]
     if (other := _other_network(facts, cost)) is not None:
         sentences.append(other)
-    broken = sum(one.status == "infeasible" for one in facts.trials)
+    broken = sum(one.status == "infeasible" for one in facts.read)
     if broken:
         sentences.append(f"{broken} other candidate{'s' * (broken > 1)} broke a limit, and took no training time.")
     return Met(held, tuple(sentences))

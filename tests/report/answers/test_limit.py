@@ -165,6 +165,8 @@ def test_what_broke_a_limit_is_counted() -> None:
     one = trial(1, 90.0, 0.5)
     told = met_limits(study(one, broken, chosen=1, limits=LIMIT)).sentences
     assert told[1] == "1 other candidate broke a limit, and took no training time."
+    ahead = msgspec.structs.replace(broken, number=None)  # how many there are depends on how many workers there were
+    assert met_limits(study(one, broken, ahead, chosen=1, limits=LIMIT)).sentences == told
     assert len(met_limits(study(one, chosen=1, limits=LIMIT, finals=(final(one, run()),))).sentences) == 1
 
 
