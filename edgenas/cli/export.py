@@ -38,7 +38,7 @@ def export(
     ),
     max_drop: float | None = typer.Option(
         None,
-        help="How much worse than FP32 FP16 and INT8 may score on validation, in the metric's unit. Default: the metric's own "
+        help="By how much FP16 and INT8 may score worse than FP32 on validation, in the metric's unit. Default: the metric's own "
         "(accuracy: 0.5 points, or one image; TAR: 0.2 points at FP16, 0.5 at INT8).",
     ),
     reduce_range: bool = typer.Option(

@@ -137,7 +137,7 @@ def search(
     from_study: str | None = typer.Option(
         None,
         "--from",
-        help="NSE: a finished study whose space is gone on with. NAL: the study or file of `nal fit`.",
+        help="NSE: a finished study, whose space is searched on. NAL: the study or file of `nal fit`.",
     ),
     warm_start: list[str] | None = typer.Option(
         None, help="guided: a study of other data in the same space, whose results it begins from. May be repeated."
@@ -173,7 +173,7 @@ def search(
     processes: int = typer.Option(
         1,
         min=1,
-        help="NSE: how many processes train its supernet together, a part of every batch each; --workers must be as many.",
+        help="NSE: how many processes train its supernet together, each a part of every batch; --workers is as many or more.",
     ),
     ray: str | None = typer.Option(None, help="A Ray cluster's address, or auto."),
     board: list[str] | None = typer.Option(

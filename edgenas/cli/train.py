@@ -54,7 +54,7 @@ def train(
         None, help="gnas, trgnas: the width to train, matched or macro. Default: what the search was told, or matched."
     ),
     data: str | None = typer.Option(
-        None, help="Data to go on with after --from-trained, or those of a network without a search."
+        None, help="Data to go on with by --from-trained, or those of a network without a search."
     ),
     data_dir: str | None = typer.Option(None, help="Where named data sets lie (also: EDGENAS_DATA)."),
     from_trained: bool = typer.Option(False, "--from-trained", help="Go on from the trained weights, on --data."),
