@@ -41,7 +41,7 @@ WHERE = (
     "quiet",
     "on_event",
     "reference",
-)  # of `search`: decide nothing
+)  # of `search`: without a budget they decide nothing
 
 OF_FILES = ("data_dir", "skip_damaged")  # settings of data that is read
 OF_DATA = (*OF_FILES, "task", "image_size", "flip", "far", "fit", "balance", "metric")

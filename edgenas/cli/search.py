@@ -131,7 +131,7 @@ def search(
         None, help="gnas, trgnas: the width that edgenas train takes. Default: matched."
     ),
     pool: Pool | None = typer.Option(
-        None, help="NSE: how many operations there are to choose from. Default: 19 with --preset tiny, else 27."
+        None, help="NSE: how many operations there are to choose from. Default: 19 in the preset tiny, else 27."
     ),
     rounds: int | None = typer.Option(None, help="NSE: at most this many rounds."),
     from_study: str | None = typer.Option(

@@ -47,6 +47,15 @@ def test_help_fits_80_columns_and_its_examples_can_be_copied(name: str) -> None:
     assert all(words[: len(name.split()) + 1] == ["edgenas", *name.split()] for words in typed if "|" not in words)
 
 
+FRAGMENTS = ("Of ", "That ", "The same", "Or ", "As ", "Default:", "So ", "From ")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_help_of_an_option_says_what_it_is_about(name: str) -> None:
+    said = {option.name: getattr(option, "help", "") or "" for option in COMMANDS[name].params}
+    assert [option for option, words in said.items() if words.startswith(FRAGMENTS)] == []
+
+
 def test_the_list_of_commands_is_in_the_order_of_the_work_and_every_line_is_whole() -> None:
     lines = helped("--help")
     listed = lines[lines.index("Commands:") + 1 :]
