@@ -14,6 +14,7 @@ ARG EXTRAS="[${FLAVOUR},baselines,ray,serve,faces,report]"
 COPY pyproject.toml constraints.txt README.md LICENSE CHANGELOG.md /src/
 COPY edgenas /src/edgenas
 COPY profiles /src/profiles
+COPY deploy/matrix.toml /src/deploy/
 RUN --mount=type=bind,source=deploy/wheels,target=/wheels \
     python3 -m venv /opt/edgenas && \
     /opt/edgenas/bin/pip install --no-cache-dir --find-links /wheels ${PIP_OPTIONS} -c /src/constraints.txt "/src${EXTRAS}" && \

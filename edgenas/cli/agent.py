@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def agent(
     job: Path | None = typer.Argument(None, help="With --once: a file with the job, in place of stdin."),
     host: str = typer.Option(
-        "127.0.0.1", help="Address to listen on; leave loopback only in a network that you trust."
+        "127.0.0.1", help="IPv4 address to listen on; leave loopback only in a network that you trust."
     ),
     port: int = typer.Option(8765, min=0, max=65535, help="Port to listen on; 0 = any free one."),
     token_file: Path | None = typer.Option(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import typer
 
 from edgenas.cli.help import add
+from edgenas.cli.onward import serve_commands
 from edgenas.cli.output import emit, say_next
 
 bundle = typer.Typer(help="Check bundles.", no_args_is_help=True, rich_markup_mode=None)
@@ -43,7 +43,7 @@ def verify(
     text = f"{folder}: {len(manifest.files)} files and the manifest are as they were written; nothing unsafe in them"
     emit(document, as_json=as_json, text=text)
     if not as_json:
-        say_next(f"edgenas serve {shlex.quote(str(folder))}")
+        say_next(*serve_commands(folder, manifest.profile))
 
 
 add(bundle, verify)

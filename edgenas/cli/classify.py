@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from edgenas.cli.onward import serve_commands
 from edgenas.cli.output import emit, say_next, table
 
 
@@ -28,6 +28,7 @@ def classify(
 
     Example: edgenas classify bundle new/*.jpg
     """
+    from edgenas.bundle import read_bundle
     from edgenas.engine.classify import classify as run
     from edgenas.errors import EdgenasError
 
@@ -40,7 +41,7 @@ def classify(
             + "; ".join(f"{one['image']}: {one['error']}" for one in unread)
         )
     if not as_json:
-        say_next(f"edgenas serve {shlex.quote(str(bundle))}")
+        say_next(*serve_commands(bundle, read_bundle(bundle).manifest.profile))
 
 
 def _text(document: dict[str, Any]) -> str:

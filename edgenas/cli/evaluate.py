@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
 
+from edgenas.cli.onward import serve_commands
 from edgenas.cli.output import emit, say, say_next, table
 from edgenas.ranges import MOST_SEED
 
@@ -39,12 +39,13 @@ def evaluate(
 
     Example: edgenas evaluate bundle --data my-images --split test --precision fp32,int8 --json
     """
+    from edgenas.bundle import read_bundle
     from edgenas.engine.evaluate import evaluate as run
 
     document = run(bundle, data, split, precision, say, data_dir=data_dir, skip_damaged=skip_damaged, seed=seed)
     emit(document, as_json=as_json, text=_text(document))
     if not as_json:
-        say_next(f"edgenas serve {shlex.quote(str(bundle))}")
+        say_next(*serve_commands(bundle, read_bundle(bundle).manifest.profile))
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from edgenas.cli.onward import serve_commands
 from edgenas.cli.output import emit, say, say_next, table
 from edgenas.engine.counts import counted
 from edgenas.engine.scores import interval_words
@@ -158,7 +159,7 @@ def _next(bundle: Bundle) -> tuple[str, ...]:
     """What is done with a bundle of its kind."""
     folder = shlex.quote(str(bundle.folder))
     tried = (f"edgenas classify {folder} IMAGE...",) if bundle.kind == "classification" else ()
-    return (*tried, f"edgenas serve {folder}")
+    return (*tried, *serve_commands(bundle.folder, bundle.manifest.profile))
 
 
 def trtexec_of(bundle: Bundle) -> list[str]:

@@ -108,21 +108,23 @@ def _request(url: str, token_file: Path | None) -> str:
 
 def _token(file: Path | None, gallery: Path | None) -> str | None:
     """What clients must show. Where there is a gallery there is always one: whoever may ask may enrol and delete people."""
-    from edgenas.remote.token import read_or_make_token
+    from edgenas.remote.token import server_token
 
     if file is None and gallery is not None:
         file = gallery.with_name(gallery.name + ".token")
     if file is None:
         return None
     made = not file.expanduser().exists()
-    token, _ = read_or_make_token(file)
+    token = server_token(file)
     say(f"asking for the token in {file}{' (made now)' if made else ''}: Authorization: Bearer TOKEN")
     return token
 
 
 def _warn(host: str, token: bool, tls: bool) -> None:
     """Of what others could read or do, where others can reach this server."""
-    if host in ("127.0.0.1", "localhost", "::1"):
+    from edgenas.remote.tls import is_loopback
+
+    if is_loopback(host):
         return
     if not token:
         say(f"warning: anybody who reaches {host} may use this server; give --token-file to ask for a token")

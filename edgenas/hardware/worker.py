@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Precision, Record
-from edgenas.runtimes import How, Port, Runtime, open_runtime
+from edgenas.runtimes import How, Port, Runtime, is_short_of_memory, open_runtime
 from edgenas.runtimes.child import die_with
 
 KEPT_PER_BURST = 20_000  # raw samples that travel back; of more, evenly spaced ones
@@ -117,11 +117,9 @@ def _opened(load: Load) -> AbstractContextManager[Runtime]:
 
 def status_of(error: BaseException) -> str:
     """Which of the statuses a failure to load or run belongs to."""
-    message = str(error).lower()
-    if isinstance(error, MemoryError) or any(
-        word in message for word in ("bad_alloc", "failed to allocate", "out of memory")
-    ):
+    if is_short_of_memory(error):
         return "oom"
+    message = str(error).lower()
     if any(
         word in message for word in ("not implemented", "not_implemented", "no op registered", "is not a registered")
     ):

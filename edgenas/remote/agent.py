@@ -41,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     server: AgentServer
     server_version = f"edgenas-agent/{__version__}"
     sys_version = ""
+    command = ""  # of a connection that has said nothing yet
 
     def setup(self) -> None:
         quota = self.server.desk.quota
@@ -185,8 +186,9 @@ class Handler(BaseHTTPRequestHandler):
         self.request.settimeout(self.server.desk.quota.idle_s)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Everything but hosts that look whether their job is done."""
-        if not (self.command == "GET" and args[1:2] == ("200",)):
+        """Everything but hosts that look whether their job is done, and clients that say nothing."""
+        asks = self.command == "GET" and args[1:2] == ("200",)
+        if not asks and not isinstance(args[0] if args else None, TimeoutError):
             self.server.log(f"{self.address_string()} {printable(format % args)}")
 
 

@@ -12,7 +12,7 @@ from edgenas.hardware.cost import Measure
 from edgenas.hardware.measure import SEARCH, Say, Timing, latency_from_measurement, no_one
 from edgenas.hardware.profile import HOST_CPU
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision
-from edgenas.remote.client import Board, HttpBoard
+from edgenas.remote.client import DEFAULT_PORT, Board, HttpBoard, address_of
 from edgenas.remote.fleet import BESIDE, Boards
 from edgenas.remote.sparing import Sparing, is_sparing
 from edgenas.remote.ssh import SshBoard
@@ -29,12 +29,21 @@ def open_board(url: str, token_file: Path | None = None, ca: Path | None = None,
 
 def open_boards(urls: Sequence[str], token_file: Path | None, ca: Path | None, say: Say) -> list[Board]:
     """All of them; `ca` is the file of CAs for those at https://..., of which there is one at least where it is given, as
-    there is an agent for a token."""
+    there is an agent for a token. No two at the same place: one board would be taken for several."""
     if ca is not None and not any(url.startswith("https://") for url in urls):
         raise EdgenasError("--ca was given, and no board has a certificate to check: ask for https://HOST:PORT")
     if token_file is not None and urls and all(url.startswith("ssh://") for url in urls):
         raise EdgenasError("--token-file was given, and ssh:// has keys of its own: leave it out")
-    return [_opened(url, token_file, ca, say) for url in urls]
+    opened = [_opened(url, token_file, ca, say) for url in urls]
+    known: dict[tuple[bool, str, int | None], str] = {}
+    for url in urls:
+        parts, host, port = address_of(url)
+        agent = parts.scheme != "ssh"
+        place = (agent, host.lower(), (port or DEFAULT_PORT) if agent else port)
+        if place in known:
+            raise EdgenasError(f"board {url!r} is the same as {known[place]!r}: name each board once")
+        known[place] = url
+    return opened
 
 
 def _opened(url: str, token_file: Path | None, ca: Path | None, say: Say) -> Board:

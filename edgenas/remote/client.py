@@ -22,6 +22,7 @@ from edgenas.remote.job import Answer, Job
 from edgenas.remote.listener import end
 from edgenas.remote.tls import client_context, distrust, is_loopback
 
+DEFAULT_PORT = 8765  # of agents
 CONNECT_S = 10.0  # and for every silence
 REQUEST_S = 90.0  # for a whole request: the agent's own bound, and a slow line's
 BUSY_S = 60.0  # how long a board may be too busy to say what it is
@@ -56,8 +57,13 @@ class HttpBoard:
         parts, host, port = address_of(url)
         if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/") or parts.username:
             raise EdgenasError(f"board {url!r}: an agent is given as http://HOST:PORT or https://HOST:PORT")
+        if "?" in url or "#" in url:
+            raise EdgenasError(
+                f"board {url!r}: nothing may stand behind the port: what an agent measures with is said where it is started, "
+                "such as `edgenas agent --runtime tensorrt`"
+            )
         self.url = url
-        self._address = (host, 8765 if port is None else port)
+        self._address = (host, DEFAULT_PORT if port is None else port)
         self._token = token
         self._tls = client_context(ca) if parts.scheme == "https" else None
         self._say, self._warned = say, False

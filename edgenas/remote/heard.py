@@ -48,8 +48,9 @@ class _Detail(msgspec.Struct, frozen=True):
     settings: _Load
     device: _Around
     warnings: tuple[str, ...]
+    sha256: str
+    batch_size: int
     energy_mj: Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
-    sha256: str = ""
 
 
 class _Timed(msgspec.Struct, frozen=True):
@@ -84,8 +85,10 @@ def measurement_of(answer: Answer, job: Job, url: str) -> Measurement:
         detail = msgspec.convert(plain, type=_Timed).detail
         if len(detail.round_ms) != len(detail.reference_ms):
             raise msgspec.ValidationError("it timed the network in other rounds than the reference")
-        if detail.sha256 not in ("", job.sha256):
+        if detail.sha256 != job.sha256:
             raise msgspec.ValidationError("it timed another file than was sent")
+        if detail.batch_size != job.batch_size:
+            raise msgspec.ValidationError(f"it timed a batch of {detail.batch_size}, {job.batch_size} was asked for")
         if (plain["profile"], plain["status"]) != (job.profile, answer.status):
             raise msgspec.ValidationError(f"it says {plain['status']} on {plain['profile']} here, and otherwise there")
         return msgspec.convert(plain, type=Measurement)

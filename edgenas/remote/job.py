@@ -32,6 +32,7 @@ Status = Literal[
 ]
 NEVER_CACHED = ("unstable", "throttled")  # a calmer moment may say something else
 MAX_DEADLINE_S = 1800.0
+GPU_CHOICE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 BUILD_S = 1200.0  # of a deadline, where an engine is built first
 
 
@@ -162,7 +163,7 @@ def _kill_on(cancel: threading.Event, child: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing that the child does not need: no tokens. Engines are kept in EDGENAS_CACHE."""
+    """Nothing that the child does not need: no tokens. Engines are kept in EDGENAS_CACHE; the GPU is the one that was chosen."""
     names = (
         "PATH",
         "HOME",
@@ -172,6 +173,7 @@ def _environment() -> dict[str, str]:
         "SYSTEMROOT",
         "ORT_DISABLE_TELEMETRY",
         "EDGENAS_CACHE",
+        *GPU_CHOICE,
     )
     return child_environment({name: os.environ[name] for name in names if name in os.environ})
 

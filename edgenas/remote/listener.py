@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import sys
@@ -48,9 +49,9 @@ class AgentServer(ThreadingMixIn, HTTPServer):
         try:
             super().__init__(address, handler)
         except OSError as error:
-            raise EdgenasError(
-                f"cannot listen on {address[0]}:{address[1]}: {error.strerror}; choose another --port"
-            ) from error
+            elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            advice = "give --host an IPv4 address of this machine" if elsewhere else "choose another --port"
+            raise EdgenasError(f"cannot listen on {address[0]}:{address[1]}: {error.strerror}; {advice}") from error
 
     def server_bind(self) -> None:
         """Without HTTPServer's question to the name server what this machine is called."""

@@ -5,16 +5,19 @@ ssh is called with a list of arguments, in batch mode (keys only, no questions),
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import subprocess
-from typing import Any
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
 from urllib.parse import unquote
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Measurement
-from edgenas.remote.client import BoardAway, address_of
+from edgenas.remote.client import LARGEST_ANSWER, BoardAway, address_of
 from edgenas.remote.heard import answer_from, info_from, measurement_of, printable
 from edgenas.remote.job import Job
 
@@ -75,21 +78,65 @@ class SshBoard:
     def _run(self, arguments: list[str], data: bytes, timeout_s: float) -> bytes:
         remote = shlex.join([self._command, *arguments])  # the board's shell splits it again
         try:
-            done = subprocess.run([*self._ssh, remote], input=data, capture_output=True, timeout=timeout_s, check=False)
+            code, output, errors = _called([*self._ssh, remote], data, timeout_s)
         except FileNotFoundError as error:
             raise EdgenasError("ssh is not installed here: install openssh-client, or use an http:// board") from error
         except subprocess.TimeoutExpired as error:
             raise BoardAway(f"board {self.url}: no answer within {timeout_s:.0f} s") from error
-        if done.returncode == 0:
-            return done.stdout
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        last = printable(words[-1]) if words else f"exit code {done.returncode}"
-        if done.returncode == 127:
+        if max(len(output), len(errors)) > LARGEST_ANSWER:
+            raise EdgenasError(
+                f"board {self.url} answers with more than {LARGEST_ANSWER / 1e6:.0f} MB: this is no agent"
+            )
+        if code == 0:
+            return output
+        text = errors.decode(errors="replace")
+        words = text.strip().splitlines()
+        last = printable(words[-1]) if words else f"exit code {code}"
+        if code == 127:
             raise EdgenasError(f"board {self.url}: {last}; give the path of edgenas there: ssh://HOST/PATH/TO/EDGENAS")
-        if done.returncode != 255:  # 255 is ssh's own
+        if code != 255:  # 255 is ssh's own
             raise EdgenasError(f"board {self.url}: {last}")
-        if any(word in done.stderr.decode(errors="replace") for word in ("Permission denied", "Host key verification")):
+        if any(word in text for word in ("Permission denied", "Host key verification")):
             raise EdgenasError(
                 f"board {self.url}: {last} (keys only, and the host key must be known: try `ssh {self._ssh[-1]}` once by hand)"
             )
         raise BoardAway(f"board {self.url} does not answer: {last}")
+
+
+def _called(command: list[str], data: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
+    """Exit code, stdout and stderr of a command that is given `data`; one that writes more than LARGEST_ANSWER bytes is killed,
+    and they end one byte above. Raises subprocess.TimeoutExpired."""
+    pipe = subprocess.PIPE
+    late = threading.Event()
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as child, ThreadPoolExecutor(3) as threads:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+
+        def end() -> None:
+            late.set()
+            child.kill()
+
+        def read(stream: IO[bytes]) -> bytes:
+            content = stream.read(LARGEST_ANSWER + 1)
+            if len(content) > LARGEST_ANSWER:
+                child.kill()
+            return content
+
+        def write(stream: IO[bytes]) -> None:
+            with contextlib.suppress(BrokenPipeError), stream:
+                stream.write(data)
+
+        timer = threading.Timer(timeout_s, end)
+        timer.start()
+        try:
+            parts = [threads.submit(read, stream) for stream in (child.stdout, child.stderr)]
+            threads.submit(write, child.stdin)
+            output, errors = (part.result() for part in parts)
+            code = child.wait()
+        finally:
+            timer.cancel()
+            child.kill()
+    if late.is_set():
+        raise subprocess.TimeoutExpired(command, timeout_s)
+    return code, output, errors

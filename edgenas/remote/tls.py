@@ -82,7 +82,7 @@ def distrust(error: ssl.SSLError, url: str, host: str) -> EdgenasError:
 def is_loopback(address: str) -> bool:
     """Whether packets to this address stay on this machine; a name other than localhost is somewhere else."""
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return address == "localhost"
     return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback

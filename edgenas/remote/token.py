@@ -18,35 +18,49 @@ def read_token(path: Path | None) -> str:
     """From the file if one is named, else from the environment variable, else from the default file."""
     if path is None and (value := os.environ.get(VARIABLE)):
         return _checked(value, f"${VARIABLE}")
+    return _read(
+        (path or DEFAULT_FILE).expanduser(),
+        f"copy the agent's token file here and give --token-file, or set {VARIABLE}",
+    )
+
+
+def read_or_make_token(path: Path | None) -> tuple[str, Path | None]:
+    """For the agent: as above, but a missing file is made (256 bits, mode 0600); and which file it is."""
+    if path is None and os.environ.get(VARIABLE):
+        return read_token(None), None
     file = (path or DEFAULT_FILE).expanduser()
+    return _made_or_read(file, f"give another file with --token-file, or set {VARIABLE}"), file
+
+
+def server_token(path: Path) -> str:
+    """For a server whose clients show a token: that in this file, which is made where it is missing."""
+    return _made_or_read(path.expanduser(), "give another file with --token-file")
+
+
+def _read(file: Path, advice: str) -> str:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
         text = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise EdgenasError(
-            f"no token: {file} cannot be read ({getattr(error, 'strerror', None) or 'not plain text'}); copy the agent's "
-            f"token file here and give --token-file, or set {VARIABLE}"
+            f"no token: {file} cannot be read ({getattr(error, 'strerror', None) or 'not plain text'}); {advice}"
         ) from error
     if mode & 0o077:
         raise EdgenasError(f"token file {file} has mode {mode:04o} and others can read it: chmod 600 {file}")
     return _checked(text, str(file))
 
 
-def read_or_make_token(path: Path | None) -> tuple[str, Path | None]:
-    """For the agent: as above, but a missing file is made (256 bits, mode 0600); and which file it is."""
-    file = (path or DEFAULT_FILE).expanduser()
-    if (path is None and os.environ.get(VARIABLE)) or file.exists():
-        return read_token(path), None if path is None and os.environ.get(VARIABLE) else file
+def _made_or_read(file: Path, advice: str) -> str:
+    if file.exists():
+        return _read(file, advice)
     token = secrets.token_hex(32)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
             stream.write(token + "\n")
     except OSError as error:
-        raise EdgenasError(
-            f"token file {file} cannot be made: {error.strerror}; choose another with --token-file"
-        ) from error
-    return token, file
+        raise EdgenasError(f"token file {file} cannot be made: {error.strerror}; {advice}") from error
+    return token
 
 
 def _checked(token: str, where: str) -> str:

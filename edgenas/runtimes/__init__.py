@@ -21,6 +21,15 @@ from edgenas.records import Precision
 
 Arrays = Mapping[str, NDArray[Any]]
 LARGEST_BATCH = 64  # that files are proved with, engines are built for and servers accept
+# As ONNX Runtime, CUDA (cudaErrorMemoryAllocation), cuBLAS and cuDNN (.._ALLOC_FAILED, .._ALLOCATION_FAILED) and C++ say it.
+SHORT_OF_MEMORY = (
+    "out of memory",
+    "failed to allocate",
+    "memoryallocation",
+    "alloc_failed",
+    "allocation_failed",
+    "bad_alloc",
+)
 RUNTIMES = Registry(
     "runtime",
     "edgenas.runtimes",
@@ -120,6 +129,12 @@ def open_runtime(name: str, path: Path, precision: Precision, how: How = How()) 
     """The ONNX file at `path`, loaded by the runtime of this name; `precision` is that of its layers."""
     check_provider(name, how.provider)
     return runtime_spec(name).open(path, precision, how)
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Does this failure of a runtime mean that memory ran out, its own or the GPU's? (It comes back.)"""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in words for word in SHORT_OF_MEMORY)
 
 
 def stores_int8(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the provider that was asked for and no other."""
+"""ONNX Runtime, on the provider that was asked for; what a GPU provider has no kernel for runs on the CPU, by its own choice."""
 
 from __future__ import annotations
 
@@ -40,11 +40,6 @@ class OnnxRuntime:
         self.inputs = {port.name: _port(port) for port in session.get_inputs()}
         self.outputs = {port.name: _port(port) for port in session.get_outputs()}
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the file says about itself (architecture, preprocessing, ...)."""
-        return dict(self._session.get_modelmeta().custom_metadata_map)
-
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         check_inputs(arrays, self.inputs)
         with _one_line("running the model"):
@@ -76,7 +71,7 @@ class OnnxRuntime:
 def open_session(
     model: str | Path | bytes, *, provider: str = "cpu", threads: int = 1, spinning: bool = False
 ) -> Iterator[OnnxRuntime]:
-    """A session on `provider` alone, sequential, with a fixed number of threads; EdgenasError where it cannot be had.
+    """A session on `provider`, sequential, with a fixed number of threads; EdgenasError where it cannot be had.
 
     Spinning is off unless asked for: idle threads that burn a core disturb whatever runs beside them. INT8 sums are exact, in the
     fastest way that this processor has; `settings["int8"]` says which (see runtimes/int8.py).
@@ -98,6 +93,14 @@ def open_session(
     if session.get_providers()[0] != PROVIDERS[provider]:
         raise EdgenasError(f"provider {provider!r} did not start on this machine: check its driver, or ask for 'cpu'")
     session.disable_fallback()
+    settings = settings_of(provider, threads, spinning)
+    if arithmetic and provider == "cpu":
+        settings["int8"] = arithmetic
+    yield OnnxRuntime(session, settings)
+
+
+def settings_of(provider: str, threads: int, spinning: bool) -> dict[str, Any]:
+    """How a session runs. `fallback`: where single operators go that the provider has no kernel for; of the CPU none does."""
     settings = {
         "runtime": "onnxruntime",
         "runtime_version": ort.__version__,
@@ -106,9 +109,7 @@ def open_session(
         "execution": "sequential",
         "spinning": spinning,
     }
-    if arithmetic and provider == "cpu":
-        settings["int8"] = arithmetic
-    yield OnnxRuntime(session, settings)
+    return settings if provider == "cpu" else {**settings, "fallback": "cpu"}
 
 
 def wanted_providers(provider: str) -> list[tuple[str, dict[str, str]]]:

@@ -10,6 +10,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+NAMES = ("uvicorn", "uvicorn.error", "asyncio", "edgenas.serve", "py.warnings")
 FRAMES = 6  # of a traceback, the innermost ones
 
 
@@ -18,6 +19,8 @@ class PlainFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = (record.getMessage().splitlines() or [""])[0]
+        if record.name not in NAMES:  # another library's, which may quote what it was given
+            message = f"{record.name} at {record.pathname}:{record.lineno}"
         if record.name == "asyncio":  # which writes whole objects into its messages
             message = message.partition(" <")[0]
         trouble = f"; {self.formatException(record.exc_info)}" if record.exc_info and record.exc_info[1] else ""
@@ -36,11 +39,11 @@ class PlainFormatter(logging.Formatter):
 def log_config() -> dict[str, Any]:
     """For logging.config: errors alone, of server and event loop. What clients do wrong is told to them and could fill a disk."""
     handler = {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
-    names = ("uvicorn", "uvicorn.error", "asyncio", "edgenas.serve", "py.warnings")
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"plain": {"()": PlainFormatter}},
         "handlers": {"stderr": handler},
-        "loggers": {name: {"handlers": ["stderr"], "level": "ERROR", "propagate": False} for name in names},
+        "loggers": {name: {"handlers": ["stderr"], "level": "ERROR", "propagate": False} for name in NAMES},
+        "root": {"handlers": ["stderr"], "level": "ERROR"},  # else Python writes what it warns of
     }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgenas.bundle import Bundle
 from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.records import Outputs, Precision
-from edgenas.runtimes import Runtime, open_runtime
+from edgenas.runtimes import Runtime, is_short_of_memory, open_runtime
 from edgenas.runtimes.batches import run_in_batches
 from edgenas.runtimes.compare import likeness
 from edgenas.serve.errors import RequestRefused
@@ -34,7 +34,6 @@ LOST = (
     "device-side",
     "launch failure",
 )
-SHORT_OF_MEMORY = ("out of memory", "failed to allocate", "memoryallocation")
 GOLDEN_COSINE = 0.99  # INT8 differs a little from processor to processor
 
 
@@ -160,4 +159,4 @@ def check_golden(
 def is_sticky(error: EdgenasError) -> bool:
     """Does this error mean that the device itself is lost until the process starts again? (Memory that ran out comes back.)"""
     words = str(error).lower()
-    return any(word in words for word in LOST) and not any(word in words for word in SHORT_OF_MEMORY)
+    return any(word in words for word in LOST) and not is_short_of_memory(error)

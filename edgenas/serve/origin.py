@@ -7,10 +7,10 @@ that are no browsers send none of these headers, except Host.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from edgenas.remote.tls import is_loopback
 from edgenas.serve.errors import RequestRefused
 
 
@@ -30,24 +30,15 @@ def refuse_foreign_page(headers: Mapping[str, str]) -> None:
 def refuse_foreign_host(headers: Mapping[str, str], local: tuple[str, int | None] | None) -> None:
     """RequestRefused with 403 where a connection to this machine's own loopback address calls it by a name of somebody else's."""
     asked = headers.get("host", "")
-    if not asked or local is None or not _is_loopback(local[0]):
+    if not asked or local is None or not is_loopback(local[0]):
         return
     try:
         host = urlsplit(f"//{asked}").hostname or ""
     except ValueError:
         host = ""
-    if host.rstrip(".") != "localhost" and not _is_loopback(host):
+    if host.rstrip(".") != "localhost" and not is_loopback(host):
         raise RequestRefused(
             403,
             f"host {asked[:60]!r} is not this machine: ask for 127.0.0.1 or localhost, or serve with --token-file, "
             "where any name is taken",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

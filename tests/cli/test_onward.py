@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from edgenas.cli.main import app
+from edgenas.cli.onward import serve_commands
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.facts import read_facts
 from tests.digits_bundle import digits_bundle
@@ -46,6 +47,14 @@ def test_a_bundle_is_served_once_it_was_checked_or_tried(tmp_path: Path) -> None
     Image.new("L", (8, 8)).save(picture)
     for command in (("bundle", "verify", bundle), ("classify", bundle, picture)):
         assert after(*command) == [f"edgenas serve {shlex.quote(str(bundle))}"]
+
+
+def test_a_bundle_for_boards_with_tensorrt_is_served_by_it_there() -> None:
+    here, there = serve_commands(Path("my bundle"), "jetson-orin-nano-8gb")
+    assert here == "edgenas serve 'my bundle'"
+    assert there == "edgenas serve 'my bundle' --runtime tensorrt    # on jetson-orin-nano-8gb"
+    for profile in ("host-cpu", "raspberry-pi-4", "jetson-nano-4gb", "mine"):  # of JetPack 4; of a file of one's own
+        assert len(serve_commands(Path("bundle"), profile)) == 1
 
 
 def test_a_prediction_and_the_data_lead_to_a_search_that_ends_in_minutes() -> None:

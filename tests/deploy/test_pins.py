@@ -8,6 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from edgenas.store import toml_values
+
 ROOT = Path(__file__).parents[2]
 LISTS = sorted((ROOT / "deploy").glob("requirements-*.in"))
 
@@ -64,3 +66,20 @@ def test_what_the_tests_run_with_is_pinned_as_a_whole() -> None:
     assert tree - set(pins) == {"edgenas"}
     for requirement, _ in requirements(ROOT / "constraints.in"):
         assert requirement.specifier == pins[canonicalize_name(requirement.name)], requirement
+
+
+def test_every_image_is_given_what_the_wheel_is_made_of() -> None:
+    project = toml_values(ROOT / "pyproject.toml")
+    sources = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert set(sources) >= {"profiles", "deploy/matrix.toml"}
+    for name in ("Dockerfile", "deploy/Dockerfile"):
+        lines = [line.split() for line in (ROOT / name).read_text().splitlines() if line.startswith("COPY ")]
+        copied = {word for line in lines for word in line[1:-1]}
+        needed = {
+            "edgenas",
+            "pyproject.toml",
+            project["project"]["readme"],
+            *project["project"]["license-files"],
+            *sources,
+        }
+        assert needed <= copied, (name, needed - copied)

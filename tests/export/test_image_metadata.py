@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from edgenas.export.faces import RAW
@@ -14,7 +15,6 @@ from edgenas.export.release import Wishes, bundle_from_trained
 from edgenas.hardware.measure import SEARCH
 from edgenas.preprocessing import input_from_pixels
 from edgenas.records import Preprocessing
-from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle, trained
 from tests.export.test_faces import shared_face_bundle
 
@@ -23,8 +23,8 @@ IMAGENET = Preprocessing(3, 8, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def metadata(path: Path) -> dict[str, str]:
-    with open_session(path) as session:
-        return {key: value for key, value in session.metadata.items() if key.startswith("Image.")}
+    found = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_modelmeta().custom_metadata_map
+    return {key: value for key, value in found.items() if key.startswith("Image.")}
 
 
 def denotations(path: Path) -> tuple[str, list[str], list[str]]:

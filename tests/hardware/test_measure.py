@@ -151,6 +151,8 @@ def test_inputs_are_seeded_and_only_the_batch_is_free() -> None:
     [
         ("std::bad_alloc", "oom"),
         ("Failed to allocate memory for requested buffer of size 99", "oom"),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0", "oom"),
+        ("CUDA failure 2 (cudaErrorMemoryAllocation): restart the program", "oom"),
         ("NOT_IMPLEMENTED: Could not find an implementation for Foo(1)", "unsupported_op"),
         ("Load model failed: Protobuf parsing failed", "invalid"),
     ],

@@ -13,9 +13,10 @@ import pytest
 from edgenas.errors import EdgenasError
 from edgenas.hardware.candidates import KIND, model_from_architecture
 from edgenas.hardware.cost import CostModel
+from edgenas.hardware.measure import no_one
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Latency, Limits, Measurement, StudyRecord
-from edgenas.remote.boards import measuring, measuring_beside, open_board, remembered
+from edgenas.remote.boards import measuring, measuring_beside, open_board, open_boards, remembered
 from edgenas.remote.client import BoardAway
 from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, Boards, Decided, different_siblings
 from edgenas.remote.job import BUILD_S, Job
@@ -282,3 +283,21 @@ def test_a_search_that_began_in_fp32_goes_on_in_fp32(store: Store, token: str) -
             assert isinstance(hook, Boards)
             assert costs(hook, [small(4)]) == first
             assert costs(hook, [small(6)])[0].latencies[ORIN.name].precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://nano:8765", "http://nano:8765"),
+        ("http://nano", "https://Nano:8765/"),
+        ("ssh://nano", "ssh://pi@nano/opt/edgenas?threads=2"),
+    ],
+)
+def test_one_board_under_two_addresses_is_refused(one: str, other: str, token: str) -> None:
+    with pytest.raises(EdgenasError, match=r"is the same as .*: name each board once"):
+        open_boards([one, "http://xavier", other], None, None, no_one)
+
+
+def test_two_agents_on_one_host_are_two_boards(token: str) -> None:
+    urls = ["http://nano", "http://nano:8766", "ssh://nano", "ssh://nano:2222"]
+    assert [board.url for board in open_boards(urls, None, None, no_one)] == urls

@@ -1,5 +1,6 @@
 """Boards that lie, drip, cut off or are too busy; agents that strangers press upon."""
 
+import hashlib
 import socket
 import threading
 import time
@@ -28,7 +29,8 @@ from tests.remote.models import QUICK, honest
 TOKEN = "t" * 64
 DEVICE = {"model": "Board", "kernel": "", "l4t": "", "power_mode": "", "clocks_mhz": {}, "temperatures_c": {}, "power_mw": {},
           "throttle_events": {}, "throttling": []}  # fmt: skip
-DETAIL = {"runs": 20, "reference_ms": [1.0, 1.1], "round_ms": [2.0, 2.3], "warnings": [], "energy_mj": None,
+DETAIL = {"runs": 20, "sha256": hashlib.sha256(b"model").hexdigest(), "batch_size": 1,
+          "reference_ms": [1.0, 1.1], "round_ms": [2.0, 2.3], "warnings": [], "energy_mj": None,
           "settings": {"provider": "cpu", "threads": 1},
           "device": {"before": DEVICE, "after": DEVICE}}  # fmt: skip
 MEASURED = {"profile": "host-cpu", "host": "Board", "runtime": "onnxruntime 1", "precision": "fp32", "warmup": 1,
@@ -110,6 +112,8 @@ def test_an_honest_answer_is_believed() -> None:
         {"samples_ms": []},
         {"precision": "fp8"},
         {"detail": {**DETAIL, "sha256": "0" * 64}},  # of another file than was sent
+        {"detail": {**DETAIL, "sha256": ""}},
+        {"detail": {**DETAIL, "batch_size": 8}},
         {"status": "splendid"},
         {"status": "timeout"},
         {"profile": "jetson-nano"},
@@ -148,7 +152,8 @@ def test_bench_shows_all_of_an_honest_answer(tmp_path: Path, monkeypatch: pytest
 
     def speak(connection: socket.socket, number: int) -> None:
         asked = job_for(honest(), "Board", BENCH)
-        told = {"id": asked.id, "status": "ok", "measurement": {**MEASURED, "profile": "Board"}}
+        detail = {**DETAIL, "sha256": asked.sha256}
+        told = {"id": asked.id, "status": "ok", "measurement": {**MEASURED, "profile": "Board", "detail": detail}}
         connection.sendall(answer(200, msgspec.json.encode(told if number else INFO)))
 
     with board_that(speak) as url:
@@ -317,6 +322,17 @@ def test_a_strangers_request_cannot_write_to_the_agents_terminal() -> None:
     assert all(line.isprintable() for line in said)
 
 
+def test_a_client_that_says_nothing_is_no_news() -> None:
+    said: list[str] = []
+    with listening(Quota(stranger_s=0.3, idle_s=0.3), log=said.append) as running:
+        silent, half = strangers(running, 2)
+        half.sendall(b"GET /v1/info HTTP/1.0\r\nX: y")
+        for stranger in (silent, half):
+            assert stranger.recv(100) == b""
+            stranger.close()
+    assert said == []
+
+
 # ---------------------------------------------------------------- addresses
 
 
@@ -329,6 +345,14 @@ def test_an_address_that_is_none_is_one_line(url: str, tmp_path: Path, monkeypat
     (tmp_path / "model.onnx").write_bytes(honest())
     line = refusal("bench", str(tmp_path / "model.onnx"), "--target", url)
     assert line.startswith(f"board {url!r}: ")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://nano:8765?runtime=tensorrt", "https://nano/?threads=4", "http://nano#x", "http://nano?"]
+)
+def test_what_an_agent_measures_with_is_not_said_behind_its_port(url: str) -> None:
+    with pytest.raises(EdgenasError, match="nothing may stand behind the port"):
+        HttpBoard(url, TOKEN)
 
 
 @pytest.mark.parametrize(

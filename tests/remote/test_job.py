@@ -23,11 +23,17 @@ def test_a_model_that_needs_more_memory_than_a_job_may_take_ends_as_oom(tmp_path
     assert answered(tmp_path, model, job_for(model, "host-cpu", QUICK)) == "oom"
 
 
-def test_the_child_knows_where_engines_are_kept_and_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_knows_where_engines_are_kept_which_gpu_was_chosen_and_no_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("EDGENAS_CACHE", "/cache")
     monkeypatch.setenv("EDGENAS_AGENT_TOKEN", "secret")
+    chosen = {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "NVIDIA_VISIBLE_DEVICES": "GPU-1"}
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
     found = _environment()
     assert found["EDGENAS_CACHE"] == "/cache"
+    assert chosen.items() <= found.items()
     assert "secret" not in found.values()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from edgenas.errors import EdgenasError
 from edgenas.hardware.measure import MeasureError
+from edgenas.remote import ssh
 from edgenas.remote.boards import open_board
 from edgenas.remote.client import BoardAway
 from edgenas.remote.job import job_for
@@ -79,6 +80,30 @@ def test_a_calibration_over_ssh_says_how_its_board_comes_to_the_targets_runtime(
     if importlib.util.find_spec("tensorrt") is None:  # then the board has none either, and says so itself
         assert "tensorrt" in (line := refusal(*asked, f"{near}?runtime=tensorrt"))
         assert "ask for" not in line
+
+
+@pytest.mark.parametrize("stream", ["", " >&2"])
+def test_an_answer_without_end_is_refused_and_ssh_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    monkeypatch.setattr(ssh, "LARGEST_ANSWER", 1_000_000)
+    script = tmp_path / "ssh"
+    script.write_text(f"#!/bin/sh\nexec yes{stream}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(EdgenasError, match="answers with more than 1 MB: this is no agent") as caught:
+        SshBoard("ssh://board").measure(honest(), job_for(honest(), "host-cpu", QUICK))
+    assert not isinstance(caught.value, BoardAway)
+
+
+def test_a_board_that_says_nothing_over_ssh_is_away_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ssh").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(BoardAway, match="no answer within 1 s"):
+        SshBoard("ssh://board")._run(["agent"], bytes(10_000_000), 1.0)
 
 
 @pytest.fixture(scope="module")

@@ -248,6 +248,8 @@ def test_a_token_that_leaves_loopback_over_plain_http_is_warned_of_once(tmp_path
         ("10.0.0.1", False),
         ("::ffff:10.0.0.1", False),
         ("fe80::1%eth0", False),
+        ("::1%lo", True),
+        ("127.0.0.1%evil.example", False),
         ("board", False),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgenas.errors import EdgenasError
-from edgenas.remote.token import VARIABLE, read_or_make_token, read_token
+from edgenas.remote.token import VARIABLE, read_or_make_token, read_token, server_token
 
 
 def test_a_token_is_made_once_with_256_bits_for_its_owner_alone(tmp_path: Path) -> None:
@@ -37,3 +37,15 @@ def test_the_environment_is_read_where_no_file_is_named(tmp_path: Path, monkeypa
     assert read_or_make_token(None) == ("b" * 40, None)
     with pytest.raises(EdgenasError, match=r"no token: .*missing cannot be read"):
         read_token(tmp_path / "missing")
+
+
+def test_each_program_advises_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    for ask, named, told in ((read_token, VARIABLE, "copy the agent's"), (read_or_make_token, VARIABLE, "another file"),
+                             (server_token, "--token-file", "another file")):  # fmt: skip
+        with pytest.raises(EdgenasError, match=told) as caught:
+            ask(tmp_path)
+        assert named in str(caught.value)
+        assert (VARIABLE in str(caught.value)) is (named == VARIABLE)
+    token = server_token(tmp_path / "token")
+    assert server_token(tmp_path / "token") == read_token(tmp_path / "token") == token

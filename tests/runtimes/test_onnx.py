@@ -11,7 +11,7 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes
 from edgenas.runtimes.graph import onnx_from_workload
-from edgenas.runtimes.onnx_session import open_session, wanted_providers
+from edgenas.runtimes.onnx_session import open_session, settings_of, wanted_providers
 
 MODEL = onnx_from_workload(
     workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8)), None
@@ -45,6 +45,13 @@ def test_a_provider_that_does_not_come_up_is_an_error_and_never_the_cpu() -> Non
     except EdgenasError as error:
         came_up = str(error)
     assert "cuda" in came_up.lower()
+
+
+def test_a_session_on_a_gpu_says_where_operators_without_a_kernel_go() -> None:
+    for provider in ("cuda", "tensorrt"):
+        assert wanted_providers(provider)[1:] == [("CPUExecutionProvider", {})]
+        assert settings_of(provider, 1, False)["fallback"] == "cpu"
+    assert "fallback" not in settings_of("cpu", 1, False)
 
 
 def test_cuda_computes_in_fp32_and_not_in_tf32() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgenas.errors import DataError, DeviceError
 
-UNFORESEEN, BROKEN, STARVED, LOST, SLOW = 10, 20, 30, 40, 50
+UNFORESEEN, BROKEN, STARVED, LOST, SLOW, FULL = 10, 20, 30, 40, 50, 60
 SECRET = "Ada Lovelace of 12 Example Street"
 
 
@@ -24,6 +24,8 @@ def check(image: np.ndarray) -> bool:
         raise DataError("this picture cannot be used")
     if what == STARVED:
         raise DeviceError("running the model failed: CUDA failure 2: out of memory")
+    if what == FULL:
+        raise MemoryError
     if what == LOST:
         raise DeviceError("running the model failed: CUDA failure 700: an illegal memory access was encountered")
     if what == SLOW:

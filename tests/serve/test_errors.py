@@ -5,6 +5,7 @@ import functools
 import gc
 import io
 import json
+import logging
 import threading
 import weakref
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from PIL import Image
 from edgenas.errors import DeviceError
 from edgenas.runtimes import Port
 from edgenas.serve.errors import RequestRefused
+from edgenas.serve.logs import PlainFormatter
+from edgenas.serve.model import is_sticky
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
 from tests.serve import hooks
@@ -57,6 +60,7 @@ def counted(server: Running, endpoint: str, status: int) -> float:
     [
         (hooks.BROKEN, 400, "this picture cannot be used"),
         (hooks.STARVED, 500, "running the model failed: CUDA failure 2: out of memory"),
+        (hooks.FULL, 503, "this machine has no memory left for this request"),
         (hooks.UNFORESEEN, 500, "the server made a mistake (ZeroDivisionError); its log says where"),
     ],
 )
@@ -152,13 +156,16 @@ def test_a_request_that_was_given_up_is_held_no_longer() -> None:
             go.set()
 
 
-def test_a_sixteen_bit_picture_is_a_400(tmp_path: Path) -> None:
+def test_a_sixteen_bit_picture_is_read(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.linspace(0, 65535, 1024).reshape(32, 32).astype(np.uint16)).save(buffer, "PNG")
     with hosted(digits_bundle().folder) as server:
         status, answer = server.json("POST", "/classify", buffer.getvalue())
-    assert status in (200, 400)  # whichever it is, it is an answer (what the pixels mean is preprocessing's)
-    assert status == 200 or "8 bits" in answer["error"]
+        shallow = io.BytesIO()
+        Image.fromarray((np.array(Image.open(buffer)) >> 8).astype(np.uint8)).save(shallow, "PNG")
+        same = server.json("POST", "/classify", shallow.getvalue())[1]
+    assert status == 200
+    assert (answer["label"], answer["probability"]) == (same["label"], same["probability"])
 
 
 def test_what_libraries_warn_of_is_not_written_on_stderr(tmp_path: Path) -> None:
@@ -216,3 +223,37 @@ def test_outputs_that_overflow_are_an_error_and_never_null() -> None:
             "error": "the model's outputs for these inputs are not finite (they overflow): nothing to answer with"
         }
         assert server.ready()
+
+
+@pytest.mark.parametrize(
+    ("words", "lost"),
+    [
+        ("CUDA failure 700: an illegal memory access was encountered", True),
+        ("CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED", True),
+        ("CUDA failure 2: out of memory", False),
+        ("CUDA failure 2 (cudaErrorMemoryAllocation): restart the program", False),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0", False),
+        ("CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0", False),
+        ("CUDNN failure 5003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", False),
+        ("the graph is not valid", False),
+    ],
+)
+def test_a_device_is_lost_by_failures_other_than_a_want_of_memory(words: str, lost: bool) -> None:
+    assert is_sticky(DeviceError(f"running the model failed: {words}")) is lost
+
+
+def test_what_other_libraries_warn_of_is_not_written_on_stderr_and_their_errors_without_their_words() -> None:
+    """python-multipart warns of every damaged form."""
+    odd = b"--b\r\nX: 1\r\n\r\nq\r\n--b--\r\nmore junk"
+    with serving(digits_bundle().folder) as running:
+        before = running.text()
+        for body, boundary in (
+            (b"hello\r\n--x--\r\n", "zz"),
+            (odd, "b"),
+            (b"--b\r\nX Y: 1\r\n\r\nq\r\n--b--\r\n", "b"),
+        ):
+            kind = f"multipart/form-data; boundary={boundary}"
+            assert running.json("POST", "/classify", body, Content_Type=kind)[0] == 400
+        assert running.text() == before
+    record = logging.LogRecord("PIL.Image", logging.ERROR, "/x/Image.py", 7, "no %s", (hooks.SECRET,), None)
+    assert PlainFormatter().format(record) == "error: PIL.Image at /x/Image.py:7"

@@ -43,7 +43,7 @@ def test_https_is_served_with_the_certificate_and_nothing_else(tmp_path: Path) -
         connection.close()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "127.0.0.2"])
 @pytest.mark.parametrize("token", [True, False])
 def test_a_token_over_plain_http_beyond_this_machine_is_warned_of(tmp_path: Path, host: str, token: bool) -> None:
     options = ("--token-file", str(token_file(tmp_path))) if token else ()
