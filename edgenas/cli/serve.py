@@ -82,7 +82,7 @@ def serve(
             if model.bundle.kind == "classification":
                 say_next(_request(address.url(port), token_file))
 
-        run_server(app, model, address, servers, listening)
+        run_server(app, model, address, servers, listening, service.metrics.count)
     say("drained; stopped")
 
 

@@ -48,10 +48,12 @@ class AgentServer(ThreadingMixIn, HTTPServer):
         self._guard = threading.Lock()
         try:
             super().__init__(address, handler)
-        except OSError as error:
-            elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
-            advice = "give --host an IPv4 address of this machine" if elsewhere else "choose another --port"
-            raise EdgenasError(f"cannot listen on {address[0]}:{address[1]}: {error.strerror}; {advice}") from error
+        except (OSError, UnicodeError) as error:
+            code = getattr(error, "errno", None)
+            nowhere = isinstance(error, socket.gaierror | UnicodeError) or code == errno.EADDRNOTAVAIL
+            advice = "give --host an IPv4 address of this machine" if nowhere else "choose another --port"
+            why = getattr(error, "strerror", None) or "no name of a host"
+            raise EdgenasError(f"cannot listen on {address[0]}:{address[1]}: {why}; {advice}") from error
 
     def server_bind(self) -> None:
         """Without HTTPServer's question to the name server what this machine is called."""

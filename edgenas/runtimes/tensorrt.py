@@ -185,7 +185,13 @@ def cached_engine(path: Path, wanted: Sidecar) -> Engine | None:
 
 def build_in_child(order: BuildOrder) -> None:
     """Build in a process of its own; EdgenasError in one line where it fails or is killed for its memory."""
-    command = [sys.executable, "-m", "edgenas.runtimes.tensorrt_build", order.canonical_json().decode()]
+    command = [
+        sys.executable,
+        "-m",
+        "edgenas.runtimes.tensorrt_build",
+        order.canonical_json().decode(),
+        str(os.getpid()),
+    ]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=BUILD_S, check=False, env=child_environment()

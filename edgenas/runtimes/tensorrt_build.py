@@ -1,4 +1,5 @@
-"""Builds one engine, in a process of its own: `python -m edgenas.runtimes.tensorrt_build ORDER_AS_JSON`.
+"""Builds one engine, in a process of its own: `python -m edgenas.runtimes.tensorrt_build ORDER_AS_JSON PARENT`.
+It ends with the process of that number.
 
 Builder names after NVIDIA's documentation: EXPLICIT_BATCH is needed by 8, ignored by 10 and gone in 11; STRONGLY_TYPED came
 with 9, takes precision from the graph, and is all there is in 11; the FP16 and INT8 flags are needed by 8 and gone in 11.
@@ -14,6 +15,7 @@ import msgspec
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Precision
+from edgenas.runtimes.child import die_with
 from edgenas.runtimes.tensorrt import BuildOrder, probe_gpu, tensorrt_module
 
 
@@ -74,6 +76,7 @@ def _profile(builder: Any, order: BuildOrder) -> Any:
 
 
 if __name__ == "__main__":
+    die_with(int(sys.argv[2]))
     try:
         probe_gpu()
         build(msgspec.json.decode(sys.argv[1], type=BuildOrder), tensorrt_module())

@@ -196,7 +196,6 @@ def create_app(
             RequestRefused: _refused,
             HTTPException: _http,
             EdgenasError: functools.partial(_edgenas, service),
-            MemoryError: _full,
             Exception: _unforeseen,
         },
     )
@@ -271,16 +270,10 @@ async def _edgenas(service: Service, _: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 500)
 
 
-async def _full(_: Request, __: Exception) -> Response:
-    """This machine's memory ran out, which comes back."""
-    LOGGER.error("answered with 503: this machine has no memory left")
-    return JSONResponse({"error": "this machine has no memory left for this request"}, 503, {"retry-after": "1"})
-
-
-async def _unforeseen(request: Request, error: Exception) -> Response:
+async def _unforeseen(_: Request, error: Exception) -> Response:
     """Starlette raises it again after this answer, so that uvicorn logs it (see logs.py)."""
-    if isinstance(error, MemoryError):  # before an endpoint was reached
-        return await _full(request, error)
+    if isinstance(error, MemoryError):  # which comes back
+        return JSONResponse({"error": "this machine has no memory left for this request"}, 503, {"retry-after": "1"})
     return JSONResponse({"error": f"the server made a mistake ({type(error).__name__}); its log says where"}, 500)
 
 

@@ -1,21 +1,70 @@
-"""HTTP/1.1 connections that are not for ever: slow headers, half-closed ones, and more than there may be."""
+"""HTTP/1.1 connections that are not for ever: slow handshakes and headers, half-closed ones, and more than there may be."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edgenas.errors import EdgenasError
+from edgenas.remote.listener import end
+
 HEADER_S = 10.0  # to send all headers of a request in
-CONNECTIONS = 256  # at the same time
+CONNECTIONS = 256  # at the same time; and as many more that have been taken up and are not there yet
+BACKLOG = 64  # that are taken up in one turn of the event loop
+Arriving = dict[int, socket.socket]  # by file descriptor, oldest first: up to the handshake, and until they are there
+
+
+class Listener(socket.socket):
+    """A listening socket. Where too many of those that it took up are not there yet, the oldest of them is ended."""
+
+    arriving: Arriving
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        for number in [number for number, one in self.arriving.items() if one.fileno() != number]:  # closed meanwhile
+            del self.arriving[number]
+        if len(self.arriving) >= CONNECTIONS:
+            end(self.arriving.pop(next(iter(self.arriving))))
+        self.arriving[connection.fileno()] = connection
+        return connection, address
+
+
+def listeners(host: str, port: int, arriving: Arriving) -> list[Listener]:
+    """Bound to every address that the host has; EdgenasError where that cannot be."""
+    opened: list[Listener] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, *_, address in dict.fromkeys(found):  # /etc/hosts may name one twice
+            opened.append(listener := Listener(family, socket.SOCK_STREAM))
+            listener.arriving = arriving
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+    except (OSError, UnicodeError) as error:
+        for listener in opened:
+            listener.close()
+        why = getattr(error, "strerror", None) or "no name of a host"
+        raise EdgenasError(f"cannot listen on {host}:{port} ({why}): choose another --host or --port") from error
+    return opened
 
 
 class PatientProtocol(H11Protocol):
-    """Closes a connection whose headers do not arrive in time, and the one that has waited longest where there are too many."""
+    """Closes a connection whose headers do not arrive in time, and the one that has waited longest where there are too many.
+
+    `arriving`: what the Listener waits for; `count` is told the status of an answer that the application does not give.
+    """
+
+    def __init__(self, *args: Any, arriving: Arriving, count: Callable[[int], None], **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._arriving, self._count = arriving, count
 
     _header_timer: asyncio.TimerHandle | None = None
     _waiting_since = 0.0
@@ -23,6 +72,7 @@ class PatientProtocol(H11Protocol):
     _ends = False  # the client has sent all that it will send, and waits for answers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        self._arriving.pop(transport.get_extra_info("socket").fileno(), None)
         super().connection_made(transport)
         self._watch()
         if len(self.connections) > CONNECTIONS:
@@ -31,7 +81,7 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_late:  # said only now: an answer before the request has been read would be lost to a reset
             message = f"{CONNECTIONS} connections are being answered already"
-            self._last_words("503 Service Unavailable", message, {"retry-after": "1"})
+            self._last_words(503, "Service Unavailable", message, {"retry-after": "1"})
             return
         super().data_received(data)
         self._watch()
@@ -55,7 +105,7 @@ class PatientProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is told so as everything else is."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._last_words("400 Bad Request", msg, {})
+            self._last_words(400, "Bad Request", msg, {})
         else:
             self.transport.close()
 
@@ -72,11 +122,12 @@ class PatientProtocol(H11Protocol):
         """Between two requests, or before the headers of one are there."""
         return self.conn.their_state is h11.IDLE and not self.transport.is_closing()
 
-    def _last_words(self, status: str, message: str, headers: Mapping[str, str]) -> None:
+    def _last_words(self, status: int, reason: str, message: str, headers: Mapping[str, str]) -> None:
+        self._count(status)
         body = json.dumps({"error": message})
         lines = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close", **headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self.transport.write(f"HTTP/1.1 {status}\r\n{head}\r\n{body}".encode())
+        self.transport.write(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n{body}".encode())
         self.transport.close()
 
     def _watch(self) -> None:

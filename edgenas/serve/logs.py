@@ -6,12 +6,32 @@ The message of an error may hold a person's name or a part of a picture's file; 
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from types import TracebackType
 from typing import Any
 
 NAMES = ("uvicorn", "uvicorn.error", "asyncio", "edgenas.serve", "py.warnings")
 FRAMES = 6  # of a traceback, the innermost ones
+
+
+SELDOM_S = 60.0
+
+
+class Seldom(logging.Filter):
+    """The same line at most once a minute: the event loop writes one for every connection that the system has no room for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line = record.getMessage().partition("\n")[0].partition(" <")[0]
+        now = time.monotonic()
+        passes = now >= self._until.get(line, now)
+        if passes:
+            self._until[line] = now + SELDOM_S
+        return passes
 
 
 class PlainFormatter(logging.Formatter):
@@ -44,6 +64,15 @@ def log_config() -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"plain": {"()": PlainFormatter}},
         "handlers": {"stderr": handler},
-        "loggers": {name: {"handlers": ["stderr"], "level": "ERROR", "propagate": False} for name in NAMES},
+        "filters": {"seldom": {"()": Seldom}},
+        "loggers": {
+            name: {
+                "handlers": ["stderr"],
+                "level": "ERROR",
+                "propagate": False,
+                "filters": ["seldom"] if name == "asyncio" else [],
+            }
+            for name in NAMES
+        },
         "root": {"handlers": ["stderr"], "level": "ERROR"},  # else Python writes what it warns of
     }

@@ -44,6 +44,10 @@ class Metrics:
         )
         self.registry.register(_Device())
 
+    def count(self, status: int) -> None:
+        """An answer that was given before there was a request to any endpoint."""
+        self.requests.labels("other", status).inc()
+
     def text(self) -> bytes:
         return generate_latest(self.registry)
 

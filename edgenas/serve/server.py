@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
+import os
 import signal
 import socket
 import threading
@@ -18,19 +20,30 @@ from starlette.types import ASGIApp
 
 from edgenas.errors import EdgenasError
 from edgenas.remote.tls import Tls, server_context
-from edgenas.serve.connection import HEADER_S, PatientProtocol
+from edgenas.serve.connection import BACKLOG, HEADER_S, Arriving, PatientProtocol, listeners
 from edgenas.serve.logs import log_config
 from edgenas.serve.model import ServedModel
 
 LAME_DUCK_S = 1.0  # no longer accepting, still answering, closing every connection after its answer
 Announce = Callable[[int, bool], None]  # the port, and whether the model is loaded
-DRAIN_S = 30.0  # for what is being computed
+DRAIN_S = 30.0  # for what is being received and computed
+RECEIVED_S = 20.0  # a request, before it waits its turn
 
 
 class Server(uvicorn.Server):
     """Loads the model while it listens; ends by itself when told to, or when the model or device fails."""
 
-    def __init__(self, config: uvicorn.Config, model: ServedModel, announce: Announce) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        model: ServedModel,
+        announce: Announce,
+        count: Callable[[int], None],
+    ) -> None:
+        """`count`: told the status of every answer that the application does not give."""
+        self.arriving: Arriving = {}
+        config.http = functools.partial(PatientProtocol, arriving=self.arriving, count=count)  # type: ignore[assignment]
+        config.timeout_graceful_shutdown = math.ceil(max(DRAIN_S, model.deadline_s + RECEIVED_S))
         super().__init__(config)
         self.model, self.announce = model, announce
         self.failure = ""
@@ -44,10 +57,12 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def serve_model(self) -> None:
+        """EdgenasError where it cannot listen."""
+        sockets = listeners(self.config.host, self.config.port, self.arriving)
         loading = asyncio.create_task(self.model.load())
         loading.add_done_callback(self._loaded)
         try:
-            await self.serve()
+            await self.serve([*sockets])
         finally:
             loading.cancel()
             await asyncio.wait([loading])
@@ -80,7 +95,8 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT drain; a second one does not wait. Exit code 0 afterwards: this is how a server is meant to end."""
+        """SIGTERM and SIGINT drain. Exit code 0 afterwards: this is how a server is meant to end. A second one does not wait, and
+        the exit code is 1."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -93,17 +109,17 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
         if self.told:
-            self.should_exit = self.force_exit = True
-            return
+            end_now(1, "stopped at once: what was being answered was not")
         self.told = True
         asyncio.get_running_loop().call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
-        """Whoever comes now is refused, so nothing more is accepted; who is here is answered, and then told to go."""
+        """Whoever comes now is refused, so nothing more is accepted; who is here is answered, and then told to go. Nothing was
+        accepted while the model loads."""
         for listener in self.servers:
             listener.close()
         self.model.draining = True
-        asyncio.get_running_loop().call_later(LAME_DUCK_S, self._stop)
+        asyncio.get_running_loop().call_later(LAME_DUCK_S if self.loaded else 0.0, self._stop)
 
     def _stop(self) -> None:
         self.should_exit = True
@@ -131,7 +147,6 @@ def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
         port=address.port,
         ssl_certfile=address.tls.certificate if address.tls else None,
         ssl_keyfile=address.tls.key if address.tls else None,
-        http=PatientProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -139,28 +154,41 @@ def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=int(DRAIN_S),
+        backlog=BACKLOG,
         h11_max_incomplete_event_size=16_384,
         limit_concurrency=None,
     )
 
 
-def run_server(app: ASGIApp, model: ServedModel, address: Address, on_lost: list[Server], announce: Announce) -> None:
-    """Serve until a signal comes; `announce` is given the port as soon as it listens, and again when the model is loaded (True).
+def end_now(code: int, words: str) -> None:
+    """End the process without waiting for its threads, one of which may be building an engine; what it started goes along."""
+    os.write(2, f"{words}\n".encode())
+    os._exit(code)
+
+
+def run_server(
+    app: ASGIApp,
+    model: ServedModel,
+    address: Address,
+    on_lost: list[Server],
+    announce: Announce,
+    count: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Serve until a signal comes; `announce` is given the port as soon as it listens, and again when the model is loaded (True);
+    `count` the status of every answer that the application does not give. A signal while the model loads ends the process.
 
     EdgenasError where the port is taken, the self-test fails or the device is lost.
     """
-    server = Server(server_config(app, address), model, announce)
+    server = Server(server_config(app, address), model, announce, count)
     logging.captureWarnings(
         True
     )  # libraries warn of what clients send, such as pictures that are refused for their size
     on_lost.append(server)
     try:
         asyncio.run(server.serve_model())
-    except SystemExit as error:  # uvicorn's way to say that it cannot listen
-        where = f"{address.host}:{address.port}"
-        raise EdgenasError(f"cannot listen on {where}: choose another --host or --port") from error
     finally:
+        if server.told and not server.loaded and not server.failure:
+            end_now(0, "stopped while the model was loading")
         model.close()
     if server.failure:
         raise EdgenasError(server.failure)

@@ -16,7 +16,7 @@ import pytest
 from edgenas.errors import EdgenasError
 from edgenas.hardware.measure import MeasureError, Timing
 from edgenas.hardware.worker import Load
-from edgenas.remote.agent import JOB_HEADER
+from edgenas.remote.agent import JOB_HEADER, agent
 from edgenas.remote.client import BoardAway, HttpBoard
 from edgenas.remote.job import NEVER_CACHED, Answer, Bounds, Job, job_for, run
 from tests.remote.conftest import Running
@@ -292,3 +292,22 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+@pytest.mark.parametrize("host", ["::1", "no-such-host.invalid", "192.0.2.1", "a..b"])
+def test_a_place_where_it_cannot_listen_is_one_line_about_the_host(host: str) -> None:
+    with (
+        pytest.raises(EdgenasError, match=r"cannot listen on .*give --host an IPv4 address of this machine"),
+        agent(host, 0, "t" * 40, load=Load("")),
+    ):
+        pass
+
+
+def test_a_port_that_is_taken_is_one_line_about_the_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(EdgenasError, match="choose another --port"),
+            agent("127.0.0.1", port, "t" * 40, load=Load("")),
+        ):
+            pass

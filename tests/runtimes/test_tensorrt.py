@@ -1,6 +1,9 @@
 import ctypes
 import importlib.util
 import json
+import os
+import signal
+import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +19,7 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, MissingExtraError
 from edgenas.records import Classes
+from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.tensorrt import (
     BuildOrder,
@@ -229,3 +233,10 @@ def test_what_is_not_documented_is_found():
     model.graph.node[0].op_type = "NonZero"
     assert any("NonZero is not in the list" in line for line in unsupported(model, "11"))
     assert set(NEWEST_OPSET) >= {"8.6", "10", "11"}
+
+
+def test_a_builder_does_not_outlive_the_process_that_asked_for_the_engine():
+    """It is told which process that is; of another one's it is killed at once, as by the end of its own."""
+    command = [sys.executable, "-m", "edgenas.runtimes.tensorrt_build", "{}", str(os.getppid())]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL

@@ -39,7 +39,9 @@ def hosted(folder: Path, *, deadline_s: float = 30, bounds: RequestBounds = Requ
     ports: queue.Queue[int] = queue.Queue()
     app = create_app(service, bounds=bounds, extra=ClassifierService(service).routes())
     config = server_config(app, Address("127.0.0.1", 0))
-    running = Hosted(0, None, None, None, service, None, Server(config, model, ports.put), app.app.routes)
+    running = Hosted(
+        0, None, None, None, service, None, Server(config, model, ports.put, service.metrics.count), app.app.routes
+    )
 
     async def main() -> None:
         running.loop = asyncio.get_running_loop()

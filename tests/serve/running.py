@@ -59,6 +59,13 @@ class Running:
         return False
 
 
+def counted(server: Running, endpoint: str, status: int) -> float:
+    """How often an endpoint has answered with this status."""
+    line = f'edgenas_requests_total{{endpoint="{endpoint}",status="{status}"}} '
+    found = [text for text in server.ask("GET", "/metrics")[2].decode().splitlines() if text.startswith(line)]
+    return float(found[0].removeprefix(line)) if found else 0.0
+
+
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
     """Waits for what comes by itself; fails where it does not."""
     until = time.monotonic() + seconds

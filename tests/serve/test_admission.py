@@ -3,10 +3,15 @@
 import asyncio
 import contextlib
 import gzip
+import http.client
 import json
+import resource
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +19,10 @@ import pytest
 from edgenas.serve.connection import CONNECTIONS
 from edgenas.serve.guard import RequestBounds
 from edgenas.serve.protocol import SMALL
+from tests.certificates import certificate
 from tests.digits_bundle import digits_bundle
 from tests.serve.hosted import Hosted, hosted
-from tests.serve.running import HOST, TOKEN, Running, eventually, serving, token_file
+from tests.serve.running import HOST, TOKEN, Running, counted, eventually, serving, started, token_file
 
 INFER = "/v2/models/digits/infer"
 
@@ -211,11 +217,53 @@ def test_where_every_connection_is_in_the_middle_of_a_request_a_new_one_is_told_
     finally:
         for connection in connections:
             connection.close()
+    assert counted(server, "other", 503) >= 1
 
 
-def test_what_is_no_http_is_told_so_as_json(server: Hosted) -> None:
+@contextlib.contextmanager
+def silent(port: int, count: int) -> Iterator[None]:
+    """So many connections that say nothing."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(socket.create_connection((HOST, port), timeout=20))
+        yield
+
+
+def test_connections_without_a_handshake_are_bounded_too_and_keep_nobody_out(tmp_path: Path) -> None:
+    crt, key = certificate(tmp_path)
+    context = ssl.create_default_context(cafile=crt)
+    with started(digits_bundle().folder, "--tls-cert", str(crt), "--tls-key", str(key)) as running:
+        held = Path(f"/proc/{running.process.pid}/fd")
+        before = len([*held.iterdir()])
+        with silent(running.port, 2 * CONNECTIONS):
+            eventually(lambda: len([*held.iterdir()]) >= before + CONNECTIONS)
+            connection = http.client.HTTPSConnection(HOST, running.port, timeout=20, context=context)
+            connection.request("GET", "/v2/health/live")
+            assert connection.getresponse().status == 200
+            assert len([*held.iterdir()]) <= before + CONNECTIONS + 2
+            connection.close()
+        log = running.text()
+    assert log.count("\n") <= 4, log
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_system_that_has_no_room_for_connections_is_said_once(tmp_path: Path, tls: bool) -> None:
+    crt, key = certificate(tmp_path)
+    options = ("--tls-cert", str(crt), "--tls-key", str(key)) if tls else ()
+    with started(digits_bundle().folder, *options) as running:
+        eventually(lambda: "serving " in running.text())
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+        with silent(running.port, 100):
+            eventually(lambda: "out of system resource" in running.text())
+            time.sleep(2.5)  # asyncio tries again every second
+            assert running.text().count("out of system resource") == 1
+
+
+def test_what_is_no_http_is_told_so_as_json_and_counted(server: Hosted) -> None:
+    before = counted(server, "other", 400)
     with socket.create_connection((HOST, server.port)) as connection:
         connection.sendall(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
         status, content = answer(connection)
     assert status == 400
     assert json.loads(content.partition(b"\r\n\r\n")[2])["error"]
+    assert counted(server, "other", 400) == before + 1

@@ -6,7 +6,10 @@ import gc
 import io
 import json
 import logging
+import signal
+import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +28,7 @@ from tests.export.test_faces import shared_face_bundle
 from tests.serve import hooks
 from tests.serve.bad_requests import bad_request
 from tests.serve.hosted import hosted
-from tests.serve.running import TOKEN, Running, eventually, serving, token_file
+from tests.serve.running import HOST, TOKEN, Running, counted, eventually, serving, token_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,12 +50,6 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         shared_face_bundle().folder, *options, "--liveness", "tests.serve.hooks:check", token=TOKEN
     ) as running:
         yield running
-
-
-def counted(server: Running, endpoint: str, status: int) -> float:
-    line = f'edgenas_requests_total{{endpoint="{endpoint}",status="{status}"}} '
-    found = [text for text in server.ask("GET", "/metrics")[2].decode().splitlines() if text.startswith(line)]
-    return float(found[0].removeprefix(line)) if found else 0.0
 
 
 @pytest.mark.parametrize(
@@ -257,3 +254,20 @@ def test_what_other_libraries_warn_of_is_not_written_on_stderr_and_their_errors_
         assert running.text() == before
     record = logging.LogRecord("PIL.Image", logging.ERROR, "/x/Image.py", 7, "no %s", (hooks.SECRET,), None)
     assert PlainFormatter().format(record) == "error: PIL.Image at /x/Image.py:7"
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving(shared_face_bundle().folder, "--liveness", "tests.serve.hooks:check", path=ROOT) as running:
+        with socket.create_connection((HOST, running.port)) as connection:
+            body = picture(hooks.SLOW)
+            connection.sendall(
+                b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            eventually((tmp_path / "begun").exists)
+            running.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert running.process.poll() is None
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(10) == 1
+        assert running.text().endswith("stopped at once: what was being answered was not\n")

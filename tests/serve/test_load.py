@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,10 @@ from edgenas.bundle import read_bundle, write_bundle
 from edgenas.bundle_contents import golden_file
 from edgenas.errors import BundleError, EdgenasError
 from edgenas.records import Precision
+from edgenas.runtimes.child import child_environment
 from edgenas.serve.app import Service, create_app, ports_from_graph
 from edgenas.serve.model import ServedModel, check_golden
-from edgenas.serve.server import Address, Server, run_server
+from edgenas.serve.server import Address, Server, run_server, server_config
 from tests.digits_bundle import digits_bundle
 from tests.serve.running import serving
 
@@ -199,3 +201,39 @@ def test_a_device_may_be_as_far_off_as_the_proof_of_parity_needed(
     wanted = np.asarray([[1.0, 2.0]])
     with contextlib.nullcontext() if taken else pytest.raises(BundleError, match="are off by"):
         check_golden(wanted, wanted + off, precision, proved=proved)
+
+
+SLOW = """
+import pathlib, sys, time
+from edgenas.bundle import read_bundle
+from edgenas.serve.app import Service, create_app
+from edgenas.serve.model import ServedModel
+from edgenas.serve.server import Address, run_server
+
+class Building(ServedModel):
+    def _load(self):
+        time.sleep(120)
+
+model = Building(read_bundle(pathlib.Path(sys.argv[1])), None, "onnxruntime", queue=1, deadline_s=1)
+say = lambda port, ready: print(port, flush=True)
+run_server(create_app(Service(model, print)), model, Address("127.0.0.1", 0), [], say)
+"""
+
+
+def test_a_signal_while_the_model_loads_ends_the_process() -> None:
+    """An engine takes minutes to build."""
+    command = [sys.executable, "-c", SLOW, str(digits_bundle().folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=child_environment()) as process:
+        assert int(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, "stopped while the model was loading\n")
+
+
+def test_a_request_may_take_its_deadline_where_the_server_is_told_to_stop() -> None:
+    for deadline_s, drain_s in ((1, 30), (10, 30), (3600, 3620)):
+        model = ServedModel(digits_bundle(), None, "onnxruntime", queue=1, deadline_s=deadline_s)
+        config = server_config(create_app(Service(model, print)), Address("127.0.0.1", 0))
+        assert Server(config, model, lambda *_: None, lambda _: None).config.timeout_graceful_shutdown == drain_s
+        model.close()
