@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Precision, Record
-from edgenas.runtimes import How, Port, Runtime, is_short_of_memory, open_runtime
+from edgenas.runtimes import LARGEST_BATCH, How, Port, Runtime, is_short_of_memory, open_runtime
 from edgenas.runtimes.child import die_with
 
 KEPT_PER_BURST = 20_000  # raw samples that travel back; of more, evenly spaced ones
@@ -112,7 +112,8 @@ def inputs_for(ports: dict[str, Port], batch_size: int) -> dict[str, NDArray[Any
 
 
 def _opened(load: Load) -> AbstractContextManager[Runtime]:
-    return open_runtime(load.runtime, Path(load.model), load.precision, How(load.provider, load.threads, load.spinning))
+    how = How(load.provider, load.threads, load.spinning, max(LARGEST_BATCH, load.batch_size))
+    return open_runtime(load.runtime, Path(load.model), load.precision, how)
 
 
 def status_of(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from edgenas.plugins import Registry
 from edgenas.records import Precision
 
 Arrays = Mapping[str, NDArray[Any]]
-LARGEST_BATCH = 64  # that files are proved with, engines are built for and servers accept
+LARGEST_BATCH = 64  # that files are proved with, engines are built for (unless more is asked for) and servers accept
 # As ONNX Runtime, CUDA (cudaErrorMemoryAllocation), cuBLAS and cuDNN (.._ALLOC_FAILED, .._ALLOCATION_FAILED) and C++ say it.
 SHORT_OF_MEMORY = (
     "out of memory",
@@ -81,11 +81,13 @@ def check_inputs(arrays: Arrays, ports: Mapping[str, Port]) -> None:
 
 @dataclass(frozen=True)
 class How:
-    """How a model is to be run. `provider`: of a runtime that has several. `spinning`: may idle threads keep a core busy?"""
+    """How a model is to be run. `provider`: of a runtime that has several. `spinning`: may idle threads keep a core busy?
+    `batch`: the largest that it is given, where it is prepared for one."""
 
     provider: str = "cpu"
     threads: int = 1
     spinning: bool = False
+    batch: int = LARGEST_BATCH
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ by us on any version: only the runtime's names are checked, against tensorrt-lea
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.durable import replace_file
 from edgenas.errors import DeviceError, EdgenasError, MissingExtraError
 from edgenas.identity import digest
 from edgenas.records import Precision, Record
@@ -30,6 +32,8 @@ from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.cuda_memory import Cuda
 
 CACHE = "EDGENAS_CACHE"
+CACHE_BYTES = 2_000_000_000  # of engines and timings; an agent builds one for every candidate
+PART = ".part"  # behind the name of an engine that is being built
 DRIVER = "libcuda.so.1"
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_.. in cuda.h
 BUILD_S = 3600
@@ -140,7 +144,8 @@ def workspace_bytes(available_mb: float, total_mb: float) -> int:
 def engine_from_onnx(
     onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH
 ) -> Engine:
-    """The engine of this file for this GPU, from the cache where its sidecar fits exactly, else built now (minutes)."""
+    """The engine of this file for this GPU, from the cache where its sidecar fits exactly, else built now (minutes), when others
+    that build in this cache are done. `batch`: the largest that it takes, where the file leaves that open."""
     trt, gpu = tensorrt_module(), probe_gpu()
     content = onnx.read_bytes()
     wanted = Sidecar(hashlib.sha256(content).hexdigest(), trt.__version__, gpu, precision, batch, power_mode())
@@ -149,19 +154,48 @@ def engine_from_onnx(
     if (engine := cached_engine(path, wanted)) is not None:
         return engine
     timing_cache = cache / f"{digest(trt.__version__, gpu, wanted.clocks)}.timing"
-    order = BuildOrder(
-        str(onnx), f"{path}.part", str(timing_cache), precision, batch, workspace_bytes(*free_memory_mb())
-    )
-    build_in_child(order)
-    built = Path(order.engine)
-    sidecar = msgspec.structs.replace(wanted, engine_sha256=hashlib.sha256(built.read_bytes()).hexdigest())
-    built.replace(path)
-    path.with_suffix(".json").write_bytes(sidecar.canonical_json())
+    with _alone(cache):
+        if (engine := cached_engine(path, wanted)) is not None:  # built by whom this one waited for
+            return engine
+        order = BuildOrder(
+            str(onnx), f"{path}{PART}", str(timing_cache), precision, batch, workspace_bytes(*free_memory_mb())
+        )
+        build_in_child(order)
+        built = Path(order.engine)
+        sidecar = msgspec.structs.replace(wanted, engine_sha256=hashlib.sha256(built.read_bytes()).hexdigest())
+        built.replace(path)
+        replace_file(path.with_suffix(".json"), sidecar.canonical_json())
+        trim(cache, keep=path)
     return Engine(path, sidecar)
 
 
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """One builder at a time: two would time their kernels beside each other, and write the same files."""
+    try:
+        file = (cache / "lock").open("w")
+    except OSError as error:
+        raise EdgenasError(f"the engine cache {cache} cannot be written to: {error.strerror}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def trim(cache: Path, *, keep: Path, most: int = CACHE_BYTES) -> None:
+    """Remove what was used longest ago, engines with their sidecars, until all of it takes `most` bytes. `keep` stays."""
+    files = [(file.stat(), file) for file in cache.iterdir() if file.suffix in (".engine", ".timing", PART)]
+    size = sum(state.st_size for state, _ in files)
+    for state, file in sorted(files, key=lambda one: one[0].st_mtime_ns):
+        if size > most and file != keep:
+            file.unlink(missing_ok=True)
+            if file.suffix == ".engine":
+                file.with_suffix(".json").unlink(missing_ok=True)
+            size -= state.st_size
+
+
 def cache_folder() -> Path:
-    """$EDGENAS_CACHE/engines or ~/.cache/edgenas/engines, readable by its owner alone: loading an engine runs native code."""
+    """$EDGENAS_CACHE/engines or ~/.cache/edgenas/engines: loading an engine runs native code, so EdgenasError where others may
+    write there."""
     folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "edgenas") / "engines"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -169,6 +203,16 @@ def cache_folder() -> Path:
         raise EdgenasError(
             f"the engine cache {folder} cannot be made: {error.strerror}; set {CACHE} to a writable folder"
         ) from error
+    state = folder.stat()
+    if state.st_uid != os.geteuid():
+        raise EdgenasError(
+            f"the engine cache {folder} belongs to user {state.st_uid}, who could put native code there: set {CACHE} to a folder "
+            "of your own"
+        )
+    if state.st_mode & 0o022:
+        raise EdgenasError(
+            f"others may write to the engine cache {folder}, which holds native code: chmod go-w {folder}"
+        )
     return folder
 
 
@@ -180,7 +224,11 @@ def cached_engine(path: Path, wanted: Sidecar) -> Engine | None:
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     same = msgspec.structs.replace(sidecar, engine_sha256="") == wanted
-    return Engine(path, sidecar) if same and hashlib.sha256(content).hexdigest() == sidecar.engine_sha256 else None
+    if not same or hashlib.sha256(content).hexdigest() != sidecar.engine_sha256:
+        return None
+    with suppress(OSError):  # in a folder that is only read
+        os.utime(path)  # used now
+    return Engine(path, sidecar)
 
 
 def build_in_child(order: BuildOrder) -> None:
@@ -222,9 +270,11 @@ def power_mode() -> str:
 
 
 @contextmanager
-def open_engine(onnx: Path, precision: Precision, *, folder: Path | None = None) -> Iterator[EngineRuntime]:
+def open_engine(
+    onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH
+) -> Iterator[EngineRuntime]:
     """The file's engine, ready to run; built first where the cache has none that fits."""
-    engine = engine_from_onnx(onnx, precision, folder=folder)
+    engine = engine_from_onnx(onnx, precision, folder=folder, batch=batch)
     with ExitStack() as stack:
         yield EngineRuntime(engine, stack)
 
@@ -321,8 +371,8 @@ class EngineRuntime:
         return Port(shape, types[self._engine.get_tensor_dtype(name)])
 
 
-def _open(path: Path, precision: Precision, _: How) -> AbstractContextManager[Runtime]:
-    return open_engine(path, precision)
+def _open(path: Path, precision: Precision, how: How) -> AbstractContextManager[Runtime]:
+    return open_engine(path, precision, batch=how.batch)
 
 
 TENSORRT = RuntimeSpec(

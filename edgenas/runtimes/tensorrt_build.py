@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from edgenas.durable import replace_file
 from edgenas.errors import EdgenasError
 from edgenas.records import Precision
 from edgenas.runtimes.child import die_with
@@ -60,7 +61,7 @@ def build(order: BuildOrder, trt: Any) -> None:
     if plan is None:
         raise EdgenasError(f"TensorRT {trt.__version__} built no engine from {order.onnx}")
     Path(order.engine).write_bytes(bytes(plan))
-    timing.write_bytes(bytes(config.get_timing_cache().serialize()))
+    replace_file(timing, bytes(config.get_timing_cache().serialize()))
 
 
 def _profile(builder: Any, order: BuildOrder) -> Any:

@@ -1,10 +1,13 @@
 import ctypes
+import fcntl
 import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +21,10 @@ import pytest
 from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, MissingExtraError
+from edgenas.hardware import worker
+from edgenas.hardware.worker import Load
 from edgenas.records import Classes
+from edgenas.runtimes import How, open_runtime
 from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.tensorrt import (
@@ -28,11 +34,13 @@ from edgenas.runtimes.tensorrt import (
     Gpu,
     Sidecar,
     build_in_child,
+    cache_folder,
     cached_engine,
     engine_from_onnx,
     free_memory_mb,
     probe_gpu,
     tensorrt_module,
+    trim,
     workspace_bytes,
 )
 from edgenas.runtimes.tensorrt_build import build, network_flags, precision_flags
@@ -40,6 +48,7 @@ from edgenas.runtimes.tensorrt_support import NEWEST_OPSET, unsupported
 from tests.digits_bundle import digits_bundle
 
 GPU = Gpu("Orin", "8.7", 12060)
+NOT_LOADED = (AttributeError, MissingExtraError)  # what a machine without TensorRT or cuda-python says of an engine
 SIDECAR = Sidecar("a" * 64, "10.3.0", GPU, "fp16", 64)
 
 
@@ -240,3 +249,93 @@ def test_a_builder_does_not_outlive_the_process_that_asked_for_the_engine():
     command = [sys.executable, "-m", "edgenas.runtimes.tensorrt_build", "{}", str(os.getppid())]
     done = subprocess.run(command, env=child_environment(), capture_output=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def building(tmp_path, monkeypatch) -> tuple[Path, list[BuildOrder]]:
+    """A model, and what is ordered for it, of a builder that writes `engine`."""
+    orders: list[BuildOrder] = []
+
+    def build(order: BuildOrder) -> None:
+        orders.append(order)
+        Path(order.engine).write_bytes(b"engine")
+
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.tensorrt_module", lambda: SimpleNamespace(__version__="10.3.0"))
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.probe_gpu", lambda: GPU)
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.build_in_child", build)
+    monkeypatch.setenv("EDGENAS_CACHE", str(tmp_path / "cache"))
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"model")
+    return model, orders
+
+
+def test_an_engine_is_built_once_for_the_batch_that_it_is_given(building):
+    model, orders = building
+    first = engine_from_onnx(model, "fp32")
+    assert engine_from_onnx(model, "fp32") == first
+    with pytest.raises(NOT_LOADED), open_runtime("tensorrt", model, "fp32", How(batch=200)):
+        pass  # there is no TensorRT to load it
+    assert [order.batch for order in orders] == [64, 200]
+    assert sorted(file.suffix for file in first.path.parent.iterdir()) == ["", ".engine", ".engine", ".json", ".json"]
+    assert first.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_job_of_a_larger_batch_has_an_engine_of_it(building):
+    model, orders = building
+    for batch in (1, 65, 1024):
+        with pytest.raises(NOT_LOADED), worker._opened(Load(str(model), runtime="tensorrt", batch_size=batch)):
+            pass
+    assert [order.batch for order in orders] == [64, 65, 1024]
+
+
+def test_who_waits_for_another_builder_takes_its_engine(building):
+    model, orders = building
+    folder = cache_folder()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(2) as threads:
+            waiting = [threads.submit(engine_from_onnx, model, "fp32") for _ in range(2)]
+            time.sleep(0.3)
+            assert orders == []
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            one, other = (engine.result() for engine in waiting)
+    assert one == other
+    assert len(orders) == 1
+
+
+def test_the_cache_loses_what_was_used_longest_ago(tmp_path):
+    for age, (name, size) in enumerate(
+        [("e.engine", 30), ("d.engine.part", 20), ("c.engine", 30), ("b.timing", 5), ("a.engine", 30)]
+    ):
+        (tmp_path / name).write_bytes(bytes(size))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+        if name.endswith(".engine"):
+            (tmp_path / name).with_suffix(".json").touch()
+    trim(tmp_path, keep=tmp_path / "a.engine", most=115)
+    assert len([*tmp_path.iterdir()]) == 8
+    trim(tmp_path, keep=tmp_path / "a.engine", most=81)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "a.engine", "a.json", "d.engine.part", "e.engine", "e.json"]  # fmt: skip
+    trim(tmp_path, keep=tmp_path / "a.engine", most=0)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.engine", "a.json"]
+
+
+def test_an_engine_that_is_used_is_new_again(tmp_path):
+    path = write_engine(tmp_path, SIDECAR, b"engine")
+    os.utime(path, (1000, 1000))
+    assert cached_engine(path, SIDECAR) is not None
+    assert time.time() - path.stat().st_mtime < 100
+
+
+def test_a_cache_that_others_can_write_to_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGENAS_CACHE", str(tmp_path))
+    folder = cache_folder()
+    for mode in (0o720, 0o702, 0o777):
+        folder.chmod(mode)
+        with pytest.raises(EdgenasError, match=r"others may write to the engine cache .*: chmod go-w"):
+            cache_folder()
+    folder.chmod(0o755)
+    assert cache_folder() == folder
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.os.geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(EdgenasError, match=r"belongs to user .*: set EDGENAS_CACHE to a folder of your own"):
+        cache_folder()
