@@ -82,7 +82,7 @@ def search(
     ),
     epoch_scale: float | None = typer.Option(None, help="Factor on every candidate's epochs."),
     search_images: int | None = typer.Option(
-        None, help="Search on a stratified subsample of at most this many images."
+        None, help="Search on so many of the training images, of every class its share."
     ),
     budget: float | None = typer.Option(
         None, help="Minutes that the search may take: chooses --epoch-scale and --search-images for this machine."

@@ -117,7 +117,7 @@ def _as_planned(plan: Plan, whole: Task, budget: Budget, tell: Tell) -> Plan:
     wanted = msgspec.structs.replace(plan.task, search_images=budget.search_images)
     fewer_images = as_searched(whole, wanted)
     recipe = recipe_from_name(plan.asked.recipe, fewer_images, plan.device)
-    # A stratified subsample has about as many images as were asked for: a few less can be a step less.
+    # A subsample may have a few images less than were asked for, since every class keeps one: that can be a step less.
     least = max(budget.least_epochs, least_epochs(steps_an_epoch(recipe, len(fewer_images.train))))
     scale = budget.epoch_scale
     training = msgspec.structs.replace(plan.training, recipe=recipe, epoch_scale=scale, least_epochs=least)

@@ -75,6 +75,7 @@ def data_asked(settings: SearchSettings) -> TaskSettings:
         settings.skip_damaged,
         settings.balance,
         settings.metric,
+        exact=True,
     )
 
 

@@ -66,6 +66,7 @@ class TaskSettings(Record, frozen=True):
     skip_damaged: bool = False  # leave out files that cannot be read, rather than refuse them
     balance: Balance = "none"  # of classes, in training
     metric: str = "accuracy"  # that guides, where the task has several
+    exact: bool = False  # so many search_images as were asked for; before, every class was rounded alone
 
 
 def fingerprint(*splits: Split) -> str:
@@ -93,7 +94,8 @@ def searched(train: Split, settings: TaskSettings) -> Split:
     """Of all training images those that `settings` give a search: of every class its share, or any where there are none."""
     if settings.search_images is None:
         return train
-    return subsample(train, settings.search_images, [settings.seed, search_stream(settings.task)])
+    seed = [settings.seed, search_stream(settings.task)]
+    return subsample(train, settings.search_images, seed, exact=settings.exact)
 
 
 def as_searched(whole: Task, settings: TaskSettings) -> Task:

@@ -20,12 +20,17 @@ OTHER_STREAM = 3
 
 
 def stratified(
-    labels: NDArray[np.int64], share: float, seed: Sequence[int], copies: NDArray[np.int64] | None = None
+    labels: NDArray[np.int64],
+    share: float,
+    seed: Sequence[int],
+    copies: NDArray[np.int64] | None = None,
+    total: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(rest, taken): sorted indices; every class gives `share` of its images, at least one and never all.
 
     `copies` numbers the images, equal ones alike: they stay together, so that nothing is judged on what it learned. Only
-    where all images of a class are equal they are parted. Where labels are no classes, any images are taken.
+    where all images of a class are equal they are parted. Where labels are no classes, any images are taken. `total`: so many in
+    all, where every class can give one and keep one.
     """
     rng = np.random.default_rng(list(seed))
     if labels.ndim > 1 or not np.issubdtype(labels.dtype, np.integer):
@@ -33,15 +38,29 @@ def stratified(
         return np.sort(order[count:]), np.sort(order[:count])
     chosen = np.zeros(len(labels), dtype=bool)
     decided: dict[int, bool] = {}  # copies -> taken? An image under two labels goes where its first label sent it
-    for label in np.unique(labels):
+    names, sizes = np.unique(labels, return_counts=True)
+    for label, count in zip(names, _shares(sizes, share, total), strict=True):
         members = rng.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(share * len(members))), len(members) - 1)
         mine = np.arange(len(members)) < count
         if copies is not None:
             together = _together(copies[members], count, decided)
             mine = mine if together.all() or not together.any() else together
         chosen[members[mine]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _shares(sizes: NDArray[np.int64], share: float, total: int | None) -> NDArray[np.int64]:
+    """(K,): how many images to take of classes of these sizes: their rounded shares. Where these do not add up to `total`, the
+    classes that rounding took farthest from their share give one back, or give one more."""
+    wanted = share * sizes
+    counts = np.clip(np.rint(wanted), 1, sizes - 1).astype(np.int64)
+    while total is not None and counts.sum() != total:
+        step = 1 if counts.sum() < total else -1
+        able = counts < sizes - 1 if step == 1 else counts > 1
+        if not able.any():
+            break
+        counts[np.where(able, step * (wanted - counts), -np.inf).argmax()] += step
+    return counts
 
 
 def _together(copies: NDArray[np.int64], count: int, decided: dict[int, bool]) -> NDArray[np.bool_]:
@@ -59,12 +78,6 @@ def _together(copies: NDArray[np.int64], count: int, decided: dict[int, bool]) -
     if len(sizes) > 1:
         decided.update({copy: copy in taken for copy in free})
     return np.isin(copies, list(taken))
-
-
-def split_off(split: Split, share: float, seed: Sequence[int]) -> tuple[Split, Split]:
-    """(rest, taken) as splits."""
-    rest, taken = stratified(split.labels, share, seed)
-    return part(split, rest), part(split, taken)
 
 
 def part(split: Split, rows: NDArray[np.int64]) -> Split:
@@ -87,9 +100,10 @@ def search_stream(task: str) -> int:
     return SEARCH_STREAMS.get(task, OTHER_STREAM)
 
 
-def subsample(split: Split, count: int, seed: Sequence[int]) -> Split:
-    """About `count` images with the classes' proportions kept; exactly as many where labels are no classes; all of them where
-    there are no more."""
+def subsample(split: Split, count: int, seed: Sequence[int], *, exact: bool = True) -> Split:
+    """`count` images with the classes' proportions kept, fewer where every class is to keep one; any images where labels are no
+    classes; all of them where there are no more. Not `exact`: each class is rounded alone, so that it may be a few more or less.
+    """
     if count >= len(split):
         return split
     if split.labels.ndim > 1 or not np.issubdtype(split.labels.dtype, np.integer):
@@ -97,7 +111,7 @@ def subsample(split: Split, count: int, seed: Sequence[int]) -> Split:
     classes = len(np.unique(split.labels))
     if count < 2 * classes:
         raise DataError(f"{count} search images for {classes} classes: ask for at least {2 * classes}")
-    return split_off(split, count / len(split), seed)[1]
+    return part(split, stratified(split.labels, count / len(split), seed, total=count if exact else None)[1])
 
 
 def check_labels(split: Split, classes: Sequence[str], where: str, least: int = 3) -> None:

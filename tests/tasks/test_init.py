@@ -8,7 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgenas.engine.decide import data_asked
 from edgenas.errors import DataError
+from edgenas.methods.settings import SearchSettings
 from edgenas.tasks import Task, TaskSettings, as_searched, fingerprint, load_task
 from tests.engine.test_sessions import write_mnist
 from tests.image_folders import fill
@@ -56,3 +58,11 @@ def test_too_few_search_images_are_refused_alike() -> None:
     for cut in (lambda: as_searched(whole, settings), lambda: load_task(settings)):
         with pytest.raises(DataError, match="19 search images for 10 classes: ask for at least 20"):
             cut()
+
+
+def test_a_new_search_takes_as_many_images_as_were_asked_for_and_one_of_before_those_that_it_began_with() -> None:
+    """600 of the digits: each class rounded alone gives 601."""
+    whole = load_task(TaskSettings("digits"))
+    before = TaskSettings("digits", search_images=600)  # as it was written down
+    new = data_asked(SearchSettings("digits", search_images=600))
+    assert [len(as_searched(whole, settings).train) for settings in (before, new)] == [601, 600]

@@ -7,7 +7,7 @@ import pytest
 
 from edgenas.tasks import Split
 from edgenas.tasks.facts import copies_of, count_duplicates, leaks
-from edgenas.tasks.splits import stratified
+from edgenas.tasks.splits import stratified, subsample
 
 
 def test_without_copies_numbers_change_nothing() -> None:
@@ -75,6 +75,63 @@ def test_a_test_image_among_those_of_validation_is_not_called_a_training_image()
         f"2 validation or test images are training images, too: {worse}",
         f"1 test image is a validation image, too, {chosen}: {worse}",
     ]
+
+
+def rounded(labels: np.ndarray, count: int, seed: list[int]) -> np.ndarray:
+    """The rows that a search took before it took as many as were asked for: each class rounded alone."""
+    rng, taken = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        taken.append(members[: min(max(1, round(count / len(labels) * len(members))), len(members) - 1)])
+    return np.sort(np.concatenate(taken))
+
+
+def rows(labels: np.ndarray, count: int, seed: list[int], **how: bool) -> np.ndarray:
+    images = np.arange(len(labels), dtype=np.int64).reshape(-1, 1, 1, 1)
+    return subsample(Split(images, labels), count, seed, **how).images[:].ravel()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("labels", "count"),
+    [
+        (np.repeat(np.arange(100), 15), 260),  # 2.6 of each: 3 are 300
+        (np.repeat(np.arange(100), 15), 250),  # 2.5 of each: 2 are 200
+        (np.repeat(np.arange(1000), 15), 2550),
+        (np.repeat(np.arange(100), [2] * 99 + [9_802]), 200),  # one of each of the rare ones leaves 101
+        (np.repeat([0, 1, 2], [500, 33, 7]), 100),
+    ],
+)
+def test_a_search_takes_as_many_images_as_were_asked_for(labels: np.ndarray, count: int) -> None:
+    for seed in range(3):
+        taken = rows(labels, count, [seed])
+        assert len(taken) == len(set(taken.tolist())) == count
+        each, share = np.bincount(labels[taken]), np.bincount(labels) * count / len(labels)
+        assert each.min() >= 1
+        assert (np.abs(each - share)[share > 1] < 1).all() or count == 200
+
+
+def test_where_rounding_gave_as_many_they_are_the_same_images_and_a_study_of_before_has_its_own() -> None:
+    rng, alike = np.random.default_rng(0), 0
+    for _ in range(200):
+        labels = np.repeat(np.arange(4), rng.integers(5, 60, 4))
+        count = int(rng.integers(8, len(labels) - 8))
+        before = rounded(labels, count, [3, 5])
+        assert np.array_equal(rows(labels, count, [3, 5], exact=False), before)
+        taken = rows(labels, count, [3, 5])
+        assert len(taken) == count
+        if len(before) == count:
+            assert np.array_equal(taken, before)
+            alike += 1
+        elif len(before) > count:
+            assert set(taken.tolist()) < set(before.tolist())
+        else:
+            assert set(before.tolist()) < set(taken.tolist())
+    assert 50 < alike < 150
+
+
+def test_every_class_keeps_an_image_where_more_are_asked_for() -> None:
+    labels = np.repeat([0, 1], [3, 5])
+    assert np.bincount(labels[rows(labels, 7, [0])]).tolist() == [2, 4]
 
 
 def test_labels_that_are_no_classes_are_parted_at_random_and_all_of_them_once() -> None:
