@@ -96,22 +96,23 @@ def refuse_own_data(store: Store, name: str, task: Task | None = None) -> None:
 
 def same_data(one: Store, other: Store) -> bool:
     """Do two studies learn from one data set: of one name, or in one folder, however it is written?"""
-    return bool(_places_of(one) & _places_of(other))
+    return bool(places_of(one) & places_of(other))
 
 
 def is_own_data(store: Store, name: str) -> bool:
     """Does this name the study's own data, however it is written?"""
-    return name == store.study.data or bool(_places(name) & _places_of(store))
+    return name == store.study.data or bool(_places(name) & places_of(store))
 
 
-def _places_of(store: Store) -> set[str]:
+def places_of(store: Store) -> frozenset[str]:
+    """What a study's data have in common with the same data of another study: their folder (absolute), or their name."""
     return _places(store.study.data, store.get(KIND, "folder", str))
 
 
-def _places(name: str, was: str | None = None) -> set[str]:
-    """Of data: the folder (absolute) that is there under this name, and where it was; the name itself of data in no folder."""
+def _places(name: str, was: str | None = None) -> frozenset[str]:
+    """The folder that is there under this name, and where it was; the name itself of data in no folder."""
     found = {str(Path(name).resolve())} if Path(name).is_dir() else set()
-    return found | {was} if was is not None else found or {name}
+    return frozenset(found | {was} if was is not None else found or {name})
 
 
 def loading_of(study: Path, tell: Callable[[str], None]) -> Loading:

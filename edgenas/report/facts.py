@@ -17,7 +17,7 @@ from edgenas.architectures.subspace import Round
 from edgenas.binomial import Interval
 from edgenas.engine.again import boards_known
 from edgenas.engine.compare import KIND as COMPARISON
-from edgenas.engine.data import place_known
+from edgenas.engine.data import place_known, places_of
 from edgenas.engine.final import GIVEN
 from edgenas.engine.fronts import front
 from edgenas.engine.given import BEGAN, Began
@@ -101,6 +101,7 @@ class Facts:
     network: str = ""  # that was given: how it was called
     training_flags: tuple[str, ...] = ()  # what else its training was asked for with
     data_dir: str | None = None  # where its data set was found last, where somebody said it
+    data_places: frozenset[str] = frozenset()  # by which the same data of another study are known
     called: str = ""  # where the folder's own name would not tell it from another study on the page
 
     @property
@@ -243,6 +244,7 @@ def read_facts(folder: Path) -> Facts:
             network=began.network,
             training_flags=began.flags,
             data_dir=place_known(store),
+            data_places=places_of(store),
         )
 
 

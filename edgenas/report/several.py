@@ -45,11 +45,15 @@ def told_apart(studies: Sequence[Facts]) -> list[Facts]:
 
 def _apart(studies: Sequence[Facts]) -> str:
     """In what the studies differ so that their scores cannot be compared; "" where they can."""
+    places = [one.data_places or frozenset({one.study.data}) for one in studies]
+    one_data = all(places[0] & other for other in places[1:])  # in one folder, however it is written
     asked = {
         "task": [one.study.task for one in studies],
-        "data": [one.study.data for one in studies],
+        "data": [] if one_data else [one.study.data for one in studies],
         "metric": [score_words(one) for one in studies],
     }
+    if not one_data and len(set(asked["data"])) == 1:  # folders of one name
+        asked["data"] = [", ".join(sorted(each)) for each in places]
     return "; ".join(
         f"{name}: {', '.join(dict.fromkeys(values))}" for name, values in asked.items() if len(set(values)) > 1
     )

@@ -104,6 +104,19 @@ def test_studies_of_other_data_are_not_drawn_into_one_figure() -> None:
     assert 'id="s2-front"' in page
 
 
+def test_one_folder_is_one_data_set_however_it_is_written_and_two_of_one_name_are_two() -> None:
+    def of(name: str, data: str, *places: str) -> Facts:
+        return dataclasses.replace(named(name, TWO, data=data), data_places=frozenset(places))
+
+    one = of("one", "photos", "/a/photos")
+    assert compared_studies([one, of("two", "./photos", "/a/photos")]).figure is not None
+    assert compared_studies([one, of("two", "photos", "/a/photos", "/before/photos")]).figure is not None
+    found = compared_studies([one, of("two", "photos", "/b/photos")])
+    assert found.figure is None
+    assert "(data: /a/photos, /b/photos)" in found.sentences[0]
+    assert "(data: photos, others)" in compared_studies([one, of("two", "others", "/a/others")]).sentences[0]
+
+
 def test_studies_without_a_common_target_share_parameters_only() -> None:
     latency = {"raspberry-pi-5": TWO.trials[0].cost.latencies[TARGET]}
     moved = tuple(
