@@ -53,7 +53,7 @@ def _shares(sizes: NDArray[np.int64], share: float, total: int | None) -> NDArra
     """(K,): how many images to take of classes of these sizes: their rounded shares. Where these do not add up to `total`, the
     classes that rounding took farthest from their share give one back, or give one more."""
     wanted = share * sizes
-    counts = np.clip(np.rint(wanted), 1, sizes - 1).astype(np.int64)
+    counts: NDArray[np.int64] = np.clip(np.rint(wanted), 1, sizes - 1).astype(np.int64)
     while total is not None and counts.sum() != total:
         step = 1 if counts.sum() < total else -1
         able = counts < sizes - 1 if step == 1 else counts > 1
