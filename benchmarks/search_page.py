@@ -19,7 +19,8 @@ from benchmarks.table_results import GP, JUDGED, OFTEN, RANDOM, goals
 
 PAGE = Path(__file__).parents[1] / "docs" / "search.md"
 RESULTS = Path(__file__).parent / "results"
-MARK = "<!-- {}: written by python -m benchmarks.search_page -->\n"
+COMMAND = "benchmarks.search_page"
+MARK = "<!-- {}: written by python -m {} -->\n"
 END = "<!-- end -->"
 COSTS = ("10", "25", "50", "100")  # full trainings
 COLUMNS = {RANDOM: "random", "evolution": "evolution", "nsga2": "NSGA-II", "tpe": "TPE", GP: "GP", "guided": "guided"}
@@ -47,10 +48,10 @@ TASKS = {
 Figures = Mapping[str, Any]
 
 
-def written(page: str, parts: Mapping[str, Callable[[], str]]) -> str:
-    """The page with every part made anew. ValueError for a part that has no place on it."""
+def written(page: str, parts: Mapping[str, Callable[[], str]], command: str = COMMAND) -> str:
+    """The page with every part of this command made anew. ValueError for a part that has no place on it."""
     for name, part in parts.items():
-        mark = MARK.format(name)
+        mark = MARK.format(name, command)
         pattern = re.compile(re.escape(mark) + ".*?" + re.escape(END), re.DOTALL)
         page, count = pattern.subn(lambda _, new=mark + part() + END: new, page)
         if count != 1:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.search_page import (
+    COMMAND,
     END,
     MARK,
     PAGE,
@@ -51,9 +52,11 @@ def test_the_page_says_what_the_results_say() -> None:
 
 
 def test_a_part_replaces_what_was_there_and_nothing_else() -> None:
-    page = f"before\n{MARK.format('one')}old\n{END}\nbetween\n{MARK.format('two')}{END}\nafter\n"
+    page = f"before\n{MARK.format('one', COMMAND)}old\n{END}\nbetween\n{MARK.format('two', COMMAND)}{END}\nafter\n"
     made = written(page, {"one": lambda: "new\n"})
-    assert made == f"before\n{MARK.format('one')}new\n{END}\nbetween\n{MARK.format('two')}{END}\nafter\n"
+    assert (
+        made == f"before\n{MARK.format('one', COMMAND)}new\n{END}\nbetween\n{MARK.format('two', COMMAND)}{END}\nafter\n"
+    )
     with pytest.raises(ValueError, match="three has 0 places on the page"):
         written(page, {"three": lambda: ""})
 
