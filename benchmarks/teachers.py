@@ -2,13 +2,15 @@
 
     python -m benchmarks.teachers [--data fashion-mnist cifar10] [--elpv FOLDER] [--teacher largest] [--search 3] [--train 6]
     [--seeds 3] [--data-dir DIR] [--folder studies/teachers] [--max-params 50000] [--epochs N] [--epoch-scale F] [--workers N]
+    [--reference lite0.onnx]
 
 For every data set one `edgenas search --budget SEARCH`, then `edgenas train --seeds N --budget TRAIN` twice on its choice:
 plain, and with `--teacher`. Equal minutes: the teacher's forward passes, and for `largest` its own training (half of the
 minutes), are inside them. A third training, `free`, gives student and teacher as many epochs each as the plain one had, by its
 recipe. With --epochs nothing is timed, so that it can run beside other work: the search takes its method's own epochs times
 --epoch-scale, plain and `free` train so many epochs by the recipe `final`, and there is no `taught`. FOLDER: class folders, such
-as scripts/elpv.py writes. Every step is a file under --folder; an interrupted run goes on.
+as scripts/elpv.py writes. Beside the plain one `edgenas compare --reference` says whether searching paid. Every step is a file
+under --folder; an interrupted run goes on.
 Result: benchmarks/results/teachers.json.
 """
 
@@ -24,7 +26,7 @@ import torch
 from benchmarks.steps import edgenas, record, step
 
 KEPT = ("params", "epochs", "recipe", "seeds", "seconds", "test_accuracy", "val_accuracy")
-DECIDES = ("teacher", "search", "train", "seeds", "max_params", "epochs", "epoch_scale")
+DECIDES = ("teacher", "search", "train", "seeds", "max_params", "epochs", "epoch_scale", "reference")
 CPU = torch.device("cpu")
 RESULT = Path(__file__).parent / "results" / "teachers.json"
 
@@ -55,6 +57,13 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
     plain = step(path("plain"), f"{name}: without a teacher", lambda: trained(*alike), CPU, decides)
     teacher = ("--teacher", asked.teacher)
     found: dict[str, Any] = {"plain": plain}
+    if asked.reference is not None:
+
+        def compared() -> dict[str, Any]:
+            said = edgenas("compare", str(study), "--reference", asked.reference, *workers, *place)
+            return {key: said[key] for key in ("sentence", "verdict", "winners", "references")}
+
+        found["compare"] = step(path("compare"), f"{name}: beside {asked.reference}", compared, CPU, decides)
     if asked.epochs is None:
         taught = step(
             path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*alike, *teacher), CPU, decides
@@ -91,6 +100,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="In place of minutes.")
     parser.add_argument("--epoch-scale", type=float, default=0.5, help="Of the search, with --epochs.")
     parser.add_argument("--workers", type=int, help="Processes of searches and trainings.")
+    parser.add_argument("--reference", help="A public network that stands beside the plain training.")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("studies/teachers"))
     parser.add_argument("--result", type=Path, default=RESULT)
