@@ -8,8 +8,9 @@ Every command is one that a user has, in two studies of each split. `cut`: `edge
 reference, `fresh`: `edgenas search --space stages`; then `train`, `compare --reference`, `train --teacher` (the reference as
 it was fine-tuned on that split), `compare`. A search has a fixed number of trainings, so that a busy machine decides nothing.
 Scores are of the test images of every split, one seed; seconds are of a core, as the operating system counts them. Beside
-them: logistic regression on the reference's frozen features. Every step is a file under --folder; an interrupted run goes
-on, a training inside a step at its beginning. Result, also of fewer splits (n says of how many):
+them: logistic regression on the reference's frozen features, what each network is predicted with on OTHER, and on both
+targets the smallest network of a first convolution, one dense stage and a head. Every step is a file under --folder; an
+interrupted run goes on, a training inside a step at its beginning. Result, also of fewer splits (n says of how many):
 benchmarks/results/elpv.json.
 """
 
@@ -27,16 +28,22 @@ from torch import nn
 
 from benchmarks.live_arms import timed
 from benchmarks.steps import record, step
+from edgenas.engine.references import references_in
 from edgenas.errors import EdgenasError
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import profile_from_name
 from edgenas.networks import network_from_architecture
 from edgenas.networks.public import public_network
 from edgenas.preprocessing import input_from_pixels
+from edgenas.records import Architecture, Classes, Stage, StagesArchitecture
+from edgenas.store import Store
 from edgenas.tasks import Split, TaskSettings, load_task
 
 CPU = torch.device("cpu")
 RESULT = Path(__file__).parent / "results" / "elpv.json"
-TARGET, PARAMS = "jetson", 300_000
+TARGET, OTHER, PARAMS = "jetson", "raspberry-pi-5", 300_000
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
+SIDE = 128  # px
 STRENGTH = 0.01  # C of the logistic regression, on features of mean 0 and deviation 1
 # `final` for images that have no up: mirrored and turned; less is cut out, since a defect may be small.
 RECIPE = """epochs = 30
@@ -99,13 +106,27 @@ def arms_of(asked: argparse.Namespace, split: int, which: str) -> dict[str, Any]
     beside = done("compare", "compare", str(study), *theirs)
     taught = done("taught", "train", str(study), *own, "--teacher", str(asked.reference))
     again = done("compare-taught", "compare", str(study), *theirs)
+    whole, cut = elsewhere(study, beside["document"]["winners"][0]["trial"])
     return {
-        "reference": shown(beside["document"]["references"][0], beside),
-        "plain": shown(beside["document"]["winners"][0], plain, search),
-        "taught": shown(again["document"]["winners"][0], taught, search),
+        "reference": shown(beside["document"]["references"][0], beside) | {"other_ms": whole},
+        "plain": shown(beside["document"]["winners"][0], plain, search) | {"other_ms": cut},
+        "taught": shown(again["document"]["winners"][0], taught, search) | {"other_ms": cut},
         "search_at_chance": search["document"]["at_chance"],
         "sentences": {"plain": beside["document"]["sentence"], "taught": again["document"]["sentence"]},
     }
+
+
+def elsewhere(study: Path, trial: int) -> tuple[float, float]:
+    """Predicted ms on OTHER: of the reference, and of what was searched."""
+    with Store.read(study) as store:
+        (reference,) = references_in(store)
+        chosen = next(one for one in store.ledger() if one.number == trial)
+    return predicted(OTHER, reference.architecture), predicted(OTHER, chosen.candidate.architecture)
+
+
+def predicted(target: str, network: Architecture) -> float:
+    """ms, at the target's own precision."""
+    return latency_from_workload(profile_from_name(target), network).ms
 
 
 def files(folder: Path, which: str, reference: Path) -> tuple[Path, Path]:
@@ -200,7 +221,9 @@ def main() -> None:
     asked.cells, asked.reference, asked.folder = (
         path.resolve() for path in (asked.cells, asked.reference, asked.folder)
     )
+    least = StagesArchitecture((Stage("dense", 8, 1, 3, 2),), Classes(2), 1, SIDE, stem_width=8)
     settings = {
+        "smallest_ms": {target: predicted(target, least) for target in (TARGET, OTHER)},
         "recipe": RECIPE,
         "searches": SEARCHES,
         "epochs": {"cut": asked.cut_epochs, "fresh": asked.fresh_epochs, "reference": asked.reference_epochs},

@@ -30,18 +30,35 @@ ARMS = {
     "fresh taught": "the same network, taught by Lite0",
 }
 DATA = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+LEAST = "two convolutions of 8 channels"
 SURE = 1.96  # standard errors
 Figures = Mapping[str, Any]
 
 
 def cell_rows(found: Figures) -> Iterable[tuple[str, ...]]:
     """Each network over the splits: scores with their deviation, sizes, latency, and minutes of a core for all that it took."""
-    yield ("network", "splits", "accuracy, %", "balanced, %", "macro-F1, %", "parameters", "M MACs", "ms", "minutes")
+    yield (
+        "network",
+        "splits",
+        "accuracy, %",
+        "balanced, %",
+        "macro-F1, %",
+        "parameters",
+        "M MACs",
+        "ms, Jetson",
+        "ms, Pi 5",
+        "minutes",
+    )
     for arm, words in ARMS.items():
         one = found["over_splits"].get(arm)
         if one is not None:
             scores = (_spread(one[key]) for key in ("accuracy", "balanced_accuracy", "macro_f1"))
-            yield (words, str(one["n"]), *scores, *(_sizes(found, arm, one) if "params" in one else ("", "", "", "")))
+            yield (
+                words,
+                str(one["n"]),
+                *scores,
+                *(_sizes(found, arm, one) if "params" in one else ("", "", "", "", "")),
+            )
 
 
 def _spread(one: Figures) -> str:
@@ -50,8 +67,8 @@ def _spread(one: Figures) -> str:
 
 def _sizes(found: Figures, arm: str, one: Figures) -> tuple[str, ...]:
     minutes = statistics.fmean(sum(each["cpu_seconds"]) / 60 for each in _each(found, arm))
-    latency = one["latency_ms"]["mean"]
-    return f"{one['params']['mean']:,.0f}", f"{one['macs']['mean'] / 1e6:.0f}", f"{latency:.2f}", f"{minutes:.0f}"
+    jetson, pi = (f"{one[key]['mean']:.2f}" for key in ("latency_ms", "other_ms"))
+    return f"{one['params']['mean']:,.0f}", f"{one['macs']['mean'] / 1e6:.0f}", jetson, pi, f"{minutes:.0f}"
 
 
 def _each(found: Figures, arm: str) -> Sequence[Figures]:
@@ -67,13 +84,23 @@ def cell_words(found: Figures) -> Iterable[str]:
             ours, theirs = _each(found, arm), _each(found, f"{which} reference")
             pairs = list(zip(ours, theirs, strict=True))
             points = [one["accuracy"] - other["accuracy"] for one, other in pairs]
-            ratio = statistics.fmean(one["latency_ms"] / other["latency_ms"] for one, other in pairs)
+            ratios = [
+                100 * statistics.fmean(one[key] / other[key] for one, other in pairs)
+                for key in ("latency_ms", "other_ms")
+            ]
             smaller = statistics.fmean(other["params"] / one["params"] for one, other in pairs)
             name = words[0].upper() + words[1:]
             yield (
-                f"{name}: {difference(points)} against the fine-tuned reference, in {100 * ratio:.0f} % of its predicted latency "
-                f"with 1/{smaller:.0f} of its parameters."
+                f"{name}: {difference(points)} against the fine-tuned reference, with 1/{smaller:.0f} of its parameters, in "
+                f"{ratios[0]:.0f} % of its predicted latency on the Jetson, {ratios[1]:.0f} % on the Raspberry Pi 5."
             )
+    least = found["settings"]["smallest_ms"]
+    reference = statistics.fmean(split["reference"]["latency_ms"] for split in found["splits"]["cut"])
+    yield (
+        f"No network takes a third of the reference's time on the Jetson by these predictions: the smallest one, of {LEAST} and "
+        f"a head, is predicted with {least['jetson']:.2f} ms, {100 * least['jetson'] / reference:.0f} % of it; most of it is the "
+        "time to start."
+    )
 
 
 def difference(points: Sequence[float]) -> str:

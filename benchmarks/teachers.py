@@ -2,7 +2,7 @@
 
     python -m benchmarks.teachers [--data fashion-mnist cifar10] [--elpv FOLDER] [--teacher largest] [--search 3] [--train 6]
     [--seeds 3] [--data-dir DIR] [--folder studies/teachers] [--max-params 50000] [--epochs N] [--epoch-scale F] [--workers N]
-    [--reference lite0.onnx]
+    [--reference lite0.onnx] [--images N] [--no-free]
 
 For every data set one `edgenas search --budget SEARCH`, then `edgenas train --seeds N --budget TRAIN` twice on its choice:
 plain, and with `--teacher`. Equal minutes: the teacher's forward passes, and for `largest` its own training (half of the
@@ -11,6 +11,7 @@ recipe. With --epochs nothing is timed, so that it can run beside other work: th
 --epoch-scale, plain and `free` train so many epochs by the recipe `final`, and there is no `taught`. FOLDER: class folders, such
 as scripts/elpv.py writes. Beside the plain one `edgenas compare --reference` says whether searching paid. Every step is a file
 under --folder; an interrupted run goes on.
+--images: only so many images of each data set are trained on, a tenth of them more validate, as class folders under --folder.
 Result: benchmarks/results/teachers.json.
 """
 
@@ -21,12 +22,15 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from benchmarks.steps import edgenas, record, step
+from edgenas.tasks import TaskSettings, load_task
 
 KEPT = ("params", "epochs", "recipe", "seeds", "seconds", "test_accuracy", "val_accuracy")
-DECIDES = ("teacher", "search", "train", "seeds", "max_params", "epochs", "epoch_scale", "reference")
+DECIDES = ("teacher", "search", "train", "seeds", "max_params", "epochs", "epoch_scale", "reference", "images")
 CPU = torch.device("cpu")
 RESULT = Path(__file__).parent / "results" / "teachers.json"
 
@@ -35,6 +39,8 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
     """Plain, with the teacher in equal minutes, and with it in equal epochs, on one data set."""
     name = Path(data).name
     study = asked.folder / name
+    if asked.images is not None:
+        data = str(smaller(data, asked.data_dir, asked.images, asked.folder / f"{name}-images"))
     place = () if asked.data_dir is None else ("--data-dir", str(asked.data_dir))
     workers = () if asked.workers is None else ("--workers", str(asked.workers))
 
@@ -69,6 +75,8 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
             path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*alike, *teacher), CPU, decides
         )
         found |= {"taught": taught, "gain": gain(plain, taught)}
+    if asked.no_free:
+        return found
     epochs = ("--epochs", str(plain["epochs"]), "--recipe", plain["recipe"])
     free = step(
         path("free"),
@@ -78,6 +86,24 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
         decides,
     )
     return {**found, "free": free, "free_gain": gain(plain, free)}
+
+
+def smaller(data: str, data_dir: Path | None, images: int, folder: Path) -> Path:
+    """A part of a data set, the same share of every class, as class folders; all test images."""
+    task = load_task(TaskSettings(data, data_dir=None if data_dir is None else str(data_dir)))
+    for split, part, most in (
+        ("train", task.train, images),
+        ("val", task.val, images // 10),
+        ("test", task.test, len(task.test)),
+    ):
+        for label, name in enumerate(task.classes):
+            place = folder / split / name.replace("/", "-")
+            place.mkdir(parents=True, exist_ok=True)
+            for number in np.flatnonzero(part.labels == label)[: most // len(task.classes)]:
+                file = place / f"{number:05}.png"
+                if not file.exists():
+                    Image.fromarray(np.asarray(part.images[number]).squeeze()).save(file)
+    return folder
 
 
 def gain(plain: dict[str, Any], taught: dict[str, Any]) -> dict[str, float]:
@@ -101,6 +127,8 @@ def main() -> None:
     parser.add_argument("--epoch-scale", type=float, default=0.5, help="Of the search, with --epochs.")
     parser.add_argument("--workers", type=int, help="Processes of searches and trainings.")
     parser.add_argument("--reference", help="A public network that stands beside the plain training.")
+    parser.add_argument("--images", type=int, help="How many images are trained on.")
+    parser.add_argument("--no-free", action="store_true", help="Leave out the training for as many epochs.")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("studies/teachers"))
     parser.add_argument("--result", type=Path, default=RESULT)
