@@ -2,7 +2,7 @@
 
     python -m benchmarks.teachers [--data fashion-mnist cifar10] [--elpv FOLDER] [--teacher largest] [--search 3] [--train 6]
     [--seeds 3] [--data-dir DIR] [--folder studies/teachers] [--max-params 50000] [--epochs N] [--epoch-scale F] [--workers N]
-    [--reference lite0.onnx] [--images N] [--no-free]
+    [--reference lite0.onnx] [--by-reference] [--images N] [--no-free]
 
 For every data set one `edgenas search --budget SEARCH`, then `edgenas train --seeds N --budget TRAIN` twice on its choice:
 plain, and with `--teacher`. Equal minutes: the teacher's forward passes, and for `largest` its own training (half of the
@@ -75,6 +75,12 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
             path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*alike, *teacher), CPU, decides
         )
         found |= {"taught": taught, "gain": gain(plain, taught)}
+    if asked.epochs is None and asked.reference is not None and asked.by_reference:
+        known = ("--teacher", asked.reference)
+        taught = step(
+            path("by-reference"), f"{name}: taught by {asked.reference}", lambda: trained(*alike, *known), CPU, decides
+        )
+        found |= {"by_reference": taught, "by_reference_gain": gain(plain, taught)}
     if asked.no_free:
         return found
     epochs = ("--epochs", str(plain["epochs"]), "--recipe", plain["recipe"])
@@ -127,6 +133,11 @@ def main() -> None:
     parser.add_argument("--epoch-scale", type=float, default=0.5, help="Of the search, with --epochs.")
     parser.add_argument("--workers", type=int, help="Processes of searches and trainings.")
     parser.add_argument("--reference", help="A public network that stands beside the plain training.")
+    parser.add_argument(
+        "--by-reference",
+        action="store_true",
+        help="The reference teaches, too, as it was trained beside the plain one.",
+    )
     parser.add_argument("--images", type=int, help="How many images are trained on.")
     parser.add_argument("--no-free", action="store_true", help="Leave out the training for as many epochs.")
     parser.add_argument("--data-dir", type=Path)

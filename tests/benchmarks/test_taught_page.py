@@ -77,13 +77,20 @@ def test_what_a_teacher_adds_stands_beside_its_student_and_is_judged_by_its_erro
     def arm(mean: float) -> dict[str, Any]:
         return {"params": 48_000, "epochs": 9, "seconds": 300.4, "test_accuracy": {"mean": mean, "std": 0.2}}
 
-    of = {"plain": arm(91.0), "taught": arm(91.5), "free": arm(90.9)}
-    gains = {"gain": {"points": 0.5, "standard_error": 0.25}, "free_gain": {"points": -0.1, "standard_error": 0.2}}
-    found = {"data": {"cifar10": of | gains}}
-    _, plain, taught, free = teacher_rows(found)
+    of = {"plain": arm(91.0), "taught": arm(91.5), "by_reference": arm(90.0), "free": arm(90.9)}
+    gains = {
+        "gain": {"points": 0.5, "standard_error": 0.25},
+        "by_reference_gain": {"points": -1.0, "standard_error": 0.3},
+        "free_gain": {"points": -0.1, "standard_error": 0.2},
+    }
+    beside = {"sentence": "Searching paid: trial 1 and /a/b.onnx are equal.", "references": [{"name": "/a/b.onnx"}]}
+    found = {"data": {"cifar10": of | gains | {"compare": beside}}}
+    _, plain, taught, by_reference, free = teacher_rows(found)
     assert plain == ("CIFAR-10", "48,000", "without a teacher", "9", "300", "91.00 +- 0.20", "")
-    assert (taught[-1], free[-1]) == ("+0.50 +- 0.25", "-0.10 +- 0.20")
+    assert (taught[-1], by_reference[-1], free[-1]) == ("+0.50 +- 0.25", "-1.00 +- 0.30", "-0.10 +- 0.20")
     assert list(teacher_words(found)) == [
-        "CIFAR-10, in equal minutes: better with a teacher.",
-        "CIFAR-10, in equal epochs: no difference within two standard errors with a teacher.",
+        "CIFAR-10, taught by the largest network in equal minutes: better.",
+        "CIFAR-10, taught by the fine-tuned reference in equal minutes: worse.",
+        "CIFAR-10, taught by the largest network in equal epochs: no difference within two standard errors.",
+        'CIFAR-10, `edgenas compare`: "Searching paid: trial 1 and lite0.onnx are equal."',
     ]
