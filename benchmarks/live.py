@@ -11,7 +11,8 @@ An arm is a search by `edgenas search --budget MINUTES --workers 1`; then its ch
 to equal steps of log latency) are trained alike, 500 steps of 64 images, once for every network, and read the test set. `run`
 reads DIR/arms again before every arm (one a line: TASK SPACE METHOD SEED), so that the order can be changed while it runs, and
 adds a line to DIR/runs.jsonl after it. Pin it to one core: `taskset -c 0 nice -n -10 python -m benchmarks.live run`; a search
-that got less than 90 % of its core is repeated.
+that got less than 90 % of its core is repeated. Before each search the speed of the core is measured and kept: rows of machines
+of another speed are no fair comparison, and the page says so.
 """
 
 from __future__ import annotations

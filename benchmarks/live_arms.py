@@ -26,6 +26,7 @@ from torch import nn
 
 from benchmarks.live_tasks import TASKS, LiveTask
 from benchmarks.throughput import device_name
+from edgenas.architectures.chain import chain
 from edgenas.engine.fronts import item
 from edgenas.errors import EdgenasError
 from edgenas.methods import CONTROL
@@ -34,10 +35,12 @@ from edgenas.store import Store
 from edgenas.tasks import Task, TaskSettings, as_searched, load_task
 from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import recipe_from_name, steps_an_epoch
+from edgenas.training.throughput import seconds_per_image
 
 MEMBERS = 4  # of a front
 CHAINS_ONLY = ("gnas", "trgnas")  # methods that search chains and take no --space
 WHOLE = 0.9  # of its wall seconds that a search's processes must have computed, or others disturbed it
+SPEED_S = 4.0  # seconds in which the machine's speed is measured
 CPU = torch.device("cpu")
 
 
@@ -71,10 +74,11 @@ def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, A
     shutil.rmtree(study, ignore_errors=True)
     space = () if arm.method in CHAINS_ONLY else ("--space", arm.space)
     how = (*space, "--method", arm.method, "--seed", str(arm.seed), "--workers", "1", "--study", str(study))
+    judge = Judge(task, data, folder / "trained" / task.data)
+    speed = judge.speed()
     document, spent = timed("search", *task.flags(data), *how)
     members = thinned(front_of(study, document), MEMBERS)
     chosen = document["chosen"]
-    judge = Judge(task, data, folder / "trained" / task.data)
     trained = [judge(shown) for shown in (chosen, *members)]
     return {
         **dataclasses.asdict(arm),
@@ -84,6 +88,7 @@ def run_arm(arm: Arm, folder: Path, minutes: float | None = None) -> dict[str, A
         **spent,
         "disturbed": spent["cpu_seconds"] < WHOLE * spent["wall_seconds"],
         **work_of(study, judge.images),
+        "speed": round(speed, 1),
         "networks": document["trials"],
         "infeasible": document["infeasible"],
         "at_chance": document["at_chance"],
@@ -192,6 +197,12 @@ class Judge:
     def images(self) -> int:
         """All training images."""
         return len(self.whole.train)
+
+    def speed(self) -> float:
+        """Images a second in the training of one network, always the same: minutes on two machines are compared by it."""
+        task, known = self.whole, self.whole.preprocessing
+        network = chain(12, 6, (0, 1) * 3, (3,) * 6, task.head, known.channels, known.input_size)
+        return 1 / seconds_per_image(task, network, recipe_from_name("brief", task, "cpu"), CPU, SPEED_S)
 
     def __call__(self, shown: dict[str, Any]) -> dict[str, Any]:
         """Of a network as a front shows it: its costs, what it scored in the search, and its test accuracy when trained alike."""

@@ -112,6 +112,7 @@ def _row(runs: list[Run], box: Box) -> dict[str, Any]:
         "cpu_seconds": [run["cpu_seconds"] for run in runs],
         "images_per_second": [run["images_per_second"] for run in runs],
         "load": [max(run["load"]) for run in runs],
+        **({"speed": [run["speed"] for run in runs]} if all("speed" in run for run in runs) else {}),
     }
     return {
         "seeds": [run["seed"] for run in runs],

@@ -25,6 +25,7 @@ END = "<!-- end -->"
 COSTS = ("10", "25", "50", "100")  # full trainings
 COLUMNS = {RANDOM: "random", "evolution": "evolution", "nsga2": "NSGA-II", "tpe": "TPE", GP: "GP", "guided": "guided"}
 GUIDED = "guided"
+ALIKE = 1.25  # speeds of machines that differ by less are one
 LEAST_SEEDS = 5  # fewer decide nothing
 WORDS = {
     "accel": "Accel-NASBench",
@@ -199,6 +200,12 @@ def live_words(tasks: Mapping[str, Figures]) -> Iterable[str]:
         ]
         pairs = row["hypervolume"]["pairs"]
         yield f"{TASKS[task]}, {pairs} seed{'s' * (pairs != 1)} of both, guided against random: {', '.join(said)}."
+        speeds = [speed for arm in of["arms"].values() for speed in arm.get("speed", {}).get("each", ())]
+        if speeds and max(speeds) > ALIKE * min(speeds):
+            yield (
+                f"{TASKS[task]}: the machine was up to {max(speeds) / min(speeds):.1f} times as fast in one search as in "
+                "another: equal minutes were no equal chances."
+            )
 
 
 def _verdict(found: Figures) -> str:

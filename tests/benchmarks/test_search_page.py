@@ -51,6 +51,15 @@ def test_the_page_says_what_the_results_say() -> None:
     assert written(page, parts()) == page, "run python -m benchmarks.search_page"
 
 
+@pytest.mark.parametrize(("slow", "told"), [(810.0, False), (790.0, True)])
+def test_searches_on_machines_of_other_speeds_are_no_equal_chances(slow: float, told: bool) -> None:
+    of = live((1.0, 0.1))
+    for arm, speed in (("guided chain", 1000.0), ("random chain", slow)):
+        of["cifar10"]["arms"][arm]["speed"] = {"each": [1000.0, speed]}
+    assert any("equal minutes were no equal chances" in line for line in live_words(of)) is told
+    assert len(list(live_words(live((1.0, 0.1))))) == 1
+
+
 def test_a_part_replaces_what_was_there_and_nothing_else() -> None:
     page = f"before\n{MARK.format('one', COMMAND)}old\n{END}\nbetween\n{MARK.format('two', COMMAND)}{END}\nafter\n"
     made = written(page, {"one": lambda: "new\n"})
