@@ -6,9 +6,9 @@ import pytest
 from edgenas.binomial import Validation, noise_of_difference, wilson
 from edgenas.engine.fronts import summary
 from edgenas.engine.plan import plan_json
-from edgenas.engine.scores import at_chance, chance_words, decision_words, interval_of, interval_words
+from edgenas.engine.scores import at_chance, chance_words, decision_words, interval_of, interval_words, run_line
 from edgenas.methods import CONTROL
-from edgenas.records import ACCURACY, TAR, Choice, Decision, Metric, StudyRecord, Trial
+from edgenas.records import ACCURACY, TAR, Choice, Decision, FinalRun, Metric, StudyRecord, Trial
 from tests.engine.test_fronts import trial
 from tests.plans import plan
 from tests.report.studies import study_record
@@ -128,4 +128,12 @@ def test_a_study_at_chance_says_by_what_only_where_there_is_a_standard_error() -
     )
     assert chance_words(Validation(150, 10.0, ACCURACY), "val_accuracy").startswith(
         "no network is better than chance by two standard errors (10.00 %, so up to "
+    )
+
+
+def test_the_line_of_a_run_has_each_split_s_own_interval() -> None:
+    run = FinalRun(0, "w", {"accuracy": 90.0}, {"accuracy": 80.0}, 3, {"accuracy": 82.0}, {"accuracy": 91.0}, 5.0)
+    # Wilson's interval by hand: of 900 of 1,000 images 88.0 to 91.7, of 80 of 100 images 71.1 to 86.7
+    assert run_line(run, ACCURACY, {"val": 100, "test": 1000}).startswith(
+        "seed 0: test accuracy 90.00 % (88.0 to 91.7), validation 80.00 % (71.1 to 86.7); best epoch on validation: 3, test "
     )
