@@ -18,6 +18,7 @@ from edgenas.remote.listener import end
 HEADER_S = 10.0  # to send all headers of a request in
 CONNECTIONS = 256  # at the same time; and as many more that have been taken up and are not there yet
 BACKLOG = 64  # that are taken up in one turn of the event loop
+WAITING = 2048  # to be taken up
 Arriving = dict[int, socket.socket]  # by file descriptor, oldest first: up to the handshake, and until they are there
 
 
@@ -25,6 +26,9 @@ class Listener(socket.socket):
     """A listening socket. Where too many of those that it took up are not there yet, the oldest of them is ended."""
 
     arriving: Arriving
+
+    def listen(self, backlog: int = WAITING) -> None:  # noqa: ARG002  # asyncio takes up as many in a turn
+        super().listen(WAITING)
 
     def accept(self) -> tuple[socket.socket, Any]:
         connection, address = super().accept()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgenas.serve.connection import CONNECTIONS
+from edgenas.serve.connection import BACKLOG, CONNECTIONS
 from edgenas.serve.guard import RequestBounds
 from edgenas.serve.protocol import SMALL
 from tests.certificates import certificate
@@ -227,6 +227,15 @@ def silent(port: int, count: int) -> Iterator[None]:
         for _ in range(count):
             stack.enter_context(socket.create_connection((HOST, port), timeout=20))
         yield
+
+
+def test_more_connections_may_wait_than_are_taken_up_in_one_turn(server: Hosted) -> None:
+    """The kernel lets others try again after a second."""
+    server.loop.call_soon_threadsafe(time.sleep, 3)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3 * BACKLOG):
+            stack.enter_context(socket.create_connection((HOST, server.port), timeout=0.9))
+    assert server.ready()
 
 
 def test_connections_without_a_handshake_are_bounded_too_and_keep_nobody_out(tmp_path: Path) -> None:
