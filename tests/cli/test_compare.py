@@ -493,7 +493,8 @@ def test_a_search_on_a_board_measures_its_references_there_and_decides_as_withou
             app, [*asked, "--board", board.url, "--reference", str(path), "--study", "noted", "--json"]
         )
         assert done.exit_code == 0, done.output
-        assert done.stderr.count(f"board {board.url}: ") == 1  # it is greeted for references and for the search
+        said = [line for line in done.stderr.splitlines() if line.startswith(f"board {board.url}: ")]
+        assert len([line for line in said if line.endswith("(cpu), fp32")]) == 1, said  # greeted for both
         with Store.read(tmp_path / "studies/noted") as store:
             reference = store.all(KIND, Reference)[str(path)]
             assert reference.cost.latencies[PI].origin == "measured"
