@@ -49,7 +49,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Hosted]:
-    with hosted(digits_bundle().folder, bounds=RequestBounds(body_bytes=100_000, bodies=4)) as running:
+    with hosted(digits_bundle().folder, bounds=RequestBounds(body_bytes=100_000, body_s=60, bodies=4)) as running:
         yield running
 
 
