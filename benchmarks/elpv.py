@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", choices=tuple(SEARCHES), default=list(SEARCHES))
     parser.add_argument("--folder", type=Path, default=Path("studies/elpv"))
     parser.add_argument("--fresh-epochs", type=int, default=30)
-    parser.add_argument("--cut-epochs", type=int, default=16, help="of a cut: 16 take less time than 8 of the whole")
+    parser.add_argument("--cut-epochs", type=int, default=16, help="of a cut: 16 take about as long as 8 of the whole")
     parser.add_argument("--reference-epochs", type=int, default=8)
     parser.add_argument("--result", type=Path, default=RESULT)
     asked = parser.parse_args()
