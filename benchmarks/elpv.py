@@ -112,7 +112,10 @@ def arms_of(asked: argparse.Namespace, split: int, which: str) -> dict[str, Any]
         "plain": shown(beside["document"]["winners"][0], plain, search) | {"other_ms": cut},
         "taught": shown(again["document"]["winners"][0], taught, search) | {"other_ms": cut},
         "search_at_chance": search["document"]["at_chance"],
-        "sentences": {"plain": beside["document"]["sentence"], "taught": again["document"]["sentence"]},
+        "sentences": {
+            arm: said["document"]["sentence"].replace(str(asked.reference), asked.reference.name)
+            for arm, said in (("plain", beside), ("taught", again))
+        },
     }
 
 

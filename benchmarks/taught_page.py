@@ -30,7 +30,6 @@ ARMS = {
     "fresh taught": "the same network, taught by Lite0",
 }
 DATA = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-REFERENCE = "lite0.onnx"
 LEAST = "two convolutions of 8 channels"
 SURE = 1.96  # standard errors
 Figures = Mapping[str, Any]
@@ -152,8 +151,7 @@ def teacher_words(found: Figures) -> Iterable[str]:
             if gain in of:
                 yield f"{words}, {said}: {_sure(of[gain]['points'], of[gain]['standard_error'])}."
         if "compare" in of:
-            sentence, (reference, *_) = of["compare"]["sentence"], of["compare"]["references"]
-            yield f'{words}, `edgenas compare`: "{sentence.replace(reference["name"], REFERENCE)}"'
+            yield f'{words}, `edgenas compare`: "{of["compare"]}"'
 
 
 def parts(results: Path = RESULTS) -> dict[Path, dict[str, Callable[[], str]]]:

@@ -67,9 +67,10 @@ def arms(asked: argparse.Namespace, data: str) -> dict[str, Any]:
 
         def compared() -> dict[str, Any]:
             said = edgenas("compare", str(study), "--reference", asked.reference, *workers, *place)
-            return {key: said[key] for key in ("sentence", "verdict", "winners", "references")}
+            return {"sentence": said["sentence"]}
 
-        found["compare"] = step(path("compare"), f"{name}: beside {asked.reference}", compared, CPU, decides)
+        beside = step(path("compare"), f"{name}: beside {asked.reference}", compared, CPU, decides)
+        found["compare"] = beside["sentence"].replace(asked.reference, Path(asked.reference).name)
     if asked.epochs is None:
         taught = step(
             path("taught"), f"{name}: taught by {asked.teacher}", lambda: trained(*alike, *teacher), CPU, decides

@@ -83,8 +83,7 @@ def test_what_a_teacher_adds_stands_beside_its_student_and_is_judged_by_its_erro
         "by_reference_gain": {"points": -1.0, "standard_error": 0.3},
         "free_gain": {"points": -0.1, "standard_error": 0.2},
     }
-    beside = {"sentence": "Searching paid: trial 1 and /a/b.onnx are equal.", "references": [{"name": "/a/b.onnx"}]}
-    found = {"data": {"cifar10": of | gains | {"compare": beside}}}
+    found = {"data": {"cifar10": of | gains | {"compare": "Searching paid: trial 1 and lite0.onnx are equal."}}}
     _, plain, taught, by_reference, free = teacher_rows(found)
     assert plain == ("CIFAR-10", "48,000", "without a teacher", "9", "300", "91.00 +- 0.20", "")
     assert (taught[-1], by_reference[-1], free[-1]) == ("+0.50 +- 0.25", "-1.00 +- 0.30", "-0.10 +- 0.20")
