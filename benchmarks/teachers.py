@@ -147,8 +147,18 @@ def main() -> None:
     asked = parser.parse_args()
     named = [*asked.data, *([] if asked.elpv is None else [str(asked.elpv)])]
     found = {Path(data).name: arms(asked, data) for data in named}
-    settings = {key: str(value) for key, value in vars(asked).items() if key not in ("folder", "result")}
-    record(asked.result, "teachers", lambda: {"settings": settings, "data": found}, CPU)
+    reference = None if asked.reference is None else Path(asked.reference).name
+    places = ("folder", "result", "data_dir")
+    settings = {key: str(value) for key, value in vars(asked).items() if key not in places} | {"reference": reference}
+    kept = {
+        name: {key: _without_settings(value) if isinstance(value, dict) else value for key, value in each.items()}
+        for name, each in found.items()
+    }
+    record(asked.result, "teachers", lambda: {"settings": settings, "data": kept}, CPU)
+
+
+def _without_settings(step: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in step.items() if key != "asked"}
 
 
 if __name__ == "__main__":
