@@ -75,20 +75,17 @@ def macro_f1_interval(counts: Counts, seed: int = 0) -> Interval:
         return balanced_accuracy_interval(counts)
     rng, drawn = np.random.default_rng(seed), []
     rows, columns = np.nonzero(counts)
-    cells = counts[rows, columns]
+    cells, right = counts[rows, columns], rows == columns
     block = max(1, AT_ONCE // len(cells))
     for start in range(0, DRAWS, block):
         draws = rng.multinomial(total, cells / total, size=min(block, DRAWS - start))  # (B, cells)
-        right = rows == columns
         sums = (
             _sums(draws[:, right], rows[right], len(counts)),
             *(_sums(draws, of, len(counts)) for of in (rows, columns)),
         )
         drawn.append(_macro_f1(*sums))
     low, high = np.percentile(np.concatenate(drawn), (2.5, 97.5))
-    figure = macro_f1(
-        counts
-    )  # of classes with few images the draws lie lower: their mean F1 is of those that were drawn
+    figure = macro_f1(counts)  # draws lie lower where classes have few images: their mean is over those that were drawn
     return min(float(low), figure), max(float(high), figure)
 
 

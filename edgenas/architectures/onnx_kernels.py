@@ -214,7 +214,7 @@ class KernelReader:
             return None
         tensor = max(tensors, key=lambda name: self.source[name])
         index = self.source[tensor]
-        if index == INPUT or any(index in (*kernel.inputs, kernel.residual) for kernel in self.kernels[index + 1 :]):
+        if index == INPUT or any(index in kernel.sources for kernel in self.kernels[index + 1 :]):
             return None
         kernel = self.kernels[index]
         fits = kernel.kind in LINEAR and kernel.residual is None and not kernel.activation

@@ -139,7 +139,7 @@ def workload_from_own(architecture: OwnArchitecture) -> Workload:
                 f"kernel {index} ({kernel.kind}) of a network of space {architecture.space} contradicts itself: its sizes do not "
                 "follow from its inputs"
             )
-    read = {source for kernel in kernels for source in (*kernel.inputs, kernel.residual)}
+    read = {source for kernel in kernels for source in kernel.sources}
     if unread := sorted(set(range(len(kernels) - 1)) - read):
         raise EdgenasError(
             f"kernel {unread[0]} ({kernels[unread[0]].kind}) of a network of space {architecture.space} is never read: "

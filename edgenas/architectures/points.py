@@ -48,7 +48,7 @@ def shortcut_paths(workload: Workload) -> tuple[tuple[int, int], ...]:
             if shortcut != OWN and others and all(from_it):
                 paths += [(index, place) for place in others]
                 break
-        above.append(_above(above, _sources(kernel)))
+        above.append(_above(above, kernel.sources))
     return tuple(paths)
 
 
@@ -59,10 +59,6 @@ def _members(kernel: Kernel) -> dict[int, tuple[int, ...]]:
     if kernel.kind in JOINS and len(kernel.inputs) > 1:
         return {place: (source,) for place, source in enumerate(kernel.inputs)}
     return {}
-
-
-def _sources(kernel: Kernel) -> tuple[int, ...]:
-    return kernel.inputs if kernel.residual is None else (*kernel.inputs, kernel.residual)
 
 
 def _above(above: list[int], sources: tuple[int, ...]) -> int:

@@ -38,8 +38,7 @@ def workload_from_whole(architecture: OnnxArchitecture) -> Workload:
 
 def _fits(kernel: Kernel, made: list[Map]) -> bool:
     """Are the sizes of a kernel possible, and are its sources there, with the shapes that it says they have?"""
-    sources = (*kernel.inputs, *(() if kernel.residual is None else (kernel.residual,)))
-    if not kernel.inputs or not all(-1 <= source < len(made) - 1 for source in sources):
+    if not kernel.inputs or not all(-1 <= source < len(made) - 1 for source in kernel.sources):
         return False
     counts = (
         kernel.out_channels,

@@ -45,7 +45,7 @@ def fitted_input(name: str, parts: Parts, known: Preprocessing, channels: int) -
     `known`: the task's preprocessing, with the mean and deviation that the weights were trained with. Raises EdgenasError where
     the first layers do not read colours as convolutions do.
     """
-    readers = [index for index, kernel in enumerate(parts.kernels) if INPUT in (*kernel.inputs, kernel.residual)]
+    readers = [index for index, kernel in enumerate(parts.kernels) if INPUT in kernel.sources]
     own = parts.kernels[readers[0]].in_channels
     if own == channels:
         return parts, known

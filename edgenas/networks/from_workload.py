@@ -42,7 +42,7 @@ class Network(nn.Module):
         self.workload = workload
         flat = _read_flat(workload)
         self.kernels = nn.ModuleList(KernelModule(i, kernel, i in flat) for i, kernel in enumerate(workload.kernels))
-        self.sources = [_sources(kernel) for kernel in workload.kernels]
+        self.sources = [kernel.sources for kernel in workload.kernels]
         last_read = {source: index for index, sources in enumerate(self.sources) for source in sources}
         self.relus = {i for i, kernel in enumerate(workload.kernels) if _is_relu(kernel) and i in last_read}
         # A slice that reads what the kernel before it read shares its ReLU.
@@ -154,10 +154,6 @@ def _with_dropped(kernel: nn.Module, read: list[Tensor], kept: Mapping[int, Tens
     return computed
 
 
-def _sources(kernel: Kernel) -> tuple[int, ...]:
-    return kernel.inputs if kernel.residual is None else (*kernel.inputs, kernel.residual)
-
-
 def _is_relu(kernel: Kernel) -> bool:
     """A ReLU of its own. The workload has one for all readers, as runtimes do; here every reader applies it for itself, as the
     published networks do: the gradients of a shared one would be summed in another order, and trainings end elsewhere."""
@@ -169,7 +165,7 @@ def _read_flat(workload: Workload) -> set[int]:
     pools = {i for i, kernel in enumerate(workload.kernels) if kernel.kind == "globalpool" and not kernel.norm}
     for kernel in workload.kernels:
         if kernel.kind != "linear":
-            pools -= {*_sources(kernel)}
+            pools -= {*kernel.sources}
     return pools
 
 

@@ -145,9 +145,7 @@ class OnnxReading:
         last = len(self.kernels) - 1
         needed = {joined.get(last, last)}
         for place in reversed(range(len(self.kernels))):
-            kernel = self.kernels[place]
-            sources = kernel.inputs if kernel.residual is None else (*kernel.inputs, kernel.residual)
-            needed.update(joined.get(source, source) for source in sources if place in needed)
+            needed.update(joined.get(source, source) for source in self.kernels[place].sources if place in needed)
         return needed
 
     def _joined(self, needed: set[int]) -> dict[int, int]:

@@ -87,6 +87,11 @@ class Kernel(Record, frozen=True):
         return self.weights * (self.in_height * self.in_width if transposed else self.height * self.width)
 
     @property
+    def sources(self) -> tuple[int, ...]:
+        """The kernels that it reads, an added residual last."""
+        return self.inputs if self.residual is None else (*self.inputs, self.residual)
+
+    @property
     def input_elements(self) -> int:
         return self.in_channels * self.in_height * self.in_width * (1 if self.kind == "concat" else len(self.inputs))
 
@@ -127,9 +132,7 @@ class Workload(Record, frozen=True):
         """Peak of live activations plus all weights at `precision`, batch 1, MB."""
         last_read: dict[int, int] = {}
         for index, kernel in enumerate(self.kernels):
-            last_read.update(dict.fromkeys(kernel.inputs, index))
-            if kernel.residual is not None:
-                last_read[kernel.residual] = index
+            last_read.update(dict.fromkeys(kernel.sources, index))
         first = self.kernels[0]
         live = {-1: first.in_channels * first.in_height * first.in_width}
         peak = 0
