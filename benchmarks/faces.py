@@ -45,7 +45,7 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Choice, Embedding
 from edgenas.store import Store
 from edgenas.tasks import Split, Task, TaskSettings, load_task
-from edgenas.tasks.faces import Faces, network_pixels, raw_pixels
+from edgenas.tasks.faces import Faces, network_pixels
 from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import recipe_from_name
 from edgenas.training.start import adopt
@@ -114,8 +114,8 @@ def compare(*studies: str) -> dict[str, Any]:
             **{key: [report[key] for report in both] for key in both[0]},
         }  # fmt: skip
     task = load_task(TaskSettings("synthetic", "faces"))
-    lda = Lda(pixels(raw_pixels(task.train.images)), task.train.labels)
-    features = pixels(raw_pixels(task.test.images))
+    lda = Lda(pixels(task.train.images), task.train.labels)
+    features = pixels(task.test.images)
     for name, embeddings in (("raw pixels", features), ("LDA", lda(features))):
         report = report_from_embeddings(embeddings, task.test.labels)
         rows[name] = {key: [value] for key, value in figures(report).items()}

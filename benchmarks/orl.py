@@ -44,7 +44,7 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Embedding, Recipe
 from edgenas.store import read_toml
 from edgenas.tasks import Split, TaskSettings, load_task
-from edgenas.tasks.faces import Faces, network_pixels, raw_pixels
+from edgenas.tasks.faces import Faces, network_pixels
 from edgenas.training.loop import fresh_network, outputs_of, train_network
 from edgenas.training.recipes import RecipeFile, recipe_from_file, teaching_of
 from edgenas.training.start import adopt
@@ -207,7 +207,7 @@ def judged(by_seed: list[list[NDArray[Any]]], labels: NDArray[np.int64]) -> dict
 
 def baselines(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, Any]:
     """Raw pixels, and an LDA of each fold's training people, at the networks' own pixels."""
-    seen = pixels(raw_pixels(network_pixels(images, 56, 1)))
+    seen = pixels(network_pixels(images, 56, 1))
     folds = [labels // PEOPLE == fold for fold in range(FOLDS)]
     raw = [seen[fold] for fold in folds]
     lda = [Lda(seen[~fold], labels[~fold])(seen[fold]) for fold in folds]

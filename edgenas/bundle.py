@@ -100,6 +100,7 @@ class Threshold(Record, frozen=True):
     interval: tuple[float, float] | None
     pairs: int
     data: str
+    precision: Precision | None = None  # of the file whose embeddings were compared; None: nobody wrote it down
 
 
 class Manifest(Record, frozen=True):

@@ -3,12 +3,14 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
 from edgenas.bundle import BundleError, Threshold, read_bundle, rewrite_manifest, sealed, write_bundle
+from edgenas.identity import canonical_json
 from edgenas.records import ACCURACY, TAR
 from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle
@@ -185,6 +187,16 @@ def test_a_threshold_is_added_by_sealing_the_manifest_again(folder):
     again = rewrite_manifest(bundle, _with(bundle.manifest, threshold=threshold))
     assert again.manifest.threshold == threshold
     assert again.manifest.files == bundle.manifest.files
+
+
+def test_a_threshold_of_before_its_precision_was_written_down_is_read(folder):
+    bundle = read_bundle(folder)
+    threshold = Threshold(0.4, 1e-3, (0.35, 0.45), 4500, "orl")
+    fields = msgspec.to_builtins(_with(bundle.manifest, threshold=threshold))
+    del fields["sha256"], fields["threshold"]["precision"]
+    fields["sha256"] = hashlib.sha256(canonical_json(fields)).hexdigest()
+    (folder / "manifest.json").write_bytes(msgspec.json.format(canonical_json(fields), indent=2) + b"\n")
+    assert read_bundle(folder).manifest.threshold == threshold
 
 
 def test_a_folder_that_is_no_bundle_is_neither_read_nor_overwritten(tmp_path):

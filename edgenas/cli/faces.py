@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgenas.bundle import Bundle
     from edgenas.faces.recogniser import Recogniser
     from edgenas.faces.report import Report
+    from edgenas.records import Precision
 
 faces = typer.Typer(help="Verify, calibrate and align faces.", no_args_is_help=True, rich_markup_mode=None)
 MODEL = typer.Option(..., help="A bundle, or any recogniser as ONNX that takes (N, 3, 112, 112).")
@@ -27,14 +28,20 @@ def eval(
     model: Path = MODEL,
     data: Path = typer.Option(..., help="One folder of images per person (any size, grey or colour), .rec or .bin."),
     precision: str | None = PRECISION,
-    baselines: bool = typer.Option(True, help="Also judge raw pixels and LDA on the same pairs."),
-    lda_data: Path | None = typer.Option(None, help="Other people to fit the LDA on. Default: halves of these."),
+    baselines: bool = typer.Option(True, help="Also judge raw pixels and LDA: see --lda-data."),
+    lda_data: Path | None = typer.Option(
+        None,
+        help="Other people to fit the LDA on, so that it is judged on the same pairs. Default: on each half of these people, "
+        "judged on the pairs within the other.",
+    ),
     anchor: Path | None = typer.Option(None, help="Another recogniser as ONNX, judged on the same pairs."),
     anchor_mean: str | None = typer.Option(
         None, help="What the anchor takes, if it does not say: (pixel - mean) / std of pixels 0 to 255."
     ),
     anchor_std: str | None = typer.Option(None, help="See --anchor-mean."),
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the bootstrap and of the ten-fold pairs."),
+    seed: int = typer.Option(
+        0, min=0, max=MOST_SEED, help="Seed of bootstrap, ten-fold pairs and, beyond two million, impostor pairs."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Verification of people: AUC, EER, TAR at FAR, rank-1 and ten-fold accuracy, with intervals over identities.
@@ -45,8 +52,7 @@ def eval(
     """
     import msgspec
 
-    from edgenas.errors import EdgenasError
-    from edgenas.faces.baselines import Lda, pixels
+    from edgenas.errors import DataError, EdgenasError
     from edgenas.faces.pixels import pixels_from_text
     from edgenas.faces.readers import faces_from_path
     from edgenas.faces.recogniser import open_recogniser
@@ -72,11 +78,13 @@ def eval(
             recogniser(people.images), people.labels, recogniser.mirrored(people.images), seed=seed
         )
     if baselines:
-        fitted = None
-        if lda_data is not None:
-            others = faces_from_path(lda_data)
-            fitted = Lda(pixels(others.images), others.labels)
-        found = baselines_from_images(people.images, people.labels, fitted)
+        others = None if lda_data is None else faces_from_path(lda_data)
+        told = None if others is None else (others.images, others.labels)
+        found = baselines_from_images(people.images, people.labels, told, seed)
+        if lda_data is not None and found["lda"] is None:
+            raise DataError(
+                f"--lda-data {lda_data}: an LDA needs two people, and images of one person that differ; leave it out, or add some"
+            )
         report = msgspec.structs.replace(report, baselines=found)
     if anchor is not None:
         with open_recogniser(anchor, pixels=pixels_of_anchor, any_side=True) as other:
@@ -90,7 +98,9 @@ def calibrate(
     data: Path = DATA,
     far: float = typer.Option(1e-3, help="False accept rate per comparison."),
     precision: str | None = PRECISION,
-    seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the bootstrap."),
+    seed: int = typer.Option(
+        0, min=0, max=MOST_SEED, help="Seed of bootstrap and, beyond two million, impostor pairs."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Choose the cosine threshold of a false accept rate, with its interval, and store it in the bundle.
@@ -112,7 +122,8 @@ def calibrate(
         people = faces_from_path(data)
         threshold = threshold_from_embeddings(recogniser(people.images), people.labels, far, data.name, seed=seed)
     checked_threshold(threshold.value, f"the threshold for FAR {far:g} on {data.name}")
-    stored = Stored(threshold.value, far, threshold.interval, threshold.impostor, data.name)
+    at = _precision_of(bundle, precision)
+    stored = Stored(threshold.value, far, threshold.interval, threshold.impostor, data.name, at)
     rewrite_manifest(bundle, msgspec.structs.replace(bundle.manifest, threshold=stored))
     if threshold.warning:
         say(f"warning: the threshold {threshold.warning}")
@@ -120,7 +131,7 @@ def calibrate(
     text = (
         f"threshold {threshold.value:.4f} (95 % interval {low:.4f} .. {high:.4f}) for FAR {far:g}: "
         f"TAR {threshold.tar:.2f} % ({threshold.tar_interval[0]:.2f} .. {threshold.tar_interval[1]:.2f}), "
-        f"{threshold.identities} people, {threshold.impostor} impostor pairs; stored in {model}"
+        f"{threshold.identities} people, {threshold.impostor} impostor pairs; stored in {model} for its {at} file"
     )
     emit(threshold, as_json=as_json, text=text)
 
@@ -176,7 +187,11 @@ def _path_of(bundle: Bundle, precision: str | None) -> Path:
 
     if bundle.kind != "faces":
         raise EdgenasError(f"{bundle.folder} holds a {bundle.manifest.task} model: `edgenas faces` needs a recogniser")
-    return bundle.path(precision or bundle.manifest.chosen_precision)  # type: ignore[arg-type]  # it says what it has
+    return bundle.path(_precision_of(bundle, precision))
+
+
+def _precision_of(bundle: Bundle, precision: str | None) -> Precision:
+    return precision or bundle.manifest.chosen_precision  # type: ignore[return-value]  # `Bundle.path` says what there is
 
 
 def _eval_pairs(recogniser: Recogniser, data: Path, as_json: bool) -> None:

@@ -32,6 +32,7 @@ KNOWN_SHA256 = {
 # YuNet finds faces of about 10 to 300 pixels. A larger picture is shrunk to the first side, and where nobody is found to the
 # second: in a photograph of 4000 pixels that is faces of 31 to 3700.
 YUNET_SIDES = (1280, 320)
+SCRFD_SIDE = 640  # any picture is scaled to it
 POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -89,7 +90,8 @@ def _yunet(path: Path | None, min_score: float) -> Detector:
     def detect(image: Rgb) -> tuple[Face, ...]:
         faces: tuple[Face, ...] = ()
         for scale in dict.fromkeys(min(1.0, side / max(image.shape[:2])) for side in YUNET_SIDES):
-            faces = faces or at(image, scale)
+            if not faces and not _is_line(image, scale):
+                faces = at(image, scale)
         return faces
 
     return detect
@@ -103,9 +105,11 @@ def _scrfd(path: Path | None, min_score: float) -> Detector:
             "the scrfd detector needs insightface: pip install --no-deps insightface scikit-image, in an environment of its own"
         ) from error
     network = SCRFD(model_file=str(path))
-    network.prepare(ctx_id=-1, input_size=(640, 640), det_thresh=min_score)
+    network.prepare(ctx_id=-1, input_size=(SCRFD_SIDE, SCRFD_SIDE), det_thresh=min_score)
 
     def detect(image: Rgb) -> tuple[Face, ...]:
+        if _is_line(image, SCRFD_SIDE / max(image.shape[:2])):
+            return ()
         boxes, points = network.detect(np.ascontiguousarray(image[..., ::-1]))  # (n, 5), (n, 5, 2)
         return tuple(_face(box[:4], five, box[4]) for box, five in zip(boxes, points, strict=True))
 
@@ -124,6 +128,11 @@ def _centerface(path: Path | None, min_score: float) -> Detector:
         return tuple(_face(box[:4], five, box[4]) for box, five in zip(boxes, points, strict=True))
 
     return detect
+
+
+def _is_line(image: Rgb, scale: float) -> bool:
+    """Is its shorter side a pixel or less at this scale? Nobody is in it then, and OpenCV refuses to scale it."""
+    return scale * min(image.shape[:2]) <= 1
 
 
 def _face(box: Any, points: Any, score: Any) -> Face:

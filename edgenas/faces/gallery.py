@@ -235,9 +235,9 @@ class Gallery:
         if not name or len(name) > LONGEST_NAME or not name.isprintable() or "\ufffd" in name:
             raise DataError(f"a person's name has 1 to {LONGEST_NAME} printable characters (UTF-8)")
         unit = normalised(np.atleast_2d(embeddings))
-        sound = np.isfinite(unit).all() and (np.linalg.norm(unit, axis=1) > 0.5).all()
+        sound = (np.linalg.norm(unit, axis=1) > 0.5).all()
         if unit.shape[1] != self.dim or len(unit) == 0 or not sound:
-            raise DataError(f"enrolment needs finite, non-zero embeddings of {self.dim} numbers, not {unit.shape}")
+            raise DataError(f"enrolment needs non-zero embeddings of {self.dim} numbers, not {unit.shape}")
         with self._mutex:
             before = self._tally
             try:
@@ -321,8 +321,8 @@ class Gallery:
 
     def _probe(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
         probe: NDArray[np.float32] = normalised(np.asarray(embedding, np.float32).reshape(1, -1))[0]
-        if probe.shape != (self.dim,) or not np.isfinite(probe).all():
-            raise DataError(f"identification needs a finite embedding of {self.dim} numbers, not {probe.shape}")
+        if probe.shape != (self.dim,):
+            raise DataError(f"identification needs an embedding of {self.dim} numbers, not {probe.shape}")
         return probe
 
 

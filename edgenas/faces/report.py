@@ -155,27 +155,34 @@ def _ten_fold(embeddings: Floats, flipped: Floats | None, labels: Ints, seed: in
 
 
 def baselines_from_images(
-    images: NDArray[np.uint8], labels: Ints, lda: Lda | None = None
+    images: NDArray[np.uint8], labels: Ints, others: tuple[NDArray[np.uint8], Ints] | None = None, seed: int = 0
 ) -> dict[str, dict[str, float | str] | None]:
-    """AUC, and TAR in percent at FAR 1e-2 where there are pairs enough, of raw pixels and of LDA on the same pairs. Without an
-    LDA fitted elsewhere, each half of the identities is judged by one fitted on the other half (null below four people a
-    half)."""
+    """AUC, and TAR in percent at FAR 1e-2 where there are pairs enough, of raw pixels and of LDA, on the pairs that
+    `report_from_embeddings` judges with this seed.
+
+    Images are (N, S, S, C), S a multiple of 28. The LDA is fitted on the images and labels of `others`. Without them each half
+    of the identities is judged, on its own pairs, by one fitted on the other half. None where it cannot be fitted.
+    """
     features = pixels(images)
-    raw = baseline_from_pairs(pairs_from_embeddings(features, labels))
-    if lda is not None:
-        found = baseline_from_pairs(pairs_from_embeddings(lda(features), labels))
-        return {"pixels": raw, "lda": {**found, "fitted_on": "training identities"}}
-    return {"pixels": raw, "lda": _cross_fitted(features, labels)}
+    raw = baseline_from_pairs(pairs_from_embeddings(features, labels, seed=seed))
+    if others is None:
+        return {"pixels": raw, "lda": _cross_fitted(features, labels, seed)}
+    try:
+        fitted = Lda(pixels(others[0]), others[1])
+    except DataError:  # one image of each of them, say: the rest of the report stands
+        return {"pixels": raw, "lda": None}
+    found = baseline_from_pairs(pairs_from_embeddings(fitted(features), labels, seed=seed))
+    return {"pixels": raw, "lda": {**found, "fitted_on": "training identities"}}
 
 
-def _cross_fitted(features: Floats, labels: Ints) -> dict[str, float | str] | None:
+def _cross_fitted(features: Floats, labels: Ints, seed: int) -> dict[str, float | str] | None:
     people = np.unique(labels)
     if len(people) < 8:
         return None
     first_half = np.isin(labels, people[::2])
     try:
         scored = [
-            pairs_from_embeddings(Lda(features[~half], labels[~half])(features[half]), labels[half])
+            pairs_from_embeddings(Lda(features[~half], labels[~half])(features[half]), labels[half], seed=seed)
             for half in (first_half, ~first_half)
         ]
     except DataError:  # a half without two images of one person

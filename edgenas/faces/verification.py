@@ -61,9 +61,17 @@ class Roc(Record, frozen=True):
 
 
 def normalised(embeddings: Floats) -> NDArray[np.float32]:
-    """Rows scaled to length one; a zero row stays zero."""
-    values = np.asarray(embeddings, np.float32)
-    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
+    """Rows (N, D) scaled to length one; a zero row stays zero. DataError where a length is no finite number: NaN compares with
+    nothing, and would come out as some similarity."""
+    with np.errstate(over="ignore"):
+        values = np.asarray(embeddings, np.float32)
+        lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    if broken := int((~np.isfinite(lengths)).sum()):
+        raise DataError(
+            f"{broken} of {len(values)} embeddings are not finite (they overflow, or the file is damaged): use another model or "
+            "precision"
+        )
+    return np.asarray(values / np.maximum(lengths, 1e-12))
 
 
 def pairs_from_embeddings(embeddings: Floats, labels: Ints, max_impostors: int = MAX_IMPOSTORS, seed: int = 0) -> Pairs:

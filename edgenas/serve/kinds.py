@@ -9,10 +9,12 @@ from typing import NamedTuple, TypeAlias
 
 from starlette.routing import BaseRoute
 
+from edgenas.bundle import Threshold
 from edgenas.errors import EdgenasError
 from edgenas.records import TaskKind
 from edgenas.serve.app import Service
 from edgenas.serve.classification import ClassifierService
+from edgenas.serve.model import ServedModel
 
 Say: TypeAlias = Callable[[str], None]  # tells the operator something
 
@@ -72,7 +74,7 @@ def _faces(service: Service, options: FaceOptions, say: Say) -> Iterator[list[Ba
     if options.threshold is not None:
         checked_threshold(options.threshold, "--threshold")
     elif stored is not None:
-        checked_threshold(stored.value, f"the threshold in {service.model.bundle.folder}/manifest.json")
+        _check_stored(stored, service.model)
     detector = detector_from_spec(options.detector, options.sha256) if options.detector else None
     alive = liveness_from_spec(options.liveness) if options.liveness else None
     if alive is None:
@@ -96,6 +98,19 @@ def _faces(service: Service, options: FaceOptions, say: Say) -> Iterator[list[Ba
                 )
         rules = quality_rules(options.several)
         yield FaceService(service, FaceSettings(gallery, detector, rules, options.threshold, alive)).routes()
+
+
+def _check_stored(stored: Threshold, model: ServedModel) -> None:
+    """Raise EdgenasError for a calibrated threshold that is none of the file that is served."""
+    from edgenas.faces.gallery import checked_threshold
+
+    where = f"the threshold in {model.bundle.folder}/manifest.json"
+    checked_threshold(stored.value, where)
+    if stored.precision not in (None, model.precision):
+        raise EdgenasError(
+            f"{where} was calibrated at {stored.precision}, and {model.precision} is served: run `edgenas faces calibrate "
+            f"--precision {model.precision}`, serve with --precision {stored.precision}, or give --threshold"
+        )
 
 
 ROUTES: dict[TaskKind, Callable[[Service, FaceOptions, Say], AbstractContextManager[list[BaseRoute]]]] = {

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import DataError
-from edgenas.faces.baselines import Lda, pixels
 from edgenas.faces.images import SIDE, grey
 from edgenas.faces.report import baselines_from_images, report_from_embeddings
 from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
@@ -86,10 +85,11 @@ class Faces:
         }
 
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
-        """The verification report of the test split, beside raw pixels, an LDA fitted on the training people, and anchors."""
+        """The verification report of the test split, beside raw pixels, an LDA fitted on the training people (None where these
+        are too few, or have one image each), and anchors."""
         report = report_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
-        fitted = Lda(pixels(raw_pixels(self.train.images[:])), self.train.labels)
-        baselines = baselines_from_images(raw_pixels(self.test.images[:]), self.test.labels, fitted)
+        others = (self.train.images[:], self.train.labels)
+        baselines = baselines_from_images(self.test.images[:], self.test.labels, others)
         baselines |= {name: dict(scores) for name, scores in self.anchors.items()}
         found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(report, baselines=baselines))
         return found

@@ -78,7 +78,7 @@ def test_calibrate_writes_the_threshold_into_the_bundle(people: Path, tmp_path: 
     stored = read_bundle(bundle).manifest.threshold
     assert stored is not None
     assert stored.value == found["value"]
-    assert (stored.far, stored.pairs) == (0.1, 66 * 16)
+    assert (stored.far, stored.pairs, stored.precision) == (0.1, 66 * 16, "fp32")
     assert found["interval"][0] <= found["value"] <= found["interval"][1]
 
 
@@ -112,12 +112,17 @@ def test_eval_of_a_verification_set_follows_the_ten_fold_protocol(model: Path, p
             ["eval", "--model", "{model}", "--data", ".", "--lda-data", ".", "--no-baselines"],
             "--no-baselines leaves it out",
         ),
+        (
+            ["eval", "--model", "{model}", "--data", "{people}", "--lda-data", "{alone}"],
+            "an LDA needs two people, and images of one person that differ",
+        ),
         (["calibrate", "--model", "{people}", "--data", "{people}"], "holds no bundle"),
         (["align", "--detector", "haar", "--data", ".", "--out", "x"], "unknown detector 'haar'"),
     ],
 )
-def test_mistakes_are_one_line(model: Path, people: Path, arguments: list[str], message: str) -> None:
-    filled = [argument.format(model=model, people=people) for argument in arguments]
+def test_mistakes_are_one_line(model: Path, people: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    write_folders(FaceImages(draw_faces(3, 1, 112, 3, seed=2)[0], np.arange(3), ("a", "b", "c")), tmp_path)
+    filled = [argument.format(model=model, people=people, alone=tmp_path) for argument in arguments]
     result = CliRunner().invoke(app, ["faces", *filled])
     assert isinstance(result.exception, EdgenasError)
     assert message in str(result.exception)

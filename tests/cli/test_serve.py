@@ -128,3 +128,21 @@ def test_a_threshold_in_a_manifest_has_the_same_range(refused: Refused, tmp_path
     except EdgenasError as error:
         line = str(error)
     assert "threshold" in (line or refused(tmp_path / "door"))
+
+
+def test_a_threshold_of_another_precision_than_the_served_one_is_refused(refused: Refused, tmp_path: Path) -> None:
+    shutil.copytree(shared_face_bundle().folder, tmp_path / "door")
+    bundle = read_bundle(tmp_path / "door")
+    stored = Threshold(0.4, 1e-3, None, 1000, "people")
+    for precision in ("int8", "fp32", None):  # None: of before it was written down
+        threshold = msgspec.structs.replace(stored, precision=precision)
+        rewrite_manifest(bundle, msgspec.structs.replace(bundle.manifest, threshold=threshold))
+        line = refused(tmp_path / "door")
+        if precision != "int8":
+            assert "cannot listen" in line
+            continue
+        assert line.endswith(
+            "was calibrated at int8, and fp32 is served: run `edgenas faces calibrate --precision fp32`, serve with "
+            "--precision int8, or give --threshold"
+        )
+        assert "cannot listen" in refused(tmp_path / "door", "--threshold", "0.4")

@@ -1,4 +1,6 @@
 import hashlib
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,12 @@ class Squares:
         (3000, 4000, 2000, [(1280, 960), (320, 240)]),
         (300, 200, 0, [(200, 300)]),  # nobody: there is nothing smaller to try
         (480, 640, 0, [(640, 480), (320, 240)]),
+        (1, 4000, 0, []),  # a line has no face, and is no picture any more when it is scaled
+        (4000, 3, 0, []),
+        (4, 4000, 0, [(1280, 1)]),
+        (13, 4000, 0, [(1280, 4), (320, 1)]),
+        (1, 40, 0, []),
+        (2, 40, 0, [(40, 2)]),
     ],
 )
 def test_yunet_finds_small_and_large_faces_in_pictures_of_any_size(
@@ -77,6 +85,41 @@ def test_yunet_finds_small_and_large_faces_in_pictures_of_any_size(
     for face in faces:
         assert face.box == pytest.approx((100, 200, 100 + side, 200 + side), abs=15)
         assert face.points[2] == pytest.approx((100 + 0.5 * side, 200 + 0.6 * side), abs=15)
+
+
+class Scrfd:
+    """Scales as insightface's SCRFD does before it looks; finds nobody."""
+
+    def __init__(self, model_file: str) -> None:
+        self.seen: list[tuple[int, int]] = []
+        made.append(self)
+
+    def prepare(self, ctx_id: int, input_size: tuple[int, int], det_thresh: float) -> None:
+        self.side = input_size[0]
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import cv2
+
+        ratio = image.shape[0] / image.shape[1]
+        size = (int(self.side / ratio), self.side) if ratio > 1 else (self.side, int(self.side * ratio))
+        self.seen.append(cv2.resize(image, size).shape[1::-1])
+        return np.zeros((0, 5)), np.zeros((0, 5, 2))
+
+
+made: list[Scrfd] = []
+
+
+def test_scrfd_is_not_asked_about_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("insightface", "insightface.model_zoo", "insightface.model_zoo.scrfd"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr(sys.modules["insightface.model_zoo.scrfd"], "SCRFD", Scrfd, raising=False)
+    (tmp_path / "scrfd.onnx").write_bytes(b"some model")
+    detect = detector_from_spec(f"scrfd:{tmp_path / 'scrfd.onnx'}")
+    for height, width in ((1, 4000), (4000, 6), (1, 640), (13, 4000), (480, 640)):
+        assert detect(np.zeros((height, width, 3), np.uint8)) == ()
+    assert made[-1].seen == [(640, 2), (640, 480)]
+    with pytest.raises(QualityError, match="no_face"):
+        face_from_image(np.zeros((1, 4000, 3), np.uint8), detect, QualityRules())
 
 
 @pytest.mark.parametrize("spec", ["haar", "yunet", "scrfd", "yunet:"])

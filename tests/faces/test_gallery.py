@@ -205,7 +205,7 @@ def test_a_key_file_of_another_user_is_one_line(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("vector", [np.zeros(DIM), np.full(DIM, np.nan), np.ones(DIM - 1)])
 def test_embeddings_that_mean_nothing_are_not_enrolled(tmp_path: Path, vector: np.ndarray) -> None:
     with Gallery(tmp_path / "door.db", MODEL, DIM) as gallery:
-        with pytest.raises(DataError, match="enrolment needs finite"):
+        with pytest.raises(DataError, match=r"enrolment needs non-zero|1 of 1 embeddings are not finite"):
             gallery.enroll("Ada", vector)
         assert gallery.people() == ()
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import msgspec
 import numpy as np
 import pytest
@@ -5,7 +7,13 @@ import pytest
 from edgenas.errors import DataError
 from edgenas.faces.baselines import Lda, pixels
 from edgenas.faces.images import resized, rgb_from_array
-from edgenas.faces.report import INSUFFICIENT, baselines_from_images, report_from_embeddings, threshold_from_embeddings
+from edgenas.faces.report import (
+    INSUFFICIENT,
+    baselines_from_images,
+    report_from_embeddings,
+    report_from_pairs,
+    threshold_from_embeddings,
+)
 from edgenas.faces.verification import pairs_from_embeddings, roc_from_pairs
 from tests.faces.test_verification import people
 from tests.shared_data import shared_data
@@ -75,3 +83,88 @@ def test_baselines_are_judged_by_people_they_were_not_fitted_on() -> None:
     assert lda is not None
     assert 0.8 < float(raw["auc"]) < float(lda["auc"]) < 0.995
     assert baselines_from_images(images[:30], labels[:30])["lda"] is None  # three people cannot be halved
+
+
+def test_pixels_of_the_network_are_those_of_the_aligned_face_that_it_would_be_sent() -> None:
+    rng = np.random.default_rng(0)
+    for side, channels in ((28, 1), (56, 1), (56, 3), (112, 3)):
+        images = rng.integers(0, 256, (5, side, side, channels), dtype=np.uint8)
+        sent = np.broadcast_to(images.repeat(112 // side, 1).repeat(112 // side, 2), (5, 112, 112, 3))
+        assert pixels(images) == pytest.approx(pixels(sent), abs=1e-4)
+
+
+def test_baselines_of_many_images_are_never_held_at_the_size_of_an_aligned_face() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4000, 56, 56, 1), dtype=np.uint8)
+    tracemalloc.start()
+    fitted = Lda(pixels(images), np.arange(4000) // 4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert fitted.projection.shape == (784, 100)
+    assert peak < 80e6  # 4,000 faces of 112x112x3 are 150 MB in 8 bits, 600 MB as numbers
+
+
+def test_an_lda_of_many_blocks_has_the_axes_of_all_images_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, labels = np.random.default_rng(0), np.arange(60) // 5
+    images = (rng.integers(0, 200, (12, 28, 28, 1))[labels] + rng.integers(0, 56, (60, 28, 28, 1))).astype(np.uint8)
+    features = pixels(images)
+    whole = Lda(features, labels)(features)
+    monkeypatch.setattr("edgenas.faces.baselines.BLOCK", 7)
+    assert pixels(images) == pytest.approx(features, abs=1e-5)
+    units = [found / np.linalg.norm(found, axis=1, keepdims=True) for found in (whole, Lda(features, labels)(features))]
+    assert units[0] @ units[0].T == pytest.approx(units[1] @ units[1].T, abs=1e-6)
+
+
+def faces_of(people: int, each: int, copies: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Noise of 28 px; with `copies` all images of somebody are one image."""
+    images = np.random.default_rng(5).integers(0, 256, (people * each, 28, 28, 1), dtype=np.uint8)
+    labels = np.arange(people).repeat(each)
+    return (images[labels * each] if copies else images), labels
+
+
+@pytest.mark.parametrize(
+    ("people", "each", "copies", "reason"),
+    [
+        (1, 5, False, "needs two people and more images than people, not 1 and 5"),
+        (12, 1, False, "needs two people and more images than people, not 12 and 12"),
+        (4, 3, True, "needs images of one person that differ"),
+    ],
+)
+def test_people_that_no_lda_can_be_fitted_on_leave_the_other_baseline(
+    people: int, each: int, copies: bool, reason: str
+) -> None:
+    others = faces_of(people, each, copies)
+    with pytest.raises(DataError, match=reason):
+        Lda(pixels(others[0]), others[1])
+    found = baselines_from_images(*faces_of(6, 5), others)
+    assert found["lda"] is None
+    assert found["pixels"] is not None
+    assert baselines_from_images(*faces_of(6, 5), faces_of(2, 2))["lda"] is not None
+
+
+def test_baselines_are_judged_on_the_pairs_that_the_seed_draws_for_the_recogniser(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beyond the limit: pixels as embeddings are then judged exactly as the baseline is, and other seeds give other pairs."""
+    monkeypatch.setattr(pairs_from_embeddings, "__defaults__", (100, 0))
+    images, labels = faces_of(10, 4)
+    aucs = []
+    for seed in (0, 1):
+        own = report_from_embeddings(pixels(images), labels, draws=2, seed=seed)
+        found = baselines_from_images(images, labels, faces_of(2, 2), seed)
+        assert found["pixels"] is not None
+        assert found["pixels"]["auc"] == own.auc
+        aucs.append((own.auc, found["lda"]["auc"], baselines_from_images(images, labels, seed=seed)["lda"]["auc"]))
+    assert all(first != second for first, second in zip(*aucs, strict=True))
+
+
+def test_no_threshold_and_no_report_is_made_of_embeddings_that_are_not_numbers() -> None:
+    embeddings, labels = people(20, 6, 0.5)
+    embeddings[7] = np.nan
+    with pytest.raises(DataError, match="1 of 120 embeddings are not finite"):
+        threshold_from_embeddings(embeddings, labels, far=1e-1)
+    with pytest.raises(DataError, match="1 of 120 embeddings are not finite"):
+        report_from_embeddings(embeddings, labels)
+    with pytest.raises(DataError, match="1 of 112 embeddings are not finite"):
+        report_from_embeddings(embeddings[8:], labels[8:], flipped=embeddings[:112], draws=2)
+    with pytest.raises(DataError, match="1 of 120 embeddings are not finite"):
+        report_from_pairs(embeddings, embeddings, np.arange(60) % 2 == 0)

@@ -134,6 +134,22 @@ def test_the_ten_fold_pairs_of_many_images_are_drawn_without_all_the_others() ->
     assert peak < 400e6  # 50 million pairs are 800 MB as indices alone
 
 
+@pytest.mark.parametrize(
+    "value", [np.nan, np.inf, -np.inf, 1e30]
+)  # the last one is finite, and its row's length is not
+def test_embeddings_without_a_finite_length_are_refused_and_not_compared(value: float) -> None:
+    embeddings, labels = people(6, 4, 0.3)
+    embeddings[[3, 5], 2] = value
+    for judged in (pairs_from_embeddings, rank1):
+        with pytest.raises(DataError, match=r"^2 of 24 embeddings are not finite \(they overflow") as caught:
+            judged(embeddings, labels)
+        assert "\n" not in str(caught.value)
+    embeddings[[3, 5], 2] = 1e15
+    assert np.isfinite(pairs_from_embeddings(embeddings, labels).scores).all()
+    embeddings[3] = 0
+    assert not normalised(embeddings)[3].any()
+
+
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0]])
 def test_data_without_genuine_or_impostor_pairs_is_refused(labels: list[int]) -> None:
     with pytest.raises(DataError, match="verification needs two identities"):

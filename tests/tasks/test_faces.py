@@ -231,3 +231,17 @@ def test_the_report_stands_beside_pixels_and_an_lda_of_the_training_people(tmp_p
     assert report["pairs"] == {"genuine": 4 * 3, "impostor": 6 * 9}
     assert report["baselines"]["lda"]["fitted_on"] == "training identities"
     assert 0 <= report["baselines"]["pixels"]["auc"] <= 1
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_one_image_each_of_the_training_people_is_reported_without_an_lda(tmp_path: Path, each: int) -> None:
+    """What can be loaded and trained on is not refused after the training."""
+    write_people(tmp_path / "train", 12, each)
+    write_people(tmp_path / "val", 6, each=5, prefix="other")
+    write_people(tmp_path / "test", 6, each=5, prefix="third")
+    task = load_task(TaskSettings(str(tmp_path), task="faces", image_size=28, settings={"far": 0.1}))
+    labels = torch.from_numpy(task.test.labels)
+    report = task.report(torch.eye(8)[labels], labels)
+    assert report["auc"] == 1.0
+    assert report["baselines"]["pixels"] is not None
+    assert (report["baselines"]["lda"] is None) == (each == 1)
