@@ -1,16 +1,26 @@
-"""What callers may write for a path, several names, or who hears of progress."""
+"""What callers may write for a path, several names, or who hears of progress; and what they may not."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import numbers
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from edgenas.engine.events import Listener, unheard
 from edgenas.engine.lines import Lines
+from edgenas.errors import EdgenasError
+from edgenas.hardware.prediction import Asked
+from edgenas.methods.spec import MethodSpec
 
 File: TypeAlias = "str | Path"
+P = ParamSpec("P")
+T = TypeVar("T")
+NO_WORD = " | None"  # at the end of an annotation: it may be left out
 
 
 def listener_for(quiet: bool, on_event: Listener | None) -> Listener:
@@ -33,3 +43,76 @@ def path_or_none(value: File | None) -> Path | None:
 def text_or_none(value: File | None) -> str | None:
     """The same as text."""
     return None if value is None else str(value)
+
+
+# ---------------------------------------------------------------- types
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """The same function, which raises EdgenasError for an argument that is not what KINDS says of its annotation. Others it
+    checks itself."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name, value in _bound(signature, args, kwargs).items():
+            annotation = signature.parameters[name].annotation
+            holds, words = KINDS.get(annotation.removesuffix(NO_WORD), (_anything, ""))
+            if not (holds(value) or (value is None and annotation.endswith(NO_WORD))):
+                raise EdgenasError(f"{name}={value!r:.80}: give {words}")
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by their names; none where there is one too many: Python says so when the function is called."""
+    try:
+        found = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return {}
+    return {name: value for name, value in found.items() if isinstance(signature.parameters[name].annotation, str)}
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _all(holds: Callable[[object], bool], values: object) -> bool:
+    return isinstance(values, Sequence) and not _is_text(values) and all(map(holds, values))
+
+
+def _is_shapes(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value)) and all(_all(_is_whole, v) for v in value.values())
+
+
+# Annotation, without `None` -> (is this one?, what to give).
+KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "int": (_is_whole, "a whole number"),
+    "float": (_is_number, "a number"),
+    "str": (_is_text, "text"),
+    "File": (lambda value: isinstance(value, str | os.PathLike), "a path"),
+    "str | Sequence[str]": (lambda value: _is_text(value) or _all(_is_text, value), "text, or a list of texts"),
+    "Sequence[int]": (lambda value: _all(_is_whole, value), "a list of whole numbers"),
+    "Mapping[str, float | tuple[int, ...]]": (lambda value: isinstance(value, Mapping), "a dict, as {'trials': 24}"),
+    "Mapping[str, tuple[int, ...]]": (_is_shapes, "a dict of sizes by names, as {'image': (1, 3, 224, 224)}"),
+    "Asked | Sequence[Asked]": (
+        lambda value: isinstance(value, Asked) or _all(lambda one: isinstance(one, Asked), value),
+        "a network (an ONNX file, a CSV, an architecture, a workload or a name), or a list of networks",
+    ),
+    "Listener": (callable, "a function that takes an event"),
+    "MethodSpec": (lambda value: isinstance(value, MethodSpec), "a MethodSpec"),
+}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from edgenas.api.arguments import File, listener_for, path_or_none
+from edgenas.api.arguments import File, checked, listener_for, path_or_none
 from edgenas.engine.events import Listener, noting
 from edgenas.errors import EdgenasError
 from edgenas.hardware.calibration import Calibrated, calibration
@@ -45,6 +45,7 @@ def predict(
 ) -> Any: ...
 
 
+@checked
 def predict(
     network: Asked | Sequence[Asked],
     target: File | HardwareProfile,
@@ -68,6 +69,7 @@ def predict(
     return list(found) if several or table else found[0]
 
 
+@checked
 def describe(
     network: File | Architecture,
     *,
@@ -86,6 +88,7 @@ def targets() -> tuple[Target, ...]:
     return all_targets()
 
 
+@checked
 def calibrate(
     measured: File | Sequence[File] | Study | None = None,
     target: str | None = None,

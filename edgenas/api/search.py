@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from edgenas.api.arguments import File, listener_for, path_or_none, several
+from edgenas.api.arguments import File, checked, listener_for, path_or_none, several
 from edgenas.api.study import Study
 from edgenas.engine.arrays import name_of_arrays, task_of
 from edgenas.engine.call import Given, Where
@@ -47,6 +47,7 @@ OF_FILES = ("data_dir", "skip_damaged")  # settings of data that is read
 OF_DATA = (*OF_FILES, "task", "image_size", "flip", "far", "fit", "balance", "metric")
 
 
+@checked
 def search(
     data: Data | None = None,
     *,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.api.arguments import File, listener_for, path_or_none, several, text_or_none
+from edgenas.api.arguments import File, checked, listener_for, path_or_none, several, text_or_none
 from edgenas.engine.call import Given, Where
 from edgenas.engine.compare import compare
 from edgenas.engine.data import task_at, whole_task
@@ -27,8 +27,9 @@ from edgenas.engine.train import train as train_final
 from edgenas.engine.trained import final_asked, trained_from_store, trained_network, wishes_from
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.engine.verdict import Comparison
-from edgenas.errors import MissingExtraError, StudyError
+from edgenas.errors import DataError, MissingExtraError, StudyError
 from edgenas.faces.pixels import numbers_text, pixels_from_text
+from edgenas.image_sizes import size_asked
 from edgenas.methods import CONTROL
 from edgenas.methods.spec import MethodSpec
 from edgenas.records import Choice, Decision, FinalTraining, StudyRecord, Trial
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from edgenas.tasks import Task
 
 
+@checked
 def open_study(study: File | None = None, *, quiet: bool = False, on_event: Listener | None = None) -> Study:
     """The study in this folder, or of this name under studies/; the newest one where none is named.
 
@@ -110,6 +112,7 @@ class Study:
             return choice.trial
         return max(self._searched(), key=lambda trial: trial.scores[objective])
 
+    @checked
     def front(self, target: str | None = None) -> tuple[Trial, ...]:
         """Trials that no other beats in score, latency on this target (default: the first) and parameters, and in energy where a
         board measured it for all; fastest first. Of a finished search with a model, `choice.expected`, a network's expected score
@@ -137,21 +140,24 @@ class Study:
             raise MissingExtraError("to_dataframe needs pandas: pip install pandas") from None
         return pandas.DataFrame(rows_of(self.record, self.trials))
 
+    @checked
     def training_images(
-        self, image_size: int | None = None, *, data_dir: File | None = None
+        self, image_size: int | tuple[int, int] | str | None = None, *, data_dir: File | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Images (N, H, W, C), at the network's input size or the one asked for, and labels, in the order in which a teacher's
-        outputs are asked for. `data_dir`: where a data set that is named lies now."""
+        """Images (N, H, W, C), at the network's input size or the one asked for (224, or (64, 320) for height and width), and
+        labels, in the order in which a teacher's outputs are asked for. `data_dir`: where a data set that is named lies now."""
         train = self._task(image_size, data_dir).train
         return np.asarray(train.images), train.labels
 
+    @checked
     def test_images(
-        self, image_size: int | None = None, *, data_dir: File | None = None
+        self, image_size: int | tuple[int, int] | str | None = None, *, data_dir: File | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """The same of the test split: for judging a model that comes from elsewhere on it, not for learning."""
         test = self._task(image_size, data_dir).test
         return np.asarray(test.images), test.labels
 
+    @checked
     def save_outputs(
         self,
         path: File,
@@ -167,18 +173,27 @@ class Study:
         `test_outputs`: for `test_images()`; reports show what the model reaches there, and no training sees them. DataError
         where they do not fit.
         """
-        save_outputs(Path(path), self._task(None, data_dir), TeacherOutputs(outputs, further, test_outputs))
+        if further is not None and (not isinstance(further, tuple | list) or len(further) != 2):
+            raise DataError("further: give a pair, images and the outputs for them")
+        held = TeacherOutputs(
+            _array(outputs, "outputs"),
+            None if further is None else (_array(further[0], "further[0]"), _array(further[1], "further[1]")),
+            None if test_outputs is None else _array(test_outputs, "test_outputs"),
+        )
+        save_outputs(Path(path), self._task(None, data_dir), held)
 
-    def _task(self, image_size: int | None, data_dir: File | None) -> Task:
+    def _task(self, image_size: int | tuple[int, int] | str | None, data_dir: File | None) -> Task:
+        size = None if image_size is None else size_asked(image_size)
         with Store.read(self.folder) as store:
             tell, place = noting(self._listener), text_or_none(data_dir)
             task = whole_task(store, tell, place, self._given.task)
-            if image_size in (None, task.preprocessing.input_size):
+            if size in (None, task.preprocessing.input_size):
                 return task
-            return task_at(store, task, int(image_size or 0), tell, place)
+            return task_at(store, task, size, tell, place)
 
     # what is done with it
 
+    @checked
     def go_on(
         self,
         *,
@@ -197,13 +212,17 @@ class Study:
 
         `method`, `space`, `data`: the objects that it was begun with, where it was begun with objects of yours.
         """
+        from edgenas.tasks.checks import checked_task
+
         known = self._given
-        self._given = Given(method or known.method, space or known.space, data or known.task, known.arrays)
+        own = known.task if data is None else checked_task(data)
+        self._given = Given(method or known.method, space or known.space, own, known.arrays)
         at = (several(board), path_or_none(token_file), path_or_none(ca))
         where = Where(None, workers, ray, *at, processes=processes)
         go_on(self.folder, where, self._listener, text_or_none(data_dir), self._given)
         return self
 
+    @checked
     def train(
         self,
         trial: int | None = None,
@@ -216,8 +235,8 @@ class Study:
         data: str | None = None,
         data_dir: File | None = None,
         from_trained: bool = False,
-        start: str | None = None,
-        teacher: str | None = None,
+        start: File | None = None,
+        teacher: File | None = None,
         teacher_mean: float | tuple[float, float, float] | None = None,
         teacher_std: float | tuple[float, float, float] | None = None,
         teacher_views: int | None = None,
@@ -235,11 +254,12 @@ class Study:
         named = text_or_none(recipe)
         how = (
             trial, seeds, epochs, named, budget, final_width, data, text_or_none(data_dir), from_trained, workers,
-            time.monotonic(), start, teacher, checkpoint_s, processes, all_images,
+            time.monotonic(), text_or_none(start), text_or_none(teacher), checkpoint_s, processes, all_images,
             pixels_from_text(numbers_text(teacher_mean), numbers_text(teacher_std)), teacher_views,
         )  # fmt: skip
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given)
 
+    @checked
     def compare(
         self,
         reference: str | Sequence[str] = (),
@@ -262,21 +282,23 @@ class Study:
             self.folder, several(reference), training, self._listener, self._given.task, where, text_or_none(data_dir)
         )
 
-    def network(self, trial: int | None = None, *, data: str | None = None, start: str | None = None) -> nn.Module:
+    @checked
+    def network(self, trial: int | None = None, *, data: str | None = None, start: File | None = None) -> nn.Module:
         """The trained network, in eval mode on the CPU: (N, C, H, W) float32 -> (N, outputs). Of the seed that did best on
         validation. StudyError where the trial has no trained weights yet."""
         with Store.read(self.folder) as store:
-            final = final_asked(store, trial, data, start)
+            final = final_asked(store, trial, data, text_or_none(start))
             network, _ = trained_network(store, final, noting(self._listener))
             return network.eval()
 
+    @checked
     def export(
         self,
         out: File,
         *,
         trial: int | None = None,
         data: str | None = None,
-        start: str | None = None,
+        start: File | None = None,
         data_dir: File | None = None,
         precision: str | Sequence[str] = "fp32",
         target: str | None = None,
@@ -299,10 +321,16 @@ class Study:
 
         wishes = wishes_from(precision, input, max_drop, reduce_range, batch=batch, opset=opset)
         with Store.read(self.folder) as store:
-            own, place = self._given.task, text_or_none(data_dir)
-            trained = trained_from_store(store, noting(self._listener), trial, target, data, own, start, place)
+            tell, own, begun, place = (
+                noting(self._listener),
+                self._given.task,
+                text_or_none(start),
+                text_or_none(data_dir),
+            )
+            trained = trained_from_store(store, tell, trial, target, data, own, begun, place)
         return bundle_from_trained(Path(out), dataclasses.replace(trained, data_license=data_license), wishes)
 
+    @checked
     def verify(
         self,
         board: str,
@@ -328,13 +356,16 @@ class Study:
             return verified_files(Path(bundle), self.folder, precision, there, tell)
         return verified_study(self.folder, trials, there, tell)
 
-    def report(self, out: File = "report.html", *others: Study) -> Path:
-        """Write one HTML page about the study, and others side by side with it; also while a search runs."""
+    @checked
+    def report(self, out: File = "report.html", *others: Study | File) -> Path:
+        """Write one HTML page about the study, and others (or those of these folders or names) side by side with it; also while
+        a search runs."""
         from edgenas.durable import replace_file
         from edgenas.report.facts import read_facts
         from edgenas.report.html import html_from_studies
 
-        page = html_from_studies([read_facts(study.folder) for study in (self, *others)])
+        folders = [one.folder if isinstance(one, Study) else study_folder(str(one)) for one in (self, *others)]
+        page = html_from_studies([read_facts(folder) for folder in folders])
         replace_file(Path(out), page.encode())
         return Path(out)
 
@@ -343,3 +374,11 @@ class Study:
         if not trained:
             raise StudyError(f"{self.folder} has no trained network yet: go on with its search")
         return trained
+
+
+def _array(values: object, name: str) -> NDArray[Any]:
+    """DataError for what is none: rows of different lengths, or a tensor that is not on the CPU or has a gradient."""
+    try:
+        return np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{name} cannot be read as an array: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from edgenas.api.arguments import File, listener_for, several
+from edgenas.api.arguments import File, checked, listener_for, several, text_or_none
 from edgenas.api.study import Study
 from edgenas.engine.events import Listener
 from edgenas.engine.given import NetworkAsked, train_given
@@ -14,6 +14,7 @@ from edgenas.faces.pixels import numbers_text, pixels_from_text
 from edgenas.records import Architecture
 
 
+@checked
 def train(
     network: File | Architecture,
     data: str,
@@ -26,7 +27,7 @@ def train(
     recipe: File | None = None,
     budget: float | None = None,
     data_dir: File | None = None,
-    teacher: str | None = None,
+    teacher: File | None = None,
     workers: int | None = None,
     checkpoint_s: float | None = None,
     processes: int = 1,
@@ -49,12 +50,12 @@ def train(
         None,
         seeds,
         epochs,
-        None if recipe is None else str(recipe),
+        text_or_none(recipe),
         budget,
-        data_dir=None if data_dir is None else str(data_dir),
+        data_dir=text_or_none(data_dir),
         workers=workers,
         started=time.monotonic(),
-        teacher=teacher,
+        teacher=text_or_none(teacher),
         checkpoint_s=checkpoint_s,
         processes=processes,
         all_images=all_images,

@@ -33,6 +33,10 @@ class Where:
     processes: int = 1  # that train one supernet together
 
     def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise EdgenasError(f"--workers {self.workers}: as many processes as shall train, or 0: this one does")
+        if self.processes < 1:
+            raise EdgenasError(f"--processes {self.processes}: at least one")
         if self.ray is not None and self.workers is not None:
             raise EdgenasError("--workers counts processes here, --ray takes a cluster's slots: give one of them")
         if self.processes > 1 and self.ray is not None:

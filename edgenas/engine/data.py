@@ -11,7 +11,7 @@ import msgspec
 from edgenas.engine.arrays import kept_task
 from edgenas.engine.plan import refuse_missing_object, written_plan
 from edgenas.errors import StudyError
-from edgenas.image_sizes import size_in_words
+from edgenas.image_sizes import ImageSize, size_in_words
 
 if TYPE_CHECKING:
     from edgenas.store import Store
@@ -46,14 +46,16 @@ def whole_task(store: Store, tell: Callable[[str], None], data_dir: str | None =
     return task
 
 
-def task_at(store: Store, task: Task, side: int, tell: Callable[[str], None], data_dir: str | None = None) -> Task:
+def task_at(
+    store: Store, task: Task, size: ImageSize, tell: Callable[[str], None], data_dir: str | None = None
+) -> Task:
     """The study's images at another size, in the same order. StudyError where they are others now."""
     import numpy as np
 
     from edgenas.tasks import load_task
 
     refuse_missing_object(store.study, "data")
-    settings = msgspec.structs.replace(settings_now(store, data_dir, tell), search_images=None, image_size=side)
+    settings = msgspec.structs.replace(settings_now(store, data_dir, tell), search_images=None, image_size=size)
     larger = kept_task(store.folder, settings) or load_task(settings, loading_of(store.folder, tell))
     for split, other in ((task.train, larger.train), (task.test, larger.test)):
         if not np.array_equal(split.labels, other.labels):

@@ -129,6 +129,8 @@ def wishes_from(
     if precision == "auto":
         return dataclasses.replace(shared, auto=True)
     names = [name.strip() for name in (precision.split(",") if isinstance(precision, str) else precision)]
+    if not any(names):
+        raise EdgenasError(f"no precision was asked for; possible: {', '.join(PRECISIONS)}, or auto")
     if unknown := [name for name in names if name not in PRECISIONS]:
         raise EdgenasError(f"precision {', '.join(unknown)} was asked for; possible: {', '.join(PRECISIONS)}, or auto")
     chosen = tuple(known for name in names for known in PRECISIONS if known == name)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from edgenas.architectures.onnx_file import Shape
+from edgenas.errors import EdgenasError
 from edgenas.hardware.calibrate import (
     MIN_HELD_OUT,
     MIN_SPEARMAN,
@@ -65,7 +66,12 @@ def calibration(
     """
     check_seed(seed)
     profile = profile_to_calibrate(target, new, runtime, precision)
-    several = [measured] if isinstance(measured, str | Path) else list(measured)
+    several = measured if isinstance(measured, Sequence) and not isinstance(measured, str) else (measured,)
+    for one in several:
+        if not isinstance(one, str | Path | Row):
+            raise EdgenasError(
+                f"{one!r:.80} is no file of measurements: give a CSV, a log of trtexec, or a list of them"
+            )
     files = [Path(one) for one in several if isinstance(one, str | Path)]
     repeated = rows_from_files(files, shapes, zoo)
     rows = [one for one in several if isinstance(one, Row)] + repeated

@@ -32,3 +32,10 @@ def test_precisions_are_given_with_commas_or_one_by_one_and_each_counts_once() -
     assert wishes_from("fp16, fp32,fp16").precisions == wishes_from(("fp16", "fp32")).precisions == ("fp16", "fp32")
     with pytest.raises(EdgenasError, match=r"precision fp8 was asked for; possible: fp32, fp16, int8, or auto"):
         wishes_from(("fp32", "fp8"))
+
+
+@pytest.mark.parametrize("nothing", [(), "", " , ", ("", "")])
+def test_no_precision_at_all_is_refused_before_anything_is_built(nothing: str | tuple[str, ...]) -> None:
+    with pytest.raises(EdgenasError, match=r"^no precision was asked for; possible: fp32, fp16, int8, or auto$"):
+        wishes_from(nothing)
+    assert wishes_from("fp32").precisions == ("fp32",)
