@@ -267,7 +267,8 @@ def left_in_phase(space: ChainSpace, last: Trial, decided: int, layers: int) -> 
     `layers`: how many of the network's are tried in the micro phases."""
     net = chain_of(last)
     left = {
-        "depth": space.max_depth - net.depth,
+        # one that broke a limit was only put on record: a narrower one of the same depth may follow
+        "depth": space.max_depth - net.depth + (last.status == "infeasible"),
         "width": (net.width - space.min_width) // space.width_step,
         "ops": layers - decided,
         "kernels": layers * (len(space.kernels) - 1) - decided,

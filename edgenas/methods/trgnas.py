@@ -95,10 +95,10 @@ def shrink_width(ladder: Ladder, rules: TrgnasRules, tall: Trial) -> Asking[Tria
 
 
 def choose_operations_and_kernels(ladder: Ladder, rules: TrgnasRules, slim: Trial) -> Asking[Trial]:
-    """TRG-NAS, micro phases: dense operations, then kernels 5 and 7, in the first two thirds of the layers (rounded down); a
-    change is kept if it gains more than 0.10 points over the best so far."""
+    """TRG-NAS, micro phases: dense operations, then kernels 5 and 7, in the first two thirds of the layers (rounded down, or
+    what `layer_share` says); a change is kept if it gains more than 0.10 points over the best so far."""
     net = chain_of(slim)
-    layers = range(int(rules.layer_share * net.depth + TOLERANCE))
+    layers = range(tried_layers(rules, net.depth))
     changes = [("ops", layer, DENSE) for layer in layers]
     changes += [("kernels", layer, kernel) for layer in layers for kernel in ladder.space.kernels[1:]]
 
@@ -121,6 +121,11 @@ def choose_operations_and_kernels(ladder: Ladder, rules: TrgnasRules, slim: Tria
     return best
 
 
+def tried_layers(rules: TrgnasRules, depth: int) -> int:
+    """How many layers of a network, from the first on, are tried with other operations and kernels."""
+    return int(rules.layer_share * depth + TOLERANCE)
+
+
 def _rung(ladder: Ladder, rules: TrgnasRules, depth: int, width: int) -> Candidate:
     return ladder.candidate(ladder.space.chain(depth, width), "depth", rules.epochs)
 
@@ -138,7 +143,8 @@ def _made(search: Search) -> Method:
 
 
 def _left(search: Search, last: Trial, decided: int) -> int | None:
-    return left_in_phase(search.space_as(ChainSpace), last, decided, 2 * chain_of(last).depth // 3)
+    tried = tried_layers(search.rules_as(TrgnasRules), chain_of(last).depth)
+    return left_in_phase(search.space_as(ChainSpace), last, decided, tried)
 
 
 TRGNAS = MethodSpec(

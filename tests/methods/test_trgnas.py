@@ -4,8 +4,9 @@ import pytest
 
 from edgenas.methods.ladder import chain_of
 from edgenas.methods.replay import cost_without_device
-from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.records import Candidate, ChainArchitecture
+from edgenas.methods.spec import Search
+from edgenas.methods.trgnas import TRGNAS, TrgnasRules, trgnas
+from edgenas.records import Candidate, ChainArchitecture, Limits
 from tests.methods.answers import SPACE, TRAINING, play
 
 
@@ -85,3 +86,34 @@ def test_two_thirds_of_the_layers_are_tried_unless_the_rules_say_otherwise() -> 
 def test_two_thirds_are_rounded_down_as_whole_numbers_are() -> None:
     for depth in range(1, 500):
         assert int(TrgnasRules().layer_share * depth + 1e-9) == 2 * depth // 3
+
+
+@pytest.mark.parametrize("share", [1 / 3, 2 / 3, 1.0])
+def test_what_is_left_of_the_micro_phases_is_what_the_layer_share_has_tried(share: float) -> None:
+    rules = TrgnasRules(layer_share=share)
+    _, trials, _ = play(
+        trgnas(SPACE, rules, TRAINING, cost_without_device),
+        lambda c: {"val_accuracy": RISING[c.architecture.depth], "train_accuracy": 50.0},  # type: ignore[union-attr]
+        cost_without_device,
+    )
+    search = Search(SPACE, rules, TRAINING, cost_without_device, Limits(), 0)
+    for phase in ("ops", "kernels"):
+        tried = [trial for trial in trials if trial.candidate.phase == phase]
+        assert len(tried) == round(12 * share)
+        left = [TRGNAS.left(search, trial, judged) for judged, trial in enumerate(tried, start=1)]
+        assert left == [*range(len(tried))][::-1]
+
+
+def test_what_is_left_of_the_depths_counts_the_narrower_network_after_one_that_breaks_a_limit() -> None:
+    limits = Limits(params=cost_without_device(SPACE.chain(9, SPACE.max_width)).params)
+    _, trials, _ = play(
+        trgnas(SPACE, TrgnasRules(), TRAINING, cost_without_device, limits),
+        lambda c: {"val_accuracy": RISING[c.architecture.depth], "train_accuracy": 50.0},  # type: ignore[union-attr]
+        cost_without_device,
+        limits,
+    )
+    search = Search(SPACE, TrgnasRules(), TRAINING, cost_without_device, limits, 0)
+    rungs = [trial for trial in trials if trial.candidate.phase == "depth"]
+    assert [trial.status for trial in rungs] == ["complete"] * 6 + ["infeasible", "complete"] * 3
+    left = [TRGNAS.left(search, trial, 0) for trial in rungs]
+    assert left == [sum(later.status == "complete" for later in rungs[place:]) for place in range(1, len(rungs) + 1)]
