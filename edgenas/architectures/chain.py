@@ -49,6 +49,8 @@ class ChainSpace(Record, NamedChoices, frozen=True):
             raise EdgenasError(f"width bounds {self.min_width}..{self.max_width}: need 1 <= min_width <= max_width")
         if self.width_step < 1:
             raise EdgenasError(f"width step {self.width_step}: must be at least 1")
+        if not self.kernels or any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise EdgenasError(f"kernels {list(self.kernels)}: need one or more, each of them odd")
 
     def chain(
         self, depth: int, width: int, ops: tuple[int, ...] | None = None, kernels: tuple[int, ...] | None = None

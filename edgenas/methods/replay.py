@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,7 @@ from edgenas.errors import EdgenasError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training, chain_of
 from edgenas.methods.trgnas import TrgnasRules, trgnas
-from edgenas.ranges import Channels, ClassCount, Depth, Epochs, Percent, Side, Window
+from edgenas.ranges import Channels, ClassCount, Depth, Epochs, Percent, Side
 from edgenas.records import (
     Architecture,
     Ask,
@@ -25,6 +25,10 @@ from edgenas.records import (
     Recipe,
     Trial,
 )
+
+Phase: TypeAlias = Literal["depth", "width", "ops", "kernels"]
+Digit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=9)]  # a row has the kernels of its layers as one digit each
+Named: TypeAlias = tuple[str, int, int, str, str]  # phase, depth, width, ops, kernels: one candidate
 
 
 class TraceSpace(msgspec.Struct, frozen=True):
@@ -38,20 +42,26 @@ class TraceSpace(msgspec.Struct, frozen=True):
     max_depth: Depth
     min_width: Channels
     width_step: Channels
-    kernels: tuple[Window, ...]
+    kernels: tuple[Digit, ...]
 
 
 class TraceRow(msgspec.Struct, frozen=True):
-    """One recorded training; accuracies in percent, ops and kernels as digit strings."""
+    """One recorded training; accuracies in percent, ops and kernels as digit strings, one digit a layer."""
 
-    phase: str
+    phase: Phase
     depth: Depth
     width: Channels
-    ops: str
-    kernels: str
+    ops: Annotated[str, msgspec.Meta(pattern=r"^[01]+\Z")]
+    kernels: Annotated[str, msgspec.Meta(pattern=r"^[1-9]+\Z")]
     epochs: Epochs
     train: Percent
     val: Percent
+
+    def __post_init__(self) -> None:
+        if not self.depth == len(self.ops) == len(self.kernels):
+            raise ValueError(
+                f"depth {self.depth} needs as many ops and kernels, not {len(self.ops)} and {len(self.kernels)}"
+            )
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -80,7 +90,8 @@ def cost_without_device(architecture: Architecture) -> Cost:
 def replay(trace: Trace) -> Replay:
     """Run the method of a trace, answering every question from its rows.
 
-    Raises EdgenasError, naming the candidate, where the rules ask for one that was never recorded.
+    Raises EdgenasError, naming the candidate, where the rules ask for one that was never recorded, and for one that was
+    recorded twice.
     """
     bounds = msgspec.structs.asdict(trace.space)
     space = ChainSpace(head=Classes(bounds.pop("num_outputs")), **bounds)
@@ -89,7 +100,12 @@ def replay(trace: Trace) -> Replay:
         method = gnas(space, GnasRules(), training, cost_without_device)
     else:
         method = trgnas(space, TrgnasRules(), training, cost_without_device)
-    rows = {(row.phase, row.depth, row.width, row.ops, row.kernels): row for row in trace.rows}
+    rows: dict[Named, TraceRow] = {}
+    for row in trace.rows:
+        named = (row.phase, row.depth, row.width, row.ops, row.kernels)
+        if named in rows:
+            raise EdgenasError(f"the trace has a second {_row_words(named)}: leave one out")
+        rows[named] = row
     decisions: list[Decision] = []
     trials: list[Trial] = []
     ask = next(method)
@@ -104,19 +120,25 @@ def replay(trace: Trace) -> Replay:
             return Replay(choice, (*decisions, *choice.decisions), tuple(trials))
 
 
-def _answer(ask: Ask, rows: dict[tuple[str, int, int, str, str], TraceRow], trained: int) -> tuple[Trial, ...]:
+def _row_words(named: Named) -> str:
+    phase, depth, width, ops, kernels = named
+    return f"{phase} row of depth {depth}, width {width}, ops {ops}, kernels {kernels}"
+
+
+def _answer(ask: Ask, rows: dict[Named, TraceRow], trained: int) -> tuple[Trial, ...]:
     return tuple(_trial(candidate, rows, trained + index) for index, candidate in enumerate(ask.needed, start=1))
 
 
-def _trial(candidate: Candidate, rows: dict[tuple[str, int, int, str, str], TraceRow], number: int) -> Trial:
+def _trial(candidate: Candidate, rows: dict[Named, TraceRow], number: int) -> Trial:
     cost = cost_without_device(candidate.architecture)
     trial = Trial(candidate, "complete", cost, seed=0, number=number)
     net = chain_of(trial)
     ops, kernels = ("".join(map(str, values)) for values in (net.ops, net.kernels))
-    row = rows.get((candidate.phase, net.depth, net.width, ops, kernels))
+    named = (candidate.phase, net.depth, net.width, ops, kernels)
+    row = rows.get(named)
     if row is None:
         raise EdgenasError(
-            f"the trace has no {candidate.phase} row of depth {net.depth}, width {net.width}, ops {ops}, kernels {kernels}, "
-            "which the rules ask for next: record that candidate, or check the trace's space"
+            f"the trace has no {_row_words(named)}, which the rules ask for next: record that candidate, or check the trace's "
+            "space"
         )
     return msgspec.structs.replace(trial, scores={"val_accuracy": row.val, "train_accuracy": row.train})

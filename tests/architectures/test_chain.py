@@ -1,6 +1,7 @@
 """Counts against the published networks, and shapes by hand."""
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -82,10 +83,13 @@ def test_tiny_workload_counted_by_hand() -> None:
         ({"min_depth": 5, "max_depth": 4}, "depth bounds 5..4"),
         ({"min_width": 0}, "width bounds 0"),
         ({"width_step": 0}, "width step"),
+        ({"kernels": ()}, r"kernels \[\]: need one or more"),
+        ({"kernels": (3, 4)}, r"kernels \[3, 4\]: need one or more, each of them odd"),
+        ({"kernels": (3, -1)}, "each of them odd"),
     ],
 )
-def test_bounds_that_make_no_space_are_refused(bounds: dict[str, int], words: str) -> None:
-    good = {"min_depth": 3, "max_depth": 6, "min_width": 4, "max_width": 8, "width_step": 2}
+def test_bounds_that_make_no_space_are_refused(bounds: dict[str, Any], words: str) -> None:
+    good: dict[str, Any] = {"min_depth": 3, "max_depth": 6, "min_width": 4, "max_width": 8, "width_step": 2}
     with pytest.raises(EdgenasError, match=words):
         ChainSpace(Classes(10), 3, 32, **{**good, **bounds})
 
