@@ -22,6 +22,7 @@ from edgenas.engine.decide import planned, study_record
 from edgenas.engine.events import Listener, SearchBegins, without
 from edgenas.engine.final import GIVEN
 from edgenas.engine.folders import ROOT, Asked, asked_in, differences, folder_to_write
+from edgenas.engine.fronts import finalists
 from edgenas.engine.guess import guess_of
 from edgenas.engine.heritage import heritage_in, keep_heritage
 from edgenas.engine.methods import method_of, search_of
@@ -137,9 +138,8 @@ def _measure_finalists(folder: Path, call: Call) -> None:
     with Store.write(folder) as store:
         begin_session(store, "search", call.tell)
         precision = written_plan(store.study).asked.precision
-        hook = measuring(
-            where.boards, where.token_file, profiles_of(store.study), precision, store, call.tell, ca=where.ca
-        )
+        how = (where.boards, where.token_file, profiles_of(store.study), precision, store, call.tell)
+        hook = measuring(*how, finalists=finalists, ca=where.ca)
         try:
             with hook:
                 pass  # they are measured as it ends
@@ -173,7 +173,8 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
     where.refuse_more_than(workers, processes(None, plan.device) if plan.device == "cuda" else None)
     with ExitStack() as stack:
         precision = plan.asked.precision
-        hook = measuring(where.boards, where.token_file, profiles, precision, store, tell, ca=where.ca)
+        how = (where.boards, where.token_file, profiles, precision, store, tell)
+        hook = measuring(*how, finalists=finalists, ca=where.ca)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
         executor, images = stack.enter_context(executor_of(store, plan, task, cost, where)), len(task.train)

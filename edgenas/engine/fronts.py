@@ -14,6 +14,7 @@ from edgenas.engine.plan import plan_values, validation_in
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, noise_of_expected
 from edgenas.methods import CONTROL
 from edgenas.records import Choice, Expectation, StagesArchitecture, StudyRecord, Trial
+from edgenas.store import Store
 
 SERVING_TOLERANCE, SERVING_SLACK = 0.5, 1.1  # points; times the latency of the fastest
 Point = tuple[float, float, float, int]  # all to be small: -score, latency, energy where it was measured, parameters
@@ -38,6 +39,16 @@ def front(
         if not any(_dominates(other, point) or _twins(same, trial) for same, other in kept):
             kept.append((trial, point))
     return [trial for trial, _ in sorted(kept, key=lambda pair: pair[1][1:])]
+
+
+def finalists(store: Store) -> list[Trial]:
+    """The chosen trial, and the front on the first target as it is shown: without the control's trials, by expected scores where
+    there are any. Every network once, by the chosen trial where it is the chosen one."""
+    searched, choice = [trial for trial in store.ledger() if trial.candidate.phase != CONTROL], store.choice
+    objective, profile = store.study.metric.objective, store.study.profiles[0]
+    found = front(searched, objective, profile, choice.expected if choice else None)
+    every = [*([choice.trial] if choice else []), *found]
+    return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(every)}.values())[::-1]
 
 
 def energy_counts(trained: Sequence[Trial], profile: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.bundle import read_bundle
-from edgenas.engine.fronts import front
+from edgenas.engine.fronts import finalists
 from edgenas.errors import EdgenasError
 from edgenas.hardware.profile import checked_precision, profile_from_name, profiles_of
 from edgenas.methods import CONTROL
@@ -26,9 +26,9 @@ def verified_study(folder: Path, numbers: Sequence[int], board: Board, tell: Tel
     """The trials of these numbers, or the chosen one and the front, measured on the board and held against the study's limits."""
     with Store.read(folder) as store:
         limits, precision, profile = store.study.limits, store.study.precision, profiles_of(store.study)[0]
-        finalists = _finalists(store, numbers)
+        measured = _asked_for(store, numbers)
     runtime = _greet(board, profile, precision, tell)
-    return [verified_trial(finalist, board, runtime, profile, precision, limits) for finalist in finalists]
+    return [verified_trial(trial, board, runtime, profile, precision, limits) for trial in measured]
 
 
 def verified_files(folder: Path, study: Path | None, precision: str | None, board: Board, tell: Tell) -> list[Verified]:
@@ -92,21 +92,14 @@ def _greet(board: Board, profile: HardwareProfile, precision: Precision | None, 
     return str(info["runtime"])
 
 
-def _finalists(store: Store, numbers: Sequence[int]) -> list[Trial]:
+def _asked_for(store: Store, numbers: Sequence[int]) -> list[Trial]:
     """The named trials, or the chosen one and the front."""
     trials = [trial for trial in store.ledger() if trial.status == "complete" and trial.candidate.phase != CONTROL]
     if not trials:
         raise EdgenasError(f"{store.folder} has no trained network yet: run `edgenas search` first")
-    if numbers:
-        found = {trial.number: trial for trial in trials}
-        if missing := [number for number in numbers if number not in found]:
-            raise EdgenasError(
-                f"no trained trial {missing[0]} in {store.folder}; possible: {', '.join(map(str, found))}"
-            )
-        return [found[number] for number in numbers]
-    choice = store.choice
-    finalists = front(
-        trials, store.study.metric.objective, store.study.profiles[0], choice.expected if choice else None
-    )
-    finalists = [*([choice.trial] if choice else []), *finalists]
-    return list({trial.candidate.architecture.fingerprint: trial for trial in reversed(finalists)}.values())[::-1]
+    if not numbers:
+        return finalists(store)
+    found = {trial.number: trial for trial in trials}
+    if missing := [number for number in numbers if number not in found]:
+        raise EdgenasError(f"no trained trial {missing[0]} in {store.folder}; possible: {', '.join(map(str, found))}")
+    return [found[number] for number in numbers]

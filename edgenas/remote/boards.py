@@ -14,7 +14,7 @@ from edgenas.hardware.profile import HOST_CPU
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision
 from edgenas.remote.client import DEFAULT_PORT, Board, HttpBoard, address_of
 from edgenas.remote.fleet import BESIDE, Boards
-from edgenas.remote.sparing import Sparing, is_sparing
+from edgenas.remote.sparing import Finalists, Sparing, is_sparing
 from edgenas.remote.ssh import SshBoard
 from edgenas.remote.token import read_token
 from edgenas.store import Store
@@ -65,12 +65,14 @@ def measuring(
     store: Store,
     say: Say = no_one,
     *,
+    finalists: Finalists,
     timing: Timing = SEARCH,
     patience_s: float = PATIENCE_S,
     ca: Path | None = None,
 ) -> Iterator[tuple[Measure | None, str | None]]:
     """The `measure` and `measured` of a search's CostModel: on boards where some are given, on this machine for the target
-    host-cpu, (None, None) where everything is predicted."""
+    host-cpu, (None, None) where everything is predicted. `finalists`: what boards measure at the end of a search that has gone
+    by predictions, too."""
     here = [profile for profile in profiles if profile.name == HOST_CPU]
     if not urls:
         refuse_without_board(token_file, ca)
@@ -78,7 +80,7 @@ def measuring(
         yield hook, here[0].name if here else None
         return
     boards = _greeted(urls, token_file, profiles, precision, store, say, timing, patience_s, ca)
-    with closing(Sparing(boards) if is_sparing(store, profiles[0]) else boards) as asking:
+    with closing(Sparing(boards, finalists) if is_sparing(store, profiles[0]) else boards) as asking:
         yield asking, profiles[0].name
 
 

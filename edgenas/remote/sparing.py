@@ -2,14 +2,15 @@
 
 All others are predicted by a profile that has learned the board from what this study has measured: from ten networks, anew from
 20, 40, 80. What was measured, in which order, and what was predicted is in the study, so a resumed search goes on with the very
-same numbers. At the end of a search the chosen network and the front are measured too, and shown beside.
+same numbers. At the end of a search its finalists, the chosen network and the front, are measured too, and shown beside.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -25,6 +26,7 @@ from edgenas.store import Store
 ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; what was predicted instead
 FINALISTS = "finalists"  # key = FINALISTS: have the boards been asked for them, with whatever result
 PATIENCE_S = 120.0  # for the finalists, at the end
+Finalists: TypeAlias = Callable[[Store], list[Trial]]  # of a finished search: the chosen trial, and the front
 
 
 class AskedBoard(Record, frozen=True):
@@ -59,7 +61,8 @@ def owes_finalists(store: Store) -> bool:
 class Sparing:
     """Callable like `Boards`, which it asks."""
 
-    def __init__(self, boards: Boards) -> None:
+    def __init__(self, boards: Boards, finalists: Finalists) -> None:
+        self.finalists = finalists
         self.boards, self.store, self.limits = boards, boards.store, boards.store.study.limits
         self._rests_on = 0  # measured networks
         self._profile = boards.profile
@@ -134,7 +137,7 @@ class Sparing:
         self.boards.say(f"the board is learned from {rests_on} measured networks (error {error:.1%} on those left out)")
 
     def _measure_finalists(self) -> None:
-        finalists = [trial for trial in self._finalists() if self._told(trial)]
+        finalists = [trial for trial in self.finalists(self.store) if self._told(trial)]
         self.boards.prepare(trial.candidate.architecture for trial in finalists)
         deadline = time.monotonic() + PATIENCE_S
         while (missing := [t for t in finalists if self._measured(t) is None]) and time.monotonic() < deadline:
@@ -155,20 +158,6 @@ class Sparing:
                 f"warning: {len(missing)} finalists could not be measured: `edgenas verify` measures them later"
             )
         self.store.put(FINALISTS, FINALISTS, True)
-
-    def _finalists(self) -> list[Trial]:
-        """The chosen trial, and those that no other beats in score and latency at once."""
-        objective, profile = self.store.study.metric.objective, self.boards.profile.name
-        trials = [trial for trial in self.store.ledger() if trial.status == "complete" and objective in trial.scores]
-        points = [(trial.scores[objective], trial.cost.latencies[profile].ms, trial) for trial in trials]
-        front = [
-            t
-            for score, ms, t in points
-            if not any((s >= score and m < ms) or (s > score and m <= ms) for s, m, _ in points)
-        ]
-        choice = self.store.choice
-        every = [*([choice.trial] if choice is not None else []), *front]
-        return list({trial.candidate.architecture.fingerprint: trial for trial in every}.values())
 
     def _told(self, trial: Trial) -> bool:
         return self.store.get(TOLD, self.boards.key_of(trial.candidate.architecture), Told) is not None

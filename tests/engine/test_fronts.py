@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from edgenas.architectures.chain import chain
 from edgenas.binomial import Validation
 from edgenas.cli.front import front_csv, front_text
-from edgenas.engine.fronts import front, network_words, smallest_serving_set, summary
+from edgenas.engine.fronts import finalists, front, network_words, smallest_serving_set, summary
 from edgenas.engine.plan import plan_json
 from edgenas.methods import CONTROL
 from edgenas.records import (
@@ -25,6 +26,7 @@ from edgenas.records import (
     StudyRecord,
     Trial,
 )
+from edgenas.store import Store
 from tests.plans import plan
 from tests.report.studies import study_record
 
@@ -56,6 +58,28 @@ def test_fewer_parameters_alone_are_enough_for_a_place_on_the_front() -> None:
     large, small = trial(1, 90, 1.0, None, params=200), trial(2, 89, 1.0, None, params=100)
     assert widths([large, small]) == [2, 1]
     assert widths([large, trial(2, 89, 1.0, None, params=200)]) == [1]
+
+
+def test_finalists_are_the_front_that_is_shown_and_the_chosen_network(tmp_path: Path) -> None:
+    """By expected scores, with parameters, without the control; every network once."""
+    few = trial(1, 70, 1.4, None, params=10)  # slower and worse than all, and smaller
+    lucky, expected_best, worse = trial(2, 93, 1.1, None), trial(3, 90, 1.2, None), trial(4, 92, 1.3, None)
+    control = trial(5, 99, 0.5, None)
+    control = msgspec.structs.replace(control, candidate=msgspec.structs.replace(control.candidate, phase=CONTROL))
+    means = ((few, 70.0), (lucky, 88.0), (expected_best, 91.0), (worse, 80.0))
+    expected = {t.candidate.architecture.fingerprint: Expectation(mean, 1.0) for t, mean in means}
+    study = msgspec.structs.replace(study_record(), profiles=("board",))
+    with Store.create(tmp_path / "study", study) as store:
+        for one in (few, lucky, expected_best, worse, control):
+            store.add(one)
+            store.number(one.candidate.key)
+        assert [t.number for t in finalists(store)] == [2, 1]  # before the choice by scores alone
+        for number, measured in ((3, [2, 3, 1]), (4, [4, 2, 3, 1])):
+            chosen = next(t for t in store.ledger() if t.number == number)
+            store.choose(Choice(chosen, {}, (), expected))
+            document = summary(study, "studies/x", store.ledger(), store.choice, 0.0)
+            assert [item["trial"] for item in document["front"]] == [2, 3, 1]
+            assert [t.number for t in finalists(store)] == measured
 
 
 def on_two(width: int, score: float, first_ms: float, second_ms: float) -> Trial:

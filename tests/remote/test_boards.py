@@ -1,5 +1,6 @@
 """Boards as a search sees them: real agents on loopback that come and go."""
 
+import functools
 import hashlib
 import secrets
 import threading
@@ -16,7 +17,8 @@ from edgenas.hardware.cost import CostModel
 from edgenas.hardware.measure import no_one
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Latency, Limits, Measurement, StudyRecord
-from edgenas.remote.boards import measuring, measuring_beside, open_board, open_boards, remembered
+from edgenas.remote import boards
+from edgenas.remote.boards import measuring_beside, open_board, open_boards, remembered
 from edgenas.remote.client import BoardAway
 from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, Boards, Decided, different_siblings
 from edgenas.remote.job import BUILD_S, Job
@@ -27,6 +29,7 @@ from tests.remote.models import HOST, QUICK, small
 from tests.remote.test_calibration import PI, Drawn
 
 JETSON = profile_from_name("jetson-nano")
+measuring = functools.partial(boards.measuring, finalists=lambda _store: [])
 
 
 @pytest.fixture

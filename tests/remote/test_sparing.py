@@ -11,6 +11,7 @@ import pytest
 from edgenas.architectures.chain import chain
 from edgenas.architectures.from_onnx import workload_from_onnx
 from edgenas.architectures.workload import workload_from_architecture
+from edgenas.engine.fronts import finalists
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.learned import FIRST, learned_from, learned_profile, must_be_measured
 from edgenas.hardware.measure import reference_model
@@ -90,7 +91,7 @@ def test_only_what_may_cross_the_limit_is_measured_and_every_verdict_is_right(tm
     said: list[str] = []
     with Store.create(tmp_path / "study", record()) as store:
         board = Wired()
-        hook = Sparing(boards(store, board, said))
+        hook = Sparing(boards(store, board, said), finalists)
         found = asked_about(store, hook, mixed())
         hook.close()
         assert [latency.origin for latency in found[:FIRST]] == ["measured"] * FIRST
@@ -107,16 +108,16 @@ def test_only_what_may_cross_the_limit_is_measured_and_every_verdict_is_right(tm
 @pytest.mark.parametrize("stop", [5, 10, 17, 29])
 def test_a_search_that_was_interrupted_goes_on_with_the_numbers_of_one_that_was_not(tmp_path: Path, stop: int) -> None:
     with Store.create(tmp_path / "whole", record()) as store:
-        hook = Sparing(boards(store, Wired()))
+        hook = Sparing(boards(store, Wired()), finalists)
         whole = asked_about(store, hook, mixed())
         hook.close()
     with Store.create(tmp_path / "parts", record()) as store:
-        hook = Sparing(boards(store, Wired()))
+        hook = Sparing(boards(store, Wired()), finalists)
         first = asked_about(store, hook, mixed()[:stop])
         hook.close()
     with Store.write(tmp_path / "parts") as store:
         board = Wired()
-        hook = Sparing(boards(store, board))
+        hook = Sparing(boards(store, board), finalists)
         again = asked_about(store, hook, mixed())
         hook.close()
         assert board.asked <= sum(latency.origin == "measured" for latency in again[stop:])
@@ -128,7 +129,7 @@ def test_what_was_decided_while_no_board_answered_is_never_told_otherwise(tmp_pa
     far = min(NETWORKS, key=true_ms)
     decided = Latency(0.0123, "predicted", PI.name)
     with Store.create(tmp_path / "study", record()) as store:
-        hook = Sparing(boards(store, Wired()))
+        hook = Sparing(boards(store, Wired()), finalists)
         asked_about(store, hook, [network for network in mixed() if network != far][:FIRST])
         store.put(DECIDED, hook.boards.key_of(far), Decided(far, decided))
         board = hook.boards.boards[0]
@@ -160,7 +161,7 @@ def test_a_study_that_measured_all_goes_on_measuring_all(tmp_path: Path) -> None
         everything.close()
         assert not is_sparing(store, PI)
     with Store.create(tmp_path / "other", record()) as store:
-        sparing = Sparing(boards(store, Wired()))
+        sparing = Sparing(boards(store, Wired()), finalists)
         sparing(NETWORKS[0], workload_from_architecture(NETWORKS[0]))
         sparing.close()
         assert is_sparing(store, PI)
@@ -178,7 +179,7 @@ def test_without_a_limit_to_hold_predictions_against_all_are_measured(tmp_path: 
 def test_what_is_measured_ahead_is_what_will_have_to_be(tmp_path: Path) -> None:
     with Store.create(tmp_path / "study", record()) as store:
         board = Wired()
-        hook = Sparing(boards(store, board))
+        hook = Sparing(boards(store, board), finalists)
         hook.prepare(mixed())
         asked_about(store, hook, mixed()[:FIRST])
         assert board.asked == FIRST + 1
@@ -192,7 +193,7 @@ def test_what_is_measured_ahead_is_what_will_have_to_be(tmp_path: Path) -> None:
 def test_the_finalists_of_a_finished_search_are_measured_and_shown_beside(tmp_path: Path) -> None:
     said: list[str] = []
     with Store.create(tmp_path / "study", record()) as store:
-        hook = Sparing(boards(store, Wired(), said))
+        hook = Sparing(boards(store, Wired(), said), finalists)
         costs = CostModel([PI], "fp32", store.study.limits, hook, PI.name)
         told = None
         for network in mixed():
@@ -215,6 +216,25 @@ def test_the_finalists_of_a_finished_search_are_measured_and_shown_beside(tmp_pa
         assert told_again is not None
         assert told_again.latency == told.cost.latencies[PI.name]
     assert any(line.startswith(f"trial {told.number}: ") and line.endswith(" measured") for line in said)
+
+
+def test_only_finalists_are_measured_at_the_end(tmp_path: Path) -> None:
+    chosen: list[Trial] = []
+    with Store.create(tmp_path / "study", record()) as store:
+        hook = Sparing(boards(store, Wired()), lambda _: chosen)
+        costs = CostModel([PI], "fp32", store.study.limits, hook, PI.name)
+        for network in mixed():
+            candidate = Candidate(network, Recipe("r", 1, 32, 0.1), "depth")
+            store.add(trial_of(candidate, costs(network), 50.0))
+            store.number(candidate.key)
+        told = [t for t in store.ledger() if t.cost.latencies[PI.name].origin == "predicted"]
+        chosen += told[:2]
+        store.choose(Choice(told[0]))
+        hook.close()
+        keys = [hook.boards.key_of(trial.candidate.architecture) for trial in told]
+        measured = [store.get("measurement", key, Measurement) is not None for key in keys]
+    assert len(told) > 2
+    assert measured == [True, True] + [False] * (len(told) - 2)
 
 
 def trial_of(candidate: Candidate, cost: Cost, score: float) -> Trial:
