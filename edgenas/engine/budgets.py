@@ -13,8 +13,7 @@ import msgspec
 from edgenas.engine.methods import method_of, search_of
 from edgenas.engine.plan import Plan
 from edgenas.errors import EdgenasError
-from edgenas.hardware.cost import CostModel
-from edgenas.hardware.profile import HOST_CPU
+from edgenas.hardware.cost import CostModel, measured_target
 from edgenas.methods import Method
 from edgenas.methods.baselines import work
 from edgenas.methods.endings import Spent
@@ -57,17 +56,16 @@ def within_budget(
     """The same plan with the epochs and the images that fit what is left of the minutes, in which `whole`, the data, was read.
     Raises EdgenasError with figures where not even the smallest search fits."""
     asked = plan.asked
-    known = tuple(profile for profile in profiles if not plan.boards and profile.name != HOST_CPU)
+    measured = measured_target(profiles, plan.boards)
+    # What is measured is not known yet: a limit on it does not end the rehearsal, which then is the longer one.
+    cost = CostModel(profiles, asked.precision, asked.limits, measured=measured)
     if spec.fit is not None:
-        # What is measured is not known yet: the trial then goes by MACs.
-        limits = asked.limits if known else Limits(mmacs=asked.max_mmacs)
-        cost = CostModel(known, asked.precision, limits)
+        known = any(profile.name != measured for profile in profiles)
+        limits = asked.limits if known else Limits(mmacs=asked.max_mmacs)  # the trial then goes by MACs
         of_plan = (plan.task, plan.space, plan.rules, plan.training, plan.device)
         minutes = Minutes(asked, whole, *of_plan, cost, limits, clock.left, clock.workers, tell)
         fitted = spec.fit(minutes)
         return dataclasses.replace(plan, **fitted._asdict())
-    # What is measured is not known yet: the limits on it are left out of the rehearsal, which then is the longer one.
-    cost = CostModel(known if len(known) == len(profiles) else (), asked.precision, asked.limits)
     return _as_planned(plan, whole, _fitted(plan, spec, cost, whole, clock), tell)
 
 

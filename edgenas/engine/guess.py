@@ -19,7 +19,7 @@ def guess_of(
     profiles: Sequence[HardwareProfile], precision: Precision | None, limits: Limits, measured: str
 ) -> CostOf:  # fmt: skip
     """Costs with predicted latencies; for `measured`, where nothing predicts it, one in proportion to MACs and bytes moved."""
-    model = CostModel([profile for profile in profiles if profile.name != HOST_CPU], precision, limits)
+    model = CostModel(profiles, precision, limits, measured=HOST_CPU)  # which no profile predicts
 
     def guess(network: Architecture) -> Cost:
         cost = model(network)

@@ -14,8 +14,7 @@ from edgenas.architectures.stages_space import StagesSpace
 from edgenas.engine.plan import Plan
 from edgenas.engine.settings import PRESETS, asked_stages, chain_space
 from edgenas.errors import EdgenasError, LimitError
-from edgenas.hardware.cost import CostModel
-from edgenas.hardware.profile import HOST_CPU
+from edgenas.hardware.cost import CostModel, measured_target
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import MethodSpec
 from edgenas.records import Architecture, Cost, HardwareProfile, Limits
@@ -32,20 +31,13 @@ FLAGS = {
 }
 
 
-def all_predicted(profiles: tuple[HardwareProfile, ...], boards: bool) -> bool:
-    """Are latencies known without measuring anything?"""
-    return not boards and all(profile.name != HOST_CPU for profile in profiles)
-
-
 def check_limits(
     plan: Plan, spec: MethodSpec, profiles: tuple[HardwareProfile, ...], tell: Callable[[str], None]
 ) -> None:
-    """Raise LimitError before a study exists where nothing meets the limits; say where one of them cannot bind. Measured
-    latencies are known later, and NAL says itself that it found nothing."""
-    if not all_predicted(profiles, plan.boards):
-        return
+    """Raise LimitError before a study exists where nothing meets the limits; say where one of them cannot bind. Of a target that
+    is measured all but the latency is known before. NAL says itself that it found nothing."""
     limits = plan.asked.limits
-    cost = CostModel(profiles, plan.asked.precision, limits)
+    cost = CostModel(profiles, plan.asked.precision, limits, measured=measured_target(profiles, plan.boards))
     spec.check(plan.space, cost, limits)
     for line in loose_limits(plan, spec, cost):
         tell(f"warning: {line}")
@@ -55,10 +47,10 @@ def nothing_meets(
     space: Space, settings: SearchSettings, spec: MethodSpec, profiles: tuple[HardwareProfile, ...], boards: bool
 ) -> bool:
     """Is it known before anything is trained or measured that no network of the space is within the limits?"""
-    if not all_predicted(profiles, boards):
-        return False
+    limits = settings.limits
+    cost = CostModel(profiles, settings.precision, limits, measured=measured_target(profiles, boards))
     try:
-        spec.check(space, CostModel(profiles, settings.precision, settings.limits), settings.limits)
+        spec.check(space, cost, limits)
     except LimitError:
         return True
     return False
@@ -72,6 +64,8 @@ def loose_limits(plan: Plan, spec: MethodSpec, cost: CostModel) -> Iterator[str]
         return
     bounded = len(spec.largest(space)) > 0
     for name, asked, only in _each(limits):
+        if name == "latency_ms" and cost.measured is not None:
+            continue  # the slowest target may be the one that is not known yet
         reach = Reach(spec.largest if bounded else drawn, cost, name)
         largest = reach.of(space)
         if not only.broken(largest):
@@ -106,7 +100,8 @@ def _each(limits: Limits) -> Iterator[tuple[str, str, Limits]]:
     for name, flag in FLAGS.items():
         limit = getattr(limits, name)
         if limit is not None:
-            yield name, f"--{flag} {limit:g}", msgspec.structs.replace(Limits(margin=limits.margin), **{name: limit})
+            figure = limit if isinstance(limit, int) else f"{limit:.12g}"
+            yield name, f"--{flag} {figure}", msgspec.structs.replace(Limits(margin=limits.margin), **{name: limit})
 
 
 def _short_ladder(plan: Plan, space: ChainSpace, reach: Reach, limit: Limits, asked: str) -> Iterator[str]:

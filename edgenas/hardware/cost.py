@@ -9,7 +9,7 @@ import msgspec
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
-from edgenas.hardware.profile import precision_of
+from edgenas.hardware.profile import HOST_CPU, precision_of
 from edgenas.records import Architecture, Cost, HardwareProfile, Latency, Limits, Precision, Workload
 
 Measure = Callable[[Architecture, Workload], Latency]
@@ -19,7 +19,8 @@ class CostModel:
     """Architecture -> Cost on all targets, remembered.
 
     `measure` answers in place of the prediction for the profile named `measured` (None = the first): host-cpu, or one
-    with a board; it is not asked about a candidate that breaks another limit already. `precision` None = each profile's.
+    with a board; it is not asked about a candidate that breaks another limit already. Without `measure` costs have no latency
+    on `measured`: it is not known yet. `precision` None = each profile's.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class CostModel:
                 "or int8 (predict knows tf32)"
             )
         self._measure = measure
-        self._measured = (measured or profiles[0].name) if measure else None
+        self.measured = measured or (profiles[0].name if measure else None)
         self._known: dict[Architecture, Cost] = {}
 
     def prepare(self, architectures: Iterable[Architecture]) -> None:
@@ -57,13 +58,20 @@ class CostModel:
         latencies = {
             profile.name: latency_from_workload(profile, architecture, self._precisions[profile.name])
             for profile in self.profiles
-            if profile.name != self._measured
+            if profile.name != self.measured
         }
         cost = counted(workload, self._precisions.values(), latencies)
         if self._measure is None or self.limits.broken(cost):
             return cost
         latency = self._measure(architecture, workload)
         return msgspec.structs.replace(cost, latencies={**cost.latencies, latency.profile: latency})
+
+
+def measured_target(profiles: Sequence[HardwareProfile], boards: bool) -> str | None:
+    """The target whose latencies a search measures: the one with boards, or this machine; None where all are predicted."""
+    if boards:
+        return profiles[0].name
+    return HOST_CPU if any(profile.name == HOST_CPU for profile in profiles) else None
 
 
 def counted(workload: Workload, precisions: Collection[Precision], latencies: dict[str, Latency]) -> Cost:

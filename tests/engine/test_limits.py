@@ -5,11 +5,13 @@ import random
 import msgspec
 import pytest
 
+from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.named_spaces import space_named
 from edgenas.architectures.stages_bounds import TINY_BOUNDS, bounded_stages
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.workload import workload_from_architecture
-from edgenas.engine.limits import loose_limits
+from edgenas.engine.budgets import Clock, within_budget
+from edgenas.engine.limits import check_limits, loose_limits, nothing_meets
 from edgenas.engine.registry import method_named
 from edgenas.engine.settings import PRESETS, asked_stages, chain_space
 from edgenas.errors import LimitError
@@ -19,7 +21,7 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.ladder import DRAWN, refuse_impossible_limit
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import largest_members
-from edgenas.records import Classes, Limits, StagesArchitecture
+from edgenas.records import Classes, Limits, Precision, StagesArchitecture
 from tests.plans import plan
 
 
@@ -70,7 +72,7 @@ def test_a_limit_on_macs_that_the_largest_network_keeps_is_said_with_what_reache
     space = chain_space(asked, PRESETS["tiny"], Classes(10), 3, 96)
     most = max(workload_from_architecture(net).macs for net in largest_members(space)) / 1e6
     (line,) = said(max_mmacs=most, method="guided")
-    assert line.startswith(f"--max-mmacs {most:g} cannot bind: the largest network that guided can reach here has ")
+    assert line.startswith(f"--max-mmacs {most:.12g} cannot bind: the largest network that guided can reach here has ")
     assert f"has {most:.3g} M MACs; --preset t reaches" in line
     width = int(line.split("--max-width ")[1].split()[0])
     assert said(max_mmacs=most, method="guided", max_width=width) == []
@@ -97,6 +99,19 @@ def test_every_limit_that_is_known_before_training_is_looked_at() -> None:
     lines = said(max_params=10**9, max_size_mb=1e6, max_memory_mb=1e6, max_mmacs=1e6, max_latency_ms=0.1)
     assert [line.split()[0] for line in lines] == ["--max-params", "--max-size-mb", "--max-memory-mb", "--max-mmacs"]
     assert all("reaches it: leave it out" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"max_params": 10**9}, "--max-params 1000000000"),
+        ({"max_params": 12_345_678}, "--max-params 12345678"),
+        ({"max_mmacs": 1_234_567.25}, "--max-mmacs 1234567.25"),
+    ],
+)
+def test_a_limit_is_said_with_the_figure_that_was_asked_for(limit: dict[str, float], words: str) -> None:
+    (line,) = said(**limit)
+    assert line.startswith(f"{words} cannot bind: ")
 
 
 def test_without_a_limit_nothing_is_said() -> None:
@@ -141,6 +156,97 @@ def test_a_limit_far_above_the_largest_separable_network_is_said_of_a_ladder_tha
     assert "separable layers, the largest of which has " in line
     assert "69% of the limit; --preset t reaches" in line
     assert said(max_latency_ms=ms / 0.69, method="random", target=("raspberry-pi-5",)) == []
+
+
+# ---------------------------------------------------------------- targets that are measured
+
+MEASURED = pytest.mark.parametrize(
+    ("target", "boards"),
+    [(("host-cpu",), False), (("raspberry-pi-5",), True), (("jetson", "host-cpu"), False), (("host-cpu",), True)],
+)
+
+
+def space_at_96() -> ChainSpace:
+    return chain_space(SearchSettings(), PRESETS["tiny"], Classes(10), 3, 96)
+
+
+def checked(target: tuple[str, ...], boards: bool, **limits: float) -> list[str]:
+    """What is said before a search with these limits. LimitError where nothing meets them."""
+    asked = SearchSettings(target=target, method="gnas", **limits)  # type: ignore[arg-type]
+    profiles, spec = tuple(map(profile_from_name, target)), method_named("gnas")
+    lines: list[str] = []
+    refused = nothing_meets(space_at_96(), asked, spec, profiles, boards)
+    try:
+        check_limits(plan(asked=asked, space=space_at_96(), boards=boards), spec, profiles, lines.append)
+    except LimitError:
+        assert refused
+        raise
+    assert not refused
+    return lines
+
+
+@MEASURED
+def test_what_is_counted_is_held_against_its_limit_where_latencies_are_measured(
+    target: tuple[str, ...], boards: bool
+) -> None:
+    space = space_at_96()
+    least, most = (workload_from_architecture(network).params for network in (space.smallest(), space.reference()))
+    with pytest.raises(LimitError, match=rf"its smallest member .* has {least} parameters > {least - 1}: "):
+        checked(target, boards, max_params=least - 1)
+    assert checked(target, boards, max_params=least) == []
+    assert checked(target, boards, max_params=most - 1) == []
+    (line,) = checked(target, boards, max_params=most)
+    assert line.startswith(f"warning: --max-params {most} cannot bind: ")
+
+
+@MEASURED
+def test_a_latency_that_is_not_known_yet_is_neither_refused_nor_called_loose(
+    target: tuple[str, ...], boards: bool
+) -> None:
+    assert checked(target, boards, max_latency_ms=1e6) == []
+    if "jetson" not in target:  # whose latency is predicted
+        assert checked(target, boards, max_latency_ms=1e-6) == []
+        return
+    with pytest.raises(LimitError, match="on jetson-orin-nano-8gb-super: raise the limit"):
+        checked(target, boards, max_latency_ms=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "boards", "precision"), [(("jetson",), True, "fp16"), (("jetson", "host-cpu"), False, "fp32")]
+)
+def test_a_size_is_judged_at_the_precision_of_a_target_that_is_measured(
+    target: tuple[str, ...], boards: bool, precision: Precision
+) -> None:
+    least = workload_from_architecture(space_at_96().smallest()).size_mb(precision)
+    assert checked(target, boards, max_size_mb=least) == []
+    with pytest.raises(LimitError, match=r"its smallest member .* MB > \S+ MB"):
+        checked(target, boards, max_size_mb=0.999 * least)
+
+
+def test_a_budget_is_rehearsed_at_the_precision_of_a_target_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs: list[CostModel] = []
+
+    def fitted(_plan: object, _spec: object, cost: CostModel, *_more: object) -> None:
+        costs.append(cost)
+        raise LimitError("seen")
+
+    monkeypatch.setattr("edgenas.engine.budgets._fitted", fitted)
+    smallest = space_at_96().smallest()
+    work = workload_from_architecture(smallest)
+    for target, boards, precision, known in (
+        (("jetson",), True, "fp16", []),
+        (("host-cpu",), False, "fp32", []),
+        (("jetson", "host-cpu"), False, "fp32", ["jetson-orin-nano-8gb-super"]),
+        (("jetson",), False, "fp16", ["jetson-orin-nano-8gb-super"]),
+    ):
+        asked = SearchSettings(target=target, method="gnas", budget=1.0)
+        planned = plan(asked=asked, space=space_at_96(), boards=boards)
+        profiles = tuple(map(profile_from_name, target))
+        with pytest.raises(LimitError, match="seen"):
+            within_budget(planned, method_named("gnas"), None, profiles, Clock(1.0, 0.0, 1), print)  # type: ignore[arg-type]
+        cost = costs.pop()(smallest)
+        assert cost.size_mb == work.size_mb(precision)  # type: ignore[arg-type]
+        assert list(cost.latencies) == known
 
 
 # ---------------------------------------------------------------- stages
