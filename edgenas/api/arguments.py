@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
+
+import numpy as np
 
 from edgenas.engine.events import Listener, unheard
 from edgenas.engine.lines import Lines
@@ -49,29 +50,30 @@ def text_or_none(value: File | None) -> str | None:
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
-    """The same function, which raises EdgenasError for an argument that is not what KINDS says of its annotation. Others it
-    checks itself."""
+    """The same function, which takes NumPy's numbers for Python's, and raises EdgenasError for an argument that is not what KINDS
+    says of its annotation. Others it checks itself."""
     signature = inspect.signature(function)
+    kinds = {
+        name: (*KINDS[kind], one.annotation.endswith(NO_WORD))
+        for name, one in signature.parameters.items()
+        if (kind := str(one.annotation).removesuffix(NO_WORD)) in KINDS
+    }
+    called: Callable[..., T] = function
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        for name, value in _bound(signature, args, kwargs).items():
-            annotation = signature.parameters[name].annotation
-            holds, words = KINDS.get(annotation.removesuffix(NO_WORD), (_anything, ""))
-            if not (holds(value) or (value is None and annotation.endswith(NO_WORD))):
+    def call(*args: Any, **kwargs: Any) -> T:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return called(*args, **kwargs)  # Python says which name there is not
+        for name, given in bound.arguments.items():
+            bound.arguments[name] = value = given.item() if isinstance(given, np.generic) else given
+            holds, words, optional = kinds.get(name, (_anything, "", True))
+            if not (holds(value) or (value is None and optional)):
                 raise EdgenasError(f"{name}={value!r:.80}: give {words}")
-        return function(*args, **kwargs)
+        return called(*bound.args, **bound.kwargs)
 
-    return call
-
-
-def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments by their names; none where there is one too many: Python says so when the function is called."""
-    try:
-        found = signature.bind(*args, **kwargs).arguments
-    except TypeError:
-        return {}
-    return {name: value for name, value in found.items() if isinstance(signature.parameters[name].annotation, str)}
+    return cast("Callable[P, T]", call)
 
 
 def _anything(_: object) -> bool:
@@ -79,11 +81,11 @@ def _anything(_: object) -> bool:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_text(value: object) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import edgenas
-from edgenas.api.arguments import KINDS, NO_WORD
+from edgenas.api.arguments import KINDS, NO_WORD, checked
 from edgenas.architectures.chain import chain
 from edgenas.engine.call import Where
 from edgenas.records import Classes
@@ -143,9 +143,17 @@ def test_what_functions_check_themselves_is_one_line_too(
 
 def test_what_was_meant_is_taken() -> None:
     """NumPy's numbers, as out of a table of trials, are numbers; a tuple is a list; both forms of a path are paths."""
+
+    @checked
+    def same(count: int = 0, share: float | None = None, *, sure: bool = False) -> tuple[object, ...]:
+        return count, share, sure
+
+    for count, share, sure in ((3, 2.5, True), (np.int64(3), np.float32(2.5), np.bool_(True))):
+        found = same(count, share, sure=sure)  # type: ignore[arg-type]
+        assert (found, [type(one) for one in found]) == ((3, 2.5, True), [int, float, bool])
+    assert same(2, share=1) == (2, 1, False)
     holds = {kind: one[0] for kind, one in KINDS.items()}
-    assert all(map(holds["int"], (3, np.int64(3))))
-    assert all(map(holds["float"], (3, 2.5, np.float32(2.5), np.int64(3))))
+    assert holds["Sequence[int]"]([1, np.int64(3)])
     assert all(map(holds["File"], ("a", Path("a"))))
     assert all(map(holds["str | Sequence[str]"], ("a", ["a", "b"], ("a",), ())))
     assert not any(map(holds["str | Sequence[str]"], (b"a", ["a", 5], {"a"}, Path("a"))))
