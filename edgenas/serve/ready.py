@@ -33,7 +33,7 @@ def ready_url(words: Sequence[str]) -> str:
 def why_not(words: Sequence[str]) -> str:
     """Why the server that was started by these words is not ready, in one line; nothing where it is."""
     # Its certificate is made out to the device's name, not to this address; nothing secret is sent, and the way is not left.
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     url = ready_url(words)
@@ -46,7 +46,7 @@ def why_not(words: Sequence[str]) -> str:
 
 def main() -> int:
     """The exit code."""
-    reason = why_not(COMMAND.read_text().split("\0"))
+    reason = why_not(COMMAND.read_text(errors="replace").split("\0"))
     if reason:
         print(reason, file=sys.stderr)
     return 1 if reason else 0
