@@ -82,3 +82,81 @@ def test_without_a_detector_the_image_is_the_face() -> None:
         face_from_image(textured(16), None, RULES)
     with pytest.raises(QualityError, match="low_contrast"):
         face_from_image(np.full((112, 112, 3), 90, np.uint8), None, RULES)
+
+
+# ---------------------------------------------------------------- both sides of every bar
+
+
+def verdict(image: Rgb, *faces: Face) -> str:
+    """The reason of the refusal; "" for a face that is taken. Without `faces` the image is the face."""
+    try:
+        face_from_image(image, sees(*faces) if faces else None, RULES)
+    except QualityError as error:
+        return error.reason
+    return ""
+
+
+def turned_away(yaw: float) -> Face:
+    """Its nose lies off the middle between the eyes by so many eye distances."""
+    eyes = TEMPLATE[1] - TEMPLATE[0]
+    return face_at(100, 100, nose=float(yaw * (eyes @ eyes) / eyes[0]))
+
+
+EYES_PX = float(np.linalg.norm(TEMPLATE[1] - TEMPLATE[0]))
+
+
+@pytest.mark.parametrize(
+    ("face", "refused"),
+    [
+        (face_at(100, 100, score=0.59), "no_face"),
+        (face_at(100, 100, score=0.6), ""),
+        (face_at(100, 100, scale=19.9 / EYES_PX), "face_too_small"),
+        (face_at(100, 100, scale=20.1 / EYES_PX), ""),
+        (face_at(100, 100, degrees=39), ""),
+        (face_at(100, 100, degrees=41), "face_turned"),
+        (face_at(100, 100, degrees=-39), ""),
+        (face_at(100, 100, degrees=-41), "face_turned"),
+        (turned_away(0.44), ""),
+        (turned_away(0.46), "face_turned"),
+        (turned_away(-0.44), ""),
+        (turned_away(-0.46), "face_turned"),
+        (face_at(17, 100), "face_cut_off"),  # the left eye is at x = -.7, then at .3
+        (face_at(18, 100), ""),
+        (face_at(182, 100), ""),  # the right eye at 199.5, then 200.5, of 200 columns
+        (face_at(183, 100), "face_cut_off"),
+        (face_at(100, 4), "face_cut_off"),  # the right eye at y = -.5, then at .5
+        (face_at(100, 5), ""),
+        (face_at(100, 163), ""),  # the left corner of the mouth at 199.4, then 200.4, of 200 rows
+        (face_at(100, 164), "face_cut_off"),
+    ],
+)
+def test_a_face_is_taken_up_to_the_bars_of_its_pose_and_refused_beyond(face: Face, refused: str) -> None:
+    assert verdict(textured(), face) == refused
+
+
+@pytest.mark.parametrize(
+    ("shape", "refused"), [((39, 40), "face_too_small"), ((40, 39), "face_too_small"), ((40, 40), "")]
+)
+def test_an_image_that_is_a_face_has_forty_pixels_a_side(shape: tuple[int, int], refused: str) -> None:
+    assert verdict(textured(40)[: shape[0], : shape[1]]) == refused
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "width", "refused"),
+    [
+        (14, 45, 1, "too_dark"),  # mean 29.5, then 30.5
+        (16, 45, 1, ""),
+        (212, 247, 1, ""),  # mean 229.5, then 230.5
+        (214, 247, 1, "too_bright"),
+        (116, 139, 1, "low_contrast"),  # deviation 11.5, then 12.5
+        (116, 141, 1, ""),
+        (87, 169, 56, "blurred"),  # one step: its height over 55 is the sharpness, 1.49, then 1.51
+        (86, 169, 56, ""),
+    ],
+)
+def test_a_face_is_taken_up_to_the_bars_of_its_light_and_refused_beyond(
+    low: int, high: int, width: int, refused: str
+) -> None:
+    """Grey stripes, `width` columns wide."""
+    columns = np.where(np.arange(112) // width % 2, high, low).astype(np.uint8)
+    assert verdict(np.broadcast_to(columns[None, :, None], (112, 112, 3))) == refused
