@@ -198,9 +198,10 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     with Gallery(path, MODEL, DIM) as gallery:
         gallery.enroll("Ada", embeddings(1))
         assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
-    path.chmod(0o644)
-    with Gallery(path, MODEL, DIM):
-        assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    for mode in (0o644, 0o640, 0o620, 0o610, 0o604, 0o602, 0o601):
+        path.chmod(mode)
+        with Gallery(path, MODEL, DIM):
+            assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
 
 
 def other_program(path: Path, wal: bool) -> sqlite3.Connection:

@@ -31,6 +31,17 @@ def test_a_token_that_others_can_read_or_guess_is_refused(tmp_path: Path, monkey
         read_token(None)
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601])
+def test_a_token_file_that_its_group_or_others_may_touch_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "token"
+    file.write_text("a" * 64)
+    file.chmod(mode)
+    with pytest.raises(EdgenasError, match=f"mode {mode:04o} and others can read it: chmod 600"):
+        read_token(file)
+    file.chmod(mode & 0o700)
+    assert read_token(file) == "a" * 64
+
+
 def test_the_environment_is_read_where_no_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "b" * 40)
     assert read_token(None) == "b" * 40
