@@ -18,8 +18,9 @@ from edgenas.hardware.measure import MeasureError, Timing
 from edgenas.hardware.worker import Load
 from edgenas.remote.agent import JOB_HEADER, agent
 from edgenas.remote.client import BoardAway, HttpBoard
+from edgenas.remote.desk import Quota
 from edgenas.remote.job import NEVER_CACHED, Answer, Bounds, Job, job_for, run
-from tests.remote.conftest import Running
+from tests.remote.conftest import Running, listening
 from tests.remote.models import (
     QUICK,
     bomb_by_constant,
@@ -262,6 +263,33 @@ def test_a_full_queue_says_come_back(running: Running) -> None:
     for job in jobs:
         ask(running, "DELETE", f"/v1/jobs/{job.id}")
     assert running.board.info()["jobs"]["queued"] == 0
+
+
+def test_all_clients_together_may_take_what_the_page_says() -> None:
+    assert Quota() == Quota(
+        connections=32, uploads=4, queue=16, remembered=256, request_s=60.0, idle_s=10.0, stranger_s=5.0
+    )
+
+
+def test_the_answer_that_came_first_is_forgotten_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.remote.desk.run", lambda _path, job, *_: Answer(job.id, "ok"))
+    model = honest()
+    jobs = [job_for(model, "host-cpu", QUICK, repeat=repeat) for repeat in range(3)]
+    with listening(Quota(remembered=2)) as agent_here:
+
+        def known(job: Job) -> tuple[int, object]:
+            status, answer, _ = ask(agent_here, "GET", f"/v1/jobs/{job.id}")
+            return status, answer.get("status")
+
+        def finish(job: Job) -> None:
+            assert post(agent_here, model, job)[0] == 202
+            until(lambda: known(job) == (200, "ok"))
+
+        finish(jobs[0])
+        finish(jobs[1])
+        assert [known(job)[0] for job in jobs] == [200, 200, 404]
+        finish(jobs[2])
+        assert [known(job)[0] for job in jobs] == [404, 200, 200]
 
 
 def test_clients_name_what_is_wrong(running: Running) -> None:
