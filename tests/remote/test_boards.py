@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from edgenas.errors import EdgenasError
@@ -221,6 +222,37 @@ def test_a_board_whose_reference_differs_from_its_siblings_is_named() -> None:
     assert different_siblings({**same, "c": [1.08] * 5}) == {"c": pytest.approx(1.08 / 1.01 - 1)}
     assert different_siblings({**same, "c": [1.5] * 4}) == {}  # not seen often enough
     assert different_siblings({"a": [2.0] * 5}) == {}
+
+
+@pytest.mark.parametrize(("ms", "named"), [(1.049, False), (1.051, True), (0.951, False), (0.949, True)])
+def test_a_board_is_named_beyond_five_percent_more_or_less_than_its_siblings(ms: float, named: bool) -> None:
+    found = different_siblings({"a": [1.0] * 5, "b": [1.0] * 5, "c": [ms] * 5})
+    assert found == ({"c": pytest.approx(ms - 1)} if named else {})
+
+
+class Hot(Drawn):
+    """A board that is throttled the first so many times that it measures."""
+
+    def __init__(self, throttled: int) -> None:
+        super().__init__()
+        self.throttled, self.repeats = throttled, list[int]()
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        self.repeats.append(job.repeat)
+        status = "throttled" if len(self.repeats) <= self.throttled else "ok"
+        return msgspec.structs.replace(super().measure(model, job), status=status)
+
+
+@pytest.mark.parametrize(("throttled", "repeats", "status"), [(0, 1, "ok"), (2, 3, "ok"), (9, 3, "throttled")])
+def test_a_throttled_measurement_is_repeated_and_the_third_is_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch, throttled: int, repeats: int, status: str
+) -> None:
+    """Each as a question of its own, which the board has not answered yet."""
+    board = Hot(throttled)
+    hook = Boards([board], PI, "fp32", store, QUICK, 0.3, no_one)
+    monkeypatch.setattr(hook._end, "wait", lambda _: False)
+    assert hook._measure(board, model_from_architecture(small(2), PI, "fp32")).status == status
+    assert board.repeats == list(range(repeats))
 
 
 @pytest.mark.parametrize("url", ["http://nano:99999", "ssh://nano:22a"])
