@@ -48,6 +48,26 @@ def test_a_raspberry_pi_tells_of_under_voltage_and_throttling(tmp_path: Path) ->
     assert state.throttling == ("firmware: get_throttled 50005",)
 
 
+@pytest.mark.parametrize(
+    ("flags", "now"),
+    [
+        ("0", False),
+        ("1", True),
+        ("2", True),
+        ("4", True),
+        ("8", True),
+        ("10", False),
+        ("50000", False),
+        ("f0000", False),
+    ],
+)
+def test_a_raspberry_pi_is_throttled_by_what_is_now_and_not_by_what_was_since_it_started(
+    tmp_path: Path, flags: str, now: bool
+) -> None:
+    files = {**RASPBERRY_PI, "sys/devices/platform/soc/soc:firmware/get_throttled": f"{flags}\n"}
+    assert probe(lay_out(tmp_path, files)).throttling == ((f"firmware: get_throttled {flags}",) if now else ())
+
+
 def test_a_plain_machine_is_asked_without_harm(tmp_path: Path) -> None:
     state = probe(tmp_path)
     assert (state.model, state.l4t, state.power_mw, state.throttling) == ("unknown", "", {}, ())
