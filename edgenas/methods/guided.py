@@ -90,6 +90,8 @@ def _left(search: Search, last: Trial, decided: int) -> int | None:
     del decided
     if last.candidate.phase == CONTROL or search.share is not None:
         return None
+    if search.guess is not None and search.limits != Limits():  # what is measured may break a limit, and is not trained
+        return None
     return max(0, search.rules_as(GuidedRules).trials - (last.number or 0))
 
 

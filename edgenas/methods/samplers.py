@@ -6,6 +6,7 @@ breaks a limit is told at once and costs nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import statistics
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 from edgenas.architectures.space import Space, Value, Values
 from edgenas.errors import EdgenasError, LimitError, MissingExtraError, pip_line
 from edgenas.methods import CostOf, Method
-from edgenas.methods.baselines import BaselineRules, baseline, baseline_rules, best_of_all, unspent, work
+from edgenas.methods.baselines import RANDOM, BaselineRules, baseline, baseline_rules, best_of_all, unspent, work
 from edgenas.methods.ladder import Training, expense, with_reference
-from edgenas.methods.spec import Search
+from edgenas.methods.spec import MethodSpec, Search
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
 
 if TYPE_CHECKING:
@@ -209,6 +210,16 @@ def _by_optuna(sampler: Sampler, search: Search) -> Method:
     return optuna_search(sampler, search.space, baseline_rules(search), *how)
 
 
-NSGA2 = baseline("nsga2", "NSGA-II, by Optuna", functools.partial(_by_optuna, "nsga2"))
-TPE = baseline("tpe", "TPE, by Optuna", functools.partial(_by_optuna, "tpe"), at_once=1)
-GP = baseline("gp", "Gaussian process, by Optuna", functools.partial(_by_optuna, "gp"), objectives=2)
+def _left(search: Search, last: Trial, decided: int) -> int | None:
+    """Under limits unknown: proposals that break one are trials, and none of those that may be trained."""
+    return RANDOM.left(search, last, decided) if search.limits == Limits() else None
+
+
+def _spec(sampler: Sampler, summary: str, **rules: int) -> MethodSpec:
+    made = baseline(sampler, summary, functools.partial(_by_optuna, sampler), **rules)
+    return dataclasses.replace(made, left=_left)
+
+
+NSGA2 = _spec("nsga2", "NSGA-II, by Optuna")
+TPE = _spec("tpe", "TPE, by Optuna", at_once=1)
+GP = _spec("gp", "Gaussian process, by Optuna", objectives=2)

@@ -18,6 +18,7 @@ from edgenas.methods.endings import ended_at_chance, ended_when
 from edgenas.methods.guided import GUIDED, guided
 from edgenas.methods.guided_hunt import GuidedRules
 from edgenas.methods.replay import cost_without_device
+from edgenas.methods.spec import Search
 from edgenas.records import Architecture, Ask, Candidate, Choice, Classes, Cost, Latency, Limits, Trial
 from tests.methods.answers import SPACE, TRAINING, play
 
@@ -293,3 +294,21 @@ def test_measured_latencies_that_always_break_the_limit_end_the_search() -> None
     method = guided(SPACE, rules, TRAINING, lambda n: timed(n, 1e6), limits, seed=3, guess=guess)
     with pytest.raises(TrainingError, match="no candidate could be trained"):
         play(method, params_and_noise, lambda network: timed(network, 1e6), limits)
+
+
+def test_what_is_left_is_not_said_where_a_measurement_may_break_a_limit() -> None:
+    last = Trial(
+        Candidate(SPACE.smallest(), TRAINING.recipe, "guided"),
+        "complete",
+        cost_without_device(SPACE.smallest()),
+        0,
+        number=4,
+    )
+    for guess, limits, left in (
+        (None, Limits(), RULES.trials - 4),
+        (None, Limits(params=20_000), RULES.trials - 4),  # all of it is known before
+        (cost_without_device, Limits(), RULES.trials - 4),
+        (cost_without_device, Limits(latency_ms=1.0), None),
+    ):
+        search = Search(SPACE, RULES, TRAINING, cost_without_device, limits, 0, guess=guess)
+        assert GUIDED.left(search, last, 3) == left

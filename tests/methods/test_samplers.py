@@ -13,7 +13,8 @@ from edgenas.architectures.tracer import Tracer
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods.baselines import BaselineRules, random_search
 from edgenas.methods.replay import cost_without_device
-from edgenas.methods.samplers import TPE, costs_told, error_told, excess, optuna_search
+from edgenas.methods.samplers import GP, NSGA2, TPE, costs_told, error_told, excess, optuna_search
+from edgenas.methods.spec import MethodSpec, Search
 from edgenas.records import Candidate, Classes, Latency, Limits, Trial
 from tests.methods.answers import SPACE, TRAINING, play
 
@@ -205,3 +206,25 @@ def test_the_process_finds_what_is_good_where_it_is_told_what_is() -> None:
     method = optuna_search("gp", SPACE, rules, TRAINING, cost_without_device, seed=0)
     choice, _, _ = play(method, lambda c: float(c.architecture.width), cost_without_device)
     assert choice.trial.candidate.architecture.width == 16
+
+
+@pytest.mark.parametrize("spec", [NSGA2, TPE, GP], ids=lambda spec: spec.name)
+def test_what_is_left_is_said_where_no_proposal_can_break_a_limit(spec: MethodSpec) -> None:
+    rules = BaselineRules(trials=9, epochs=1, population=4)
+    last = Trial(
+        Candidate(SPACE.smallest(), TRAINING.recipe, spec.name),
+        "complete",
+        cost_without_device(SPACE.smallest()),
+        0,
+        number=4,
+    )
+    for limits, left in ((Limits(), 5), (Limits(params=20_000), None)):
+        assert spec.left(Search(SPACE, rules, TRAINING, cost_without_device, limits, 0), last, 0) == left
+
+
+def test_proposals_that_break_a_limit_are_none_of_the_trainings() -> None:
+    """By its number the ninth trial would be the last of nine."""
+    limits, rules = Limits(params=20_000), BaselineRules(trials=9, epochs=1, population=4)
+    method = optuna_search("nsga2", SPACE, rules, TRAINING, cost_without_device, limits, seed=3)
+    _, trials, _ = play(method, params_and_noise, cost_without_device, limits)
+    assert sum(trial.status == "complete" for trial in trials[9:]) > 0
