@@ -72,6 +72,11 @@ class Round(Record, frozen=True):
     seconds: float
 
 
+def kept_by(rounds: Sequence[Round]) -> tuple[CellOps, ...]:
+    """What each of a study's rounds kept for the next; of the last, what its front uses."""
+    return (*(following.plan.protected for following in rounds[1:]), *(last.kept for last in rounds[-1:]))
+
+
 def probability(alpha: float) -> float:
     """The probability that an operation is in a cell, .0005 to .9995: so every operation can still change its fitness."""
     return 0.999 / (1 + math.exp(-alpha)) + 0.0005

@@ -127,6 +127,8 @@ def _show_rounds(study: str | None, *, as_json: bool) -> None:
 
 
 def _document(folder: str, rounds: list[Round]) -> dict[str, Any]:
+    from edgenas.architectures.subspace import kept_by
+
     space = rounds[0].plan.space
     return {
         "study": folder,
@@ -142,12 +144,12 @@ def _document(folder: str, rounds: list[Round]) -> dict[str, Any]:
                 "round": played.plan.number,
                 "subspace": played.plan.subspace,
                 "fitness": played.fitness,
-                "kept": played.kept,
+                "kept": kept,
                 "scored": len(played.networks),
                 "front": [msgspec.to_builtins(network) for network in played.survivors],
                 "seconds": round(played.seconds, 1),
             }
-            for played in rounds
+            for played, kept in zip(rounds, kept_by(rounds), strict=True)
         ],
         "surviving": rounds[-1].kept,
     }
@@ -155,14 +157,16 @@ def _document(folder: str, rounds: list[Round]) -> dict[str, Any]:
 
 def _text(rounds: list[Round], metric: Metric) -> str:
     """Per round and cell the operations with their fitness; kept ones marked with *, dropped ones with -."""
+    from edgenas.architectures.subspace import kept_by
+
     blocks = []
-    for played in rounds:
+    for played, going_on in zip(rounds, kept_by(rounds), strict=True):
         plan, best = played.plan, min(played.survivors, key=lambda network: network.error)
         head = f"round {plan.number}: {len(played.networks)} networks scored, front of {len(played.survivors)}, best "
         head += f"{metric.words(metric.error(best.error))} at {best.cost:.4g} {plan.unit} (target {plan.target:.4g}), "
         head += f"{played.seconds:.0f} s"
         lines = [head]
-        cells = zip(plan.space.kinds, plan.subspace, played.fitness, played.kept, strict=True)
+        cells = zip(plan.space.kinds, plan.subspace, played.fitness, going_on, strict=True)
         for index, (kind, ops, alphas, kept) in enumerate(cells):
             words = [_word(op, alpha, op in kept) for op, alpha in zip(ops, alphas, strict=True)]
             lines.append(f"  cell {index} {kind}  " + "  ".join(words))

@@ -84,10 +84,16 @@ def nse(
     target = target_of(space, rules, economy)
     kept, survivors, pending = _beginning(space, start, seed)
     last: Round | None = None
+    stop: tuple[Decision, ...] = ()
     for number in range(1, rounds_of(space, rules) + 1):
+        front = kept
+        kept, survivors = _with_room(front, survivors, pending, rules.operations)
         subspace, pending = refill(kept, pending, rules.operations)
         if subspace == kept:
-            break  # nothing is left that was not tried
+            stop = _stop(last, space, rules, pending)
+            break
+        if kept != front:
+            yield Ask((), decisions=(_narrowed(number, front, kept),))
         last = supernets.recall(number)
         if last is None:
             plan = _plan(number, seed, space, subspace, kept, target, economy)
@@ -96,13 +102,11 @@ def nse(
         kept, survivors = last.kept, last.survivors
         yield Ask((), decisions=(_decision(last, metric),))
     if last is None:
-        raise EdgenasError(
-            f"pool {space.pool} holds nothing that the other study has not tried: choose a larger --pool"
-        )
+        raise EdgenasError(_nothing_to_try(space, rules, pending))
     trials = yield from _train_finals(last, target, rules, recipe, economy)
     if rules.control:
         yield from _train_control(last.plan, target, rules, recipe, economy)
-    return _choice(trials, objective, last.plan.number)
+    return _choice(trials, objective, last.plan.number, stop)
 
 
 def _beginning(space: MultiBranchSpace, start: Start | None, seed: int) -> tuple[CellOps, tuple[Scored, ...], CellOps]:
@@ -115,12 +119,28 @@ def _beginning(space: MultiBranchSpace, start: Start | None, seed: int) -> tuple
     return start.kept, start.survivors, pending
 
 
+def _with_room(
+    kept: CellOps, survivors: tuple[Scored, ...], pending: CellOps, size: int
+) -> tuple[CellOps, tuple[Scored, ...]]:
+    """What goes on into the next round: the operations that the front uses, and its networks.
+
+    Where these leave no cell room for an operation that was not tried (near the dearest cost every network holds nearly all of
+    them), the published rule looks at the same operations once more. Here only the front's most accurate network goes on then.
+    """
+    full = any(pending) and refill(kept, pending, size)[0] == kept
+    if not full or not survivors:
+        return kept, survivors
+    best = min(survivors, key=_by_error)
+    return best.ops, (best,)
+
+
 def first_plan(
     space: MultiBranchSpace, rules: NseRules, cost: CostOf, limits: Limits, seed: int, start: Start | None
 ) -> RoundPlan:
     """What the first round would look at: for a throughput trial."""
     economy = Economy(cost, limits, rules)
-    kept, _, pending = _beginning(space, start, seed)
+    kept, survivors, pending = _beginning(space, start, seed)
+    kept, _ = _with_room(kept, survivors, pending, rules.operations)
     subspace, _ = refill(kept, pending, rules.operations)
     return _plan(1, seed, space, subspace, kept, target_of(space, rules, economy), economy)
 
@@ -134,9 +154,9 @@ def _plan(
 
 
 def rounds_of(space: MultiBranchSpace, rules: NseRules) -> int:
-    """At most this many: those asked for, or those that the pool needs."""
+    """At most this many: those asked for, or those that the pool needs where every cell keeps one operation."""
     needed = (space.pool - 1) // max(1, rules.operations - 1)
-    return needed if rules.rounds is None else rules.rounds
+    return max(1, needed) if rules.rounds is None else rules.rounds
 
 
 def _play(
@@ -230,8 +250,8 @@ def _ask(networks: list[MultiBranchArchitecture], recipe: Recipe, phase: str) ->
     return (yield Ask(tuple(Candidate(network, recipe, phase) for network in dict.fromkeys(networks))))
 
 
-def _choice(trials: tuple[Trial, ...], objective: str, rounds: int) -> Choice:
-    """The most accurate from scratch; of equals the cheaper."""
+def _choice(trials: tuple[Trial, ...], objective: str, rounds: int, stop: tuple[Decision, ...]) -> Choice:
+    """The most accurate from scratch; of equals the cheaper. `stop`: why the rounds ended early, where they did."""
     complete = [trial for trial in trials if trial.status == "complete"]
     if not complete:
         raise TrainingError(f"none of the {len(trials)} final networks could be trained: {trials[0].error}")
@@ -247,19 +267,54 @@ def _choice(trials: tuple[Trial, ...], objective: str, rounds: int) -> Choice:
         )
         for trial in trials
     )
-    return Choice(best, {"rounds": rounds}, decisions)
+    return Choice(best, {"rounds": rounds}, (*decisions, *stop))
 
 
 def _decision(played: Round, metric: Metric) -> Decision:
     plan = played.plan
     best = min(played.survivors, key=_by_error)
-    looked_at = sum(map(len, plan.subspace))
+    looked_at = _count(plan.subspace)
     dropped = sum(alpha is None for alphas in played.fitness for alpha in alphas)
     reason = (
-        f"round {plan.number}: kept {sum(map(len, played.kept))} of {looked_at} operations ({dropped} dropped in training), "
+        f"round {plan.number}: kept {_count(played.kept)} of {looked_at} operations ({dropped} dropped in training), "
         f"scored {len(played.networks)} networks, front of {len(played.survivors)}, best at {best.cost:.4g} {plan.unit}"
     )
     return Decision(f"round {plan.number}", "accept", reason, score=metric.gain(metric.error(best.error)))
+
+
+def _narrowed(number: int, front: CellOps, kept: CellOps) -> Decision:
+    reason = (
+        f"round {number}: the front's {_count(front)} operations leave no cell room for another: only the {_count(kept)} of its "
+        "most accurate network go on; a lower target under [rules] would leave more to try"
+    )
+    return Decision(f"round {number}", "neutral", reason)
+
+
+def _stop(last: Round | None, space: MultiBranchSpace, rules: NseRules, pending: CellOps) -> tuple[Decision, ...]:
+    """Why no round follows: nothing where the whole pool was tried."""
+    if last is None or not any(pending):
+        return ()
+    reason = (
+        f"no round after round {last.plan.number}: its most accurate network leaves no cell room for another operation, and "
+        f"{_count(pending)} of {space.pool * len(space.kinds)} were never tried: set more operations (K, now "
+        f"{rules.operations}) or a lower target under [rules]"
+    )
+    return (Decision(f"round {last.plan.number}", "stop", reason),)
+
+
+def _nothing_to_try(space: MultiBranchSpace, rules: NseRules, pending: CellOps) -> str:
+    """Why a search that goes on from another has no round to play."""
+    if any(pending):
+        return (
+            f"the networks that the other study kept leave no cell room for one of the {_count(pending)} operations that it has "
+            f"not tried: set more operations (K, now {rules.operations}) under [rules]"
+        )
+    larger = "take --pool 72" if space.pool == 27 else "leave --from out"
+    return f"pool {space.pool} holds nothing that the other study has not tried: {larger}"
+
+
+def _count(ops: CellOps) -> int:
+    return sum(map(len, ops))
 
 
 def _by_error(network: Scored) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from edgenas.architectures.subspace import kept_by
 from edgenas.engine.fronts import network_words
 from edgenas.engine.scores import expected_words, interval_words, split_words
 from edgenas.engine.verdict import is_learned
@@ -82,14 +83,14 @@ def rounds_table(facts: Facts) -> Table | None:
     if not facts.rounds:
         return None
     rows = []
-    for played in facts.rounds:
+    for played, kept in zip(facts.rounds, kept_by(facts.rounds), strict=True):
         plan = played.plan
         best = min((network.error for network in played.survivors), default=None)
         rows.append(
             [
                 str(plan.number),
                 " ".join(f"{kind}:{len(ops)}" for kind, ops in zip(plan.space.kinds, plan.subspace, strict=True)),
-                " ".join(str(len(ops)) for ops in played.kept),
+                " ".join(str(len(ops)) for ops in kept),
                 str(len(played.networks)),
                 str(len(played.survivors)),
                 "-" if best is None else facts.metric.words(best),

@@ -2,17 +2,17 @@
 
 import itertools
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
 
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
-from edgenas.architectures.subspace import Fitness, Round, RoundPlan, Scored
+from edgenas.architectures.subspace import Fitness, Round, RoundPlan, Scored, kept_by, union
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods import Method
-from edgenas.methods.nse import Start, nse, surviving
+from edgenas.methods.nse import Start, first_plan, nse, rounds_of, surviving
 from edgenas.methods.nse_rules import Economy, NseRules, fitted
 from edgenas.records import (
     ACCURACY,
@@ -293,10 +293,133 @@ def test_a_network_that_another_search_kept_is_scored_only_where_it_keeps_this_o
     assert all(cost(space.member(one.ops)).params <= params - over for one in played.networks)
 
 
-def test_nothing_left_to_try_is_an_error() -> None:
-    everything = tuple(tuple(range(19)) for _ in "NRN")
-    with pytest.raises(EdgenasError, match="choose a larger --pool"):
-        play(nse(SPACE, RULES, KnownWorth(), RECIPE, cost, start=Start(((), (1,), ()), everything, ())))
+@pytest.mark.parametrize(
+    ("pool", "advice"), [(19, "leave --from out"), (27, "take --pool 72"), (72, "leave --from out")]
+)
+def test_nothing_left_to_try_is_an_error_and_says_what_there_is_beyond_this_pool(
+    pool: Literal[19, 27, 72], advice: str
+) -> None:
+    everything = tuple(tuple(range(pool)) for _ in "NRN")
+    words = f"pool {pool} holds nothing that the other study has not tried: {advice}"
+    space = replace(SPACE, pool=pool)
+    with pytest.raises(EdgenasError, match=f"^{words}$"):
+        play(nse(space, RULES, KnownWorth(), RECIPE, cost, start=Start(((), (1,), ()), everything, ())))
+
+
+# ---------------------------------------------------------------- where no cell has room
+
+
+class MoreIsBetter(KnownWorth):
+    """Every operation lowers the error: near the dearest cost the front's networks hold nearly all of them."""
+
+    def train(self, plan: RoundPlan) -> Fitness:
+        self.trained.append(plan)
+        return tuple((0.0,) * len(ops) for ops in plan.subspace)
+
+    def errors(self, plan: RoundPlan, networks: tuple[CellOps, ...]) -> tuple[float, ...]:
+        for ops in networks:  # a supernet has weights of its round's operations alone
+            assert all(set(chosen) <= set(there) for chosen, there in zip(ops, plan.subspace, strict=True))
+        return tuple(50.0 - sum(map(len, ops)) - sum(map(sum, ops)) / 1000 for ops in networks)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_under_a_loose_limit_every_round_is_played_and_tries_something_new(seed: int) -> None:
+    supernets = MoreIsBetter()
+    asks, choice = play(nse(SPACE, RULES, supernets, RECIPE, cost, Limits(latency_ms=100.0), seed))
+    assert [plan.number for plan in supernets.trained] == [1, 2, 3, 4]
+    assert choice.macro == {"rounds": 4}
+    narrowed = []
+    for before, plan in itertools.pairwise(supernets.trained):
+        played = supernets.rounds[before.number]
+        assert plan.subspace != plan.protected
+        if plan.protected != played.kept:
+            assert all(len(ops) >= RULES.operations for ops in played.kept)  # only where all cells were full
+            assert plan.protected == min(played.survivors, key=lambda network: network.error).ops
+            narrowed.append(plan.number)
+    assert narrowed
+    told = [(d.phase, d.reason) for ask in asks for d in ask.decisions if d.verdict == "neutral"]
+    assert [phase for phase, _ in told] == [f"round {number}" for number in narrowed]
+    kept = supernets.rounds[narrowed[0] - 1].kept, supernets.trained[narrowed[0] - 1].protected
+    front, best = (sum(map(len, ops)) for ops in kept)
+    assert f"the front's {front} operations leave no cell room for another: only the {best} of its most" in told[0][1]
+    assert [decision for decision in choice.decisions if decision.verdict == "stop"] == []
+
+
+def test_what_a_round_kept_is_what_the_next_one_begins_with() -> None:
+    supernets = MoreIsBetter()
+    play(nse(SPACE, RULES, supernets, RECIPE, cost, Limits(latency_ms=100.0)))
+    rounds = tuple(supernets.rounds.values())
+    assert kept_by(rounds) == (*(plan.protected for plan in supernets.trained[1:]), rounds[-1].kept)
+    assert kept_by(rounds) != tuple(played.kept for played in rounds)
+    assert kept_by(()) == ()
+
+
+def test_a_front_that_leaves_one_cell_room_is_kept_whole() -> None:
+    supernets = KnownWorth()
+    play(nse(SPACE, RULES, supernets, RECIPE, cost, Limits(latency_ms=0.2)))
+    rounds = tuple(supernets.rounds.values())
+    assert len(rounds) == 4
+    assert kept_by(rounds) == tuple(played.kept for played in rounds)
+
+
+def test_where_the_best_network_uses_everything_too_the_rounds_end_and_say_what_was_never_tried() -> None:
+    whole = first_plan(SPACE, RULES, cost, Limits(), 0, None)
+    rules = replace(RULES, target_mmacs=whole.cost.of(whole.subspace, whole.subspace))
+    supernets = MoreIsBetter()
+    asks, choice = play(nse(SPACE, rules, supernets, RECIPE, cost))
+    assert union([min(supernets.rounds[1].survivors, key=lambda one: one.error).ops], 3) == supernets.rounds[1].kept
+    assert choice.macro == {"rounds": 1}
+    assert [ask.needed != () for ask in asks] == [False, True]
+    (stop,) = (decision for decision in choice.decisions if decision.verdict == "stop")
+    assert (stop.phase, stop.reason) == (
+        "round 1",
+        "no round after round 1: its most accurate network leaves no cell room for another operation, and 42 of 57 were never "
+        "tried: set more operations (K, now 5) or a lower target under [rules]",
+    )
+    # where the whole pool was tried, there is nothing to say
+    _, choice = play(nse(SPACE, replace(rules, operations=19, target_mmacs=None), MoreIsBetter(), RECIPE, cost))
+    assert [decision for decision in choice.decisions if decision.verdict == "stop"] == []
+
+
+def full_start(*survivors: CellOps) -> Start:
+    """A study of the 27 whose front uses five operations in every cell."""
+    scored = tuple(Scored(ops, 1.0 + place, 30.0 - place, "target") for place, ops in enumerate(survivors))
+    return Start(union(survivors, 3), tuple(tuple(range(27)) for _ in "NRN"), scored)
+
+
+FULL: CellOps = (tuple(range(5)),) * 3
+LARGEST = replace(SPACE, pool=72)
+
+
+def test_a_larger_pool_finds_room_where_the_other_study_kept_all_that_a_cell_holds() -> None:
+    best: CellOps = ((0, 1), (2, 3, 4), (1,))
+    start, supernets = full_start(FULL, best), KnownWorth()
+    rules = replace(RULES, rounds=1)
+    asks, _ = play(nse(LARGEST, rules, supernets, RECIPE, cost, start=start))
+    (plan,) = supernets.trained
+    assert plan.protected == best
+    assert [len(ops) for ops in plan.subspace] == [5, 5, 5]
+    assert [one.ops for one in supernets.rounds[1].networks if one.band == "previous"] == [best]
+    assert asks[0].decisions[0].reason.startswith("round 1: the front's 15 operations leave no cell room for another")
+    assert first_plan(LARGEST, rules, cost, Limits(), 0, start) == plan  # what a budget is measured by
+
+
+def test_where_nothing_of_a_larger_pool_has_room_more_operations_are_advised() -> None:
+    words = (
+        r"the networks that the other study kept leave no cell room for one of the 135 operations that it has not tried: set "
+        r"more operations \(K, now 5\) under \[rules\]$"
+    )
+    for start in (full_start(FULL), replace(full_start(FULL), survivors=())):
+        with pytest.raises(EdgenasError, match=words):
+            play(nse(LARGEST, RULES, KnownWorth(), RECIPE, cost, start=start))
+    supernets = KnownWorth()
+    play(nse(LARGEST, replace(RULES, operations=6, rounds=1), supernets, RECIPE, cost, start=full_start(FULL)))
+    assert supernets.trained[0].protected == FULL
+
+
+@pytest.mark.parametrize(("operations", "rounds"), [(5, 4), (18, 1), (19, 1), (20, 1), (1, 18)])
+def test_there_is_a_round_even_where_a_cell_holds_the_whole_pool(operations: int, rounds: int) -> None:
+    assert rounds_of(SPACE, replace(RULES, operations=operations)) == rounds
 
 
 def test_the_cheap_band_shapes_the_front_but_does_not_survive() -> None:

@@ -55,7 +55,8 @@ def played_round(number: int) -> Round:
     """One round of a small multi-branch space: two networks scored, the cheaper one also survives."""
     space = MultiBranchSpace(19, "NR", (16, 32), Classes(10), 1, 32, 1, 256)
     cost = AdditiveCost(1.0, ((0.5, 0.7), (0.9, 1.1)))
-    plan = RoundPlan(number, 7, space, ((0, 1), (2, 3)), ((), ()), cost, 3.0, "M MACs")
+    protected = ((), ()) if number == 1 else ((0, 1), (2, 3))
+    plan = RoundPlan(number, 7, space, ((0, 1), (2, 3)), protected, cost, 3.0, "M MACs")
     networks = (Scored(((0,), (2,)), 2.4, 30.0 - number, "target"), Scored(((1,), (3,)), 2.8, 28.0 - number, "target"))
     return Round(plan, ((0.1, -0.2), (0.3, None)), networks, networks, ((0, 1), (2, 3)), 60.0)
 
