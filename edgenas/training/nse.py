@@ -6,6 +6,7 @@ from the last whole epoch, and its numbers do not depend on interruptions or on 
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -95,11 +96,13 @@ class NseSupernets:
         return checkpoint, report
 
     def errors(self, plan: RoundPlan, networks: tuple[CellOps, ...]) -> tuple[float, ...]:
-        """The task's metric on the scoring images, as an error, after batch norm was measured anew for each network."""
+        """The task's metric on the scoring images, as an error, after batch norm was measured anew for each network. Scores are
+        kept under the weights that made them: a supernet that was trained anew scores anew."""
         number, checkpoint = self._trained
         assert number == plan.number, "scored before it was trained"
         known = self.store.all("inherited", float)
-        keys = {ops: f"{plan.number:02d}-{digest(plan.space.member(ops))}" for ops in networks}
+        weights = hashlib.sha256(checkpoint).hexdigest()[:16]
+        keys = {ops: f"{plan.number:02d}-{weights}-{digest(plan.space.member(ops))}" for ops in networks}
         missing = [ops for ops in keys if keys[ops] not in known]
         items = [
             InheritedErrors(plan, self.rules, self.seed, checkpoint, tuple(missing[i : i + TOGETHER]))

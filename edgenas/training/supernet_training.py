@@ -225,14 +225,15 @@ def training_name(plan: RoundPlan, rules: SupernetRules) -> str:
 
 
 def epochs_in(path: Path, name: str) -> int:
-    """How many epochs of the training of this name the checkpoint at `path` holds; 0 where there is none."""
+    """How many epochs of the training of this name the checkpoint at `path` holds; 0 where there is none. StudyError where it is
+    no checkpoint."""
     if not path.exists():
         return 0
     try:
         with safe_open(path, "np") as file:
-            metadata = file.metadata()
+            metadata = file.metadata() or {}
             return int(metadata["epochs_done"]) if metadata["training"] == name else 0
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise StudyError(f"{path} is damaged ({error}): remove it, and its round starts over") from error
 
 

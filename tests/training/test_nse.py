@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from edgenas.architectures.multibranch import CellOps, MultiBranchSpace
 from edgenas.architectures.subspace import AdditiveCost, Fitness, RoundPlan, SupernetRules
@@ -24,7 +24,7 @@ from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
 from edgenas.training.nse import NseSupernets, recalibrate
 from edgenas.training.supernet import Supernet
-from edgenas.training.supernet_training import SupernetImages
+from edgenas.training.supernet_training import SupernetImages, epochs_in
 from tests.training.conftest import ParameterCost
 from tests.training.test_executors import DeadlyTask
 
@@ -91,12 +91,11 @@ def test_training_that_is_stopped_after_any_epoch_goes_on_to_the_same_end(tmp_pa
 
 
 def test_a_checkpoint_of_another_training_is_not_gone_on_with(tmp_path: Path, digits: Task) -> None:
-    other = msgspec.structs.replace(RULES, fitness_lr=0.1)
+    other = msgspec.structs.replace(RULES, fitness_lr=0.1, recipe=msgspec.structs.replace(RECIPE, lr=0.02))
     expected = play(digits, tmp_path / "fresh")
-    play(digits, tmp_path / "study", rules=other)
-    store_folder = tmp_path / "study"
-    (store_folder / "study.db").unlink()  # the scores of the other training with it
-    assert play(digits, store_folder) == expected
+    _, scores = play(digits, tmp_path / "study", rules=other)
+    assert scores != expected[1]
+    assert play(digits, tmp_path / "study") == expected  # nor with its scores
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, digits: Task) -> None:
@@ -105,6 +104,19 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, digits: Task) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     with pytest.raises(StudyError, match=r"round-01\.safetensors is damaged .* remove it"):
         play(digits, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {"training": "this"}, {"epochs_done": "2"}, {"training": "this", "epochs_done": "two"}]
+)
+def test_a_file_that_is_no_checkpoint_is_one_line(metadata: dict[str, str] | None, tmp_path: Path) -> None:
+    path = tmp_path / "round-01.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"training": "this", "epochs_done": "2"})
+    assert epochs_in(path, "this") == 2
+    assert epochs_in(path, "that") == 0
+    save_file({"a": torch.zeros(1)}, path, metadata)
+    with pytest.raises(StudyError, match=r"round-01\.safetensors is damaged .* remove it, and its round starts over"):
+        epochs_in(path, "this")
 
 
 def test_unfit_operations_are_dropped_but_protected_ones_stay(tmp_path: Path, digits: Task) -> None:
