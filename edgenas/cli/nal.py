@@ -37,7 +37,12 @@ def fit(
         None, help="The file to write. Default: STUDY/nal.safetensors; needed for a table."
     ),
     experts: float = typer.Option(0.01, min=0.0, max=1.0, help="Share of the best cells to learn writing from."),
-    hold_out: float = typer.Option(0.2, min=0.0, max=0.9, help="Share of the cells to judge on, never learned from."),
+    hold_out: float | None = typer.Option(
+        None,
+        min=0.0,
+        max=0.9,
+        help="Share of the cells to judge on, never learned from. Default: 0.2, or 0 where that are fewer than 8 cells.",
+    ),
     start: Literal["scratch", "shipped"] | None = typer.Option(
         None, help="Which weights the training begins from. Default: scratch for a table, shipped for a study."
     ),
@@ -54,9 +59,10 @@ def fit(
     """
     from edgenas.durable import check_place
     from edgenas.errors import EdgenasError
+    from edgenas.methods.nal import shipped_predictor
     from edgenas.methods.nal_evidence import held_out_report
     from edgenas.methods.nal_model import save_predictor
-    from edgenas.methods.nal_table import DartsTable, lesson
+    from edgenas.methods.nal_table import DartsTable, lesson, share_held_out
     from edgenas.version import __version__
 
     began = time.monotonic()
@@ -67,9 +73,13 @@ def fit(
     check_place(out, parents=True)  # before minutes of work
     start = start or ("shipped" if folder else "scratch")
     allowed, limits = _limits(target, max_latency_ms, max_params, max_mmacs)
-    learned = lesson(known, experts, hold_out, allowed)
+    unseen = 1.0
+    if start == "shipped" and not isinstance(known, DartsTable):
+        unseen = shipped_predictor(known.space).card.held_out
+    share = share_held_out(known, hold_out, unseen)
+    learned = lesson(known, experts, share, allowed)
     say(f"{known.name}: {len(known.cells)} cells, {len(learned.seen)} to learn from, {len(learned.experts)} experts")
-    about = (known.name, known.column, len(learned.seen), len(learned.experts), hold_out, limits, seed, __version__)
+    about = (known.name, known.column, len(learned.seen), len(learned.experts), share, limits, seed, __version__)
     if isinstance(known, DartsTable):
         predictor = _fitted_to_darts(known, learned, start, about)
     else:

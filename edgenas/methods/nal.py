@@ -74,9 +74,11 @@ def design(
     """
     if count < 1:
         raise EdgenasError(f"--n {count}: ask for at least one cell")
-    if predictor.space != ("nasbench101" if space == "darts" else space):
+    learned_in = "darts" if predictor.card.kinds else predictor.space
+    if space != learned_in and (space, learned_in) != ("darts", "nasbench101"):
         raise EdgenasError(
-            f"these weights were learned in {predictor.space}, not for {space}: fit others with `edgenas nal fit`"
+            f"these weights were learned in {learned_in}, not for {space}: take --space {learned_in}, or fit others with "
+            "`edgenas nal fit`"
         )
     rng = np.random.default_rng(seed)
     wanted = max(LEAST_POOL, count + count // 2)

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from edgenas.architectures.cell_graph import OUTPUT_CODE, Graphs, graphs_from_cells, link_features
 from edgenas.methods.nal_model import LinkPredictor
-from edgenas.methods.nal_table import CellTable, Lesson
+from edgenas.methods.nal_table import LEAST_CELLS, CellTable, Lesson
 
 
 def held_out_report(
     predictor: LinkPredictor, table: CellTable, learned: Lesson, seed: int = 0
 ) -> dict[str, Any] | None:
-    """On the held-out cells: rank correlation, what the best-ranked reach, and how links and operations of experts are told."""
+    """On the held-out cells: rank correlation, what the best-ranked reach, and how links and operations of experts are told.
+    None where they are too few."""
     rows = np.setdiff1d(np.arange(len(table.cells)), learned.seen)
-    if len(rows) < 8:
+    if len(rows) < LEAST_CELLS:
         return None
     accuracy = table.accuracy[rows]
     graphs = graphs_from_cells(table.space, [table.cells[row] for row in rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ DEFAULT_COLUMN = {"nasbench101": "val_acc_108ep", "nasbench201": "acc12_val_cifa
 LEVELS = (0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625)
 LARGEST = 10**9  # bytes of a table, unpacked; NAS-Bench-101's 423,624 cells take 30 MB
 LEAST_CELLS = 8  # below, a ranking says nothing
+HELD_OUT = 0.2  # share of a table's cells that a fit is judged on, where nobody asks for another
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,12 @@ def lesson(
     held_out: float = 0.0,
     allowed: Callable[[Cell], bool] | None = None,
 ) -> Lesson:
-    """Experts are the best `share` of the seen cells that `allowed` lets through (a limit on parameters or latency)."""
+    """Experts are the best `share` of the seen cells that `allowed` lets through (a limit on parameters or latency). EdgenasError
+    where these are too few."""
     seen = np.flatnonzero([not is_held_out(cell, held_out) for cell in table.cells])
     may = np.array([allowed is None or allowed(table.cells[row]) for row in seen], bool)
     if may.sum() < LEAST_CELLS:
-        raise EdgenasError(
-            f"{int(may.sum())} of {len(seen)} cells of {table.name} meet the limits; NAL needs at least {LEAST_CELLS}: raise them"
-        )
+        raise EdgenasError(_too_few(table, len(seen), int(may.sum())))
     worth = np.where(may, table.accuracy[seen], -np.inf)
     order = np.argsort(-worth, kind="stable")
     standing = np.ones(len(seen))
@@ -145,6 +146,40 @@ def lesson(
     experts = seen[order[: max(LEAST_CELLS // 2, round(share * may.sum()))]]
     levels = tuple(level for level in LEVELS if level * may.sum() >= 2)
     return Lesson(seen, standing, experts, levels)
+
+
+def _too_few(table: CellTable | DartsTable, seen: int, within: int) -> str:
+    """Why `within` cells are what is left to learn from: limits, held-out cells, or a small table."""
+    whole = len(table.cells)
+    if within < seen:
+        return f"{within} of {seen} cells of {table.name} meet the limits; NAL needs at least {LEAST_CELLS}: raise them"
+    if seen < whole:
+        return (
+            f"{seen} of {whole} cells of {table.name} are left to learn from, the others are held out; NAL needs at least "
+            f"{LEAST_CELLS}: hold out less"
+        )
+    return f"{table.name} has {whole} distinct cells; NAL needs at least {LEAST_CELLS}"
+
+
+def share_held_out(table: CellTable | DartsTable, asked: float | None, unseen: float) -> float:
+    """The share of a table's cells that a fit is judged on: what was asked for; else a fifth, or nothing where that are fewer
+    than 8 cells, which are not judged on. `unseen`: the share that the weights which it begins from never saw.
+
+    EdgenasError for a share that they saw a part of, and of DARTS cells, which have no judge."""
+    if isinstance(table, DartsTable):
+        if asked:
+            raise EdgenasError(f"--hold-out {asked:g} is not for DARTS cells, which are not judged: leave it out")
+        return 0.0
+    if asked is None:
+        share = min(HELD_OUT, unseen)
+        judged = (cell for cell in table.cells if is_held_out(cell, share))
+        return share if len(list(islice(judged, LEAST_CELLS))) == LEAST_CELLS else 0.0
+    if asked > unseen:
+        raise EdgenasError(
+            f"--hold-out {asked:g}: of the cells by which it would be judged, the shipped weights have learned from all but a "
+            f"share of {unseen:g}: hold out at most that, or take --start scratch"
+        )
+    return asked
 
 
 def is_held_out(cell: Cell, share: float) -> bool:

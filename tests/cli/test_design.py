@@ -12,6 +12,7 @@ import pytest
 from edgenas.architectures.cell import canonical, cell_network, check_cell, operations_of
 from edgenas.architectures.nasbench201 import text_from_nasbench201
 from edgenas.methods.nal import design, shipped_predictor
+from edgenas.methods.nal_table import is_held_out
 from edgenas.methods.settings import SearchSettings
 from edgenas.records import (
     Candidate,
@@ -100,7 +101,7 @@ def test_a_predictor_is_fitted_to_a_study_of_darts_cells_and_designs_with_its_ki
             candidate = Candidate(cell_network(cell, Classes(10)), recipe, "design")
             scores = {"val_accuracy": float(sum("5x5" in op for op in operations_of(cell)))}
             store.add(Trial(candidate, "complete", Cost(1, 1, 1, 1.0, 1.0), place, scores))
-    fitted = edgenas_json("nal", "fit", "--table", "first", "--experts", "0.1", "--hold-out", "0", folder=tmp_path)
+    fitted = edgenas_json("nal", "fit", "--table", "first", "--experts", "0.1", folder=tmp_path)
     assert (fitted["space"], fitted["cells"], fitted["experts"], fitted["held_out"]) == ("darts", 40, 4, None)
     flags = ["--space", "darts", "--n", "100"]
     before = edgenas_json("design", *flags, folder=tmp_path)["operations"]
@@ -109,6 +110,27 @@ def test_a_predictor_is_fitted_to_a_study_of_darts_cells_and_designs_with_its_ki
     assert share_of_wide(after["operations"]) > 1.4 * share_of_wide(before)
     refused = refusal("nal", "fit", "--table", str(tmp_path / "studies/first"), "--start", "scratch", "--hold-out", "0")
     assert "--start scratch is not for DARTS cells" in refused
+    weights = str(tmp_path / fitted["weights"])
+    assert "learned in darts, not for nasbench101" in refusal("design", "--weights", weights)
+
+
+def test_a_predictor_is_fitted_to_a_study_of_eight_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn = design(shipped_predictor("nasbench201"), "nasbench201", 30).cells
+    held = [cell for cell in drawn if is_held_out(cell, 0.2)]
+    cells = [*held[:1], *(cell for cell in drawn if cell not in held)][:8]
+    asked = SearchSettings(target=("jetson-nano-4gb",), method="nal", space="nasbench201")
+    with Store.create(tmp_path / "studies" / "first", studied(plan(asked=asked))) as store:
+        for place, cell in enumerate(cells):
+            candidate = Candidate(
+                cell_network(cell, Classes(10)), Recipe("r", epochs=1, batch_size=8, lr=0.1), "design"
+            )
+            store.add(Trial(candidate, "complete", Cost(1, 1, 1, 1.0, 1.0), place, {"val_accuracy": float(place)}))
+    fitted = edgenas_json("nal", "fit", "--table", "first", folder=tmp_path)
+    assert (fitted["cells"], fitted["held_out"]) == (8, None)
+    beyond = refusal("nal", "fit", "--table", "first", "--hold-out", "0.5")  # of what the shipped weights know
+    assert "have learned from all but a share of 0.2: hold out at most that, or take --start scratch" in beyond
+    assert "7 of 8 cells of" in refusal("nal", "fit", "--table", "first", "--hold-out", "0.2")
 
 
 def share_of_wide(operations: dict[str, int]) -> float:
@@ -229,7 +251,7 @@ def test_a_search_trains_designs_and_the_next_one_learns_from_them(tmp_path: Pat
     again = edgenas_json("search", "cells.toml", "--study", "first", folder=tmp_path)
     assert again["chosen"] == found["chosen"]
 
-    fitted = edgenas_json("nal", "fit", "--table", "first", "--hold-out", "0", folder=tmp_path)
+    fitted = edgenas_json("nal", "fit", "--table", "first", folder=tmp_path)
     assert fitted["cells"] == 8
     assert Path(tmp_path / fitted["weights"]).is_file()
     designs = edgenas_json("design", "--space", "nasbench201", "--weights", fitted["weights"], folder=tmp_path)

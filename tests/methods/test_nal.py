@@ -22,6 +22,7 @@ from edgenas.methods.nal_table import (
     CellTable,
     is_held_out,
     lesson,
+    share_held_out,
     table_from_npz,
     table_from_trials,
 )
@@ -182,6 +183,65 @@ def test_experts_are_the_best_seen_cells_within_the_limits() -> None:
         lesson(CellTable("nasbench101", "t", "c", cells, accuracy), 0.25, allowed=lambda c: c in cells[:2])
 
 
+def table_of(cells: tuple[Nasbench101Cell, ...]) -> CellTable:
+    return CellTable("nasbench101", "t", "c", cells, np.arange(float(len(cells))))
+
+
+@pytest.fixture(scope="module")
+def parted() -> tuple[tuple[Nasbench101Cell, ...], tuple[Nasbench101Cell, ...]]:
+    """Eighty cells: those below a fifth by their digest, and the others."""
+    cells: tuple[Nasbench101Cell, ...] = design(shipped_predictor("nasbench101"), "nasbench101", 80).cells  # type: ignore[assignment]
+    below = tuple(cell for cell in cells if is_held_out(cell, 0.2))
+    assert len(below) >= 8
+    return below, tuple(cell for cell in cells if cell not in below)
+
+
+def test_cells_are_held_out_where_eight_of_them_can_be_judged_on_and_none_where_fewer(
+    parted: tuple[tuple[Nasbench101Cell, ...], tuple[Nasbench101Cell, ...]],
+) -> None:
+    below, above = parted
+    assert share_held_out(table_of(below[:8] + above), None, 1.0) == 0.2
+    assert share_held_out(table_of(below[:7] + above), None, 1.0) == 0.0
+    assert share_held_out(table_of(below[:7] + above), None, 0.2) == 0.0
+    assert (
+        len(lesson(table_of(below[:1] + above[:7]), 0.01, 0.0).seen) == 8
+    )  # the least that a study can be learned from
+    # weights that never saw a tenth: no more than that is judged on
+    tenth = tuple(cell for cell in below if is_held_out(cell, 0.1))
+    share = 0.1 if len(tenth) >= 8 else 0.0
+    assert share_held_out(table_of(below + above), None, 0.1) == share
+    # what is asked for is done
+    assert share_held_out(table_of(below[:1] + above), 0.2, 1.0) == 0.2
+    assert share_held_out(table_of(below[:8] + above), 0.0, 0.2) == 0.0
+
+
+def test_what_the_first_weights_have_learned_from_is_not_judged_on(
+    parted: tuple[tuple[Nasbench101Cell, ...], tuple[Nasbench101Cell, ...]],
+) -> None:
+    table = table_of(parted[0] + parted[1])
+    assert share_held_out(table, 0.2, 0.2) == 0.2
+    assert share_held_out(table, 0.5, 1.0) == 0.5
+    words = r"--hold-out 0\.21: .* have learned from all but a share of 0\.2: hold out at most that, or take --start scratch"
+    with pytest.raises(EdgenasError, match=words):
+        share_held_out(table, 0.21, 0.2)
+
+
+def test_too_few_cells_are_told_by_what_makes_them_few(
+    parted: tuple[tuple[Nasbench101Cell, ...], tuple[Nasbench101Cell, ...]],
+) -> None:
+    below, above = parted
+    few = table_of(below[:1] + above[:7])
+    held = "^7 of 8 cells of t are left to learn from, the others are held out; NAL needs at least 8: hold out less$"
+    with pytest.raises(EdgenasError, match=held):
+        lesson(few, 0.01, 0.2)
+    with pytest.raises(EdgenasError, match=held):
+        lesson(few, 0.01, 0.2, lambda _: True)  # limits that all of them meet
+    with pytest.raises(EdgenasError, match=r"^6 of 7 cells of t meet the limits; NAL needs at least 8: raise them$"):
+        lesson(few, 0.01, 0.2, lambda cell: cell != above[0])
+    with pytest.raises(EdgenasError, match=r"^t has 7 distinct cells; NAL needs at least 8$"):
+        lesson(table_of(above[:7]), 0.01)
+
+
 def test_a_table_spelled_in_dead_edges_is_one_cell() -> None:
     dead = Nasbench201Cell(("none", "none", "nor_conv_3x3", "nor_conv_3x3", "nor_conv_1x1", "none"))
     assert canonical_cell(dead) == Nasbench201Cell(("none", "none", "none", "nor_conv_3x3", "none", "none"))
@@ -232,7 +292,10 @@ def test_bad_files_and_requests_are_one_line_errors(tmp_path: Path) -> None:
         (lambda: table_from_npz(tmp_path / "t.npz"), "is no table of cells"),
         (lambda: table_from_npz(tmp_path / "u.npz"), "cannot be read"),
         (lambda: shipped_predictor("enas"), "nasbench101, nasbench201, darts"),
-        (lambda: design(shipped_predictor("nasbench101"), "nasbench201", 5), "learned in nasbench101"),
+        (
+            lambda: design(shipped_predictor("nasbench101"), "nasbench201", 5),
+            "learned in nasbench101, not for nasbench201",
+        ),
         (lambda: design(shipped_predictor("nasbench101"), "nasbench101", 0), "at least one"),
     ):
         with pytest.raises(EdgenasError, match=message) as caught:

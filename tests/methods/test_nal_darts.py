@@ -14,7 +14,7 @@ from edgenas.identity import digest
 from edgenas.methods.nal import NalRules, design, shipped_predictor
 from edgenas.methods.nal_darts import CONV3X3, MAXPOOL, coarse, draw_darts, graphs_of, kinds_of
 from edgenas.methods.nal_model import LinkPredictor
-from edgenas.methods.nal_table import DartsTable, table_from_trials
+from edgenas.methods.nal_table import DartsTable, is_held_out, share_held_out, table_from_trials
 from edgenas.methods.spec import changed
 from edgenas.records import Candidate, Classes, Cost, DartsCell, Nasbench201Cell, Recipe, Trial
 from edgenas.training.nal_fit import FitSettings, fit_author
@@ -111,6 +111,29 @@ def test_both_pools_are_equally_likely_where_no_table_knows_both_and_count_nothi
         found[average] = draw_darts(predictor, 100, np.random.default_rng(1))
     assert [score for _, score in found[0.0]] == [score for _, score in found[1.0]]
     assert [cell for cell, _ in found[0.0]] != [cell for cell, _ in found[1.0]]
+
+
+def test_what_was_fitted_to_darts_cells_designs_those_alone() -> None:
+    fitted = knowing(five=0.5, dilated=0.5, average=0.5)
+    assert fitted.space == SHIPPED.space == "nasbench101"
+    assert len(design(fitted, "darts", 2).cells) == len(design(SHIPPED, "nasbench101", 2).cells) == 2
+    for space in ("nasbench101", "nasbench201"):
+        words = f"these weights were learned in darts, not for {space}: take --space darts, or fit others with `edgenas nal fit`"
+        with pytest.raises(EdgenasError, match=f"^{words}$"):
+            design(fitted, space, 2)
+    with pytest.raises(EdgenasError, match="learned in nasbench201, not for darts: take --space nasbench201"):
+        design(shipped_predictor("nasbench201"), "darts", 2)
+
+
+def test_no_darts_cells_are_held_out_as_nothing_judges_them() -> None:
+    cells = tuple(drawn(SHIPPED, 60))
+    assert sum(is_held_out(cell, 0.2) for cell in cells) >= 8
+    table = DartsTable("s", "val_accuracy", cells, np.arange(60.0))
+    assert share_held_out(table, None, 1.0) == share_held_out(table, 0.0, 1.0) == 0.0
+    with pytest.raises(
+        EdgenasError, match=r"--hold-out 0\.2 is not for DARTS cells, which are not judged: leave it out"
+    ):
+        share_held_out(table, 0.2, 1.0)
 
 
 # ---------------------------------------------------------------- from DARTS cells
