@@ -12,6 +12,7 @@ from torch import nn
 
 from edgenas.bundle import CalibrationImages, Parity, Score
 from edgenas.errors import ParityError
+from edgenas.export.parity import BARS
 from edgenas.records import Architecture, Metric, Precision, Preprocessing
 from edgenas.tasks import Task
 
@@ -48,7 +49,7 @@ class BundleKind:
     shown: of validation images those that the bundle may carry, as its golden inputs.
     wrapped: file and network, with what stands before the network in the file.
     check: ParityError where a precision scores worse than FP32 by more than was asked for, in the metric's unit; None: by more
-    than is usual.
+    than is usual. A classifier's must also name the same classes (see check_ranks).
     files: more files of the bundle, by name.
     """
 
@@ -90,5 +91,21 @@ def check_drop(metric: Metric, precision: Precision, full: Score, reduced: Score
     )
 
 
-CLASSIFICATION = BundleKind(labels=lambda task: task.classes)
+def check_ranks(precision: Precision, full: NDArray[np.float32], reduced: NDArray[np.float32]) -> None:
+    """ParityError where, by its outputs (N, classes) for the validation images, a file names another class than FP32 for more of
+    them than its bar allows, and for more than one."""
+    least, changed = BARS[precision].top1, int((full.argmax(axis=1) != reduced.argmax(axis=1)).sum())
+    if least is not None and changed > max(1, (1 - least) * len(full)):
+        raise ParityError(
+            f"{precision} names another class than fp32 for {changed} of {len(full)} validation images (allowed: "
+            f"{100 * (1 - least):.0f} %, or one): keep this network at a higher precision"
+        )
+
+
+def _check_classes(task: Task, built: Built, full: Built, asked: float | None) -> None:
+    check_drop(task.metric, built.precision, full.score, built.score, drop_allowed(task.metric, full.score.n, asked))
+    check_ranks(built.precision, full.outputs, built.outputs)
+
+
+CLASSIFICATION = BundleKind(labels=lambda task: task.classes, check=_check_classes)
 GENERIC = BundleKind()

@@ -18,7 +18,7 @@ import pytest
 
 from edgenas.bundle import Bundle, Score, read_bundle
 from edgenas.errors import EdgenasError, ParityError
-from edgenas.export.kinds import check_drop, drop_allowed
+from edgenas.export.kinds import Built, check_drop, drop_allowed
 from edgenas.export.release import KINDS, Trained, Wishes, bundle_from_trained, check_recorded
 from edgenas.hardware.measure import SEARCH
 from edgenas.hardware.profile import profile_from_name
@@ -28,7 +28,7 @@ from edgenas.runtimes.onnx_session import open_session
 from edgenas.serve.kinds import ROUTES
 from edgenas.tasks.checks import checked_task
 from tests.angle import trained_angle
-from tests.trained_digits import trained_digits
+from tests.trained_digits import digits, trained_digits
 
 MAE = Metric("mae", unit="deg", better="lower", max_drop=0.5)
 
@@ -109,6 +109,32 @@ def test_a_file_may_lose_half_a_point_and_not_less_than_one_image(
     metric: Metric, images: int, asked: float | None, allowed: float
 ) -> None:
     assert drop_allowed(metric, images, asked) == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize(
+    ("images", "changed", "taken"),
+    [(10, 1, True), (10, 2, False), (64, 1, True), (64, 2, False), (100, 2, False), (300, 3, True), (300, 4, False)],
+)
+def test_fp16_names_the_class_of_fp32_for_99_of_100_images_or_all_but_one(
+    images: int, changed: int, taken: bool
+) -> None:
+    """By its outputs for the validation split, though it scores no worse: all labels are of a third class."""
+    wanted = np.repeat([[1.0, 0.999, 0.0]], images, axis=0).astype(np.float32)
+    reduced = wanted.copy()
+    reduced[:changed] = [0.999, 1.0, 0.0]
+    score = Score("accuracy", 0.0, "validation", images, "onnxruntime")
+    for precision in ("fp16", "int8"):  # which has no such bar
+        full, built = (
+            Built(name, onnx.ModelProto(), None, score, None, None, outputs[:1], outputs)  # type: ignore[arg-type]  # no parity
+            for name, outputs in (("fp32", wanted), (precision, reduced))
+        )
+        fine = taken or precision == "int8"
+        with (
+            contextlib.nullcontext()
+            if fine
+            else pytest.raises(ParityError, match=f"for {changed} of {images} validation")
+        ):
+            KINDS["classification"].check(digits(), built, full, None)
 
 
 def test_one_image_lost_is_no_complaint_and_two_are() -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import re
 from typing import Any
@@ -41,7 +42,7 @@ def test_the_gate_looks_at_noise_zeros_extremes_real_images_batch_one_and_the_la
     sizes = {len(case.inputs) for case in cases()}
     assert {1, 64} <= sizes
     assert any(not case.inputs.any() for case in cases())
-    assert sum(case.real for case in cases()) == 2
+    assert [len(case.inputs) for case in cases() if case.real] == [64]  # each image once
 
 
 def test_every_precision_passes_and_says_by_how_much():
@@ -139,21 +140,28 @@ def test_a_model_that_does_not_run_is_one_line():
 SMALL = Preprocessing(1, 2, (0.0,), (1.0,))
 
 
-def linear(weight: Any, bias: Any, output: str = "logits") -> tuple[nn.Module, onnx.ModelProto]:
-    """x (N, 1, 2, 2) -> W x + b (N, n) in torch, and the same as a file."""
-    w, b = np.asarray(weight, np.float32), np.asarray(bias, np.float32)
-    layer = nn.Linear(4, len(w))
-    layer.load_state_dict({"weight": torch.from_numpy(w), "bias": torch.from_numpy(b)})
-    nodes = [
-        helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "w", "b"], [output], "Gemm_0", transB=1),
-    ]
-    ends = (("image", ["batch", 1, 2, 2]), (output, ["batch", len(w)]))
+def layered(*layers: tuple[Any, Any], output: str = "logits") -> tuple[nn.Module, onnx.ModelProto]:
+    """x (N, 1, 2, 2) -> W x + b (N, n), once for each W and b, in torch, and the same as a file."""
+    modules: list[nn.Module] = [nn.Flatten()]
+    nodes = [helper.make_node("Flatten", ["image"], ["x0"])]
+    constants = []
+    for i, (weight, bias) in enumerate(layers):
+        w, b = np.asarray(weight, np.float32), np.asarray(bias, np.float32)
+        modules.append(nn.Linear(w.shape[1], len(w)))
+        modules[-1].load_state_dict({"weight": torch.from_numpy(w), "bias": torch.from_numpy(b)})
+        made = output if i == len(layers) - 1 else f"x{i + 1}"
+        nodes.append(helper.make_node("Gemm", [f"x{i}", f"w{i}", f"b{i}"], [made], f"Gemm_{i}", transB=1))
+        constants += [numpy_helper.from_array(w, f"w{i}"), numpy_helper.from_array(b, f"b{i}")]
+    ends = (("image", ["batch", 1, 2, 2]), (output, ["batch", len(layers[-1][1])]))
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in ends]
-    constants = [numpy_helper.from_array(value, name) for name, value in (("w", w), ("b", b))]
     graph = helper.make_graph(nodes, "linear", values[:1], values[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    return nn.Sequential(nn.Flatten(), layer).eval(), model
+    return nn.Sequential(*modules).eval(), model
+
+
+def linear(weight: Any, bias: Any, output: str = "logits") -> tuple[nn.Module, onnx.ModelProto]:
+    """x (N, 1, 2, 2) -> W x + b (N, n) in torch, and the same as a file."""
+    return layered((weight, bias), output=output)
 
 
 def passes(network: nn.Module, model: onnx.ModelProto, precision: Precision, images: Any, complaint: str) -> bool:
@@ -245,17 +253,82 @@ def test_int8_values_keep_their_distance_from_their_mean(offset: float, taken: b
     assert passes(network, classifier, "int8", images, "")
 
 
-@pytest.mark.parametrize(("changed", "taken"), [(1, True), (2, False)])
-def test_fp16_may_rank_one_image_of_a_hundred_otherwise(changed: int, taken: bool) -> None:
-    """Class 0 leads by 1, or by .001 on images that are to change; the file gives class 1 .002 more, within the tolerance."""
-    images = np.zeros((100, 4))
-    images[:, 0] = 1
-    images[:changed, 0] = 0.001
-    weight = np.array([[1, 0, 0, 0], [0, 0, 0, 0]])
-    network, _ = linear(weight, [0, 0])
-    _, model = linear(weight, [0, 0.002])
-    complaint = f"ranks classes differently on {changed:.1f} % of the inputs (allowed: 1 %)"
-    assert passes(network, model, "fp16", images, complaint) is taken
+@pytest.mark.parametrize(("dark", "taken"), [(1, True), (40, False)])
+def test_int8_is_judged_by_all_images_and_not_by_the_first_alone(dark: int, taken: bool) -> None:
+    """The file adds (0, .02) to outputs (.102, 0) of dark images, whose cosine becomes .981, and to (1, 0) of bright ones."""
+    images = np.zeros((64, 2, 2, 1), np.uint8)
+    images[:, 0, 0] = 255
+    images[:dark, 0, 0] = 26
+    weight = np.array([[1, 0, 0, 0], [0, 1, 0, 0]])
+    network, model = linear(weight, [0, 0])[0], linear(weight, [0, 0.02])[1]
+    with (
+        contextlib.nullcontext() if taken else pytest.raises(ParityError, match=r"on images: cosine 0\.988\d, at least")
+    ):
+        figures = check_parity(network, model, "int8", parity_cases(SMALL, images), SMALL)
+        assert (figures.images, figures.inputs) == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("precision", "size", "off", "taken"),
+    [
+        ("fp16", 0.1, 0.0044, True),  # .999 is the cosine of a change by .0448 of the size; .0055 are allowed
+        ("fp16", 0.1, 0.0046, False),
+        ("fp32", 0.002, 0.89e-4, True),  # 1e-4 are allowed
+        ("fp32", 0.002, 0.94e-4, False),
+    ],
+)
+def test_embeddings_keep_a_cosine_of_999_thousandths(
+    precision: Precision, size: float, off: float, taken: bool
+) -> None:
+    """However small they are; what is no embedding may be off by the tolerance."""
+    for output in ("embedding", "logits", "outputs"):
+        network, _ = linear(np.zeros((2, 4)), [size, 0], output)
+        _, model = linear(np.zeros((2, 4)), [size, off], output)
+        complaint = "on images: cosine 0.9989, at least 0.999 is needed; first diverging: layer 1 (Gemm_0)"
+        assert passes(network, model, precision, np.zeros((3, 4)), complaint) is (taken or output != "embedding")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_network_that_computes_no_number_itself_is_refused(precision: Precision) -> None:
+    network, _ = linear(np.zeros((2, 4)), [np.nan, 0])
+    _, model = linear(np.zeros((2, 4)), [1, 0])
+    assert not passes(network, model, precision, np.zeros((3, 4)), "NaN or infinity")
+
+
+# ---------------------------------------------------------------- the place that is named
+
+BOTH = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("row", [0, 1, 3, 5])
+def test_the_layer_is_named_whichever_image_shows_it(precision: Precision, row: int) -> None:
+    images = np.zeros((6, 4))
+    images[row] = 1
+    network, _ = layered((BOTH, [0, 0]), (np.eye(2), [0, 0]))
+    _, model = layered((1.5 * BOTH, [0, 0]), (np.eye(2), [0, 0]))
+    assert not passes(network, model, precision, images, "allowed; first diverging: layer 1 (Gemm_0)")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize(("layer", "named"), [(0, "layer 1 (Gemm_0)"), (1, "layer 2 (Gemm_1)")])
+def test_a_layer_whose_outputs_are_no_numbers_is_named(precision: Precision, layer: int, named: str) -> None:
+    biases = [[0.0, 0.0], [0.0, 0.0]]
+    network, _ = layered((BOTH, biases[0]), (np.eye(2), biases[1]))
+    biases[layer][0] = np.inf
+    _, model = layered((BOTH, biases[0]), (np.eye(2), biases[1]))
+    assert not passes(network, model, precision, np.ones((3, 4)), f"NaN or infinity; first diverging: {named}")
+
+
+def test_a_layer_is_named_beside_an_image_of_far_larger_outputs_and_the_last_one_by_the_bar_of_the_output() -> None:
+    """.01 more is within 1e-4 of 1000, and not of 0."""
+    network, _ = layered((BOTH, [0, 0]), (np.eye(2), [0, 0]))
+    _, first = layered((BOTH, [0.01, 0]), (np.eye(2), [0, 0]))
+    images = np.repeat([[1000.0], [0.0]], 4, axis=1)
+    assert not passes(network, first, "fp32", images, "first diverging: layer 1 (Gemm_0)")
+    _, last = layered((BOTH, [0, 0]), (np.eye(2), [0, 0.01]))
+    images = np.array([[1000.0, 0, 0, 0]])
+    assert not passes(network, last, "fp32", images, "first diverging: layer 2 (Gemm_1)")
 
 
 @pytest.mark.parametrize(
