@@ -35,6 +35,7 @@ CLASSIFIER, OTHER = 1, 100  # network-type
 BILINEAR = 1  # scaling-filter, of NvBufSurfTransform_Inter
 FRAMES, OBJECTS = 1, 16  # at a time: one camera; as many objects as one frame often shows
 PRIMARY, SECONDARY, LABELS = "config_infer_primary.txt", "config_infer_secondary.txt", "labels.txt"
+MODELS = "model-????????.onnx"  # named by a part of their SHA-256
 PROBABILITIES = "probabilities"
 FRONT = "nvinfer_"  # names of what stands before and behind the network
 MANUAL = "https://docs.nvidia.com/metropolis/deepstream/dev-guide/text/DS_plugin_gst-nvinfer.html"
@@ -67,7 +68,7 @@ def check_deepstream(uint8: bool, batch: int | None, labels: Sequence[str]) -> N
 
 def deepstream_folder(root: Path, name: str) -> Path:
     """ROOT/<name>; EdgenasError where no configuration can be written there."""
-    return destination("--deepstream", "DeepStream configuration", root, name, SECONDARY)
+    return destination("--deepstream", "DeepStream configuration", root, name, SECONDARY, (MODELS, LABELS, PRIMARY))
 
 
 def write_deepstream(bundle: Bundle, root: Path) -> Written:
@@ -91,7 +92,7 @@ def write_deepstream(bundle: Bundle, root: Path) -> Written:
     if bundle.kind != "faces":
         replace_file(folder / PRIMARY, _configuration(bundle, model, said, primary=True).encode())
     replace_file(folder / SECONDARY, _configuration(bundle, model, said, primary=False).encode())
-    for older in folder.glob("model-????????.onnx"):
+    for older in folder.glob(MODELS):
         if older.name != model:
             older.unlink()
     return Written(folder, said)

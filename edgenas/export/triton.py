@@ -13,7 +13,7 @@ from edgenas.export.beside import destination
 from edgenas.runtimes import LARGEST_BATCH
 
 TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
-CONFIGURATION = "config.pbtxt"
+CONFIGURATION, LABELS, VERSION = "config.pbtxt", "labels.txt", "1"
 CONFIG = """name: {name}
 platform: "onnxruntime_onnx"
 max_batch_size: {batch}
@@ -26,7 +26,7 @@ BATCHING = "dynamic_batching { max_queue_delay_microseconds: 500 }\n"
 
 def triton_folder(repository: Path, name: str) -> Path:
     """REPOSITORY/<name>; EdgenasError where no Triton model can be written there."""
-    return destination("--triton", "Triton model", repository, name, CONFIGURATION)
+    return destination("--triton", "Triton model", repository, name, CONFIGURATION, (VERSION, LABELS))
 
 
 def write_triton(bundle: Bundle, repository: Path) -> Path:
@@ -43,13 +43,13 @@ def write_triton(bundle: Bundle, repository: Path) -> Path:
         name=json.dumps(manifest.name),
         batch=0 if fixed else LARGEST_BATCH,
         input=f"{{ {given} }}",
-        output=f'{{ {made}, label_filename: "labels.txt" }}' if labels else f"{{ {made} }}",
+        output=f'{{ {made}, label_filename: "{LABELS}" }}' if labels else f"{{ {made} }}",
         batching="" if fixed else BATCHING,
     )
-    (folder / "1").mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "1" / "model.onnx", source.read_bytes())
+    (folder / VERSION).mkdir(parents=True, exist_ok=True)
+    replace_file(folder / VERSION / "model.onnx", source.read_bytes())
     if labels:
-        replace_file(folder / "labels.txt", ("\n".join(manifest.labels) + "\n").encode())
+        replace_file(folder / LABELS, ("\n".join(manifest.labels) + "\n").encode())
     replace_file(folder / CONFIGURATION, config.encode())
     return folder
 

@@ -253,6 +253,9 @@ def test_a_bundle_that_cannot_be_fed_writes_nothing_and_a_folder_of_others_is_ke
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgenasError, match="cannot be written: Not a directory"):
         write_deepstream(digits_bundle(), tmp_path / "file")
+    folder = write_deepstream(digits_bundle(), tmp_path / "killed").folder
+    (folder / SECONDARY).unlink()  # which is written last
+    assert (write_deepstream(digits_bundle(), tmp_path / "killed").folder / SECONDARY).is_file()
 
 
 def test_a_file_for_one_image_stays_one_for_one(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Which folders take files for another server: new ones, empty ones, their own, and what a killed export left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgenas.errors import EdgenasError
+from edgenas.export.deepstream import deepstream_folder
+from edgenas.export.triton import triton_folder
+
+
+@pytest.mark.parametrize(
+    ("files", "taken"),
+    [
+        ((), True),  # killed before the first file
+        ((".model.onnx.0123abcd",), True),
+        (("1/.model.onnx.0123abcd",), True),
+        (("1/model.onnx",), True),
+        (("1/model.onnx", "labels.txt", ".config.pbtxt.0123abcd"), True),
+        (("1/model.onnx", "labels.txt", "config.pbtxt"), True),
+        (("config.pbtxt", "2/model.plan", "mine.txt"), True),  # a Triton model with more in it
+        (("labels.txt",), False),  # somebody's
+        (("1/model.onnx", "mine.txt"), False),
+        (("mine.txt",), False),
+    ],
+)
+def test_a_triton_model_is_written_over_what_a_kill_left_of_one(
+    files: tuple[str, ...], taken: bool, tmp_path: Path
+) -> None:
+    folder = filled(tmp_path / "net", files)
+    if taken:
+        assert triton_folder(tmp_path, "net") == folder
+        return
+    with pytest.raises(EdgenasError, match="net exists and is no Triton model: choose another --triton folder"):
+        triton_folder(tmp_path, "net")
+
+
+@pytest.mark.parametrize(
+    ("files", "taken"),
+    [
+        ((), True),
+        ((".model-0123abcd.onnx.0123abcd",), True),
+        (("model-0123abcd.onnx",), True),
+        (("model-0123abcd.onnx", "labels.txt", "config_infer_primary.txt"), True),
+        (("config_infer_secondary.txt", "model-0123abcd.onnx", "model-0123abcd.onnx_b1_gpu0_fp16.engine"), True),
+        (("labels.txt", "config_infer_primary.txt"), False),
+        (("model-0123abcd.onnx", "mine.txt"), False),
+        (("model.onnx",), False),
+    ],
+)
+def test_a_deepstream_configuration_is_written_over_what_a_kill_left_of_one(
+    files: tuple[str, ...], taken: bool, tmp_path: Path
+) -> None:
+    folder = filled(tmp_path / "net", files)
+    if taken:
+        assert deepstream_folder(tmp_path, "net") == folder
+        return
+    with pytest.raises(
+        EdgenasError, match="net exists and is no DeepStream configuration: choose another --deepstream"
+    ):
+        deepstream_folder(tmp_path, "net")
+
+
+def test_a_file_of_that_name_is_no_folder_and_a_new_folder_is_not_made_yet(tmp_path: Path) -> None:
+    (tmp_path / "net").write_text("")
+    with pytest.raises(EdgenasError, match="net cannot be written: Not a directory: choose another --triton folder"):
+        triton_folder(tmp_path, "net")
+    assert triton_folder(tmp_path / "new", "net") == tmp_path / "new/net"
+    assert not (tmp_path / "new").exists()
+
+
+def filled(folder: Path, files: tuple[str, ...]) -> Path:
+    """The folder with these files."""
+    folder.mkdir()
+    for name in files:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+    return folder
