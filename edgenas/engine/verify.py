@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from edgenas.bundle import read_bundle
 from edgenas.engine.fronts import finalists
+from edgenas.engine.starts import FINAL as START
 from edgenas.errors import EdgenasError
 from edgenas.hardware.profile import checked_precision, profile_from_name, profiles_of
 from edgenas.methods import CONTROL
-from edgenas.records import HardwareProfile, Limits, Precision, Trial
+from edgenas.records import FinalTraining, HardwareProfile, Limits, Precision, Trial
 from edgenas.remote.verification import Verified, verified_bundle, verified_trial
 from edgenas.store import Store
 
@@ -70,16 +71,21 @@ def precisions_of(bundle: Bundle, asked: str | None) -> tuple[Precision, ...]:
     return tuple(dict.fromkeys(one for one in chosen if one is not None))
 
 
-def _trial_of(bundle: Bundle, store: Store) -> Trial:
+def _trial_of(bundle: Bundle, store: Store) -> Trial | None:
+    """The trial of a bundle's network; None where the study has trained it and not searched it: a start, another width, other
+    classes. EdgenasError for any other network."""
     fingerprint = bundle.manifest.fingerprint
     found = [trial for trial in store.ledger() if trial.candidate.architecture.fingerprint == fingerprint]
-    if not found:
+    if found:
+        choice = store.choice
+        chosen = [trial for trial in found if choice is not None and trial.number == choice.trial.number]
+        return (chosen or found)[0]
+    trained = (*store.all("final", FinalTraining).values(), *store.all(START, FinalTraining).values())
+    if fingerprint not in {final.architecture.fingerprint for final in trained}:
         raise EdgenasError(
             f"{bundle.folder} holds network {fingerprint}, which {store.folder} does not know: name its own study"
         )
-    choice = store.choice
-    chosen = [trial for trial in found if choice is not None and trial.number == choice.trial.number]
-    return (chosen or found)[0]
+    return None
 
 
 def _greet(board: Board, profile: HardwareProfile, precision: Precision | None, tell: Tell) -> str:

@@ -76,7 +76,8 @@ def verified_bundle(
     limits: Limits = Limits(),
     timing: Timing = BENCH,
 ) -> list[Verified]:
-    """Every file of these precisions as it lies in the bundle. `trial`: the study's, if one is named, and its `limits`."""
+    """Every file of these precisions as it lies in the bundle. `limits`: the study's, if one is named; `trial`: its own of this
+    network, if it has searched it."""
     found = []
     for precision in precisions:
         path, known = bundle.path(precision), bundle.manifest.models[precision].latencies

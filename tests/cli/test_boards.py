@@ -15,7 +15,18 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Candidate, Choice, Cost, Latency, Limits, Measurement, Recipe, StudyRecord, Trial
+from edgenas.records import (
+    Candidate,
+    Choice,
+    Cost,
+    FinalTraining,
+    Latency,
+    Limits,
+    Measurement,
+    Recipe,
+    StudyRecord,
+    Trial,
+)
 from edgenas.remote import boards
 from edgenas.remote.job import BUILD_S, Job
 from edgenas.store import Store
@@ -271,6 +282,23 @@ def test_a_bundle_is_held_against_the_limits_of_its_own_study(tmp_path: Path, mo
     assert "holds no tf32 model" in refusal("verify", *wanted, "--precision", "tf32")
     assert "--precision chooses among a bundle's files" in refusal("verify", "--board", "x", "--precision", "fp32")
     assert "--bundle names the files" in refusal("verify", *wanted, "--trial", "1")
+
+
+@pytest.mark.parametrize("kind", ["final", "start-final"])
+def test_a_bundle_of_a_network_that_the_study_trained_and_did_not_search_is_held_against_its_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """With the classes of other data, at another width, or from a start; what the search went by is of none of these."""
+    bundle, study = digits_bundle(), finished_study(tmp_path, 1.99)
+    how = bundle.manifest.preprocessing
+    with Store.write(study) as store:
+        recipe, arch = Recipe("final", 1, 32, 0.1), bundle.manifest.architecture
+        store.put(kind, "key", FinalTraining(1, arch, recipe, "digits", "accuracy", (), how, 1, (), 1.0))
+    wanted = (str(study), "--bundle", str(bundle.folder), "--precision", "fp32")
+    (item,), _ = verified(monkeypatch, Board(), *wanted)
+    assert (item["trial"], item["file"], item["limit"], item["holds"]) == (None, "model.onnx", 1.99, False)
+    (known,) = [one for one in bundle.manifest.models["fp32"].latencies if one.profile == "host-cpu"]
+    assert item["predicted"] == known.ms
 
 
 @pytest.mark.slow
