@@ -16,7 +16,7 @@ from edgenas.engine.scores import interval_words
 
 if TYPE_CHECKING:
     from edgenas.bundle import Bundle, Score
-    from edgenas.records import Metric
+    from edgenas.records import Latency, Metric
 
 
 def export(
@@ -75,7 +75,7 @@ def export(
     """
     from edgenas.bundle import check_destination
     from edgenas.engine.folders import study_folder
-    from edgenas.engine.trained import trained_from_store, wishes_from
+    from edgenas.engine.trained import latency_judged, trained_from_store, wishes_from
     from edgenas.export.deepstream import check_deepstream, deepstream_folder, write_deepstream
     from edgenas.export.release import bundle_from_trained, bundle_name
     from edgenas.export.triton import triton_folder, write_triton
@@ -96,6 +96,7 @@ def export(
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start, data_dir=data_dir)
         limit = store.study.limits.latency_ms if trained.profile.name in store.study.profiles else None
+        judged = None if limit is None else latency_judged(store, trained)
     trained = dataclasses.replace(trained, data_license=data_license)
     judges = counted(len(trained.task.val), "validation image")
     say(f"{precision}: written, held against the trained network, judged on {judges} and timed here")
@@ -104,7 +105,7 @@ def export(
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
-    document["over_limit"] = over = over_limit(bundle, limit)
+    document["over_limit"] = over = over_limit(bundle, limit, judged)
     for note in bundle.manifest.notes:
         say(note if note.startswith(f"{bundle.manifest.chosen_precision} was chosen") else f"warning: {note}")
     if limit is not None and bundle.manifest.chosen_precision in over:
@@ -137,13 +138,15 @@ def export(
         raise typer.Exit(1)
 
 
-def over_limit(bundle: Bundle, limit_ms: float | None) -> dict[str, float]:
+def over_limit(bundle: Bundle, limit_ms: float | None, judged: Latency | None = None) -> dict[str, float]:
     """Precisions whose file takes longer on the study's target than its latency limit allows, with the ms: the search judged the
-    network at one precision, and the files are of others, too."""
+    network at one precision, by `judged` (see latency_judged), and the files are of others, too."""
     if (bundle.manifest.batch or 1) > 1:
         return {}  # a study's limits are for one image
     target = bundle.manifest.profile
     found = {p: x.ms for p, model in bundle.manifest.models.items() for x in model.latencies if x.profile == target}
+    if judged is not None and judged.precision in bundle.manifest.models:
+        found[judged.precision] = judged.ms
     return {precision: ms for precision, ms in found.items() if limit_ms is not None and ms > limit_ms}
 
 

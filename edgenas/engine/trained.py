@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from edgenas.engine.data import place_known
 from edgenas.engine.final import began_by, task_to_train
+from edgenas.engine.plan import written_plan
 from edgenas.engine.references import with_preprocessing
 from edgenas.engine.scores import best_run, name_of
 from edgenas.engine.starts import refuse_beside, start_of
 from edgenas.errors import EdgenasError, StudyError
-from edgenas.hardware.profile import profile_from_name, profiles_of
-from edgenas.records import FinalRun, FinalTraining
+from edgenas.hardware.profile import HOST_CPU, profile_from_name, profiles_of
+from edgenas.records import FinalRun, FinalTraining, Latency
+from edgenas.remote.boards import remembered
 from edgenas.store import Store
 
 if TYPE_CHECKING:
@@ -73,6 +75,17 @@ def trained_network(store: Store, final: FinalTraining, tell: Tell) -> tuple[nn.
         )
     path = store.folder / "weights" / Path(best.weights).name
     return load_weights(final.architecture, path, best.weights_sha256), best
+
+
+def latency_judged(store: Store, trained: Trained) -> Latency | None:
+    """What the study's latency limit is held against for this network on its target, at one precision: what a board has measured,
+    else what the search went by. None for a network that is in neither, and where this machine times the files themselves."""
+    name, plan = trained.profile.name, written_plan(store.study)
+    if name == HOST_CPU and not plan.boards:
+        return None
+    network = trained.architecture
+    searched = [one.cost.latencies.get(name) for one in store.ledger() if one.candidate.architecture == network]
+    return remembered(store, trained.profile, plan.asked.precision, network) or next(iter(searched), None)
 
 
 def final_asked(store: Store, trial: int | None, data: str | None, start: str | None) -> FinalTraining:

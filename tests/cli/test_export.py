@@ -23,7 +23,7 @@ from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.choice import predicted_latencies
 from edgenas.hardware.profile import profile_from_name
 from edgenas.networks.weights import load_weights, save_weights
-from edgenas.records import FinalTraining, Limits
+from edgenas.records import FinalTraining, Latency, Limits
 from edgenas.store import Store
 from tests.digits_bundle import digits_bundle
 from tests.trained_digits import digits_folder, trained_digits
@@ -297,6 +297,38 @@ def test_the_limit_is_held_by_a_file_that_takes_exactly_as_long() -> None:
     assert over_limit(eight, ms * 0.999) == {}  # a study's limit is for one image
     one = dataclasses.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, batch=1))
     assert over_limit(one, ms * 0.999)["fp32"] == ms
+
+
+def test_at_the_precision_of_the_search_its_own_latency_is_held_against_the_limit() -> None:
+    bundle = read_bundle(digits_bundle().folder)
+    for judged, over in ((999.0, False), (1000.0, False), (1001.0, True)):
+        known = Latency(judged, "measured", "host-cpu", precision="fp16")
+        assert over_limit(bundle, 1000.0, known) == ({"fp16": judged} if over else {})
+    assert set(over_limit(bundle, 1e-6, Latency(1e-7, "measured", "host-cpu", precision="fp16"))) == {"fp32", "int8"}
+    assert "fp16" in over_limit(bundle, 1e-6, Latency(1e-7, "measured", "host-cpu"))  # of an earlier version: of which?
+    only = dataclasses.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, models={}))
+    assert over_limit(only, 1.0, Latency(2.0, "measured", "host-cpu", precision="fp16")) == {}  # no such file
+
+
+@pytest.mark.parametrize(("told", "over"), [(0.5, False), (2.0, True)])
+def test_an_export_is_held_against_what_its_search_went_by(tmp_path: Path, told: float, over: bool) -> None:
+    """The profile expects the limit itself, less a little where the search was told more, and more where it was told less."""
+    _, architecture, _ = trained_digits()
+    profile = profile_from_name("jetson")
+    expected = predicted_latencies(profile, architecture, ("fp16",), [])["fp16"].ms
+    study = trained_study(
+        tmp_path / "study", limits=Limits(latency_ms=expected * (1.01 if over else 0.99)), target=profile.name
+    )
+    with Store.write(study) as store:
+        assert store.choice is not None
+        trial, latency = store.choice.trial, Latency(told * expected, "measured", profile.name, precision="fp16")
+        cost = msgspec.structs.replace(trial.cost, latencies={profile.name: latency})
+        store.add(msgspec.structs.replace(trial, cost=cost, number=None))
+        store.number(trial.candidate.key)
+    result = run(study, tmp_path / "out", "--precision", "fp16", "--max-drop", "100", "--json")
+    assert result.exit_code == 0, result.exception
+    assert ("fp16" in document(result)["over_limit"]) is over
+    assert ("warning: over the study's limit" in result.stderr) is over
 
 
 @pytest.mark.parametrize("asked", ["int8,fp32", "fp32,int8"])
