@@ -50,5 +50,9 @@ class MissingExtraError(EdgenasError):
     """A feature whose optional dependency is not installed; the message names the extra."""
 
 
+class TaskError(EdgenasError):
+    """A task that does not give what `edgenas.tasks.Task` promises: no candidate can help that."""
+
+
 class TrainingError(EdgenasError):
     """A candidate that could not be trained (NaN, out of memory): becomes a failed trial in a search."""

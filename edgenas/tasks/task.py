@@ -87,7 +87,8 @@ class Task(Protocol):
 
     def scores(self, outputs: Tensor, labels: Tensor) -> dict[str, float]:
         """Scores of a whole split from the network's outputs (N, D), with `metric` among them, in its own unit and direction.
-        Where its 95 % interval is known it is there as <metric>_low and <metric>_high."""
+        Where its 95 % interval is known it is there as <metric>_low and <metric>_high. One that is not finite fails its
+        network."""
 
     def report(self, outputs: Tensor, labels: Tensor) -> dict[str, Any]:
         """The whole evaluation of the test split, as `edgenas train` keeps it: JSON values only."""

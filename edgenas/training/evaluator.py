@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from edgenas.errors import TaskError
 from edgenas.identity import digest
 from edgenas.networks.weights import check_weights
 from edgenas.records import Candidate, Cost, Trial
@@ -34,13 +35,15 @@ class Evaluator:
 
     def __call__(self, candidate: Candidate, cost: Cost) -> Trial:
         """A complete or a failed trial. Ctrl-C is neither: it passes through. EdgenasError where the weights that every candidate
-        begins with are lost: no candidate can help that."""
+        begins with are lost, or the task does not give its metric: no candidate can help that."""
         if self.start is not None:
             check_weights(self.start.weights, self.start.sha256)
         seed = seed_of(self.study_seed, candidate)
         started = time.perf_counter()
         try:
             scores = self._scores(candidate, seed)
+        except TaskError:
+            raise
         except Exception as error:  # noqa: BLE001  the one place: whatever a candidate dies of, the search goes on
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             return Trial(candidate, "failed", cost, seed, seconds=time.perf_counter() - started, error=reason)

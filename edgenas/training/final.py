@@ -26,7 +26,7 @@ from edgenas.tasks import Task
 from edgenas.tasks.task import has_parts, with_parts
 from edgenas.training.augmentation import tensor_of
 from edgenas.training.checkpoint import EVERY_S, Checkpoints, State, look_at
-from edgenas.training.loop import outputs_of, scores_of, train_network
+from edgenas.training.loop import outputs_of, scored, scores_of, train_network
 from edgenas.training.mistakes import worst_mistakes
 from edgenas.training.share import ALONE, Share, joined
 from edgenas.training.start import Start, begun_network
@@ -271,8 +271,8 @@ def _tested(asked: SeedTraining, place: Workplace, network: nn.Module, best: Bes
     mirrored = {}
     if task.flip:
         mirror = outputs_of(network, task.test, task.preprocessing, device, threads, mirror=True)
-        mirrored = task.scores((outputs + mirror) / 2, labels)
-    test = task.scores(outputs, labels)
+        mirrored = scored(task, (outputs + mirror) / 2, labels)
+    test = scored(task, outputs, labels)
     return FinalRun(
         seed=asked.seed,
         weights=f"{asked.weights.parent.name}/{asked.weights.name}",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgenas.errors import TrainingError
+from edgenas.errors import TaskError, TrainingError
 from edgenas.image_sizes import square_side
 from edgenas.networks import Network, network_from_architecture, output_width
 from edgenas.networks.regularised import AuxiliaryLoss, Regularised, regularises
@@ -193,9 +193,24 @@ def outputs_of(
 
 
 def scores_of(network: nn.Module, task: Task, split: Split, device: torch.device, threads: int) -> dict[str, float]:
-    """The task's scores on a split."""
+    """The task's scores on a split. Raises as `scored`."""
     outputs = outputs_of(network, split, task.preprocessing, device, threads)
-    return task.scores(outputs, torch.from_numpy(split.labels).to(device))
+    return scored(task, outputs, torch.from_numpy(split.labels).to(device))
+
+
+def scored(task: Task, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+    """The task's scores of these outputs: numbers that JSON can hold, its metric among them. Raises TrainingError where one of
+    them is not finite, TaskError where the metric is not there."""
+    scores = {name: float(value) for name, value in task.scores(outputs, labels).items()}
+    if task.metric.name not in scores:
+        given = ", ".join(scores) or "nothing"
+        raise TaskError(
+            f"task {task.name!r}: its scores must hold its metric {task.metric.name!r}, and they hold {given}"
+        )
+    for name, value in scores.items():
+        if not math.isfinite(value):
+            raise TrainingError(f"the score {name} is {value}")
+    return scores
 
 
 @contextlib.contextmanager

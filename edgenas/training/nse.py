@@ -22,7 +22,7 @@ from edgenas.durable import replace_file
 from edgenas.identity import digest
 from edgenas.store import Store
 from edgenas.training.augmentation import DeviceImages
-from edgenas.training.loop import EVALUATION_BATCH, pinned_threads
+from edgenas.training.loop import EVALUATION_BATCH, pinned_threads, scored
 from edgenas.training.share import LostError, Share, joined
 from edgenas.training.supernet import Supernet
 from edgenas.training.supernet_training import (
@@ -226,7 +226,7 @@ def _error(training: SupernetTraining, ops: CellOps, place: Workplace) -> float:
     size, metric = EVALUATION_BATCH[place.device.type], place.task.metric
     batches = (data.pixels(slice(i, i + size)) for i in range(0, len(data), size))
     outputs = [supernet(data.input(batch), ops).float() for batch in batches]
-    return metric.error(place.task.scores(torch.cat(outputs), data.labels)[metric.name])
+    return metric.error(scored(place.task, torch.cat(outputs), data.labels)[metric.name])
 
 
 def recalibrate(supernet: Supernet, ops: CellOps, data: DeviceImages, rules: SupernetRules) -> None:

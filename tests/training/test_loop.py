@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
-from edgenas.errors import TrainingError
-from edgenas.records import Recipe
+from edgenas.errors import TaskError, TrainingError
+from edgenas.records import Ask, Limits, Recipe, StudyRecord, Trial
+from edgenas.store import Store
 from edgenas.tasks import Split, Task, TaskSettings, load_task
+from edgenas.tasks.classification import Classification
 from edgenas.training.evaluator import Evaluator, seed_of
+from edgenas.training.executors import inline_executor
+from edgenas.training.final import SeedTraining
 from edgenas.training.loop import fresh_network, images_an_epoch, scores_of, train_network
 from edgenas.training.step import Average, Step
+from edgenas.training.work import Workplace
 from tests.tasks.test_faces import write_people
 from tests.training.conftest import ParameterCost, candidate, tiny
 
@@ -80,6 +86,68 @@ def test_a_diverging_candidate_is_a_failed_trial_with_its_reason(digits: Task) -
     trial = Evaluator(digits, 0)(candidate(epochs=3, lr=1e30), ParameterCost()(tiny()))
     assert trial.status == "failed"
     assert trial.error.startswith("TrainingError: the loss is nan after epoch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescored(Classification):
+    """A task of somebody's: of so many images it gives `others` among its scores, without those that are None."""
+
+    images: int = 0
+    others: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, task: Task, images: int, **others: Any) -> Rescored:
+        assert isinstance(task, Classification)
+        held = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+        return cls(**held, images=images, others=others)
+
+    def scores(self, outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+        found = {**super().scores(outputs, labels), **(self.others if len(labels) == self.images else {})}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def stored(folder: Path, task: Task) -> Trial:
+    """The trial of a candidate, as it is read from its study."""
+    study = StudyRecord("gnas", "classification", "digits", (), "fp32", Limits(), 0)
+    with Store.create(folder, study) as store:
+        (trial,) = inline_executor(Evaluator(task, 0), ParameterCost()).answer(Ask((candidate(),)), store)
+        store.number(trial.candidate.key)
+    with Store.read(folder) as store:
+        return store.ledger()[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("r2", math.nan), ("r2", math.inf), ("accuracy", -math.inf)])
+def test_a_score_that_is_no_finite_number_fails_the_candidate_and_not_the_study(
+    tmp_path: Path, digits: Task, name: str, value: float
+) -> None:
+    trial = stored(tmp_path, Rescored.of(digits, len(digits.val), **{name: value}))
+    assert (trial.status, trial.error) == ("failed", f"TrainingError: the score {name} is {value}")
+
+
+def test_scores_are_kept_as_numbers_whatever_kind_they_come_as(tmp_path: Path, digits: Task) -> None:
+    others = {"r2": np.float32(0.5), "kappa": torch.tensor(0.25), "hits": 3}
+    trial = stored(tmp_path, Rescored.of(digits, len(digits.val), **others))
+    assert trial.status == "complete"
+    assert [trial.scores[f"val_{name}"] for name in others] == [0.5, 0.25, 3.0]
+
+
+def test_a_task_that_does_not_give_its_metric_ends_the_search_and_fails_no_candidate(
+    tmp_path: Path, digits: Task
+) -> None:
+    words = "task 'classification': its scores must hold its metric 'accuracy', and they hold balanced_accuracy, "
+    with pytest.raises(TaskError, match=words):
+        stored(tmp_path, Rescored.of(digits, len(digits.val), accuracy=None))
+    with Store.read(tmp_path) as store:
+        assert store.trials() == ()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_final_training_whose_scores_are_no_numbers_is_no_run(tmp_path: Path, digits: Task, split: str) -> None:
+    images = len(getattr(digits, split))
+    assert len({len(digits.val), len(digits.test)}) == 2
+    place = Workplace(Rescored.of(digits, images, r2=math.nan), CPU)
+    with pytest.raises(TrainingError, match="the score r2 is nan"):
+        SeedTraining(tiny(), RECIPE, 1, tmp_path / "weights" / "digits-0.safetensors").run(place)
 
 
 def test_too_little_memory_is_a_training_error(digits: Task) -> None:
