@@ -171,27 +171,33 @@ def loading_before(store: Store, started: float) -> float:
     return known
 
 
-def seconds_for_trainings(plan: Plan, gone: float) -> float:
-    """What is left of the minutes of a budget after so many seconds: a control spends half of it."""
+def seconds_for_trainings(plan: Plan, gone: float, *, control: bool = False) -> float:
+    """What is left of the minutes of a budget after so many seconds; of a search that a control follows half of it. `control`:
+    what is left for both."""
     assert plan.asked.budget is not None
-    return (0.5 if plan.asked.control else 1.0) * max(1.0, 60 * plan.asked.budget - gone - END_SECONDS)
+    share = 0.5 if plan.asked.control and not control else 1.0
+    return share * max(1.0, 60 * plan.asked.budget - gone - END_SECONDS)
 
 
-def spent_of(store: Store, plan: Plan, cost: CostModel, started: float) -> Spent | None:
+def spent_of(store: Store, plan: Plan, cost: CostModel, started: float, *, control: bool = False) -> Spent | None:
     """When a search with a budget ends early: where the next training would not end within the minutes since `started` (monotonic
     seconds), by the pace of those that are done. A machine that is faster than it was thought trains more, a slower one less.
-    Where that was is stored: the same command ends there again."""
+    What is trained already, by a session before or by a worker ahead of need, takes no time. Where the end was is stored: the
+    same command ends there again. `control`: when the search's control does."""
     from edgenas.training.budget import Budget
 
     minutes, budget = plan.asked.budget, plan.budget
     if minutes is None or not isinstance(budget, Budget):
         return None
     before, loaded = spent_before(store), loading_before(store, started)
-    seconds = seconds_for_trainings(plan, loaded)
+    seconds = seconds_for_trainings(plan, loaded, control=control)
+    key = "control's end after" if control else "end after"
 
     def spent(answers: tuple[Trial, ...], asked: Candidate) -> str:
-        end, older = store.get("budget", "end after", int), store.get("budget", "end", int)
+        end, older = store.get("budget", key, int), None if control else store.get("budget", "end", int)
         if end is None and older is None:
+            if store.find(asked.key) is not None:
+                return ""
             elapsed = before + time.monotonic() - started - loaded
             complete = [trial for trial in answers if trial.status == "complete"]
             pace = sum(trial.seconds for trial in complete) / max(1.0, sum(map(work, complete)))
@@ -200,7 +206,7 @@ def spent_of(store: Store, plan: Plan, cost: CostModel, started: float) -> Spent
             if elapsed + takes <= seconds:
                 return ""
             end = len(answers)
-            store.put("budget", "end after", end)
+            store.put("budget", key, end)
         count = _trained(answers)
         # a study of an earlier version holds how many were trained, and not how many were answered
         over = len(answers) >= end if end is not None else older is not None and count >= older

@@ -12,7 +12,7 @@ import msgspec
 from edgenas.binomial import Validation
 from edgenas.errors import EdgenasError
 from edgenas.methods import CONTROL, Method
-from edgenas.methods.ladder import most_accurate
+from edgenas.methods.ladder import most_accurate, nothing_trained
 from edgenas.records import Ask, Candidate, Choice, Decision, Trial
 
 IN_A_ROW = 3  # results at chance that end a search
@@ -54,19 +54,22 @@ def ended_at_chance(method: Method, validation: Validation, objective: str) -> M
 
 
 def ended_when(method: Method, spent: Spent, objective: str) -> Method:
-    """Run `method`. Where `spent` gives a reason to end before the next training, end with its best so far. At least one
-    candidate is trained first. Of what is asked for at once the first is needed and the others are likely, so that a generation
-    ends where the time does."""
+    """Run `method`. Where `spent` gives a reason to end before the next training, end with its best so far. It is asked as soon
+    as there is one answer: TrainingError where nothing could be trained by then, LimitError where nothing was within the limits.
+    Of what is asked for at once the first is needed and the others are likely, so that a generation ends where the time does."""
     seen: dict[str, Trial] = {}
     ask = next(method)
     while True:
         answers: tuple[Trial, ...] = ()
         for place, candidate in enumerate(ask.needed):
             told = () if place else ask.decisions
-            if candidate.key not in seen and any(trial.status == "complete" for trial in seen.values()):
-                reason = spent(tuple(seen.values()), candidate)
+            if seen and candidate.key not in seen:
+                tried = tuple(seen.values())
+                reason = spent(tried, candidate)
                 if reason:
-                    trained = [trial for trial in seen.values() if trial.status != "infeasible"]
+                    if all(trial.status != "complete" for trial in tried):
+                        raise nothing_trained(tried, reason)
+                    trained = [trial for trial in tried if trial.status != "infeasible"]
                     return _ended(method, trained, objective, told, reason)
             (trial,) = yield Ask((candidate,), (*ask.needed[place + 1 :], *ask.likely), told)
             seen[candidate.key] = trial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.space import Space
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.workload import workload_from_architecture
-from edgenas.errors import LimitError, TrainingError
+from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import Asking, CostOf
 from edgenas.records import (
     Ask,
@@ -255,11 +255,23 @@ def expense(cost: Cost) -> tuple[float, int]:
 
 
 def most_accurate(trials: Iterable[Trial], objective: str) -> Trial:
-    """The complete trial with the best score; of equals the faster, then the smaller. TrainingError where there is none."""
-    complete = [trial for trial in trials if trial.status == "complete"]
+    """The complete trial with the best score; of equals the faster, then the smaller. Where there is none: LimitError if all of
+    them broke a limit, else TrainingError."""
+    tried = tuple(trials)
+    complete = [trial for trial in tried if trial.status == "complete"]
     if not complete:
-        raise TrainingError("no candidate could be trained: see the failed trials in the study")
+        raise nothing_trained(tried)
     return max(complete, key=lambda trial: (trial.scores[objective], -expense(trial.cost)[0], -trial.cost.params))
+
+
+def nothing_trained(tried: Sequence[Trial], why: str = "") -> EdgenasError:
+    """The error that a search ends with none of whose trials is complete; `why` it ends now."""
+    began = f"{why}: " if why else ""
+    if tried and all(trial.status == "infeasible" for trial in tried):
+        return LimitError(
+            f"{began}none of the {len(tried)} networks that were asked for is within the limits: raise the limit"
+        )
+    return TrainingError(f"{began}no candidate could be trained: see the failed trials in the study")
 
 
 def left_in_phase(space: ChainSpace, last: Trial, decided: int, layers: int) -> int | None:

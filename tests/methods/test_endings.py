@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
 from edgenas.binomial import Validation
+from edgenas.errors import LimitError, TrainingError
 from edgenas.methods import Method
 from edgenas.methods.endings import ended_at_chance, ended_when
 from edgenas.methods.replay import cost_without_device
@@ -179,6 +181,31 @@ def test_something_is_trained_before_a_budget_is_spent() -> None:
     )
     assert len(trials) == 1
     assert choice.trial == trials[0]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "error", "words"),
+    [
+        (["failed"], TrainingError, "spent: no candidate could be trained"),
+        (["infeasible"], LimitError, "spent: none of the 1 networks that were asked for is within the limits"),
+        (["infeasible", "failed"], TrainingError, "spent: no candidate could be trained"),
+    ],
+)
+def test_the_clock_is_asked_where_nothing_is_trained_yet_and_there_is_nothing_to_end_with(
+    statuses: list[Literal["failed", "infeasible"]], error: type[Exception], words: str
+) -> None:
+    left = len(statuses)
+    method = ended_when(asking(9), lambda tried, _: "spent" if len(tried) == left else "", "val_accuracy")
+    ask = next(method)
+
+    def answer(status: Literal["failed", "infeasible"]) -> Ask:
+        (candidate,) = ask.needed
+        return method.send((Trial(candidate, status, cost_without_device(candidate.architecture), 0),))
+
+    for status in statuses[:-1]:
+        ask = answer(status)
+    with pytest.raises(error, match=words):
+        answer(statuses[-1])
 
 
 def test_recognisers_at_the_far_they_are_judged_at_are_at_chance() -> None:
