@@ -25,6 +25,7 @@ from edgenas.engine.folders import ROOT, Asked, asked_in, differences, folder_to
 from edgenas.engine.fronts import finalists
 from edgenas.engine.guess import guess_of
 from edgenas.engine.heritage import heritage_in, keep_heritage
+from edgenas.engine.limits import refuse_measured_limit
 from edgenas.engine.methods import method_of, search_of
 from edgenas.engine.plan import Plan, plan_json, plan_of, refuse_missing_object, written_plan
 from edgenas.engine.references import add_references
@@ -177,13 +178,17 @@ def _go_on(store: Store, plan: Plan, spec: MethodSpec, task: Task, call: Call) -
         hook = measuring(*how, finalists=finalists, ca=where.ca)
         measure, measured = stack.enter_context(hook)
         cost = CostModel(profiles, precision, study.limits, measure, measured)
+        if measured is not None and not store.ledger():
+            refuse_measured_limit(plan, spec, cost)
         executor, images = stack.enter_context(executor_of(store, plan, task, cost, where)), len(task.train)
         del task
         lab = Lab(store, executor.results, tell, where.processes)
         guess = guess_of(profiles, precision, study.limits, measured) if measured else None
         share = share_of(store, plan, call.started)
         search = search_of(plan, study.metric, cost, study.limits, lab, share, guess)
-        method = method_of(spec, search, plan, spent_of(store, plan, cost, call.started))
+        spent = spent_of(store, plan, cost, call.started)
+        control_spent = spent_of(store, plan, cost, call.started, control=True)
+        method = method_of(spec, search, plan, spent, control_spent)
         budget = plan.asked.budget
         gone = spent_before(store) + time.monotonic() - call.started
         seconds = None if budget is None else max(0.0, 60 * budget - gone)

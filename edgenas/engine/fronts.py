@@ -159,7 +159,7 @@ def summary(
         "metric": msgspec.to_builtins(study.metric),
         "chosen": chosen_item(choice, trials, study) if choice else None,
         "at_chance": at_chance(trials, study),
-        "ended_early": next((d.reason for d in choice.decisions if d.verdict == "stop"), None) if choice else None,
+        "ended_early": "; ".join(d.reason for d in choice.decisions if d.verdict == "stop") or None if choice else None,
         "macro": choice.macro if choice else {},
         "front": [item(trial, study, expected) for trial in best],
         "limits": msgspec.to_builtins(study.limits),

@@ -43,6 +43,14 @@ def check_limits(
         tell(f"warning: {line}")
 
 
+def refuse_measured_limit(plan: Plan, spec: MethodSpec, cost: CostModel) -> None:
+    """Raise LimitError where latencies are measured and the smallest chain, which is measured now, breaks a limit. In another
+    space the smallest network need not be the fastest: there the search finds out."""
+    limits = plan.asked.limits
+    if isinstance(plan.space, ChainSpace) and (limits.latency_ms is not None or limits.energy_mj is not None):
+        spec.check(plan.space, cost, limits)
+
+
 def nothing_meets(
     space: Space, settings: SearchSettings, spec: MethodSpec, profiles: tuple[HardwareProfile, ...], boards: bool
 ) -> bool:

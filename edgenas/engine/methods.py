@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from edgenas.engine.plan import Plan
 from edgenas.methods import CostOf, Method
-from edgenas.methods.baselines import with_control
+from edgenas.methods.baselines import drawn_by, with_control
 from edgenas.methods.endings import Spent, ended_at_chance, ended_when
 from edgenas.methods.spec import Lab, MethodSpec, Search
 from edgenas.records import Limits, Metric
@@ -27,14 +27,16 @@ def search_of(
     return Search(plan.space, plan.rules, *how)
 
 
-def method_of(spec: MethodSpec, search: Search, plan: Plan, spent: Spent | None = None) -> Method:
+def method_of(
+    spec: MethodSpec, search: Search, plan: Plan, spent: Spent | None = None, control_spent: Spent | None = None
+) -> Method:
     """The search. It ends at chance, if the plan knows what that is, and where `spent` says so; a control of random members
-    spends what the search has spent."""
+    spends what the search has spent, or ends where `control_spent` says so."""
     method = spec.make(search)
     if plan.validation is not None:
         method = ended_at_chance(method, plan.validation, search.objective)
     if spent is not None:
         method = ended_when(method, spent, search.objective)
     if plan.asked.control == "random" and spec.control == "members":
-        method = with_control(method, search.space, search.training, search.cost, search.limits, search.seed)
+        method = with_control(method, search.space, search.training, *drawn_by(search), search.seed, control_spent)
     return method

@@ -13,6 +13,7 @@ from edgenas.engine.contents import fitted_file
 from edgenas.engine.folders import ROOT
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.methods import Method
+from edgenas.methods.baselines import drawn_by
 from edgenas.methods.nal import NalRules, design, nal, network_of, shipped_predictor
 from edgenas.methods.nal_model import LinkPredictor, load_predictor
 from edgenas.methods.spec import MethodSpec, Planned, Planning, Search, changed
@@ -40,7 +41,7 @@ def decide_designs(planning: Planning) -> Planned:
 def _made(search: Search) -> Method:
     """The predictor must still be the one that the study began with."""
     space, rules = search.space_as(CellSpace), search.rules_as(NalRules)
-    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    how = (search.training, *drawn_by(search), search.objective, search.seed)
     return nal(_predictor(rules), space, rules, *how)
 
 

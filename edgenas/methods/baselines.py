@@ -19,12 +19,14 @@ from edgenas.architectures.space import Space
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods import CONTROL, Asking, CostOf, Method
+from edgenas.methods.endings import Spent
 from edgenas.methods.ladder import LOOKAHEAD, Training, most_accurate, with_reference
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_members
 from edgenas.ranges import Epochs, Networks
 from edgenas.records import Architecture, Ask, Candidate, Choice, Decision, Limits, Record, Trial
 
 DRAWS = 10_000  # random members looked at before a limit is called unreachable
+IN_VAIN = 1000  # networks asked for in a row of which none can be trained, or all were, before a search ends
 
 
 class BaselineRules(Record, frozen=True):
@@ -59,22 +61,31 @@ def random_search(
     objective: str = "val_accuracy",
     seed: int = 0,
 ) -> Method:
-    """Members within the limits, every choice drawn uniformly."""
+    """Members within the limits, every choice drawn uniformly. One that is asked for and breaks a limit costs nothing."""
     candidates = _random_candidates("random", space, rules, training, cost, limits or Limits(), seed)
     trials = yield from _spend(candidates, rules, cost)
     return best_of_all(trials, objective)
 
 
-def with_control(method: Method, space: Space, training: Training, cost: CostOf, limits: Limits, seed: int) -> Method:
-    """Run `method`, then spend what it spent on random members of the same space (phase `CONTROL`)."""
+def with_control(
+    method: Method,
+    space: Space,
+    training: Training,
+    cost: CostOf,
+    limits: Limits,
+    seed: int,
+    ended: Spent | None = None,
+) -> Method:
+    """Run `method`, then spend what it spent on random members of the same space (phase `CONTROL`); less where `ended`, which is
+    asked before each of them, gives a reason. The choice is the method's."""
     spent, epochs = 0.0, 1
-    trained: set[str] = set()  # what is asked for again costs nothing
+    trained: dict[str, Trial] = {}  # what is asked for again costs nothing
     ask = next(method)
     while True:
         answers = yield ask
         for trial in answers:
             spent += 0.0 if trial.candidate.key in trained else work(trial)
-            trained.add(trial.candidate.key)
+            trained[trial.candidate.key] = trial
         epochs = max([epochs, *(t.candidate.recipe.epochs for t in answers)])
         try:
             ask = method.send(answers)
@@ -84,10 +95,24 @@ def with_control(method: Method, space: Space, training: Training, cost: CostOf,
     # A macro network's epochs are those before scale and policy; the epochs of trials are what was trained.
     scheduled = choice.macro.get("epochs")
     rules = BaselineRules(trials=DRAWS, epochs=scheduled or epochs, budget=spent)
-    how = training if scheduled else Training(training.recipe)
+    how = training if scheduled or training.policy != "gnas" else Training(training.recipe)
     candidates = _random_candidates(CONTROL, space, rules, how, cost, limits, seed)
-    yield from _spend(_as_many_as_there_are(candidates), rules, cost)
-    return choice
+    control, had = _spend(_as_many_as_there_are(candidates), rules, cost), 0.0
+    try:
+        ask = next(control)
+        while True:
+            reason = "" if ended is None else ended(tuple(trained.values()), ask.needed[0])
+            if reason:
+                stop = Decision(
+                    CONTROL, "stop", f"{reason}: the control had {had / spent:.0%} of what the search spent"
+                )
+                return msgspec.structs.replace(choice, decisions=(*choice.decisions, stop))
+            (trial,) = yield ask
+            trained[trial.candidate.key] = trial
+            had += work(trial)
+            ask = control.send((trial,))
+    except StopIteration:
+        return choice
 
 
 def _as_many_as_there_are(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
@@ -100,17 +125,27 @@ def _spend(candidates: Iterator[Candidate], rules: BaselineRules, cost: CostOf) 
     """Ask for candidates one by one, the next ones being known, until the budget is spent or there are no more."""
     waiting: deque[Candidate] = deque()
     trials: list[Trial] = []
-    drawn, spent = 0, 0.0
-    while True:
-        while len(waiting) <= LOOKAHEAD and unspent(rules, drawn, spent):
+    planned, spent, in_vain = 0, 0.0, 0
+
+    def takes(candidate: Candidate) -> float:
+        return candidate.recipe.epochs * cost(candidate.architecture).bytes_moved
+
+    while in_vain < IN_VAIN:
+        while len(waiting) <= LOOKAHEAD and unspent(rules, planned, spent):
             candidate = next(candidates, None)
             if candidate is None:
                 break
             waiting.append(candidate)
-            drawn, spent = drawn + 1, spent + candidate.recipe.epochs * cost(candidate.architecture).bytes_moved
+            planned, spent = planned + 1, spent + takes(candidate)
         if not waiting:
-            return trials
-        trials += yield Ask((waiting.popleft(),), tuple(waiting))
+            break
+        (trial,) = yield Ask((waiting.popleft(),), tuple(waiting))
+        trials.append(trial)
+        if trial.status == "infeasible":
+            planned, spent, in_vain = planned - 1, spent - takes(trial.candidate), in_vain + 1
+        else:
+            in_vain = 0
+    return trials
 
 
 def _random_candidates(
@@ -147,7 +182,7 @@ def unspent(rules: BaselineRules, trials: int, spent: float) -> bool:
 
 
 def best_of_all(trials: list[Trial], objective: str) -> Choice:
-    """The most accurate as the choice. Raises TrainingError where none could be trained."""
+    """The most accurate as the choice. Raises TrainingError where none could be trained, LimitError where all broke a limit."""
     best = most_accurate(trials, objective)
     verdict = Decision(
         best.candidate.phase, "accept", "the best of all", score=best.scores[objective], key=best.candidate.key
@@ -176,14 +211,22 @@ def baseline_rules(search: Search) -> BaselineRules:
     return rules if search.share is None else msgspec.structs.replace(rules, trials=DRAWS)
 
 
+def drawn_by(search: Search) -> tuple[CostOf, Limits]:
+    """What members are drawn by: costs, and limits on what is known of them. Where latencies are measured only those of what is
+    asked for are: looking for a member within the limits may take hours, and no clock would be asked."""
+    if search.guess is None:
+        return search.cost, search.limits
+    return search.guess, msgspec.structs.replace(search.limits, latency_ms=None, energy_mj=None)
+
+
 def _random(search: Search) -> Method:
-    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    how = (search.training, *drawn_by(search), search.objective, search.seed)
     return random_search(search.space, baseline_rules(search), *how)
 
 
 def _left(search: Search, last: Trial, decided: int) -> int | None:
     del decided
-    if last.candidate.phase == CONTROL or search.share is not None:
+    if last.candidate.phase == CONTROL or search.share is not None or drawn_by(search)[1] != search.limits:
         return None
     return max(0, search.rules_as(BaselineRules).trials - (last.number or 0))
 

@@ -17,10 +17,12 @@ from edgenas.architectures.space import Space
 from edgenas.errors import EdgenasError
 from edgenas.methods import CostOf, Method
 from edgenas.methods.baselines import (
+    IN_VAIN,
     BaselineRules,
     baseline,
     baseline_rules,
     best_of_all,
+    drawn_by,
     random_members,
     unspent,
     work,
@@ -51,7 +53,10 @@ class Evolving:
         return random_members(self.space, self.cost, self.limits, self.rng, self.seen)
 
     def next(self) -> Architecture | None:
-        """A child; a random member where the parent has no further neighbour within the limits; None where there is none."""
+        """A child; a random member where the parent has no further neighbour within the limits, or nothing is trained yet; None
+        where there is none."""
+        if not self.population:
+            return next(self.strangers(), None)
         parent = self._parent().candidate.architecture
         for _ in range(TRIES):
             try:
@@ -78,16 +83,17 @@ def evolution(
     objective: str = "val_accuracy",
     seed: int = 0,
 ) -> Method:
-    """`population` random members first, then children; none is trained twice. It ends early where no further member is found.
-    Raises LimitError where none is within the limits at all."""
+    """`population` random members first, then children; none is trained twice, and what is asked for and breaks a limit has no
+    children. It ends early where no further member is found. Raises LimitError where none is within the limits at all."""
     training = with_reference(training, space, cost)
     state = Evolving(
         space, rules, cost, limits or Limits(), objective, random.Random(seed), deque(maxlen=rules.population)
     )
     first = list(islice(state.strangers(), min(rules.population, rules.trials)))
     history: list[Trial] = []
+    trained = in_vain = 0
     spent = 0.0
-    while unspent(rules, len(history), spent):
+    while unspent(rules, trained, spent) and in_vain < IN_VAIN:
         network = first.pop(0) if first else state.next()
         if network is None:
             break
@@ -96,13 +102,18 @@ def evolution(
         )
         (trial,) = yield Ask((asked,), tuple(likely))
         history.append(trial)
+        if trial.status == "infeasible":  # another one in its place
+            in_vain += 1
+            first += islice(state.strangers(), int(trained < rules.population))
+            continue
+        trained, in_vain = trained + 1, 0
         state.population.append(trial)
         spent += work(trial)
     return best_of_all(history, objective)
 
 
 def _by_evolution(search: Search) -> Method:
-    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    how = (search.training, *drawn_by(search), search.objective, search.seed)
     return evolution(search.space, baseline_rules(search), *how)
 
 

@@ -7,7 +7,9 @@ writes new architectures, nothing being evaluated on the way. Sizes, loss, decod
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -16,9 +18,9 @@ import numpy as np
 from edgenas.architectures.cell import Cell, canonical_cell, check_cell
 from edgenas.architectures.cell_graph import cells_from_graphs, graphs_from_cells
 from edgenas.architectures.cell_space import FAMILIES, CellSpace
-from edgenas.errors import EdgenasError, LimitError, TrainingError
+from edgenas.errors import EdgenasError, LimitError
 from edgenas.methods import CostOf, Method
-from edgenas.methods.ladder import Training
+from edgenas.methods.ladder import Training, nothing_trained
 from edgenas.methods.nal_darts import draw_darts
 from edgenas.methods.nal_model import LinkPredictor, load_predictor, write_graphs
 from edgenas.ranges import Channels, Depth, Epochs, Networks, Operations
@@ -151,15 +153,20 @@ def nal(
     objective: str = "val_accuracy",
     seed: int = 0,
 ) -> Method:
-    """Design, keep the best designs that the limits allow, train those, choose. Nothing is trained to find them."""
-    designs = _within_limits(predictor, space, rules, cost, limits or Limits(), seed)
-    candidates = [Candidate(net, training.recipe_for(rules.epochs, cost(net)), "design") for net in designs]
+    """Design, keep the best designs that the limits allow, train those, choose. Nothing is trained to find them. In the place of
+    one that is asked for and breaks a limit comes the next."""
+    within = _within_limits(predictor, space, rules, cost, limits or Limits(), seed)
+    designs = (Candidate(net, training.recipe_for(rules.epochs, cost(net)), "design") for net in within)
+    waiting = list(islice(designs, rules.designs))
     trials: list[Trial] = []
-    for index, candidate in enumerate(candidates):
-        trials += yield Ask((candidate,), tuple(candidates[index + 1 :]))
+    while waiting:
+        candidate, *waiting = waiting
+        (trial,) = yield Ask((candidate,), tuple(waiting))
+        trials.append(trial)
+        waiting += islice(designs, int(trial.status == "infeasible"))
     complete = [trial for trial in trials if trial.status == "complete"]
     if not complete:
-        raise TrainingError("no design could be trained: see the failed trials in the study")
+        raise nothing_trained(trials)
     best = max(complete, key=lambda trial: (trial.scores[objective], -trial.cost.params))
     score = best.scores[objective]
     decision = Decision("design", "accept", f"the best of {len(complete)}", score=score, key=best.candidate.key)
@@ -178,23 +185,21 @@ def _written(predictor: LinkPredictor, rules: NalRules, seed: int) -> Designs:
 
 def _within_limits(
     predictor: LinkPredictor, space: CellSpace, rules: NalRules, cost: CostOf, limits: Limits, seed: int
-) -> list[CellArchitecture]:
-    """The best `rules.designs` networks that break no limit, in the order of their scores."""
-    found: list[CellArchitecture] = []
+) -> Iterator[CellArchitecture]:
+    """The networks that break no limit, in the order of their scores. Raises LimitError where there is none."""
+    found = False
     smallest: tuple[int, str] | None = None
     for cell in _written(predictor, rules, seed).cells:
         network = network_of(cell, space, rules)
         price = cost(network)
         broken = limits.broken(price)
         if not broken:
-            found.append(network)
+            found = True
+            yield network
         elif smallest is None or price.params < smallest[0]:
             smallest = price.params, "; ".join(broken)
-        if len(found) == rules.designs:
-            return found
     if not found:
         assert smallest is not None
         raise LimitError(
             f"no design meets the limits; the smallest: {smallest[1]}; raise the limit, or lower [rules] channels"
         )
-    return found

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Literal
 from edgenas.architectures.space import Space, Value, Values
 from edgenas.errors import EdgenasError, LimitError, MissingExtraError, pip_line
 from edgenas.methods import CostOf, Method
-from edgenas.methods.baselines import RANDOM, BaselineRules, baseline, baseline_rules, best_of_all, unspent, work
+from edgenas.methods.baselines import (
+    IN_VAIN,
+    RANDOM,
+    BaselineRules,
+    baseline,
+    baseline_rules,
+    best_of_all,
+    unspent,
+    work,
+)
 from edgenas.methods.ladder import Training, expense, with_reference
 from edgenas.methods.spec import MethodSpec, Search
 from edgenas.records import Architecture, Ask, Candidate, Cost, Limits, Trial
@@ -31,7 +40,6 @@ NO_NETWORK = 100.0  # as a broken constraint of NSGA-II and TPE; limits count 1 
 NO_NETWORK_SMOOTH = 1.0  # of the Gaussian process: as if a limit were exceeded e times
 KNOWN_IN_A_ROW = 3  # proposals of the Gaussian process that were trained before, until a random one is asked for
 PROPOSALS = 20  # of a sampler for each network that may be trained: many break a limit or were seen before
-IN_VAIN = 1000  # proposals in a row of which none can be trained, or all were, before the search ends
 LEAST = 1e-9  # of what a logarithm is taken of
 
 
@@ -206,7 +214,7 @@ def _suggested(space: Space, suggestion: OptunaTrial) -> Architecture | None:
 
 
 def _by_optuna(sampler: Sampler, search: Search) -> Method:
-    how = (search.training, search.cost, search.limits, search.objective, search.seed)
+    how = (search.training, search.guess or search.cost, search.limits, search.objective, search.seed)
     return optuna_search(sampler, search.space, baseline_rules(search), *how)
 
 

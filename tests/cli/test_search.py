@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from edgenas.errors import StudyError
-from edgenas.records import Decision
+from edgenas.hardware.candidates import KIND
+from edgenas.records import Decision, Measurement
 from edgenas.store import Store
 from tests.cli.edgenas import BOUNDS, BRIEF, SMALL, edgenas, edgenas_json, edgenas_process, killed, refusal
 
@@ -152,6 +153,18 @@ def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
     assert len(latencies) == 2
     assert {latency.origin for latency in latencies} == {"measured"}
     assert all(latency.n and latency.n >= 50 for latency in latencies)
+
+
+def test_a_latency_that_nothing_reaches_here_is_refused_after_one_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    host = ("search", "--method", "random", "--target", "host-cpu", *BRIEF, "--workers", "0")
+    line = refusal(*host, "--max-latency-ms", "0.000001", "--study", "never")
+    assert "no network of this space meets the limit: its smallest member (depth " in line
+    with Store.read(tmp_path / "studies/never") as store:
+        assert store.trials() == ()
+        assert len(store.all(KIND, Measurement)) == 2  # the reference network, and the smallest member
 
 
 def trials_in(study: Path) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,15 +16,24 @@ from edgenas.engine.budgets import END_SECONDS, share_of, spent_of, warned
 from edgenas.engine.call import Where
 from edgenas.engine.engine import _follow, go_on
 from edgenas.engine.events import Event, SearchBegins
+from edgenas.engine.methods import method_of
 from edgenas.engine.plan import Plan
-from edgenas.methods import Method
+from edgenas.methods import CONTROL, Method
+from edgenas.methods.baselines import RANDOM, BaselineRules
+from edgenas.methods.endings import ended_when
 from edgenas.methods.ladder import Training
+from edgenas.methods.replay import cost_without_device
 from edgenas.methods.settings import SearchSettings
-from edgenas.records import Ask, Candidate, Choice, Limits, Recipe, Trial
+from edgenas.methods.spec import Search
+from edgenas.records import Ask, Candidate, Choice, Decision, Limits, Recipe, Trial
 from edgenas.store import Store
+from edgenas.study import run
 from edgenas.tasks import Task, TaskSettings, load_task
 from edgenas.training.budget import Budget
 from tests.cli.edgenas import refusal
+from tests.contracts.test_methods import CASES, Answers
+from tests.methods.answers import SPACE, TRAINING, play
+from tests.methods.test_nse import KnownWorth
 from tests.plans import plan, studied
 from tests.training.conftest import ParameterCost, candidate
 
@@ -91,6 +100,52 @@ def test_more_trainings_than_were_planned_begin_while_they_end_in_time_and_none_
         assert spent(done, candidate(5, epochs=10)) == reason  # 20 seconds more, of 100
 
 
+def test_what_is_trained_already_takes_no_time_and_ends_no_search(tmp_path: Path) -> None:
+    """A session that goes on where the minutes are over asks for all that the sessions before it have trained once more."""
+    one, two, three = (trained(number) for number in (1, 2, 3))
+    with study(tmp_path) as (store, planned):
+        for trial in (one, two):
+            store.add(trial)
+        store.put("clock", "wall", 101.0)  # of 100 seconds
+        spent = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
+        assert spent is not None
+        assert spent((one,), two.candidate) == ""
+        reason = "the minutes of --budget are spent after 2 trainings"
+        assert spent((one, two), three.candidate) == reason
+        store.add(three)  # by a worker ahead, say, that ended later: the end is where it was
+        assert [spent(answers, three.candidate) for answers in ((one,), (one, two))] == ["", reason]
+
+
+@pytest.mark.parametrize("name", ["gnas", "random", "guided", "evolution"])
+def test_a_search_that_is_killed_at_the_end_of_its_minutes_ends_with_all_that_it_trained(
+    name: str, tmp_path: Path
+) -> None:
+    with study(tmp_path) as (store, planned):
+
+        def session() -> Generator[Trial | Decision, None, Choice]:
+            spent = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
+            assert spent is not None
+            method = ended_when(CASES[name].make(Limits(), KnownWorth()), spent, "val_accuracy")
+            return run(method, Answers(Limits(), ahead=False), store)
+
+        store.put("clock", "wall", -1e6)  # on however slow a machine
+        killed = session()
+        while len(store.ledger()) < 5:
+            next(killed)
+        killed.close()
+        ledger = store.ledger()
+        store.put("clock", "wall", 1000.0)
+        resumed = session()
+        try:
+            while True:
+                next(resumed)
+        except StopIteration as end:
+            choice: Choice = end.value
+        assert store.ledger() == ledger
+        assert choice.decisions[-1].reason == "the minutes of --budget are spent after 5 trainings"
+        assert choice.trial in ledger
+
+
 def test_a_search_ends_before_the_training_that_would_not_end_in_time_and_ends_there_again(tmp_path: Path) -> None:
     done = (trained(1), trained(2))
     work = [t.candidate.recipe.epochs * t.cost.bytes_moved for t in done]
@@ -118,6 +173,41 @@ def test_with_a_control_the_search_has_half_of_the_time(tmp_path: Path, wall: fl
         assert spent is not None
         # one training took all of that; the next one, of half the epochs, takes half as long: 45 of 50 seconds, or 60
         assert bool(spent((trained(1, seconds=wall),), candidate(5, epochs=5))) is ends
+
+
+@pytest.mark.parametrize(("wall", "ends"), [(80.0, False), (90.0, True)])
+def test_the_control_has_what_is_left_of_the_whole_time_and_its_end_is_stored_apart(
+    tmp_path: Path, wall: float, ends: bool
+) -> None:
+    done, asked = (trained(1, seconds=30.0),), candidate(5, epochs=5)  # 15 seconds more, of 100
+    with study(tmp_path, control="random") as (store, planned):
+        store.put("clock", "wall", wall)
+        spent = spent_of(store, planned, COST, time.monotonic(), control=True)  # type: ignore[arg-type]
+        assert spent is not None
+        assert bool(spent(done, asked)) is ends
+        store.put("clock", "wall", 0.0)
+        again = spent_of(store, planned, COST, time.monotonic(), control=True)  # type: ignore[arg-type]
+        search = spent_of(store, planned, COST, time.monotonic())  # type: ignore[arg-type]
+        assert again is not None
+        assert search is not None
+        assert (bool(again(done, asked)), bool(search(done, asked))) == (ends, False)
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_control_ends_by_the_clock_and_not_by_that_of_its_search(over: bool) -> None:
+    search = Search(SPACE, BaselineRules(trials=6), TRAINING, cost_without_device, Limits(), seed=0)
+    planned = plan(asked=SearchSettings(method="random", control="random"))
+    asked: list[str] = []
+
+    def control_spent(_: tuple[Trial, ...], candidate: Candidate) -> str:
+        asked.append(candidate.phase)
+        return "no time" if over else ""
+
+    method = method_of(RANDOM, search, planned, lambda *_: "", control_spent)
+    _, trials, decisions = play(method, lambda _: 50.0, cost_without_device)
+    assert set(asked) == {CONTROL}
+    assert any(trial.candidate.phase == CONTROL for trial in trials) is not over
+    assert any(decision.verdict == "stop" for decision in decisions) is over
 
 
 @pytest.mark.parametrize(("loaded", "ends"), [(20.0, False), (30.0, True)])

@@ -19,6 +19,7 @@ from edgenas.records import (
     Choice,
     Classes,
     Cost,
+    Decision,
     Expectation,
     Latency,
     Limits,
@@ -114,6 +115,20 @@ def test_the_front_of_a_search_holds_nothing_of_its_control_and_the_control_has_
     document = summary(study, "studies/x", [found, random], None, 0.0)
     assert [entry["architecture"]["width"] for entry in document["front"]] == [1]
     assert [entry["architecture"]["width"] for entry in document["control"]] == [2]
+
+
+def test_why_the_search_and_why_its_control_ended_early_is_said_together() -> None:
+    one, verdict = msgspec.structs.replace(trial(1, 90, 1.0, None), number=1), Decision("depth", "accept", "the best")
+    stops = Decision("depth", "stop", "no time"), Decision(CONTROL, "stop", "no time: the control had 80%")
+
+    def told(*decisions: Decision) -> str | None:
+        study = msgspec.structs.replace(study_record(), profiles=("board",))
+        found: str | None = summary(study, "s", [one], Choice(one, {}, decisions), 1.0)["ended_early"]
+        return found
+
+    assert told(verdict) is None
+    assert told(verdict, stops[0]) == "no time"
+    assert told(verdict, *stops) == "no time; no time: the control had 80%"
 
 
 def test_a_network_of_an_own_space_is_told_by_its_choices() -> None:

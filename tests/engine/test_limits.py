@@ -11,7 +11,7 @@ from edgenas.architectures.stages_bounds import TINY_BOUNDS, bounded_stages
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.engine.budgets import Clock, within_budget
-from edgenas.engine.limits import check_limits, loose_limits, nothing_meets
+from edgenas.engine.limits import check_limits, loose_limits, nothing_meets, refuse_measured_limit
 from edgenas.engine.registry import method_named
 from edgenas.engine.settings import PRESETS, asked_stages, chain_space
 from edgenas.errors import LimitError
@@ -21,7 +21,7 @@ from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.ladder import DRAWN, refuse_impossible_limit
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import largest_members
-from edgenas.records import Classes, Limits, Precision, StagesArchitecture
+from edgenas.records import Architecture, Classes, Latency, Limits, Precision, StagesArchitecture, Workload
 from tests.plans import plan
 
 
@@ -86,6 +86,36 @@ def test_an_impossible_limit_on_macs_is_refused_with_the_smallest_member() -> No
     refuse_impossible_limit(space, cost, Limits(mmacs=least / 1e6))
     with pytest.raises(LimitError, match=r"smallest member .* has \S+ M MACs > \S+ M MACs: raise the limit"):
         refuse_impossible_limit(space, cost, Limits(mmacs=(least - 1) / 1e6))
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(2.0, False), (1.99, True), (None, False)])
+def test_where_latencies_are_measured_the_smallest_chain_says_that_nothing_meets_the_limit(
+    limit: float | None, refused: bool
+) -> None:
+    measured: list[Architecture] = []
+
+    def measure(network: Architecture, _: Workload) -> Latency:
+        measured.append(network)
+        return Latency(2.0, "measured", "host-cpu")
+
+    asked = SearchSettings(target=("host-cpu",), method="random", max_latency_ms=limit)
+    cost = CostModel([profile_from_name("host-cpu")], None, asked.limits, measure)
+    planned, spec = plan(asked=asked), method_named("random")
+    if refused:
+        with pytest.raises(
+            LimitError, match=r"smallest member .* has latency 2 ms > 1\.99 ms on host-cpu: raise the limit"
+        ):
+            refuse_measured_limit(planned, spec, cost)
+    else:
+        refuse_measured_limit(planned, spec, cost)
+    assert measured == ([planned.space.smallest()] if limit else [])
+
+
+def test_what_is_the_fastest_of_another_space_is_not_measured_ahead() -> None:
+    asked = SearchSettings(target=("host-cpu",), method="random", space="fbnet", max_latency_ms=1.0)
+    cost = CostModel([profile_from_name("host-cpu")], None, asked.limits, lambda *_: pytest.fail("it was measured"))
+    space = space_named("fbnet", Classes(10), 3, 32)
+    refuse_measured_limit(plan(asked=asked, space=space), method_named("random"), cost)
 
 
 def test_one_slow_target_is_enough_for_a_limit_to_bind() -> None:

@@ -270,6 +270,26 @@ def test_the_method_trains_the_best_designs_within_the_limits_and_chooses() -> N
         next(nal(predictor, space, rules, TRAINING, cost_without_device, Limits(params=10)))
 
 
+def test_in_the_place_of_a_design_that_is_measured_and_too_slow_comes_the_next() -> None:
+    """Which are within the limits is not known before they are asked for, where latencies are measured."""
+    space = CellSpace(Classes(10), 3, 32)
+    rules = NalRules(channels=8, cells_per_stage=1, designs=3, epochs=2)
+    predictor, limits = shipped_predictor("nasbench101"), Limits(params=30_000)
+    asked_for = nal(predictor, space, rules, TRAINING, cost_without_device)
+    _, trials, _ = play(asked_for, lambda _: 50.0, cost_without_device, limits)
+    known = nal(predictor, space, rules, TRAINING, cost_without_device, limits)
+    _, within, _ = play(known, lambda _: 50.0, cost_without_device, limits)
+    assert [t.candidate for t in trials if t.status == "complete"] == [t.candidate for t in within]
+    assert len(trials) > len(within) == 3
+    with pytest.raises(LimitError, match=r"none of the \d+ networks that were asked for is within the limits"):
+        play(
+            nal(predictor, space, rules, TRAINING, cost_without_device),
+            lambda _: 50.0,
+            cost_without_device,
+            Limits(params=10),
+        )
+
+
 def test_cells_that_a_study_trained_become_a_table() -> None:
     cells = design(shipped_predictor("nasbench101"), "nasbench101", 9).cells
     cost, recipe = Cost(1, 1, 1, 1.0, 1.0), Recipe("r", epochs=1, batch_size=8, lr=0.1)
