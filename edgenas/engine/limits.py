@@ -46,9 +46,9 @@ def check_limits(
 def refuse_measured_limit(plan: Plan, spec: MethodSpec, cost: CostModel) -> None:
     """Raise LimitError where latencies are measured and the smallest chain, which is measured now, breaks a limit. In another
     space the smallest network need not be the fastest: there the search finds out."""
-    limits = plan.asked.limits
-    if isinstance(plan.space, ChainSpace) and (limits.latency_ms is not None or limits.energy_mj is not None):
-        spec.check(plan.space, cost, limits)
+    asked = plan.asked.limits
+    if isinstance(plan.space, ChainSpace) and (asked.latency_ms is not None or asked.energy_mj is not None):
+        spec.check(plan.space, cost, asked)
 
 
 def nothing_meets(
