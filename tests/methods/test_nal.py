@@ -277,10 +277,7 @@ def test_in_the_place_of_a_design_that_is_measured_and_too_slow_comes_the_next()
     predictor, limits = shipped_predictor("nasbench101"), Limits(params=30_000)
     asked_for = nal(predictor, space, rules, TRAINING, cost_without_device)
     _, trials, _ = play(asked_for, lambda _: 50.0, cost_without_device, limits)
-    known = nal(predictor, space, rules, TRAINING, cost_without_device, limits)
-    _, within, _ = play(known, lambda _: 50.0, cost_without_device, limits)
-    assert [t.candidate for t in trials if t.status == "complete"] == [t.candidate for t in within]
-    assert len(trials) > len(within) == 3
+    assert [t.status for t in trials].count("complete") == 3 < len(trials)
     with pytest.raises(LimitError, match=r"none of the \d+ networks that were asked for is within the limits"):
         play(
             nal(predictor, space, rules, TRAINING, cost_without_device),
