@@ -73,6 +73,8 @@ def answering(status: int, context: ssl.SSLContext | None = None) -> Iterator[st
 def test_only_a_ready_server_is_healthy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ready, "TIMEOUT_S", 60.0)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # docker gives containers that of its host
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(ready, "COMMAND", tmp_path / "cmdline")
     for status, code in ((200, 0), (503, 1)):
         with answering(status) as port:
