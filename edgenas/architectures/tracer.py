@@ -108,18 +108,21 @@ class Tracer:
         )
 
     def pool(self, kind: KernelKind, source: int, kernel: int, *, stride: int = 1, padding: int | None = None) -> int:
-        """kind: maxpool or avgpool, (C, H, W) -> (C, H', W'). `padding` None = half the kernel; averages do not count it."""
+        """kind: maxpool or avgpool, (C, H, W) -> (C, H', W'). `padding` None = half the kernel, and always less than
+        the kernel: nothing is the mean of padding alone. Averages do not count it."""
         if kind not in ("maxpool", "avgpool"):
             raise self._refused(f"pool {kind!r} is unknown: maxpool or avgpool")
         channels, height, width = self.shape(source)
         p = kernel // 2 if padding is None else padding
+        sides = self._side(height, kernel, stride, p), self._side(width, kernel, stride, p)
+        if p >= kernel:  # as ONNX Runtime and TensorRT want it
+            raise self._refused(f"{kind} of kernel {kernel} with padding {p}: a pool's padding is less than its kernel")
         return self._append(
             Kernel(
                 kind,
                 channels,
                 channels,
-                self._side(height, kernel, stride, p),
-                self._side(width, kernel, stride, p),
+                *sides,
                 height,
                 width,
                 (source,),

@@ -114,6 +114,9 @@ def read_pool(reading: OnnxReading, node: onnx.NodeProto) -> None:
         raise reading.refused(node, "is dilated, gives places, or has padding that counts")
     padding = _padding(reading, node, kernel, read, border)
     pads = [int(pad) for pad in attribute(node, "pads", NO_BORDER)]
+    ends = (border[2] + pads[2], border[3] + pads[3])
+    if any(pad >= side for pad, side in zip((*padding, *ends), kernel * 2, strict=True)):
+        raise reading.refused(node, "has padding that is not less than its kernel")
     counted = not most and bool(attribute(node, "count_include_pad", 0)) and (any(pads) or any(padding))
     whole = [(read[1 + i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)] == [
         *reading.shape(node.output[0])[1:]
