@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TypeAlias, cast, get_args
+from typing import TypeAlias, TypeGuard, cast, get_args
+
+import msgspec
 
 from edgenas.architectures.stages import workload_from_stages
 from edgenas.architectures.stages_space import Activation
@@ -25,9 +27,15 @@ def weighted(kernels: Sequence[Kernel]) -> list[int]:
 def stages_from_kernels(name: str, kernels: Sequence[Kernel]) -> StagesArchitecture:
     """The network of stages whose layers these are: kinds, widths, kernels, strides, activations and additions. How borders are
     padded may differ: TensorFlow pads on the other side. Raises EdgenasError for a network that is none."""
-    layers = [kernels[index] for index in weighted(kernels)]
+    places = weighted(kernels)
+    layers = [kernels[index] for index in places]
     if len(layers) < 3 or layers[0].kind != "conv" or layers[-1].kind != "linear":
         raise _none(name, "it does not begin with a convolution and end in a linear layer")
+    for index, kernel in enumerate(kernels[: places[-1]]):
+        if kernel.kind not in (*WEIGHTED, "add") and not (
+            index > places[-2] and kernel.kind in ("globalpool", "avgpool")
+        ):
+            raise _none(name, f"its kernel {index} is a {kernel.kind}, and between the layers there are only additions")
     stem, body, last = layers[0], layers[1:-1], layers[-1]
     if stem.activation not in get_args(Activation):
         raise _none(name, f"its first activation is {stem.activation or 'none'}, and relu and relu6 are possible")
@@ -68,38 +76,48 @@ def _stages_of(layers: Sequence[Kernel]) -> tuple[list[Stage], Sequence[Kernel]]
     """Stages from the front on, and the layers that are left: equal blocks of stride 1 belong to the stage before."""
     stages: list[Stage] = []
     while (found := _block(layers)) is not None:
-        (block, expansion), taken = found
-        spatial, width = layers[1 if taken == 3 else 0], layers[taken - 1].out_channels
-        stage = Stage(block, width, 1, spatial.kernel[0], spatial.stride[0], expansion)
+        stage, taken = found
         last = stages[-1] if stages else None
         if last is not None and stage.stride == 1 and _alike(last, stage):
-            stages[-1] = Stage(block, width, last.repeats + 1, last.kernel, last.stride, expansion)
+            stages[-1] = msgspec.structs.replace(last, repeats=last.repeats + 1)
         else:
             stages.append(stage)
         layers = layers[taken:]
     return stages, layers
 
 
-def _block(layers: Sequence[Kernel]) -> tuple[tuple[BlockKind, int], int] | None:
-    """What block stands at the front: its kind and expansion, and how many layers it has; None where none does."""
-    if len(layers) < 2:
+def _block(layers: Sequence[Kernel]) -> tuple[Stage, int] | None:
+    """The block at the front, as a stage of its own, and how many layers it has; None where none stands there, as before the last
+    1x1 convolution."""
+    one, two, three = (*layers, None, None, None)[:3]
+    if one is not None and one.kind == "depthwise" and _is_point(two):
+        return _stage("mbconv" if one.norm else "separable", one, two), 2
+    if one is None or one.kind != "conv" or not one.norm:
         return None
-    one, two, three = (*layers, None)[:3]
-    assert one is not None
-    assert two is not None
-    if one.kind == "depthwise" and _is_point(two):
-        return (("mbconv" if one.norm else "separable"), 1), 2
-    if _is_point(one) and two.kind == "depthwise" and three is not None and _is_point(three):
-        return ("mbconv", one.out_channels // one.in_channels), 3
-    if one.kind == "conv" and one.kernel != POINT:
-        if _is_point(two) and not two.activation:
-            return ("fused", one.out_channels // one.in_channels), 2
-        return ("dense", 1), 1
-    return None
+    if _is_point(one) and two is not None and two.kind == "depthwise" and two.norm and _is_point(three):
+        return _stage("mbconv", two, three, one), 3
+    if _ends_residual(two):
+        return _stage("residual", one, two), 2
+    if _is_point(two) and not two.activation:
+        return (_stage("residual", one, three), 3) if _ends_residual(three) else (_stage("fused", one, two, one), 2)
+    if two is None and _is_point(one) and one.stride == (1, 1):
+        return None
+    return _stage("dense", one, one), 1
 
 
-def _is_point(kernel: Kernel) -> bool:
-    return kernel.kind == "conv" and kernel.kernel == POINT
+def _stage(block: BlockKind, spatial: Kernel, last: Kernel, expanding: Kernel | None = None) -> Stage:
+    """Of one block: its k x k layer, its last one, and the one that widens the map, where it has one."""
+    expansion = 1 if expanding is None else max(1, expanding.out_channels // expanding.in_channels)
+    return Stage(block, last.out_channels, 1, spatial.kernel[0], spatial.stride[0], expansion)
+
+
+def _is_point(kernel: Kernel | None) -> TypeGuard[Kernel]:
+    return kernel is not None and kernel.kind == "conv" and kernel.kernel == POINT and kernel.norm
+
+
+def _ends_residual(kernel: Kernel | None) -> TypeGuard[Kernel]:
+    """Is a map added before its activation? Behind mbconv and fused blocks there is none."""
+    return kernel is not None and kernel.kind == "conv" and kernel.residual is not None and bool(kernel.activation)
 
 
 def _alike(one: Stage, other: Stage) -> bool:

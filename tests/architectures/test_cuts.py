@@ -12,6 +12,7 @@ from edgenas.architectures.cuts import CutSpace
 from edgenas.architectures.published import published_architecture
 from edgenas.architectures.stages import workload_from_stages
 from edgenas.architectures.stages_reading import stages_from_kernels
+from edgenas.architectures.tracer import Tracer
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.records import Classes, Kernel, Stage, StagesArchitecture
@@ -33,7 +34,7 @@ def kernels_of(network: StagesArchitecture) -> list[Kernel]:
     return list(workload_from_stages(network).kernels)
 
 
-@pytest.mark.parametrize("name", ["mobilenet-v2", "mnasnet-b1", "efficientnet-lite0"])
+@pytest.mark.parametrize("name", ["mobilenet-v2", "mnasnet-b1", "efficientnet-lite0", "resnet-18-without-pool"])
 def test_the_layers_of_a_published_network_are_its_stages_again(name: str) -> None:
     network = published_architecture(name)
     assert isinstance(network, StagesArchitecture)
@@ -47,11 +48,39 @@ def test_blocks_of_every_plain_kind_are_told_apart_and_padding_is_not_looked_at(
     assert stages_from_kernels("mixed", padded) == MIXED
 
 
+@pytest.mark.parametrize("head_width", [0, 64])
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (Stage("dense", 16, 2, 3, 1), Stage("dense", 32, 1, 3, 2)),
+        (Stage("residual", 12, 2, 3, 1), Stage("residual", 16, 1, 5, 1), Stage("residual", 16, 3, 5, 2)),
+        (Stage("fused", 16, 1, 3, 2, expansion=2), Stage("residual", 16, 2, 3, 1), Stage("fused", 24, 1, 3, 2)),
+        (Stage("residual", 16, 1, 3, 2), Stage("dense", 16, 1, 3, 1), Stage("separable", 16, 2, 3, 2)),
+        (Stage("dense", 16, 2, 1, 1), Stage("separable", 8, 1, 1, 2), Stage("residual", 8, 2, 1, 1), Stage("dense", 8, 1, 1, 2)),
+        (Stage("fused", 16, 2, 1, 1, expansion=3), Stage("mbconv", 16, 2, 3, 1, expansion=4)),
+    ],
+    ids=lambda stages: " ".join(f"{stage.block}{stage.kernel}" for stage in stages),
+)  # fmt: skip
+def test_members_that_end_in_any_block_are_read(stages: tuple[Stage, ...], head_width: int) -> None:
+    network = msgspec.structs.replace(MIXED, stages=stages, head_width=head_width)
+    assert stages_from_kernels("member", kernels_of(network)) == network
+
+
+def pooled() -> list[Kernel]:
+    """Dense stages with a max pool of stride 2 in place of the second stage's stride."""
+    trace = Tracer(1, 32, 32)
+    here = trace.conv(-1, 12, 5, norm=True, activation="relu")
+    here = trace.conv(here, 16, 3, norm=True, activation="relu")
+    here = trace.pool("maxpool", here, 2, stride=2, padding=0)
+    trace.head(trace.conv(here, 24, 3, norm=True, activation="relu"), TEN)
+    return trace.kernels
+
+
 @pytest.mark.parametrize(
     ("kernels", "why"),
     [
-        (kernels_of(published_architecture("resnet-18-without-pool")), "its layer 2 is"),  # type: ignore[arg-type]
-        (kernels_of(published_architecture("mnasnet-a1")), "layer 12 begins no block of a known kind"),  # type: ignore[arg-type]
+        (kernels_of(published_architecture("mnasnet-a1")), "its kernel 11 is a globalpool"),  # type: ignore[arg-type]
+        (pooled(), "its kernel 2 is a maxpool, and between the layers there are only additions"),
         (kernels_of(MIXED)[:-1], "it does not begin with a convolution and end in a linear layer"),
         ([msgspec.structs.replace(kernels_of(MIXED)[0], activation="silu"), *kernels_of(MIXED)[1:]], "is silu"),
         (kernels_of(MIXED)[:3] + [msgspec.structs.replace(k, groups=2) for k in kernels_of(MIXED)[3:4]]

@@ -48,10 +48,12 @@ def trained(architecture: StagesArchitecture = WHOLE) -> Network:
     return network.eval()
 
 
-def heritage(folder: Path, known: Preprocessing, own: Preprocessing = OWN) -> tuple[Heritage, Network]:
+def heritage(
+    folder: Path, known: Preprocessing, own: Preprocessing = OWN, whole: StagesArchitecture = WHOLE
+) -> tuple[Heritage, Network]:
     """Of an EdgeNAS export, whose batch norms are folded, and the network that was exported."""
-    network = trained()
-    model = onnx_from_network(network, WHOLE, opset=13, ir=7)
+    network = trained(whole)
+    model = onnx_from_network(network, whole, opset=13, ir=7)
     describe(model, {"preprocessing": known.canonical_json().decode()})
     onnx.save(model, folder / "whole.onnx")
     public = public_network(str(folder / "whole.onnx"), Classes(2), own, pixels())
@@ -89,6 +91,18 @@ def test_an_exported_network_is_itself_again_and_its_cut_computes_the_same_up_to
     x = seen(OWN)
     last = 3 + 2 * 3 - 1  # stem, two layers of the first stage, two blocks of three
     assert torch.allclose(layer(begun(cut, found), last, x), layer(network, last, x), atol=1e-4)
+
+
+def test_an_exported_network_of_residual_and_dense_blocks_is_itself_again(tmp_path: Path) -> None:
+    stages = (Stage("residual", 8, 1, 3, 1), Stage("residual", 12, 2, 3, 2), Stage("dense", 16, 1, 3, 1))
+    whole = msgspec.structs.replace(WHOLE, stages=stages, head_width=0)
+    found, network = heritage(tmp_path, OWN, whole=whole)
+    assert found.whole == whole
+    last = (
+        2 + 3 + 2 + 1
+    )  # two layers of the first stage; a block with a shortcut of its own, and one without; the dense one
+    assert inherited(whole, found.whole).keys() >= {*range(last + 1)}
+    assert torch.allclose(layer(begun(whole, found), last, seen(OWN)), layer(network, last, seen(OWN)), atol=1e-4)
 
 
 def test_on_pixels_that_are_normalised_otherwise_only_the_border_differs(tmp_path: Path) -> None:
