@@ -128,7 +128,7 @@ def train(
     from edgenas.engine.training_asked import TrainingAsked
     from edgenas.faces.pixels import pixels_from_text
 
-    wanted = network_asked(study, data, target, task, name)  # None: a study's
+    wanted = network_asked(study, data, target, task, name, from_trained=from_trained)  # None: a study's
     given = is_given(study)
     asked = TrainingAsked(
         trial,

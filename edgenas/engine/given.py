@@ -88,7 +88,13 @@ def is_given(name: str | None) -> bool:
 
 
 def network_asked(
-    network: str | None, data: str | None, target: Sequence[str] | None, task: str | None, study: str | None
+    network: str | None,
+    data: str | None,
+    target: Sequence[str] | None,
+    task: str | None,
+    study: str | None,
+    *,
+    from_trained: bool = False,
 ) -> NetworkAsked | None:
     """What `edgenas train` was asked to train, where that is no study's network. EdgenasError for what belongs to the other."""
     if network is not None and data is not None and not is_study(network) and not is_given(network):
@@ -104,6 +110,8 @@ def network_asked(
                     "leave it out"
                 )
         return None
+    if from_trained:
+        raise _is_of_searched("--from-trained", network)
     if data is None:
         raise EdgenasError(f"train {network}: on which --data? A data set's name or a folder of class folders")
     return NetworkAsked(network, data, tuple(target or ("jetson",)), study, task or "classification")
@@ -167,12 +175,15 @@ def _refuse_what_is_searched(asked: TrainingAsked, name: str) -> None:
         "--trial": asked.trial,
         "--final-width": asked.final_width,
         "--start": asked.start,
-        "--from-trained": asked.from_trained or None,
         "--teacher largest": None if asked.teacher != LARGEST else LARGEST,
     }
     for flag, value in flags.items():
         if value is not None:
-            raise EdgenasError(f"{flag} is about a network that was searched, and {name} is given: leave it out")
+            raise _is_of_searched(flag, name)
+
+
+def _is_of_searched(flag: str, name: str) -> EdgenasError:
+    return EdgenasError(f"{flag} is about a network that was searched, and {name} is given: leave it out")
 
 
 def _refuse_unpredictable(

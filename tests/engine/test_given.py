@@ -291,6 +291,10 @@ def test_what_is_a_network_and_what_is_a_study(name: str | None, answer: bool, h
             ("net.json", "--data", "digits", "--teacher", "largest"),
             "--teacher largest is about a network that was searched",
         ),
+        (
+            ("mobilenet-v2", "--data", "digits", "--from-trained"),
+            "--from-trained is about a network that was searched, and mobilenet-v2 is given: leave it out",
+        ),
         (("mine", "--target", "jetson"), "--target is for a network without a search"),
         (("mine", "--study", "other"), "--study is for a network without a search"),
         (("gnas-cifar10", "--data", "digits"), "gnas-cifar10 is no study, no architecture file"),
