@@ -61,11 +61,10 @@ class Reference(Record, frozen=True):
     @property
     def keeps_head(self) -> bool:
         """Does its training go on with the last layer of its weights, which has the right size and knows no other classes?"""
-        return (
-            bool(self.weights)
-            and not self.other_classes
-            and self.began.workload.kernels[-1] == self.architecture.workload.kernels[-1]
-        )
+        from edgenas.networks.fitting import head_is_kept
+
+        began, fitted = self.began.workload.kernels, self.architecture.workload.kernels
+        return bool(self.weights) and not self.other_classes and head_is_kept(began, fitted)
 
     @property
     def origin(self) -> str:

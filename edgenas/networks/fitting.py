@@ -120,9 +120,7 @@ def fitted_head(name: str, parts: Parts, head: Head) -> Parts:
     """The network with another last layer, whose weights are still to be learned; what followed the old one stays, but for a
     softmax. Without one, after a global pool, it gets one. Raises EdgenasError for a network that ends otherwise.
     """
-    kernels = list(parts.kernels)
-    if kernels[-1].kind == "softmax":
-        kernels.pop()
+    kernels = without_softmax(parts.kernels)
     last = _last_layer(kernels)
     tail = kernels[last + 1 :]
     classifies = (
@@ -150,6 +148,22 @@ def fitted_head(name: str, parts: Parts, head: Head) -> Parts:
         )
     kept = {i: epsilon for i, epsilon in parts.epsilons.items() if i < last}
     return replace(parts, kernels=tuple(kernels), epsilons=kept, fixed=frozenset(i for i in parts.fixed if i < last))
+
+
+def without_softmax(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """The kernels of a network but for a softmax at its end."""
+    return [*kernels[:-1]] if kernels[-1].kind == "softmax" else [*kernels]
+
+
+def head_is_kept(began: Sequence[Kernel], fitted: Sequence[Kernel]) -> bool:
+    """Do the weights of the last layer of a network have their place in what `fitted_head` made of it? The layers may differ in
+    bias and activation, and a softmax may follow."""
+    one, other = (_last_layer(without_softmax(kernels)) for kernels in (began, fitted))
+    return one == other >= 0 and _weights_shape(began[one]) == _weights_shape(fitted[other])
+
+
+def _weights_shape(kernel: Kernel) -> tuple[object, ...]:
+    return kernel.kind, kernel.in_channels, kernel.out_channels, kernel.kernel, kernel.groups, kernel.norm
 
 
 def with_outputs(parts: Parts, order: Sequence[int]) -> Parts:

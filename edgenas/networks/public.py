@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from edgenas.errors import EdgenasError
 from edgenas.faces.pixels import Pixels
 from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_words
-from edgenas.networks.fitting import Parts, fitted_head, fitted_input, with_outputs
+from edgenas.networks.fitting import Parts, fitted_head, fitted_input, with_outputs, without_softmax
 from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
 from edgenas.networks.norms import folded, with_norms
 from edgenas.networks.zoo import IMAGENET, module_from_zoo, normalisation_of_file, with_state
@@ -155,8 +155,7 @@ def network_in_file(path: Path, preprocessing: Preprocessing, pixels: Pixels | N
     channels, height, width = read.shape(read.graph.inputs[0])
     size = size_from_sides(height, width)
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
-    if parts.kernels[-1].kind == "softmax":
-        parts = replace(parts, kernels=parts.kernels[:-1])
+    parts = replace(parts, kernels=tuple(without_softmax(parts.kernels)))
     own = Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels)
     own = own if channels != preprocessing.channels else preprocessing
     known, notes = _known(path, channels, own) if pixels is None else (_said(path, channels, own, pixels), ())

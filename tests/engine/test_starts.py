@@ -7,19 +7,27 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper
 from typer.testing import CliRunner
 
 import edgenas
+from edgenas.architectures.tracer import Tracer
 from edgenas.bundle import read_bundle
 from edgenas.cli.main import app
+from edgenas.engine.references import Reference
 from edgenas.engine.starts import FINAL
 from edgenas.errors import EdgenasError
+from edgenas.networks import network_from_architecture
+from edgenas.networks.public import public_network
 from edgenas.preprocessing import input_from_pixels
-from edgenas.records import FinalTraining, OnnxArchitecture
+from edgenas.records import Classes, Cost, FinalTraining, OnnxArchitecture, Preprocessing
+from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.onnx_session import open_session
 from edgenas.store import Store
+from edgenas.training.start import adopt
 from tests.cli.test_compare import digits_file, searched
 from tests.trained_digits import digits
 
@@ -93,3 +101,37 @@ def test_what_does_not_fit_a_start_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(EdgenasError, match=f"--{flag} is about a network that was searched"):
             opened.export(tmp_path / "b", start=str(path), **beside)  # type: ignore[arg-type]  # one of its arguments
     assert not (tmp_path / "b").exists()
+
+
+def classifier(path: Path, end: str, outputs: int) -> None:
+    """An ONNX file for images (1, 8, 8) that ends in a linear layer, alone or with an activation behind it; or in a pool."""
+    trace = Tracer(1, 8, 8)
+    here = trace.conv(-1, 6, 3, norm=True, activation="relu")
+    pooled = trace.global_pool(trace.conv(here, outputs, 1, bias=True) if end == "pool" else here)
+    if end != "pool":
+        trace.linear(pooled, outputs, bias=end != "no bias", activation="sigmoid" if end == "sigmoid" else "")
+    model = onnx_from_workload(trace.workload(), None)
+    if end == "softmax":
+        model.graph.node.append(helper.make_node("Softmax", [model.graph.output[0].name], ["shares"], axis=1))
+        model.graph.output[0].name = "shares"
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("outputs", [3, 4])
+@pytest.mark.parametrize("end", ["", "softmax", "sigmoid", "no bias", "pool"])
+def test_the_last_layer_is_kept_where_it_has_the_tasks_classes_whatever_follows_it(
+    end: str, outputs: int, tmp_path: Path
+) -> None:
+    classifier(tmp_path / "net.onnx", end, outputs)
+    public = public_network(str(tmp_path / "net.onnx"), Classes(3), Preprocessing(1, 8, (0.5,), (0.5,)))
+    free = Cost(params=0, macs=0, bytes_moved=0, size_mb=0.0, memory_mb=0.0)
+    named = Reference("net", public.architecture, public.began, public.preprocessing, free, weights="weights/w")
+    assert named.keeps_head is (outputs == 3)
+    assert not msgspec.structs.replace(named, other_classes=True).keeps_head
+    assert not msgspec.structs.replace(named, weights="").keeps_head
+    assert public.tensors is not None
+    network, started = network_from_architecture(public.architecture), network_from_architecture(public.began)
+    started.load_state_dict(started.state_dict() | public.tensors)
+    adopt(network, started)
+    last = max(name for name in public.tensors if name.endswith(("linear.weight", "conv.weight")))
+    assert torch.equal(network.state_dict()[last], public.tensors[last]) is named.keeps_head
