@@ -21,14 +21,14 @@ from edgenas.records import Architecture, Preprocessing, Recipe
 from edgenas.tasks import Split, Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.checkpoint import Checkpoints, Drawing, Part, State
-from edgenas.training.memory import give_back_spare_memory
+from edgenas.training.memory import give_back_spare_memory, memory_errors
 from edgenas.training.mixing import MixedLoss, mixes
 from edgenas.training.schedule import learning_rates
 from edgenas.training.share import ALONE, Share
 from edgenas.training.step import Step
 from edgenas.training.teaching import Distillation, TeacherAt, Teaching
 
-EVALUATION_BATCH = {"cpu": 256, "cuda": 4096}  # of images up to EVALUATION_SIDE px; of larger ones as many pixels
+EVALUATION_BATCH = {"cpu": 256, "cuda": 4096}  # see evaluation_batch
 EVALUATION_SIDE = 64
 OnEpoch = Callable[[int, nn.Module], None]
 
@@ -60,7 +60,7 @@ def train_network(
     Raises TrainingError where the loss stops being a number or memory runs out.
     """
     give_back_spare_memory()
-    with pinned_threads(share.threads(recipe.threads), device), _memory_errors():
+    with pinned_threads(share.threads(recipe.threads), device), memory_errors():
         generator = torch.Generator(device).manual_seed(seed)
         data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
         augmentation = Augmentation(data, recipe, generator)
@@ -169,6 +169,13 @@ def fresh_network(architecture: Architecture, seed: int, device: torch.device) -
     return moved
 
 
+def evaluation_batch(preprocessing: Preprocessing, device: torch.device) -> int:
+    """How many images are evaluated at once: of those up to EVALUATION_SIDE px EVALUATION_BATCH, of larger ones as many pixels,
+    and 16 at least."""
+    smaller = max(1, square_side(preprocessing.input_size) // EVALUATION_SIDE) ** 2
+    return max(16, EVALUATION_BATCH[device.type] // smaller)
+
+
 @torch.no_grad()
 def outputs_of(
     network: nn.Module,
@@ -184,9 +191,8 @@ def outputs_of(
     """
     network.eval()
     give_back_spare_memory()
-    smaller = max(1, square_side(preprocessing.input_size) // EVALUATION_SIDE) ** 2
-    size = max(16, EVALUATION_BATCH[device.type] // smaller)
-    with pinned_threads(threads, device), _memory_errors():
+    size = evaluation_batch(preprocessing, device)
+    with pinned_threads(threads, device), memory_errors():
         data = DeviceImages(split, preprocessing, device)
         batches = (data.pixels(slice(i, i + size)) for i in range(0, len(data), size))
         return torch.cat([network(data.input(batch.flip(2) if mirror else batch)).float() for batch in batches])
@@ -225,18 +231,3 @@ def pinned_threads(count: int, device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Running out of memory is the candidate's failure, on a GPU and on a CPU."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise TrainingError(
-            f"out of memory: {str(error).splitlines()[0] if str(error) else 'allocation failed'}"
-        ) from error
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):
-            raise
-        raise TrainingError(f"out of memory: {str(error).splitlines()[0]}") from error

@@ -1,9 +1,16 @@
-"""The C library's memory, tuned for training: it would give every large tensor back to the system and fault it in again."""
+"""Memory: what training keeps of the C library's, which would give every large tensor back to the system and fault it in again,
+and what is said where there is too little."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
+
+import torch
+
+from edgenas.errors import TrainingError
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _GIB = 1 << 30
@@ -55,3 +62,18 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return all(mallopt(option, value) for option, value in ((_M_MMAP_THRESHOLD, _GIB), (_M_TRIM_THRESHOLD, _GIB)))
+
+
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
+    """Running out of memory is a TrainingError, on a GPU and on a CPU: the candidate's failure, or one line."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TrainingError(
+            f"out of memory: {str(error).splitlines()[0] if str(error) else 'allocation failed'}"
+        ) from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise TrainingError(f"out of memory: {str(error).splitlines()[0]}") from error

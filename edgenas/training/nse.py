@@ -22,7 +22,7 @@ from edgenas.durable import replace_file
 from edgenas.identity import digest
 from edgenas.store import Store
 from edgenas.training.augmentation import DeviceImages
-from edgenas.training.loop import EVALUATION_BATCH, pinned_threads, scored
+from edgenas.training.loop import evaluation_batch, pinned_threads, scored
 from edgenas.training.share import LostError, Share, joined
 from edgenas.training.supernet import Supernet
 from edgenas.training.supernet_training import (
@@ -223,7 +223,7 @@ def _error(training: SupernetTraining, ops: CellOps, place: Workplace) -> float:
     supernet, data = training.supernet, training.data.scoring
     recalibrate(supernet, ops, training.data.plain, training.rules)
     supernet.eval()
-    size, metric = EVALUATION_BATCH[place.device.type], place.task.metric
+    size, metric = evaluation_batch(place.task.preprocessing, place.device), place.task.metric
     batches = (data.pixels(slice(i, i + size)) for i in range(0, len(data), size))
     outputs = [supernet(data.input(batch), ops).float() for batch in batches]
     return metric.error(scored(place.task, torch.cat(outputs), data.labels)[metric.name])

@@ -17,6 +17,7 @@ from edgenas.records import Recipe, Record
 from edgenas.tasks import Task
 from edgenas.training.budget import PARALLEL, least_epochs, least_images
 from edgenas.training.loop import pinned_threads
+from edgenas.training.memory import memory_errors
 from edgenas.training.nse import SCORING_THREADS, recalibrate
 from edgenas.training.supernet import draw_path
 from edgenas.training.supernet_training import SupernetImages, SupernetTraining
@@ -49,9 +50,10 @@ class Speeds(Record, frozen=True):
 
 
 def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Recipe, device: str) -> Speeds:
-    """Train a throw-away supernet for a few steps, score one network, train another one from scratch for a few steps."""
+    """Train a throw-away supernet for a few steps, score one network, train another one from scratch for a few steps.
+    TrainingError where memory runs out."""
     there = torch.device(device)
-    with pinned_threads(rules.recipe.threads, there):
+    with pinned_threads(rules.recipe.threads, there), memory_errors():
         data = SupernetImages(task, rules, plan.seed, there)
         training = SupernetTraining(plan, task, rules, data, there)
         whole = training.steps
@@ -63,7 +65,7 @@ def measure_speeds(plan: RoundPlan, task: Task, rules: SupernetRules, recipe: Re
         trained = time.perf_counter() - began
     path = draw_path(plan, training.fitness(), rules.keep, np.random.default_rng(0))
     one = data.scoring.input(data.scoring.pixels(slice(1)))  # (1, C, H, W)
-    with pinned_threads(SCORING_THREADS, there), torch.no_grad():
+    with pinned_threads(SCORING_THREADS, there), memory_errors(), torch.no_grad():
         began = time.perf_counter()
         recalibrate(training.supernet, path, data.plain, rules)
         training.supernet(one, path).sum().item()  # wait for the device

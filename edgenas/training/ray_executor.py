@@ -21,7 +21,7 @@ from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import Costs, CrewExecutor
 from edgenas.training.memory import keep_freed_memory
 from edgenas.training.shared import not_pickled
-from edgenas.training.work import ATTEMPTS, AnyItem, Lost, Workplace
+from edgenas.training.work import ATTEMPTS, AnyItem, Lost, Workplace, run_item
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -122,7 +122,7 @@ def do_item(data: list[Any], device: str, item: AnyItem) -> Any:
     """One Ray task. `data` holds a reference: inside a list Ray does not fetch it anew for every task."""
     keep_freed_memory()
     try:
-        return item.run(_place(data[0], device))
+        return run_item(item, _place(data[0], device))
     except EdgenasError as error:
         return error
 

@@ -11,6 +11,7 @@ from edgenas.records import Architecture, Recipe
 from edgenas.tasks import Task
 from edgenas.training.augmentation import Augmentation, DeviceImages
 from edgenas.training.loop import fresh_network, learner_of, loss_of, pinned_threads
+from edgenas.training.memory import memory_errors
 from edgenas.training.step import Step
 from edgenas.training.teaching import TeacherAt, Teaching
 
@@ -27,11 +28,12 @@ def seconds_per_image(
     patience: float = 1.5,
     teacher: TeacherAt | None = None,
 ) -> float:
-    """Median over the later half of `patience` seconds of real steps (augmentation, forward, backward, optimiser)."""
-    data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
-    augmentation = Augmentation(data, recipe, torch.Generator(device).manual_seed(0))
-    batch_size = min(recipe.batch_size, len(data))
-    with pinned_threads(recipe.threads, device):
+    """Median over the later half of `patience` seconds of real steps (augmentation, forward, backward, optimiser). TrainingError
+    where memory runs out."""
+    with pinned_threads(recipe.threads, device), memory_errors():
+        data = DeviceImages(task.train, task.preprocessing, device, recipe.crop_padding)
+        augmentation = Augmentation(data, recipe, torch.Generator(device).manual_seed(0))
+        batch_size = min(recipe.batch_size, len(data))
         network = fresh_network(architecture, 0, device)
         teaching = None if teacher is None else Teaching(teacher, task, recipe, augmentation, output_width(network))
         learner = learner_of(network, recipe, 0, batch_size)

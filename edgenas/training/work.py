@@ -15,6 +15,7 @@ import torch
 
 from edgenas.errors import StudyError, TrainingError
 from edgenas.tasks import Task
+from edgenas.training.memory import memory_errors
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -44,6 +45,12 @@ class WorkItem(Protocol[R_co]):
 
 
 AnyItem = WorkItem[Any]
+
+
+def run_item(item: WorkItem[R], place: Workplace) -> R:
+    """Do it here. Raises EdgenasError for what the user can mend: TrainingError, too, where memory runs out."""
+    with memory_errors():
+        return item.run(place)
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class InlineCrew:
     def finished(self) -> Iterator[tuple[AnyItem, Any]]:
         item, self.hand = self.hand, None
         if item is not None:
-            yield item, item.run(self.place)
+            yield item, run_item(item, self.place)
 
     def close(self) -> None:
         """Let go of the data."""

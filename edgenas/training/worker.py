@@ -20,7 +20,7 @@ import torch
 from edgenas.errors import EdgenasError
 from edgenas.training.memory import keep_freed_memory
 from edgenas.training.shared import open_shared, pickled
-from edgenas.training.work import Workplace
+from edgenas.training.work import Workplace, run_item
 
 # Before anything is imported: the parent's path, so that everything is found that the parent finds, and in its order.
 ENTRY = "import sys; sys.path[:] = sys.argv[6:]; from edgenas.training.worker import main; main(*sys.argv[1:6])"
@@ -63,7 +63,7 @@ def main(channel: str, lifeline: str, data: str, start: str, device: str) -> Non
         while True:
             item = pickle.loads(connection.recv_bytes())
             try:
-                result = item.run(place)
+                result = run_item(item, place)
             except EdgenasError as error:
                 result = error
             connection.send_bytes(pickled(result))

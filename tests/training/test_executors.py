@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 from torch import nn
 
 from edgenas.errors import EdgenasError, TrainingError
@@ -242,3 +243,24 @@ def test_other_work_that_kills_its_processes_ends_the_search_in_one_line(tmp_pat
     fails = pytest.raises(TrainingError, match=f"died {ATTEMPTS} times .exit code -9.: free memory")
     with fresh_store(tmp_path) as store, local_executor(Evaluator(digits, 0), ParameterCost(), 1) as executor, fails:
         list(executor.results([Add(1, deadly=True)], store))
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """A work item that wants more memory than there is."""
+
+    key: str = "greedy"
+
+    def run(self, place: Workplace) -> torch.Tensor:
+        return torch.empty(1 << 60, device=place.device)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_other_work_that_runs_out_of_memory_ends_the_search_in_one_line_at_once(
+    workers: int, tmp_path: Path, digits: Task
+) -> None:
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(digits, 0), ParameterCost(), workers) as executor:
+        with pytest.raises(TrainingError, match=r"^out of memory: .*allocate memory") as caught:
+            list(executor.results([Greedy()], store))
+        assert "\n" not in str(caught.value)
+        assert not getattr(executor.crew, "deaths", {})

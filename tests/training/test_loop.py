@@ -14,14 +14,15 @@ import pytest
 import torch
 
 from edgenas.errors import TaskError, TrainingError
-from edgenas.records import Ask, Limits, Recipe, StudyRecord, Trial
+from edgenas.image_sizes import ImageSize
+from edgenas.records import Ask, Limits, Preprocessing, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.tasks.classification import Classification
 from edgenas.training.evaluator import Evaluator, seed_of
 from edgenas.training.executors import inline_executor
 from edgenas.training.final import SeedTraining
-from edgenas.training.loop import fresh_network, images_an_epoch, scores_of, train_network
+from edgenas.training.loop import evaluation_batch, fresh_network, images_an_epoch, scores_of, train_network
 from edgenas.training.step import Average, Step
 from edgenas.training.work import Workplace
 from tests.tasks.test_faces import write_people
@@ -157,6 +158,22 @@ def test_too_little_memory_is_a_training_error(digits: Task) -> None:
     network.kernels[0] = too_large
     with pytest.raises(TrainingError, match="out of memory"):
         train_network(network, digits, RECIPE, 0, CPU)
+
+
+@pytest.mark.parametrize(
+    ("size", "device", "images"),
+    [
+        (8, "cpu", 256),
+        (127, "cpu", 256),
+        (128, "cpu", 64),
+        ((64, 320), "cpu", 64),  # as many pixels as 143 x 143
+        (512, "cpu", 16),  # not 4
+        (64, "cuda", 4096),
+        (224, "cuda", 455),
+    ],
+)
+def test_of_larger_images_fewer_are_evaluated_at_once(size: ImageSize, device: str, images: int) -> None:
+    assert evaluation_batch(Preprocessing(3, size, (0.5,) * 3, (0.5,) * 3), torch.device(device)) == images
 
 
 def test_a_set_smaller_than_the_batch_is_one_batch(digits: Task) -> None:

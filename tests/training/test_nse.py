@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,9 +23,10 @@ from edgenas.tasks import Task
 from edgenas.tasks.splits import part
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
-from edgenas.training.nse import NseSupernets, recalibrate
+from edgenas.training.nse import InheritedErrors, NseSupernets, SupernetEpoch, recalibrate
 from edgenas.training.supernet import Supernet
 from edgenas.training.supernet_training import SupernetImages, epochs_in
+from edgenas.training.work import Workplace
 from tests.training.conftest import ParameterCost
 from tests.training.test_executors import DeadlyTask
 
@@ -147,6 +149,28 @@ def test_a_networks_score_does_not_depend_on_what_was_scored_before(tmp_path: Pa
         backwards = supernets.errors(plan(digits), NETWORKS[::-1])
     assert forwards == backwards[::-1]
     assert all(0 <= error <= 100 for error in forwards)
+
+
+def test_large_images_are_scored_in_the_batches_of_every_evaluation(
+    digits: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "edgenas.training.loop.EVALUATION_SIDE", 2
+    )  # the digits' 8 px are 16 times as many: batches of 16
+    place = Workplace(digits, torch.device("cpu"))
+    rules = msgspec.structs.replace(RULES, recipe=msgspec.structs.replace(RECIPE, epochs=1))
+    checkpoint, _ = SupernetEpoch(plan(digits), rules, 0, 0, None).run(place)
+    training = place.kept["supernet"]
+    batches: list[int] = []
+
+    def note(network: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not network.training:
+            batches.append(len(inputs[0]))
+
+    training.supernet.register_forward_pre_hook(note)
+    InheritedErrors(plan(digits), rules, 0, checkpoint, NETWORKS[:1]).run(place)
+    assert sum(batches) == len(training.data.scoring)
+    assert {*batches[:-1]} == {16}
 
 
 def test_networks_that_were_scored_are_not_scored_again(tmp_path: Path, digits: Task) -> None:
