@@ -106,6 +106,11 @@ def is_own_data(store: Store, name: str) -> bool:
     return name == store.study.data or bool(_places(name) & places_of(store))
 
 
+def same_place(name: str, other: str) -> bool:
+    """Do both name one data set, however they are written?"""
+    return bool(_places(name) & _places(other))
+
+
 def places_of(store: Store) -> frozenset[str]:
     """What a study's data have in common with the same data of another study: their folder (absolute), or their name."""
     return _places(store.study.data, store.get(KIND, "folder", str))

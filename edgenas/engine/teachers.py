@@ -16,7 +16,7 @@ import msgspec
 
 from edgenas.durable import replace_file
 from edgenas.engine.call import Given
-from edgenas.engine.data import is_own_data, same_data
+from edgenas.engine.data import is_own_data, same_data, same_place, whole_task
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import epochs_for_budget
 from edgenas.engine.folders import ROOT
@@ -65,7 +65,7 @@ def taught_by(
     tell = noting(listener)
     if asked.teacher == LARGEST and asked.budget is not None:
         half = replace(asked, budget=asked.budget / 2, seeds=1)
-        epochs = epochs_for_budget(store, half, largest_seed(store, asked, recipe, given.space), pool, tell)
+        epochs = epochs_for_budget(store, half, largest_seed(store, asked, recipe, pool.task, given.space), pool, tell)
         recipe = msgspec.structs.replace(recipe, epochs=epochs)
     teacher = teacher_for(asked, store, pool, recipe, listener, given)
     further = f", {teacher.further} further images" if teacher.further else ""
@@ -97,7 +97,7 @@ def teacher_for(
     if name == LARGEST:
         teacher = largest_teacher(store, asked, pool, recipe, listener, given.space)
     else:
-        teacher = _found(store, asked, task, given.task is not None, listener)
+        teacher = _found(store, asked, task, given.task, listener)
     _refuse_unfit(teacher, task)
     store.put(KIND, _key(asked), teacher)
     if teacher.anchor is not None:
@@ -107,26 +107,35 @@ def teacher_for(
 
 
 def _key(asked: TrainingAsked) -> str:
-    """What a teacher is found under again: its name, and how its input was said to be made."""
+    """What a teacher is found under again: its name, how its input was said to be made, and for which other data."""
     pixels, views = asked.teacher_pixels, asked.teacher_views
     how = "" if pixels is None else f" mean {pixels.mean} std {pixels.std}"
-    return f"{asked.teacher}{how}" + ("" if views is None else f" views {views}")
+    how += "" if views is None else f" views {views}"
+    return f"{asked.teacher}{how}" + ("" if asked.data is None else f" on {asked.data}")
 
 
-def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, listener: Listener) -> Teacher:
-    """What is named, copied into the study; where it is not here any more, what was copied before."""
+def _found(store: Store, asked: TrainingAsked, task: Task, own: Task | None, listener: Listener) -> Teacher:
+    """What is named, copied into the study; where it is not here any more, what was copied before. `own`: the object that is the
+    study's task, where it was begun with one."""
     name, tell = asked.teacher or "", noting(listener)
     library, path = name.startswith(LIBRARIES), Path(name)
     for kind, command in TRAINED_HERE.items():
         trained = store.get(kind, name, FinalTraining)
         if trained is not None:
+            if asked.data is not None:
+                raise EdgenasError(
+                    f"teacher {name}: `{command}` has trained it on {trained.data}, not on {asked.data}: name another, or train "
+                    "without --teacher"
+                )
             if asked.teacher_pixels is not None or asked.teacher_views is not None:
                 raise EdgenasError(
                     f"{name} was trained on these images by `{command}`, so its input is known: leave out --teacher-mean, "
                     "--teacher-std and --teacher-views"
                 )
+            _refuse_other_classes(name, trained.classes, task)
             tell(f"teacher {name}: as `{command}` has trained it on these images")
-            return _of_reference(name, with_lost_runs_again(store, name, kind, task, listener))
+            plain = whole_task(store, tell, asked.data_dir, own) if asked.all_images else task  # that it was trained on
+            return _of_reference(name, with_lost_runs_again(store, name, kind, plain, listener))
     if library and "=" not in name:
         raise StudyError(
             f"teacher {name} knows nothing of these images yet: run `edgenas compare {store.folder} --reference {name}` "
@@ -136,23 +145,27 @@ def _found(store: Store, asked: TrainingAsked, task: Task, own: bool, listener: 
         file = Path(name.partition("=")[2]) if library else path
         known = store.get(KIND, _key(asked), Teacher)
         if known is not None and not file.is_file():
-            return _copy_of(store, known)
+            return _copy_of(store, known, task)
         if library:
             return _of_library(store, name, task)
         if path.suffix.lower() == ".npz":
             return _of_outputs(store, path, task)
         if isinstance(task.head, Embedding):
-            return _of_recogniser(store, _key(asked), path, asked, task, own, tell)
+            return _of_recogniser(store, _key(asked), path, asked, task, own is not None, tell)
         return _of_file(store, path, asked, task, tell)
     return _of_study(store, asked, name, task, tell)
 
 
-def _copy_of(store: Store, known: Teacher) -> Teacher:
-    """A teacher whose file is not here any more; StudyError where the study's copy is lost as well."""
-    if why := lost(store.folder / known.file, known.sha256):
-        raise StudyError(
-            f"teacher {known.name} is not here, and its copy {store.folder / known.file} {why}: restore one of them"
-        )
+def _copy_of(store: Store, known: Teacher, task: Task) -> Teacher:
+    """A teacher whose file is not here any more; StudyError where the study's copy is lost as well, DataError where it holds
+    outputs of other images."""
+    from edgenas.engine.teacher_outputs import read_outputs
+
+    copy = store.folder / known.file
+    if why := lost(copy, known.sha256):
+        raise StudyError(f"teacher {known.name} is not here, and its copy {copy} {why}: restore one of them")
+    if known.architecture is None:
+        read_outputs(copy, _content(copy), task)
     return known
 
 
@@ -167,6 +180,11 @@ def _refuse_unfit(teacher: Teacher, task: Task) -> None:
         )
     if teacher.preprocessing is not None:
         refuse_blind(task.preprocessing, teacher.preprocessing)
+
+
+def _refuse_other_classes(name: str, classes: tuple[str, ...], task: Task) -> None:
+    if classes != task.classes:
+        raise EdgenasError(f"teacher {name} knows the classes {_few(classes)}, and this task has {_few(task.classes)}")
 
 
 # ---------------------------------------------------------------- where a teacher comes from
@@ -194,6 +212,11 @@ def _of_recogniser(
     from edgenas.engine.teacher_outputs import faces_at, outputs_of_recogniser, written
     from edgenas.training.work import local_devices
 
+    if asked.data is not None:
+        raise EdgenasError(
+            f"teacher {path}: a recogniser is asked about this study's own faces, not about {asked.data}: name a study that "
+            "knows those, or train without --teacher"
+        )
     sha256 = hashlib.sha256(_content(path)).hexdigest()
     known = store.get(KIND, name, Teacher)
     if known is not None and known.source_sha256 == sha256 and not lost(store.folder / known.file, known.sha256):
@@ -224,10 +247,8 @@ def _of_file(store: Store, path: Path, asked: TrainingAsked, task: Task, tell: T
             "--teacher-views is for faces: classifiers see every batch as the student does: leave it out"
         )
     held = network_in_file(path, task.preprocessing, asked.teacher_pixels)
-    if held.classes and held.classes != task.classes:
-        raise EdgenasError(
-            f"teacher {path} knows the classes {_few(held.classes)}, and this task has {_few(task.classes)}"
-        )
+    if held.classes:
+        _refuse_other_classes(str(path), held.classes, task)
     for note in held.notes:
         tell(note)
     return _kept(store, str(path), held.architecture, held.tensors, held.preprocessing, held.sha256)
@@ -274,12 +295,13 @@ def _of_study(store: Store, asked: TrainingAsked, name: str, task: Task, tell: T
     if folder is None:
         raise EdgenasError(f"teacher {name!r}: possible are {FORMS}")
     with Store.read(folder) as other:
-        final, seed, searched = final_of(other, None, None), other.study.seed, same_data(store, other)
-        trained = searched if final.data == other.study.data else is_own_data(store, final.data)
-    if final.classes != task.classes:
-        raise EdgenasError(
-            f"teacher {name} knows the classes {_few(final.classes)}, and this task has {_few(task.classes)}"
-        )
+        final, seed = final_of(other, None, None), other.study.seed
+        if asked.data is None:
+            searched, went_on = same_data(store, other), is_own_data(store, final.data)
+        else:
+            searched, went_on = is_own_data(other, asked.data), same_place(asked.data, final.data)
+        trained = searched if final.data == other.study.data else went_on
+    _refuse_other_classes(name, final.classes, task)
     if final.all_images and trained and not asked.all_images:
         tell(
             f"warning: {name} was trained with --all-images, and so on the images that this study validates on: validation "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,12 @@ def test_what_cannot_be_meant_is_one_line(study: Path, tmp_path: Path, flags: li
     with pytest.raises(EdgenasError, match=words) as caught:
         train(study, "--teacher", path, *flags)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recogniser_is_not_asked_about_other_faces(study: Path, tmp_path: Path) -> None:
+    others = shutil.copytree(study.parent / "people", tmp_path / "others")
+    with pytest.raises(EdgenasError, match=r"is asked about this study's own faces, not about .*others: name a study"):
+        train(study, "--teacher", recogniser(tmp_path / "t.onnx"), "--data", others, "--from-trained")
 
 
 def test_how_a_teacher_is_asked_is_refused_where_nothing_is_asked_so(study: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,24 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import edgenas
 from edgenas.cli.main import app
-from edgenas.engine.data import is_own_data, same_data
+from edgenas.engine.data import is_own_data, same_data, same_place
+from edgenas.engine.final import task_to_train
+from edgenas.engine.largest import largest_seed
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.taught import KIND, Teacher
 from edgenas.engine.teacher_outputs import TeacherOutputs, read_outputs, save_outputs
+from edgenas.engine.teachers import TRAINED_HERE
+from edgenas.engine.training_asked import TrainingAsked
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe
 from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import weights_sha256
-from edgenas.records import FinalRun, FinalTraining
+from edgenas.records import Classes, FinalRun, FinalTraining
 from edgenas.store import Store
 from edgenas.tasks import Loading, TaskSettings, load_task
 from tests.cli.test_compare import digits_file, searched
@@ -183,10 +189,12 @@ def test_one_folder_is_one_data_set_however_it_is_written(tmp_path: Path, monkey
             with Store.read(study(f"of {data.replace('/', '-')}", data)) as other:
                 assert same_data(store, other)
             assert is_own_data(store, data)
+            assert same_place(data, str(tmp_path / "photos"))
         for data in ("others", "digits"):
             with Store.read(study(f"of {data}", data)) as other:
                 assert not same_data(store, other)
             assert not is_own_data(store, data)
+            assert not same_place(data, str(tmp_path / "photos"))
         with Store.read(study("moved", "gone", tmp_path / "photos")) as other:  # called so when it began
             assert same_data(store, other)
         with Store.read(study("elsewhere", "gone", tmp_path / "elsewhere/photos")) as other:
@@ -262,9 +270,89 @@ def test_a_reference_teaches_as_it_was_trained_here_and_is_not_trained_again_bes
     assert after.winners[0].origin == f"from scratch, taught by {path}"
     assert before.scores["accuracy"] == before.each
 
-    (taught / teacher.file).unlink()
-    train(taught, "--teacher", path)
-    assert weights_sha256(taught / teacher.file) == teacher.sha256
+    for whole in ((), ("--all-images",)):  # it is trained again on the images that it was trained on
+        (taught / teacher.file).unlink()
+        train(taught, "--teacher", path, *whole)
+        assert weights_sha256(taught / teacher.file) == teacher.sha256
+
+
+def greys(root: Path, first: int = 0) -> Path:
+    """Other data than the digits, as small: three classes of grey pictures; `first` is the number of the first one."""
+    for path in fill(root, 20, ("a", "b", "c"), first).rglob("*.png"):
+        Image.open(path).convert("L").save(path)
+    return root
+
+
+def test_the_largest_network_learns_from_the_other_images_on_which_its_student_goes_on(tmp_path: Path) -> None:
+    study, there = searched(tmp_path / "study"), greys(tmp_path / "greys")
+    task = load_task(TaskSettings(str(there), image_size=8), Loading(tmp_path / "cache", threads=1))
+    with Store.read(study) as store:
+        (known,) = store.all("final", FinalTraining).values()
+        names = (None, "one", "another")
+        how = [TrainingAsked(teacher="largest", data=name, from_trained=name is not None) for name in names]
+        seeds = [largest_seed(store, asked, known.recipe, task) for asked in how]
+    assert len({seed.key for seed in seeds}) == len({seed.weights for seed in seeds}) == 3
+    assert [seed.architecture.head for seed in seeds] == [Classes(10), Classes(3), Classes(3)]
+
+    def taught() -> tuple[Teacher, int]:
+        train(study, "--teacher", "largest", "--data", str(there), "--from-trained")
+        with Store.read(study) as store:
+            return store.all(KIND, Teacher)[f"largest on {there}"], len(store.all("final-run", msgspec.Raw))
+
+    first = taught()
+    assert taught() == first
+    shutil.rmtree(there)
+    greys(there, first=500)
+    teacher, _ = taught()  # of other images under this name
+    assert teacher.file == first[0].file
+    assert teacher.sha256 != first[0].sha256
+
+
+def test_what_this_studys_images_have_taught_is_no_teacher_on_other_images(study: Path, tmp_path: Path) -> None:
+    here, there = Path(shutil.copytree(study, tmp_path / "study")), greys(tmp_path / "greys")
+    known = final(here)
+    for kind, command in TRAINED_HERE.items():
+        with Store.write(here) as store:
+            store.put(kind, f"torchvision:{kind}", known)
+            store.put(kind, f"timm:{kind}", msgspec.structs.replace(known, classes=tuple("abcdefghij")))
+        with pytest.raises(EdgenasError, match=f"`{command}` has trained it on digits, not on .*greys: name another"):
+            train(here, "--teacher", f"torchvision:{kind}", "--data", str(there), "--from-trained")
+        with pytest.raises(EdgenasError, match=r"knows the classes a, b, c, d, \.\.\. \(10\), and this task has 0, 1"):
+            train(here, "--teacher", f"timm:{kind}")
+
+
+def test_outputs_of_other_images_teach_on_these_alone(study: Path, tmp_path: Path) -> None:
+    here, there, path = Path(shutil.copytree(study, tmp_path / "study")), greys(tmp_path / "greys"), tmp_path / "o.npz"
+    with Store.read(here) as store:
+        task = task_to_train(store, str(there), None, final(here).architecture, print)
+    save_outputs(path, task, TeacherOutputs(np.ones((len(task.train), 3), np.float32)))
+    how = ("--teacher", str(path), "--data", str(there), "--from-trained")
+    found = train(here, *how)
+    path.unlink()
+    assert train(here, *how) == found
+    with pytest.raises(EdgenasError, match="cannot be read"):
+        train(here, "--teacher", str(path))
+    shutil.rmtree(there)
+    greys(there, first=500)
+    with pytest.raises(EdgenasError, match="of other training images"):
+        train(here, *how)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_on_other_images_too_it_is_told_that_a_teacher_saw_those_of_validation(
+    study: Path, tmp_path: Path, seen: bool
+) -> None:
+    here, there = Path(shutil.copytree(study, tmp_path / "other")), greys(tmp_path / "greys")
+    with Store.write(here) as store:
+        ((key, known),) = store.all("final", FinalTraining).items()
+        data = str(there) if seen else "elsewhere"
+        changed = msgspec.structs.replace(known, data=data, classes=("a", "b", "c"), all_images=True)
+        store.put("final", key, changed)
+    (here / changed.runs[0].weights).unlink()
+    how = ["train", str(study), "--teacher", str(here), "--data", str(there), "--from-trained"]
+    done = CliRunner().invoke(app, how)
+    assert "restore it, or run the `edgenas train` of that study again" in str(done.exception)
+    assert ("was trained with --all-images, and so on the images" in done.stderr) is seen
 
 
 def test_a_teacher_that_does_not_fit_is_refused_in_one_line(study: Path, tmp_path: Path) -> None:
