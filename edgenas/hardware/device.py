@@ -15,6 +15,9 @@ from edgenas.records import Record
 
 ROOT = Path("/")
 TOTAL_RAILS = ("VDD_IN", "POM_5V_IN", "VIN", "5V_IN")  # the whole module on one rail; elsewhere rails are summed
+# Not in that sum, of an AGX Orin: NVIDIA counts the memory's rail in VIN_SYS_5V0, too (Jetson Linux Developer Guide, Jetson AGX
+# Orin, power monitors), and nothing is connected to NC.
+NOT_SUMMED = ("VDDQ_VDD2_1V8AO", "NC")
 COOLERS_THAT_SLOW = ("cpufreq", "devfreq", "balanced", "heavy", "throttle", "processor")
 NVPMODEL_MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
 
@@ -55,12 +58,14 @@ def throttled(before: DeviceState, after: DeviceState) -> tuple[str, ...]:
 
 
 def power_mw(root: Path = ROOT) -> float | None:
-    """Power of the whole module now: its input rail where it has one, else the sum of its rails; None without sensors."""
+    """Power of the whole module now: its input rail where it has one, else the sum of its rails, each watt once; None without
+    sensors."""
     rails = power_rails(root)
     for name in TOTAL_RAILS:
         if name in rails:
             return rails[name]
-    return sum(rails.values()) if rails else None
+    summed = [mw for name, mw in rails.items() if name not in NOT_SUMMED]
+    return sum(summed) if summed else None
 
 
 class PowerMeter:

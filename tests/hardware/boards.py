@@ -94,6 +94,16 @@ AGX_ORIN_RAILS = {
     "sys/class/hwmon/hwmon4/in2_label": "VDD_CPU_CV\n",
     "sys/class/hwmon/hwmon4/in2_input": "20000\n",
     "sys/class/hwmon/hwmon4/curr2_input": "100\n",
+    "sys/class/hwmon/hwmon4/in3_label": "VIN_SYS_5V0\n",
+    "sys/class/hwmon/hwmon4/in3_input": "20000\n",
+    "sys/class/hwmon/hwmon4/curr3_input": "300\n",
+    "sys/class/hwmon/hwmon5/name": "ina3221\n",
+    "sys/class/hwmon/hwmon5/in1_label": "NC\n",
+    "sys/class/hwmon/hwmon5/in1_input": "5000\n",
+    "sys/class/hwmon/hwmon5/curr1_input": "8\n",
+    "sys/class/hwmon/hwmon5/in2_label": "VDDQ_VDD2_1V8AO\n",
+    "sys/class/hwmon/hwmon5/in2_input": "5000\n",
+    "sys/class/hwmon/hwmon5/curr2_input": "400\n",
 }
 
 RASPBERRY_PI = {

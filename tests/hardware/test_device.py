@@ -38,8 +38,19 @@ def test_a_thor_on_jetpack_7_has_its_input_on_another_chip(tmp_path: Path) -> No
     assert power_mw(tmp_path) == 27720.0
 
 
-def test_rails_are_summed_where_no_rail_carries_the_whole_module(tmp_path: Path) -> None:
-    assert power_mw(lay_out(tmp_path, AGX_ORIN_RAILS)) == 4000.0 + 2000.0
+def test_rails_are_summed_where_no_rail_carries_the_whole_module_and_each_watt_counts_once(tmp_path: Path) -> None:
+    """NVIDIA: what VDDQ_VDD2_1V8AO measures is a part of VIN_SYS_5V0; NC is connected to nothing."""
+    root = lay_out(tmp_path, AGX_ORIN_RAILS)
+    assert probe(root).power_mw == {
+        "VDD_GPU_SOC": 4000.0, "VDD_CPU_CV": 2000.0, "VIN_SYS_5V0": 6000.0, "VDDQ_VDD2_1V8AO": 2000.0, "NC": 40.0,
+    }  # fmt: skip
+    assert power_mw(root) == 4000.0 + 2000.0 + 6000.0
+
+
+def test_a_board_whose_only_rail_is_connected_to_nothing_has_no_power(tmp_path: Path) -> None:
+    alone = {name: text for name, text in AGX_ORIN_RAILS.items() if "hwmon5/name" in name or "hwmon5/in1" in name}
+    alone["sys/class/hwmon/hwmon5/curr1_input"] = "8\n"
+    assert power_mw(lay_out(tmp_path, alone)) is None
 
 
 def test_a_raspberry_pi_tells_of_under_voltage_and_throttling(tmp_path: Path) -> None:
