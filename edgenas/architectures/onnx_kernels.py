@@ -34,6 +34,8 @@ POINTWISE = {
     "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cos", "Cosh", "IsInf", "IsNaN", "Mod", "Shrink", "Sin", "Sinh",
     "Tan", "Trilu", "Xor",
 }  # fmt: skip
+ARITHMETIC = {"Add", "Mul", "Div", "Sub", "Pow"}  # with what is known beforehand, or within an activation
+RIDES = {"Relu", "Clip", "LeakyRelu"}  # what runtimes compute inside the convolution, for nothing
 SIMPLE: dict[str, KernelKind] = {
     "Softmax": "softmax", "LogSoftmax": "softmax", "LayerNormalization": "normalization", "RMSNormalization": "normalization",
     "InstanceNormalization": "normalization", "GroupNormalization": "normalization", "LpNormalization": "normalization",
@@ -189,8 +191,8 @@ class KernelReader:
         elements = math.prod(self._shape(node.output[0]))
         if len(groups) == 1 and last != INPUT and elements == self.kernels[last].output_elements:
             kernel = self.kernels[last]
-            if node.op_type not in ("Add", "Mul", "Div", "Sub", "Pow"):
-                self.kernels[last] = msgspec.structs.replace(kernel, activation=node.op_type.lower())
+            if (activation := _activation(node, kernel, len(set(dynamic)))) != kernel.activation:
+                self.kernels[last] = msgspec.structs.replace(kernel, activation=activation)
             elif node.op_type == "Add" and self._is_bias(node, kernel):
                 self.kernels[last] = msgspec.structs.replace(kernel, bias=True)
             self._alias(node, last)
@@ -352,8 +354,9 @@ class KernelReader:
         )  # fmt: skip
 
     def _global(self, node: onnx.NodeProto) -> None:
-        channels, height, width = self._map(node.input[0])
-        source = (self.source[node.input[0]],)
+        data = node.input[0]
+        channels, height, width = self._image(data) if len(self._shape(data)) == 3 else self._map(data)
+        source = (self.source[data],)
         kernel = Kernel("globalpool", channels, channels, 1, 1, height, width, source, kernel=(height, width))
         self._append(node.output[0], kernel)
 
@@ -366,6 +369,15 @@ class KernelReader:
         channels, height, width = self._map(node.output[0])
         inputs = tuple(self.source[tensor] for tensor in self._dynamic(node))
         self._append(node.output[0], Kernel("concat", channels, channels, height, width, height, width, inputs))
+
+
+def _activation(node: onnx.NodeProto, kernel: Kernel, read: int) -> str:
+    """What a kernel's activation is called with one more elementwise operation on `read` tensors of it: the dearest in it."""
+    if node.op_type == "Mul" and read == 2 and kernel.activation in ("relu", "clip"):
+        return "hardswish"  # x * clip(x + 3, 0, 6) / 6, as it is written where no HardSwish is (below opset 14)
+    if node.op_type in ARITHMETIC or (kernel.activation and node.op_type in RIDES):
+        return kernel.activation
+    return node.op_type.lower()
 
 
 def _pair(values: Any, fill: int = 1) -> tuple[int, int]:

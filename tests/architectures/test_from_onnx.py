@@ -57,6 +57,71 @@ def test_norm_activation_and_residual_ride_on_the_convolution() -> None:
     assert (second.norm, second.residual, second.inputs) == (True, 0, (0,))
 
 
+CLIPPED = [helper.make_node("Add", ["c", "three"], ["p"]), helper.make_node("Clip", ["p", "zero", "six"], ["q"])]
+RELU_6 = [*CLIPPED[:1], helper.make_node("Relu", ["p"], ["r"]), helper.make_node("Clip", ["r", "", "six"], ["q"])]
+SCALARS: dict[str, tuple[int, ...]] = {"three": (), "zero": (), "six": ()}
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        ([helper.make_node("HardSwish", ["c"], ["a"])], "hardswish"),
+        (
+            [*CLIPPED, helper.make_node("Div", ["q", "six"], ["s"]), helper.make_node("Mul", ["c", "s"], ["a"])],
+            "hardswish",
+        ),
+        (
+            [*CLIPPED, helper.make_node("Mul", ["c", "q"], ["s"]), helper.make_node("Div", ["s", "six"], ["a"])],
+            "hardswish",
+        ),
+        (
+            [*RELU_6, helper.make_node("Div", ["q", "six"], ["s"]), helper.make_node("Mul", ["c", "s"], ["a"])],
+            "hardswish",
+        ),
+        ([helper.make_node("Clip", ["c", "zero", "six"], ["a"])], "clip"),
+        ([*CLIPPED, helper.make_node("Mul", ["q", "six"], ["a"])], "clip"),  # scaled by a number: no gate
+        ([helper.make_node("Sigmoid", ["c"], ["s"]), helper.make_node("Mul", ["c", "s"], ["a"])], "sigmoid"),
+        ([helper.make_node("Sigmoid", ["c"], ["s"]), helper.make_node("Relu", ["s"], ["a"])], "sigmoid"),
+        ([helper.make_node("Relu", ["c"], ["s"]), helper.make_node("Sigmoid", ["s"], ["a"])], "sigmoid"),
+        ([helper.make_node("Relu", ["c"], ["s"]), helper.make_node("Min", ["s", "six"], ["a"])], "min"),
+        ([helper.make_node("Relu", ["c"], ["s"]), helper.make_node("Clip", ["s", "", "six"], ["a"])], "relu"),
+    ],
+)
+def test_the_dearest_operation_on_a_map_names_its_activation(activation: list[onnx.NodeProto], name: str) -> None:
+    nodes = [conv("x", "c", "w"), *activation, conv("a", "y", "w")]
+    first, second = workload_from_onnx(model(nodes, {"w": (8, 8, 3, 3), **SCALARS})).kernels
+    assert (first.activation, second.activation) == (name, "")
+
+
+def test_hard_swish_costs_the_same_in_one_operator_and_in_four() -> None:
+    def latency_ms(activation: list[onnx.NodeProto]) -> float:
+        nodes = [conv("x", "c", "w"), *activation, conv("a", "y", "w")]
+        read = workload_from_onnx(model(nodes, {"w": (8, 8, 3, 3), **SCALARS}))
+        return latency_from_workload(profile_from_name("raspberry-pi-5"), read).ms
+
+    end = [helper.make_node("Div", ["q", "six"], ["s"]), helper.make_node("Mul", ["c", "s"], ["a"])]
+    assert latency_ms([*CLIPPED, *end]) == latency_ms([helper.make_node("HardSwish", ["c"], ["a"])])
+    assert latency_ms([*CLIPPED, *end]) > latency_ms([helper.make_node("Clip", ["c", "zero", "six"], ["a"])])
+
+
+@pytest.mark.parametrize("operator", ["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"])
+@pytest.mark.parametrize(("sides", "height", "width"), [((1000,), 1, 1000), ((20, 50), 20, 50)])
+def test_a_global_pool_leaves_one_number_per_channel(
+    operator: str, sides: tuple[int, ...], height: int, width: int
+) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1] * len(sides)),
+        helper.make_node(operator, ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "v"], ["y"]),
+    ]
+    weights = {"w": (64, 16, *[3] * len(sides)), "v": (64, 10)}
+    _, pool, last = workload_from_onnx(model(nodes, weights, shape=(1, 16, *sides))).kernels
+    assert (pool.kind, pool.in_channels, pool.out_channels, pool.height, pool.width) == ("globalpool", 64, 64, 1, 1)
+    assert (pool.in_height, pool.in_width, pool.kernel) == (height, width, (height, width))
+    assert (last.in_channels, last.out_channels) == (64, 10)
+
+
 BORDER = (0, 0, 1, 2, 0, 0, 3, 2)  # above 1, to the left 2, below 3, to the right 2
 READER = helper.make_node("Conv", ["p", "w"], ["y"], pads=[1, 0, 1, 0], strides=[2, 2])
 
