@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgenas.errors import EdgenasError
+from edgenas.hardware.profile import all_profiles
 from edgenas.records import Precision, Record
 from edgenas.store import record_from_values, toml_values
 
@@ -118,12 +119,18 @@ def _options(tensorrt: str) -> list[tuple[str, dict[Precision, str]]]:
 
 
 def trtexec_lines(device: str, file: str, precision: Precision) -> list[str]:
-    """How a file of that precision is built by hand on the target's JetPacks, one line per TensorRT that they bring."""
+    """How a file of that precision is built by hand on the target's JetPacks, one line per TensorRT that they bring; where there
+    is no image for the device (JetPack 4 and 5), by the TensorRT of its profile."""
+    there = families_of(device).values()
     lines = []
-    for family in families_of(device).values():
+    for family in there:
         if not family.tensorrt:
             continue
         where = f"JetPack {family.jetpack}" if family.jetpack else f"CUDA {family.cuda}"
         for versions, options in _options(family.tensorrt):
             lines.append(f"{where}, TensorRT {versions}: trtexec --onnx={file}{options.get(precision, '')}")
+    for known in () if there else all_profiles():
+        if known.name == device and known.runtime == "tensorrt":
+            options = STRONG_OPTIONS if _numbers(known.runtime_version) >= (11,) else OPTIONS
+            lines.append(f"TensorRT {known.runtime_version}: trtexec --onnx={file}{options.get(precision, '')}")
     return lines

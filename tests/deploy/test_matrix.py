@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from edgenas.errors import EdgenasError
-from edgenas.hardware.matrix import families, is_within, misfits, trtexec_lines
+from edgenas.hardware.matrix import families, families_of, is_within, misfits, trtexec_lines
 from edgenas.hardware.profile import all_profiles
 from edgenas.store import toml_values
 from tests.deploy.test_pins import requirements
@@ -188,6 +188,20 @@ def test_trtexec_is_given_a_precision_where_it_takes_one() -> None:
     ]
     assert trtexec_lines("jetson-orin-nano-8gb", "model.int8.onnx", "int8")[0].endswith("--onnx=model.int8.onnx --int8")
     assert trtexec_lines("raspberry-pi-5", "model.onnx", "fp32") == []
+
+
+def test_trtexec_has_a_line_for_every_target_of_tensorrt_those_without_an_image_too() -> None:
+    without = [one.name for one in all_profiles() if one.runtime == "tensorrt" and not families_of(one.name)]
+    assert without == ["jetson-agx-xavier", "jetson-nano-4gb", "jetson-tx2", "jetson-xavier-nx"]  # JetPack 4 and 5
+    nano = [trtexec_lines("jetson-nano-4gb", "m.onnx", precision) for precision in ("fp32", "fp16")]
+    assert nano == [
+        ["TensorRT 8.2 (JetPack 4): trtexec --onnx=m.onnx --noTF32"],
+        ["TensorRT 8.2 (JetPack 4): trtexec --onnx=m.onnx --fp16"],
+    ]
+    for profile in all_profiles():
+        lines = trtexec_lines(profile.name, "m.onnx", profile.precision)
+        assert bool(lines) == (profile.runtime == "tensorrt"), profile.name
+    assert trtexec_lines("my-board", "m.onnx", "fp16") == []
 
 
 @pytest.mark.parametrize(
