@@ -80,7 +80,7 @@ def calibration(
         ran = {precision_that_ran(profile, row) for row in rows}
         profile = msgspec.structs.replace(profile, precisions=tuple(p for p in BYTES if p in ran | {profile.precision}))
     together = rows_by_precision(profile, rows)
-    warnings = [doubt for p, there in together.items() for doubt in doubts(_at(profile, p), there)] + _repeats(repeated)
+    warnings = [doubt for p, there in together.items() for doubt in doubts(_at(profile, p), there)] + _spread(repeated)
     result = calibrate(profile, rows, samples, seed, source or named, known_devices())
     warnings += [outlier for p, there in together.items() for outlier in outliers(result, there, p)]
     assert result.calibration is not None
@@ -105,12 +105,13 @@ def _at(profile: HardwareProfile, precision: Precision) -> HardwareProfile:
     return msgspec.structs.replace(profile, precision=precision)
 
 
-def _repeats(rows: Sequence[Row]) -> list[str]:
+def _spread(rows: Sequence[Row]) -> list[str]:
     noise = [row.noise for row in rows if row.noise is not None]
     if not noise:
         return []
     return [
-        f"{len(noise)} networks were measured several times and averaged; they differ by {max(noise):.1%} at most (sd)"
+        f"{len(noise)} networks were measured several times and averaged, or their measurement is unstable: these spread by "
+        f"{max(noise):.1%} at most (sd), and count less"
     ]
 
 

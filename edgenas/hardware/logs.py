@@ -21,6 +21,7 @@ from typing import Any
 from edgenas.errors import EdgenasError
 from edgenas.files import read_bytes
 from edgenas.hardware.csv_table import LEAST_MS, MOST_MS
+from edgenas.hardware.measure import SPREAD_TO_DEVIATION, spread
 from edgenas.hardware.perf_yaml import timed_from_perf_yaml
 from edgenas.records import Precision, Record
 
@@ -31,7 +32,8 @@ MLLOG = ":::MLLOG "
 class Timed(Record, frozen=True):
     """One latency, and what the file says of the run: `ms` of `batch` images. None = it does not say.
 
-    `network`: the ONNX file as the log names it; `shapes`: of the engine's inputs.
+    `network`: the ONNX file as the log names it; `shapes`: of the engine's inputs. `noise`: the relative standard deviation of a
+    measurement that calls itself unstable.
     """
 
     file: str
@@ -40,6 +42,7 @@ class Timed(Record, frozen=True):
     precision: Precision | None = None
     network: str | None = None
     shapes: dict[str, tuple[int, ...]] = {}
+    noise: float | None = None
 
 
 def timed_from_log(path: Path, said: Mapping[str, str] | None = None) -> Timed:
@@ -113,10 +116,14 @@ def _number(value: Any, name: str) -> float:
 
 
 def _from_measurement(document: dict[str, Any], name: str) -> Timed:
-    """What `edgenas bench --out` keeps."""
+    """What `edgenas bench --out` keeps; unstable ones are as sure as their samples agree."""
     samples = [_number(value, name) for value in document["samples_ms"]]
     if not samples:
         raise EdgenasError(f"{name} holds a measurement without samples")
+    if document.get("status") == "throttled":
+        raise EdgenasError(
+            f"{name} was measured while the device slowed itself down (throttled): cool it, and measure again"
+        )
     precision = document.get("precision")
     batch = (document.get("detail") or {}).get("batch_size") if isinstance(document.get("detail"), dict) else None
     return Timed(
@@ -124,6 +131,9 @@ def _from_measurement(document: dict[str, Any], name: str) -> Timed:
         median(samples),
         batch if isinstance(batch, int) and not isinstance(batch, bool) and batch > 0 else None,
         precision if precision in ("fp32", "fp16", "int8") else None,
+        noise=spread(samples) / SPREAD_TO_DEVIATION
+        if document.get("stable") is False and median(samples) > 0
+        else None,
     )
 
 

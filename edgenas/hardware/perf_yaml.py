@@ -3,7 +3,8 @@
     precisions: {float: {components: {NAME: {performance_metrics: {DEVICE: {onnx: {inference_time_milliseconds: 0.43}}}}}}}
     models: [{name: NAME, performance_metrics: [{reference_device_info: {name: DEVICE}, torchscript_onnx: {inference_time: 9}}]}]
 
-The older form's times are in microseconds. `float` runs in FP16 on the NPU; w8a16 and mixed precisions are none of ours.
+The older form's times are in microseconds. `float` runs in FP16 on the NPU; w8a16 and mixed precisions are none of ours, and
+left out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Found(Record, frozen=True):
 def timed_from_perf_yaml(text: str, name: str, said: Mapping[str, str]) -> tuple[float, Precision | None]:
     """The one latency that the row's columns `device`, `runtime` (onnx, tflite, ...), `precision` and `component` single out.
 
-    Raises EdgenasError, naming what is possible, where that is none or several.
+    Raises EdgenasError, naming what is possible, where that is none or several, or of another precision than ours.
     """
     document = _document(text, name)
     found = [*_new_form(document), *_old_form(document)]
@@ -42,6 +43,8 @@ def timed_from_perf_yaml(text: str, name: str, said: Mapping[str, str]) -> tuple
             f"{name} is no perf.yaml of AI Hub Models: it has no performance_metrics with an inference time"
         )
     for column in ("device", "runtime", "precision", "component"):
+        if column == "precision":
+            found = _ours(found, name)
         wanted = said.get(column, "").strip()
         values = sorted({str(getattr(one, column)) for one in found})
         if not wanted and len(values) > 1:
@@ -56,6 +59,17 @@ def timed_from_perf_yaml(text: str, name: str, said: Mapping[str, str]) -> tuple
     if len(found) > 1:
         raise EdgenasError(f"{name} has {len(found)} latencies for that row: keep the one that is meant")
     return found[0].ms, found[0].precision
+
+
+def _ours(found: list[Found], name: str) -> list[Found]:
+    """Those whose precision is one of ours."""
+    ours = [one for one in found if one.precision is not None]
+    if not ours:
+        raise EdgenasError(
+            f"{name} has no latency{_beside(found, 'precision')} in a precision of ours: possible are float, "
+            f"{', '.join(PRECISIONS)}"
+        )
+    return ours
 
 
 def _either(values: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 import msgspec
@@ -43,27 +43,54 @@ def rows_from_csv(
     that `zoo` knows. The columns `batch`, `precision` and `input_px` are read where they are there. Repeated measurements of
     one network are averaged; their relative standard deviation is the row's `noise`.
     """
-    wanted = ("architecture", "latency_ms|log") if measured else ("architecture",)
-    lines, shapes = lines_from_csv(path, wanted), shapes or {}
-    rows = [(line.number, _row(path, line, measured, shapes, zoo)) for line in lines]
-    _refuse_unused(path, lines, shapes)
-    if not rows:
-        raise EdgenasError(f"{path} has no rows: write one network per line below architecture,latency_ms")
-    return averaged(path, rows) if measured else [row for _, row in rows]
+    rows, inputs = _rows_and_inputs(path, measured, shapes or {}, zoo)
+    _refuse_unused(shapes or {}, inputs, str(path))
+    return rows
 
 
 def rows_from_files(files: Sequence[Path], shapes: Mapping[str, Shape] | None = None, zoo: Zoo = no_zoo) -> list[Row]:
-    """Measured rows of tables, and of logs that name the ONNX file that they ran; averaged over all of them."""
+    """Measured rows of tables, and of logs that name the ONNX file that they ran; averaged over all of them.
+
+    `shapes`: of inputs of any of these networks; what a log says of its own inputs goes before. Raises EdgenasError for a shape
+    of an input that none of them has.
+    """
     shapes = shapes or {}
+    rows: list[Row] = []
+    inputs: set[str] = set()
     tables = [file for file in files if not is_log(file)]
-    rows = [row for file in tables for row in rows_from_csv(file, measured=True, shapes=shapes, zoo=zoo)]
+    for file in tables:
+        found, names = _rows_and_inputs(file, True, shapes, zoo)
+        rows, inputs = rows + found, inputs | names
+    for file in files:
+        if file not in tables:
+            row, names = _row_from_log(file, shapes)
+            rows, inputs = [*rows, row], inputs | names
+    if files:
+        _refuse_unused(shapes, inputs, " and ".join(map(str, files)))
     if len(tables) == len(files) == 1:
         return rows
-    rows += [_row_from_log(file, shapes) for file in files if file not in tables]
     return averaged("the measurements", list(enumerate(rows, start=1)), "rows")
 
 
-def _row_from_log(file: Path, shapes: Mapping[str, Shape]) -> Row:
+def _rows_and_inputs(
+    path: Path, measured: bool, shapes: Mapping[str, Shape], zoo: Zoo
+) -> tuple[list[Row], frozenset[str]]:
+    """A table's rows, and the inputs of its ONNX files; of these none where no shape asks for them."""
+    lines = lines_from_csv(path, ("architecture", "latency_ms|log") if measured else ("architecture",))
+    rows = [(line.number, _row(path, line, measured, shapes, zoo)) for line in lines]
+    if not rows:
+        raise EdgenasError(f"{path} has no rows: write one network per line below architecture,latency_ms")
+    files = [line.fields["architecture"] for line in lines if line.fields["architecture"].lower().endswith(".onnx")]
+    inputs = frozenset[str]().union(*(_inputs(path.parent / file) for file in files if shapes))
+    return averaged(path, rows) if measured else [row for _, row in rows], inputs
+
+
+def _inputs(file: Path) -> frozenset[str]:
+    return frozenset(value.name for value in model_from_file(file).graph.input)
+
+
+def _row_from_log(file: Path, shapes: Mapping[str, Shape]) -> tuple[Row, frozenset[str]]:
+    """The log's row, and the inputs of its network."""
     timed = timed_from_log(file)
     if timed.network is None:
         raise EdgenasError(
@@ -77,9 +104,8 @@ def _row_from_log(file: Path, shapes: Mapping[str, Shape]) -> Row:
             "architecture,log"
         )
     one = {key: (1, *shape[1:]) for key, shape in timed.shapes.items()}  # the batch is counted apart
-    given = shapes or (one if _has_free_sides(found) else {})
-    row = msgspec.structs.replace(row_from_file(found, found.name, given), batch=timed.batch or 1)
-    return row_as_timed(row, timed, {})
+    given = {**shapes, **(one if _has_free_sides(found) else {})}
+    return row_as_timed(row_from_file(found, found.name, given), timed, {}), _inputs(found)
 
 
 def _has_free_sides(file: Path) -> bool:
@@ -118,7 +144,7 @@ def row_from_file(file: Path, name: str, shapes: Mapping[str, Shape], px: Px | N
     """The network of an ONNX file, its free sides as `shapes` (of those inputs that it has) or `px` say."""
     given: Mapping[str, Shape] = {}
     if shapes:
-        inputs = {value.name for value in model_from_file(file).graph.input}
+        inputs = _inputs(file)
         given = {key: shape for key, shape in shapes.items() if key in inputs}
     if px is not None and not given:
         given = shapes_at(file, name, px)
@@ -190,27 +216,36 @@ def _precision(text: str) -> Precision | None:
 def _with_latency(path: Path, line: Line, row: Row) -> Row:
     latency, log = line.fields.get("latency_ms", ""), line.fields.get("log", "")
     if not latency and log:
-        row = row_as_timed(row, timed_from_log(path.parent / log, line.fields), said=line.fields)
-    else:
-        try:
-            row = msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))
-        except ValueError as error:
-            raise EdgenasError(f"latency_ms is {latency[:80]!r}: {error}") from error
-    if row.fixed_batch > 1:
-        if line.fields.get("batch") and row.batch != row.fixed_batch:
-            raise EdgenasError(f"batch is {row.batch}, and {row.name} can only run batches of {row.fixed_batch}")
-        row = msgspec.structs.replace(row, batch=row.fixed_batch)
-    return row
+        return row_as_timed(row, timed_from_log(path.parent / log, line.fields), said=line.fields)
+    try:
+        row = msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))
+    except ValueError as error:
+        raise EdgenasError(f"latency_ms is {latency[:80]!r}: {error}") from error
+    return _at_fixed_batch(row, row.batch if line.fields.get("batch") else None)
 
 
 def row_as_timed(row: Row, timed: Timed, said: Mapping[str, str]) -> Row:
-    """The row with what a log says. Raises EdgenasError where the row's own columns say otherwise."""
-    if timed.batch is not None and said.get("batch") and timed.batch != row.batch:
-        raise EdgenasError(f"batch is {row.batch}, and {timed.file} ran batches of {timed.batch}")
+    """The row with what a log says. Raises EdgenasError where the row's own columns, or its file, say otherwise."""
+    # A file's own batch is what ran: beside it only the shapes of the inputs count, and not the batch that tools print unasked
+    ran = timed.batch if row.fixed_batch == 1 or timed.shapes else None
+    if ran is not None and said.get("batch") and ran != row.batch:
+        raise EdgenasError(f"batch is {row.batch}, and {timed.file} ran batches of {ran}")
     if timed.precision is not None and row.ran_in not in (None, timed.precision):
         raise EdgenasError(f"precision is {row.ran_in}, and {timed.file} ran in {timed.precision}")
-    batch = timed.batch if timed.batch is not None else row.batch
-    return msgspec.structs.replace(row, ms=timed.ms, batch=batch, ran_in=row.ran_in or timed.precision)
+    batch = ran if ran is not None else row.batch
+    row = msgspec.structs.replace(
+        row, ms=timed.ms, batch=batch, ran_in=row.ran_in or timed.precision, noise=timed.noise
+    )
+    return _at_fixed_batch(row, batch if ran is not None or said.get("batch") else None)
+
+
+def _at_fixed_batch(row: Row, said: int | None) -> Row:
+    """A file that is made for a batch ran with all its images. Raises EdgenasError where another batch was `said`."""
+    if row.fixed_batch == 1:
+        return row
+    if said not in (None, row.fixed_batch):
+        raise EdgenasError(f"batch is {said}, and {row.name} can only run batches of {row.fixed_batch}")
+    return msgspec.structs.replace(row, batch=row.fixed_batch)
 
 
 def averaged(path: Path | str, numbered: Sequence[tuple[int, Row]], unit: str = "lines") -> list[Row]:
@@ -234,11 +269,7 @@ def _average(path: Path | str, group: list[tuple[int, Row]], unit: str) -> Row:
     return msgspec.structs.replace(row, ms=float(ms.mean()), noise=float(ms.std(ddof=1) / ms.mean()))
 
 
-def _refuse_unused(path: Path, lines: Sequence[Line], shapes: Mapping[str, Shape]) -> None:
-    files = [line.fields["architecture"] for line in lines if line.fields["architecture"].lower().endswith(".onnx")]
-    known = frozenset[str]().union(
-        *({value.name for value in model_from_file(path.parent / file).graph.input} for file in files if shapes)
-    )
-    unused = [name for name in shapes if name not in known]
+def _refuse_unused(shapes: Mapping[str, Shape], inputs: Set[str], where: str) -> None:
+    unused = [name for name in shapes if name not in inputs]
     if unused:
-        raise EdgenasError(f"--shape {unused[0]}: no network in {path} has such an input")
+        raise EdgenasError(f"--shape {unused[0]}: no network in {where} has such an input")

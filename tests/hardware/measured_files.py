@@ -72,6 +72,13 @@ def exported_times(compute: list[float]) -> str:
     return "[\n  " + "\n, ".join(json.dumps(run) for run in runs) + "\n]\n"
 
 
+def benched(samples: list[float], *, stable: bool = True, status: str = "") -> str:
+    """`edgenas bench --out`."""
+    told = {"profile": "host-cpu", "host": "h", "runtime": "onnxruntime 1.31", "precision": "fp32", "warmup": 10}
+    verdict = {"stable": stable, "status": status or ("ok" if stable else "unstable")}
+    return json.dumps({**told, "samples_ms": samples, **verdict, "detail": {"batch_size": 1}})
+
+
 def loadgen_summary(
     scenario: str = "SingleStream", mode: str = "PerformanceOnly", result: str = "VALID", median: int = 2788885
 ) -> str:
@@ -153,6 +160,16 @@ precisions:
           Samsung Galaxy S24:
             onnx:
               inference_time_milliseconds: 0.21
+              primary_compute_unit: NPU
+"""
+W8A16 = """precisions:
+  w8a16:
+    components:
+      MobileNet-v2:
+        performance_metrics:
+          Phone X:
+            onnx:
+              inference_time_milliseconds: 0.43
               primary_compute_unit: NPU
 """
 OLD_PERF_YAML = """models:

@@ -11,6 +11,8 @@ from tests.hardware.measured_files import (
     OLD_PERF_YAML,
     PERF_YAML,
     STAMP,
+    W8A16,
+    benched,
     exported_times,
     loadgen_detail,
     loadgen_summary,
@@ -101,6 +103,16 @@ def test_a_perf_yaml_gives_the_latency_that_the_row_singles_out(tmp_path: Path, 
     assert (timed.ms, timed.precision, timed.batch) == (ms, precision, 1)
 
 
+def test_a_precision_of_a_perf_yaml_that_is_none_of_ours_is_left_out(tmp_path: Path) -> None:
+    phone = {"device": "Samsung Galaxy S24", "runtime": "onnx"}
+    mixed = PERF_YAML.replace("  w8a8:", "  w8a16:")
+    timed = timed_from_log(written(tmp_path, mixed, "perf.yaml"), phone)
+    assert (timed.ms, timed.precision) == (0.43, "fp16")
+    older = OLD_PERF_YAML.replace("precision: fp16", "precision: w8a16")
+    with pytest.raises(EdgenasError, match="no latency on Samsung Galaxy S24 with tflite in a precision of ours"):
+        timed_from_log(written(tmp_path, older, "perf.yaml"), {"runtime": "tflite"})
+
+
 def test_the_older_perf_yaml_is_in_microseconds(tmp_path: Path) -> None:
     path = written(tmp_path, OLD_PERF_YAML, "perf.yaml")
     assert timed_from_log(path, {"runtime": "onnx"}).ms == 0.516
@@ -125,6 +137,9 @@ def test_the_older_perf_yaml_is_in_microseconds(tmp_path: Path) -> None:
         ('[{"computeMs": true}]', "a.json", "'True' where a number must be"),
         ('[{"count": 4}, {"name": "c", "timeMs": 2.5, "averageMs": 0.6}]', "a.json", "times of layers"),
         ('{"samples_ms": []}', "a.json", "without samples"),
+        (benched([1.0], stable=False, status="throttled"), "a.json", "slowed itself down .throttled.: cool it"),
+        (benched([0.0, 0.0], stable=False), "a.json", "0 ms, from 0.0001"),
+        (W8A16, "perf.yaml", "no latency on Phone X with onnx in a precision of ours: possible are float, w8a8, int8"),
         ("[" * 5000, "a.json", "no whole JSON file"),
         (loadgen_summary("Offline"), "a.txt", "scenario 'Offline', which has no latency"),
         (loadgen_summary(mode="AccuracyOnly"), "a.txt", "mode 'AccuracyOnly': take the log of the performance run"),

@@ -11,7 +11,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import Row
 from edgenas.hardware.rows import rows_from_csv, rows_from_files
 from tests.architectures.graphs import CONV, W, conv, graph, node, pooled, value
-from tests.hardware.measured_files import exported_times, loadgen_summary, trtexec_log
+from tests.hardware.measured_files import benched, exported_times, loadgen_summary, old_trtexec_log, trtexec_log
 
 FREE = ("N", 3, "H", "W")
 
@@ -87,6 +87,61 @@ def test_a_file_of_a_fixed_batch_was_measured_with_all_its_images(tmp_path: Path
     assert table(tmp_path, "architecture,latency_ms,batch\nfour.onnx,5,4\n") == [row]
     with pytest.raises(EdgenasError, match=r"line 2: batch is 1, and four\.onnx can only run batches of 4"):
         table(tmp_path, "architecture,latency_ms,batch\nfour.onnx,5,1\n")
+
+
+def test_a_log_of_a_file_of_a_fixed_batch_says_the_same_alone_and_in_a_table(tmp_path: Path) -> None:
+    model(tmp_path, "four.onnx", shape=(4, 3, 16, 16))
+    old = old_trtexec_log().replace("/home/me/m.onnx", "four.onnx")
+    logs = {  # TensorRT 7 says no shapes, and one image whatever the file holds; later versions say what ran
+        "explicit.log": old.replace("Batch: 4", "Batch: Explicit"),
+        "one.log": old.replace("Batch: 4", "Batch: 1"),
+        "shapes.log": trtexec_log("four.onnx", shape="4x3x16x16"),
+    }
+    for name, text in logs.items():
+        (tmp_path / name).write_text(text)
+        (alone,) = rows_from_files([tmp_path / name])
+        assert alone.batch == 4, name
+        assert table(tmp_path, f"architecture,log\nfour.onnx,{name}\n") == [alone]
+        assert table(tmp_path, f"architecture,log,batch\nfour.onnx,{name},4\n") == [alone]
+        with pytest.raises(
+            EdgenasError, match=r"batch is 2, and (four\.onnx can only run|shapes\.log ran) batches of 4"
+        ):
+            table(tmp_path, f"architecture,log,batch\nfour.onnx,{name},2\n")
+    (tmp_path / "other.log").write_text(trtexec_log("four.onnx", shape="8x3x16x16"))
+    for read in (
+        lambda: rows_from_files([tmp_path / "other.log"]),
+        lambda: table(tmp_path, "architecture,log\nfour.onnx,other.log\n"),
+    ):
+        with pytest.raises(EdgenasError, match=r"batch is 8, and four\.onnx can only run batches of 4"):
+            read()
+
+
+def test_a_shape_is_of_an_input_of_any_of_the_measurements(tmp_path: Path) -> None:
+    for name, data in (("a", "x"), ("b", "pixels")):
+        inputs = [value(data, FREE)]
+        onnx.save(graph([conv(data), pooled()], W, inputs=inputs), str(tmp_path / f"{name}.onnx"))
+        (tmp_path / f"{name}.csv").write_text(f"architecture,latency_ms\n{name}.onnx,5\n")
+    (tmp_path / "c.csv").write_text("architecture,latency_ms\nconvnet_L2_F8_K3x3_W32,5\n")  # no file, so no input
+    (tmp_path / "run.log").write_text(trtexec_log("a.onnx", shape="1x3x32x32"))  # says its own
+    files = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv", "run.log")]
+    shapes = {"x": (1, 3, 16, 16), "pixels": (1, 3, 16, 32)}
+    rows = rows_from_files(files, shapes)
+    assert [row.workload.macs for row in rows if row.name != "convnet_L2_F8_K3x3_W32"] == [CONV, 2 * CONV, 4 * CONV]
+    alone = rows_from_files([tmp_path / "run.log", tmp_path / "b.csv"], {"pixels": (1, 3, 16, 32)})
+    assert sorted(row.workload.macs for row in alone) == [2 * CONV, 4 * CONV]
+    with pytest.raises(EdgenasError, match=r"--shape y: no network in .*b\.csv and .*run\.log has such an input"):
+        rows_from_files([tmp_path / "b.csv", tmp_path / "run.log"], {"pixels": (1, 3, 16, 32), "y": (1, 3, 16, 16)})
+    with pytest.raises(EdgenasError, match=r"--shape x: no network in .*c\.csv has such an input"):
+        rows_from_files([tmp_path / "c.csv"], {"x": (1, 3, 16, 16)})
+
+
+def test_a_measurement_that_calls_itself_unstable_is_as_sure_as_its_samples_agree(tmp_path: Path) -> None:
+    for name, stable in (("calm", True), ("busy", False)):
+        (tmp_path / f"{name}.json").write_text(benched(samples=[1.0, 2.0, 3.0, 4.0, 5.0], stable=stable))
+    rows = table(tmp_path, "architecture,log\nconvnet_L2_F8_K3x3_W32,calm.json\nconvnet_L3_F8_K3x3_W32,busy.json\n")
+    assert [row.ms for row in rows] == [3, 3]
+    assert rows[0].noise is None
+    assert rows[1].noise == pytest.approx((4 - 2) / 3 / 1.349)  # interquartile range over the median, as a deviation
 
 
 def test_published_networks_are_built_at_the_size_of_the_row(tmp_path: Path) -> None:
