@@ -26,7 +26,7 @@ from edgenas.records import Precision, Record, Workload
 SHARED = Path(os.environ.get("EDGENAS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TABLE = SHARED / "latency" / "measured.csv.gz"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edgenas" / "boards"
-VERSION = "2"  # of what is cached: raise it where reading ONNX files changes
+VERSION = "3"  # of what is cached: raise it where reading ONNX files changes
 
 
 class Published(Record, frozen=True):
@@ -157,19 +157,20 @@ def module_of(name: str):
 
 
 def workload_of(name: str, side: str, cache: Path, files: Path | None = None) -> Workload | None:
-    """The kernels of a named network at an input size; None where it cannot be built, or read, here."""
-    key = hashlib.sha256(f"{VERSION} {name} {side}".encode()).hexdigest()[:24]
+    """The kernels of a named network at an input size; None where it cannot be built, or read, here. Kept in `cache` by its
+    name, or by the content of its file in `files`."""
+    given = None if files is None else files / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.onnx"
+    content = given.read_bytes() if given is not None and given.exists() else b""
+    key = hashlib.sha256(f"{VERSION} {name} {side} ".encode() + content).hexdigest()[:24]
     path = cache / f"{key}.json"
     if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=Workload | None)
-    given = None if files is None else files / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.onnx"
-    workload = None
-    if given is not None and given.exists():
+        return msgspec.json.decode(path.read_bytes(), type=Workload)
+    if given is not None and content:
         height, width = sides(side)
         workload = workload_from_onnx(given, {"images": (1, 3, height, width)})
     elif (module := module_of(name)) is not None:
         workload = _traced(module, side)
-    elif given is not None:
+    else:
         return None
     cache.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(workload))

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from benchmarks.board_families import FAMILIES
 from benchmarks.board_fit import weights
 from benchmarks.board_profiles import cards_of, source_of
-from benchmarks.board_rows import CACHE, TABLE, Published, is_left_out, published, sides
+from benchmarks.board_rows import CACHE, TABLE, Published, is_left_out, published, sides, workload_of
 from benchmarks.boards import _covered_in_all, covered, figures, judge
 from edgenas.hardware.profile import profile_from_name
+from tests.architectures.graphs import conv, graph, pooled, value
 from tests.shared_data import shared_data
 
 
@@ -24,6 +26,22 @@ def row(network: str, ms: float, side: str = "224", device: str = "board", **mor
         "what": "device time",
     }
     return Published(device=device, network=network, side=side, ms=ms, **(values | more))  # type: ignore[arg-type]
+
+
+def test_a_network_is_kept_by_the_content_of_its_file_and_nothing_is_kept_of_none(tmp_path: Path) -> None:
+    name, files, cache = "MadeBy-Its-Authors (their package)", tmp_path / "files", tmp_path / "cache"
+    files.mkdir()
+    assert [workload_of(name, "16", cache, given) for given in (None, files)] == [None, None]
+    for channels in (8, 4):  # the file that is there now, also where one was missing or another before
+        inputs = [value("images", ("N", 3, "H", "W"))]
+        made = graph([conv("images"), pooled()], {"w": (channels, 3, 3, 3)}, inputs=inputs)
+        onnx.save(made, str(files / "MadeBy-Its-Authors__their_package_.onnx"))
+        for _ in range(2):
+            found = workload_of(name, "16", cache, files)
+            assert found is not None
+            assert found.macs == channels * 3 * 9 * 16 * 16
+    assert len(list(cache.iterdir())) == 2
+    assert workload_of(name, "16", cache, None) is None
 
 
 def test_figures_count_every_network_once() -> None:
