@@ -33,7 +33,14 @@ from edgenas.hardware.predictor import (
     space_of,
     tiles_of_profile,
 )
-from edgenas.hardware.profile import checked_precision, precision_of, profile_from_name, profiles_folder
+from edgenas.hardware.profile import (
+    CALIBRATED_HOST,
+    HOST_CPU,
+    checked_precision,
+    precision_of,
+    profile_from_name,
+    profiles_folder,
+)
 from edgenas.records import Architecture, Calibration, Confidence, HardwareProfile, HeldOut, Precision, Record, Workload
 from edgenas.store import read_json
 
@@ -48,7 +55,8 @@ NOMINAL = HardwareProfile("", "", "", "", "fp32", "estimate", peaks={"fp32": 0.1
 def profile_to_calibrate(
     target: str | None, new: str | None, runtime: str | None, precision: str | None
 ) -> HardwareProfile:
-    """The existing profile, or a bare one for a new device, at the precision that was measured."""
+    """The existing profile without its fit and the notes on it, or a bare one for a new device, at the precision that was
+    measured. By the name host-cpu this machine is measured: what is to predict it gets another, and is given no such one."""
     asked = checked_precision(precision)
     if (target is None) == (new is None):
         raise EdgenasError(
@@ -58,9 +66,16 @@ def profile_to_calibrate(
         if runtime is not None:
             raise EdgenasError("--runtime belongs to --new: a target has its own")
         profile = profile_from_name(target)
-        return msgspec.structs.replace(profile, precision=precision_of(profile, asked), calibration=None)
+        bare = msgspec.structs.replace(profile, precision=precision_of(profile, asked), calibration=None, notes="")
+        if profile.name == HOST_CPU:
+            return msgspec.structs.replace(bare, name=CALIBRATED_HOST, aliases=(), sources={})
+        return bare
     if runtime is None or asked is None:
         raise EdgenasError("a new device needs --runtime (onnxruntime, tensorrt or another) and --precision")
+    if new == HOST_CPU:
+        raise EdgenasError(
+            f"--new {HOST_CPU}: by that name this machine is measured, not predicted: name it {CALIBRATED_HOST}"
+        )
     return HardwareProfile(str(new), str(new), runtime, "", asked, "estimate", precisions=(asked,))
 
 
@@ -203,7 +218,10 @@ def calibrate(
         **card,
     )
     confidence = confidence_of(_networks(held_out_rows), card["spearman"])
-    return msgspec.structs.replace(profile, calibration=calibration, confidence=confidence, error_band=None)
+    sources = {figure: source for figure, source in profile.sources.items() if figure != "error_band"}
+    return msgspec.structs.replace(
+        profile, calibration=calibration, confidence=confidence, error_band=None, sources=sources
+    )
 
 
 def split_by_network(rows: Sequence[Row], samples: int | None, seed: int) -> tuple[list[Row], list[Row]]:

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from edgenas.hardware.least_squares import Array
 from edgenas.image_sizes import square_side
-from edgenas.records import HeldOut, Workload
+from edgenas.records import Calibration, HeldOut, Workload
 
 COVERED = 0.9
 SMALL_SIDE = (
@@ -22,6 +22,9 @@ SMALL_SIDE = (
 )
 BEYOND_RANGE = 2.0  # power of the factor where a network holds more of something than any that was calibrated
 OTHER_KIND = 3.0  # least factor for a kind that was never judged: a fit on cells was 4.2 times off on whole networks
+UNJUDGED = {
+    "": HeldOut(0, 0, OTHER_KIND, 0.0, 0.0, 0.0)
+}  # the card of a fit that nothing was held out to judge: no kind was
 OTHER_PRECISION = 2.0  # times the factor, where the datasheet alone says how two precisions compare
 WIDEST = 1e4  # one or two networks that were far off say no more than this
 FEWEST = 19  # networks from which on the share that was covered is counted; below, a normal error is assumed
@@ -45,7 +48,8 @@ def kind_of(workload: Workload) -> str:
 def factor_of(judged: dict[str, HeldOut], precision: str, kind: str, *, beyond: bool, by_ratio: bool) -> float | None:
     """Nine of ten measurements lie within ms / factor .. ms * factor; None where nothing was ever judged.
 
-    `beyond`: more of something than any calibrated network has; `by_ratio`: the precision was not fitted.
+    `beyond`: more of something than any calibrated network has; `by_ratio`: the precision was not fitted. Each widens what the
+    others leave.
     """
     if not judged:
         return None
@@ -55,8 +59,13 @@ def factor_of(judged: dict[str, HeldOut], precision: str, kind: str, *, beyond: 
         factor = max(same) if by_ratio and same else max(OTHER_KIND, *(held.factor for held in judged.values()))
     else:
         factor = own.factor
-    factor = factor**BEYOND_RANGE if beyond and own is not None else factor
+    factor = factor**BEYOND_RANGE if beyond else factor
     return factor * OTHER_PRECISION if by_ratio else factor
+
+
+def judged_of(card: Calibration) -> dict[str, HeldOut]:
+    """What a fit did on each kind of network that it never saw; {} where a calibration of an earlier version does not say."""
+    return card.judged if card.judged or card.held_out else UNJUDGED
 
 
 def is_judged(judged: dict[str, HeldOut], precision: str, kind: str) -> bool:

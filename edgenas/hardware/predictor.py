@@ -17,11 +17,11 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.block_model import BlockModel
 from edgenas.hardware.carried import Sure, carried_prices, carried_sureness
 from edgenas.hardware.cell_model import CellModel
-from edgenas.hardware.intervals import factor_of, is_judged, kind_of, kind_of_space
+from edgenas.hardware.intervals import factor_of, is_judged, judged_of, kind_of, kind_of_space
 from edgenas.hardware.kernel_model import KernelModel, loads_of
 from edgenas.hardware.kernels import PRICES, Tiles, batched, quantities, tiles_of
 from edgenas.hardware.least_squares import Array
-from edgenas.hardware.profile import all_profiles, precision_of
+from edgenas.hardware.profile import precision_of, relative_of
 from edgenas.image_sizes import size_in_words
 from edgenas.ranges import BatchSize
 from edgenas.records import (
@@ -195,7 +195,7 @@ def _predicted(
     profile: HardwareProfile, row: Row, ms: float, precision: Precision, least: Sure, *, beyond: bool, by_ratio: bool
 ) -> Latency:
     assert profile.calibration is not None
-    judged, models = profile.calibration.judged, models_of(profile.calibration)
+    judged, models = judged_of(profile.calibration), models_of(profile.calibration)
     kind = kind_of_row(row, models)
     factor = factor_of(judged, precision, kind, beyond=beyond, by_ratio=by_ratio)
     if factor is not None and least[0] is not None:
@@ -241,7 +241,7 @@ def _by_datasheet(profile: HardwareProfile, rows: Sequence[Row], precision: Prec
 
 def _sureness_of_relative(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) -> list[Sure]:
     """Of every row: how sure the kernels' prices are that were carried here; a factor of 1 where none were."""
-    relative = _relative(profile)
+    relative = relative_of(profile)
     if relative is None or relative.calibration is None or _fitted(relative, relative.precision) is None:
         return [(1.0, False)] * len(rows)
     models = models_of(relative.calibration)
@@ -281,7 +281,7 @@ def _ratio(profile: HardwareProfile, rows: Sequence[Row], precision: Precision) 
 
 def _unfitted_prices(profile: HardwareProfile, precision: Precision, here: Mapping[str, float]) -> dict[str, float]:
     """By the efficiencies of a relative that was fitted at this precision, else by the profile's own at its own precision."""
-    relative = _relative(profile)
+    relative = relative_of(profile)
     if relative is None or _fitted(relative, precision) is None:
         relative = profile
     prices = carried_prices(profile, precision, relative, _fitted)
@@ -305,12 +305,7 @@ def _models(parameters: bytes) -> Models:
 
 def prices_of(profile: HardwareProfile, precision: Precision) -> dict[str, float]:
     """Prices of a profile without a calibration: its datasheet, at its relative's efficiencies. Raises EdgenasError."""
-    return carried_prices(profile, precision, _relative(profile), _fitted)
-
-
-def _relative(profile: HardwareProfile) -> HardwareProfile | None:
-    """The measured profile whose efficiencies are carried to this one."""
-    return next((known for known in all_profiles() if known.name == profile.carried_from), None)
+    return carried_prices(profile, precision, relative_of(profile), _fitted)
 
 
 def _fitted(profile: HardwareProfile, precision: Precision) -> KernelModel | None:

@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).parents[1]
 JUDGED = ("spearman", "kendall", "mape", "within_5", "within_10", "worst_under")  # None where no row was held out
 KINDS = {"whole": "whole networks", "small": "small images", "chain": "chains", "cell": "cells", "block": "blocks"}
 HOST_CPU = "host-cpu"  # the profile of this machine: measured, never predicted
+CALIBRATED_HOST = f"{HOST_CPU}-calibrated"  # the same where measurements of it were fitted, to predict
 SUFFIX = ".toml"  # of a name that is a profile's file
 UNSUPPORTED = {
     "coral-edge-tpu": "the Edge TPU compiler reads fully quantised TFLite files only; there is no path from ONNX to it",
@@ -37,7 +38,7 @@ def profiles_folder() -> Path:
 @functools.cache
 def all_profiles() -> tuple[HardwareProfile, ...]:
     """Every shipped profile, by name."""
-    return tuple(profile_from_file(path) for path in sorted(profiles_folder().glob("*.toml")))
+    return tuple(_profile_from_file(path) for path in sorted(profiles_folder().glob("*.toml")))
 
 
 def profile_from_name(name: str) -> HardwareProfile:
@@ -64,8 +65,38 @@ def profiles_of(study: StudyRecord) -> tuple[HardwareProfile, ...]:
     return study.hardware or tuple(profile_from_name(name) for name in study.profiles)
 
 
+def relative_of(profile: HardwareProfile) -> HardwareProfile | None:
+    """The measured target whose efficiencies the datasheet's latencies use; None where they use none. Raises EdgenasError where
+    `carried_from` is no shipped target, or one that was not measured itself."""
+    if not profile.carried_from:
+        return None
+    measured = [known for known in all_profiles() if known.calibration is not None]
+    found = next((known for known in measured if profile.carried_from in (known.name, *known.aliases)), None)
+    if found is None:
+        near = difflib.get_close_matches(profile.carried_from, [known.name for known in measured], n=4, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}? " if near else ""
+        raise EdgenasError(
+            f"carried_from of {profile.name} is {profile.carried_from!r}, which is no calibrated target: {hint}`edgenas targets` "
+            "lists them; leave it out for the bare datasheet"
+        )
+    return found
+
+
 def profile_from_file(path: Path) -> HardwareProfile:
     """The profile in a TOML file, strictly read."""
+    profile = _profile_from_file(path)
+    if profile.name == HOST_CPU and profile.calibration is not None:
+        raise EdgenasError(
+            f"{path}: by the name {HOST_CPU} this machine is measured, not predicted: name it {CALIBRATED_HOST}"
+        )
+    try:
+        relative_of(profile)
+    except EdgenasError as error:
+        raise EdgenasError(f"{path}: {error}") from error
+    return profile
+
+
+def _profile_from_file(path: Path) -> HardwareProfile:
     values = toml_values(path)
     if isinstance(card := values.get("calibration"), dict):  # TOML has no null: what was not judged is not written
         values["calibration"] = {**dict.fromkeys(JUDGED), **card}
@@ -101,7 +132,8 @@ def trust(profile: HardwareProfile) -> str:
     if profile.calibration is not None:
         card = profile.calibration
         by = "networks that others measured" if profile.confidence == "published" else "measured networks"
-        return f"calibrated on {card.n} {by} ({held_out_words(card)})"
+        how = "an estimate from" if profile.confidence == "estimate" else "calibrated on"
+        return f"{how} {card.n} {by} ({held_out_words(card)})"
     if not profile.error_band:
         return "from the datasheet"
     if profile.carried_from:

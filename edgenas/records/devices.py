@@ -114,7 +114,7 @@ class HardwareProfile(Record, frozen=True):
     memory_mb: Megabytes | None = None
     usable_memory_mb: Megabytes | None = None
     launch_overhead_us: Microseconds | None = None
-    carried_from: str = ""  # the measured profile whose efficiencies the datasheet latencies use
+    carried_from: str = ""  # the calibrated shipped profile whose efficiencies the datasheet latencies use
     error_band: Factor | None = None  # of uncalibrated latencies: a factor of 1 + error_band, times the relative's
     onnx_opset: Annotated[int, msgspec.Meta(ge=7, le=99)] = 18
     onnx_ir: Annotated[int, msgspec.Meta(ge=3, le=99)] = 10
@@ -130,8 +130,8 @@ class HardwareProfile(Record, frozen=True):
 class Latency(Record, frozen=True):
     """One inference at the profile's batch size, with its origin.
 
-    `low`, `high`: where nine of ten measurements of such networks lie (ms); None for what was measured, and where no network
-    was ever held against a measurement.
+    `low`, `high`: where nine of ten measurements of such networks lie (ms); None for what was measured, for a datasheet without
+    an error band, and where a calibration of an earlier version does not say how each kind of network did.
     """
 
     ms: float

@@ -19,12 +19,14 @@ from edgenas.hardware.calibrate import (
     profile_to_calibrate,
     split_by_network,
 )
+from edgenas.hardware.calibration import calibration
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.kernels import tiles_of
 from edgenas.hardware.predictor import Row, latencies, latency_from_workload, loads_of_rows, row_from_text
-from edgenas.hardware.profile import profile_from_name, write_profile
+from edgenas.hardware.profile import profile_from_name, resolved, write_profile
 from edgenas.hardware.rows import rows_from_csv
 from edgenas.records import Classes, HardwareProfile, Limits
+from tests.hardware.measured_files import benched
 from tests.shared_data import shared_data
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_1x1~2|"
@@ -318,6 +320,41 @@ def test_a_precision_that_the_board_lacks_or_that_is_not_calibrated_is_refused()
     quick = [msgspec.structs.replace(row, ran_in="int8") for row in rows]
     with pytest.raises(EdgenasError, match="ran in int8, and jetson-tx2 has fp32 and fp16 only: leave its row out"):
         calibrate(tx2("fp16"), rows + quick, 24, 0, "table")
+
+
+def test_a_profile_of_this_machine_that_was_calibrated_has_a_name_by_which_it_predicts(tmp_path: Path) -> None:
+    rows = convnets({"fp32": 1.0})
+    made = calibration(rows, "host-cpu").profile
+    assert (made.name, made.aliases, made.notes, made.sources) == ("host-cpu-calibrated", (), "", {})
+    write_profile(made, tmp_path / "mine.toml")
+    again = profile_from_name(str(tmp_path / "mine.toml"))
+    assert resolved("mine.toml", again).count("measured on this machine") == 0
+    with pytest.raises(EdgenasError, match=r"--new host-cpu: by that name .* name it host-cpu-calibrated"):
+        profile_to_calibrate(None, "host-cpu", "onnxruntime", "fp32")
+    assert profile_to_calibrate(None, "host-cpu-calibrated", "onnxruntime", "fp32").name == "host-cpu-calibrated"
+
+
+def test_a_new_fit_has_no_note_and_no_source_of_the_one_that_it_replaces() -> None:
+    rows = convnets({"fp32": 1.0})
+    assert "FP16: whole networks that others measured" in profile_from_name("jetson-tx2").notes
+    assert calibration(rows, "jetson-tx2", precision="fp32").profile.notes == ""
+    bare = profile_from_name("raspberry-pi-zero-2w")
+    assert "error_band" in bare.sources
+    made = calibrate(bare, [msgspec.structs.replace(row, ms=100 * row.ms) for row in rows], None, 0, "table")
+    assert made.error_band is None
+    assert made.sources == {name: source for name, source in bare.sources.items() if name != "error_band"}
+
+
+def test_an_unstable_measurement_in_a_table_is_told(tmp_path: Path) -> None:
+    rows = convnets({"fp32": 1.0})[:12]
+    lines = [f"{row.name},{row.ms}," for row in rows[1:]]
+    (tmp_path / "t.csv").write_text("\n".join(["architecture,latency_ms,log", f"{rows[0].name},,b.json", *lines]))
+    told = "1 networks were measured several times and averaged, or their measurement is unstable: these spread by "
+    for stable in (True, False):
+        ms = rows[0].ms
+        (tmp_path / "b.json").write_text(benched([0.9 * ms, ms, 1.1 * ms], stable=stable))
+        found = calibration(tmp_path / "t.csv", "jetson-tx2", precision="fp32")
+        assert sum(warning.startswith(told) for warning in found.warnings) == (not stable)
 
 
 def test_a_noisy_row_counts_less_than_a_steady_one() -> None:

@@ -11,9 +11,9 @@ from edgenas.architectures.fbnet import fbnet_from_text
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.hardware.intervals import factor_of, half_width, held_out, kind_of, kind_of_space
 from edgenas.hardware.kernels import FUSED, datasheet_prices, tiles_of
-from edgenas.hardware.predictor import Row, latencies
+from edgenas.hardware.predictor import Models, Row, latencies, models_of
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Classes, HeldOut, Workload
+from edgenas.records import Classes, HeldOut, Precision, Workload
 
 SMALL = workload_from_architecture(chain(8, 4, (0,) * 4, (3,) * 4, Classes(10)))
 STRIPS = [
@@ -61,6 +61,9 @@ def test_a_held_out_card_counts_every_network_once() -> None:
         ("fp16", "small", False, False, 3.0),  # never judged: another kind
         ("int8", "chain", False, True, 1.1 * 2),
         ("int8", "cell", False, True, 3.0 * 2),
+        ("fp16", "small", True, False, 3.0**2),  # each widens what the others leave
+        ("int8", "chain", True, True, 1.1**2 * 2),
+        ("int8", "cell", True, True, 3.0**2 * 2),
     ],
 )
 def test_an_interval_is_wider_outside_of_what_was_judged(
@@ -102,6 +105,33 @@ def test_a_profile_says_its_interval_and_calls_a_kind_that_it_was_never_judged_o
     (same,) = latencies(msgspec.structs.replace(nano, calibration=elsewhere), rows[:1])
     assert same.extrapolated  # within all that was calibrated, but never judged as a chain
     assert same.ms == pytest.approx(inside.ms)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "precision", "batch", "extrapolated", "factor"),
+    [
+        (0, "fp32", 1, True, 3.0),
+        (0, "fp32", 4096, True, 9.0),  # more work than anything that was calibrated
+        (0, "fp16", 1, True, 6.0),
+        (5, "fp32", 1, False, None),  # an earlier version judged it, and did not say how each kind did
+    ],
+)
+def test_a_fit_that_nothing_was_held_out_to_judge_is_extrapolated_everywhere(
+    held_out: int, precision: Precision, batch: int, extrapolated: bool, factor: float | None
+) -> None:
+    nano = profile_from_name("jetson-nano-4gb")
+    assert nano.calibration is not None
+    kernels = msgspec.to_builtins(Models(models_of(nano.calibration).kernels))
+    card = msgspec.structs.replace(nano.calibration, parameters=kernels, held_out=held_out, judged={})
+    profile = msgspec.structs.replace(nano, calibration=card, carried_from="")
+    row = Row("chain", workload_from_convnet("convnet_L4_F32_K3x3_W32"), batch=batch)
+    (found,) = latencies(profile, [row], precision)
+    assert found.extrapolated == extrapolated
+    if factor is None:
+        assert (found.low, found.high) == (None, None)
+    else:
+        assert found.high == pytest.approx(found.ms * factor)
+        assert found.low == pytest.approx(found.ms / factor)
 
 
 def test_a_pass_of_its_own_costs_more_than_a_fused_activation_on_every_runtime() -> None:

@@ -8,16 +8,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edgenas.architectures.chain import chain
 from edgenas.errors import EdgenasError
+from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import (
     all_profiles,
     precision_of,
     profile_from_file,
     profile_from_name,
+    relative_of,
     resolved,
     toml_from_profile,
+    trust,
     write_profile,
 )
+from edgenas.records import Classes
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +90,63 @@ def test_a_broken_profile_is_one_line(tmp_path: Path, change: str, message: str)
     with pytest.raises(EdgenasError, match=message) as caught:
         profile_from_file(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("jetson-orin-nano-8bg", "did you mean jetson-orin-nano-8gb"),
+        ("my-orin", "`edgenas targets` lists them; leave it out for the bare datasheet"),
+        ("mine.toml", "`edgenas targets` lists them"),
+        ("jetson-orin-nx-8gb", "did you mean jetson-orin-nx-16gb"),  # carries efficiencies itself
+        ("host-cpu", "`edgenas targets` lists them"),
+    ],
+)
+def test_a_profile_that_carries_from_what_nobody_measured_is_refused(tmp_path: Path, named: str, said: str) -> None:
+    own = msgspec.structs.replace(
+        profile_from_name("jetson-orin-nano-4gb"), name="mine", aliases=(), carried_from=named
+    )
+    write_profile(own, tmp_path / "mine.toml")
+    with pytest.raises(
+        EdgenasError, match=f"carried_from of mine is '{named}', which is no calibrated .*{said}"
+    ) as caught:
+        profile_from_file(tmp_path / "mine.toml")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(EdgenasError, match="carried_from of mine"):  # a record of Python's
+        latency_from_workload(own, chain(8, 4, (0,) * 4, (3,) * 4, Classes(10)))
+
+
+def test_a_profile_carries_from_a_calibrated_target_by_name_or_alias(tmp_path: Path) -> None:
+    own = msgspec.structs.replace(profile_from_name("jetson-orin-nano-4gb"), name="mine", aliases=())
+    for named, measured in (
+        ("jetson", "jetson-orin-nano-8gb-super"),
+        ("jetson-nano-4gb", "jetson-nano-4gb"),
+        ("", None),
+    ):
+        write_profile(msgspec.structs.replace(own, carried_from=named), tmp_path / "mine.toml")
+        relative = relative_of(profile_from_file(tmp_path / "mine.toml"))
+        assert (relative.name if relative else None) == measured
+
+
+def test_a_calibrated_profile_of_this_machine_is_not_named_as_what_is_measured(tmp_path: Path) -> None:
+    """By that name a search measures every candidate, whatever was fitted."""
+    host, fitted = profile_from_name("host-cpu"), profile_from_name("x86-avx512").calibration
+    write_profile(host, tmp_path / "mine.toml")
+    assert profile_from_file(tmp_path / "mine.toml") == host
+    write_profile(msgspec.structs.replace(host, calibration=fitted), tmp_path / "mine.toml")
+    with pytest.raises(EdgenasError, match=r"mine\.toml: by the name host-cpu .* name it host-cpu-calibrated"):
+        profile_from_file(tmp_path / "mine.toml")
+
+
+def test_a_fit_that_is_an_estimate_is_not_called_calibrated() -> None:
+    known = profile_from_name("x86-avx512")
+    assert known.calibration is not None
+    assert trust(known).startswith("calibrated on 38 measured networks (held-out error: ")
+    few = msgspec.structs.replace(known, confidence="estimate")
+    assert trust(few).startswith("an estimate from 38 measured networks (held-out error: ")
+    card = msgspec.structs.replace(known.calibration, n=3, held_out=0, mape=None, judged={})
+    none = msgspec.structs.replace(few, calibration=card)
+    assert trust(none) == "an estimate from 3 measured networks (no held-out rows)"
 
 
 def test_a_missing_file_is_one_line() -> None:

@@ -43,6 +43,7 @@ class Drawn:
         self.slower, self.away, self.model, self.refuses, self.asked = slower, away, model, refuses, 0
         self.threads, self.mode, self.version, self.provider, self.runtime = 4, "", "1.99", "cpu", "onnxruntime"
         self.deadlines: list[float] = []
+        self.refusal = "oom"
 
     def info(self) -> dict[str, Any]:
         return {
@@ -58,7 +59,7 @@ class Drawn:
         self.asked += 1
         self.deadlines.append(job.deadline_s)
         if self.asked - 1 == self.refuses:
-            raise MeasureError("oom", "too large")
+            raise MeasureError(self.refusal, "too large")
         import onnx
 
         network = workload_from_onnx(onnx.load_model_from_string(model))
@@ -169,6 +170,23 @@ def test_a_network_that_the_board_cannot_run_is_left_out_and_not_tried_again(tmp
     calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=6)
     assert board.asked == 6
     assert [line.status for line in lines_from_file(kept(tmp_path))].count("oom") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "again"),
+    [("timeout", True), ("mismatch", True), ("oom", False), ("unsupported_op", False), ("invalid", False)],
+)
+def test_what_failed_for_a_reason_that_passes_is_asked_again_by_the_same_command(
+    status: str, again: bool, tmp_path: Path
+) -> None:
+    board = Drawn(refuses=2)
+    board.refusal = status
+    calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=4)
+    for _ in range(2):  # and only once, where it then went well
+        result = calibration_of_board(board, kept(tmp_path), "raspberry-pi-5", samples=4)
+        assert result.card.n + result.card.held_out == 3 + again
+        assert board.asked == 4 + again
+    assert [line.status for line in lines_from_file(kept(tmp_path))] == ["ok", "ok", status, "ok", *["ok"] * again]
 
 
 def test_unstable_measurements_are_taken_twice_and_the_calmer_one_counts_less(tmp_path: Path) -> None:
