@@ -39,9 +39,15 @@ from tests.remote.test_calibration import Drawn
 HOST = profile_from_name("host-cpu")
 
 
-def finished_study(folder: Path, limit_ms: float | None, told: Latency | None = None, precision: str = "fp32") -> Path:
+def finished_study(
+    folder: Path,
+    limit_ms: float | None,
+    told: Latency | None = None,
+    precision: str = "fp32",
+    limit_mj: float | None = None,
+) -> Path:
     """A study of two trained networks, the smaller one chosen; `told`: what the search went by, for both."""
-    limits = Limits(latency_ms=limit_ms)
+    limits = Limits(latency_ms=limit_ms, energy_mj=limit_mj)
     study = StudyRecord("gnas", "classification", "digits", ("host-cpu",), precision, limits, 0)  # type: ignore[arg-type]  # a Literal
     with Store.create(folder / "study", study) as store:
         for width, accuracy in ((4, 90.0), (16, 95.0)):
@@ -99,12 +105,13 @@ def test_agent_once_answers_a_job_from_a_file(tmp_path: Path) -> None:
 
 
 class Board:
-    """A board on which everything takes 2 ms in the median, and 9 now and then."""
+    """A board on which everything takes 2 ms in the median, and 9 now and then; `energy_mj`: what its sensors say, if any."""
 
     url = "http://board:8765"
 
-    def __init__(self, status: str = "ok", runtime: str = "onnxruntime") -> None:
+    def __init__(self, status: str = "ok", runtime: str = "onnxruntime", energy_mj: float | None = None) -> None:
         self.status, self.runtime, self.models, self.deadlines = status, runtime, list[bytes](), list[float]()
+        self.energy_mj = energy_mj
 
     def info(self) -> dict[str, Any]:
         return {"device": {"model": "a board"}, "runtime": self.runtime, "runtime_version": "1"}
@@ -112,7 +119,9 @@ class Board:
     def measure(self, model: bytes, job: Job) -> Measurement:
         self.models.append(model)
         self.deadlines.append(job.deadline_s)
-        detail = {"warnings": [] if self.status == "ok" else ["spread 40 %"], "sha256": job.sha256}
+        detail: dict[str, Any] = {"warnings": [] if self.status == "ok" else ["spread 40 %"], "sha256": job.sha256}
+        if self.energy_mj is not None:
+            detail["energy_mj"] = self.energy_mj
         samples = (2.0,) * 8 + (9.0,) * 2
         return Measurement("host-cpu", "board", "onnxruntime 1", "fp32", 10, samples, status=self.status, detail=detail)
 
@@ -125,6 +134,20 @@ def test_verify_holds_the_median_against_the_limit_and_ends_with_3_where_it_is_b
     study = finished_study(tmp_path, limit_ms)
     done = CliRunner().invoke(app, ["verify", str(study), "--trial", "1", "--board", Board.url, "--json"])
     assert (done.exit_code, [item["holds"] for item in json.loads(done.stdout)]) == (code, [code == 0])
+
+
+@pytest.mark.parametrize(("measured_mj", "limit_mj", "code"), [(8.0, 8.0, 0), (8.0, 7.9, 3), (None, 7.9, 0)])
+def test_verify_holds_the_energy_against_the_limit_and_says_where_a_board_has_no_sensor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured_mj: float | None, limit_mj: float, code: int
+) -> None:
+    monkeypatch.setattr(boards, "open_board", lambda *_: Board(energy_mj=measured_mj))
+    study = finished_study(tmp_path, None, limit_mj=limit_mj)
+    done = CliRunner().invoke(app, ["verify", str(study), "--trial", "1", "--board", Board.url, "--json"])
+    (item,) = json.loads(done.stdout)
+    assert (done.exit_code, item["holds"]) == (code, code == 0)
+    assert (item["measured"]["energy_mj"], item["energy_limit"]) == (measured_mj, limit_mj)
+    blind = f"warning: trial 1: {Board.url} has no power sensor, so the limit of 7.9 mJ is not verified"
+    assert (blind in done.stderr) is (measured_mj is None)
 
 
 def verified(monkeypatch: pytest.MonkeyPatch, board: Board, *arguments: str) -> tuple[Any, str]:
