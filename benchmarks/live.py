@@ -4,7 +4,7 @@
     python -m benchmarks.live arm TASK SPACE METHOD SEED  one of them
     python -m benchmarks.live headline [--method M] [--seeds 3] [--recipe R] [--flags="--space stages"]
                                                           results/headline.json, see live_headline.py
-    python -m benchmarks.live summary                     results/live.json, results/live_runs.jsonl, docs/images/live.svg
+    python -m benchmarks.live summary [--name live]       results/live.json, results/live_runs.jsonl, docs/images/live.svg
     touch DIR/stop                                        `run` ends after the arm that it is at
 
 An arm is a search by `edgenas search --budget MINUTES --workers 1`; then its choice and four members of its front (those nearest
@@ -12,7 +12,7 @@ to equal steps of log latency) are trained alike, 500 steps of 64 images, once f
 reads DIR/arms again before every arm (one a line: TASK SPACE METHOD SEED), so that the order can be changed while it runs, and
 adds a line to DIR/runs.jsonl after it. Pin it to one core: `taskset -c 0 nice -n -10 python -m benchmarks.live run`; a search
 that got less than 90 % of its core is repeated. Before each search the speed of the core is measured and kept: rows of machines
-of another speed are no fair comparison, and the page says so.
+of another speed are no fair comparison, and the page says so: those of a slower machine have a folder and a name of their own.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ def one(folder: Path, arm: Arm, minutes: float | None) -> None:
     say(f"{arm.name}: {result['networks']} networks, {final['test_accuracy']:.2f} % at {final['latency_ms']:.3f} ms")
 
 
-def summarise(folder: Path, out: Path) -> None:
-    """Write what is there, and print it as a table."""
+def summarise(folder: Path, out: Path, name: str) -> None:
+    """Write what is there under this name, and print it as a table."""
     runs = records(folder)
     tasks = summary(runs, lambda name: box_of(name, folder))
-    (out / "live_runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
-    (out / "live.json").write_text(json.dumps({"benchmark": "live", "tasks": tasks}, indent=1) + "\n")
-    draw(runs, tasks)
+    (out / f"{name}_runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    (out / f"{name}.json").write_text(json.dumps({"benchmark": "live", "tasks": tasks}, indent=1) + "\n")
+    draw(runs, tasks, name)
     sys.stdout.write("\n".join(lines(tasks)) + "\n")
 
 
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--recipe", help="headline: of the final training, other than the default")
     parser.add_argument("--flags", default="", help="headline: further flags of the search")
     parser.add_argument("--seeds", type=int, default=3, help="headline: how many")
+    parser.add_argument("--name", default="live", help="summary: of the files that it writes")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
@@ -125,7 +126,7 @@ def main() -> None:
         (arguments.out / "headline.json").write_text(found)
         sys.stdout.write(found)
     elif arguments.what == "summary":
-        summarise(folder, arguments.out)
+        summarise(folder, arguments.out, arguments.name)
     else:
         one(folder, Arm.from_words(" ".join(arguments.words)), arguments.minutes)
 

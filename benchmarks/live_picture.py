@@ -1,4 +1,4 @@
-"""docs/images/live.svg: per task the retrained fronts of all searches, and the test accuracy of what each method chose."""
+"""docs/images/live*.svg: per task the retrained fronts of all searches, and the test accuracy of what each method chose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.live_summary import used
 
-PATH = Path(__file__).parents[1] / "docs" / "images" / "live.svg"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WIDE, HIGH, GAP, TOP, LEGEND = 330, 260, 70, 60, 60
 COLOURS = ("#8d8d8d", "#1b6ca8", "#2a8c55", "#c0392b", "#7a4fa3", "#d9822b", "#b8a000")
 
@@ -50,8 +50,8 @@ class Panel:
         return parts
 
 
-def draw(runs: Sequence[dict[str, Any]], tasks: dict[str, Any]) -> None:
-    """Write the picture."""
+def draw(runs: Sequence[dict[str, Any]], tasks: dict[str, Any], name: str) -> None:
+    """Write the picture of this name."""
     runs = used(runs)
     arms = sorted({f"{run['method']} {run['space']}" for run in runs})
     width, height = GAP + len(tasks) * (WIDE + GAP), TOP + HIGH + GAP + LEGEND
@@ -73,8 +73,8 @@ def draw(runs: Sequence[dict[str, Any]], tasks: dict[str, Any]) -> None:
         parts.append(f'<circle cx="{at}" cy="{height - 24}" r="5" fill="{COLOURS[place % len(COLOURS)]}"/>')
         parts.append(f'<text x="{at + 10}" y="{height - 20}">{escape(arm)}</text>')
     parts.append(f'<text x="{GAP}" y="{height - 46}">small: members of a front; ringed: the choice of a search</text>')
-    PATH.parent.mkdir(parents=True, exist_ok=True)
-    PATH.write_text("\n".join([*parts, "</svg>"]) + "\n")
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    (IMAGES / f"{name}.svg").write_text("\n".join([*parts, "</svg>"]) + "\n")
 
 
 def _searched(run: dict[str, Any], panel: Panel, colour: str) -> list[str]:

@@ -89,14 +89,13 @@ def searched(table: Table, spec: MethodSpec, budget: float, seed: int, limits: L
 
 
 def rules_of(spec: MethodSpec, table: Table, budget: float) -> Record:
-    """The method's rules for this budget: `trials` full trainings of `epochs`, and, where it has such rules, two objectives, the
-    table's rungs and no repeats."""
+    """The method's rules for this budget: `trials` full trainings of `epochs`, and, where it has such rules, two objectives
+    and no repeats."""
     asked = {
         "trials": max(1, int(budget)),
         "epochs": table.full,
         "objectives": 2,
         "repeats": 0.0,
-        "rungs": tuple(sorted(epochs / table.full for epochs in table.seen)),
     }
     return spec.as_planned("tiny", {name: asked[name] for name in asked if name in spec.rules.__struct_fields__})
 

@@ -16,7 +16,7 @@ from edgenas.methods.guided_gain import Front, gains, undominated
 from edgenas.methods.guided_model import Array, Expected, Runs, Surrogate, fitted
 from edgenas.methods.guided_pool import Axis, Pool, Scaling, axis_for
 from edgenas.methods.guided_prior import Learned
-from edgenas.methods.guided_time import seconds_an_epoch
+from edgenas.methods.guided_time import seconds_of
 from edgenas.methods.ladder import Training
 from edgenas.ranges import Epochs, Networks, Share
 from edgenas.records import Candidate, Decision, Limits, Record, Trial
@@ -117,6 +117,9 @@ class Hunt:
     def macs(self, names: Sequence[str]) -> Array:
         return np.array([self.pool.members[name].cost.macs for name in names], np.float64)
 
+    def epochs(self, names: Sequence[str]) -> Array:
+        return np.array([self.candidate(name).recipe.epochs for name in names], np.float64)
+
     def share(self) -> float:
         """How much of what may be spent is spent or decided. By the clock those in the queue take as long as those before."""
         if self.clock is not None:
@@ -214,18 +217,14 @@ def _known(hunt: Hunt) -> Known:
     runs = Runs(
         hunt.rows(of_trial),
         np.array([names.index(name) for name in of_trial]),
-        np.array([_lost(hunt, trial.candidate) for trial in trials]),
+        np.zeros(len(trials)),  # every training is one in full
         np.array([trial.scores[hunt.objective] for trial in trials]),
         np.array([_known_variance(hunt, trial) for trial in trials]),
+        np.array([trial.candidate.cut for trial in trials]),
     )
     model = fitted(runs)
     expected = model.of_trained(np.array([of_trial.index(name) for name in names]))
     return Known(model, names, hunt.along(names), expected)
-
-
-def _lost(hunt: Hunt, candidate: Candidate) -> float:
-    full = hunt.training.recipe_for(hunt.rules.epochs, hunt.pool.members[name_of(candidate)].cost).epochs
-    return math.log(full / candidate.recipe.epochs)
 
 
 def _known_variance(hunt: Hunt, trial: Trial) -> float:
@@ -273,7 +272,7 @@ def _most_gain(hunt: Hunt, known: Known, names: Sequence[str]) -> Candidate:
     weight = hunt.rules.choice if hunt.axis.limit is None else hunt.rules.limited
     gain = gains(along[:new], Expected(expected.mean[:new], expected.sd[:new]), front, weight)
     if hunt.clock is not None:
-        gain = gain / seconds_an_epoch(hunt.macs(names), hunt.trials) ** hunt.rules.cost_exponent
+        gain = gain / seconds_of(hunt.macs(names), hunt.epochs(names), hunt.trials) ** hunt.rules.cost_exponent
     best = min(range(new), key=lambda i: (-gain[i], names[i]))
     candidate = hunt.candidate(names[best])
     hunt.hoped[candidate.key] = float(expected.mean[best]), float(expected.sd[best])

@@ -30,7 +30,8 @@ class Grid(NamedTuple):
     """Hyperparameters that are tried. `length`: of the squared exponential, in units of the root of the number of features;
     `linear`, `noise`, `short`: variances in units of the squared exponential's; half of `noise` is the network's own deviation.
     `short`: further noise of a run that lost all but 1 / e of its epochs. `shared`: how much of a known variance all runs have in
-    common: they are judged on the same images, and are right and wrong about much the same ones."""
+    common: they are judged on the same images, and are right and wrong about much the same ones. Runs on another cut of the
+    images have as much in common with each other only."""
 
     length: tuple[float, ...] = (0.5, 0.8, 1.6)
     linear: tuple[float, ...] = (0.2, 1.0)
@@ -43,13 +44,14 @@ class Grid(NamedTuple):
 class Runs:
     """n trainings. features: (n, d), standardised; network: (n,) which run is of which network; lost: (n,) log of (full epochs /
     epochs), 0 of a run in full; score: (n,), better the higher; floor: (n,) variance of the score that is known, 0 for none: a
-    part of it moves all scores alike (Grid.shared)."""
+    part of it moves all scores alike that were judged on the same images (Grid.shared); cut: (n,) which images these were."""
 
     features: Array
     network: NDArray[np.int64]
     lost: Array
     score: Array
     floor: Array
+    cut: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.score)
@@ -78,7 +80,8 @@ class _Combination:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """What the runs say. Scores of new networks leave out the network's own deviation, which nothing is known of."""
+    """What the runs say of scores on the images of cut 0. Those of new networks leave out the network's own deviation, which
+    nothing is known of."""
 
     runs: Runs
     middle: float
@@ -123,6 +126,7 @@ def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
     apart = _squared_distances(runs.features, runs.features, runs.lost, runs.lost)
     inner = _products(runs.features, runs.features, runs.lost, runs.lost)
     same = (runs.network[:, None] == runs.network[None, :]).astype(np.float64)
+    moved = _moved(runs.cut, floor)
     short = grid.short if runs.lost.any() else (0.0,)
     shared = grid.shared if floor.any() else (0.0,)
     tried = []
@@ -131,7 +135,9 @@ def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
         for noise, lost, common in itertools.product(grid.noise, short, shared):
             own = noise / 2
             covariance = known + own * same + np.diag(lost * runs.lost + JITTER)
-            tried.append((length, linear, own, *_conditioned(covariance, own, (1 - common) * floor, score)))
+            tried.append(
+                (length, linear, own, *_conditioned(covariance, own, (1 - common) * floor, common * moved, score))
+            )
     best = max(evidence for *_, evidence in tried)
     heavy = [one for one in tried if one[-1] >= best + np.log(LIGHT)]
     total = sum(float(np.exp(one[-1] - best)) for one in heavy)
@@ -142,15 +148,23 @@ def fitted(runs: Runs, grid: Grid = Grid()) -> Surrogate:  # a record
     return Surrogate(runs, middle, spread, combinations)
 
 
+def _moved(cut: NDArray[np.int64], floor: Array) -> Array:
+    """(n, n) covariance of how far the images of each run's cut move its score from one on cut 0, whose own luck is a part of the
+    unknown mean: two cuts differ by the luck of both, and all others by that of cut 0."""
+    root = np.sqrt(floor) * (cut > 0)
+    return np.asarray(np.outer(root, root) * (1.0 + (cut[:, None] == cut[None, :])))
+
+
 def _conditioned(
-    covariance: Array, noise: float, floor: Array, score: Array
+    covariance: Array, noise: float, floor: Array, moved: Array, score: Array
 ) -> tuple[float, float, Array, Array, float]:
     """Variance of the unknown mean, scale, Cholesky factor, weights, and log evidence at that scale. The noise is never less than
-    the floor, which is absolute: the scale follows in closed form from the floor in its units, and that again from the scale."""
+    the floor, which is absolute as what other images moved is: the scale follows in closed form from both in its units, and they
+    again from the scale."""
     n, scale = len(score), 1.0
     for _ in range(SCALINGS if floor.any() else 1):
         constant = CONSTANT / scale
-        known = covariance + constant + np.diag(np.maximum(noise, floor / scale))
+        known = covariance + constant + moved / scale + np.diag(np.maximum(noise, floor / scale))
         lower: Array = np.linalg.cholesky(known).astype(np.float64)
         alpha = cho_solve((lower, True), score, check_finite=False)
         squares = float(score @ alpha)

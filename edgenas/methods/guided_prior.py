@@ -32,10 +32,8 @@ class Prior:
         self.mean, spread = rows.mean(0), rows.std(0)
         self.sd = np.where(spread > 1e-9, spread, math.inf)  # what never differed there tells nothing here
         scores = np.array(learned.scores)
-        none = np.zeros(len(scores))
-        self.model = fitted(
-            Runs(self._scaled(rows), np.array(learned.network), np.array(learned.lost), scores, none)
-        )  # fmt: skip
+        network, lost, none = np.array(learned.network), np.array(learned.lost), np.zeros(len(scores))
+        self.model = fitted(Runs(self._scaled(rows), network, lost, scores, none, np.zeros(len(scores), np.int64)))
         self.middle, self.spread = self.model.middle, self.model.spread
 
     def __call__(self, features: Array) -> Array:

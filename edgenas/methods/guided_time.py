@@ -18,13 +18,14 @@ from edgenas.records import Trial
 TIMED = 3  # trainings by which it is known how long others take
 
 
-def seconds_an_epoch(macs: Array, trials: Sequence[Trial]) -> Array:
-    """(m,) MACs of networks -> (m,) seconds that an epoch of each is expected to take: a line through these trials, neither term
-    of which is negative and whose errors count relative to the seconds. Ones, where there are fewer than TIMED of them."""
+def seconds_of(macs: Array, epochs: Array, trials: Sequence[Trial]) -> Array:
+    """(m,) MACs and epochs of m trainings -> (m,) seconds that each is expected to take. An epoch's are a line over MACs through
+    these trials, neither term of which is negative and whose errors count relative to the seconds. Ones, where there are fewer
+    than TIMED of them."""
     trained = [trial for trial in trials if trial.status == "complete" and trial.seconds > 0]
     if len(trained) < TIMED:
         return np.ones(len(macs))
     seconds = np.array([trial.seconds / trial.candidate.recipe.epochs for trial in trained])
     known = np.array([[1.0, trial.cost.macs] for trial in trained])
     terms, _ = nnls(known / seconds[:, None], np.ones(len(trained)))
-    return np.asarray(terms[0] + terms[1] * macs)
+    return np.asarray(epochs * (terms[0] + terms[1] * macs))

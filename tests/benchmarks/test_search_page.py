@@ -13,6 +13,7 @@ from benchmarks.search_page import (
     live_words,
     markdown,
     parts,
+    slower_words,
     table_rows,
     table_words,
     written,
@@ -58,6 +59,19 @@ def test_searches_on_machines_of_other_speeds_are_no_equal_chances(slow: float, 
         of["cifar10"]["arms"][arm]["speed"] = {"each": [1000.0, speed]}
     assert any("equal minutes were no equal chances" in line for line in live_words(of)) is told
     assert len(list(live_words(live((1.0, 0.1))))) == 1
+
+
+def test_what_nsga2_comes_to_is_said_too_and_how_fast_its_machine_was() -> None:
+    of, above = live((1.6, 0.5)), live((1.6, 0.5))
+    of["cifar10"]["arms"]["nsga2 chain"] = row(59.0, 5, (-2.0, 0.9))
+    for tasks, speed in ((of, 1_230.0), (above, 2_470.0)):
+        tasks["cifar10"]["arms"]["random chain"]["images_per_second"] = {"mean": speed}
+    guided, nsga2 = live_words(of)
+    assert "guided against random: hypervolume higher" in guided
+    assert nsga2 == "CIFAR-10, 5 seeds of both, NSGA-II against random: hypervolume lower, accuracy lower."
+    assert list(slower_words(of, above)) == [
+        "CIFAR-10: 1,230 images a second in random search's trainings, 2,470 in those above."
+    ]
 
 
 def test_a_part_replaces_what_was_there_and_nothing_else() -> None:

@@ -17,6 +17,7 @@ from edgenas.methods import Method
 from edgenas.methods.endings import ended_at_chance, ended_when
 from edgenas.methods.guided import GUIDED, guided
 from edgenas.methods.guided_hunt import GuidedRules
+from edgenas.methods.ladder import Training
 from edgenas.methods.replay import cost_without_device
 from edgenas.methods.spec import Search
 from edgenas.records import Architecture, Ask, Candidate, Choice, Classes, Cost, Latency, Limits, Trial
@@ -32,8 +33,10 @@ def one_layer(net: Tracer, choices: Choices) -> int:
 SIX = OwnSpace("six", {"width": (4, 8, 12), "kernel": (3, 5)}, one_layer)(Classes(10), 1, 8)
 
 
-def search(rules: GuidedRules = RULES, limits: Limits | None = None, **how: object) -> Method:
-    return guided(SPACE, rules, TRAINING, cost_without_device, limits, seed=3, **how)  # type: ignore[arg-type]
+def search(
+    rules: GuidedRules = RULES, limits: Limits | None = None, training: Training = TRAINING, **how: object
+) -> Method:
+    return guided(SPACE, rules, training, cost_without_device, limits, seed=3, **how)  # type: ignore[arg-type]
 
 
 def params(candidate: Candidate) -> int:
@@ -212,11 +215,17 @@ def test_by_the_clock_it_goes_on_and_its_last_tenth_repeats_the_best(pace: float
     assert repeated == sorted(repeated)
 
 
-def macs_of_proposals(exponent: float, seconds: float, *, clock: bool = True) -> float:
-    """Mean over what was trained after the first design; a million MACs take so many seconds."""
+def macs_of_proposals(
+    exponent: float, seconds: float, *, clock: bool = True, training: Training = TRAINING, whole: bool = True
+) -> float:
+    """Mean over what was trained after the first design. A million MACs take so long: in all, or an epoch (not `whole`)."""
     rules = msgspec.structs.replace(RULES, trials=30, repeats=0.0, cost_exponent=exponent)
-    method = search(rules, share=lambda n: n / 30) if clock else search(rules)
-    took = lambda candidate: 1.0 + seconds * cost_without_device(candidate.architecture).macs / 1e6  # noqa: E731
+    method = search(rules, training=training, share=lambda n: n / 30) if clock else search(rules, training=training)
+
+    def took(candidate: Candidate) -> float:
+        once = 1.0 + seconds * cost_without_device(candidate.architecture).macs / 1e6
+        return once * (1 if whole else candidate.recipe.epochs)
+
     _, trials, _ = play(method, params_and_noise, cost_without_device, seconds=took)
     return sum(trial.cost.macs for trial in trials[5:]) / len(trials[5:])
 
@@ -228,6 +237,28 @@ def test_by_the_clock_networks_that_are_trained_sooner_are_preferred() -> None:
     assert macs_of_proposals(1.0, 1.0) < 0.95 * macs_of_proposals(0.5, 1.0)
     assert macs_of_proposals(0.5, 0.0) == free
     assert macs_of_proposals(0.5, 1.0, clock=False) == macs_of_proposals(0.0, 1.0, clock=False)
+
+
+def test_by_the_clock_networks_that_get_more_epochs_are_not_taken_for_quick() -> None:
+    """Under equal compute a small network gets more epochs, so that its training takes about as long as any."""
+    equal = msgspec.structs.replace(TRAINING, policy="gpu-seconds", fixed_epochs=10)
+    free = macs_of_proposals(0.0, 1.0, training=equal)
+    assert macs_of_proposals(1.0, 0.0, training=equal) == pytest.approx(free, rel=0.05)  # all take a second
+    assert macs_of_proposals(1.0, 1.0, training=equal, whole=False) > 0.9 * free
+
+
+def test_trainings_again_on_other_images_are_known_as_such() -> None:
+    """Scores on other cuts of the images are 6 points higher: no network is better for that."""
+    other = msgspec.structs.replace(TRAINING, other_cuts=True)
+    rules = msgspec.structs.replace(RULES, repeats=0.4)
+    easier = lambda candidate: 80.0 + params(candidate) / 100_000 + 6.0 * (candidate.cut > 0)  # noqa: E731
+    validation = Validation(images=177, chance=10.0)
+    choice, trials, _ = play(search(rules, training=other, validation=validation), easier, cost_without_device)
+    again = {trial.candidate.architecture.fingerprint for trial in trials if trial.candidate.cut > 0}
+    rest = [one.mean for name, one in choice.expected.items() if name not in again]
+    assert again
+    assert rest
+    assert max(one.mean for one in choice.expected.values()) - max(rest) < 0.5
 
 
 @pytest.mark.parametrize("preset", ["tiny", "t", "m", "trg"])
