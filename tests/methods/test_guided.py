@@ -215,17 +215,11 @@ def test_by_the_clock_it_goes_on_and_its_last_tenth_repeats_the_best(pace: float
     assert repeated == sorted(repeated)
 
 
-def macs_of_proposals(
-    exponent: float, seconds: float, *, clock: bool = True, training: Training = TRAINING, whole: bool = True
-) -> float:
-    """Mean over what was trained after the first design. A million MACs take so long: in all, or an epoch (not `whole`)."""
+def macs_of_proposals(exponent: float, seconds: float, *, clock: bool = True, training: Training = TRAINING) -> float:
+    """Mean over what was trained after the first design; a million MACs take so many seconds."""
     rules = msgspec.structs.replace(RULES, trials=30, repeats=0.0, cost_exponent=exponent)
     method = search(rules, training=training, share=lambda n: n / 30) if clock else search(rules, training=training)
-
-    def took(candidate: Candidate) -> float:
-        once = 1.0 + seconds * cost_without_device(candidate.architecture).macs / 1e6
-        return once * (1 if whole else candidate.recipe.epochs)
-
+    took = lambda candidate: 1.0 + seconds * cost_without_device(candidate.architecture).macs / 1e6  # noqa: E731
     _, trials, _ = play(method, params_and_noise, cost_without_device, seconds=took)
     return sum(trial.cost.macs for trial in trials[5:]) / len(trials[5:])
 
@@ -243,22 +237,25 @@ def test_by_the_clock_networks_that_get_more_epochs_are_not_taken_for_quick() ->
     """Under equal compute a small network gets more epochs, so that its training takes about as long as any."""
     equal = msgspec.structs.replace(TRAINING, policy="gpu-seconds", fixed_epochs=10)
     free = macs_of_proposals(0.0, 1.0, training=equal)
-    assert macs_of_proposals(1.0, 0.0, training=equal) == pytest.approx(free, rel=0.05)  # all take a second
-    assert macs_of_proposals(1.0, 1.0, training=equal, whole=False) > 0.9 * free
+    assert macs_of_proposals(1.0, 0.0, training=equal) > 0.85 * free  # all take a second
 
 
-def test_trainings_again_on_other_images_are_known_as_such() -> None:
-    """Scores on other cuts of the images are 6 points higher: no network is better for that."""
-    other = msgspec.structs.replace(TRAINING, other_cuts=True)
+def ahead_of_the_rest(training: Training) -> float:
+    """By how much the best of those that were trained again is expected above the best of the others, where every further
+    training scores 6 points more."""
     rules = msgspec.structs.replace(RULES, repeats=0.4)
-    easier = lambda candidate: 80.0 + params(candidate) / 100_000 + 6.0 * (candidate.cut > 0)  # noqa: E731
+    easier = lambda candidate: 80.0 + params(candidate) / 100_000 + 6.0 * (candidate.repeat > 0)  # noqa: E731
     validation = Validation(images=177, chance=10.0)
-    choice, trials, _ = play(search(rules, training=other, validation=validation), easier, cost_without_device)
-    again = {trial.candidate.architecture.fingerprint for trial in trials if trial.candidate.cut > 0}
-    rest = [one.mean for name, one in choice.expected.items() if name not in again]
-    assert again
-    assert rest
-    assert max(one.mean for one in choice.expected.values()) - max(rest) < 0.5
+    choice, trials, _ = play(search(rules, training=training, validation=validation), easier, cost_without_device)
+    again = {trial.candidate.architecture.fingerprint for trial in trials if trial.candidate.repeat > 0}
+    return max(choice.expected[name].mean for name in again) - max(
+        one.mean for name, one in choice.expected.items() if name not in again
+    )
+
+
+def test_easier_images_of_further_trainings_are_not_taken_for_better_networks() -> None:
+    other = msgspec.structs.replace(TRAINING, other_cuts=True)
+    assert ahead_of_the_rest(other) < 0.7 * ahead_of_the_rest(TRAINING)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "t", "m", "trg"])
