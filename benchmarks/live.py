@@ -91,7 +91,7 @@ def one(folder: Path, arm: Arm, minutes: float | None) -> None:
 def summarise(folder: Path, out: Path, name: str) -> None:
     """Write what is there under this name, and print it as a table."""
     runs = records(folder)
-    tasks = summary(runs, lambda name: box_of(name, folder))
+    tasks = summary(runs, lambda task: box_of(task, folder))
     (out / f"{name}_runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
     (out / f"{name}.json").write_text(json.dumps({"benchmark": "live", "tasks": tasks}, indent=1) + "\n")
     draw(runs, tasks, name)

@@ -61,11 +61,11 @@ def draw(runs: Sequence[dict[str, Any]], tasks: dict[str, Any], name: str) -> No
         "<title>What searches of the same minutes found, trained alike: test accuracy over predicted latency</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
     ]
-    for place, (name, task) in enumerate(tasks.items()):
-        of_task = [run for run in runs if run["task"] == name]
+    for place, (of, task) in enumerate(tasks.items()):
+        of_task = [run for run in runs if run["task"] == of]
         members = [(m["latency_ms"], m["test_accuracy"]) for run in of_task for m in (*run["front"], run["final"])]
         panel = Panel(place, members, task["box"]["limit_ms"])
-        parts += panel.axes(f"{name}, {task['target']}, {task['minutes']:g} min", task["box"]["limit_ms"])
+        parts += panel.axes(f"{of}, {task['target']}, {task['minutes']:g} min", task["box"]["limit_ms"])
         for run in of_task:
             parts += _searched(run, panel, COLOURS[arms.index(f"{run['method']} {run['space']}") % len(COLOURS)])
     for place, arm in enumerate(arms):

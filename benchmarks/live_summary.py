@@ -45,6 +45,7 @@ class Box(NamedTuple):
 def box_of(name: str, folder: Path) -> Box:
     """A task's box; trains its smallest chain once, on the data of seed 0."""
     task = TASKS[name].of(0)
+    task.prepare(folder / "data")
     judge = Judge(task, folder / "data", folder / "trained" / task.data)
     head, shape = judge.whole.head, judge.whole.preprocessing
     space = chain_space(SearchSettings(), PRESETS["tiny"], head, shape.channels, shape.input_size)

@@ -115,6 +115,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     asked = chosen(options.words)
+    if not asked:
+        parser.error(f"no mutant's promise or file contains one of: {' '.join(options.words)}")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edgenas-mutants-") as name:
         copies = [copy_of_tree(Path(name) / f"tree{i}" / "repository") for i in range(options.jobs)]
