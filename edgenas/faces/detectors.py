@@ -132,7 +132,7 @@ def _centerface(path: Path | None, min_score: float) -> Detector:
 
 def _is_line(image: Rgb, scale: float) -> bool:
     """Is its shorter side a pixel or less at this scale? Nobody is in it then, and OpenCV refuses to scale it."""
-    return scale * min(image.shape[:2]) <= 1
+    return bool(scale * min(image.shape[:2]) <= 1)
 
 
 def _face(box: Any, points: Any, score: Any) -> Face:
