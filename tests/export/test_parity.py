@@ -385,3 +385,19 @@ def test_where_no_layer_falls_below_the_bar_the_costliest_is_named_with_its_loss
     )
     assert found, place
     assert float(found[1]) > 0.99 > float(found[2]) > 0.1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_file_whose_outputs_are_no_numbers_is_refused_at_every_precision(precision: Precision, wrong: float) -> None:
+    network, model = linear(np.zeros((2, 4)), [1, 1])
+    _, broken = linear(np.zeros((2, 4)), [wrong, 1])
+    assert passes(network, model, precision, np.zeros((3, 4)), "")
+    assert not passes(network, broken, precision, np.zeros((3, 4)), "NaN or infinity")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_file_of_another_number_of_outputs_is_refused_at_every_precision(precision: Precision) -> None:
+    network, _ = linear(np.zeros((2, 4)), [1, 1])
+    _, model = linear(np.zeros((3, 4)), [1, 1, 1])
+    assert not passes(network, model, precision, np.zeros((3, 4)), "shape (3, 3) instead of (3, 2)")
