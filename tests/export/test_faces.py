@@ -214,6 +214,7 @@ def test_a_recogniser_may_lose_what_was_asked_for_at_every_precision(
     assert face_drop_allowed(task, precision, asked) == allowed
     full, labels = people(20, 4, 1.0)
     report = face_parity(precision, full, full, labels, far=0.01)
-    check_face_parity(msgspec.structs.replace(report, tar=report.tar_fp32 - allowed), allowed)
-    with pytest.raises(ParityError, match=rf"--max-drop is {allowed:g}: leave it out or allow more"):
-        check_face_parity(msgspec.structs.replace(report, tar=report.tar_fp32 - allowed - 0.01), allowed)
+    for gallery in ("tar", "tar_fp32_gallery"):  # in this precision, and in FP32: the probes are in this one
+        check_face_parity(msgspec.structs.replace(report, **{gallery: report.tar_fp32 - allowed}), allowed)
+        with pytest.raises(ParityError, match=rf"--max-drop is {allowed:g}: leave it out or allow more"):
+            check_face_parity(msgspec.structs.replace(report, **{gallery: report.tar_fp32 - allowed - 0.01}), allowed)
