@@ -28,12 +28,12 @@ from edgenas.hardware.measure import (
     unstable,
 )
 from edgenas.hardware.profile import profile_from_name
-from edgenas.hardware.worker import Load, burst, inputs_for, status_of
+from edgenas.hardware.worker import Load, Samples, burst, inputs_for, status_of
 from edgenas.records import ChainArchitecture, Classes, Limits, Measurement, StudyRecord
 from edgenas.runtimes import Port
 from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT
-from tests.hardware.boards import NANO, lay_out
+from tests.hardware.boards import NANO, ORIN_NANO, lay_out
 from tests.remote.models import endless
 
 QUICK = Timing(runs=20, seconds=0.05, rounds=5, warmup_runs=2, warmup_seconds=0.0)
@@ -74,7 +74,8 @@ def test_wide_samples_and_a_drifting_reference_are_unstable() -> None:
     assert unstable(calm, [1.0] * 10) == []
     assert unstable([1.0, 1.0, 1.2, 1.2], [1.0] * 10) == ["spread 18.2% (IQR / median) > 5%"]
     assert unstable(calm, [1.0] * 5 + [1.04] * 5) == ["the reference network drifted +4.0% (more than 3%)"]
-    assert unstable(calm, [1.0] * 5 + [0.975] * 5) == []
+    assert unstable(calm, [1.0] * 5 + [0.96] * 5) == ["the reference network drifted -4.0% (more than 3%)"]
+    assert unstable(calm, [1.0] * 5 + [1.025] * 5) == unstable(calm, [1.0] * 5 + [0.975] * 5) == []
 
 
 def test_a_burst_lasts_until_both_runs_and_seconds_are_reached() -> None:
@@ -120,6 +121,46 @@ def test_energy_comes_from_the_board_s_own_sensors(tmp_path: Path) -> None:
     assert measurement.detail["power_mw"] == pytest.approx(3112)
     assert latency.energy_mj == pytest.approx(3.112 * latency.ms, rel=1e-4)
     assert measurement.detail["device"]["after"]["power_mode"] == "5W"
+
+
+class Timed:
+    """In the place of a process that times: every run takes `ms`, in turn."""
+
+    ms: tuple[float, ...] = ()
+    sha256 = ""
+    settings = {"runtime": "onnxruntime", "runtime_version": "1"}
+
+    def __init__(self, model: bytes, load: Load, path: Path) -> None:
+        self.load = load
+
+    def __enter__(self) -> "Timed":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def burst(self, runs: int, seconds: float) -> Samples:
+        return Samples(self.ms, len(self.ms))
+
+
+CALM, WIDE = (1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.2, 1.2)
+
+
+@pytest.mark.parametrize(
+    ("cooling", "ms", "status"),
+    [("2", CALM, "throttled"), ("0", CALM, "ok"), ("2", WIDE, "throttled"), ("0", WIDE, "unstable")],
+)
+def test_a_board_that_was_slowed_down_measures_as_throttled_and_not_as_stable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cooling: str, ms: tuple[float, ...], status: str
+) -> None:
+    monkeypatch.setattr(Timed, "ms", ms)
+    monkeypatch.setattr("edgenas.hardware.measure._Timer", Timed)
+    board = lay_out(tmp_path, {**ORIN_NANO, "sys/class/thermal/cooling_device0/cur_state": f"{cooling}\n"})
+    (measurement,) = measure([b"a model"], Load(""), QUICK, "jetson", root=board)
+    wide = ["spread 18.2% (IQR / median) > 5%"] if ms == WIDE else []
+    slowed = ["throttled: cooling: cpufreq-cpu0"] if cooling == "2" else []
+    assert measurement.detail["warnings"] == [*wide, *slowed]
+    assert (measurement.status, measurement.stable) == (status, status == "ok")
 
 
 def test_a_broken_model_says_so_in_one_line() -> None:
