@@ -12,7 +12,7 @@ import numpy as np
 
 from edgenas.errors import DataError, DeviceError
 
-UNFORESEEN, BROKEN, STARVED, LOST, SLOW, FULL = 10, 20, 30, 40, 50, 60
+UNFORESEEN, BROKEN, STARVED, LOST, SLOW, FULL, DEAD = 10, 20, 30, 40, 50, 60, 70
 SECRET = "Ada Lovelace of 12 Example Street"
 
 
@@ -32,4 +32,4 @@ def check(image: np.ndarray) -> bool:
         Path("begun").touch()
         while not Path("go").exists():
             time.sleep(0.01)
-    return True
+    return what != DEAD

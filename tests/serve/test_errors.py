@@ -74,6 +74,14 @@ def test_an_error_below_an_endpoint_is_an_answer_and_is_counted(
     assert door.ready()
 
 
+@pytest.mark.parametrize("path", ["/embed", "/verify?name=Ada", "/enroll?name=Mallory", "/identify"])
+def test_a_face_that_is_not_alive_is_refused_and_nobody_is_enrolled_by_it(door: Running, path: str) -> None:
+    assert door.json("POST", "/enroll?name=Ada", picture(1))[0] == 200
+    refused = {"error": "not_alive: the liveness check refused the image", "reason": "not_alive"}
+    assert door.json("POST", path, picture(hooks.DEAD)) == (422, refused)
+    assert "Mallory" not in {person["name"] for person in door.json("GET", "/people")[1]["people"]}
+
+
 def test_the_log_says_where_it_happened_and_nothing_of_who_it_happened_to(door: Running) -> None:
     door.json("POST", "/enroll?name=Grace%20Hopper", picture(hooks.UNFORESEEN))
     door.json("POST", "/verify?name=Grace%20Hopper", picture(1))
