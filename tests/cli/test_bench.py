@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.cli.main import app
+from edgenas.errors import EdgenasError
+from edgenas.hardware.measure import Timing
 from edgenas.records import Classes
 from edgenas.runtimes.graph import onnx_from_workload
 from edgenas.runtimes.int8 import MEANING, exact_arithmetic
@@ -30,6 +32,18 @@ def bench(file: Path, content: bytes, *options: str) -> str:
 def test_the_document_names_the_arithmetic(tmp_path: Path, largest: int) -> None:
     found = msgspec.json.decode(bench(tmp_path / "int8.onnx", case(np.int8, "Conv", largest)[0], "--json"))
     assert found["int8"] == found["settings"]["int8"] == exact_arithmetic(largest)
+
+
+@pytest.mark.parametrize(("more", "least"), [((), (200, 3.0, 100)), (("--mlperf",), (1024, 600.0, 200))])
+def test_runs_seconds_and_rounds_are_those_of_the_help(
+    more: tuple[str, ...], least: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(_models: object, _load: object, timing: Timing, *_rest: object, **_more: object) -> None:
+        raise EdgenasError(repr((timing.runs, timing.seconds, timing.rounds)))
+
+    monkeypatch.setattr("edgenas.hardware.measure.measure", measured)
+    (tmp_path / "int8.onnx").write_bytes(case(np.int8, "Conv")[0])
+    assert refusal("bench", str(tmp_path / "int8.onnx"), *more) == repr(least)
 
 
 def test_a_measurement_that_could_not_be_kept_is_not_begun(tmp_path: Path) -> None:

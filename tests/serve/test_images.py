@@ -24,6 +24,18 @@ def test_an_image_is_turned_upright_by_its_exif_tag() -> None:
     assert image_from_bytes(buffer.getvalue()).size == (48, 64)
 
 
+def test_an_image_has_16_million_pixels_at_most() -> None:
+    def png(width: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("1", (width, 4000)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    assert image_from_bytes(png(4000)).size == (4000, 4000)
+    with pytest.raises(RequestRefused, match=r"^the image has 4001 x 4000 pixels, 16 million are allowed$") as caught:
+        image_from_bytes(png(4001))
+    assert caught.value.status == 413
+
+
 @pytest.mark.parametrize("body", IMAGES)
 def test_a_damaged_exif_is_a_400(body: bytes) -> None:
     with pytest.raises(RequestRefused, match="the image is damaged") as caught:

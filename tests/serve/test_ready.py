@@ -16,7 +16,7 @@ import pytest
 from edgenas.cli.serve import serve
 from edgenas.remote.tls import Tls, server_context
 from edgenas.serve import ready
-from edgenas.serve.guard import OPEN_PATHS
+from edgenas.serve.guard import OPEN_PATHS, RequestBounds
 from tests.certificates import certificate
 
 IN_A_CONTAINER = ["/opt/edgenas/bin/python3", "/opt/edgenas/bin/edgenas", "serve", "/bundle"]
@@ -44,6 +44,8 @@ def test_a_server_is_asked_where_its_command_says(words: list[str], address: str
 def test_what_the_command_does_not_say_is_what_serve_takes() -> None:
     defaults = {name: one.default.default for name, one in inspect.signature(serve).parameters.items()}
     assert (defaults["host"], defaults["port"], defaults["tls_cert"]) == ("127.0.0.1", 8000, None)
+    assert (defaults["queue"], defaults["deadline_s"], defaults["body_mb"]) == (64, 10, 32)  # docs/deploy.md
+    assert RequestBounds() == RequestBounds(body_bytes=32_000_000, body_s=10, bodies=4)
 
 
 @contextmanager

@@ -62,6 +62,10 @@ def test_batches_of_large_images_are_smaller_on_a_cpu(digits: Task) -> None:
     assert (here.batch_size, there.batch_size) == (32, 1024)
     assert here.lr == pytest.approx(0.8 * 32 / 1024)
     assert recipe_from_name("paper", task, "cpu").batch_size == 64  # a paper's batch stays what it is
+    for side, batch in ((128, 128), (136, 64)):
+        sized = msgspec.structs.replace(digits.preprocessing, size=side)
+        at_side = dataclasses.replace(digits, preprocessing=sized)  # type: ignore[type-var]
+        assert recipe_from_name("fast", at_side, "cpu", images=50_000).batch_size == batch
 
 
 def test_a_recipe_of_ones_own(tmp_path: Path, digits: Task) -> None:
@@ -247,6 +251,32 @@ def test_the_authors_recipes_hold_their_numbers(
     assert {key: getattr(recipe, key) for key in wanted} == wanted
 
 
+@pytest.mark.parametrize(
+    ("name", "epochs", "warmup", "more"),
+    [
+        ("fast", 10, 0.5, {"crop_padding": 4, "cutout": 8}),
+        ("brief", 8, 0.5, {"ema": 0.998}),
+        ("final", 60, 1.0, {"crop_padding": 4, "cutout": 16, "label_smoothing": 0.05, "ema": 0.998}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("device", "batch", "lr", "precision"), [("cpu", 128, 0.1, "fp32"), ("cuda", 1024, 0.8, "bf16")]
+)
+def test_our_own_recipes_are_those_of_the_page(
+    name: str, epochs: int, warmup: float, more: dict[str, float], device: str, batch: int, lr: float,
+    precision: str, digits: Task,
+) -> None:  # fmt: skip
+    """docs/training.md, for 50,000 images of 32 px."""
+    wanted = Recipe(
+        name, epochs, batch, lr, momentum=0.9, nesterov=True, weight_decay=5e-4, decay_norm_and_bias=False,
+        schedule="linear", warmup_epochs=warmup, clip_norm=5.0, flip=digits.flip, precision=precision,  # type: ignore[arg-type]
+    )  # fmt: skip
+    found = recipe_from_name(name, coloured(digits, 3), device, images=50_000)
+    assert found == msgspec.structs.replace(wanted, **more)
+    flipped = dataclasses.replace(coloured(digits, 3), flip=True)  # type: ignore[type-var]
+    assert recipe_from_name(name, flipped, device).flip
+
+
 def torchs(recipe: Recipe, steps: int) -> list[float]:
     """The rates of every step as torch's own schedulers give them, stepped where the authors step theirs."""
     schedulers = torch.optim.lr_scheduler
@@ -363,6 +393,42 @@ def test_numbers_that_no_photograph_can_be_changed_by_are_one_line(
 )  # fmt: skip
 def test_the_ends_of_the_ranges_are_within(text: str, tmp_path: Path, digits: Task) -> None:
     assert own(tmp_path, coloured(digits, 3), text).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "within", "beyond"),
+    [
+        ("epochs", (1, 100_000), (0, 100_001)),
+        ("batch_size", (1, 1_048_576), (0, 1_048_577)),
+        ("threads", (1, 4096), (0, 4097)),
+        ("lr", (1e-9, 1000), (0, 1001)),
+        ("momentum", (0, 0.999), (-0.1, 1)),
+        ("weight_decay", (0, 10), (-0.1, 10.1)),
+        ("warmup_epochs", (0, 100_000), (-0.1, 100_001)),
+        ("clip_norm", (1e-9, 1_000_000), (0, 1_000_001)),
+        ("label_smoothing", (0, 0.99), (-0.1, 1)),
+        ("crop", (0, 0.99), (-0.1, 1)),
+        ("cutout", (0, 0.99), (-0.1, 1)),
+        ("ema", (0.001, 0.999), (0, 1)),
+        ("teacher_weight", (0.001, 1), (0, 1.1)),
+        ("temperature", (0.001, 100), (0, 101)),
+    ],
+)
+def test_the_numbers_of_every_training_have_ends_too(
+    key: str, within: tuple[float, ...], beyond: tuple[float, ...], tmp_path: Path, digits: Task
+) -> None:
+    path = tmp_path / "mine.toml"
+
+    def asked(value: float) -> Recipe:
+        numbers = {"epochs": 3, "batch_size": 16, "lr": 0.01, key: value}
+        path.write_text("\n".join(f"{name} = {number}" for name, number in numbers.items()))
+        return recipe_from_name(str(path), digits, "cpu")
+
+    for value in within:
+        assert asked(value).name == "mine"
+    for value in beyond:
+        with pytest.raises(EdgenasError, match=f"^recipe mine: {key} = .*: out of range: it must be"):
+            asked(value)
 
 
 def test_grey_images_have_no_saturation_and_hue_and_the_recipe_of_their_trials_says_so(
