@@ -30,16 +30,17 @@ def trained_study(
     limits: Limits | None = None,
     target: str = "host-cpu",
 ) -> Path:
-    """`folder`, with the trained network after `change`; with the hash of its weights, or as the first version left it.
+    """`folder`, with the trained network after `change`, and its scores before; with the hash of its weights, or as the first
+    version left it.
 
     `recorded`: points by which the noted validation score differs from the real one.
     """
     network, architecture, task = trained_digits()
+    scores = scores_of(network, task, task.val, torch.device("cpu"), 1)  # `change` may leave none
     network = copy.deepcopy(network)
     with torch.no_grad():
         change(network)
     save_weights(network, folder / WEIGHTS)
-    scores = scores_of(network, task, task.val, torch.device("cpu"), 1)
     noted = {task.metric.name: scores[task.metric.name] + recorded}
     searched = {f"val_{name}": value for name, value in noted.items()}
     recipe = Recipe("test", 6, 64, 0.2)
