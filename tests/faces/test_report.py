@@ -10,6 +10,7 @@ from edgenas.faces.images import resized, rgb_from_array
 from edgenas.faces.report import (
     INSUFFICIENT,
     baselines_from_images,
+    few_errors,
     report_from_embeddings,
     report_from_pairs,
     threshold_from_embeddings,
@@ -62,6 +63,36 @@ def test_the_calibrated_threshold_meets_its_far_on_people_never_seen() -> None:
 def test_a_far_that_the_pairs_cannot_show_is_refused() -> None:
     with pytest.raises(DataError, match="needs 10000 impostor pairs, here are 720"):
         threshold_from_embeddings(*people(10, 4, 1.0), far=1e-4)
+
+
+@pytest.mark.parametrize(("images", "enough"), [((9, 11), False), ((10, 10), True)])
+def test_a_far_of_one_in_a_hundred_needs_a_hundred_impostor_pairs(images: tuple[int, int], enough: bool) -> None:
+    """Two people with so many images: 99 and 100 pairs of different ones."""
+    labels = np.repeat([0, 1], images)
+    embeddings = np.random.default_rng(0).normal(size=(len(labels), 16))
+    said = report_from_embeddings(embeddings, labels, draws=2).tar_at_far["1e-2"]
+    same = np.arange(20 + images[0] * images[1]) < 20
+    pairs = np.random.default_rng(1).normal(size=(2 * len(same), 16))
+    of_pairs = report_from_pairs(pairs, pairs, same)
+    assert of_pairs["pairs"] == {"genuine": 20, "impostor": images[0] * images[1]}
+    assert (said != INSUFFICIENT) is (of_pairs["tar_at_far"]["1e-2"] != INSUFFICIENT) is enough
+    if enough:
+        assert threshold_from_embeddings(embeddings, labels, far=1e-2, draws=2).impostor == 100
+    else:
+        with pytest.raises(DataError, match=r"^FAR 0\.01 needs 100 impostor pairs, here are 99: "):
+            threshold_from_embeddings(embeddings, labels, far=1e-2)
+
+
+def test_thirty_expected_false_accepts_are_enough() -> None:
+    assert few_errors(1e-2, 3000) == ""
+    assert few_errors(1e-2, 2999) == "rests on 29.9 expected false accepts (fewer than 30)"
+    assert few_errors(1e-2, 2900) == "rests on 29 expected false accepts (fewer than 30)"
+
+
+@pytest.mark.parametrize("far", [0, 1, -0.1, 1.1, float("nan")])
+def test_a_far_lies_between_0_and_1(far: float) -> None:
+    with pytest.raises(DataError, match="is not between 0 and 1"):
+        threshold_from_embeddings(*people(10, 4, 1.0), far=far)
 
 
 def test_lda_on_orl_reaches_what_the_protocol_states() -> None:
