@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from edgenas.architectures.chain import ChainSpace
-from edgenas.records import Classes
+from edgenas.engine.warm import _learned
+from edgenas.errors import EdgenasError
+from edgenas.records import Candidate, Classes, Cost, Recipe, Trial
 from edgenas.store import Store
 from tests.cli.edgenas import SMALL, refusal
 from tests.plans import plan, studied
@@ -44,3 +46,25 @@ def test_a_space_that_says_more_or_less_than_ours_is_one_line(change: Change, wo
     one = older(tmp_path / "one", change)
     asked = [*SMALL, "--data", "digits", "--method", "guided", "--study", str(tmp_path / "two")]
     assert words in refusal(*asked, "--warm-start", str(one))
+
+
+@pytest.mark.parametrize(("networks", "taught"), [(3, False), (4, True)])
+def test_four_trained_networks_teach_and_three_trained_often_do_not(networks: int, taught: bool) -> None:
+    members = [SPACE.chain(4 + n % 2, 8 + 2 * (n // 2)) for n in range(networks)]
+    trials = [
+        Trial(
+            Candidate(one, Recipe("r", epochs, 32, 0.1), "p"),
+            "complete",
+            Cost(1, 1, 1, 1.0, 1.0),
+            0,
+            {"val_accuracy": 50.0},
+        )
+        for one in members
+        for epochs in (1, 2)
+    ]
+    study = studied(plan(space=SPACE))
+    if taught:
+        assert len(_learned("one", study, trials, SPACE).scores) == 2 * networks
+    else:
+        with pytest.raises(EdgenasError, match=r"it has 3 trained networks: give a study with 4 or more$"):
+            _learned("one", study, trials, SPACE)

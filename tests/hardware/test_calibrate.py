@@ -17,12 +17,14 @@ from edgenas.hardware.calibrate import (
     fitted_models,
     known_devices,
     profile_to_calibrate,
+    report_card,
     split_by_network,
 )
 from edgenas.hardware.calibration import calibration
 from edgenas.hardware.cost import CostModel
-from edgenas.hardware.kernels import tiles_of
-from edgenas.hardware.predictor import Row, latencies, latency_from_workload, loads_of_rows, row_from_text
+from edgenas.hardware.kernel_model import fit_kernels
+from edgenas.hardware.kernels import PRICES, datasheet_prices, tiles_of
+from edgenas.hardware.predictor import Models, Row, latencies, latency_from_workload, loads_of_rows, row_from_text
 from edgenas.hardware.profile import profile_from_name, resolved, write_profile
 from edgenas.hardware.rows import rows_from_csv
 from edgenas.records import Classes, HardwareProfile, Limits
@@ -105,6 +107,30 @@ def test_a_fit_is_called_measured_from_eight_unseen_networks_ranked_at_nine_tent
     held_out: int, spearman: float | None, confidence: str
 ) -> None:
     assert confidence_of(held_out, spearman) == confidence
+
+
+def test_a_report_card_counts_errors_of_5_and_10_percent_and_the_worst_underestimate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [msgspec.structs.replace(row_from_text(f"convnet_L3_F{8 * n}_K3x3_W32"), ms=float(n)) for n in range(1, 5)]
+    predicted = np.array([1.04, 1.06, 0.91, 0.89]) * [row.ms for row in rows]
+    monkeypatch.setattr("edgenas.hardware.calibrate._predicted", lambda *_: predicted)
+    card = report_card(NEW, Models(), rows)
+    assert (card["within_5"], card["within_10"]) == (0.25, 0.75)
+    assert (card["worst_under"], card["mape"]) == pytest.approx((0.11, 0.075))
+    monkeypatch.setattr("edgenas.hardware.calibrate._predicted", lambda *_: 1.2 * predicted)
+    assert report_card(NEW, Models(), rows)["worst_under"] == 0  # none is
+
+
+@pytest.mark.parametrize(("networks", "learned"), [(39, False), (40, True)])
+def test_what_the_prices_leave_over_is_learned_from_40_rows_on(networks: int, learned: bool) -> None:
+    nano = profile_from_name("jetson-nano")
+    rows = [row_from_text(f"convnet_L{2 + n % 5}_F{8 + 8 * n}_K3x3_W32") for n in range(networks)]
+    loads = loads_of_rows(rows, tiles_of("tensorrt", "fp32", "", fitted=False), "fp32")
+    prices = datasheet_prices(nano, "fp32")
+    ms = np.array([load.sum(axis=0) for load in loads]) @ [prices[name] for name in PRICES]
+    ms *= np.random.default_rng(0).lognormal(0, 0.1, networks)
+    assert (fit_kernels(loads, ms, prices, known_device=True, seed=0).residual is not None) is learned
 
 
 def test_the_same_seed_gives_the_same_profile_and_another_seed_another() -> None:

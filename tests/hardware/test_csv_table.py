@@ -12,10 +12,11 @@ from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
 from edgenas.hardware.calibrate import calibrate, profile_to_calibrate
 from edgenas.hardware.csv_table import lines_from_csv, milliseconds
-from edgenas.hardware.plausible import doubts
-from edgenas.hardware.predictor import Row
+from edgenas.hardware.plausible import doubts, outliers
+from edgenas.hardware.predictor import Row, latencies
 from edgenas.hardware.profile import profile_from_name
 from edgenas.hardware.rows import rows_from_csv
+from edgenas.records import Precision
 from tests.architectures.graphs import CONV, W, conv, graph, pooled, value
 from tests.cli.edgenas import refusal
 
@@ -172,10 +173,59 @@ def test_the_bounds_of_doubt_lie_where_the_page_says() -> None:
         assert bool(doubts(NEW, [row])) is doubted
 
 
+RATES = [("fp32", 2e13), ("tf32", 1e14), ("fp16", 2e14), ("int8", 4e14)]  # MACs a second: faster is no device
+
+
+@pytest.mark.parametrize(("precision", "fastest"), RATES)
+@pytest.mark.parametrize(("share", "doubted"), [(0.95, False), (1.05, True)])
+def test_every_precision_has_a_bound_of_its_own(
+    precision: Precision, fastest: float, share: float, doubted: bool
+) -> None:
+    row = at(1)[0]
+    said = doubts(
+        msgspec.structs.replace(NEW, precision=precision),
+        [msgspec.structs.replace(row, ms=1e3 * row.workload.macs / (share * fastest))],
+    )
+    assert [line.startswith("the fastest row does") and "is latency_ms in seconds?" in line for line in said] == [
+        True
+    ] * doubted
+
+
+@pytest.mark.parametrize(("runtime", "slowest"), [("tensorrt", 2e8), ("onnxruntime", 2e8), ("tflite", 1e6)])
+@pytest.mark.parametrize(("share", "doubted"), [(0.95, True), (1.05, False)])
+def test_every_runtime_has_a_bound_of_its_own(runtime: str, slowest: float, share: float, doubted: bool) -> None:
+    row = at(1)[0]
+    slow = msgspec.structs.replace(row, ms=1e3 * row.workload.macs / (share * slowest))
+    said = doubts(profile_to_calibrate(None, "mine", runtime, "fp32"), [slow])
+    assert ["is latency_ms in microseconds?" in line for line in said] == [True] * doubted
+
+
+@pytest.mark.parametrize(("times", "refused"), [(3.9, False), (4.1, True)])
+def test_four_times_a_devices_peak_is_refused(times: float, refused: bool) -> None:
+    nano = profile_from_name("jetson-nano")
+    row = at(1)[0]
+    fast = msgspec.structs.replace(row, ms=1e3 * row.workload.macs / (times * nano.peaks["fp32"] * 1e12 / 2))
+    if refused:
+        with pytest.raises(EdgenasError, match="is latency_ms in seconds"):
+            doubts(nano, [fast])
+    else:
+        doubts(nano, [fast])  # whatever it says
+
+
+@pytest.mark.parametrize("factor", [10, 1 / 10])
+def test_a_row_that_the_fit_misses_ten_times_is_pointed_at(factor: float) -> None:
+    nano, rows = profile_from_name("jetson-nano"), at(1)[:2]
+    expected = [latency.ms for latency in latencies(nano, rows)]
+    scaled = [
+        msgspec.structs.replace(row, ms=ms * times)
+        for row, ms, times in zip(rows, expected, (factor**0.995, factor**1.005), strict=True)
+    ]
+    (line,) = outliers(nano, scaled)
+    assert line.startswith(f"{rows[1].name} was measured at ")
+
+
 def test_latencies_are_held_against_the_figures_of_a_known_device() -> None:
     nano = msgspec.structs.replace(profile_from_name("jetson-nano"), calibration=None)
-    from edgenas.hardware.predictor import latencies
-
     rows = at(1)
     expected = [latency.ms for latency in latencies(nano, rows, "fp32")]
     for factor, said in ((1, 0), (29, 0), (31, 1), (1000, 1)):

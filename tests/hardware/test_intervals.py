@@ -73,6 +73,21 @@ def test_an_interval_is_wider_outside_of_what_was_judged(
     assert factor_of({}, precision, kind, beyond=beyond, by_ratio=by_ratio) is None
 
 
+def test_where_several_may_be_meant_the_widest_counts() -> None:
+    other = msgspec.structs.replace(JUDGED["fp16 chain"], factor=1.4)
+    chains = {"fp32 chain": other, **JUDGED}
+    assert factor_of(chains, "int8", "chain", beyond=False, by_ratio=True) == pytest.approx(1.4 * 2)
+    assert factor_of(chains, "int8", "chain", beyond=False, by_ratio=False) == 3.0  # no ratio to another precision
+    far_off = {**JUDGED, "fp16 cell": msgspec.structs.replace(other, factor=4.2)}
+    assert factor_of(far_off, "fp16", "small", beyond=False, by_ratio=False) == 4.2  # as far off as the worst kind
+    assert factor_of(far_off, "fp16", "small", beyond=True, by_ratio=False) == pytest.approx(4.2**2)
+
+
+def test_shares_of_held_out_networks_are_those_within_a_quarter_and_within_a_half() -> None:
+    card = held_out(np.ones(4), np.array([1.24, 1 / 1.26, 1.49, 1.51]), list("abcd"))
+    assert (card.within_125, card.within_150) == (0.25, 0.75)
+
+
 @pytest.mark.parametrize(
     ("workload", "space", "kind"),
     [

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 import secrets
 import threading
 import time
@@ -31,6 +32,11 @@ from tests.remote.test_calibration import PI, Drawn
 
 JETSON = profile_from_name("jetson-nano")
 measuring = functools.partial(boards.measuring, finalists=lambda _store: [])
+
+
+def test_a_board_is_waited_for_a_minute() -> None:
+    for begin in (boards.measuring, measuring_beside):
+        assert inspect.signature(begin).parameters["patience_s"].default == 60
 
 
 @pytest.fixture

@@ -31,6 +31,15 @@ def test_a_token_that_others_can_read_or_guess_is_refused(tmp_path: Path, monkey
         read_token(None)
 
 
+@pytest.mark.parametrize("weak", ["a" * 31, "a" * 20 + " " + "a" * 20, "a" * 20 + "\t" + "a" * 20, "\u00e4" * 40])
+def test_a_token_has_32_characters_and_no_space(weak: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "a" * 32)
+    assert read_token(None) == "a" * 32
+    monkeypatch.setenv(VARIABLE, weak)
+    with pytest.raises(EdgenasError, match="too weak: at least 32 characters without spaces"):
+        read_token(None)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601])
 def test_a_token_file_that_its_group_or_others_may_touch_is_refused(tmp_path: Path, mode: int) -> None:
     file = tmp_path / "token"

@@ -1,6 +1,7 @@
 import ctypes
 import fcntl
 import importlib.util
+import inspect
 import json
 import os
 import signal
@@ -157,6 +158,14 @@ def test_small_boards_get_a_quarter_of_the_free_memory_and_too_little_is_refused
     assert workspace_bytes(60000, 64000) == 4_000_000_000
     with pytest.raises(EdgenasError, match="200 MB of memory are free"):
         workspace_bytes(200, 4000)
+    assert (workspace_bytes(4000, 8499), workspace_bytes(4000, 8501)) == (1_000_000_000, 2_000_000_000)
+    assert workspace_bytes(300, 4000) == 75_000_000
+    with pytest.raises(EdgenasError, match=r"^299 MB of memory are free, building an engine needs 300: "):
+        workspace_bytes(299, 4000)
+
+
+def test_engines_of_two_gigabytes_are_kept():
+    assert inspect.signature(trim).parameters["most"].default == 2_000_000_000
 
 
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU here")

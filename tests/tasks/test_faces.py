@@ -114,6 +114,15 @@ def test_only_given_splits_leave_all_people_of_train_to_be_trained_on(tmp_path: 
     assert load_task(settings).classes == ("p00", "p01")
 
 
+def test_ten_people_can_be_cut_and_nine_cannot(tmp_path: Path) -> None:
+    write_people(tmp_path, 9, each=4)
+    settings = TaskSettings(str(tmp_path), task="faces", settings={"far": 0.1})
+    with pytest.raises(DataError, match=r"has 9 people; training, validation and test need 10 different ones or more$"):
+        load_task(settings)
+    write_people(tmp_path, 1, each=4, prefix="x")
+    assert len(load_task(settings).classes) == 6  # two of ten test, two of eight validate
+
+
 def test_a_person_may_be_called_as_a_split(tmp_path: Path) -> None:
     write_people(tmp_path, 19)
     write_people(tmp_path, 1, prefix="x")

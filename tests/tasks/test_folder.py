@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from edgenas.errors import DataError
 from edgenas.faces.images import image_from_bytes
 from edgenas.image_sizes import size_asked, size_in_words
 from edgenas.preprocessing import formats_here
+from edgenas.records import Preprocessing
 from edgenas.tasks import TaskSettings
 from edgenas.tasks.classification import Classification, load_classification
 from edgenas.tasks.decoding import Header
-from edgenas.tasks.folder import default_size, size_in_shape
+from edgenas.tasks.folder import _imbalance, _warnings, default_size, size_in_shape
 from tests.cli.edgenas import refusal
 from tests.damaged_images import IMAGES, MOST_PIXELS, TOO_MANY_PIXELS, png_of_one_colour, png_without_pixels
 from tests.picture_kinds import encoded
@@ -259,6 +261,24 @@ def test_a_size_that_keeps_the_shape_is_named_and_can_be_asked_for(
 ) -> None:
     found = size_in_shape([Header(True, one, False) for one in sides])
     assert found == size == size_asked(size_in_words(found))
+
+
+@pytest.mark.parametrize(("coloured", "of", "said"), [(1, 20, True), (1, 19, False), (2, 40, True), (2, 39, False)])
+def test_one_image_in_twenty_in_colour_is_said_and_more_are_meant(
+    coloured: int, of: int, said: bool, tmp_path: Path
+) -> None:
+    headers = {tmp_path / f"{n}.png": Header(n >= coloured, (40, 40), False) for n in range(of)}
+    nothing: Any = None  # of the images themselves
+    found = list(_warnings(tmp_path, {}, headers, nothing, Preprocessing(3, 40, (0.0,) * 3, (1.0,) * 3)))
+    assert found == [f"{coloured} of {of} images are in colour (0.png), so that all are read as RGB"] * said
+
+
+@pytest.mark.parametrize(("most", "said"), [(29, False), (30, True)])
+def test_a_class_ten_times_as_large_as_another_is_said(most: int, said: bool) -> None:
+    labels = np.repeat([0, 1, 2], (3, most, 5))
+    assert ["class 'a' has 3 images and 'b' 30: " in line for line in _imbalance(("a", "b", "c"), labels)] == [
+        True
+    ] * said
 
 
 def test_what_is_read_otherwise_than_one_may_think_is_said(tmp_path: Path) -> None:

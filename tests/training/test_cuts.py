@@ -15,7 +15,7 @@ from edgenas.records import Embedding, Head, Outputs
 from edgenas.store import Store
 from edgenas.tasks import Split, Task, TaskSettings, load_task
 from edgenas.tasks.arrays import task_from_arrays
-from edgenas.training.cuts import SMALL, cut_anew, other_cut
+from edgenas.training.cuts import cut_anew, other_cut
 from edgenas.training.evaluator import Evaluator
 from tests.image_folders import fill
 from tests.training.conftest import ParameterCost, candidate
@@ -64,7 +64,7 @@ def test_a_candidate_with_a_cut_is_trained_and_judged_on_it(digits: Task) -> Non
     assert Evaluator(digits, 7)(again, cost).scores != by_hand
 
 
-@pytest.mark.parametrize(("images", "anew"), [(SMALL - 1, True), (SMALL, False)])
+@pytest.mark.parametrize(("images", "anew"), [(999, True), (1000, False)])
 def test_only_small_validation_splits_of_classes_are_cut_anew(digits: Task, images: int, anew: bool) -> None:
     def of(count: int) -> Split:
         return Split(np.zeros((count, 8, 8, 1), np.uint8), np.arange(count) % 10)
