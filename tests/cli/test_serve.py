@@ -17,28 +17,35 @@ from tests.certificates import certificate
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
 
+Said = Callable[..., list[str]]
 Refused = Callable[..., str]
 
 
 @pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Refused]:
-    """`refused(bundle, options...)`: the one line. Where the command is not refused, its port is taken: that is another line."""
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Said]:
+    """`said(bundle, options...)`: all lines. Where the command is not refused, its port is taken: that is another line."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
 
-        def ask(bundle: Path, *options: str) -> str:
+        def ask(bundle: Path, *options: str) -> list[str]:
             monkeypatch.setattr(sys, "argv", ["edgenas", "serve", str(bundle), "--port", port, *options])
             with pytest.raises(SystemExit) as ended:
                 main()
-            said = capsys.readouterr()
-            assert (ended.value.code, said.out) == (1, "")
-            line = said.err.strip().splitlines()[-1]
-            assert line.startswith("edgenas: ")
-            return line
+            streams = capsys.readouterr()
+            assert (ended.value.code, streams.out) == (1, "")
+            lines = streams.err.strip().splitlines()
+            assert lines[-1].startswith("edgenas: ")
+            return lines
 
         yield ask
+
+
+@pytest.fixture
+def refused(said: Said) -> Refused:
+    """`refused(bundle, options...)`: the one line that refuses."""
+    return lambda *command: said(*command)[-1]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +95,24 @@ def test_certificate_and_key_belong_together(refused: Refused, tmp_path: Path) -
     for files in ((crt, other), (crt, locked), (key, crt), (tmp_path / "none", key), (crt, tmp_path)):
         line = refused(bundle, "--tls-cert", str(files[0]), "--tls-key", str(files[1]))
         assert "PEM files without a password" in line
+
+
+def test_a_gallery_key_without_a_gallery_is_refused(refused: Refused, tmp_path: Path) -> None:
+    bundle, key = shared_face_bundle().folder, tmp_path / "key"
+    key.touch(0o600)
+    key.write_text("ab" * 32)
+    line = refused(bundle, "--gallery-key", str(key))
+    assert line == "edgenas: --gallery-key was given without --gallery FILE: name the gallery that it opens"
+    assert "cannot listen" in refused(bundle, "--gallery", str(tmp_path / "people.db"), "--gallery-key", str(key))
+
+
+@pytest.mark.parametrize("options", [(), ("--liveness", "tests.serve.hooks:check")])
+def test_a_server_of_faces_says_where_nothing_checks_whether_they_are_alive(
+    said: Said, options: tuple[str, ...]
+) -> None:
+    warned = [line for line in said(shared_face_bundle().folder, *options) if "checks whether a face is alive" in line]
+    photograph = "a photograph of somebody is somebody (--liveness is a hook)"
+    assert warned == ([] if options else [f"warning: nothing checks whether a face is alive: {photograph}"])
 
 
 def test_another_programs_database_is_refused_and_left_as_it_is(refused: Refused, tmp_path: Path) -> None:
