@@ -131,7 +131,7 @@ def workspace_bytes(available_mb: float, total_mb: float) -> int:
     """A quarter of what is free on boards of 8 GB or less, else half, at most 4 GB. EdgenasError where building cannot work."""
     if available_mb < SMALLEST_FREE_MB:
         raise EdgenasError(
-            f"{available_mb:.0f} MB of memory are free, building an engine needs {SMALLEST_FREE_MB:.0f}: "
+            f"{int(available_mb)} MB of memory are free, building an engine needs {SMALLEST_FREE_MB:.0f}: "
             "stop other programs or add swap"
         )
     share = 0.25 if total_mb <= SMALL_BOARD_MB else 0.5
