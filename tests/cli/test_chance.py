@@ -75,7 +75,7 @@ def test_a_short_training_and_a_limit_that_cannot_bind_are_warned_of_once_each(
 ) -> None:
     lines = told[0]
     assert lines.count("rank noise") == 1
-    assert lines.count("--max-params 5e+06 cannot bind") == 1
+    assert lines.count("--max-params 5000000 cannot bind") == 1
     assert lines.count("warning:") == 2
 
 
