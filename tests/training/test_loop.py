@@ -147,8 +147,9 @@ def test_a_final_training_whose_scores_are_no_numbers_is_no_run(tmp_path: Path, 
     images = len(getattr(digits, split))
     assert len({len(digits.val), len(digits.test)}) == 2
     place = Workplace(Rescored.of(digits, images, r2=math.nan), CPU)
+    weights, looked_at = tmp_path / "weights" / "digits-0.safetensors", split == "val"
     with pytest.raises(TrainingError, match="the score r2 is nan"):
-        SeedTraining(tiny(), RECIPE, 1, tmp_path / "weights" / "digits-0.safetensors").run(place)
+        SeedTraining(tiny(), RECIPE, 1, weights, validated=looked_at).run(place)
 
 
 def test_too_little_memory_is_a_training_error(digits: Task) -> None:
