@@ -16,12 +16,15 @@ import msgspec
 
 from benchmarks.table_picture import draw
 from edgenas.engine.versions import version_of, versions
+from edgenas.errors import EdgenasError
 from edgenas.records import Record
 
 PATH = Path(__file__).parent / "results" / "tables.json"
 RANDOM, GP = "random", "gp"
 OFTEN = 0.9  # of the seeds
 JUDGED = ("25", "50")  # costs, in full trainings, that the goals speak of
+
+Tables = dict[str, dict[str, dict[str, dict[str, Any]]]]  # table -> method -> cost -> figures
 
 
 class Line(Record, frozen=True):
@@ -49,13 +52,13 @@ def lines_of(path: Path) -> list[Line]:
     return [msgspec.json.decode(line, type=Line) for line in whole.splitlines()]
 
 
-def summarised(lines: Iterable[Line]) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+def summarised(lines: Iterable[Line]) -> Tables:
     """table -> method -> cost -> figures: n searches, mean hypervolume and its standard deviation, share of the seeds in which it
     is higher than random's; where there were searches under limits, how many and their mean regret and accuracy."""
     found: dict[tuple[str, str, int], dict[int, Line]] = defaultdict(dict)
     for line in lines:
         found[line.table, line.method, line.cost][line.seed] = line
-    tables: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    tables: Tables = {}
     for (table, method, cost), by_seed in sorted(found.items()):
         figures = _figures(by_seed, found.get((table, RANDOM, cost), {}))
         tables.setdefault(table, {}).setdefault(method, {})[str(cost)] = figures
@@ -109,14 +112,35 @@ def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     return float((one["hypervolume"] - other["hypervolume"]) / max(error, 1e-12))
 
 
-def document_of(lines: Sequence[Line]) -> dict[str, Any]:
-    """What is written."""
-    tables = summarised(lines)
+def merged(written: Tables, found: Tables) -> Tables:
+    """What was written before, with what was found anew from as many searches or more in the place of the same table, method and
+    cost. Regret and accuracy under limits, where the new searches have none, stay."""
+    tables = {table: {method: dict(costs) for method, costs in of.items()} for table, of in written.items()}
+    for table, of in found.items():
+        for method, costs in of.items():
+            known = tables.setdefault(table, {}).setdefault(method, {})
+            for cost, figures in costs.items():
+                before = known.get(cost, figures)
+                if all(figures[count] >= before[count] for count in ("n", "pairs")):
+                    known[cost] = {**before, **figures}
+    return tables
+
+
+def document_of(lines: Sequence[Line], written: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What is written; `written`: the document before. Raises EdgenasError where that is of another Optuna."""
+    tables, optuna = summarised(lines), version_of("optuna")
+    if written is not None:
+        if written["versions"]["optuna"] != optuna:
+            raise EdgenasError(
+                f"{PATH.name} is of Optuna {written['versions']['optuna']}, the work file of {optuna}: install the first, or "
+                f"remove {PATH} and search all tables anew with every method"
+            )
+        tables = merged(written["tables"], tables)
     methods = sorted({method for of in tables.values() for method in of} - {RANDOM, GP})
     return {
         "benchmark": "tables",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "versions": {**versions(), "optuna": version_of("optuna")},
+        "versions": {**versions(), "optuna": optuna},
         "what": "searches simulated on published tables: hypervolume of (error, log axis), 1 = the table's own front; cost in "
         "full trainings; regret and accuracy under three limits, in points and percent (benchmarks/tables.py)",
         "goals": {method: goals(tables, method) for method in methods},
@@ -149,8 +173,8 @@ def _cell(figures: Mapping[str, Any] | None, method: str) -> str:
 
 
 def write(lines: Sequence[Line]) -> None:
-    """The results, and the picture of them."""
-    document = document_of(lines)
+    """The results, and the picture of them. What the lines do not tell of stays as it was."""
+    document = document_of(lines, json.loads(PATH.read_text()) if PATH.exists() else None)
     PATH.write_text(json.dumps(document, indent=1) + "\n")
     draw(document["tables"])
     sys.stdout.write(f"{PATH}\n")

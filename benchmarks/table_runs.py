@@ -4,9 +4,10 @@
     python -m benchmarks.table_runs --work FILE.jsonl --write
 
 The first adds one line per table, method, cost and seed to the work file, and skips those that are there; the second makes the
-results and the picture of what is there. Seeds come in tens, over all tables, so that a run that is cut short is even. Methods
-that decide nothing by their budget (ANYTIME) are run once, at the largest cost, and looked at on the way. The first `limited`
-seeds are searched under the three limits, too, at the cost COST_UNDER_LIMITS.
+results and the picture of what is there; of what has fewer seeds in the work file than in the results these stay. To add seeds
+of one method, search random's, too, with which they are compared. Seeds come in tens, over all tables, so that a run that is cut
+short is even. Methods that decide nothing by their budget (ANYTIME) are run once, at the largest cost, and looked at on the way.
+The first `limited` seeds are searched under the three limits, too, at the cost COST_UNDER_LIMITS.
 """
 
 from __future__ import annotations

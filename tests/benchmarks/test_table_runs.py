@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.table_results import Line, document_of, goals, lines_of, section
 from benchmarks.table_runs import CASES, Case, run, truth_for
 from benchmarks.table_scores import runs_of, scores_of
 from edgenas.engine.registry import method_named
+from edgenas.errors import EdgenasError
 from tests.benchmarks import made_tables
 
 
@@ -126,6 +128,36 @@ def test_the_document_and_the_picture_hold_every_table_and_method(
     page = section(document)
     assert all(f"| {name}, 50 | 0.510 (3; 0%) | 0.510 (3) |" in page for name in names)
     assert ", 25 |" not in page  # nothing was searched with 25
+
+
+def test_more_seeds_take_the_place_of_fewer_and_all_else_stays() -> None:
+    before = document_of(
+        [
+            *(line("random", seed, 0.5) for seed in range(3)),
+            *(msgspec.structs.replace(line("gp", seed, 0.4), regret=(1.0,), accuracy=(70.0,)) for seed in range(2)),
+            *(line("guided", seed, 0.6, table=table) for seed in range(3) for table in "tu"),
+        ]
+    )
+
+    def added(seeds: int, *, paired: bool = True) -> dict[str, Any]:
+        lines = [line("random", seed, 0.5) for seed in range(seeds * paired)]
+        return document_of([*lines, *(line("gp", seed, 0.55) for seed in range(seeds))], before)["tables"]
+
+    assert added(1) == before["tables"]  # fewer searches
+    assert added(2, paired=False) == before["tables"]  # compared with none
+    more = added(2)
+    assert more["t"]["gp"]["25"] == before["tables"]["t"]["gp"]["25"] | {"hypervolume": 0.55, "beats_random": 1.0}
+    assert more["t"]["gp"]["25"]["regret"] == 1.0
+    more["t"]["gp"] = before["tables"]["t"]["gp"]
+    assert more == before["tables"]
+    assert document_of([], before)["goals"] == before["goals"]
+
+
+def test_results_of_another_optuna_are_not_mixed() -> None:
+    before = document_of([line("random", 0, 0.5)])
+    before["versions"]["optuna"] = "4.9.0"
+    with pytest.raises(EdgenasError, match=r"of Optuna 4\.9\.0"):
+        document_of([line("random", 0, 0.5)], before)
 
 
 def test_there_are_six_tables_or_more_and_each_once() -> None:
