@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from edgenas.ranges import beside
 from edgenas.records import ACCURACY, TAR, Cost, Kernel, Latency, Limits, Metric, Workload
 
 COST = Cost(
@@ -26,14 +27,34 @@ COST = Cost(
         (Limits(size_mb=0.004), Limits(size_mb=0.0039), "size 0.004 MB > 0.0039 MB"),
         (Limits(memory_mb=0.5), Limits(memory_mb=0.49), "memory 0.5 MB > 0.49 MB"),
         (Limits(energy_mj=8.0), Limits(energy_mj=7.9), "energy 8 mJ > 7.9 mJ on slow"),
+        (Limits(latency_ms=4.0), Limits(latency_ms=3.9999), "latency 4 ms > 3.9999 ms on slow"),
     ],
-    ids=["latency", "parameters", "size", "memory", "energy"],
+    ids=["latency", "parameters", "size", "memory", "energy", "a hair"],
 )
 def test_a_cost_that_equals_its_limit_is_within_it_and_the_next_larger_is_not(
     within: Limits, broken: Limits, words: str
 ) -> None:
     assert within.broken(COST) == ()
     assert broken.broken(COST) == (words,)
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "words"),
+    [
+        (10.04, 10, "10.04"),
+        (10.00004, 10, "10.00004"),
+        (9.99996, 10, "9.99996"),
+        (10.0, 10, "10"),
+        (12.3456, 10, "12.35"),
+    ],
+)
+def test_a_value_has_as_many_digits_as_it_takes_to_be_on_its_side_of_a_bar(
+    value: float, bar: float, words: str
+) -> None:
+    assert beside(value, bar) == words
+    assert Limits(latency_ms=bar).broken(
+        msgspec.structs.replace(COST, latencies={"b": Latency(value, "measured", "b")})
+    ) == ((f"latency {words} ms > {bar:g} ms on b",) if value > bar else ())
 
 
 def test_every_target_and_every_limit_is_named() -> None:

@@ -16,7 +16,7 @@ from edgenas.engine.scores import interval_words
 
 if TYPE_CHECKING:
     from edgenas.bundle import Bundle, Score
-    from edgenas.records import Latency, Metric
+    from edgenas.records import Latency, Limits, Metric
 
 
 def export(
@@ -79,6 +79,7 @@ def export(
     from edgenas.export.deepstream import check_deepstream, deepstream_folder, write_deepstream
     from edgenas.export.release import bundle_from_trained, bundle_name
     from edgenas.export.triton import triton_folder, write_triton
+    from edgenas.records import Limits
     from edgenas.store import Store
 
     wishes = wishes_from(precision, input_type, max_drop, reduce_range, batch=batch, opset=opset)
@@ -95,8 +96,8 @@ def export(
     folder = study_folder(study, say)
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start, data_dir=data_dir)
-        limit = store.study.limits.latency_ms if trained.profile.name in store.study.profiles else None
-        judged = None if limit is None else latency_judged(store, trained)
+        limits = store.study.limits if trained.profile.name in store.study.profiles else Limits()
+        judged = None if limits.latency_ms is None else latency_judged(store, trained)
     trained = dataclasses.replace(trained, data_license=data_license)
     judges = counted(len(trained.task.val), "validation image")
     say(f"{precision}: written, held against the trained network, judged on {judges} and timed here")
@@ -105,11 +106,11 @@ def export(
     bundle = bundle_from_trained(out, trained, wishes)
     document, text = document_of(bundle), text_of(bundle)
     document["failed"] = {} if wishes.auto else dict(bundle.manifest.left_out)
-    document["over_limit"] = over = over_limit(bundle, limit, judged)
+    document["over_limit"] = over = over_limit(bundle, limits, judged)
     for note in bundle.manifest.notes:
         say(note if note.startswith(f"{bundle.manifest.chosen_precision} was chosen") else f"warning: {note}")
-    if limit is not None and bundle.manifest.chosen_precision in over:
-        say(over_words(bundle, over, limit))
+    if bundle.manifest.chosen_precision in over:
+        say(over_words(bundle, over, limits))
     if triton is not None:
         document["triton"] = str(write_triton(bundle, triton))
         text += f"\nTriton repository {document['triton']}"
@@ -138,24 +139,28 @@ def export(
         raise typer.Exit(1)
 
 
-def over_limit(bundle: Bundle, limit_ms: float | None, judged: Latency | None = None) -> dict[str, float]:
-    """Precisions whose file takes longer on the study's target than its latency limit allows, with the ms: the search judged the
-    network at one precision, by `judged` (see latency_judged), and the files are of others, too."""
+def over_limit(bundle: Bundle, limits: Limits, judged: Latency | None = None) -> dict[str, float]:
+    """Precisions whose file takes longer on the study's target than its latency limit allows, with the ms that it is judged by:
+    the search judged the network at one precision, by `judged` (see latency_judged), and the files are of others, too."""
     if (bundle.manifest.batch or 1) > 1:
         return {}  # a study's limits are for one image
     target = bundle.manifest.profile
-    found = {p: x.ms for p, model in bundle.manifest.models.items() for x in model.latencies if x.profile == target}
+    found = {p: x for p, model in bundle.manifest.models.items() for x in model.latencies if x.profile == target}
     if judged is not None and judged.precision in bundle.manifest.models:
-        found[judged.precision] = judged.ms
-    return {precision: ms for precision, ms in found.items() if limit_ms is not None and ms > limit_ms}
+        found[judged.precision] = judged
+    each = {precision: limits.judged_ms(latency) for precision, latency in found.items()}
+    return {precision: ms for precision, ms in each.items() if limits.latency_ms is not None and ms > limits.latency_ms}
 
 
-def over_words(bundle: Bundle, over: dict[str, float], limit_ms: float) -> str:
-    """Which files break the limit, and which hold it."""
-    figures = ", ".join(f"{precision} ({ms:.3g} ms)" for precision, ms in over.items())
+def over_words(bundle: Bundle, over: dict[str, float], limits: Limits) -> str:
+    """Which files break the latency limit, and which hold it."""
+    from edgenas.ranges import beside
+
+    limit_ms, by = limits.latency_ms or 0.0, " at the upper end (--margin)" * limits.margin
+    figures = ", ".join(f"{precision} ({beside(ms, limit_ms, 3)} ms)" for precision, ms in over.items())
     held = [precision for precision in bundle.manifest.models if precision not in over]
     rest = f"{' and '.join(held)} hold{'s' * (len(held) == 1)} it" if held else "no file here holds it"
-    return f"warning: over the study's limit of {limit_ms:g} ms on {bundle.manifest.profile}: {figures}; {rest}"
+    return f"warning: over the study's limit of {limit_ms:g} ms on {bundle.manifest.profile}{by}: {figures}; {rest}"
 
 
 def _next(bundle: Bundle) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from edgenas.faces.verification import (
     roc_from_pairs,
     ten_fold_accuracy,
 )
+from edgenas.ranges import beside
 from edgenas.records import Record
 
 INSUFFICIENT = "insufficient data"
@@ -141,8 +142,7 @@ def few_errors(far: float, impostors: int) -> str:
     expected = far * impostors
     if expected >= MIN_ERRORS:
         return ""
-    shown = min(expected, MIN_ERRORS - 0.1)  # 29.99 is not 30
-    return f"rests on {shown:.3g} expected false accepts (fewer than {MIN_ERRORS})"
+    return f"rests on {beside(expected, MIN_ERRORS, 3)} expected false accepts (fewer than {MIN_ERRORS})"
 
 
 def _ten_fold(embeddings: Floats, flipped: Floats | None, labels: Ints, seed: int) -> TenFold | None:

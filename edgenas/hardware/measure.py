@@ -29,6 +29,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttled
 from edgenas.hardware.lock import device_lock
 from edgenas.hardware.worker import Burst, Load, Loaded, Refusal, Samples
+from edgenas.ranges import beside
 from edgenas.records import BYTES, Classes, Latency, Measurement, Precision, Record
 from edgenas.runtimes import runtime_spec
 from edgenas.runtimes.child import child_environment
@@ -175,12 +176,15 @@ def unstable(samples_ms: Sequence[float], reference_ms: Sequence[float]) -> list
     """Reasons not to trust samples: their own spread, and the drift of the reference's medians, round by round."""
     reasons = []
     if (wide := spread(samples_ms)) > MAX_SPREAD:
-        reasons.append(f"spread {wide:.1%} (IQR / median) > {MAX_SPREAD:.0%}")
+        reasons.append(f"spread {beside(100 * wide, 100 * MAX_SPREAD, 2)}% (IQR / median) > {MAX_SPREAD:.0%}")
     half = len(reference_ms) // 2
     if half:
         drift = _median(reference_ms[half:]) / _median(reference_ms[:half]) - 1
         if abs(drift) > MAX_DRIFT:
-            reasons.append(f"the reference network drifted {drift:+.1%} (more than {MAX_DRIFT:.0%})")
+            size = beside(100 * abs(drift), 100 * MAX_DRIFT, 2)
+            reasons.append(
+                f"the reference network drifted {'+' if drift > 0 else '-'}{size}% (more than {MAX_DRIFT:.0%})"
+            )
     return reasons
 
 

@@ -184,7 +184,7 @@ def excess(limits: Limits, cost: Cost) -> float:
     """By how much the limit that is broken most is, as a logarithm; at most 0 where all are met, -1 where there are none."""
     latencies = cost.latencies.values()
     over = [
-        *((one.high if limits.margin and one.high is not None else one.ms, limits.latency_ms) for one in latencies),
+        *((limits.judged_ms(one), limits.latency_ms) for one in latencies),
         *((one.energy_mj, limits.energy_mj) for one in latencies),
         (cost.params, limits.params),
         (cost.size_mb, limits.size_mb),

@@ -7,11 +7,12 @@ from typing import Literal
 
 from edgenas.identity import digest
 from edgenas.image_sizes import AnySize, ImageSize, sides_of, size_from_sides
+from edgenas.ranges import beside
 from edgenas.records.architectures import (
     Architecture,
 )
 from edgenas.records.base import Record
-from edgenas.records.devices import Cost
+from edgenas.records.devices import Cost, Latency
 
 
 class Metric(Record, frozen=True):
@@ -79,22 +80,30 @@ class Limits(Record, frozen=True):
     margin: bool = False  # is a latency judged by the upper end of its interval, where it has one
     mmacs: float | None = None  # millions of multiply-accumulates of one image
 
+    def judged_ms(self, latency: Latency) -> float:
+        """What is held against the latency limit: the figure; with `margin` the upper end of its interval, where it has one."""
+        return latency.high if self.margin and latency.high is not None else latency.ms
+
     def broken(self, cost: Cost) -> tuple[str, ...]:
         """One phrase for every limit that `cost` breaks, such as "latency 5.31 ms > 4 ms on jetson-nano-4gb"."""
         phrases = []
         for latency in cost.latencies.values():
-            upper = latency.high if self.margin else None
-            ms, by = (latency.ms, "") if upper is None else (upper, "up to ")
+            ms = self.judged_ms(latency)
             if self.latency_ms is not None and ms > self.latency_ms:
-                phrases.append(f"latency {by}{ms:.4g} ms > {self.latency_ms:g} ms on {latency.profile}")
+                by = "up to " if self.margin and latency.high is not None else ""
+                phrases.append(
+                    f"latency {by}{beside(ms, self.latency_ms)} ms > {self.latency_ms:g} ms on {latency.profile}"
+                )
             if self.energy_mj is not None and latency.energy_mj is not None and latency.energy_mj > self.energy_mj:
-                phrases.append(f"energy {latency.energy_mj:.4g} mJ > {self.energy_mj:g} mJ on {latency.profile}")
+                phrases.append(
+                    f"energy {beside(latency.energy_mj, self.energy_mj)} mJ > {self.energy_mj:g} mJ on {latency.profile}"
+                )
         if self.params is not None and cost.params > self.params:
             phrases.append(f"{cost.params} parameters > {self.params}")
         if self.size_mb is not None and cost.size_mb > self.size_mb:
-            phrases.append(f"size {cost.size_mb:.4g} MB > {self.size_mb:g} MB")
+            phrases.append(f"size {beside(cost.size_mb, self.size_mb)} MB > {self.size_mb:g} MB")
         if self.memory_mb is not None and cost.memory_mb > self.memory_mb:
-            phrases.append(f"memory {cost.memory_mb:.4g} MB > {self.memory_mb:g} MB")
+            phrases.append(f"memory {beside(cost.memory_mb, self.memory_mb)} MB > {self.memory_mb:g} MB")
         if self.mmacs is not None and cost.macs / 1e6 > self.mmacs:
             phrases.append(f"{cost.macs / 1e6:.12g} M MACs > {self.mmacs:.12g} M MACs")
         return tuple(phrases)

@@ -290,24 +290,34 @@ def test_a_file_that_is_slower_than_the_studys_limit_is_called_so(tmp_path: Path
 def test_the_limit_is_held_by_a_file_that_takes_exactly_as_long() -> None:
     bundle = read_bundle(digits_bundle().folder)
     (ms,) = [x.ms for x in bundle.manifest.models["fp32"].latencies if x.profile == bundle.manifest.profile]
-    assert "fp32" not in over_limit(bundle, ms)
-    assert over_limit(bundle, ms * 0.999)["fp32"] == ms
-    assert over_limit(bundle, None) == {}
+    assert "fp32" not in over_limit(bundle, Limits(latency_ms=ms))
+    assert over_limit(bundle, Limits(latency_ms=ms * 0.999))["fp32"] == ms
+    assert over_limit(bundle, Limits()) == {}
+    for margin in (False, True):  # the upper end decides only where the study says so
+        known = Latency(1.0, "predicted", "host-cpu", precision="fp16", low=0.5, high=2.0)
+        found = over_limit(bundle, Limits(latency_ms=1.5, margin=margin), known)
+        assert found.get("fp16") == (2.0 if margin else None)
     eight = dataclasses.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, batch=8))
-    assert over_limit(eight, ms * 0.999) == {}  # a study's limit is for one image
+    assert over_limit(eight, Limits(latency_ms=ms * 0.999)) == {}  # a study's limit is for one image
     one = dataclasses.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, batch=1))
-    assert over_limit(one, ms * 0.999)["fp32"] == ms
+    assert over_limit(one, Limits(latency_ms=ms * 0.999))["fp32"] == ms
 
 
 def test_at_the_precision_of_the_search_its_own_latency_is_held_against_the_limit() -> None:
     bundle = read_bundle(digits_bundle().folder)
     for judged, over in ((999.0, False), (1000.0, False), (1001.0, True)):
         known = Latency(judged, "measured", "host-cpu", precision="fp16")
-        assert over_limit(bundle, 1000.0, known) == ({"fp16": judged} if over else {})
-    assert set(over_limit(bundle, 1e-6, Latency(1e-7, "measured", "host-cpu", precision="fp16"))) == {"fp32", "int8"}
-    assert "fp16" in over_limit(bundle, 1e-6, Latency(1e-7, "measured", "host-cpu"))  # of an earlier version: of which?
+        assert over_limit(bundle, Limits(latency_ms=1000.0), known) == ({"fp16": judged} if over else {})
+    assert set(
+        over_limit(bundle, Limits(latency_ms=1e-6), Latency(1e-7, "measured", "host-cpu", precision="fp16"))
+    ) == {"fp32", "int8"}
+    assert "fp16" in over_limit(
+        bundle, Limits(latency_ms=1e-6), Latency(1e-7, "measured", "host-cpu")
+    )  # of an earlier version: of which?
     only = dataclasses.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, models={}))
-    assert over_limit(only, 1.0, Latency(2.0, "measured", "host-cpu", precision="fp16")) == {}  # no such file
+    assert (
+        over_limit(only, Limits(latency_ms=1.0), Latency(2.0, "measured", "host-cpu", precision="fp16")) == {}
+    )  # no such file
 
 
 @pytest.mark.parametrize(("told", "over"), [(0.5, False), (2.0, True)])
@@ -358,4 +368,7 @@ def test_the_limit_is_spoken_of_where_the_chosen_file_breaks_it_and_who_holds_it
 )
 def test_those_that_hold_the_limit_are_named(over: dict[str, float], rest: str) -> None:
     bundle = read_bundle(digits_bundle().folder)
-    assert over_words(bundle, over, 1.0) == f"warning: over the study's limit of 1 ms on host-cpu: {rest}"
+    assert (
+        over_words(bundle, over, Limits(latency_ms=1.0))
+        == f"warning: over the study's limit of 1 ms on host-cpu: {rest}"
+    )

@@ -85,7 +85,7 @@ def test_a_far_of_one_in_a_hundred_needs_a_hundred_impostor_pairs(images: tuple[
 
 def test_thirty_expected_false_accepts_are_enough() -> None:
     assert few_errors(1e-2, 3000) == ""
-    assert few_errors(1e-2, 2999) == "rests on 29.9 expected false accepts (fewer than 30)"
+    assert few_errors(1e-2, 2999) == "rests on 29.99 expected false accepts (fewer than 30)"
     assert few_errors(1e-2, 2900) == "rests on 29 expected false accepts (fewer than 30)"
 
 
