@@ -52,6 +52,7 @@ IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of t
 # the network where it downloads these weights, and not where they come from a file.
 FROM_TENSORFLOW = ("googlenet", "inception_v3")
 HALVES: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+TRAINED_ON_HALVES = ("efficientnet_v2_l",)  # of torchvision, wherever the weights come from
 TRAINING_HEADS = ("aux1.", "aux2.", "AuxLogits.")  # theirs, which nothing that is deployed has
 
 
@@ -66,7 +67,7 @@ def module_from_zoo(
             network, _ = _of_timm(short, download, classes)
             said = network.default_cfg
             return network, (tuple(said.get("mean", IMAGENET[0])), tuple(said.get("std", IMAGENET[1])))  # type: ignore[union-attr, operator]
-        return _of_torchvision(short, download, classes)[0], IMAGENET
+        return _of_torchvision(short, download, classes)[0], HALVES if short in TRAINED_ON_HALVES else IMAGENET
     except OSError as error:  # urllib's are
         raise EdgenasError(
             f"the weights of {name} cannot be downloaded ({error}): name a file of them, {name}=FILE"

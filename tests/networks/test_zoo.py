@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgenas.errors import EdgenasError
-from edgenas.networks.zoo import row_from_zoo, with_state
+from edgenas.networks.zoo import HALVES, IMAGENET, TRAINED_ON_HALVES, module_from_zoo, row_from_zoo, with_state
 
 models = pytest.importorskip("torchvision").models
 
@@ -71,3 +71,16 @@ def test_without_timm_its_networks_name_the_extra(monkeypatch: pytest.MonkeyPatc
         EdgenasError, match=r"timm: networks need timm, which is not installed: pip install '\.\[timm\]' in your clone"
     ):
         row_from_zoo("timm:mixnet_s")
+
+
+def test_images_are_normalised_as_torchvisions_published_weights_know_them() -> None:
+    """What its own records say, for every classifier: all but two turn their normalisation inside of the network."""
+    for name in models.list_models(module=models):
+        said = models.get_model_weights(name).DEFAULT.transforms()
+        known = HALVES if name in TRAINED_ON_HALVES else IMAGENET
+        assert (tuple(said.mean), tuple(said.std)) == known, name
+
+
+def test_the_normalisation_of_one_trained_on_halves_is_handed_on() -> None:
+    assert module_from_zoo("torchvision:efficientnet_v2_l", classes=2)[1] == HALVES
+    assert module_from_zoo("torchvision:efficientnet_v2_s", classes=2)[1] == IMAGENET
