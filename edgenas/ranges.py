@@ -50,11 +50,11 @@ AnyPrice = Annotated[float, Meta(ge=-1e6, le=1e6)]  # of a fit whose prices may 
 Amount = Annotated[float, Meta(ge=0, le=1e18)]  # of launches, multiplications, bytes
 
 
-def beside(value: float, bar: float, digits: int = 4, *, zeros: bool = False) -> str:
+def beside(value: float, bar: float, digits: int = 4) -> str:
     """`value` with so many significant digits, or as many more as it takes to be on its side of `bar`: 4.00004, not 4, where
-    it is more than 4. zeros: keep those at the end."""
+    it is more than 4."""
     for count in range(digits, 18):
-        text = f"{value:#.{count}g}".rstrip(".") if zeros else f"{value:.{count}g}"
+        text = f"{value:.{count}g}"
         if (float(text) > bar) == (value > bar) and (float(text) < bar) == (value < bar):
             return text
     return repr(value)
