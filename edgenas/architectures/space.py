@@ -176,13 +176,14 @@ def first_network(name: str, draw: Callable[[], Architecture]) -> Architecture:
 def changed_in_one(
     space: NamedChoices, network: Architecture, held: Mapping[str, Value], rng: random.Random
 ) -> Architecture:
-    """Another network, by another value of one of the choices `held`. Raises EdgenasError where there is none."""
-    choices = space.choices()
+    """Another network, by another value of one of the choices `held`: the network's own, and others that may be given a value
+    before they mean anything. Raises EdgenasError where there is none."""
+    choices, own = space.choices(), space.choices_of(network)
     for name in rng.sample(list(held), len(held)):
         others = [value for value in choices[name] if value != held[name]]
         for value in rng.sample(others, len(others)):
             found = _network({**held, name: value}, space, rng.choice)
-            if found is not None and found != network and _one_differs(held, space.choices_of(found)):
+            if found is not None and found != network and _one_differs(own, space.choices_of(found)):
                 return found
     raise EdgenasError(f"no network of space {space.name} differs from this one in one choice: it has no other")
 

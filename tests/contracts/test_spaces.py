@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -126,6 +127,26 @@ def test_a_neighbour_is_another_member_that_differs_in_one_choice(space: NamedCh
         if space.name == "nasbench101" and one.keys() != two.keys():
             continue  # an edge more or less lets vertices come or go: their choices and edges with them
         assert len(differing) == 1, (one, two)
+
+
+@pytest.mark.parametrize("vertices", [4, 5, 6, 7])
+def test_neighbours_of_a_nasbench101_cell_of_any_size_change_an_operation_or_an_edge_or_its_size(vertices: int) -> None:
+    space = SPACES["nasbench101"]
+    rng = random.Random(1)
+    cells = (space.draw(rng) for _ in range(1000))
+    network = next(
+        one
+        for one in cells
+        if f"op_{vertices - 2}" in space.choices_of(one) and f"op_{vertices - 1}" not in space.choices_of(one)
+    )
+    held, kinds = space.choices_of(network), Counter[str]()
+    for _ in range(120):
+        found = space.choices_of(space.neighbour(network, rng))
+        differing = [name for name in held.keys() & found.keys() if held[name] != found[name]]
+        same_size = held.keys() == found.keys()
+        kinds["op" if same_size and differing[0].startswith("op_") else "edge" if same_size else "size"] += 1
+    assert min(kinds["op"], kinds["edge"]) >= 3, kinds
+    assert kinds["size"] >= 3 or vertices == 7, kinds
 
 
 @every_space

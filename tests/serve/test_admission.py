@@ -196,27 +196,23 @@ def test_where_there_are_too_many_connections_the_idle_ones_go_first(server: Hos
 
 
 def test_where_every_connection_is_in_the_middle_of_a_request_a_new_one_is_told_to_wait(server: Hosted) -> None:
-    eventually(lambda: not server.server.server_state.connections)  # those of the test before are gone
-    connections, status, content = [], 200, b""
-    try:
-        for _ in range(
-            3 * CONNECTIONS
-        ):  # one whose request has not been read yet still counts as idle and may have to go
-            if status == 503:
-                break
-            connections.append(socket.create_connection((HOST, server.port)))
-            connections[-1].sendall(head(500) + b"{")
-            with socket.create_connection((HOST, server.port)) as late:
-                late.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                status, content = answer(late)
-        assert len(connections) >= CONNECTIONS - 5  # a few that were answered may not be seen to be gone yet
+    there = server.server.server_state.connections
+    eventually(lambda: not there)  # those of the test before are gone
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            stack.enter_context(connection := socket.create_connection((HOST, server.port)))
+            connection.sendall(head(500) + b"{")
+        # one whose request has not been read yet still counts as idle, and would have to go
+        eventually(lambda: sum(not one.is_idle for one in list(there)) == CONNECTIONS)
+        with socket.create_connection((HOST, server.port)) as late:
+            late.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            status, content = answer(late)
+        assert status == 503
         assert b"retry-after: 1" in content
         assert json.loads(content.partition(b"\r\n\r\n")[2]) == {
             "error": f"{CONNECTIONS} connections are being answered already"
         }
-    finally:
-        for connection in connections:
-            connection.close()
+        assert len(there) == CONNECTIONS  # none had to go
     assert counted(server, "other", 503) >= 1
 
 
