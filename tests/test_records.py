@@ -36,6 +36,7 @@ def test_a_cost_that_equals_its_limit_is_within_it_and_the_next_larger_is_not(
 ) -> None:
     assert within.broken(COST) == ()
     assert broken.broken(COST) == (words,)
+    assert within.excess(COST) <= 1 < broken.excess(COST)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,16 @@ def test_a_value_has_as_many_digits_as_it_takes_to_be_on_its_side_of_a_bar(
     assert Limits(latency_ms=bar).broken(
         msgspec.structs.replace(COST, latencies={"b": Latency(value, "measured", "b")})
     ) == ((f"latency {words} ms > {bar:g} ms on b",) if value > bar else ())
+
+
+def test_the_excess_is_the_largest_share_of_a_limit() -> None:
+    assert Limits().excess(COST) == 0
+    assert Limits(params=2000).excess(COST) == 0.5
+    assert Limits(params=2000, latency_ms=1.0).excess(COST) == 4
+    assert Limits(params=100, latency_ms=1.0, mmacs=1e-6).excess(COST) == 10
+    silent = msgspec.structs.replace(COST, latencies={"board": Latency(1.0, "measured", "board", high=1.5)})
+    assert Limits(energy_mj=0.001, latency_ms=2.0).excess(silent) == 0.5
+    assert Limits(energy_mj=0.001, latency_ms=2.0, margin=True).excess(silent) == 0.75
 
 
 def test_every_target_and_every_limit_is_named() -> None:

@@ -23,6 +23,7 @@ from edgenas.image_sizes import ImageSize, sides_of, square_side
 from edgenas.records import Architecture, ChainArchitecture, Embedding, Head, Record, Workload
 
 SEPARABLE, DENSE = 0, 1
+LAYERS = {SEPARABLE: "separable", DENSE: "dense"}
 CHAIN_FEATURES = 16
 
 
@@ -98,8 +99,14 @@ class ChainSpace(Record, NamedChoices, frozen=True):
         return workload_from_chain(network)
 
     def smallest(self) -> ChainArchitecture:
-        """The shallowest and narrowest, of separable layers with the smallest kernel."""
-        return self.chain(self.min_depth, self.min_width, kernels=(min(self.kernels),) * self.min_depth)
+        """The shallowest and narrowest, of separable layers with the smallest kernel: it has the fewest parameters."""
+        return self.simplest()[0]
+
+    def simplest(self) -> tuple[ChainArchitecture, ...]:
+        """The shallowest and narrowest with the smallest kernel, all separable and all dense. Separable layers have the fewest
+        parameters, and two kernels where a dense one has one: where starting kernels is most of the time, dense is faster."""
+        depth, kernels = self.min_depth, (min(self.kernels),) * self.min_depth
+        return tuple(self.chain(depth, self.min_width, (op,) * depth, kernels) for op in (SEPARABLE, DENSE))
 
     def reference(self) -> ChainArchitecture:
         """The deepest and widest, all separable 3x3."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgenas.architectures.stages_space import Activation, StagesSpace, ladder
+from edgenas.architectures.stages_space import Activation, StagesSpace, ladder, least_stages
 from edgenas.image_sizes import ImageSize, square_side
 from edgenas.records import Embedding, Head, Record
 
@@ -60,8 +60,11 @@ def bounded_stages(
     usual: StagesBounds, head: Head, in_channels: int, image_size: ImageSize, **asked: int | None
 ) -> StagesSpace:
     """The space of these bounds, with those that were asked for: min_width, max_width, width_step, min_depth, max_depth. None =
-    not asked for. A usual bound makes way for one that was asked for and lies beyond it."""
+    not asked for. A usual bound makes way for one that was asked for and lies beyond it; images of more than 256 px have so many
+    stages that the last map can be as small as it has to be."""
     values = {name: getattr(usual, name) for name in usual.__struct_fields__}
+    values["min_stages"] = max(values["min_stages"], least_stages(square_side(image_size)))
+    values["max_stages"] = max(values["max_stages"], values["min_stages"])
     values |= {name: value for name, value in asked.items() if value is not None}
     low, high, step = (values[name] for name in ("min_width", "max_width", "width_step"))
     if low > high and asked.get("min_width") is None:

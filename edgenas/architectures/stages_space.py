@@ -255,6 +255,14 @@ def _kind(name: str) -> str:
     return kind if stage.isdigit() else name
 
 
+def least_stages(side: int) -> int:
+    """How many stages it takes, each of stride 2 as the stem is, until the last map is no larger than LARGEST_SIDE."""
+    count, side = 0, _halved(side)
+    while side > LARGEST_SIDE:
+        count, side = count + 1, _halved(side)
+    return count
+
+
 def _halved(side: int) -> int:
     return -(-side // 2)
 

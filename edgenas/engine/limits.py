@@ -15,6 +15,7 @@ from edgenas.engine.plan import Plan
 from edgenas.engine.settings import PRESETS, asked_stages, chain_space
 from edgenas.errors import EdgenasError, LimitError
 from edgenas.hardware.cost import CostModel, measured_target
+from edgenas.methods.ladder import DRAWS
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import MethodSpec
 from edgenas.records import Architecture, Cost, HardwareProfile, Limits
@@ -38,17 +39,17 @@ def check_limits(
     is measured all but the latency is known before. NAL says itself that it found nothing."""
     limits = plan.asked.limits
     cost = CostModel(profiles, plan.asked.precision, limits, measured=measured_target(profiles, plan.boards))
-    spec.check(plan.space, cost, limits)
+    spec.check(plan.space, cost, limits, DRAWS)
     for line in loose_limits(plan, spec, cost):
         tell(f"warning: {line}")
 
 
 def refuse_measured_limit(plan: Plan, spec: MethodSpec, cost: CostModel) -> None:
-    """Raise LimitError where latencies are measured and the smallest chain, which is measured now, breaks a limit. In another
+    """Raise LimitError where latencies are measured and the smallest chains, which are measured now, break a limit. In another
     space the smallest network need not be the fastest: there the search finds out."""
     asked = plan.asked.limits
     if isinstance(plan.space, ChainSpace) and (asked.latency_ms is not None or asked.energy_mj is not None):
-        spec.check(plan.space, cost, asked)
+        spec.check(plan.space, cost, asked, 0)
 
 
 def nothing_meets(
@@ -58,7 +59,7 @@ def nothing_meets(
     limits = settings.limits
     cost = CostModel(profiles, settings.precision, limits, measured=measured_target(profiles, boards))
     try:
-        spec.check(space, cost, limits)
+        spec.check(space, cost, limits, DRAWS)
     except LimitError:
         return True
     return False

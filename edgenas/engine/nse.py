@@ -238,7 +238,8 @@ def _made(search: Search) -> Method:
     )
 
 
-def _check(space: Space, cost: CostOf, limits: Limits) -> None:
+def _check(space: Space, cost: CostOf, limits: Limits, draws: int) -> None:
+    del draws
     assert isinstance(space, MultiBranchSpace)
     refuse_impossible_space(space, cost, limits)
 

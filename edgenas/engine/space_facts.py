@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from edgenas.architectures.chain import DENSE, SEPARABLE
+from edgenas.architectures.chain import LAYERS
 from edgenas.architectures.multibranch import Mobile, Operation, Rectangle, pool_operations
 from edgenas.architectures.space import Space, values_in_words
 from edgenas.architectures.workload import workload_from_architecture
@@ -19,7 +19,6 @@ from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import largest_members
 from edgenas.records import Architecture, ChainArchitecture, Classes, Record
 
-OPERATIONS = {SEPARABLE: "separable", DENSE: "dense"}  # of a chain's layers
 POOL = 27  # of the space multibranch
 MOST_SHOWN = 24  # values of one choice
 DRAWN = 200  # random members that the spread is of
@@ -92,7 +91,7 @@ def grouped(choices: dict[str, str]) -> list[tuple[str, str]]:
 def _size(space: Space, network: Architecture) -> Size:
     workload, kind = workload_from_architecture(network), ""
     if isinstance(network, ChainArchitecture) and len(set(network.ops)) == 1:
-        kind = OPERATIONS[network.ops[0]]
+        kind = LAYERS[network.ops[0]]
     return Size(space.words(network), workload.params, workload.macs, kind)
 
 
@@ -117,7 +116,7 @@ def facts_in_words(facts: SpaceFacts) -> list[tuple[str, str]]:
 def _meaning(space: str, name: str, values: str) -> str:
     """The values with what they stand for, where they are bare numbers, and how many there are where they fill a page."""
     if space == "chain" and name.startswith("op_"):
-        return ", ".join(f"{number} {words}" for number, words in OPERATIONS.items())
+        return ", ".join(f"{number} {words}" for number, words in LAYERS.items())
     each = values.split(", ")
     if space == "multibranch":
         nothing = "none, " if "" in each else ""

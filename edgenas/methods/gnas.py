@@ -12,7 +12,16 @@ import msgspec
 
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import Asking, CostOf, Method
-from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, largest_separable, left_in_phase
+from edgenas.methods.ladder import (
+    LOOKAHEAD,
+    TOLERANCE,
+    Ladder,
+    Training,
+    chain_of,
+    largest_separable,
+    left_in_phase,
+    refuse_separable,
+)
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search
 from edgenas.ranges import Channels, Count, Epochs, Networks, Points, Tries
 from edgenas.records import Ask, Candidate, Choice, Embedding, Limits, Record, Trial
@@ -249,5 +258,6 @@ GNAS = MethodSpec(
     spaces=("chain",),
     heeds=(*BOUNDS, "policy", "confirm_seeds", "final_width"),
     left=_left,
+    check=refuse_separable,
     largest=largest_separable,  # what is dense or has larger kernels is matched to its size
 )

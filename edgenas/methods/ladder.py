@@ -6,17 +6,19 @@ import math
 import random
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Literal
 
 import msgspec
 
-from edgenas.architectures.chain import ChainSpace
+from edgenas.architectures.chain import DENSE, LAYERS, SEPARABLE, ChainSpace
 from edgenas.architectures.space import Space
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError, LimitError, TrainingError
 from edgenas.methods import Asking, CostOf
 from edgenas.records import (
+    Architecture,
     Ask,
     Candidate,
     ChainArchitecture,
@@ -29,7 +31,7 @@ from edgenas.records import (
 )
 
 TOLERANCE = 1e-9  # accuracies are percent with two or three decimals
-DRAWN = 300  # random networks of a space that are looked at before a limit is called impossible
+DRAWS = 300  # random networks of a space that are looked at before a limit is called impossible
 LEAST_EPOCHS = {"cosine-epoch": 2}  # by schedule: of one epoch that one would train at rate 0
 LOOKAHEAD = 8  # rungs that are offered to idle workers before the current one is judged
 Policy = Literal["gnas", "fixed", "gpu-seconds"]
@@ -93,7 +95,7 @@ class Ladder:
         self.accepted: list[Trial] = []  # by decisions, oldest first
         self.peaks: dict[str, Trial] = {}  # the best-scoring trial that was kept, by phase
         self.training = with_reference(training, space, cost)
-        refuse_impossible_limit(space, cost, limits)
+        refuse_separable(space, cost, limits, draws=0)
 
     def candidate(self, architecture: ChainArchitecture, phase: str, epochs: int) -> Candidate:
         return Candidate(architecture, self.training.recipe_for(epochs, self.cost(architecture)), phase)
@@ -205,31 +207,70 @@ class Ladder:
         return trial
 
 
-def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits) -> None:
-    """Raise LimitError, with its figure, where not even the smallest member of the space meets the limits; of spaces other than
-    chains, where no random one does either, since what has the fewest parameters need not be the fastest."""
-    small = space.simplest() if isinstance(space, StagesSpace) else (space.smallest(),)
-    nearest = min(small, key=lambda network: (len(limits.broken(cost(network))), expense(cost(network))))
-    broken = limits.broken(cost(nearest))
-    if not broken:
+def refuse_impossible_limit(space: Space, cost: CostOf, limits: Limits, draws: int = DRAWS) -> None:
+    """Raise LimitError, with its figures, where none of the networks that may come nearest meets the limits. What has the fewest
+    parameters need not be the fastest: of chains and stages the smallest of each kind of layer or block is looked at, of
+    chains those with another layer here and there, and of every space so many random members."""
+    small = space.simplest() if isinstance(space, StagesSpace | ChainSpace) else (space.smallest(),)
+    if any(not limits.broken(cost(network)) for network in small):  # one after the other: some costs are measured
         return
-    if isinstance(nearest, ChainArchitecture):
-        member, lower = f"depth {nearest.depth}, width {nearest.width}", ", or lower --min-width or --min-depth"
-    else:
-        rng = random.Random(0)
-        if any(not limits.broken(cost(space.draw(rng))) for _ in range(DRAWN)):
-            return
-        member = space.words(nearest)
-        lower = ", or lower --min-width or --min-depth" if isinstance(space, StagesSpace) else ""
-    narrow = ""
-    if limits.margin and not msgspec.structs.replace(limits, margin=False).broken(cost(nearest)):
+    nearest = min(small, key=lambda network: _distance(cost, limits, network))
+    if isinstance(space, ChainSpace):
+        nearest = _other_layers(space, nearest, cost, limits)
+    rng = random.Random(0)
+    drawn = (space.draw(rng) for _ in range(draws))
+    if any(not limits.broken(cost(network)) for network in chain((nearest,), drawn)):
+        return
+    lower = ", or lower --min-width or --min-depth" if isinstance(space, StagesSpace | ChainSpace) else ""
+    raise LimitError(
+        f"no network of this space meets the limit: its smallest member ({_member(space, nearest)}) has "
+        f"{_broken(nearest, cost, limits, f'raise the limit{lower}')}"
+    )
+
+
+def refuse_separable(space: Space, cost: CostOf, limits: Limits, draws: int = DRAWS) -> None:
+    """Raise LimitError where not even the smallest chain of separable layers, with which a ladder begins, meets the limits."""
+    refuse_impossible_limit(space, cost, limits, draws)
+    smallest = space.smallest()
+    if limits.broken(cost(smallest)):
+        dense = "other networks of this space meet the limit: raise it, or name --method guided, which searches all of them"
+        raise LimitError(
+            f"this method begins with separable layers, and the smallest network of those ({_member(space, smallest)}) has "
+            f"{_broken(smallest, cost, limits, dense)}"
+        )
+
+
+def _distance(cost: CostOf, limits: Limits, network: Architecture) -> tuple[float, tuple[float, int]]:
+    """From the limits; of equals the faster, then the smaller is the nearer."""
+    return limits.excess(cost(network)), expense(cost(network))
+
+
+def _other_layers(space: ChainSpace, network: Architecture, cost: CostOf, limits: Limits) -> Architecture:
+    """The chain with the other operation in every layer where that brings it nearer to the limits."""
+    assert isinstance(network, ChainArchitecture)
+    for layer in range(network.depth):
+        ops = list(network.ops)
+        ops[layer] = SEPARABLE if ops[layer] == DENSE else DENSE
+        other = space.chain(network.depth, network.width, tuple(ops), network.kernels)
+        network = min(network, other, key=lambda one: _distance(cost, limits, one))
+    return network
+
+
+def _member(space: Space, network: Architecture) -> str:
+    if not isinstance(network, ChainArchitecture):
+        return space.words(network)
+    kinds = " and ".join(LAYERS[op] for op in sorted({*network.ops}))
+    return f"depth {network.depth}, width {network.width}, {kinds}"
+
+
+def _broken(network: Architecture, cost: CostOf, limits: Limits, ways: str) -> str:
+    """What the network breaks, and the ways out."""
+    broken, narrow = limits.broken(cost(network)), ""
+    if limits.margin and not msgspec.structs.replace(limits, margin=False).broken(cost(network)):
         narrow = (
             "; by the figure alone, without --margin, it does, and `edgenas calibrate --board URL` narrows intervals"
         )
-    raise LimitError(
-        f"no network of this space meets the limit: its smallest member ({member}) has "
-        f"{', '.join(broken)}: raise the limit{lower}{narrow}"
-    )
+    return f"{', '.join(broken)}: {ways}{narrow}"
 
 
 def tie_in_words(reason: str) -> str:

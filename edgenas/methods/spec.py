@@ -143,7 +143,8 @@ class MethodSpec:
     them judged; None where only the method knows. gpu_preset: the preset where a GPU trains and none was asked for.
     largest: members of a space that are as large as the method can reach, to say when a limit cannot bind; () = not known.
     macro: of a method that sizes networks first and refines them then, the largest that the first part can reach.
-    check: raises LimitError where nothing can meet the limits. plan, fit: for a method that plans for itself.
+    check: raises LimitError where nothing can meet the limits, so many random members neither.
+    plan, fit: for a method that plans for itself.
     control: what `--control random` trains: random `members` of the space, what the method has of its `own`, or nothing.
     together: does it heed `Lab.processes`?
     """
@@ -159,7 +160,7 @@ class MethodSpec:
     left: Callable[[Search, Trial, int], int | None] = _unknown
     largest: Callable[[Space], tuple[Architecture, ...]] | None = None
     macro: Callable[[Space], tuple[Architecture, ...]] | None = None
-    check: Callable[[Space, CostOf, Limits], None] = refuse_impossible_limit
+    check: Callable[[Space, CostOf, Limits, int], None] = refuse_impossible_limit
     plan: Callable[[Planning], Planned] | None = None
     fit: Callable[[Minutes], Fitted] | None = None
     control: Literal["members", "own", "none"] = "members"

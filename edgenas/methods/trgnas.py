@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from edgenas.architectures.chain import DENSE, ChainSpace
 from edgenas.methods import Asking, CostOf, Method
-from edgenas.methods.ladder import LOOKAHEAD, TOLERANCE, Ladder, Training, chain_of, largest_separable, left_in_phase
+from edgenas.methods.ladder import (
+    LOOKAHEAD,
+    TOLERANCE,
+    Ladder,
+    Training,
+    chain_of,
+    largest_separable,
+    left_in_phase,
+    refuse_separable,
+)
 from edgenas.methods.spec import BOUNDS, MethodSpec, Search, largest_chains
 from edgenas.ranges import Epochs, Points, Share
 from edgenas.records import Candidate, ChainArchitecture, Choice, Limits, Record, Trial
@@ -159,4 +168,5 @@ TRGNAS = MethodSpec(
     left=_left,
     largest=largest_chains,
     macro=largest_separable,
+    check=refuse_separable,
 )

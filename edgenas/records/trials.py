@@ -108,6 +108,18 @@ class Limits(Record, frozen=True):
             phrases.append(f"{cost.macs / 1e6:.12g} M MACs > {self.mmacs:.12g} M MACs")
         return tuple(phrases)
 
+    def excess(self, cost: Cost) -> float:
+        """The largest share of a limit that `cost` takes: above 1 where it breaks one; 0 without limits."""
+        shares: list[tuple[float | None, float | None]] = [
+            (cost.params, self.params),
+            (cost.size_mb, self.size_mb),
+            (cost.memory_mb, self.memory_mb),
+            (cost.macs / 1e6, self.mmacs),
+        ]
+        for latency in cost.latencies.values():
+            shares += [(self.judged_ms(latency), self.latency_ms), (latency.energy_mj, self.energy_mj)]
+        return max((used / limit for used, limit in shares if used is not None and limit is not None), default=0.0)
+
     def uncertain(self, cost: Cost) -> bool:
         """Does the latency limit lie inside the interval of a latency, so that a measurement may decide otherwise?"""
         limit = self.latency_ms

@@ -12,7 +12,14 @@ import pytest
 from edgenas.architectures.chain import chain
 from edgenas.architectures.published import published_architecture
 from edgenas.architectures.stages import stages_from_chain, traced_stages
-from edgenas.architectures.stages_bounds import BOUNDS, TINY_BOUNDS, bounded_stages, kind_of_images, stages_space
+from edgenas.architectures.stages_bounds import (
+    BOUNDS,
+    TINY_BOUNDS,
+    StagesBounds,
+    bounded_stages,
+    kind_of_images,
+    stages_space,
+)
 from edgenas.architectures.stages_features import BLOCKS, stage_features
 from edgenas.architectures.stages_space import StagesSpace, ladder
 from edgenas.architectures.workload import workload_from_architecture
@@ -192,13 +199,26 @@ def last_side(architecture: StagesArchitecture) -> int:
     return workload.kernels[spans[-1][-1]].height
 
 
-@pytest.mark.parametrize("image_size", [8, 12, 28, 32, 64, 65, 96, 112, 224])
+@pytest.mark.parametrize("image_size", [8, 12, 28, 32, 64, 65, 96, 112, 224, 256, 257, 512])
 def test_the_last_map_of_what_is_drawn_has_4_to_16_pixels(image_size: int) -> None:
     space, rng = stages_space(TEN, 3, image_size), random.Random(0)
     sides = {last_side(space.draw(rng)) for _ in range(60)}
     assert min(sides) >= 4
     assert max(sides) <= 16
     assert len(sides) > 1
+
+
+@pytest.mark.parametrize(("side", "least"), [(32, 3), (256, 3), (257, 4), (512, 4), (513, 5), (1024, 5), (4097, 8)])
+@pytest.mark.parametrize("bounds", [BOUNDS, TINY_BOUNDS], ids=["t", "tiny"])
+def test_large_images_have_stages_enough_to_end_in_a_small_map(
+    side: int, least: int, bounds: dict[str, StagesBounds]
+) -> None:
+    usual = bounds[kind_of_images(TEN, side)]
+    space = bounded_stages(usual, TEN, 3, side)
+    assert (space.min_stages, space.max_stages) == (least, max(least, usual.max_stages))
+    rng = random.Random(0)
+    for member in (*(space.draw(rng) for _ in range(20)), *space.simplest(), *space.largest(), space.reference()):
+        assert 4 <= last_side(member) <= 16
 
 
 @pytest.mark.parametrize(("size", "square"), [((16, 64), 32), ((32, 160), 71), ((64, 320), 143), ((8, 512), 64)])

@@ -1,12 +1,14 @@
 """What is said of limits before anything is trained."""
 
 import random
+from itertools import product
 
 import msgspec
 import pytest
 
 from edgenas.architectures.chain import ChainSpace
 from edgenas.architectures.named_spaces import space_named
+from edgenas.architectures.space import Space
 from edgenas.architectures.stages_bounds import TINY_BOUNDS, bounded_stages
 from edgenas.architectures.stages_space import StagesSpace
 from edgenas.architectures.workload import workload_from_architecture
@@ -18,7 +20,7 @@ from edgenas.errors import LimitError
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
-from edgenas.methods.ladder import DRAWN, refuse_impossible_limit
+from edgenas.methods.ladder import DRAWS, refuse_impossible_limit
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import largest_members
 from edgenas.records import Architecture, Classes, Latency, Limits, Precision, StagesArchitecture, Workload
@@ -108,7 +110,70 @@ def test_where_latencies_are_measured_the_smallest_chain_says_that_nothing_meets
             refuse_measured_limit(planned, spec, cost)
     else:
         refuse_measured_limit(planned, spec, cost)
-    assert measured == ([planned.space.smallest()] if limit else [])
+    assert measured[:1] == ([planned.space.smallest()] if limit else [])
+    # dense layers, and one other layer at a time, where separable ones are too slow; no random ones, which take long
+    assert len(measured) == (0 if limit is None else 2 + planned.space.smallest().depth if refused else 1)
+
+
+def digits_chains() -> ChainSpace:
+    return chain_space(SearchSettings(target=("jetson",)), PRESETS["tiny"], Classes(10), 1, 8)
+
+
+def predicted(space: Space, network: Architecture, target: str) -> float:
+    return latency_from_workload(profile_from_name(target), space.workload(network)).ms
+
+
+def test_a_latency_that_dense_layers_alone_reach_is_possible_but_for_a_ladder_of_separable_ones() -> None:
+    """Starting kernels is nearly all of the time, and a dense layer has one where a separable one has two."""
+    space = digits_chains()
+    separable, dense = (predicted(space, network, "jetson") for network in space.simplest())
+    assert dense < 0.95 * separable
+    cost = CostModel([profile_from_name("jetson")], None, Limits())
+    for method, possible, words in (
+        (
+            "guided",
+            dense,
+            r"^no network of this space meets the limit: its smallest member \(depth 4, width 4, dense\) has latency ",
+        ),
+        ("random", dense, r"^no network of this space meets the limit: "),
+        (
+            "gnas",
+            separable,
+            r"^this method begins with separable layers, and the smallest .* \(depth 4, width 4, separable\) has latency ",
+        ),
+        ("trgnas", separable, r"^this method begins with separable layers"),
+    ):
+        check = method_named(method).check
+        check(space, cost, Limits(latency_ms=possible * 1.0001), DRAWS)
+        with pytest.raises(LimitError, match=words):
+            check(space, cost, Limits(latency_ms=possible * 0.9999), DRAWS)
+    with pytest.raises(LimitError, match=r"^no network of this space meets the limit: .*, dense\)"):
+        method_named("gnas").check(space, cost, Limits(latency_ms=dense * 0.9999), DRAWS)
+
+
+def test_a_latency_that_only_a_mixture_of_layers_reaches_is_possible() -> None:
+    space = chain_space(SearchSettings(target=("pixel-3-tflite",)), PRESETS["tiny"], Classes(10), 3, 96)
+    pure = min(predicted(space, network, "pixel-3-tflite") for network in space.simplest())
+    depth, width = space.min_depth, space.min_width
+    mixed = min(
+        predicted(space, space.chain(depth, width, ops), "pixel-3-tflite") for ops in product((0, 1), repeat=depth)
+    )
+    assert mixed < 0.99 * pure
+    cost = CostModel([profile_from_name("pixel-3-tflite")], None, Limits())
+    refuse_impossible_limit(space, cost, Limits(latency_ms=mixed * 1.0001), 0)
+    with pytest.raises(LimitError, match=r"\(depth 4, width 4, separable and dense\)"):
+        refuse_impossible_limit(space, cost, Limits(latency_ms=mixed * 0.9999), 0)
+
+
+def test_a_latency_that_random_chains_reach_is_possible_though_the_smallest_do_not() -> None:
+    space = chain_space(SearchSettings(target=("jetson-nano",)), PRESETS["tiny"], Classes(10), 3, 96)
+    cost = CostModel([profile_from_name("jetson-nano")], None, Limits())
+    rng = random.Random(0)
+    drawn = min(predicted(space, space.draw(rng), "jetson-nano") for _ in range(DRAWS))
+    refuse_impossible_limit(space, cost, Limits(latency_ms=drawn * 1.0001))
+    for limit, draws in ((drawn * 1.0001, 0), (drawn * 0.9999, DRAWS)):
+        with pytest.raises(LimitError, match=r"^no network of this space meets the limit"):
+            refuse_impossible_limit(space, cost, Limits(latency_ms=limit), draws)
 
 
 def test_what_is_the_fastest_of_another_space_is_not_measured_ahead() -> None:
@@ -333,7 +398,7 @@ def test_a_latency_that_random_networks_reach_is_possible_though_none_of_the_sim
     space = bounded_stages(TINY_BOUNDS["photographs"], Classes(10), 3, 96)
     simplest = min(ms_of(space, network, "jetson-nano") for network in space.simplest())
     rng = random.Random(0)
-    drawn = min(ms_of(space, space.draw(rng), "jetson-nano") for _ in range(DRAWN))
+    drawn = min(ms_of(space, space.draw(rng), "jetson-nano") for _ in range(DRAWS))
     assert drawn < simplest
     assert not refused(space, "jetson-nano", 1.0001 * drawn)
     assert refused(space, "jetson-nano", 0.9999 * drawn)

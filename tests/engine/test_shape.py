@@ -183,9 +183,9 @@ def test_a_search_says_which_bound_made_way(tmp_path: Path) -> None:
     lowered = edgenas(*asked, "--max-depth", "6", folder=tmp_path).stderr.splitlines()
     assert "--max-depth 6: preset t has a depth from 10; here it is from 4 (--min-depth sets it)" in lowered
     assert lowered[-1].startswith(
-        "edgenas: no network of this space meets the limit: its smallest member (depth 4, width 16)"
+        "edgenas: no network of this space meets the limit: its smallest member (depth 4, width 16, separable)"
     )
     within = edgenas(*asked, "--max-depth", "12", folder=tmp_path).stderr
     assert "makes way" not in within
     assert "preset t has" not in within
-    assert "(depth 10, width 16)" in within
+    assert "(depth 10, width 16, separable)" in within
