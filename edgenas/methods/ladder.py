@@ -233,7 +233,9 @@ def refuse_separable(space: Space, cost: CostOf, limits: Limits, draws: int = DR
     refuse_impossible_limit(space, cost, limits, draws)
     smallest = space.smallest()
     if limits.broken(cost(smallest)):
-        dense = "other networks of this space meet the limit: raise it, or name --method guided, which searches all of them"
+        dense = (
+            "other networks of this space meet the limit: raise it, or name --method guided, which searches all of them"
+        )
         raise LimitError(
             f"this method begins with separable layers, and the smallest network of those ({_member(space, smallest)}) has "
             f"{_broken(smallest, cost, limits, dense)}"
