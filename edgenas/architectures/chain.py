@@ -56,12 +56,13 @@ class ChainSpace(Record, NamedChoices, frozen=True):
     def chain(
         self, depth: int, width: int, ops: tuple[int, ...] | None = None, kernels: tuple[int, ...] | None = None
     ) -> ChainArchitecture:
-        """The member of this depth and width; all separable 3x3 unless told otherwise."""
+        """The member of this depth and width; all separable 3x3 unless told otherwise (without 3, the smallest kernel)."""
+        usual = 3 if 3 in self.kernels else min(self.kernels)
         return chain(
             width,
             depth,
             ops=ops or (SEPARABLE,) * depth,
-            kernels=kernels or (3,) * depth,
+            kernels=kernels or (usual,) * depth,
             head=self.head,
             in_channels=self.in_channels,
             image_size=self.image_size,
@@ -109,7 +110,7 @@ class ChainSpace(Record, NamedChoices, frozen=True):
         return tuple(self.chain(depth, self.min_width, (op,) * depth, kernels) for op in (SEPARABLE, DENSE))
 
     def reference(self) -> ChainArchitecture:
-        """The deepest and widest, all separable 3x3."""
+        """The deepest and widest, all separable, of the usual kernel."""
         return self.chain(self.max_depth, self.max_width)
 
     def features(self, networks: Sequence[Architecture]) -> NDArray[np.float64]:

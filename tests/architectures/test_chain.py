@@ -94,6 +94,13 @@ def test_bounds_that_make_no_space_are_refused(bounds: dict[str, Any], words: st
         ChainSpace(Classes(10), 3, 32, **{**good, **bounds})
 
 
+@pytest.mark.parametrize(("kernels", "usual"), [((3, 5), 3), ((5, 3), 3), ((7, 5), 5), ((1, 3), 3), ((1,), 1)])
+def test_a_chain_that_names_no_kernel_is_a_member_with_the_usual_one(kernels: tuple[int, ...], usual: int) -> None:
+    space = ChainSpace(Classes(10), 3, 32, 3, 4, 8, 12, 4, kernels=kernels)
+    assert space.reference().kernels == (usual,) * 4
+    assert all(space.contains(one) for one in (space.reference(), space.chain(3, 8), *space.simplest()))
+
+
 def test_an_architecture_whose_lists_do_not_fit_its_depth_is_refused() -> None:
     with pytest.raises(EdgenasError, match="needs 4 ops and kernels, not 3 and 4"):
         workload_from_chain(ChainArchitecture(8, 4, (0,) * 3, (3,) * 4, Classes(10)))
