@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections that are not for ever: slow handshakes and headers, half-closed ones, and more than there may be."""
+"""HTTP/1.1 connections that are not for ever: slow handshakes, headers and readers, half-closed ones, more than there may be."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from edgenas.errors import EdgenasError
 from edgenas.remote.listener import end
 
 HEADER_S = 10.0  # to send all headers of a request in
+# In this time a client takes so much of the answers that wait for it, or the last of them. Where a TLS connection is closed it is
+# all of them: asyncio does not say what still waits, and gives up after as long.
+TAKEN_S, TAKEN_BYTES = 30.0, 16_384
 CONNECTIONS = 256  # at the same time; and as many more that have been taken up and are not there yet
 BACKLOG = 64  # that are taken up in one turn of the event loop
 WAITING = 2048  # to be taken up
@@ -60,8 +63,27 @@ def listeners(host: str, port: int, arriving: Arriving) -> list[Listener]:
     return opened
 
 
+class _Ending:
+    """A transport that says when it is closed, and may be closed twice (asyncio forgets a TLS connection then)."""
+
+    def __init__(self, transport: asyncio.Transport, closed: Callable[[], None]) -> None:
+        self._transport, self._closed, self._is_closed = transport, closed, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._is_closed or self._transport.is_closing()
+
+    def close(self) -> None:
+        if not self.is_closing():
+            self._is_closed = True
+            self._transport.close()
+            self._closed()
+
+
 class PatientProtocol(H11Protocol):
-    """Closes a connection whose headers do not arrive in time, and the one that has waited longest where there are too many.
+    """Closes a connection whose headers do not arrive in time, or whose answers are not taken; of too many the one idle longest.
 
     `arriving`: what the Listener waits for; `count` is told the status of an answer that the application does not give.
     """
@@ -71,13 +93,15 @@ class PatientProtocol(H11Protocol):
         self._arriving, self._count = arriving, count
 
     _header_timer: asyncio.TimerHandle | None = None
+    _taken_timer: asyncio.TimerHandle | None = None
+    _untaken = 0  # bytes that waited for the client when the timer was set
     _waiting_since = 0.0
     _is_late = False
     _ends = False  # the client has sent all that it will send, and waits for answers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         self._arriving.pop(transport.get_extra_info("socket").fileno(), None)
-        super().connection_made(transport)
+        super().connection_made(_Ending(transport, self._expect_taken))  # type: ignore[arg-type]  # all else is the transport's
         self._watch()
         if len(self.connections) > CONNECTIONS:
             self._make_room()
@@ -94,6 +118,8 @@ class PatientProtocol(H11Protocol):
         """Whether the connection stays open for the answers to what was sent before."""
         asked = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
         self._ends = asked and self.scheme == "http"  # a TLS connection cannot be half closed
+        if not self._ends:
+            self._expect_taken()  # asyncio closes it
         return self._ends
 
     def on_response_complete(self) -> None:
@@ -102,9 +128,19 @@ class PatientProtocol(H11Protocol):
         if self._ends and self.cycle.response_complete and not self.transport.is_closing():
             self.transport.close()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_taken()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._expect_nothing()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
         super().connection_lost(exc)
+        self._forget()
+        self._expect_nothing()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is told so as everything else is."""
@@ -150,3 +186,21 @@ class PatientProtocol(H11Protocol):
         self._header_timer = None
         if self.is_idle:
             self.transport.close()
+
+    def _expect_taken(self) -> None:
+        """What waits for the client, and the closing of a connection, waits only so long."""
+        if self._taken_timer is None:
+            self._untaken = self.transport.get_write_buffer_size()
+            self._taken_timer = self.loop.call_later(TAKEN_S, self._check_taken)
+
+    def _check_taken(self) -> None:
+        self._taken_timer = None
+        if self._untaken - self.transport.get_write_buffer_size() < TAKEN_BYTES:
+            self.transport.abort()
+        else:
+            self._expect_taken()
+
+    def _expect_nothing(self) -> None:
+        if self._taken_timer is not None:
+            self._taken_timer.cancel()
+            self._taken_timer = None

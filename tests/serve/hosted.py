@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from starlette.routing import Route
 
 from edgenas.bundle import read_bundle
+from edgenas.remote.tls import Tls
 from edgenas.serve.app import Service, create_app
 from edgenas.serve.classification import ClassifierService
 from edgenas.serve.guard import RequestBounds
@@ -32,16 +34,18 @@ class Hosted(Running):
 
 
 @contextlib.contextmanager
-def hosted(folder: Path, *, deadline_s: float = 30, bounds: RequestBounds = RequestBounds()) -> Iterator[Hosted]:
+def hosted(
+    folder: Path, *, deadline_s: float = 30, bounds: RequestBounds = RequestBounds(), tls: Tls | None = None
+) -> Iterator[Hosted]:
     """Ready; stopped at the end."""
     model = ServedModel(read_bundle(folder), None, "onnxruntime", queue=64, deadline_s=deadline_s)
     service = Service(model, lambda reason: running.server.fail(f"the device is lost: {reason}"))
     ports: queue.Queue[int] = queue.Queue()
     app = create_app(service, bounds=bounds, extra=ClassifierService(service).routes())
-    config = server_config(app, Address("127.0.0.1", 0))
-    running = Hosted(
-        0, None, None, None, service, None, Server(config, model, ports.put, service.metrics.count), app.app.routes
-    )
+    config = server_config(app, Address("127.0.0.1", 0, tls))
+    context = ssl.create_default_context(cafile=tls.certificate) if tls else None
+    listening = Server(config, model, ports.put, service.metrics.count)
+    running = Hosted(0, None, None, None, context, service, None, listening, app.app.routes)
 
     async def main() -> None:
         running.loop = asyncio.get_running_loop()

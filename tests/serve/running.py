@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ class Running:
     process: subprocess.Popen[bytes]
     token: str | None
     log: IO[bytes]
+    context: ssl.SSLContext | None = None  # where it speaks TLS
 
     def text(self) -> str:
         """All that it wrote on stderr so far."""
@@ -38,7 +40,11 @@ class Running:
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers (lower case) and body of one request on a connection of its own."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        connection = (
+            http.client.HTTPSConnection(HOST, self.port, timeout=30, context=self.context)
+            if self.context
+            else http.client.HTTPConnection(HOST, self.port, timeout=30)
+        )
         try:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
             if self.token and "Authorization" not in sent:
