@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -74,9 +75,10 @@ class SearchView:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
         boards: tuple[str, ...] = (),
+        token_file: Path | None = None,
     ) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self.clock, self.boards = clock, boards
+        self.clock, self.boards, self.token_file = clock, boards, token_file
         self.search: SearchBegins | None = None
         self.validation: Validation | None = None
         self.started = clock()
@@ -97,7 +99,10 @@ class SearchView:
 
     def resuming(self) -> str:
         """The command that goes on with this search; "" before there is one."""
-        return resuming(self.search.study, self.search.folder, self.boards) if self.search is not None else ""
+        if self.search is None:
+            return ""
+        token = None if self.token_file is None else str(self.token_file)
+        return resuming(self.search.study, self.search.folder, self.boards, token)
 
     @property
     def metric(self) -> Metric:

@@ -205,7 +205,7 @@ def search(
     from edgenas.engine.settings import settings_from
 
     where = Where(study, workers, ray, tuple(board or ()), token_file, ca, tuple(reference or ()), processes)
-    with SearchView(boards=where.boards) as view, interruptible(view.resuming):
+    with SearchView(boards=where.boards, token_file=token_file) as view, interruptible(view.resuming):
         if resume is None:
             folder = run_search(settings_from(file, given), where, view.hear)
         else:

@@ -38,7 +38,7 @@ def verify(
     """Measure a study's finalists, or a bundle's files, on a board. Exit code 3 where one breaks the study's latency or energy
     limit there.
 
-    Example: edgenas verify studies/digits --board http://127.0.0.1:8765
+    Example: edgenas verify studies/digits --board http://BOARD:8765 --token-file token
 
     Example: edgenas verify studies/digits --bundle bundle --board https://board:8765 --token-file token --ca ca.pem
     """

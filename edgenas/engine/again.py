@@ -19,6 +19,7 @@ from edgenas.records import Measurement, StudyRecord
 
 ALWAYS = ("target", "data", "method")  # also where they are the usual ones: those of another version may be others
 BOARD = "http://BOARD:8765"  # for an address that a study does not know
+TOKEN = "TOKEN"  # for the file with an agent's token, which no study knows
 
 
 def settings_of(study: StudyRecord) -> SearchSettings:
@@ -72,7 +73,7 @@ def flags_of(settings: SearchSettings) -> list[str]:
 def command_of(settings: SearchSettings, boards: Sequence[str], study: str) -> str:
     """The line for a shell that searches with these settings, on these boards, into the study of this name. Rules go into a
     project file beside it."""
-    words = [*flags_of(settings), *_board_words(boards), "--study", study]
+    words = [*flags_of(settings), *board_words(boards), "--study", study]
     if not settings.rules:
         return shlex.join(["edgenas", "search", *words])
     file = f"{study}.toml"
@@ -86,23 +87,22 @@ def call_of(settings: SearchSettings, boards: Sequence[str], study: str, objects
     values = values_asked(settings)
     if "data" in objects:
         values.pop("task", None)  # a task of the caller's says it itself
-    elsewhere = {"board": list(boards)} if boards else {}
-    return f"edgenas.search({python_arguments({**values, **elsewhere, 'study': study}, objects)})"
+    return f"edgenas.search({python_arguments({**values, **board_arguments(boards), 'study': study}, objects)})"
 
 
-def resuming(study: StudyRecord, folder: Path, boards: Sequence[str] = ()) -> str:
+def resuming(study: StudyRecord, folder: Path, boards: Sequence[str] = (), token: str | None = TOKEN) -> str:
     """What goes on with the study's search: a line for a shell; in Python where the study was begun with objects. `boards`: those
-    that are known, for a study that was begun with some."""
+    that are known, for a study that was begun with some. `token`: the file of their token; None where none was named."""
     plan = plan_values(study)
     at = (tuple(boards) or (BOARD,)) if plan.get("boards") else ()
     if objects := plan.get("objects", ()):
         return opened(folder, objects, at)
-    return shlex.join(["edgenas", "search", "--resume", str(folder), *_board_words(at)])
+    return shlex.join(["edgenas", "search", "--resume", str(folder), *board_words(at, token)])
 
 
 def opened(folder: Path, objects: Sequence[str], boards: Sequence[str] = ()) -> str:
     """The study in Python, gone on with, with the objects that no file holds: its search, where that has not ended."""
-    given = python_arguments({**({"board": list(boards)} if boards else {}), **dict.fromkeys(objects)}, objects)
+    given = python_arguments({**board_arguments(boards), **dict.fromkeys(objects)}, objects)
     return f"edgenas.open_study({str(folder)!r}).go_on({given})"
 
 
@@ -118,8 +118,20 @@ def objects_in(study: StudyRecord, folder: Path) -> tuple[str, ...]:
     return objects if "data" in objects or not (folder / FILE).is_file() else ("data", *objects)
 
 
-def _board_words(boards: Sequence[str]) -> list[str]:
-    return [word for board in boards for word in ("--board", board)]
+def board_words(boards: Sequence[str], token: str | None = TOKEN) -> list[str]:
+    """The flags that measure on these boards. Agents at http:// and https:// ask for a token, ssh:// does not."""
+    asked = ["--token-file", token] if token is not None and _agents(boards) else []
+    return [*(word for board in boards for word in ("--board", board)), *asked]
+
+
+def board_arguments(boards: Sequence[str]) -> dict[str, Any]:
+    """The same as arguments of a call in Python."""
+    given: dict[str, Any] = {"board": list(boards)} if boards else {}
+    return {**given, "token_file": TOKEN} if _agents(boards) else given
+
+
+def _agents(boards: Sequence[str]) -> bool:
+    return any(board.startswith(("http://", "https://")) for board in boards)
 
 
 def _number(value: object) -> str:

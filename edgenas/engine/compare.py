@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgenas.engine.again import boards_known
+from edgenas.engine.again import BOARD, board_words, boards_known
 from edgenas.engine.call import Where
 from edgenas.engine.costing import Costing
 from edgenas.engine.data import whole_task
@@ -139,10 +139,8 @@ def _advice(store: Store, found: Comparison) -> str:
     unknown = [one.name for one in found.references if one.cost.latencies[profile].energy_mj is None]
     if not open_ and (energy is None or not unknown):
         return ""
-    boards = boards_known(store.all(KIND_MEASURED, Measurement).values()) or ("URL",)
-    command = shlex.join(
-        ["edgenas", "compare", str(store.folder), *(word for at in boards for word in ("--board", at))]
-    )
+    boards = boards_known(store.all(KIND_MEASURED, Measurement).values()) or (BOARD,)
+    command = shlex.join(["edgenas", "compare", str(store.folder), *board_words(boards)])
     if open_:
         why = f"The latencies of {found.winners[0].name} and {', '.join(open_)} are not of one origin, so none is called faster"
     else:

@@ -274,7 +274,7 @@ def test_a_measured_winner_and_a_reference_that_is_not_are_not_called_faster_and
     assert f"their latencies on {PI} are not of one origin (0.0001 ms measured, " in found["sentence"]
     assert found["advice"] == (
         f"The latencies of trial 1 and {tmp_path / 'public.onnx'} are not of one origin, so none is called faster: "
-        f"`edgenas compare {study} --board URL` measures what is not measured yet."
+        f"`edgenas compare {study} --board http://BOARD:8765 --token-file TOKEN` measures what is not measured yet."
     )
     shown = CliRunner().invoke(app, ["compare", *arguments]).stdout
     assert found["advice"] in shown
@@ -316,7 +316,9 @@ def test_a_study_with_a_limit_on_energy_takes_references_whose_energy_is_not_kno
     assert started.exit_code == 0, started.output
     found = compare(str(study), "--epochs", "1")
     assert found["references"][0]["breaks"] == []
-    assert found["advice"].endswith(f"`edgenas compare {study} --board URL` measures what is not measured yet.")
+    assert found["advice"].endswith(
+        f"`edgenas compare {study} --board http://BOARD:8765 --token-file TOKEN` measures what is not measured yet."
+    )
     for energy_mj, advice in (
         (None, f"Whether {path} holds the limit of 5 mJ is not known: no board has measured it: "),
         (3.0, ""),

@@ -45,6 +45,8 @@ def test_help_fits_80_columns_and_its_examples_can_be_copied(name: str) -> None:
     documented = re.findall(r"Example: (.+?)(?:\n\n|$)", re.sub(r"\n +", "\n", COMMANDS[name].help), re.DOTALL)
     assert typed == [shlex.split(" ".join(text.split())) for text in documented]
     assert all(words[: len(name.split()) + 1] == ["edgenas", *name.split()] for words in typed if "|" not in words)
+    agents = [words for words in typed if {"--board", "--target"} & {*words} and "//" in " ".join(words)]
+    assert [words for words in agents if "--token-file" not in words and "ssh://" not in " ".join(words)] == []
 
 
 FRAGMENTS = ("Of ", "That ", "The same", "Or ", "As ", "Default:", "So ", "From ")

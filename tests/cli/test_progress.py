@@ -191,7 +191,8 @@ def test_ctrl_c_leaves_a_sentence_that_says_how_to_go_on(tmp_path: Path) -> None
 
 
 def test_ctrl_c_names_the_board_without_which_the_search_does_not_go_on(tmp_path: Path) -> None:
-    for measured, named in ((True, " --board http://nano:8765"), (False, "")):
-        view = SearchView(boards=("http://nano:8765",))
+    at = " --board http://nano:8765"
+    for measured, token, named in ((True, None, at), (True, Path("t"), f"{at} --token-file t"), (False, None, "")):
+        view = SearchView(boards=("http://nano:8765",), token_file=token)
         view.search = SearchBegins(studied(plan(boards=measured)), tmp_path, None, lambda *_: None)
         assert view.resuming() == f"edgenas search --resume {tmp_path}{named}"

@@ -1,5 +1,6 @@
 """Every edgenas command in the documentation exists, with its options."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,23 @@ def test_every_command_exists_with_its_options(page: Path) -> None:
             assert rest == [] or rest[0].startswith("--"), f"edgenas {' '.join(arguments)}: no such command"
         elif "--help" not in rest:
             command.make_context("edgenas", rest)  # raises where an option is unknown or a value is of the wrong type
+
+
+def asks_an_agent_without_a_token(text: str) -> bool:
+    """Is a command or a call whole, with the address of an agent, and without what the agent asks for?"""
+    board = re.search(r"""(edgenas \w+.* --(board|target) |board=|verify\()["']?https?://""", text)
+    return board is not None and "token" not in text
+
+
+def test_every_command_that_asks_an_agent_has_its_token() -> None:
+    assert asks_an_agent_without_a_token("edgenas verify x --board http://BOARD:8765")
+    assert asks_an_agent_without_a_token('study.compare("x", board="https://b:8765")')
+    assert not asks_an_agent_without_a_token("edgenas verify x --board http://BOARD:8765 --token-file token")
+    assert not asks_an_agent_without_a_token("edgenas bench x --target ssh://board")
+    for page in pages():
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        shown = [*text.splitlines(), *re.findall(r"`([^`]+)`", text.replace("\n", " "))]
+        assert [line for line in shown if asks_an_agent_without_a_token(line)] == [], name(page)
 
 
 def test_every_command_but_serve_has_json() -> None:

@@ -160,11 +160,17 @@ def test_what_goes_on_names_the_board_and_is_python_where_objects_are_needed(tmp
     assert resuming(studied(plan()), folder) == f"edgenas search --resume {shown}"
     assert resuming(studied(plan()), folder, ("http://b:1",)) == f"edgenas search --resume {shown}"
     boards = studied(plan(boards=True))
-    assert resuming(boards, folder) == f"edgenas search --resume {shown} --board http://BOARD:8765"
-    assert resuming(boards, folder, ("http://b:1",)) == f"edgenas search --resume {shown} --board http://b:1"
+    assert resuming(boards, folder) == f"edgenas search --resume {shown} --board http://BOARD:8765 --token-file TOKEN"
+    assert resuming(boards, folder, ("ssh://b",)) == f"edgenas search --resume {shown} --board ssh://b"
+    line = f"edgenas search --resume {shown} --board ssh://a --board https://b:1"
+    assert resuming(boards, folder, ("ssh://a", "https://b:1")) == f"{line} --token-file TOKEN"
+    assert resuming(boards, folder, ("ssh://a", "https://b:1"), "a token") == f"{line} --token-file 'a token'"
+    assert resuming(boards, folder, ("ssh://a", "https://b:1"), None) == line  # the token is in the environment
     objects = studied(plan(boards=True, objects=("space",)))
-    at = "board=['http://b:1'], space=SPACE"
+    at = "board=['http://b:1'], token_file='TOKEN', space=SPACE"
     assert resuming(objects, folder, ("http://b:1",)) == f"edgenas.open_study({str(folder)!r}).go_on({at})"
+    at = "board=['ssh://b'], space=SPACE"
+    assert resuming(objects, folder, ("ssh://b",)) == f"edgenas.open_study({str(folder)!r}).go_on({at})"
 
 
 def test_arrays_are_an_object_for_a_new_search_and_none_for_the_study_that_keeps_them(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from importlib import resources
 
-from edgenas.engine.again import BOARD, opened, python_arguments
+from edgenas.engine.again import BOARD, board_arguments, board_words, opened, python_arguments
 from edgenas.engine.flags import arguments_of, flags_without
 from edgenas.engine.plan import plan_values
 from edgenas.engine.training_asked import TrainingAsked
@@ -72,11 +72,10 @@ def compare_command(facts: Facts) -> str | None:
     boards = (facts.boards or (BOARD,)) if plan_values(facts.study).get("boards") else ()
     references = () if facts.outdated else (REFERENCE,)
     if _in_python(facts):
-        at = {"board": list(boards)} if boards else {}
-        words = [*map(repr, references), *([python_arguments(at)] if at else [])]
+        words = [*map(repr, references), *([python_arguments(board_arguments(boards))] if boards else [])]
         return f"{_opened(facts)}.compare({', '.join(words)})"
     words = ["edgenas", "compare", str(facts.folder), *(word for one in references for word in ("--reference", one))]
-    return shlex.join([*words, *(word for board in boards for word in ("--board", board))])
+    return shlex.join([*words, *board_words(boards)])
 
 
 def verify_command(facts: Facts, board: str | None = None) -> str | None:
@@ -100,7 +99,7 @@ def verify_searched_command(facts: Facts, board: str | None = None) -> str | Non
 
 
 def _at(facts: Facts, board: str | None) -> list[str]:
-    return ["--board", board or (facts.boards or (BOARD,))[0]]
+    return board_words([board or (facts.boards or (BOARD,))[0]])
 
 
 def _in_python(facts: Facts) -> bool:

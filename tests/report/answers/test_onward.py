@@ -44,7 +44,10 @@ def test_an_export_serves_what_the_search_was_judged_at() -> None:
 
 def test_a_limit_inside_the_interval_asks_for_a_measurement() -> None:
     crossing, limits = trial(1, 80.0, latency(0.9, 0.7, 1.1)), Limits(latency_ms=1.0)
-    assert lines(study(crossing, chosen=1, limits=limits))[1] == f"edgenas verify {FOLDER} --board http://BOARD:8765"
+    assert (
+        lines(study(crossing, chosen=1, limits=limits))[1]
+        == f"edgenas verify {FOLDER} --board http://BOARD:8765 --token-file TOKEN"
+    )
     sure = trial(1, 80.0, latency(0.8, 0.7, 0.9))
     assert len(lines(study(sure, chosen=1, limits=limits))) == 1
 
@@ -72,7 +75,7 @@ def test_the_same_question_keeps_what_decides_and_lets_the_minutes_choose_epochs
     assert at_chance(asked, boards=True, targets=("nets/nano.toml",)) == (
         "printf '%s\\n' '[rules]' 'trials = 9' > 'a study-longer.toml' && edgenas search 'a study-longer.toml' "
         "--target nets/nano.toml --data photos --method random --budget 8 --max-latency-ms 2 --image-size 64x320 --margin "
-        "--max-mmacs 9.5 --board http://BOARD:8765 --study 'a study-longer'"
+        "--max-mmacs 9.5 --board http://BOARD:8765 --token-file TOKEN --study 'a study-longer'"
     )
     longer = msgspec.structs.replace(asked, budget=10.0, epoch_scale=None, search_images=None, rules={})
     assert " --budget 40 " in at_chance(longer)
@@ -101,12 +104,14 @@ def test_data_that_moved_are_looked_for_where_they_were_found_last() -> None:
 def test_the_board_that_measured_is_named_where_the_study_knows_it() -> None:
     known = Measurement(TARGET, "board", "TensorRT", "fp32", 10, (1.0,), detail={"board": "http://nano:8765"})
     more: dict[str, Any] = {"planned": {"boards": True}, "measurements": {f"x {TARGET} fp32": known}}
-    assert lines(study(trial(1, 80.0), **more)) == [f"edgenas search --resume {FOLDER} --board http://nano:8765"]
+    assert lines(study(trial(1, 80.0), **more)) == [
+        f"edgenas search --resume {FOLDER} --board http://nano:8765 --token-file TOKEN"
+    ]
     one = trial(1, 80.0, latency(0.9, 0.7, 1.1))
     done = study(one, chosen=1, limits=Limits(latency_ms=1.0), finals=(final(one, run()),), **more)
     assert lines(done)[1:] == [
-        f"edgenas verify {FOLDER} --board http://nano:8765",
-        f"edgenas compare {FOLDER} --reference torchvision:mobilenet_v3_small --board http://nano:8765",
+        f"edgenas verify {FOLDER} --board http://nano:8765 --token-file TOKEN",
+        f"edgenas compare {FOLDER} --reference torchvision:mobilenet_v3_small --board http://nano:8765 --token-file TOKEN",
     ]
 
 
@@ -168,10 +173,10 @@ def test_int8_is_measured_as_the_exported_file_and_not_before_there_is_one() -> 
     assert lines(study(one, **CROSSING, record=int8)) == [f"edgenas train {FOLDER}"]
     assert lines(study(one, **CROSSING, record=int8, finals=(final(one, run()),)))[:2] == [
         f"edgenas export {FOLDER} --out 'bundles/a study' --precision int8",
-        f"edgenas verify {FOLDER} --bundle 'bundles/a study' --board http://BOARD:8765 --precision int8",
+        f"edgenas verify {FOLDER} --bundle 'bundles/a study' --board http://BOARD:8765 --token-file TOKEN --precision int8",
     ]
     fp16 = study(one, **CROSSING, record={"precision": "fp16"})
-    assert lines(fp16)[1] == f"edgenas verify {FOLDER} --board http://BOARD:8765"
+    assert lines(fp16)[1] == f"edgenas verify {FOLDER} --board http://BOARD:8765 --token-file TOKEN"
 
 
 def test_a_wider_network_than_the_searched_one_is_measured_as_its_file() -> None:
@@ -182,7 +187,7 @@ def test_a_wider_network_than_the_searched_one_is_measured_as_its_file() -> None
         f"edgenas compare {FOLDER} --reference torchvision:mobilenet_v3_small"
     ]
     (_, verify, _) = lines(study(one, **{**CROSSING, "limits": Limits(energy_mj=1.0)}, finals=(wider,)))
-    assert verify == "edgenas verify --bundle 'bundles/a study' --board http://BOARD:8765"
+    assert verify == "edgenas verify --bundle 'bundles/a study' --board http://BOARD:8765 --token-file TOKEN"
 
 
 def test_a_network_that_was_trained_on_other_data_too_is_exported_as_it_is_on_the_studys() -> None:
@@ -195,7 +200,7 @@ def test_a_network_that_was_trained_on_other_data_too_is_exported_as_it_is_on_th
 def test_images_that_are_an_object_are_given_in_python_by_every_command_that_reads_them() -> None:
     one, opened = trial(1, 80.0, latency(0.9, 0.7, 1.1)), "edgenas.open_study('studies/a study').go_on(data=DATA)"
     more: dict[str, Any] = {**CROSSING, "planned": {"objects": ("method", "data")}}
-    board = f"edgenas verify {FOLDER} --board http://BOARD:8765"  # reads no images
+    board = f"edgenas verify {FOLDER} --board http://BOARD:8765 --token-file TOKEN"  # reads no images
     assert lines(study(one, **more)) == [f"{opened}.train()", board]
     assert lines(study(one, **more, finals=(final(one, run()),), record={"precision": "fp16"})) == [
         f"{opened}.export('bundles/a study', precision='fp16')",

@@ -131,7 +131,9 @@ def test_latencies_of_two_origins_do_not_say_which_network_is_faster() -> None:
         assert ("That it is faster is not shown" in told) == (shown is not None)
         if shown is not None:
             assert f"the two latencies are not of one origin ({shown})" in told
-            assert "`edgenas verify 'studies/a study' --board http://BOARD:8765` measures both." in told
+            assert (
+                "`edgenas verify 'studies/a study' --board http://BOARD:8765 --token-file TOKEN` measures both." in told
+            )
 
 
 def test_trainings_on_other_cuts_of_the_images_hold_what_these_leave_open_and_that_counts_once() -> None:
