@@ -36,6 +36,7 @@ from edgenas.tasks.listing import (
     listing_in,
     name_of_listing,
     read_listing,
+    refuse_passing,
     rows_in,
     sources_of,
     unchanged,
@@ -73,7 +74,7 @@ class Loading:
 
 
 class Done(Record, frozen=True):
-    """Written when every row is decided. `damaged`: row -> why `reader` cannot read that file."""
+    """Written when every row was tried. `damaged`: row -> why `reader` cannot decode that file, whose header it reads."""
 
     pixels_bytes: int
     pixels_modified_ns: int
@@ -96,7 +97,7 @@ def decoded(
     """(the folder with the pixels of all files, row by row; the rows that hold none, each with the reason).
 
     Rows that are there and sound are kept, whoever wrote them; the others are taken over from a cache of the same files, or
-    decoded.
+    decoded. DataError for files that another try may read; what was decoded beside them is kept.
     """
     folder = entry / f"{size_in_words(how.size)}x{how.channels}-{how.fit}"
     unreadable = {row: header for row, header in enumerate(listing.headers) if isinstance(header, str)}
@@ -111,10 +112,12 @@ def decoded(
             if not trusted or len(missing):
                 unread = _fill(rows, missing, root, files, listing, how, loading)
                 rows.synced()
-                lasting = {row: problem.why for row, problem in unread.items() if problem.lasting}
-                known = {str(row): why for row, why in (damaged | lasting).items()}
+                damaged |= {row: problem.why for row, problem in unread.items() if problem.lasting}
+                known = {
+                    str(row): why for row, why in damaged.items() if row not in unreadable
+                }  # headers are read each time
                 replace_file(folder / DONE, msgspec.json.encode(Done(*rows.stamp(), known, reader_here())))
-                damaged |= {row: problem.why for row, problem in unread.items()}
+                refuse_passing(root, files, unread)
     return folder, damaged
 
 

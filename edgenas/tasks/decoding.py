@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import PIL
 from PIL import Image, UnidentifiedImageError, features
@@ -36,6 +39,10 @@ class Unread(NamedTuple):
     lasting: bool
 
 
+NO_MEMORY = Unread("there is not enough memory for it: scale it down", lasting=False)
+Found = TypeVar("Found")
+
+
 def reader_here() -> str:
     """What reads images here. Another one may read what this one cannot."""
     built = features.modules.keys() | features.codecs.keys()
@@ -45,36 +52,47 @@ def reader_here() -> str:
 
 def header_of(path: Path) -> Header | Unread:
     """The header, or the reason why there is none."""
-    try:
-        with Image.open(path, formats=formats_here()) as image:
-            if image.width * image.height > LARGEST_PIXELS:
-                raise Image.DecompressionBombError
-            grey = image.mode in GREY or image.mode.startswith("I;16")
-            frames = image.format != "MPO" and bool(getattr(image, "is_animated", False))  # MPO: a phone's preview
-            return Header(grey, image.size, frames)
-    except (EdgenasError, MemoryError, *IMAGE) as error:
-        return _unread(error, path)
+    return _of_image(path, _header)
 
 
 def pixels_of(path: Path, how: Preprocessing) -> Pixels | Unread:
     """(H, W, C), or the reason why there are none."""
+    return _of_image(path, lambda image: pixels_from_image(image, how))
+
+
+def _header(image: Image.Image) -> Header:
+    if image.width * image.height > LARGEST_PIXELS:
+        raise Image.DecompressionBombError
+    grey = image.mode in GREY or image.mode.startswith("I;16")
+    frames = image.format != "MPO" and bool(getattr(image, "is_animated", False))  # MPO: a phone's preview
+    return Header(grey, image.size, frames)
+
+
+def _of_image(path: Path, read: Callable[[Image.Image], Found]) -> Found | Unread:
+    """What `read` finds in the image, or why it finds nothing. Only bytes that lie in memory are called damaged: a drive may
+    fail for a moment, and some decoders (libtiff) do not say that it did."""
     try:
-        with Image.open(path, formats=formats_here()) as image:
-            return pixels_from_image(image, how)
-    except (EdgenasError, MemoryError, *IMAGE) as error:
-        return _unread(error, path)
+        # Not opened by name: Pillow would map it, and what fails in a map kills the process.
+        with path.open("rb") as file, contextlib.suppress(EdgenasError, *IMAGE):
+            return _opened(file, read)
+        content = path.read_bytes()
+    except OSError as error:
+        return Unread(error.strerror or str(error), lasting=False)
+    except MemoryError:
+        return NO_MEMORY
+    try:
+        return _opened(io.BytesIO(content), read)
+    except MemoryError:
+        return NO_MEMORY
+    except Image.DecompressionBombError:
+        why = f"more than {LARGEST_PIXELS // 1_000_000} million pixels are too many: scale it down"
+    except UnidentifiedImageError:
+        why = f"no {READ} file" if content else "the file is empty"
+    except (EdgenasError, *IMAGE) as error:
+        why = str(error) or type(error).__name__
+    return Unread(why, lasting=True)
 
 
-def _unread(error: BaseException, path: Path) -> Unread:
-    """The reason, without the file's name."""
-    if isinstance(error, Image.DecompressionBombError):
-        return Unread(
-            f"more than {LARGEST_PIXELS // 1_000_000} million pixels are too many: scale it down", lasting=True
-        )
-    if isinstance(error, MemoryError):
-        return Unread("there is not enough memory for it: scale it down", lasting=False)
-    if isinstance(error, UnidentifiedImageError):
-        return Unread(f"no {READ} file" if path.stat().st_size else "the file is empty", lasting=True)
-    if isinstance(error, OSError) and error.strerror:  # the system's: permissions, a disk that fails
-        return Unread(error.strerror, lasting=False)
-    return Unread(str(error) or type(error).__name__, lasting=True)
+def _opened(file: BinaryIO, read: Callable[[Image.Image], Found]) -> Found:
+    with Image.open(file, formats=formats_here()) as image:
+        return read(image)

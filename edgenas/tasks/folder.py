@@ -21,10 +21,10 @@ from edgenas.tasks.datasets import DataSet
 from edgenas.tasks.decoding import Header
 from edgenas.tasks.facts import Origin
 from edgenas.tasks.layout import NOT_READ, Layout, layout_from_folder
+from edgenas.tasks.listing import named
 from edgenas.tasks.mapped import MappedImages
 
 LARGEST = 224  # px; larger images are scaled down unless --image-size says otherwise
-NAMED = 20  # damaged files that a message names
 DAMAGED_FILES = "damaged images"
 FEW_COLOURED = 0.05
 
@@ -84,23 +84,14 @@ def _refuse_damaged(root: Path, layout: Layout, damaged: dict[int, str], setting
     if problems and not settings.skip_damaged:
         what = "mend or remove it" if len(problems) == 1 else "mend or remove them"
         raise DataError(
-            f"{root}: {len(problems)} of {len(files)} images cannot be read: {_named(problems, root)}: {what}, or leave them "
+            f"{root}: {len(problems)} of {len(files)} images cannot be read: {named(problems, root)}: {what}, or leave them "
             "out with --skip-damaged"
         )
     for kind, name in layout.names.items():
         rows = [row for row, of in enumerate(split_of) if of == kind]
         if all(row in damaged for row in rows):
-            named = _named({files[row]: damaged[row] for row in rows}, root)
-            raise DataError(f"{root}: all {len(rows)} images{f' of {name}/' if name else ''} are damaged: {named}")
-
-
-def _named(problems: dict[Path, str], root: Path) -> str:
-    """All of them (the first NAMED), sorted by reason."""
-    reasons: dict[str, list[str]] = {}
-    for path, why in list(problems.items())[:NAMED]:
-        reasons.setdefault(why, []).append(str(path.relative_to(root)))
-    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-    return "; ".join(f"{', '.join(paths)} ({why})" for why, paths in reasons.items()) + more
+            names = named({files[row]: damaged[row] for row in rows}, root)
+            raise DataError(f"{root}: all {len(rows)} images{f' of {name}/' if name else ''} are damaged: {names}")
 
 
 def default_size(short_sides: list[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections import Counter
@@ -240,7 +241,9 @@ def _why_no_image(path: Path) -> str | None:
             return None
     except Image.DecompressionBombError:
         return None  # an image, which is refused by its name where headers are read
-    except IMAGE:
+    except IMAGE as error:
+        if getattr(error, "errno", None) not in (None, errno.EINVAL):  # EINVAL: of bytes that point far behind the end
+            return None  # what a drive did not give may be an image: it is named where headers are read
         return "files without suffix that are no images"
 
 

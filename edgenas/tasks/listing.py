@@ -20,6 +20,7 @@ from edgenas.tasks.decoding import Header, Unread, header_of
 
 VERSION = 1  # of what is kept; another version is another cache
 LISTING = "files.json"
+NAMED = 20  # files that a message names
 LOOKS = 100  # at files that change all the time
 SETTLED_NS = 50_000_000  # two changes of a file within one tick of the system's clock look like one
 
@@ -71,18 +72,38 @@ def name_of_listing(sources: Sequence[Source]) -> str:
 
 def listing_in(entry: Path, root: Path, files: Sequence[Path], sources: tuple[Source, ...], threads: int) -> Listing:
     """What is kept in `entry` about these files; read from them, and kept, where nothing is. What could not be read is tried
-    again each time: another Pillow may know it."""
+    again each time: another Pillow may know it. DataError for what another try may read."""
     known = read_listing(entry)
     kept = known.headers if known is not None and known.sources == sources else ("",) * len(files)
     rows = [row for row, header in enumerate(kept) if isinstance(header, str)]
     with ThreadPoolExecutor(threads) as pool:
         found = dict(zip(rows, pool.map(header_of, [files[row] for row in rows]), strict=True))
+    refuse_passing(root, files, {row: header for row, header in found.items() if isinstance(header, Unread)})
     read = {row: header.why if isinstance(header, Unread) else header for row, header in found.items()}
     headers = tuple(read.get(row, header) for row, header in enumerate(kept))
     listing = Listing(os.fsencode(root.resolve()).decode("utf-8", "backslashreplace"), sources, headers)
-    if headers != kept and all(header.lasting for header in found.values() if isinstance(header, Unread)):
+    if headers != kept:
         replace_file(entry / LISTING, msgspec.json.encode(listing))
     return listing
+
+
+def refuse_passing(root: Path, files: Sequence[Path], unread: dict[int, Unread]) -> None:
+    """Raise DataError for files (row -> why) that another try may read: they are not damaged, and never left out as such."""
+    passing = {files[row]: unread[row].why for row in sorted(unread) if not unread[row].lasting}
+    if passing:
+        raise DataError(
+            f"{root}: {len(passing)} of {len(files)} images could not be read this time: {named(passing, root)}: mend that, and "
+            "run the command again (--skip-damaged leaves out only what is damaged)"
+        )
+
+
+def named(problems: dict[Path, str], root: Path) -> str:
+    """All of them (the first NAMED), sorted by reason."""
+    reasons: dict[str, list[str]] = {}
+    for path, why in list(problems.items())[:NAMED]:
+        reasons.setdefault(why, []).append(str(path.relative_to(root)))
+    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+    return "; ".join(f"{', '.join(paths)} ({why})" for why, paths in reasons.items()) + more
 
 
 def read_listing(entry: Path) -> Listing | None:

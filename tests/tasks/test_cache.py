@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import pickle
@@ -311,11 +313,64 @@ def test_a_file_that_cannot_be_read_today_may_be_read_tomorrow(
             decodes(pics)
     assert decodes(pics) == 20
     (pics / "cat" / "damaged.png").write_bytes((pics / "cat" / "000.png").read_bytes()[:-40])
-    for again in (1, 0):  # what is damaged stays so, as long as the file is the same
+    for again in (2, 0):  # from the file and from memory; what is damaged stays so, as long as the file is the same
         before = decodes.count
         with pytest.raises(DataError, match=r"cat/damaged.png \(the image is damaged"):
             decodes(pics)
         assert decodes.count - before == again
+
+
+class FailingDrive(io.FileIO):
+    """A file of a drive that fails from byte 45 on: behind a PNG's header, before its pixels."""
+
+    BYTES = 45
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0 or self.tell() + size > self.BYTES:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+@pytest.mark.parametrize("good_bytes", [0, FailingDrive.BYTES], ids=["header", "pixels"])
+@pytest.mark.parametrize("settings", [{}, {"skip_damaged": True}], ids=["strict", "skip"])
+def test_a_drive_that_fails_for_a_moment_is_no_damaged_image(
+    decodes: Decodes, pics: Path, monkeypatch: pytest.MonkeyPatch, good_bytes: int, settings: dict[str, object]
+) -> None:
+    real = Path.open
+    monkeypatch.setattr(FailingDrive, "BYTES", good_bytes)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Path, "open", lambda path, *a, **k: FailingDrive(path) if path.name == "003.png" else real(path, *a, **k)
+        )
+        for _ in range(2):
+            with pytest.raises(DataError) as refused:
+                decodes(pics, **settings)
+            assert str(refused.value) == (
+                f"{pics}: 2 of 20 images could not be read this time: cat/003.png, dog/003.png (Input/output error): mend that, "
+                "and run the command again (--skip-damaged leaves out only what is damaged)"
+            )
+    assert decodes(pics, **settings) == (2 if good_bytes else 20)  # the others are kept
+    assert decodes.task.facts.classes == {"cat": 10, "dog": 10}
+    assert decodes(pics, **settings) == 0
+
+
+def test_what_a_decoder_did_not_get_from_the_file_is_decoded_from_memory(
+    decodes: Decodes, pics: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libtiff reads by itself, and says "decoder error -2" whatever the drive said."""
+    real, failed = Image.open, list[str]()
+
+    def failing(file: object, **kept: object) -> Image.Image:
+        name = str(getattr(file, "name", ""))
+        if name.endswith("/003.png") and name not in failed:
+            failed.append(name)
+            raise OSError("decoder error -2")
+        return real(file, **kept)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image, "open", failing)
+    assert decodes(pics) == 20
+    assert len(failed) == 2
+    assert decodes.task.facts.classes == {"cat": 10, "dog": 10}
 
 
 def test_what_one_pillow_does_not_know_another_one_reads(
@@ -347,7 +402,7 @@ def test_pixels_that_one_reader_cannot_decode_are_tried_once_by_another(
 ) -> None:
     """Another Pillow, EdgeNAS or set of codecs, or one that an older cache does not name; the same one does not try again."""
     (pics / "cat" / "cut.png").write_bytes((pics / "cat" / "000.png").read_bytes()[:-40])
-    assert decodes(pics, skip_damaged=True) == 21  # tries
+    assert decodes(pics, skip_damaged=True) == 22  # tries, the damaged one also from memory
     assert decodes(pics, skip_damaged=True) == 0
     if other == "codecs":
         monkeypatch.setattr("edgenas.tasks.decoding.features.check", lambda name: name != "libtiff")
@@ -358,7 +413,7 @@ def test_pixels_that_one_reader_cannot_decode_are_tried_once_by_another(
     elif other is not None:
         monkeypatch.setattr(other, "10.4.0")
     before = everything(decodes.task)
-    assert [decodes(pics, skip_damaged=True) for _ in range(2)] == [1 if other is not None else 0, 0]
+    assert [decodes(pics, skip_damaged=True) for _ in range(2)] == [2 if other is not None else 0, 0]
     assert np.array_equal(everything(decodes.task), before)
 
 

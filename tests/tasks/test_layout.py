@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -235,6 +236,23 @@ def only_heic(root: Path) -> None:
     fill(root)
     (root / "bird").mkdir()
     (root / "bird" / "1.heic").touch()
+
+
+@pytest.mark.parametrize("reason", [errno.EIO, errno.EACCES, errno.EINVAL, None])
+def test_a_file_without_suffix_that_a_drive_did_not_give_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int | None
+) -> None:
+    root, real = fill(tmp_path / "pics", each=10), Image.open
+    picture(77).save(root / "cat" / "bare", "PNG")
+
+    def failing(file: object, **kept: object) -> Image.Image:
+        if str(file).endswith("/bare"):
+            raise OSError(reason, os.strerror(reason)) if reason else OSError("cannot identify image file")
+        return real(file, **kept)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image, "open", failing)
+    passed_over = reason in (errno.EINVAL, None)  # what bytes can cause
+    assert sum(counts(load(root))) == (20 if passed_over else 21)
 
 
 @pytest.mark.parametrize(
