@@ -18,6 +18,7 @@ from edgenas.faces.verification import (
     SortedPairs,
     balanced_pairs,
     interval,
+    interval_of_share,
     normalised,
     pairs_from_embeddings,
     rank1,
@@ -96,13 +97,13 @@ def report_from_embeddings(
             tar_at_far[name] = INSUFFICIENT
             continue
         tar, threshold = roc.at_far(far)
-        spread = interval([100 * other.at_far(far)[0] for other in again])
+        spread = interval_of_share([100 * other.at_far(far)[0] for other in again], ordered.matched)
         tar_at_far[name] = TarAtFar(100 * tar, spread, threshold, far * impostors, few_errors(far, impostors))
     return Report(
         auc=roc.auc,
-        auc_interval=interval([other.auc for other in again]),
+        auc_interval=interval_of_share([other.auc for other in again], ordered.matched, whole=1.0),
         eer=100 * roc.eer,
-        eer_interval=interval([100 * other.eer for other in again]),
+        eer_interval=interval_of_share([100 * other.eer for other in again], ordered.matched),
         tar_at_far=tar_at_far,
         rank1=rank1(embeddings, labels),
         ten_fold=_ten_fold(embeddings, flipped, labels, seed),
@@ -227,7 +228,7 @@ def threshold_from_embeddings(
         value=threshold,
         interval=interval([value for _, value in again]),
         tar=100 * tar,
-        tar_interval=interval([100 * value for value, _ in again]),
+        tar_interval=interval_of_share([100 * value for value, _ in again], ordered.matched),
         genuine=int(pairs.genuine.sum()),
         impostor=impostors,
         identities=len(ordered.people),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.binomial import wilson
 from edgenas.errors import DataError
 from edgenas.records import Record
 
@@ -130,6 +131,7 @@ class SortedPairs:
         first, second = codes[: len(scores)][order], codes[len(scores) :][order]
         genuine = first == second
         self.genuine, self.impostor = first[genuine], (first[~genuine], second[~genuine])
+        self.matched = len(np.unique(self.genuine))  # people with two images or more
         # Ties are one operating point: only the last of a run of equal scores can be a threshold.
         last = np.flatnonzero(np.r_[np.diff(scores) != 0, True])
         self.thresholds = scores[last]
@@ -166,6 +168,16 @@ def interval(values: list[float]) -> tuple[float, float]:
     """95 % percentile interval."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def interval_of_share(values: list[float], people: int, whole: float = 100.0) -> tuple[float, float]:
+    """95 % percentile interval of shares of `whole` from draws of identities. Where all draws are 0, or all `whole`, they tell
+    nothing of what the next person may show: then Wilson's, of so many people."""
+    low, high = interval(values)
+    if low < high or 0 < low < whole:
+        return low, high
+    low, high = wilson(100 * low / whole, people)
+    return low * whole / 100, high * whole / 100
 
 
 def rank1(embeddings: Floats, labels: Ints, chunk: int = 1024) -> float | None:

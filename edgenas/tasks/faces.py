@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgenas.errors import DataError
 from edgenas.faces.images import SIDE, grey
 from edgenas.faces.report import baselines_from_images, report_from_embeddings
-from edgenas.faces.verification import SortedPairs, interval, pairs_from_embeddings, roc_from_pairs
+from edgenas.faces.verification import SortedPairs, interval_of_share, pairs_from_embeddings, roc_from_pairs
 from edgenas.image_sizes import size_in_words
 from edgenas.records import TAR, Embedding, Preprocessing, Recipe, TaskKind
 from edgenas.tasks import Split, TaskSettings
@@ -74,7 +74,7 @@ class Faces:
         pairs = pairs_from_embeddings(outputs.float().cpu().numpy(), labels.cpu().numpy())
         ordered = SortedPairs(pairs)
         tars = [100 * roc.at_far(self.far)[0] for roc in ordered.bootstrap(DRAWS, seed=0)]
-        low, high = interval(tars)
+        low, high = interval_of_share(tars, ordered.matched)
         roc = roc_from_pairs(pairs)
         return {
             "tar": 100 * roc.at_far(self.far)[0],

@@ -15,7 +15,7 @@ from edgenas.faces.report import (
     report_from_pairs,
     threshold_from_embeddings,
 )
-from edgenas.faces.verification import pairs_from_embeddings, roc_from_pairs
+from edgenas.faces.verification import interval_of_share, pairs_from_embeddings, roc_from_pairs
 from tests.faces.test_verification import people
 from tests.shared_data import shared_data
 
@@ -49,6 +49,27 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     truth, _ = tar(people(400, 4, 1.5, seed=99))
     covered = [low <= truth <= high for _, (low, high) in (tar(people(40, 4, 1.5, seed)) for seed in range(20))]
     assert sum(covered) >= 16
+
+
+def test_perfect_figures_of_a_few_people_are_not_certain() -> None:
+    """Wilson's interval of 13 of 13 is 77.2 to 100 %; people with one image have no genuine pair."""
+    embeddings, labels = np.eye(16, dtype=np.float32).repeat(2, axis=0)[:-3], np.arange(16).repeat(2)[:-3]
+    assert (np.unique(labels, return_counts=True)[1] == 2).sum() == 14
+    report = report_from_embeddings(embeddings[:-2], labels[:-2], draws=50)
+    found = msgspec.to_builtins(report.tar_at_far["1e-2"])
+    assert (report.auc, report.eer, found["value"]) == (1.0, 0.0, 100.0)
+    assert found["interval"] == pytest.approx((77.19, 100), abs=0.01)
+    assert report.auc_interval == pytest.approx((0.7719, 1), abs=1e-4)
+    assert report.eer_interval == pytest.approx((0, 22.81), abs=0.01)
+    assert threshold_from_embeddings(embeddings, labels, far=1e-1).tar_interval[0] < 100
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [([100.0] * 9, (77.19, 100)), ([100.0, 90.0] * 20, (90, 100)), ([50.0] * 9, (50, 50)), ([0.0] * 9, (0, 22.81))],
+)
+def test_only_an_interval_without_a_width_at_an_end_is_wilsons(values: list[float], ends: tuple[float, float]) -> None:
+    assert interval_of_share(values, 13) == pytest.approx(ends, abs=0.01)
 
 
 def test_the_calibrated_threshold_meets_its_far_on_people_never_seen() -> None:
