@@ -16,7 +16,7 @@ from edgenas.records import BlockKind, Classes, Kernel, Stage, StagesArchitectur
 
 WEIGHTED = ("conv", "depthwise", "linear")  # kernels with weights
 POINT = (1, 1)
-Layer: TypeAlias = tuple[object, ...]
+Layer: TypeAlias = dict[str, object]
 
 
 def weighted(kernels: Sequence[Kernel]) -> list[int]:
@@ -25,17 +25,20 @@ def weighted(kernels: Sequence[Kernel]) -> list[int]:
 
 
 def stages_from_kernels(name: str, kernels: Sequence[Kernel]) -> StagesArchitecture:
-    """The network of stages whose layers these are: kinds, widths, kernels, strides, activations and additions. How borders are
-    padded may differ: TensorFlow pads on the other side. Raises EdgenasError for a network that is none."""
+    """The network of stages whose layers these are: kinds, widths, kernels, strides, dilations, sizes of maps, activations and
+    additions. On which side a border is padded may differ: TensorFlow takes the other one. Raises EdgenasError for a network that
+    is none."""
     places = weighted(kernels)
     layers = [kernels[index] for index in places]
     if len(layers) < 3 or layers[0].kind != "conv" or layers[-1].kind != "linear":
         raise _none(name, "it does not begin with a convolution and end in a linear layer")
     for index, kernel in enumerate(kernels[: places[-1]]):
-        if kernel.kind not in (*WEIGHTED, "add") and not (
-            index > places[-2] and kernel.kind in ("globalpool", "avgpool")
-        ):
-            raise _none(name, f"its kernel {index} is a {kernel.kind}, and between the layers there are only additions")
+        if kernel.kind not in (*WEIGHTED, "add") and not (index > places[-2] and _is_global_mean(kernel)):
+            raise _none(
+                name,
+                f"its kernel {index} is a {kernel.kind}, and between the layers there are only additions, before the last one "
+                "the mean of the whole map",
+            )
     stem, body, last = layers[0], layers[1:-1], layers[-1]
     if stem.activation not in get_args(Activation):
         raise _none(name, f"its first activation is {stem.activation or 'none'}, and relu and relu6 are possible")
@@ -56,20 +59,43 @@ def stages_from_kernels(name: str, kernels: Sequence[Kernel]) -> StagesArchitect
     there, ours = described(kernels), described(workload_from_stages(network).kernels)
     for place, (one, other) in enumerate(zip_longest(there, ours)):
         if one != other:
-            raise _none(name, f"its layer {place} is {one}, and in stages of equal blocks it would be {other}")
+            raise _none(name, f"its layer {place} {_difference(one, other)}")
     return network
 
 
 def described(kernels: Sequence[Kernel]) -> list[Layer]:
-    """Of every layer with weights: kind, channels in and out, kernel, stride, groups, has it a norm, its activation, is another
-    map added to it."""
+    """What every layer with weights computes, by words; of the side on which a border is padded nothing. A bias before a norm
+    only moves the mean, and the last layer's belongs to its classes."""
     added = {max(kernel.inputs) for kernel in kernels if kernel.kind == "add"}
-    layers: list[Layer] = []
-    for index in weighted(kernels):
-        k = kernels[index]
-        adds = k.residual is not None or index in added
-        layers.append((k.kind, k.in_channels, k.out_channels, k.kernel, k.stride, k.groups, k.norm, k.activation, adds))
-    return layers
+    return [
+        {
+            "kind": k.kind,
+            "channels in": k.in_channels,
+            "channels out": k.out_channels,
+            "kernel": k.kernel,
+            "stride": k.stride,
+            "dilation": (1, 1) if k.kernel == POINT else k.dilation,
+            "groups": k.groups,
+            "size": (k.height, k.width),
+            "bias": k.bias and not k.norm and k.kind != "linear",
+            "batch norm": k.norm,
+            "activation": k.activation,
+            "addition": k.residual is not None or index in added,
+        }
+        for index, k in ((index, kernels[index]) for index in weighted(kernels))
+    ]
+
+
+def _difference(one: Layer | None, other: Layer | None) -> str:
+    if one is None or other is None:
+        return "is missing" if one is None else "is one too many"
+    words = [f"{name} {one[name] or 'none'}, not {other[name] or 'none'}" for name in one if one[name] != other[name]]
+    return f"has {'; '.join(words)} as in stages of equal blocks"
+
+
+def _is_global_mean(kernel: Kernel) -> bool:
+    whole = kernel.kernel == (kernel.in_height, kernel.in_width)
+    return kernel.kind == "globalpool" or (kernel.kind == "avgpool" and whole)
 
 
 def _stages_of(layers: Sequence[Kernel]) -> tuple[list[Stage], Sequence[Kernel]]:

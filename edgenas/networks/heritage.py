@@ -45,6 +45,8 @@ def heritage_of(public: Public, preprocessing: Preprocessing) -> Heritage:
             weights["norm.running_mean"] = weights["norm.running_mean"] - weights.pop("conv.bias")
         if there in epsilons:  # the same deviation with another epsilon
             weights["norm.running_var"] = weights["norm.running_var"] + epsilons[there] - OWN_EPSILON
+        if there == theirs[-1]:
+            weights.setdefault("linear.bias", torch.zeros(len(weights["linear.weight"])))
         if there == theirs[0]:
             weights = _renormalised(weights, public.preprocessing, preprocessing)
         tensors |= {f"kernels.{here}.{leaf}": tensor for leaf, tensor in weights.items()}

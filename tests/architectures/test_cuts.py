@@ -41,7 +41,7 @@ def test_the_layers_of_a_published_network_are_its_stages_again(name: str) -> No
     assert stages_from_kernels(name, kernels_of(network)) == network
 
 
-def test_blocks_of_every_plain_kind_are_told_apart_and_padding_is_not_looked_at() -> None:
+def test_blocks_of_every_plain_kind_are_told_apart_and_the_side_of_padding_is_not_looked_at() -> None:
     padded = [
         msgspec.structs.replace(one, padding=(0, 0)) if one.stride == (2, 2) else one for one in kernels_of(MIXED)
     ]
@@ -76,15 +76,49 @@ def pooled() -> list[Kernel]:
     return trace.kernels
 
 
+def changed(place: int, **fields: object) -> list[Kernel]:
+    """MIXED with one layer that is another."""
+    kernels = kernels_of(MIXED)
+    kernels[place] = msgspec.structs.replace(kernels[place], **fields)
+    return kernels
+
+
+def averaged(side: int) -> list[Kernel]:
+    """A stem and a dense layer of 16 x 16, and the mean of so many of its rows and columns."""
+    trace = Tracer(1, 32, 32)
+    here = trace.conv(-1, 12, 5, stride=2, norm=True, activation="relu")
+    here = trace.conv(here, 16, 3, norm=True, activation="relu")
+    trace.linear(trace.pool("avgpool", here, side, stride=16, padding=0), 10)
+    return trace.kernels
+
+
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        averaged(16),
+        [*changed(4, dilation=(2, 2))],  # of a 1 x 1 kernel
+        [*changed(1, bias=True)],  # before a norm
+        [*changed(-1, bias=False)],
+    ],
+    ids=["an average of all", "a dilated 1x1", "a bias before a norm", "a last layer without bias"],
+)
+def test_what_changes_nothing_is_not_looked_at(kernels: list[Kernel]) -> None:
+    stages_from_kernels("net.onnx", kernels)
+
+
 @pytest.mark.parametrize(
     ("kernels", "why"),
     [
+        (changed(1, dilation=(2, 2)), r"its layer 1 has dilation \(2, 2\), not \(1, 1\) as in"),
+        (changed(1, height=30, width=30), r"its layer 1 has size \(30, 30\), not \(32, 32\)"),  # without padding
+        (changed(3, bias=True), "its layer 3 has bias True, not none"),  # the depthwise layer of a separable block
+        (averaged(15), "its kernel 2 is a avgpool"),
         (kernels_of(published_architecture("mnasnet-a1")), "its kernel 11 is a globalpool"),  # type: ignore[arg-type]
         (pooled(), "its kernel 2 is a maxpool, and between the layers there are only additions"),
         (kernels_of(MIXED)[:-1], "it does not begin with a convolution and end in a linear layer"),
         ([msgspec.structs.replace(kernels_of(MIXED)[0], activation="silu"), *kernels_of(MIXED)[1:]], "is silu"),
         (kernels_of(MIXED)[:3] + [msgspec.structs.replace(k, groups=2) for k in kernels_of(MIXED)[3:4]]
-         + kernels_of(MIXED)[4:], "its layer 3 is"),
+         + kernels_of(MIXED)[4:], "its layer 3 has groups 2, not 16"),
         ([*kernels_of(MIXED)[:-3], *2 * [msgspec.structs.replace(kernels_of(MIXED)[-3], kernel=(1, 1))],
           *kernels_of(MIXED)[-2:]], "begins no block of a known kind|its layer"),
     ],

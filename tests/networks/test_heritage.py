@@ -105,6 +105,28 @@ def test_an_exported_network_of_residual_and_dense_blocks_is_itself_again(tmp_pa
     assert torch.allclose(layer(begun(whole, found), last, seen(OWN)), layer(network, last, seen(OWN)), atol=1e-4)
 
 
+def test_a_last_layer_without_bias_has_one_of_zeros(tmp_path: Path) -> None:
+    model = onnx_from_network(trained(), WHOLE, opset=13, ir=7)
+    del [node for node in model.graph.node if node.op_type == "Gemm"][-1].input[2]
+    onnx.save(model, tmp_path / "whole.onnx")
+    found = heritage_of(public_network(str(tmp_path / "whole.onnx"), Classes(2), OWN, pixels()), OWN)
+    own = network_from_architecture(found.whole)
+    own.load_state_dict(found.tensors)  # every weight is there
+    assert not own.state_dict()[list(own.state_dict())[-1]].any()
+
+
+def test_a_dilated_network_is_refused(tmp_path: Path) -> None:
+    """Its weights in plain convolutions would compute something else, without a word."""
+    model = onnx_from_network(trained(), WHOLE, opset=13, ir=7)
+    node = [node for node in model.graph.node if node.op_type == "Conv"][4]
+    for each in node.attribute:
+        if each.name in ("dilations", "pads"):
+            each.ints[:] = [2] * len(each.ints)
+    onnx.save(model, tmp_path / "whole.onnx")
+    with pytest.raises(EdgenasError, match=r"its layer 4 has dilation \(2, 2\), not \(1, 1\)"):
+        heritage_of(public_network(str(tmp_path / "whole.onnx"), Classes(2), OWN, pixels()), OWN)
+
+
 def test_on_pixels_that_are_normalised_otherwise_only_the_border_differs(tmp_path: Path) -> None:
     found, network = heritage(tmp_path, KNOWN)
     ours, theirs = layer(begun(WHOLE, found), 0, seen(OWN)), layer(network, 0, seen(KNOWN))
