@@ -43,7 +43,9 @@ def space(
     classes: int = typer.Option(10, help="How many classes a space is for."),
     preset: Preset = typer.Option("tiny", help="Preset whose bounds chain and stages have."),
     target: str = typer.Option(
-        "jetson", autocompletion=target_names, help="Target that decides the steps of widths in stages."
+        "jetson",
+        autocompletion=target_names,
+        help="Device of the latencies shown; it decides the steps of widths in stages, too.",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:

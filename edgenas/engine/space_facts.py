@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from edgenas.architectures.workload import workload_from_architecture
 from edgenas.engine.registry import method_named
 from edgenas.engine.settings import PRESETS, space_asked
 from edgenas.errors import EdgenasError
-from edgenas.hardware.profile import profile_from_name
+from edgenas.hardware.predictor import Row, latencies
+from edgenas.hardware.profile import HOST_CPU, profile_from_name
 from edgenas.image_sizes import ImageSize
 from edgenas.methods.settings import SearchSettings
 from edgenas.methods.spec import largest_members
@@ -36,7 +38,8 @@ class Size(Record, frozen=True):
 
 
 class SpaceFacts(Record, frozen=True):
-    """`choices`: by name, in words; `spread`: of random members, per quantity its 5, 25, 50, 75 and 95 % quantiles."""
+    """`choices`: by name, in words; `spread`: of random members, per quantity its 5, 25, 50, 75 and 95 % quantiles: `params`,
+    `macs`, and `ms` on `target`, unless it is measured."""
 
     space: str
     in_channels: int
@@ -46,6 +49,7 @@ class SpaceFacts(Record, frozen=True):
     reference: Size
     largest: tuple[Size, ...]  # () where they are not known
     spread: dict[str, tuple[float, ...]]
+    target: str  # as it was asked for
 
 
 def facts_of(name: str, data: tuple[int, ImageSize, int], preset: str, target: str) -> SpaceFacts:
@@ -58,13 +62,18 @@ def facts_of(name: str, data: tuple[int, ImageSize, int], preset: str, target: s
     settings, made_for = SearchSettings(space=name), (Classes(classes), channels, size)
     profiles = (profile_from_name(target),)
     space = space_asked(settings, method_named("random"), PRESETS[preset], None, made_for, profiles)
-    return space_facts(space, largest_members(space))
+    return space_facts(space, largest_members(space), target)
 
 
-def space_facts(space: Space, largest: tuple[Architecture, ...]) -> SpaceFacts:
-    """The facts of a space; `largest`: its largest members."""
-    smallest, rng = space.smallest(), random.Random(0)
-    drawn = [workload_from_architecture(space.draw(rng)) for _ in range(DRAWN)]
+def space_facts(space: Space, largest: tuple[Architecture, ...], target: str) -> SpaceFacts:
+    """The facts of a space; `largest`: its largest members; `target`: the device's name or TOML file."""
+    profile, smallest, rng = profile_from_name(target), space.smallest(), random.Random(0)
+    drawn = [space.draw(rng) for _ in range(DRAWN)]
+    workloads = [workload_from_architecture(network) for network in drawn]
+    spread = {name: _quantiles([getattr(workload, name) for workload in workloads]) for name in ("params", "macs")}
+    if profile.name != HOST_CPU:
+        rows = [Row(space.words(network), network) for network in drawn]
+        spread["ms"] = _quantiles([latency.ms for latency in latencies(profile, rows)])
     return SpaceFacts(
         space.name,
         smallest.in_channels,
@@ -73,7 +82,8 @@ def space_facts(space: Space, largest: tuple[Architecture, ...]) -> SpaceFacts:
         _size(space, smallest),
         _size(space, space.reference()),
         tuple(_size(space, network) for network in largest),
-        {name: _quantiles([getattr(workload, name) for workload in drawn]) for name in ("params", "macs")},
+        spread,
+        target,
     )
 
 
@@ -95,7 +105,7 @@ def _size(space: Space, network: Architecture) -> Size:
     return Size(space.words(network), workload.params, workload.macs, kind)
 
 
-def _quantiles(values: list[int]) -> tuple[float, ...]:
+def _quantiles(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(quantile) for quantile in np.quantile(values, QUANTILES))
 
 
@@ -110,6 +120,9 @@ def facts_in_words(facts: SpaceFacts) -> list[tuple[str, str]]:
     for name, title in (("params", "parameters"), ("macs", "MACs")):
         low, *_, high = facts.spread[name]
         lines.append((f"{title} of random members", f"{low:,.0f} to {high:,.0f} for nine of ten"))
+    if "ms" in facts.spread:
+        low, *_, high = facts.spread["ms"]
+        lines.append(("latency of random members", f"{low:.3g} to {high:.3g} ms for nine of ten, on {facts.target}"))
     return lines
 
 

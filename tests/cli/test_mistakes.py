@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgenas.architectures.chain import LAYERS
 from edgenas.engine.settings import PRESETS
-from edgenas.engine.space_facts import OPERATIONS
 from edgenas.training.recipes import recipe_names
 from tests.cli.edgenas import edgenas, edgenas_json
 from tests.trained_study import trained_study
@@ -172,7 +172,7 @@ def test_a_space_says_what_its_numbers_mean(tmp_path: Path) -> None:
     chain = edgenas("space", "chain", "--image-size", "64x320", folder=tmp_path).stdout
     assert re.search(r"^op_0 to op_9 +0 separable, 1 dense$", chain, re.MULTILINE)
     assert [line.split("  ")[0] for line in chain.splitlines() if line.startswith("largest")] == [
-        f"largest, {words}" for words in OPERATIONS.values()
+        f"largest, {words}" for words in LAYERS.values()
     ]
     branches = edgenas("space", "multibranch", folder=tmp_path).stdout
     assert len(branches.splitlines()) < 40

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from edgenas.architectures.stages_bounds import TINY_BOUNDS, bounded_stages
 from edgenas.architectures.workload import workload_from_architecture
+from edgenas.engine.settings import PRESETS, chain_space
+from edgenas.hardware.predictor import latency_from_workload
+from edgenas.hardware.profile import profile_from_name
+from edgenas.methods.settings import SearchSettings
 from edgenas.records import Classes
 from tests.cli.edgenas import edgenas, edgenas_json, refusal
 
@@ -26,6 +31,19 @@ def test_a_space_says_its_choices_and_sizes(tmp_path: Path) -> None:
     quantiles = found["spread"]["macs"]
     assert quantiles == sorted(quantiles)
     assert found["smallest"]["macs"] < quantiles[0] < quantiles[-1] < found["largest"][-1]["macs"]
+
+
+def test_a_space_says_what_latency_its_networks_have_on_the_target(tmp_path: Path) -> None:
+    found = edgenas_json("space", "chain", "--image-size", "96", "--target", "jetson-nano", folder=tmp_path)
+    space = chain_space(SearchSettings(), PRESETS["tiny"], Classes(10), 3, 96)
+    rng, profile = random.Random(0), profile_from_name("jetson-nano")
+    drawn = sorted(latency_from_workload(profile, space.draw(rng)).ms for _ in range(200))
+    low, *_, high = found["spread"]["ms"]
+    assert drawn[9] <= low <= drawn[10] < drawn[189] <= high <= drawn[190]
+    text = edgenas("space", "chain", "--image-size", "96", "--target", "jetson-nano", folder=tmp_path).stdout
+    assert f"latency of random members     {low:.3g} to {high:.3g} ms for nine of ten, on jetson-nano\n" in text
+    measured = edgenas_json("space", "chain", "--target", "host-cpu", folder=tmp_path)  # a search measures there
+    assert measured["spread"].keys() == {"params", "macs"}
 
 
 def test_choices_of_equal_values_stand_in_one_line(tmp_path: Path) -> None:

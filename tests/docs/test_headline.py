@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from edgenas.engine.space_facts import facts_of
+
 ROOT = Path(__file__).parent.parent.parent
 FOUND = json.loads((ROOT / "benchmarks/results/headline.json").read_text())
 
@@ -32,3 +34,11 @@ def test_the_readme_says_the_same() -> None:
     assert ", ".join(f"{each:.2f}" for each in accuracy["each"]) in page
     smallest, largest = re.findall(r"([\d,]+) to ([\d,]+) parameters; `python -m benchmarks.live headline`", page)[0]
     assert (smallest, largest) == (f"{min(FOUND['params']['each']):,}", f"{max(FOUND['params']['each']):,}")
+
+
+def test_the_limit_of_the_first_commands_is_one_that_decides() -> None:
+    page = (ROOT / "README.md").read_text()
+    (limit,) = re.findall(r"--max-latency-ms ([\d.]+)", page)
+    low, *_, high = facts_of("chain", (3, 96, 10), "tiny", "jetson").spread["ms"]
+    assert low < float(limit) < high
+    assert f"take {low:.2f} to {high:.2f} ms" in page
