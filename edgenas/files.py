@@ -19,6 +19,18 @@ from edgenas.damaged import NPZ
 from edgenas.errors import EdgenasError
 
 
+def at_home(path: str | Path) -> Path:
+    """The path; one that begins with ~ or ~NAME lies in that user's home, as a shell has it. EdgenasError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, ValueError) as error:
+        user = Path(path).parts[0]
+        why = (
+            "this user has no home here: set HOME" if user == "~" else f"there is no user {user[1:]!r} here: mend that"
+        )
+        raise EdgenasError(f"{path}: {why}, or write the whole path") from error
+
+
 def read_bytes(path: Path, largest: int) -> bytes:
     """The whole content. Raises EdgenasError, in one line, for what is missing, no file (a pipe, a device) or larger."""
     try:

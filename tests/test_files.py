@@ -4,19 +4,28 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import edgenas
 from edgenas.cli.main import app
+from edgenas.engine.settings import settings_from
 from edgenas.errors import EdgenasError
-from edgenas.files import lost, read_bytes, read_npz
+from edgenas.files import at_home, lost, read_bytes, read_npz
 from edgenas.hardware.profile import profile_from_name, toml_from_profile
+from edgenas.remote.tls import client_context
+from edgenas.remote.token import read_or_make_token, read_token, server_token
+from edgenas.runtimes.tensorrt import cache_folder
 from edgenas.tasks import TaskSettings, load_task
+from edgenas.tasks.cache import cache_beside
+from edgenas.tasks.datasets import data_root
 from edgenas.training.recipes import recipe_from_name
 from tests.cli.edgenas import refusal
 from tests.damaged_images import only_so_much_memory_more
@@ -344,3 +353,53 @@ def test_a_project_file_has_numbers_that_can_be(tmp_path: Path, line: str, place
     path = tmp_path / "p.toml"
     path.write_text(line + "\n")
     assert place in refusal("search", str(path), "--study", str(tmp_path / "s"))
+
+
+def test_a_path_that_begins_with_a_tilde_lies_in_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert at_home("~/x") == tmp_path / "x"
+    assert at_home(Path("x/~/y")) == Path("x/~/y")
+    monkeypatch.setenv("EDGENAS_CACHE", "~/kept")
+    assert cache_beside() == tmp_path / "kept"
+    assert cache_folder() == tmp_path / "kept/engines"
+    monkeypatch.delenv("EDGENAS_CACHE")
+    assert cache_beside(Path("~")) == Path("~/.images")  # a folder here, which is called so
+    assert data_root(None) == tmp_path / ".cache/edgenas/data"
+
+
+NOBODY = "~nobody-of-this-name/x"
+AT_HOME: dict[str, Callable[[str], object]] = {
+    "a project's data": lambda path: settings_from(None, {"data": path}),
+    "a project's target": lambda path: settings_from(None, {"target": ["jetson", path]}),
+    "--data-dir": data_root,
+    "--token-file of a client": lambda path: read_token(Path(path)),
+    "--token-file of an agent": lambda path: read_or_make_token(Path(path)),
+    "--token-file of a server": lambda path: server_token(Path(path)),
+    "--ca": lambda path: client_context(Path(path)),
+}
+
+
+@pytest.mark.parametrize("what", AT_HOME)
+def test_the_home_of_a_user_who_does_not_exist_is_one_line(what: str) -> None:
+    with pytest.raises(
+        EdgenasError, match=r"^~nobody-of-this-name/x: there is no user 'nobody-of-this-name' here: [^\n]*$"
+    ):
+        AT_HOME[what](NOBODY)
+
+
+def test_a_user_without_a_home_reads_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # as in a container with another --user
+    for name in ("EDGENAS_CACHE", "EDGENAS_DATA", "EDGENAS_AGENT_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for asks in (lambda: data_root(None), cache_folder, lambda: read_token(None)):
+        with pytest.raises(
+            EdgenasError, match=r"^~/[^ ]*: this user has no home here: set HOME, or write the whole path$"
+        ):
+            asks()
+
+
+def test_one_function_alone_looks_for_homes() -> None:
+    root = Path(edgenas.__file__).parent
+    looking = [file for file in root.rglob("*.py") if re.search(r"expanduser\(|\.home\(\)", file.read_text())]
+    assert [file.relative_to(root) for file in looking] == [Path("files.py")]

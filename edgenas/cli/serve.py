@@ -108,13 +108,14 @@ def _request(url: str, token_file: Path | None) -> str:
 
 def _token(file: Path | None, gallery: Path | None) -> str | None:
     """What clients must show. Where there is a gallery there is always one: whoever may ask may enrol and delete people."""
+    from edgenas.files import at_home
     from edgenas.remote.token import server_token
 
     if file is None and gallery is not None:
         file = gallery.with_name(gallery.name + ".token")
     if file is None:
         return None
-    made = not file.expanduser().exists()
+    made = not at_home(file).exists()
     token = server_token(file)
     say(f"asking for the token in {file}{' (made now)' if made else ''}: Authorization: Bearer TOKEN")
     return token

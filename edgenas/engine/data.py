@@ -11,6 +11,7 @@ import msgspec
 from edgenas.engine.arrays import kept_task
 from edgenas.engine.plan import refuse_missing_object, written_plan
 from edgenas.errors import StudyError
+from edgenas.files import at_home
 from edgenas.image_sizes import ImageSize, size_in_words
 
 if TYPE_CHECKING:
@@ -71,8 +72,13 @@ def place_known(store: Store) -> str | None:
 
 def _remember_place(store: Store, data_dir: str | None) -> None:
     """Later commands look there for the data set that is named."""
-    if data_dir is not None and store.writable:
-        store.put(KIND, PLACE, str(Path(data_dir).resolve()))
+    if store.writable and (place := absolute(data_dir)) is not None:
+        store.put(KIND, PLACE, place)
+
+
+def absolute(data_dir: str | None) -> str | None:
+    """A `--data-dir` as it is remembered, for commands in any folder; None where none is named."""
+    return str(at_home(data_dir).resolve()) if data_dir else None
 
 
 def images_sha256(task: Task) -> str:

@@ -88,7 +88,7 @@ def final_training(
     key = f"{trial.candidate.key}:{asked.data}" if asked.from_trained else trial.candidate.key
     before, flags = store.get("final", key, FinalTraining), flags_of_training(asked)
     if before is not None and before.runs == runs:
-        moved = msgspec.structs.replace(before, data_dir=asked.data_dir or before.data_dir, flags=flags)
+        moved = msgspec.structs.replace(before, data_dir=data.absolute(asked.data_dir) or before.data_dir, flags=flags)
         if moved != before:
             store.put("final", key, moved)
         return msgspec.structs.replace(moved, images=images)  # with the seconds that it took
@@ -97,7 +97,7 @@ def final_training(
         architecture=architecture,
         recipe=seeds[0].recipe,
         data=asked.data or store.study.data,
-        data_dir=asked.data_dir,
+        data_dir=data.absolute(asked.data_dir),
         images=images,
         metric=task.metric.name,
         classes=task.classes,

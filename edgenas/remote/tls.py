@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgenas.errors import EdgenasError
+from edgenas.files import at_home
 
 CA_VARIABLE = "EDGENAS_AGENT_CA"
 EXPIRED, NOT_YET, OTHER_HOST, OTHER_IP = 10, 9, 62, 64  # X509_V_ERR_*, openssl/x509_vfy.h
@@ -50,7 +51,7 @@ def client_context(ca: Path | None) -> ssl.SSLContext:
     named = os.environ.get(CA_VARIABLE)
     file = ca or (Path(named) if named else None)
     try:
-        return ssl.create_default_context(cafile=None if file is None else file.expanduser())
+        return ssl.create_default_context(cafile=None if file is None else at_home(file))
     except (OSError, ValueError) as error:
         where = "--ca" if ca else f"${CA_VARIABLE}:"
         raise EdgenasError(

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from edgenas.errors import EdgenasError
+from edgenas.files import at_home
 
 VARIABLE = "EDGENAS_AGENT_TOKEN"
 DEFAULT_FILE = Path("~/.config/edgenas/agent-token")
@@ -19,7 +20,7 @@ def read_token(path: Path | None) -> str:
     if path is None and (value := os.environ.get(VARIABLE)):
         return _checked(value, f"${VARIABLE}")
     return _read(
-        (path or DEFAULT_FILE).expanduser(),
+        at_home(path or DEFAULT_FILE),
         f"copy the agent's token file here and give --token-file, or set {VARIABLE}",
     )
 
@@ -28,13 +29,13 @@ def read_or_make_token(path: Path | None) -> tuple[str, Path | None]:
     """For the agent: as above, but a missing file is made (256 bits, mode 0600); and which file it is."""
     if path is None and os.environ.get(VARIABLE):
         return read_token(None), None
-    file = (path or DEFAULT_FILE).expanduser()
+    file = at_home(path or DEFAULT_FILE)
     return _made_or_read(file, f"give another file with --token-file, or set {VARIABLE}"), file
 
 
 def server_token(path: Path) -> str:
     """For a server whose clients show a token: that in this file, which is made where it is missing."""
-    return _made_or_read(path.expanduser(), "give another file with --token-file")
+    return _made_or_read(at_home(path), "give another file with --token-file")
 
 
 def _read(file: Path, advice: str) -> str:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from edgenas.durable import replace_file
 from edgenas.errors import DeviceError, EdgenasError, MissingExtraError
+from edgenas.files import at_home
 from edgenas.identity import digest
 from edgenas.records import Precision, Record
 from edgenas.runtimes import LARGEST_BATCH, Arrays, How, Port, Runtime, RuntimeSpec
@@ -196,7 +197,7 @@ def trim(cache: Path, *, keep: Path, most: int = CACHE_BYTES) -> None:
 def cache_folder() -> Path:
     """$EDGENAS_CACHE/engines or ~/.cache/edgenas/engines: loading an engine runs native code, so EdgenasError where others may
     write there."""
-    folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "edgenas") / "engines"
+    folder = at_home(os.environ.get(CACHE) or "~/.cache/edgenas") / "engines"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edgenas.durable import replace_file
 from edgenas.errors import DataError
+from edgenas.files import at_home
 from edgenas.image_sizes import sides_of, size_in_words
 from edgenas.records import Preprocessing, Record
 from edgenas.tasks.cache_rows import CacheFiles, digest_of, sound_rows, write_row
@@ -56,7 +57,8 @@ Tell = Callable[[str], None]
 
 def cache_beside(studies: Path = ROOT) -> Path:
     """EDGENAS_CACHE, or the folder of decoded images beside the studies."""
-    return Path(os.environ.get("EDGENAS_CACHE") or studies / NAME)
+    named = os.environ.get("EDGENAS_CACHE")
+    return at_home(named) if named else studies / NAME
 
 
 def cores() -> int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgenas.damaged import GZIP
 from edgenas.errors import DataError
+from edgenas.files import at_home
 from edgenas.image_sizes import ImageSize
 from edgenas.tasks import Split
 from edgenas.tasks.facts import Origin
@@ -105,7 +106,7 @@ NAMES = ("digits", *_IDX, *_CIFAR)
 
 def data_root(data_dir: str | None) -> Path:
     """`--data-dir`, EDGENAS_DATA, or the user's cache."""
-    return Path(data_dir or os.environ.get("EDGENAS_DATA") or Path.home() / ".cache" / "edgenas" / "data").expanduser()
+    return at_home(data_dir or os.environ.get("EDGENAS_DATA") or "~/.cache/edgenas/data")
 
 
 def load_dataset(name: str, data_dir: str | None = None) -> DataSet:

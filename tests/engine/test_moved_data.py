@@ -12,6 +12,7 @@ import pytest
 
 import edgenas
 from edgenas.bundle import read_bundle
+from edgenas.engine.data import place_known, searched_task
 from edgenas.errors import StudyError
 from edgenas.records import FinalTraining
 from edgenas.report.facts import read_facts
@@ -117,3 +118,21 @@ def test_other_data_of_a_training_are_looked_for_where_they_were_found_last(stud
     assert finals(study)["kmnist"].data_dir == str(moved / "there")
     with pytest.raises(StudyError, match=OTHERS):  # this says nothing of the study's own
         edgenas.open_study(study, quiet=True).test_images()
+
+
+def test_a_place_is_remembered_as_the_folder_that_it_is_for_commands_from_anywhere(
+    study: Path, moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(moved))
+    with Store.write(study) as store:
+        for named in ("~/there", "there"):
+            searched_task(store, print, named)
+            assert place_known(store) == str(moved / "there")
+        searched_task(store, print, "")  # of a variable of the shell that is not set: no place
+        assert place_known(store) == str(moved / "there")
+    again = ("train", str(study), "--seeds", "1", "--epochs", "1", "--from-trained", "--data", "kmnist")
+    for named in ("~/there", "there"):
+        edgenas_json(*again, "--data-dir", named, folder=Path.cwd())
+        assert finals(study)["kmnist"].data_dir == str(moved / "there")
+    monkeypatch.chdir(tmp_path)
+    assert edgenas.open_study(study, quiet=True).export(tmp_path / "bundle", data="kmnist", max_drop=100)
