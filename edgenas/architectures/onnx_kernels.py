@@ -70,6 +70,8 @@ class KernelReader:
                 self.reader[tensor] = node
         self.bordered: dict[str, tuple[str, Border]] = {}  # what a Pad made: of which tensor, by how much
         self.kernels: list[Kernel] = []
+        self.made: list[str] = []  # by each of them, so far
+        self.ends = _chain_ends(graph)
         self.weights = Weights(graph)
         self.unknown = set(graph.unknown)
         convolution, product = self._conv, self._product
@@ -168,12 +170,19 @@ class KernelReader:
         return [tensor for tensor in node.input if tensor in self.source]
 
     def _alias(self, node: onnx.NodeProto, kernel: int) -> None:
-        for tensor in node.output:
+        for tensor in filter(None, node.output):
             self.source[tensor] = kernel
 
     def _append(self, tensor: str, kernel: Kernel) -> None:
         self.kernels.append(kernel)
+        self.made.append(tensor)
         self.source[tensor] = len(self.kernels) - 1
+
+    def _join(self, node: onnx.NodeProto, kernel: int, **changes: Any) -> None:
+        """The kernel computes this node, too."""
+        self.kernels[kernel] = msgspec.structs.replace(self.kernels[kernel], **changes)
+        self.made[kernel] = node.output[0]
+        self._alias(node, kernel)
 
     def _plain(self, kind: KernelKind, dynamic: list[str], tensor: str, **more: Any) -> None:
         """A kernel that only moves bytes; it reads its full-size inputs (a slice reads what it keeps)."""
@@ -188,21 +197,26 @@ class KernelReader:
     def _pointwise(self, node: onnx.NodeProto, dynamic: list[str]) -> None:
         groups = {self.source[tensor] for tensor in dynamic}
         last = max(groups)
-        elements = math.prod(self._shape(node.output[0]))
-        if len(groups) == 1 and last != INPUT and elements == self.kernels[last].output_elements:
+        if self._rides(node, groups, last):
             kernel = self.kernels[last]
             if (activation := _activation(node, kernel, len(set(dynamic)))) != kernel.activation:
-                self.kernels[last] = msgspec.structs.replace(kernel, activation=activation)
-            elif node.op_type == "Add" and self._is_bias(node, kernel):
-                self.kernels[last] = msgspec.structs.replace(kernel, bias=True)
-            self._alias(node, last)
-        elif node.op_type == "Add" and (carrier := self._carrier(dynamic)) is not None:
-            other = next(self.source[tensor] for tensor in dynamic if self.source[tensor] != carrier)
-            self.kernels[carrier] = msgspec.structs.replace(self.kernels[carrier], residual=other)
-            self._alias(node, carrier)
+                self._join(node, last, activation=activation)
+            else:
+                self._join(node, last, bias=kernel.bias or (node.op_type == "Add" and self._is_bias(node, kernel)))
+        elif node.op_type == "Add" and len(groups) == 2 and (carrier := self._carrier(dynamic)) is not None:
+            self._join(node, carrier, residual=next(iter(groups - {carrier})))
         else:
             kind: KernelKind = "activation" if len(dynamic) == 1 else "mul" if node.op_type in ("Mul", "Div") else "add"
             self._plain(kind, dynamic, node.output[0], activation=node.op_type.lower() if len(dynamic) == 1 else "")
+
+    def _rides(self, node: onnx.NodeProto, groups: set[int], last: int) -> bool:
+        """Does the last kernel that the node reads compute it, too? Not where what that kernel made so far is read elsewhere: it
+        must be written then. Of other kernels it may read what a chain of elementwise operations began with."""
+        if last == INPUT or math.prod(self._shape(node.output[0])) != self.kernels[last].output_elements:
+            return False
+        kernel, others = self.kernels[last], groups - {last}
+        begun = not others or (kernel.kind == "activation" and others <= set(kernel.inputs))
+        return begun and self.ends.get(self.made[last]) == self.ends.get(node.output[0])
 
     def _is_bias(self, node: onnx.NodeProto, kernel: Kernel) -> bool:
         """Is one number per output channel added to a layer that has no bias yet?"""
@@ -228,8 +242,7 @@ class KernelReader:
         if index != INPUT and alone and self.kernels[index].kind in LINEAR:
             kernel = self.kernels[index]
             if not kernel.norm and not kernel.activation and kernel.residual is None:
-                self.kernels[index] = msgspec.structs.replace(kernel, norm=True)
-                self._alias(node, index)
+                self._join(node, index, norm=True)
                 return
         self._plain("activation", [node.input[0]], node.output[0], norm=True)
 
@@ -371,11 +384,36 @@ class KernelReader:
         self._append(node.output[0], Kernel("concat", channels, channels, height, width, height, width, inputs))
 
 
+def _chain_ends(graph: Graph) -> dict[str, str]:
+    """Where the elementwise operations and views on a tensor end: at the one tensor of theirs that something else reads (or the
+    graph gives). Where they end at several, of which all but one must be written besides, at the tensor itself."""
+    begun = {tensor: tensor for tensor in graph.inputs}  # with what the chain of a tensor began
+    chained: list[onnx.NodeProto] = []
+    written = set(graph.outputs)
+    for node in graph.nodes:
+        dynamic = [tensor for tensor in node.input if tensor in begun]
+        beginnings = {begun[tensor] for tensor in dynamic}
+        if len(beginnings) == 1 and (node.op_type in POINTWISE or node.op_type in VIEWS):
+            chained.append(node)
+            begun |= dict.fromkeys(filter(None, node.output), beginnings.pop())
+        else:
+            written.update(dynamic)
+            begun |= {tensor: tensor for tensor in node.output if tensor}
+    ends = {tensor: tensor for tensor in written}
+    for node in reversed(chained):
+        after = {ends[tensor] for tensor in node.output if tensor in ends}  # empty where nothing reads it
+        for tensor in filter(begun.__contains__, node.input if after else ()):
+            before = after | {ends[tensor]} if tensor in ends else after
+            ends[tensor] = tensor if len(before) > 1 else next(iter(before))
+    return ends
+
+
 def _activation(node: onnx.NodeProto, kernel: Kernel, read: int) -> str:
     """What a kernel's activation is called with one more elementwise operation on `read` tensors of it: the dearest in it."""
     if node.op_type == "Mul" and read == 2 and kernel.activation in ("relu", "clip"):
         return "hardswish"  # x * clip(x + 3, 0, 6) / 6, as it is written where no HardSwish is (below opset 14)
-    if node.op_type in ARITHMETIC or (kernel.activation and node.op_type in RIDES):
+    plain = kernel.activation.capitalize() in ("", *ARITHMETIC)  # no activation yet
+    if node.op_type in ARITHMETIC or (node.op_type in RIDES and not plain):
         return kernel.activation
     return node.op_type.lower()
 

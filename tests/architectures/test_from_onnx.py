@@ -11,11 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.architectures.chain import chain
 from edgenas.architectures.from_onnx import read_onnx, workload_from_onnx
+from edgenas.architectures.tracer import Tracer
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
-from edgenas.records import Classes
+from edgenas.records import Classes, Workload
 from edgenas.runtimes.graph import onnx_from_workload
 
 
@@ -35,11 +36,27 @@ def conv(source, out, weight, **attributes):
     return helper.make_node("Conv", [source, weight], [out], pads=[1, 1, 1, 1], **attributes)
 
 
-def test_our_own_export_has_the_macs_and_parameters_of_its_workload() -> None:
-    workload = workload_from_architecture(chain(8, 6, (0, 1) * 3, (3, 5) * 3, Classes(10)))
+def forked() -> Workload:
+    """A map that a pool reads as it is, and a convolution behind a ReLU."""
+    trace = Tracer(3, 16, 16)
+    fork = trace.conv(-1, 8, 3, norm=True)
+    deep = trace.conv(trace.elementwise("activation", [fork], activation="relu"), 8, 3, norm=True)
+    trace.head(trace.elementwise("add", [deep, trace.pool("avgpool", fork, 3)]), Classes(10))
+    return trace.workload()
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [workload_from_architecture(chain(8, 6, (0, 1) * 3, (3, 5) * 3, Classes(10))), forked()],
+    ids=["chain", "forked"],
+)
+def test_our_own_export_has_the_kernels_macs_weights_and_bytes_of_its_workload(workload: Workload) -> None:
+    """Its norms are folded: their parameters are biases."""
     read = workload_from_onnx(onnx_from_workload(workload, None))
-    assert read.macs == workload.macs
-    assert [k.kind for k in read.kernels] == [k.kind for k in workload.kernels]
+    assert [(k.kind, k.activation, k.weights) for k in read.kernels] == [
+        (k.kind, k.activation, k.weights) for k in workload.kernels
+    ]
+    assert (read.macs, read.bytes_moved) == (workload.macs, workload.bytes_moved)
 
 
 def test_norm_activation_and_residual_ride_on_the_convolution() -> None:
@@ -91,6 +108,51 @@ def test_the_dearest_operation_on_a_map_names_its_activation(activation: list[on
     nodes = [conv("x", "c", "w"), *activation, conv("a", "y", "w")]
     first, second = workload_from_onnx(model(nodes, {"w": (8, 8, 3, 3), **SCALARS})).kernels
     assert (first.activation, second.activation) == (name, "")
+
+
+def relu(source: str, out: str) -> onnx.NodeProto:
+    return helper.make_node("Relu", [source], [out])
+
+
+HARD_SWISH = [*CLIPPED, helper.make_node("Div", ["q", "six"], ["s"]), helper.make_node("Mul", ["c", "s"], ["a"])]
+SIGMOID = helper.make_node("Sigmoid", ["c"], ["s"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        # Both orders of who reads the map as it is, and who behind its activation.
+        ([relu("c", "a"), conv("a", "d", "w"), conv("c", "e", "w")], ["conv", "activation relu", "conv", "conv"]),
+        ([conv("c", "e", "w"), relu("c", "a"), conv("a", "d", "w")], ["conv", "conv", "activation relu", "conv"]),
+        # Before a residual block: the map is added to what the block makes of it.
+        ([relu("c", "a"), conv("a", "d", "w"), helper.make_node("Add", ["c", "d"], ["e"])], ["conv", "activation relu", "conv"]),
+        # As a flat map.
+        ([helper.make_node("Identity", ["c"], ["f"]), relu("c", "d"), conv("f", "e", "w")], ["conv", "activation relu", "conv"]),
+        # Two activations of one map, and one of the other.
+        ([relu("c", "a"), SIGMOID, conv("a", "d", "w"), conv("s", "e", "w")],
+         ["conv", "activation relu", "activation sigmoid", "conv", "conv"]),
+        ([relu("c", "a"), helper.make_node("Sigmoid", ["a"], ["s"]), conv("a", "d", "w"), conv("s", "e", "w")],
+         ["conv relu", "activation sigmoid", "conv", "conv"]),
+        # What begins and ends at one tensor is one kernel, also beside another reader.
+        ([*HARD_SWISH, conv("a", "d", "w"), conv("c", "e", "w")], ["conv", "activation hardswish", "conv", "conv"]),
+        ([*HARD_SWISH, conv("a", "d", "w"), conv("d", "e", "w")], ["conv hardswish", "conv", "conv"]),
+        ([SIGMOID, relu("c", "a"), helper.make_node("Mul", ["s", "a"], ["d"]), conv("d", "e", "w")], ["conv sigmoid", "conv"]),
+        # A result that is left out is no map of the image.
+        ([helper.make_node("Dropout", ["c"], ["d", ""]), helper.make_node("Clip", ["d", "", "six"], ["e"])], ["conv clip"]),
+    ],
+)  # fmt: skip
+def test_a_map_that_something_else_reads_takes_no_activation(nodes: list[onnx.NodeProto], expected: list[str]) -> None:
+    ends = [name for name in ("d", "e") if name not in {name for node in nodes for name in node.input}]
+    made = model([conv("x", "c", "w"), *nodes], {"w": (8, 8, 3, 3), **SCALARS}, output=ends[0])
+    made.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ends[1:])
+    kernels = workload_from_onnx(made).kernels
+    assert [f"{kernel.kind} {kernel.activation}".strip() for kernel in kernels] == expected
+
+
+def test_a_map_that_the_network_gives_takes_no_activation() -> None:
+    made = model([conv("x", "c", "w"), relu("c", "a"), conv("a", "y", "w")], {"w": (8, 8, 3, 3)})
+    made.graph.output.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, None))
+    assert [kernel.kind for kernel in workload_from_onnx(made).kernels] == ["conv", "activation", "conv"]
 
 
 def test_hard_swish_costs_the_same_in_one_operator_and_in_four() -> None:
