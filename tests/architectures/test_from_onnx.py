@@ -138,7 +138,7 @@ SIGMOID = helper.make_node("Sigmoid", ["c"], ["s"])
         ([*HARD_SWISH, conv("a", "d", "w"), conv("d", "e", "w")], ["conv hardswish", "conv", "conv"]),
         ([SIGMOID, relu("c", "a"), helper.make_node("Mul", ["s", "a"], ["d"]), conv("d", "e", "w")], ["conv sigmoid", "conv"]),
         # A result that is left out is no map of the image.
-        ([helper.make_node("Dropout", ["c"], ["p", ""]), conv("p", "q", "w"), helper.make_node("Clip", ["q", "", "six"], ["e"])],
+        ([helper.make_node("Dropout", ["c"], ["d", ""]), conv("d", "q", "w"), helper.make_node("Clip", ["q", "", "six"], ["e"])],
          ["conv", "conv clip"]),
     ],
 )  # fmt: skip
