@@ -32,6 +32,7 @@ CLEAR = ("LA", "La", "PA", "RGBA", "RGBa")  # modes with an alpha channel
 PART = 1_000_000  # pixels whose mode is changed at once
 WIDEST = 8  # times as long as what it becomes: of a longer picture only the middle is scaled
 ORIENTATION = 0x0112  # EXIF
+MOST_SCALED = 1 / 16  # what pixels from 0 to 255 are multiplied by at most, where nothing is subtracted
 
 
 def formats_here(wanted: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
@@ -186,3 +187,15 @@ def scale_and_shift(preprocessing: Preprocessing) -> tuple[NDArray[np.float32], 
     """Normalisation of 0..255 pixels as x * scale + shift, per channel (C,)."""
     mean, std = np.asarray(preprocessing.mean), np.asarray(preprocessing.std)
     return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def largest_taken(scale: NDArray[np.float32], shift: NDArray[np.float32]) -> int | None:
+    """Of a network that begins with x * scale + shift, per channel (C,): are its pixels up to 255, or up to 1? Told by the pixel
+    that becomes 0, their mean, and where that is 0 itself, by the scale. None where it is no normalisation of either."""
+    scale, shift = scale.astype(np.float64), shift.astype(np.float64)
+    if scale.min() <= 0:
+        return None
+    mean = -shift / scale
+    largest = (1 if mean.max() <= 1 else 255) if mean.any() else (1 if scale.min() > 1 else 255)
+    usual = scale.min() >= 1 if largest == 1 else scale.max() <= (1 if mean.any() else MOST_SCALED)
+    return largest if usual and mean.min() >= 0 and mean.max() <= 255 else None

@@ -27,8 +27,9 @@ from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_wo
 from edgenas.networks.fitting import Parts, fitted_head, fitted_input, with_outputs, without_softmax
 from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
 from edgenas.networks.norms import folded, with_norms
+from edgenas.networks.onnx_reading import INPUT, OnnxReading
 from edgenas.networks.zoo import IMAGENET, module_from_zoo, normalisation_of_file, with_state
-from edgenas.preprocessing import input_from_pixels
+from edgenas.preprocessing import input_from_pixels, largest_taken
 from edgenas.records import Head, OnnxArchitecture, Outputs, Preprocessing, Workload
 
 DOWNLOAD = "download"  # in place of a file of weights: what the library itself downloads
@@ -114,8 +115,7 @@ def _of_file(
             f"it for {size_in_words(size)} px, or with free height and width"
         ) from error
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
-    channels = read.shape(read.graph.inputs[0])[0]
-    known, told = _known(path, channels, preprocessing)
+    known, told = _known(path, read, preprocessing)
     notes = list(told)
     parts, made = fitted_input(str(path), parts, known, preprocessing.channels)
     if folded(parts) and pixels is not None:
@@ -158,7 +158,7 @@ def network_in_file(path: Path, preprocessing: Preprocessing, pixels: Pixels | N
     parts = replace(parts, kernels=tuple(without_softmax(parts.kernels)))
     own = Preprocessing(channels, size, (0.0,) * channels, (1.0,) * channels)
     own = own if channels != preprocessing.channels else preprocessing
-    known, notes = _known(path, channels, own) if pixels is None else (_said(path, channels, own, pixels), ())
+    known, notes = _known(path, read, own) if pixels is None else (_said(path, channels, own, pixels), ())
     known = msgspec.structs.replace(known, channels=channels, size=size, padding=0)
     architecture = _architecture(str(path), parts, Outputs(parts.kernels[-1].out_channels), known)
     return InFile(architecture, parts.tensors, known, _sha256(path), _classes(path), notes)
@@ -218,18 +218,33 @@ def _graph(name: str, module: nn.Module, size: ImageSize) -> onnx.ModelProto:
         loud.setLevel(level)
 
 
-def _known(path: Path, channels: int, preprocessing: Preprocessing) -> tuple[Preprocessing, tuple[str, ...]]:
+def _known(path: Path, read: OnnxReading, preprocessing: Preprocessing) -> tuple[Preprocessing, tuple[str, ...]]:
     """The preprocessing with the mean and deviation that a file's weights know, and what is to be said of it."""
     try:
         said = msgspec.convert(json.loads(_metadata(path)["preprocessing"]), type=Preprocessing)
         return msgspec.structs.replace(preprocessing, mean=said.mean, std=said.std), ()
     except (KeyError, ValueError):  # msgspec's and json's errors are ValueErrors
         pass
+    channels = read.shape(read.graph.inputs[0])[0]
+    if (largest := _largest_taken(read)) is not None:
+        known = msgspec.structs.replace(preprocessing, mean=(0.0,) * channels, std=(1 / largest,) * channels)
+        return known, (
+            f"{path.name} normalises its input itself: it gets pixels from 0 to {largest}, as it takes them",
+        )
     unsaid = f"{path.name} does not say how its input is normalised:"
     if channels == len(IMAGENET[0]):
         known = msgspec.structs.replace(preprocessing, mean=IMAGENET[0], std=IMAGENET[1])
         return known, (f"{unsaid} ImageNet's mean and deviation are taken",)
     return preprocessing, (f"{unsaid} the study's own mean and deviation are taken",)
+
+
+def _largest_taken(read: OnnxReading) -> int | None:
+    """Of a file that begins with a normalisation of each channel, the largest pixel that it takes; None for any other."""
+    first = [index for index, kernel in enumerate(read.kernels) if INPUT in kernel.sources]
+    if len(first) > 1 or first[0] not in read.fixed or "conv.bias" not in read.weights[first[0]]:
+        return None
+    weights = read.weights[first[0]]
+    return largest_taken(weights["conv.weight"].reshape(-1), weights["conv.bias"])
 
 
 def _said(path: Path, channels: int, preprocessing: Preprocessing, pixels: Pixels) -> Preprocessing:

@@ -324,6 +324,80 @@ def test_the_last_layer_of_an_export_is_kept_for_the_classes_that_it_knows(
     )
 
 
+FIRST = {  # how files normalise their input, as (operator, constant), and the largest pixel that they take
+    "bytes to -1 .. 1": ([("Sub", 127.5), ("Mul", 1 / 127.5)], 255),
+    "bytes by ImageNet": ([("Mul", 1 / 255), ("Sub", MEAN), ("Div", STD)], 255),
+    "bytes less a mean": ([("Sub", 255 * MEAN)], 255),
+    "bytes to 0 .. 1": ([("Div", 255.0)], 255),
+    "shares by ImageNet": ([("Sub", MEAN), ("Div", STD)], 1),
+    "shares to -1 .. 1": ([("Mul", 2.0), ("Add", -1.0)], 1),
+    "shares by a deviation": ([("Div", STD)], 1),
+}
+NO_NORMALISATION = {
+    "nothing": [],
+    "one": [("Mul", 1.0)],
+    "of what is normalised": [("Mul", STD / 0.5), ("Add", (MEAN - 0.5) / 0.5)],  # torchvision's transform_input
+    "upside down": [("Mul", -1.0), ("Add", 1.0)],
+    "far from pixels": [("Sub", 1000.0), ("Div", 500.0)],
+}
+
+
+def beginning(operators: list[tuple[str, Any]], folder: Path) -> tuple[Path, nn.Module]:
+    """A small network of colour images as a file that begins so, and what comes behind."""
+    torch.manual_seed(0)
+    architecture = chain(4, 3, (0, 1, 0), (3,) * 3, Classes(7), 3, 16)
+    network = shaken(network_from_architecture(architecture))
+    model = onnx_from_network(network, architecture, opset=13, ir=7)
+    image = here = model.graph.input[0].name
+    readers = [(node, place) for node in model.graph.node for place, name in enumerate(node.input) if name == image]
+    nodes = []
+    for number, (operator, constant) in enumerate(operators):
+        value = np.broadcast_to(np.asarray(constant, np.float32).reshape(-1, 1, 1), (3, 1, 1))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), f"constant{number}"))
+        nodes.append(onnx.helper.make_node(operator, [here, f"constant{number}"], [f"own{number}"]))
+        here = f"own{number}"
+    for node, place in readers:
+        node.input[place] = here
+    nodes += model.graph.node
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, folder / "net.onnx")
+    return folder / "net.onnx", network
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("form", FIRST)
+def test_a_file_that_normalises_its_input_itself_gets_pixels_as_it_takes_them(
+    form: str, channels: int, tmp_path: Path
+) -> None:
+    operators, largest = FIRST[form]
+    path, network = beginning(operators, tmp_path)
+    own, images = preprocessing(channels, 16), pixels_of(channels, 16)
+    inputs = images.repeat(3 // channels, axis=3).transpose(0, 3, 1, 2) * (largest / 255)
+    for operator, constant in operators:
+        apply = {"Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Add": np.add}[operator]
+        inputs = apply(inputs, np.asarray(constant).reshape(-1, 1, 1))
+    wanted = logits(network, inputs.astype(np.float32))
+    public = public_network(str(path), Classes(7), own, images)
+    assert close(logits(began(public), as_input(images, public.preprocessing)), wanted, 1e-3)
+    note = f"net.onnx normalises its input itself: it gets pixels from 0 to {largest}, as it takes them"
+    assert note in public.notes
+    if channels == 3:
+        teacher = network_in_file(path, own)
+        assert teacher.notes == (note,)
+        assert teacher.preprocessing == Preprocessing(3, 16, (0.0,) * 3, (1 / largest,) * 3)
+
+
+@pytest.mark.parametrize("form", NO_NORMALISATION)
+def test_what_is_no_normalisation_of_pixels_gets_imagenets(form: str, tmp_path: Path) -> None:
+    path, _ = beginning(NO_NORMALISATION[form], tmp_path)
+    public = public_network(str(path), Classes(7), preprocessing(3, 16))
+    assert (public.preprocessing.mean, public.preprocessing.std) == IMAGENET
+    assert (
+        public.notes[0] == "net.onnx does not say how its input is normalised: ImageNet's mean and deviation are taken"
+    )
+
+
 def test_what_cannot_be_a_reference_is_one_line(tmp_path: Path) -> None:
     _, asked = trained("squeezenet1_1", tmp_path)
     other = asked.replace("squeezenet1_1", "resnet18")
