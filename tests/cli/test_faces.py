@@ -164,6 +164,23 @@ def test_a_foreign_model_without_its_own_normalisation_is_fed_normalised(
     assert ours["auc"] == pytest.approx(theirs["auc"], abs=1e-4)
 
 
+@pytest.mark.parametrize("largest", [255, 1])
+def test_a_recogniser_that_normalises_its_input_under_any_names_is_not_normalised_again(
+    model: Path, people: Path, tmp_path: Path, largest: int
+) -> None:
+    """As exported by torch, whose names begin with a slash; also for pixels from 0 to 1."""
+    other = onnx.load(model)
+    for node, value in zip(other.graph.node[:2], (127.5, 1 / 127.5) if largest == 255 else (0.5, 2.0), strict=True):
+        (stored,) = (tensor for tensor in other.graph.initializer if tensor.name == node.input[1])
+        assert largest == 1 or onnx.numpy_helper.to_array(stored).flat[0] == np.float32(value)
+        stored.CopyFrom(onnx.numpy_helper.from_array(np.float32(value), stored.name))
+        node.name = f"/{node.name}"
+    onnx.save(other, tmp_path / "other.onnx")
+    arguments = ("--data", people, "--no-baselines")
+    ours, theirs = (run("eval", "--model", path, *arguments) for path in (model, tmp_path / "other.onnx"))
+    assert ours["auc"] == pytest.approx(theirs["auc"], abs=1e-4)
+
+
 def upright(image: np.ndarray) -> tuple[Face, ...]:
     """A detector whose faces are where the template wants them."""
     return (Face((0.0, 0.0, 112.0, 112.0), tuple(map(tuple, TEMPLATE.tolist())), 0.9),)
