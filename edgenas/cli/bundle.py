@@ -6,23 +6,26 @@ from pathlib import Path
 
 import typer
 
-from edgenas.cli.help import add
+from edgenas.cli.help import Group, add
 from edgenas.cli.onward import serve_commands
 from edgenas.cli.output import emit, say_next
 
-bundle = typer.Typer(help="Check bundles.", no_args_is_help=True, rich_markup_mode=None)
+bundle = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 
 @bundle.callback()
 def group() -> None:
-    """Check bundles."""
+    """Check that a bundle is whole and safe.
+
+    Example: edgenas bundle verify bundle
+    """
 
 
 def verify(
     folder: Path = typer.Argument(..., help="A folder that `edgenas export --out` wrote."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Refuse a bundle of which any byte was changed, or that holds anything unsafe.
+    """Refuse a bundle that was changed or is unsafe: one other byte, a missing file, a path out of the folder.
 
     Example: edgenas bundle verify bundle
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgenas.cli.help import add
+from edgenas.cli.help import Group, add
 from edgenas.cli.options import SeveralFaces, refuse_beside
 from edgenas.cli.output import emit, say, table
 from edgenas.ranges import MOST_SEED
@@ -18,10 +18,20 @@ if TYPE_CHECKING:
     from edgenas.faces.report import Report
     from edgenas.records import Precision
 
-faces = typer.Typer(help="Verify, calibrate and align faces.", no_args_is_help=True, rich_markup_mode=None)
+faces = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None)
 MODEL = typer.Option(..., help="A bundle, or any recogniser as ONNX that takes (N, 3, 112, 112).")
 DATA = typer.Option(..., help="One folder of images per person (any size, grey or colour), or an InsightFace .rec set.")
 PRECISION = typer.Option(None, help="fp32, fp16 or int8 of a bundle; its own choice if left out.")
+
+
+@faces.callback()
+def group() -> None:
+    """Judge and calibrate recognisers of faces; align images.
+
+    Example: edgenas faces align --detector yunet:face_detection_yunet_2023mar.onnx --data photos --out people
+
+    Example: edgenas faces eval --model bundle --data people
+    """
 
 
 def eval(
@@ -44,7 +54,8 @@ def eval(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Verification of people: AUC, EER, TAR at FAR, rank-1 and ten-fold accuracy, with intervals over identities.
+    """Judge a recogniser on people it does not know: AUC, EER, TAR at FAR, rank-1 and ten-fold accuracy, with intervals over
+    identities.
 
     Example: edgenas faces eval --model bundle --data people
 
@@ -103,7 +114,7 @@ def calibrate(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Choose the cosine threshold of a false accept rate, with its interval, and store it in the bundle.
+    """Choose the cosine threshold for a false accept rate. It is stored in the bundle, with its interval.
 
     Example: edgenas faces calibrate --model bundle --data people --far 1e-3
     """
@@ -144,7 +155,7 @@ def align(
     several: SeveralFaces = typer.Option("refuse", help="What becomes of an image with several faces."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Find the face in every image and write it upright, 112x112, by its five landmarks; refusals are counted by reason.
+    """Cut the face out of every image, upright, 112x112: by its five landmarks; refused images are counted by reason.
 
     Example: edgenas faces align --detector yunet:face_detection_yunet_2023mar.onnx --data photos --out people
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from edgenas.cli.output import quiet
 
@@ -20,13 +20,15 @@ NUMBERS = {"float": "a number such as 0.5", "int": "a whole number such as 5"}  
 CONTINUED = " \\\n      "
 
 
-class Command(TyperCommand):
-    """A command whose help ends its text with examples."""
+class Explained:
+    """What commands and groups say of themselves: the text, then its examples; in a list the first sentence."""
+
+    help: str | None
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # its types are of a module that typer moved
         paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
         self.help = "\n\n".join(text for text in paragraphs if not text.startswith(EXAMPLE))
-        super().format_help_text(ctx, formatter)
+        super().format_help_text(ctx, formatter)  # type: ignore[misc]  # of the command that this is mixed into
         self.help = "\n\n".join(paragraphs)
         examples = [" ".join(text.split()) for text in paragraphs if text.startswith(EXAMPLE)]
         if examples:
@@ -34,18 +36,25 @@ class Command(TyperCommand):
                 for text in examples:
                     formatter.write(f"  {unbroken(text.removeprefix(EXAMPLE))}\n")
 
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 (click gives it)
+        """The first sentence, up to a colon: a whole thought, never cut off."""
+        text = " ".join(inspect.cleandoc(self.help or "").split("\n\n")[0].split())
+        return re.split(r"[.:](?: |$)", text)[0]
+
+
+class Group(Explained, TyperGroup):
+    """A group of commands, with examples."""
+
+
+class Command(Explained, TyperCommand):
+    """A command, with examples."""
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
             return list(super().parse_args(ctx, args))
         except typer.BadParameter as error:
             error.message = _told(error)
             raise
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """The first sentence, up to a colon: a whole thought."""
-        text = " ".join(inspect.cleandoc(self.help or "").split("\n\n")[0].split())
-        first = re.split(r"[.:](?: |$)", text)[0]
-        return first if len(first) <= limit else super().get_short_help_str(limit)
 
 
 def _told(error: typer.BadParameter) -> str:

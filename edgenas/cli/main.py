@@ -25,7 +25,7 @@ from edgenas.cli.evaluate import evaluate
 from edgenas.cli.export import export
 from edgenas.cli.faces import faces
 from edgenas.cli.front import front
-from edgenas.cli.help import NAMES, add
+from edgenas.cli.help import NAMES, Group, add
 from edgenas.cli.init import init
 from edgenas.cli.nal import app as nal
 from edgenas.cli.output import say, write_result
@@ -44,7 +44,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="edgenas",
-    help="Design convolutional networks for a device and get them onto it.",
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings=NAMES,
@@ -66,7 +66,12 @@ def edgenas(
         False, "--version", callback=_version, is_eager=True, help="Print this version and what is installed."
     ),
 ) -> None:
-    """Design convolutional networks for a device and get them onto it."""
+    """Design convolutional networks for a device and get them onto it.
+
+    Example: edgenas search --target jetson --data my-images --max-latency-ms 0.45 --budget 10
+
+    Example: edgenas search --help
+    """
 
 
 # In the order of the work: what a search needs, the search, what comes of it, the device, single networks.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from edgenas.cli.help import add
+from edgenas.cli.help import Group, add
 from edgenas.cli.output import emit, say
 from edgenas.ranges import MOST_SEED
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from edgenas.methods.nal_model import LinkPredictor
     from edgenas.methods.nal_table import CellTable, DartsTable, Lesson
 
-app = typer.Typer(help="NAL: learn what good cells look like.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def nal() -> None:
-    """NAL: learn what good cells look like."""
+    """Learn what good cells look like, for `--method nal`: from a table, or from a study.
+
+    Example: edgenas nal fit --table nb101_20000.npz --out cells.safetensors
+    """
 
 
 def fit(
@@ -53,7 +56,8 @@ def fit(
     seed: int = typer.Option(0, min=0, max=MOST_SEED, help="Seed of the training."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Fit the link predictor: a minute or two on one core for 20,000 cells. `edgenas design --weights FILE` then uses it.
+    """Fit the link predictor that draws cells: a minute or two on one core for 20,000 cells. `edgenas design --weights FILE` then
+    uses it.
 
     Example: edgenas nal fit --table nb101_20000.npz --out cells.safetensors
     """

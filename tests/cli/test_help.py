@@ -27,6 +27,9 @@ COMMANDS = {
 }
 
 
+GROUPS = sorted(name for name, top in GROUP.commands.items() if hasattr(top, "commands"))
+
+
 def helped(*words: str) -> list[str]:
     result = CliRunner().invoke(app, [*words], env={"COLUMNS": "80"}, terminal_width=80)
     assert result.exit_code == 0, result.output
@@ -58,13 +61,24 @@ def test_the_help_of_an_option_says_what_it_is_about(name: str) -> None:
     assert [option for option, words in said.items() if words.startswith(FRAGMENTS)] == []
 
 
-def test_the_list_of_commands_is_in_the_order_of_the_work_and_every_line_is_whole() -> None:
+def test_the_list_of_commands_is_in_the_order_of_the_work() -> None:
     lines = helped("--help")
-    listed = lines[lines.index("Commands:") + 1 :]
-    names = [line.split()[0] for line in listed if line.strip()]
+    names = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]]
     order = ["targets", "data", "search", "front", "train", "compare", "export", "classify", "serve"]
     assert [name for name in names if name in order] == order
-    assert not [line for line in listed if "..." in line or len(line) > 80]
+
+
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_a_group_has_an_example_and_lists_each_command_in_one_whole_line(group: str) -> None:
+    lines = helped(*group.split(), "--help")
+    assert max(map(len, lines)) <= 80
+    start = next(i for i, line in enumerate(lines) if line in ("Example:", "Examples:"))
+    assert lines[start + 1].startswith(f"  edgenas {group}".rstrip() + " ")
+    assert not [line for line in lines if line.lstrip().startswith("Example: ")]  # they stand there alone
+    commands = GROUP.commands[group].commands if group else GROUP.commands
+    listed = lines[lines.index("Commands:") + 1 :]
+    assert [line.split()[0] for line in listed] == list(commands)  # no line goes on in a second one
+    assert not [line for line in listed if "..." in line]
 
 
 def test_an_option_stays_with_its_value_where_an_example_is_broken() -> None:
