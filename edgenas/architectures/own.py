@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
+
 from edgenas.architectures.space import Answer, NamedChoices, Value, Values, asking
 from edgenas.architectures.tracer import TRACES, Tracer, refuse_impossible
 from edgenas.errors import EdgenasError
@@ -147,6 +149,16 @@ def workload_from_own(architecture: OwnArchitecture) -> Workload:
         )
     trace.head(len(kernels) - 1, architecture.head)
     return refuse_impossible(trace.workload(), f"a network of space {architecture.space}")
+
+
+def own_for_channels(architecture: OwnArchitecture, channels: int) -> OwnArchitecture:
+    """The same operations on images of so many channels. Raises EdgenasError where these cannot take them, as of a convolution
+    with three groups on one channel."""
+    workload_from_own(architecture)  # refuses what contradicts itself
+    trace = Tracer(channels, *sides_of(architecture.image_size))
+    for kernel in architecture.body.kernels:
+        _describe(trace, kernel)
+    return msgspec.structs.replace(architecture, body=trace.workload(), in_channels=channels)
 
 
 def _describe(trace: Tracer, kernel: Kernel) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgenas.architectures.own import own_for_channels
 from edgenas.engine.call import Given
 from edgenas.engine.costing import Costing
 from edgenas.engine.data import loading_of, searched_task
@@ -40,6 +41,7 @@ from edgenas.records import (
     FinalTraining,
     HardwareProfile,
     OnnxArchitecture,
+    OwnArchitecture,
     Record,
     StudyRecord,
     Trial,
@@ -214,7 +216,16 @@ def _fitted(architecture: Architecture, task: Task, wanted: NetworkAsked, tell: 
             f"{wanted.name} is a network of an ONNX file: `edgenas train STUDY --start FILE.onnx` trains one"
         )
     channels = task.preprocessing.channels
-    fitted = msgspec.structs.replace(architecture, head=task.head, in_channels=channels)
+    fitted = msgspec.structs.replace(architecture, head=task.head)
+    if isinstance(fitted, OwnArchitecture) and channels != fitted.in_channels:
+        try:
+            fitted = own_for_channels(fitted, channels)
+        except EdgenasError as error:
+            raise EdgenasError(
+                f"{wanted.name} is made for images of {architecture.in_channels} channels, and {wanted.data} has {channels}: "
+                f"{error}"
+            ) from error
+    fitted = msgspec.structs.replace(fitted, in_channels=channels)
     if fitted != architecture:
         had = f"{architecture.in_channels} channels and {architecture.head}"
         tell(

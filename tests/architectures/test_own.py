@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgenas.architectures.own import MOST_KERNELS, Choices, OwnSpace, workload_from_own
+from edgenas.architectures.own import MOST_KERNELS, Choices, OwnSpace, own_for_channels, workload_from_own
 from edgenas.architectures.tracer import Tracer
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
@@ -42,6 +42,20 @@ def test_parameters_are_those_of_the_kernels_and_the_head() -> None:
         *("conv", "conv", "globalpool", "conv", "mul"),
         *("globalpool", "linear"),
     ]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_on_images_of_other_channels_is_what_its_space_describes_for_them(channels: int) -> None:
+    """Its gate and its residual stay; the stem reads what there is."""
+    other = own_for_channels(FULL, channels)
+    assert other == OwnSpace("gated", VALUES, gated)(Classes(10), channels, 8).pick(FULL.choices)
+    assert workload_from_own(other).kernels[0].in_channels == channels
+
+
+def test_what_works_on_three_channels_alone_is_refused_for_one() -> None:
+    space = OwnSpace("each", {"width": (3,)}, lambda net, choices: net.conv(-1, choices["width"], 3, groups=3))
+    with pytest.raises(EdgenasError, match="kernel 0 of the network: 1 channels in, 3 out, dilation 1 and 3 groups"):
+        own_for_channels(space(Classes(10), 3, 8).pick({"width": 3}), 1)
 
 
 def test_a_network_holds_the_choices_that_it_depends_on_and_no_other() -> None:

@@ -18,6 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 import edgenas
+from edgenas.architectures.own import OwnSpace
+from edgenas.architectures.workload import workload_from_architecture
 from edgenas.bundle import read_bundle
 from edgenas.cli.main import app
 from edgenas.cli.train import train as train_command
@@ -30,6 +32,7 @@ from edgenas.records import Classes, FinalTraining
 from edgenas.report.answers.onward import next_commands
 from edgenas.report.facts import read_facts
 from edgenas.store import Store
+from edgenas.tasks import TaskSettings, load_task
 from tests.cli.edgenas import refusal
 from tests.training.conftest import tiny
 
@@ -272,6 +275,23 @@ def test_all_images_are_trained_on_after_the_choice_and_no_validation_score_is_l
 )
 def test_what_is_a_network_and_what_is_a_study(name: str | None, answer: bool, here: Path) -> None:
     assert is_given(name) is answer
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_an_own_network_of_colour_images_is_made_for_grey_ones_where_it_can_be(groups: int) -> None:
+    space = OwnSpace("mine", {"width": (6,)}, lambda net, choices: net.conv(-1, choices["width"], 3, groups=groups))
+    network = space(Classes(4), 3, 16).pick({"width": 6})
+    task, said = load_task(TaskSettings("digits")), list[str]()
+    wanted = given.NetworkAsked(network, "digits")
+    if groups == 1:
+        fitted = given._fitted(network, task, wanted, said.append)
+        assert workload_from_architecture(fitted).kernels[0].in_channels == 1
+        assert "its input and last layer are made for digits: 1 channels and Classes(count=10)" in said[0]
+        return
+    with pytest.raises(
+        EdgenasError, match=r"is made for images of 3 channels, and digits has 1: kernel 0 of the network"
+    ):
+        given._fitted(network, task, wanted, said.append)
 
 
 @pytest.mark.parametrize(
