@@ -27,6 +27,7 @@ from benchmarks.table_scores import Runs, Truth, scores_of, truth_of, under_limi
 from benchmarks.table_searches import searched
 from benchmarks.tables import FILES, SHARED
 from edgenas.engine.registry import method_named
+from edgenas.errors import EdgenasError
 
 JETSON_TX2 = "oneproxy_hwnasbench_edgegpu_jetson_tx2"
 JETSON_NANO = "latbench_embedded-gpu-jetson-nano-fp32"
@@ -96,7 +97,7 @@ def truth_for(case: Case) -> Truth:
     return truth_of(table_from(case.layout, path, case.device, case.dataset))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--methods", default="random,evolution,nsga2,tpe,guided")
@@ -104,18 +105,18 @@ def main() -> None:
     parser.add_argument("--costs", default="10,25,50,100")
     parser.add_argument("--limited", type=int, default=10, help="seeds that are searched under limits, too")
     parser.add_argument("--write", action="store_true", help="make the results and the picture of the work file")
-    asked = parser.parse_args()
-    if asked.write:
-        write(lines_of(asked.work))
-    else:
-        run(
-            asked.work,
-            asked.methods.split(","),
-            asked.seeds,
-            [int(cost) for cost in asked.costs.split(",")],
-            asked.limited,
-        )
+    asked = parser.parse_args(arguments)
+    try:
+        if asked.write:
+            write(lines_of(asked.work))
+        else:
+            costs = [int(cost) for cost in asked.costs.split(",")]
+            run(asked.work, asked.methods.split(","), asked.seeds, costs, asked.limited)
+    except EdgenasError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

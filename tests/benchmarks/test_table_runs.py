@@ -1,5 +1,6 @@
 """The runs over all tables: what is there is not searched again, and what is summarised follows from the lines by hand."""
 
+import json
 import math
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from benchmarks.table_picture import draw, title_of
 from benchmarks.table_results import Line, document_of, goals, lines_of, section, summarised
-from benchmarks.table_runs import CASES, Case, run, truth_for
+from benchmarks.table_runs import CASES, Case, main, run, truth_for
 from benchmarks.table_scores import runs_of, scores_of
 from edgenas.engine.registry import method_named
 from edgenas.errors import EdgenasError
@@ -158,6 +159,20 @@ def test_results_of_another_optuna_are_not_mixed() -> None:
     before["versions"]["optuna"] = "4.9.0"
     with pytest.raises(EdgenasError, match=r"of Optuna 4\.9\.0"):
         document_of([line("random", 0, 0.5)], before)
+
+
+def test_results_of_another_optuna_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = document_of([line("random", 0, 0.5)])
+    before["versions"]["optuna"] = "4.9.0"
+    results, work = tmp_path / "tables.json", tmp_path / "work.jsonl"
+    results.write_text(json.dumps(before))
+    work.write_bytes(msgspec.json.encode(line("random", 0, 0.5)) + b"\n")
+    monkeypatch.setattr("benchmarks.table_results.PATH", results)
+    assert main(["--work", str(work), "--write"]) == 1
+    assert re.fullmatch(r"error: tables\.json is of Optuna 4\.9\.0, the work file of [^\n]*\n", capsys.readouterr().err)
+    assert json.loads(results.read_text()) == before
 
 
 def test_there_are_six_tables_or_more_and_each_once() -> None:
