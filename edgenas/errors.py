@@ -54,5 +54,9 @@ class TaskError(EdgenasError):
     """A task that does not give what `edgenas.tasks.Task` promises: no candidate can help that."""
 
 
+class MachineError(EdgenasError):
+    """What this machine lacks (room, open files) or has lost (a GPU) while it worked: no candidate can help that."""
+
+
 class TrainingError(EdgenasError):
     """A candidate that could not be trained (NaN, out of memory): becomes a failed trial in a search."""

@@ -30,6 +30,17 @@ SHORT_OF_MEMORY = (
     "allocation_failed",
     "bad_alloc",
 )
+# As ONNX Runtime, PyTorch, CUDA, cuDNN and cuBLAS say that a process has lost its GPU.
+LOST = (
+    "cuda failure",
+    "cuda error",
+    "cudnn failure",
+    "cudnn_status_execution_failed",
+    "cublas failure",
+    "illegal address",
+    "device-side",
+    "launch failure",
+)
 RUNTIMES = Registry(
     "runtime",
     "edgenas.runtimes",
@@ -137,6 +148,12 @@ def is_short_of_memory(error: BaseException) -> bool:
     """Does this failure of a runtime mean that memory ran out, its own or the GPU's? (It comes back.)"""
     words = str(error).lower()
     return isinstance(error, MemoryError) or any(word in words for word in SHORT_OF_MEMORY)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Does this error mean that the device itself is lost until the process starts again? (Memory that ran out comes back.)"""
+    words = str(error).lower()
+    return any(word in words for word in LOST) and not is_short_of_memory(error)
 
 
 def stores_int8(name: str) -> bool:

@@ -20,14 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgenas.errors import BundleError, DeviceError, EdgenasError
 from edgenas.preprocessing import network_input, pixels_from_image
 from edgenas.records import Preprocessing
-from edgenas.runtimes import LARGEST_BATCH, runtime_spec
+from edgenas.runtimes import LARGEST_BATCH, is_device_lost, runtime_spec
 from edgenas.serve import protocol
 from edgenas.serve.errors import RequestRefused
 from edgenas.serve.forms import KIND, file_from_form
 from edgenas.serve.guard import Guard, RequestBounds
 from edgenas.serve.images import image_from_bytes
 from edgenas.serve.metrics import Metrics
-from edgenas.serve.model import ServedModel, is_sticky
+from edgenas.serve.model import ServedModel
 from edgenas.serve.reading import Reader
 from edgenas.version import __version__
 
@@ -265,7 +265,7 @@ async def _edgenas(service: Service, _: Request, error: Exception) -> Response:
     if not isinstance(error, DeviceError):
         return JSONResponse({"error": str(error)}, 400)
     LOGGER.error("answered with 500: %s", error)  # the runtime's words, which know nothing of who asked
-    if is_sticky(error):
+    if is_device_lost(error):
         service.lost(str(error))
     return JSONResponse({"error": str(error)}, 500)
 

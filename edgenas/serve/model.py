@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.bundle import Bundle
-from edgenas.errors import BundleError, DeviceError, EdgenasError
+from edgenas.errors import BundleError, DeviceError
 from edgenas.records import Outputs, Precision
-from edgenas.runtimes import Runtime, is_short_of_memory, open_runtime
+from edgenas.runtimes import Runtime, open_runtime
 from edgenas.runtimes.batches import run_in_batches
 from edgenas.runtimes.compare import likeness
 from edgenas.serve.errors import RequestRefused
@@ -25,15 +25,6 @@ Array = NDArray[Any]
 WARM_UP_RUNS = 3
 # Of a row's largest value, at least and at most: between them what the bundle's proof of parity needed.
 GOLDEN_TOLERANCE: dict[Precision, tuple[float, float]] = {"fp32": (1e-4, 1e-4), "fp16": (5e-3, 2e-2)}
-LOST = (
-    "cuda failure",
-    "cuda error",
-    "cudnn failure",
-    "cublas failure",
-    "illegal address",
-    "device-side",
-    "launch failure",
-)
 GOLDEN_COSINE = 0.99  # INT8 differs a little from processor to processor
 
 
@@ -154,9 +145,3 @@ def check_golden(
     cosine = likeness(wanted, got, values)
     if not cosine >= GOLDEN_COSINE:
         raise BundleError(f"golden self-test: {precision} outputs have cosine {cosine:.4f} to the expected ones")
-
-
-def is_sticky(error: EdgenasError) -> bool:
-    """Does this error mean that the device itself is lost until the process starts again? (Memory that ran out comes back.)"""
-    words = str(error).lower()
-    return any(word in words for word in LOST) and not is_short_of_memory(error)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from edgenas.errors import TaskError
+from edgenas.errors import MissingExtraError, TaskError
 from edgenas.identity import digest
 from edgenas.networks.weights import check_weights
 from edgenas.records import Candidate, Cost, Trial
 from edgenas.tasks import Task
 from edgenas.training.cuts import other_cut
+from edgenas.training.faults import machine_fault
 from edgenas.training.loop import scores_of, train_network
 from edgenas.training.start import Start, begun_network
 from edgenas.training.work import Workplace
@@ -35,16 +36,19 @@ class Evaluator:
 
     def __call__(self, candidate: Candidate, cost: Cost) -> Trial:
         """A complete or a failed trial. Ctrl-C is neither: it passes through. EdgenasError where the weights that every candidate
-        begins with are lost, or the task does not give its metric: no candidate can help that."""
+        begins with are lost, the task does not give its metric, something is not installed or the machine fails (MachineError):
+        no candidate can help that."""
         if self.start is not None:
             check_weights(self.start.weights, self.start.sha256)
         seed = seed_of(self.study_seed, candidate)
         started = time.perf_counter()
         try:
             scores = self._scores(candidate, seed)
-        except TaskError:
+        except (TaskError, MissingExtraError):
             raise
-        except Exception as error:  # noqa: BLE001  the one place: whatever a candidate dies of, the search goes on
+        except Exception as error:
+            if (fault := machine_fault(error, torch.device(self.device))) is not None:
+                raise fault from error
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             return Trial(candidate, "failed", cost, seed, seconds=time.perf_counter() - started, error=reason)
         return Trial(candidate, "complete", cost, seed, scores, time.perf_counter() - started)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import sys
 from collections.abc import Iterator
 
@@ -69,7 +70,9 @@ def memory_errors() -> Iterator[None]:
     """Running out of memory is a TrainingError, on a GPU and on a CPU: the candidate's failure, or one line."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (torch.OutOfMemoryError, MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            raise
         raise TrainingError(
             f"out of memory: {str(error).splitlines()[0] if str(error) else 'allocation failed'}"
         ) from error

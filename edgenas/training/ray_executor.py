@@ -9,16 +9,18 @@ import logging
 import os
 import pickle
 import socket
+import sys
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgenas.errors import EdgenasError, MissingExtraError, pip_line
+from edgenas.errors import EdgenasError, MachineError, MissingExtraError, pip_line
 from edgenas.tasks import Task
 from edgenas.tasks.mapped import MappedImages
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import Costs, CrewExecutor
+from edgenas.training.faults import DeviceLostError, machine_faults, wait_for
 from edgenas.training.memory import keep_freed_memory
 from edgenas.training.shared import not_pickled
 from edgenas.training.work import ATTEMPTS, AnyItem, Lost, Workplace, run_item
@@ -123,6 +125,9 @@ def do_item(data: list[Any], device: str, item: AnyItem) -> Any:
     keep_freed_memory()
     try:
         return run_item(item, _place(data[0], device))
+    except DeviceLostError as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)  # Ray gives the item to another process
     except EdgenasError as error:
         return error
 
@@ -139,7 +144,13 @@ def _place(reference: Any, device: str) -> Workplace:
 
     task: Task = ray.get(reference)
     images = [split.images for split in (task.train, task.val, task.test)]
-    return Workplace(copy.deepcopy(task, {id(array): array for array in images}), torch.device(device))
+    place = Workplace(copy.deepcopy(task, {id(array): array for array in images}), torch.device(device))
+    try:
+        with machine_faults(place.device):
+            wait_for(place.device)
+    except DeviceLostError as error:  # no item's doing: another process would not have it either
+        raise MachineError(str(error)) from error
+    return place
 
 
 def connect(address: str) -> Any:

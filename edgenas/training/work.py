@@ -15,6 +15,7 @@ import torch
 
 from edgenas.errors import StudyError, TrainingError
 from edgenas.tasks import Task
+from edgenas.training.faults import machine_faults
 from edgenas.training.memory import memory_errors
 
 R = TypeVar("R")
@@ -48,8 +49,9 @@ AnyItem = WorkItem[Any]
 
 
 def run_item(item: WorkItem[R], place: Workplace) -> R:
-    """Do it here. Raises EdgenasError for what the user can mend: TrainingError, too, where memory runs out."""
-    with memory_errors():
+    """Do it here. Raises EdgenasError for what the user can mend: TrainingError, too, where memory runs out, and MachineError
+    where the machine fails; after a DeviceLostError of those this process is of no more use."""
+    with machine_faults(place.device), memory_errors():
         return item.run(place)
 
 

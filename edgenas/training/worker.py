@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from edgenas.errors import EdgenasError
+from edgenas.training.faults import machine_faults, wait_for
 from edgenas.training.memory import keep_freed_memory
 from edgenas.training.shared import open_shared, pickled
 from edgenas.training.work import Workplace, run_item
@@ -44,22 +45,22 @@ def settle_on(device: str) -> None:
 
 
 def main(channel: str, lifeline: str, data: str, start: str, device: str) -> None:
-    """Do the items that come in, one after the other, until the parent closes the channel or is gone."""
+    """Say None when it is ready, or what forbids it; then do the items that come in, one after the other, until the parent closes
+    the channel or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, args=(int(lifeline),), daemon=True).start()
     keep_freed_memory()
     without_compiler()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(channel)) as connection:
-        settle_on(device)
         try:
-            place = Workplace(open_shared(int(data), int(start)), torch.device(device))
-        except (ImportError, AttributeError, pickle.UnpicklingError) as error:
-            _refuse_everything(connection, EdgenasError(_not_loaded(error)))
+            with machine_faults(torch.device(device)):
+                settle_on(device)
+                place = _place(int(data), int(start), device)
+        except EdgenasError as error:  # the images are gone, or the GPU
+            connection.send_bytes(pickled(error))
             return
-        except EdgenasError as error:  # the images are gone
-            _refuse_everything(connection, error)
-            return
+        connection.send_bytes(pickled(None))  # ready
         while True:
             item = pickle.loads(connection.recv_bytes())
             try:
@@ -83,10 +84,13 @@ def without_compiler() -> None:
         torch.optim.SGD.step = torch.no_grad()(step)  # type: ignore[method-assign]
 
 
-def _refuse_everything(connection: Connection, error: EdgenasError) -> None:
-    while True:
-        connection.recv_bytes()
-        connection.send_bytes(pickled(error))
+def _place(data: int, start: int, device: str) -> Workplace:
+    try:
+        place = Workplace(open_shared(data, start), torch.device(device))
+    except (ImportError, AttributeError, pickle.UnpicklingError) as error:
+        raise EdgenasError(_not_loaded(error)) from error
+    wait_for(place.device)  # a GPU that does not answer is said now
+    return place
 
 
 def _not_loaded(error: Exception) -> str:

@@ -19,10 +19,9 @@ import pytest
 from PIL import Image
 
 from edgenas.errors import DeviceError
-from edgenas.runtimes import Port
+from edgenas.runtimes import Port, is_device_lost
 from edgenas.serve.errors import RequestRefused
 from edgenas.serve.logs import PlainFormatter
-from edgenas.serve.model import is_sticky
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
 from tests.serve import hooks
@@ -244,7 +243,7 @@ def test_outputs_that_overflow_are_an_error_and_never_null() -> None:
     ],
 )
 def test_a_device_is_lost_by_failures_other_than_a_want_of_memory(words: str, lost: bool) -> None:
-    assert is_sticky(DeviceError(f"running the model failed: {words}")) is lost
+    assert is_device_lost(DeviceError(f"running the model failed: {words}")) is lost
 
 
 def test_what_other_libraries_warn_of_is_not_written_on_stderr_and_their_errors_without_their_words() -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgenas.errors import EdgenasError, TrainingError
+from edgenas.errors import EdgenasError, MachineError, MissingExtraError, TrainingError  # noqa: F401  for FaultyTask
 from edgenas.networks import network_from_architecture
 from edgenas.networks.weights import save_tensors
 from edgenas.records import Ask, Limits, Recipe, StudyRecord, Trial
@@ -169,6 +169,113 @@ def test_a_dead_workers_candidate_is_trained_before_those_that_wait(tmp_path: Pa
         trials = executor.answer(Ask(tuple(candidate(epochs=epochs) for epochs in (1, 2, 3))), store)
     assert deadly.log.read_text().split() == ["1", "1", "2", "3"]
     assert {trial.status for trial in trials} == {"complete"}
+
+
+@dataclass(frozen=True)
+class FaultyTask(DeadlyTask):
+    """Raises `fault`, an expression, always or `deaths` times."""
+
+    fault: str = ""
+
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        with self.log.open("a") as log:
+            log.write(f"{os.getpid()}\n")
+        if len(self.log.read_text().split()) <= self.deaths:
+            raise eval(self.fault)
+        return Classification.loss(self, recipe, width)
+
+    @classmethod
+    def raising(cls, task: Task, log: Path, deaths: int, fault: str) -> FaultyTask:
+        return replace(cls.of(task, log, deaths), fault=fault)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            "OSError(28, 'No space left on device')",
+            "No space left on device.: make room, and run the same command again",
+        ),
+        ("OSError(24, 'Too many open files')", "ulimit -n"),
+        ("RuntimeError('unable to write to file </torch_1>: Input/output error (5)')", "see that its disk works"),
+        ('RuntimeError("can\'t start new thread")', "ulimit -u"),
+        ("ImportError('libgomp.so.1: cannot open shared object file')", "libgomp"),
+        ("MissingExtraError('install it')", "^install it$"),
+    ],
+)
+def test_what_the_machine_refuses_ends_the_search_in_one_line_and_fails_no_candidate(
+    fault: str, words: str, workers: int, tmp_path: Path, digits: Task
+) -> None:
+    task = FaultyTask.raising(digits, tmp_path / "log", 1, fault)
+    with fresh_store(tmp_path) as store:
+        with local_executor(Evaluator(task, 0), ParameterCost(), workers) as executor:
+            with pytest.raises(EdgenasError, match=words) as caught:
+                executor.answer(Ask((candidate(),)), store)
+            assert "\n" not in str(caught.value)
+            assert store.trials() == ()
+        with local_executor(Evaluator(task, 0), ParameterCost(), workers) as executor:
+            (trial,) = executor.answer(Ask((candidate(),)), store)
+    assert trial.status == "complete"
+
+
+@pytest.mark.parametrize(
+    "fault", ["ValueError('a layer of no size')", "MemoryError()", "OSError(12, 'Cannot allocate memory')"]
+)
+def test_what_a_network_does_is_a_failed_trial(fault: str, tmp_path: Path, digits: Task) -> None:
+    task = FaultyTask.raising(digits, tmp_path / "log", 1, fault)
+    with fresh_store(tmp_path) as store:
+        (trial,) = inline_executor(Evaluator(task, 0), ParameterCost()).answer(Ask((candidate(),)), store)
+    assert trial.status == "failed"
+
+
+GPU_LOST = "RuntimeError('CUDA error: unspecified launch failure\\nCompile with TORCH_USE_CUDA_DSA')"
+
+
+def test_a_process_that_has_lost_its_gpu_is_replaced_and_its_candidate_trained(tmp_path: Path, digits: Task) -> None:
+    task = FaultyTask.raising(digits, tmp_path / "log", ATTEMPTS - 1, GPU_LOST)
+    with fresh_store(tmp_path / "a") as store, local_executor(Evaluator(task, 3), ParameterCost(), 1) as executor:
+        (trial,) = executor.answer(Ask((candidate(),)), store)
+    with fresh_store(tmp_path / "b") as store:
+        undisturbed = inline_executor(Evaluator(digits, 3), ParameterCost()).answer(Ask((candidate(),)), store)
+    assert without_seconds((trial,)) == without_seconds(undisturbed)
+    assert len(set(task.log.read_text().split())) == ATTEMPTS  # processes
+
+
+def test_a_network_that_loses_the_gpu_of_every_process_fails(tmp_path: Path, digits: Task) -> None:
+    task = FaultyTask.raising(digits, tmp_path / "log", 1000, GPU_LOST)
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(task, 0), ParameterCost(), 1) as executor:
+        (trial,) = executor.answer(Ask((candidate(),)), store)
+    reason = "cpu was lost (CUDA error: unspecified launch failure)"
+    assert (trial.status, trial.error) == ("failed", f"its worker process died {ATTEMPTS} times ({reason})")
+
+
+def test_a_gpu_that_is_lost_without_workers_ends_the_search_in_one_line(tmp_path: Path, digits: Task) -> None:
+    executor = inline_executor(Evaluator(FaultyTask.raising(digits, tmp_path / "log", 1, GPU_LOST), 0), ParameterCost())
+    with fresh_store(tmp_path) as store:
+        with pytest.raises(MachineError, match=r"was lost .*launch failure.: run the same command again") as caught:
+            executor.answer(Ask((candidate(),)), store)
+        assert "\n" not in str(caught.value)
+        assert store.trials() == ()
+
+
+def test_workers_that_end_before_they_are_ready_end_the_search_and_fail_no_candidate(
+    tmp_path: Path, digits: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgenas.training.worker.ENTRY", "raise SystemExit(3)")
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(digits, 0), ParameterCost(), 1) as executor:
+        with pytest.raises(MachineError, match=f"died {ATTEMPTS} times .exit code 3. of what is no network's doing"):
+            executor.answer(Ask((candidate(),)), store)
+        assert store.trials() == ()
+
+
+def test_images_that_cannot_be_read_any_more_end_the_search_and_fail_no_candidate(tmp_path: Path, digits: Task) -> None:
+    """A mapped file on a disk that fails, or shared memory that is full: SIGBUS."""
+    task = FaultyTask.raising(digits, tmp_path / "log", 1000, "os.kill(os.getpid(), signal.SIGBUS)")
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(task, 0), ParameterCost(), 1) as executor:
+        with pytest.raises(MachineError, match=f"died {ATTEMPTS} times .exit code -7."):
+            executor.answer(Ask((candidate(),)), store)
+        assert store.trials() == ()
 
 
 def test_closing_ends_the_workers(digits: Task) -> None:

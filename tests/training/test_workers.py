@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -200,7 +201,10 @@ class Look:
 def look(count):
     crew = LocalCrew("task", ("cpu",) * count)
     crew.start({"look": Look()}, needed=True)
-    [(_, result)] = crew.finished()
+    done = []
+    while not done:  # that a worker is ready is no result
+        done = list(crew.finished())
+    [(_, result)] = done
     crew.close()
     return result
 
@@ -209,7 +213,8 @@ if len(sys.argv) > 2:  # until it is killed
     crew = LocalCrew("task", ("cpu", "cpu"))
     crew.start({"one": Stay("one"), "other": Stay("other")}, needed=True)
     print(*(worker.process.pid for worker in crew.workers), flush=True)
-    list(crew.finished())
+    while True:
+        list(crew.finished())
 """
 
 
@@ -284,6 +289,29 @@ def test_a_process_that_cannot_be_started_is_one_line(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(EdgenasError, match="need Python's executable"):
         LocalCrew("task", ("cpu",))  # type: ignore[arg-type]
+    assert open_descriptors() == before
+
+
+class Nothing:
+    """An item that is never done here."""
+
+    key = "nothing"
+
+
+@pytest.mark.parametrize("refused", ["subprocess.Popen", "socket.socketpair", "os.pipe"])
+def test_a_worker_that_cannot_be_replaced_is_one_line_and_leaves_nothing_open(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    before = open_descriptors()
+    with contextlib.closing(LocalCrew("task", ("cpu",))) as crew:  # type: ignore[arg-type]
+        crew.workers[0].process.kill()
+        crew.start({"nothing": Nothing()}, needed=True)  # type: ignore[dict-item]
+        monkeypatch.setattr(f"edgenas.training.workers.{refused}", refuse)
+        with pytest.raises(EdgenasError, match=r"no worker process could be started .*Too many.*fewer workers"):
+            list(crew.finished())
     assert open_descriptors() == before
 
 
