@@ -47,7 +47,7 @@ class RayCrew:
     ahead = True
 
     def __init__(self, task: Task, device: str, address: str, gpus: float = 1.0) -> None:
-        self.ray = connect(address)
+        self.ray, self.own_session = connect(address)
         self.data: ObjectRef[Any] = self._put(task)
         on_gpu = device.startswith("cuda")
         resources = {"num_cpus": 1, "num_gpus": gpus} if on_gpu else {"num_cpus": 1}
@@ -72,11 +72,12 @@ class RayCrew:
             yield item, self._result(reference)
 
     def close(self) -> None:
-        """Give back what is still running; the cluster stays."""
+        """Give back what is still running; the cluster stays, and a session that the program had before."""
         for reference in self.items:
             self.ray.cancel(reference, force=True)
         self.items.clear()
-        self.ray.shutdown()
+        if self.own_session:
+            self.ray.shutdown()
 
     def _put(self, task: Task) -> ObjectRef[Any]:
         try:
@@ -153,22 +154,29 @@ def _place(reference: Any, device: str) -> Workplace:
     return place
 
 
-def connect(address: str) -> Any:
-    """The ray module, connected. `auto`: the cluster of this machine (RAY_ADDRESS or the one that runs here)."""
+def connect(address: str) -> tuple[Any, bool]:
+    """(the ray module, connected; was it connected here?). `auto`: the session that the program has, else the cluster of this
+    machine (RAY_ADDRESS or the one that runs here). EdgenasError where there is none, or the program's is at another address."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError(f"--ray needs Ray: {pip_line('ray')}") from error
     if ray.is_initialized():
-        return ray
+        there = ray.get_runtime_context().gcs_address
+        if address not in ("auto", there):
+            raise EdgenasError(
+                f"--ray {address}: this program is connected to Ray at {there} already: give that address or auto, or call "
+                "ray.shutdown() before"
+            )
+        return ray, False
     _refuse_silent_host(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise EdgenasError(f"--ray {address}: no cluster ({first}): start one with `ray start --head`") from error
-    return ray
+    return ray, True
 
 
 def _refuse_silent_host(address: str) -> None:

@@ -107,6 +107,24 @@ def test_decoded_images_go_to_nodes_as_a_file_here_and_as_pixels_elsewhere(
     assert (results[0].status, results[0].scores) == ("complete", here.scores)
 
 
+def test_a_session_that_the_program_has_is_used_and_stays(cluster: Any, digits: Task) -> None:
+    import ray
+
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        for address in ("auto", cluster.address):
+            RayCrew(digits, "cpu", address).close()
+            assert ray.is_initialized()
+        with pytest.raises(
+            EdgenasError, match=rf"^--ray 127.0.0.1:1: this program is connected to Ray at {cluster.address}"
+        ):
+            RayCrew(digits, "cpu", "127.0.0.1:1")
+    finally:
+        ray.shutdown()
+    RayCrew(digits, "cpu", cluster.address).close()
+    assert not ray.is_initialized()
+
+
 def test_killed_workers_and_a_killed_node_change_nothing(
     tmp_path: Path, cluster: Any, digits: Task, expected: list[Trial]
 ) -> None:
