@@ -34,6 +34,7 @@ from edgenas.tasks.decoding import Header, Unread, pixels_of, reader_here
 from edgenas.tasks.listing import (
     Listing,
     Source,
+    is_of,
     listing_in,
     name_of_listing,
     read_listing,
@@ -320,16 +321,17 @@ class Cached(Record, frozen=True):
 
 def caches_in(cache: Path, folder: Path | None = None) -> list[Cached]:
     """All of them, or those of the images in `folder`; of another version's only where it lies and its size."""
-    found, wanted = [], None if folder is None else str(folder.resolve())
+    found = []
     for entry in sorted(path for path in (cache.iterdir() if cache.is_dir() else ()) if path.is_dir()):
         listing = read_listing(entry)
         files = [path for path in entry.rglob("*") if path.is_file()]
         size = sum(path.stat().st_blocks * 512 for path in files)
         pixels = tuple(sorted(path.parent.name for path in files if path.name == PIXELS))
-        if listing is not None or pixels:
+        ours = folder is None or (listing is not None and is_of(listing, folder))
+        if ours and (listing is not None or pixels):
             was, images = (listing.folder, len(listing.sources)) if listing is not None else ("", 0)
             found.append(Cached(str(entry), was, images, pixels, size))
-    return [one for one in found if wanted in (None, one.folder)]
+    return found
 
 
 def clear(cache: Path, folder: Path | None = None) -> list[Cached]:

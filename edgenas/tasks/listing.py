@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -21,7 +22,7 @@ from edgenas.tasks.decoding import Header, Unread, header_of
 VERSION = 1  # of what is kept; another version is another cache
 LISTING = "files.json"
 NAMED = 20  # files that a message names
-LOOKS = 100  # at files that change all the time
+LOOKS = 100  # at files that change all the time; files that a folder is known by
 SETTLED_NS = 50_000_000  # two changes of a file within one tick of the system's clock look like one
 
 
@@ -81,9 +82,12 @@ def listing_in(entry: Path, root: Path, files: Sequence[Path], sources: tuple[So
     refuse_passing(root, files, {row: header for row, header in found.items() if isinstance(header, Unread)})
     read = {row: header.why if isinstance(header, Unread) else header for row, header in found.items()}
     headers = tuple(read.get(row, header) for row, header in enumerate(kept))
-    listing = Listing(os.fsencode(root.resolve()).decode("utf-8", "backslashreplace"), sources, headers)
+    listing = Listing(_name(root.resolve()), sources, headers)
     if headers != kept:
         replace_file(entry / LISTING, msgspec.json.encode(listing))
+    elif known is not None and known.folder != listing.folder:  # it was renamed
+        with contextlib.suppress(OSError):  # the cache may be another user's
+            replace_file(entry / LISTING, msgspec.json.encode(listing))
     return listing
 
 
@@ -116,6 +120,17 @@ def read_listing(entry: Path) -> Listing | None:
     return listing if whole else None
 
 
+def is_of(listing: Listing, folder: Path) -> bool:
+    """Are these the images of a folder, also where it was renamed since?"""
+    if listing.folder == _name(folder.resolve()):
+        return True
+    return any(unchanged(folder, folder / source.path, source) for source in listing.sources[:LOOKS])
+
+
+def _name(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")  # any bytes may be a name
+
+
 def rows_in(before: Listing, sources: Sequence[Source]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(rows here, rows there) of the files that are the same in both."""
     there = {source: row for row, source in enumerate(before.sources)}
@@ -131,5 +146,4 @@ def _source(root: Path, path: Path) -> Source:
         raise DataError(
             f"{path} is gone since the folder was listed ({error.strerror}): run the command again"
         ) from error
-    name = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")  # any bytes may be a name
-    return Source(name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return Source(_name(path.relative_to(root)), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

@@ -264,6 +264,23 @@ def test_caches_are_listed_and_cleared_by_their_folder(decodes: Decodes, pics: P
     assert caches_in(decodes.cache) == []
 
 
+@pytest.mark.parametrize("read_again", [False, True])
+def test_a_renamed_folder_has_its_caches_and_the_next_one_of_its_old_name_has_not(
+    decodes: Decodes, pics: Path, tmp_path: Path, read_again: bool
+) -> None:
+    decodes(pics)
+    renamed = pics.rename(tmp_path / "renamed")
+    fill(tmp_path / "other", each=5)
+    if read_again:
+        assert decodes(renamed) == 0
+        assert [one.folder for one in caches_in(decodes.cache)] == [str(renamed)]
+        fill(pics, each=5)
+        assert caches_in(decodes.cache, pics) == []
+    assert caches_in(decodes.cache, tmp_path / "other") == []
+    assert len(clear(decodes.cache, renamed)) == 1
+    assert caches_in(decodes.cache) == []
+
+
 def test_a_split_goes_to_another_process_as_a_name_and_rows_and_says_when_the_file_is_gone(
     decodes: Decodes, pics: Path
 ) -> None:
