@@ -2,11 +2,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+NEW_ENOUGH = import sys; sys.version_info >= (3, 11) or sys.exit("the versions in constraints.txt need Python 3.11: make PYTHON=python3.11")
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-all test-without-vnni mutants fuzz lint docs bench bench-gpu pins image-test clean
 
 $(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -c '$(NEW_ENOUGH)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $(STAMP)

@@ -50,6 +50,18 @@ def test_the_picture_in_contributing_is_the_contract() -> None:
     assert layers is not None
     in_contract = [re.findall(r"edgenas\.(\w+)", line) for line in layers[1].strip().splitlines()]
     assert [re.findall(r"\w+", layer) for layer in drawn[1].split(">")] == in_contract
+    there = {
+        file.stem for file in (ROOT / "edgenas").iterdir() if file.suffix == ".py" or (file / "__init__.py").exists()
+    }
+    assert {name for layer in in_contract for name in layer} == there - {"__init__", "__main__"}
+
+
+def test_what_never_has_torch_is_what_the_contract_forbids_it() -> None:
+    said = re.search(r"Never torch: (.*?)\. That", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert said is not None
+    forbidden = re.search(r"source_modules = \[(.*?)\n\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)
+    assert forbidden is not None
+    assert sorted(re.findall(r"\w+", said[1])) == sorted(re.findall(r"edgenas\.(\w+)", forbidden[1]))
 
 
 def imported(file: Path, modules: dict[str, Path]) -> set[str]:
