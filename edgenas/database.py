@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -29,7 +30,32 @@ TABLES = (
 )
 PLACE = {"meta": ("name",), "trials": ("key", "number"), "records": ("kind", "key")}  # the columns before the body
 NETWORK_FILE_SYSTEMS = {
-    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "ceph", "glusterfs", "afs"),
+    *(
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "lustre",
+        "ceph",
+        "glusterfs",
+        "afs",
+        "beegfs",
+        "gpfs",
+        "orangefs",
+        "davfs",
+    ),
+    *(
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.ceph",
+        "fuse.ceph-fuse",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.gcsfuse",
+        "fuse.juicefs",
+    ),
 }
 DAMAGED = "it is damaged: restore it from a copy, or search again under another --study NAME"
 WHOLE = "what was written is not lost"
@@ -212,19 +238,36 @@ def _in_memory(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def take_lock(folder: Path) -> int:
-    """The writer's lock on the study in `folder`; StudyError where another process has it."""
+    """The writer's lock on the study in `folder`; StudyError where another process has it, or nothing can be locked there."""
     lock = os.open(folder / "study.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(lock, 32).decode(errors="replace") or "unknown"
-        os.close(lock)
-        raise StudyError(
-            f"{folder} is being written by process {owner}: wait for it, stop it, or use another --study"
-        ) from None
-    os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
+    with contextlib.ExitStack() as failed:
+        failed.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(lock, 32).decode(errors="replace") or "unknown"
+            raise StudyError(
+                f"{folder} is being written by process {owner}: wait for it, stop it, or use another --study"
+            ) from None
+        except OSError as error:
+            raise StudyError(
+                f"{folder} cannot be locked for one writer ({error.strerror}): use a local --study folder"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+        failed.pop_all()
     return lock
+
+
+def file_system_of(path: Path, mounts: str) -> str:
+    """The kind of file system that an absolute path is on, by the text of /proc/self/mounts; "" where no line is about it."""
+    kind, longest = "", 0
+    for line in filter(None, mounts.split("\n")):
+        _, point, name, *_ = line.split(" ")
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)  # white space is written so
+        if len(point) >= longest and path.is_relative_to(point):  # the last of one place lies on top of those before
+            kind, longest = name, len(point)
+    return kind
 
 
 def refuse_network_file_system(folder: Path) -> None:
@@ -232,10 +275,7 @@ def refuse_network_file_system(folder: Path) -> None:
     mounts = Path("/proc/self/mounts")
     if not mounts.exists():
         return
-    target = str(folder.resolve())
-    points = [line.split()[1:3] for line in mounts.read_text().splitlines()]
-    inside = [(point, kind) for point, kind in points if f"{target}/".startswith(point.rstrip("/") + "/")]
-    kind = max(inside, key=lambda item: len(item[0]))[1] if inside else ""
+    kind = file_system_of(folder.resolve(), mounts.read_text(errors="surrogateescape"))
     if kind in NETWORK_FILE_SYSTEMS:
         raise StudyError(
             f"{folder} is on a network file system ({kind}), where a study is not safe: use a local --study folder"

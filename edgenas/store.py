@@ -65,7 +65,6 @@ class Store:
         """
         with one_line(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        refuse_network_file_system(folder)
         store = cls._open(folder)
         with contextlib.ExitStack() as undo:
             undo.callback(store.close)
@@ -106,13 +105,13 @@ class Store:
 
     @classmethod
     def _open(cls, folder: Path) -> Store:
-        with one_line(folder):
+        refuse_network_file_system(folder)
+        with one_line(folder), contextlib.ExitStack() as failed:
             lock = take_lock(folder)
-            try:
-                return cls(folder, connect_to_write(folder), lock)
-            except (sqlite3.Error, OSError):
-                os.close(lock)
-                raise
+            failed.callback(os.close, lock)
+            store = cls(folder, connect_to_write(folder), lock)
+            failed.pop_all()
+        return store
 
     @classmethod
     def read(cls, folder: Path) -> Store:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from edgenas.architectures.chain import chain
-from edgenas.database import SCHEMA, seal
+from edgenas.database import NETWORK_FILE_SYSTEMS, SCHEMA, file_system_of, seal
 from edgenas.engine.plan import plan_of
 from edgenas.engine.registry import method_named
 from edgenas.errors import StudyError
@@ -417,3 +417,83 @@ def test_400_mutations_and_100_changed_digits_of_a_real_study_are_refused_or_wit
         assert attempt >= 100 or bytes(changed) != content
     print(counts)
     assert counts["refused"] > 150
+
+
+MOUNTS = r"""overlay / overlay rw 0 0
+tmpfs /tmp tmpfs rw 0 0
+/dev/sdb1 /data ext4 rw 0 0
+server:/x /data/shared nfs4 rw,vers=4.2 0 0
+/dev/sdc1 /data/shared/local xfs rw 0 0
+map /home autofs rw 0 0
+server:/home/ada /home/ada nfs rw 0 0
+map /net autofs rw 0 0
+server:/all /net nfs rw 0 0
+//nas/my\040pictures /media/my\040pictures cifs rw 0 0
+gluster:/v /mnt/gl fuse.glusterfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/root/studies", "overlay"),
+        ("/data/one", "ext4"),
+        ("/data/shared2", "ext4"),
+        ("/data/shared", "nfs4"),
+        ("/data/shared/studies/one", "nfs4"),
+        ("/data/shared/local/one", "xfs"),
+        ("/home/bob/one", "autofs"),
+        ("/home/ada/one", "nfs"),
+        ("/net/one", "nfs"),
+        ("/media/my pictures/one", "cifs"),
+        ("/mnt/gl/one", "fuse.glusterfs"),
+    ],
+)
+def test_a_folder_is_on_the_file_system_that_is_mounted_last_and_nearest(path: str, kind: str) -> None:
+    assert file_system_of(Path(path), MOUNTS) == kind
+    assert (kind in NETWORK_FILE_SYSTEMS) == (kind not in ("overlay", "ext4", "xfs", "autofs"))
+    assert file_system_of(Path(path), "") == ""
+
+
+def test_a_study_on_a_network_file_system_is_read_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "one")
+    monkeypatch.setattr("edgenas.database.file_system_of", lambda *_: "nfs4")
+    for write in (lambda: Store.write(folder), lambda: Store.create(folder, STUDY)):
+        with pytest.raises(
+            StudyError, match=r"one is on a network file system \(nfs4\), .* use a local --study folder"
+        ):
+            write()
+    with Store.read(folder) as store:
+        assert store.choice is not None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            "fcntl.flock",
+            OSError(37, "No locks available"),
+            "cannot be locked for one writer (No locks available): use a local",
+        ),
+        ("os.ftruncate", OSError(28, "No space left on device"), "No space left on device"),
+        ("sqlite3.connect", sqlite3.OperationalError("unable to open database file"), "unable to open"),
+    ],
+)
+def test_a_study_that_cannot_be_opened_leaves_no_lock(
+    call: str, error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "one")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(f"edgenas.database.{call}", refuse)
+        with pytest.raises(StudyError, match=re.escape(words)) as refused:
+            Store.write(folder)
+    assert "being written" not in str(refused.value)
+    locks = [entry for entry in Path("/proc/self/fd").iterdir() if str(entry.resolve()).endswith("study.lock")]
+    assert locks == []
+    Store.write(folder).close()
