@@ -191,7 +191,7 @@ def search(
     --resume STUDY, without the settings: only --workers, --processes, --ray, --board, --token-file, --ca and --data-dir may stand
     beside it.
 
-    Example: edgenas search --target jetson --data fashion-mnist --max-latency-ms 1.5 --budget 4
+    Example: edgenas search --target jetson --data fashion-mnist --max-latency-ms 0.45 --budget 4
 
     Example: edgenas search --resume digits-night --workers 4
     """

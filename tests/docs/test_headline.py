@@ -42,3 +42,5 @@ def test_the_limit_of_the_first_commands_is_one_that_decides() -> None:
     low, *_, high = facts_of("chain", (3, 96, 10), "tiny", "jetson").spread["ms"]
     assert low < float(limit) < high
     assert f"take {low:.2f} to {high:.2f} ms" in page
+    low, *_, high = facts_of("chain", (3, 96, 10), "t", "jetson").spread["ms"]
+    assert f"(`--preset t`: {low:.2f} to {high:.1f} ms)" in page
