@@ -238,13 +238,21 @@ def recover(folder: Path, known: set[str]) -> None:
 
 def _beside(path: Path) -> Path:
     path = path.absolute()
-    return path.parent / f".{path.name[:100]}.{secrets.token_hex(4)}"
+    return path.parent / f".{_beginning(path.name)}.{secrets.token_hex(4)}"
+
+
+def _beginning(name: str) -> str:
+    """At most 100 letters and 200 bytes of it: the name of a file has at most 255 bytes."""
+    name = name[:100]
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return name
 
 
 def _left_behind(path: Path, letters: str = "0-9a-f") -> list[Path]:
     """What has a name as `_beside` gives them."""
     path = path.absolute()
-    pattern = re.compile(rf"\.{re.escape(path.name[:100])}\.[{letters}]{{8}}")
+    pattern = re.compile(rf"\.{re.escape(_beginning(path.name))}\.[{letters}]{{8}}")
     beside = path.parent.iterdir() if path.parent.is_dir() else ()
     return [left for left in beside if pattern.fullmatch(left.name) and not left.is_symlink()]
 

@@ -98,6 +98,20 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["図" * 83 + ".html", "x" * 250 + ".html", "é" * 120 + ".html", "\udcff" * 240],
+    ids=["Chinese", "long", "French", "no text"],
+)
+def test_a_name_as_long_as_may_be_is_written_and_what_was_left_beside_it_swept(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    left = durable._beside(file)
+    left.write_text("of a killed writer")
+    replace_file(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert not left.exists()
+
+
 def test_where_the_disk_is_full_the_older_file_is_as_it_was(tmp_path: Path) -> None:
     """By a limit on the size of files, as `ulimit -f` sets it."""
     path = tmp_path / "page.html"
