@@ -59,10 +59,12 @@ def layout_from_folder(root: Path) -> Layout:
     if not found:
         if len(flat) > 1:
             both = " and ".join(f"{folder.name}/" for folder in flat)
+            _refuse_empty(root, flat, both)
             raise DataError(f"{root}: {both} hold no class folders: sort their images into one folder per class")
         return Layout({"train": _class_files(root, folders, loose, ignored)}, {"train": ""}, dict(ignored))
     _refuse_beside(root, found, folders, loose, ignored)
     if flat:
+        _refuse_empty(root, flat[:1], f"{flat[0].name}/")
         raise DataError(
             f"{flat[0]} has no class folders, so its images have no labels: sort them into one folder per class, "
             f"or move it out of {root}"
@@ -93,6 +95,15 @@ def _split_folders(root: Path, folders: list[Path]) -> tuple[dict[str, Path], li
         else:
             found[kind] = folder
     return found, flat
+
+
+def _refuse_empty(root: Path, folders: list[Path], named: str) -> None:
+    """Raise DataError where split folders have no images: what a folder lacks is split off its training images."""
+    if any(_below(folder, root, Counter()) for folder in folders):
+        return
+    trained = any(SPLITS[folder.name.casefold()] == "train" for folder in folders)
+    remove = "" if trained else ", or remove it: it is split off the training images then"
+    raise DataError(f"{root} has {named} without images: put one folder of images per class into it{remove}")
 
 
 def _refuse_beside(

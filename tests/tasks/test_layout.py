@@ -56,6 +56,31 @@ def test_what_a_folder_lacks_is_cut_from_its_training_images(
     assert counts(load(tmp_path)) == expected
 
 
+@pytest.mark.parametrize(
+    ("full", "empty", "line"),
+    [
+        ("train", ["val"], "has val/ without images: put one folder of images per class into it, or remove it: it is split"),
+        ("train", ["Testing"], "has Testing/ without images: put one folder of images per class into it, or remove it"),
+        ("val", ["train"], "has train/ without images: put one folder of images per class into it$"),
+        ("", ["train", "val"], "has train/ and val/ without images: put one folder of images per class into it$"),
+    ],
+)  # fmt: skip
+def test_a_split_folder_without_images_is_named_as_that(tmp_path: Path, full: str, empty: list[str], line: str) -> None:
+    if full:
+        fill(tmp_path / full, each=10)
+    for name in empty:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".DS_Store").write_bytes(b"")
+    with pytest.raises(DataError, match=line):
+        load(tmp_path)
+    (tmp_path / empty[0] / "readme.txt").write_text("none")
+    with pytest.raises(DataError, match=line):
+        load(tmp_path)
+    picture(1).save(tmp_path / empty[0] / "loose.png")
+    with pytest.raises(DataError, match="no class folders"):
+        load(tmp_path)
+
+
 def test_copies_of_an_image_are_never_trained_on_and_judged_by(tmp_path: Path) -> None:
     for place, label in enumerate(("cat", "dog")):
         (tmp_path / label).mkdir()
