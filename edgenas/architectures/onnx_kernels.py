@@ -331,16 +331,16 @@ class KernelReader:
 
     def _einsum(self, node: onnx.NodeProto) -> None:
         """A contraction of two tensors is a matrix product (a layer, if one is constant); of one, a permutation or a sum."""
-        terms, _, out = attribute(node, "equation", b"").decode("ascii", "replace").replace(" ", "").partition("->")
-        labels = terms.split(",")
+        shapes = [self._shape(tensor) for tensor in node.input]
+        labels, out = _labels(attribute(node, "equation", b"").decode("ascii", "replace"), list(map(len, shapes)))
         dynamic = self._dynamic(node)
-        if len(labels) != 2 or "." in terms:
+        if len(labels) != 2:
             self._plain("shuffle" if len(labels) == 1 else "mul", dynamic, node.output[0])
             return
-        if [len(term) for term in labels] != [len(self._shape(tensor)) for tensor in node.input]:
-            raise EdgenasError(f"{self.name}: {label(node)} does not fit its inputs: {terms}")
-        sizes = {letter: size for term, tensor in zip(labels, node.input, strict=True)
-                 for letter, size in zip(term, self._shape(tensor), strict=True)}  # fmt: skip
+        if list(map(len, labels)) != list(map(len, shapes)):
+            raise EdgenasError(f"{self.name}: {label(node)} does not fit its inputs: {','.join(labels)}")
+        pairs = [pair for term, shape in zip(labels, shapes, strict=True) for pair in zip(term, shape, strict=True)]
+        sizes = dict(sorted(pairs, key=lambda pair: pair[1]))  # of an ellipsis, a side of 1 is as long as the other one
         constant = [self._fact(tensor).constant for tensor in node.input]
         weight = labels[0] if constant[0] else labels[1]
         other = labels[1] if constant[0] else labels[0]
@@ -406,6 +406,19 @@ def _chain_ends(graph: Graph) -> dict[str, str]:
             before = after | {ends[tensor]} if tensor in ends else after
             ends[tensor] = tensor if len(before) > 1 else next(iter(before))
     return ends
+
+
+def _labels(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """(a letter for each dimension of each input, of the result) of an Einsum on inputs of these ranks. An ellipsis becomes
+    digits. Without "->" the result has what stands once, in order, behind an ellipsis."""
+    terms, arrow, out = equation.replace(" ", "").partition("->")
+    labels = terms.split(",")
+    hidden = [rank - len(term) + 3 for term, rank in zip(labels, ranks, strict=False) if "..." in term]
+    dots = "0123456789"[: max(hidden, default=0)]
+    for place, (term, rank) in enumerate(zip(labels, ranks, strict=False)):
+        labels[place] = term.replace("...", dots[max(0, len(dots) - (rank - len(term) + 3)) :])
+    once = "".join(sorted(letter for letter in set(terms) - set(".,") if terms.count(letter) == 1))
+    return labels, out.replace("...", dots) if arrow else dots + once
 
 
 def _activation(node: onnx.NodeProto, kernel: Kernel, read: int) -> str:

@@ -360,6 +360,28 @@ def test_bytes_as_pixels_last_are_read() -> None:
     assert workload_from_onnx(model).macs == CONV
 
 
+@pytest.mark.parametrize(
+    ("equation", "weights", "kernel", "macs"),
+    [
+        ("bchw,cd->bdhw", (3, 5), ("linear", 3, 5, 1), 3 * 5 * 256),
+        ("bchw,cd", (3, 5), ("linear", 3, 5, 1), 3 * 5 * 256),  # "bdhw": what stands once, in order
+        ("b c h w , w d", (16, 5), ("linear", 16, 5, 1), 16 * 5 * 48),
+        ("...w,wd->...d", (16, 5), ("linear", 16, 5, 1), 16 * 5 * 48),
+        ("...w,wd", (16, 5), ("linear", 16, 5, 1), 16 * 5 * 48),
+        ("bchw,...wd", (16, 5), ("linear", 16, 5, 1), 16 * 5 * 48),  # an ellipsis of nothing
+        ("...chw,cwd->...chd", (3, 16, 5), ("conv", 3 * 16, 3 * 5, 3), 16 * 5 * 48),  # for each channel a layer of its own
+    ],
+)  # fmt: skip
+def test_an_einsum_with_a_constant_is_a_layer_however_its_equation_is_written(
+    equation: str, weights: tuple[int, ...], kernel: tuple[str, int, int, int], macs: int
+) -> None:
+    model = graph([node("Einsum", ["x", "m"], ["y"], equation=equation)], {"m": weights})
+    (read,) = workload_from_onnx(model).kernels
+    assert (read.kind, read.in_channels, read.out_channels, read.groups) == kernel
+    assert read.macs == macs
+    assert read.weights == np.prod(weights)
+
+
 # -------- refusals
 
 
