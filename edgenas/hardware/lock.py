@@ -22,9 +22,20 @@ def _silent(_: str) -> None:
     """Says nothing."""
 
 
+def _never() -> bool:
+    """Waits on."""
+    return False
+
+
 @contextmanager
-def device_lock(say: Callable[[str], None] = _silent, patience_s: float = 900, folder: Path = FOLDER) -> Iterator[None]:
-    """Nobody else times anything on this machine meanwhile."""
+def device_lock(
+    say: Callable[[str], None] = _silent,
+    patience_s: float = 900,
+    folder: Path = FOLDER,
+    given_up: Callable[[], bool] = _never,
+) -> Iterator[None]:
+    """Nobody else times anything on this machine meanwhile. EdgenasError where another has it for longer than `patience_s`, or
+    until `given_up` says so."""
     lock = _open(folder / NAME)
     try:
         deadline, told = time.monotonic() + patience_s, False
@@ -33,7 +44,7 @@ def device_lock(say: Callable[[str], None] = _silent, patience_s: float = 900, f
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or given_up():
                     raise EdgenasError(
                         f"another measurement has held {folder / NAME} for {patience_s:.0f} s: wait for it or stop it"
                     ) from None

@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -39,6 +40,8 @@ T = TypeVar("T")
 MAX_SPREAD = 0.05  # IQR / median
 SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
 MAX_DRIFT = 0.03  # of the reference network, second half of the rounds against the first
+LONGEST_S = 60.0  # of a model's runs: those of a slow one are fewer
+FEWEST_ROUNDS = 5  # for a median and a drift
 
 Say = Callable[[str], None]  # tells the person at the terminal
 
@@ -48,13 +51,19 @@ def no_one(_message: str) -> None:
 
 
 class Timing(Record, frozen=True):
-    """At least `runs` runs and `seconds` seconds of every model, in `rounds` rounds, after a warm-up."""
+    """At least `runs` runs and `seconds` seconds of every model, in `rounds` rounds, after a warm-up; of a slow model the runs
+    that `longest_s` have room for."""
 
     runs: int = 200
     seconds: float = 3.0
     rounds: int = 100
     warmup_runs: int = 10
     warmup_seconds: float = 0.3
+
+    @property
+    def longest_s(self) -> float:
+        """Seconds after which a model is not run again, if it was in five rounds; a tenth of that ends its warm-up."""
+        return max(LONGEST_S, 2 * self.seconds)
 
 
 BENCH = Timing()
@@ -80,20 +89,23 @@ def measure(
     *,
     root: Path = ROOT,
     say: Say = no_one,
+    locked: bool = False,
 ) -> list[Measurement]:
-    """One measurement per ONNX model, all taken in turns, each at the precision of its own layers.
+    """One measurement per ONNX model, all taken in turns, each at the precision of its own layers. `locked`: whoever asks holds
+    the device lock already.
 
     Raises MeasureError for a model that does not load or run.
     """
     load = msgspec.structs.replace(load, core=common_core(load))
-    with device_lock(say), tempfile.TemporaryDirectory() as folder, ExitStack() as stack, PowerMeter(root) as meter:
+    lock = nullcontext() if locked else device_lock(say)
+    with lock, tempfile.TemporaryDirectory() as folder, ExitStack() as stack, PowerMeter(root) as meter:
         before = probe(root)
         timers = [
             stack.enter_context(_Timer(model, load, Path(folder) / f"{index}.onnx"))
             for index, model in enumerate([*models, reference_model()])
         ]
         for timer in timers:
-            timer.burst(timing.warmup_runs, timing.warmup_seconds)
+            timer.burst(timing.warmup_runs, timing.warmup_seconds, timing.longest_s / 10)
         timed = _rounds(timers, timing, meter if len(models) == 1 else None)
         after = probe(root)
     shared = {
@@ -117,9 +129,12 @@ def common_core(load: Load) -> int | None:
 
 
 def _rounds(timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None) -> list[list[Samples]]:
-    """Per timer its samples, round by round; each round begins with another timer."""
+    """Per timer its samples, round by round; each round begins with another timer. The last round is the one in which a model's
+    time is over."""
     runs, seconds = -(-timing.runs // timing.rounds), timing.seconds / timing.rounds
+    most_seconds = timing.longest_s / timing.rounds
     timed: list[list[Samples]] = [[] for _ in timers]
+    spent_s = [0.0 for _ in timers]
     reference = len(timers) - 1
     for number in range(timing.rounds):
         for place in range(len(timers)):
@@ -128,9 +143,13 @@ def _rounds(timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None) 
                 meter.on()
             # the reference need only be good enough to see a drift
             share = 0.5 if index == reference else 1.0
-            timed[index].append(timers[index].burst(max(1, round(runs * share)), seconds * share))
+            begun = time.monotonic()
+            timed[index].append(timers[index].burst(max(1, round(runs * share)), seconds * share, most_seconds))
+            spent_s[index] += time.monotonic() - begun
             if meter:
                 meter.off()
+        if max(spent_s) >= timing.longest_s and number + 1 >= FEWEST_ROUNDS:
+            break
     return timed
 
 
@@ -146,15 +165,16 @@ def _measurement(
 ) -> Measurement:
     samples = tuple(ms for part in rounds for ms in part.ms)
     reasons = unstable(samples, shared["reference_ms"])
-    settings = timer.settings
+    runs, settings = sum(part.runs for part in rounds), timer.settings
+    few = [f"{runs} runs, not {timing.runs}: each takes {_median(samples) / 1e3:.2g} s"] if runs < timing.runs else []
     detail = {
         "settings": settings,
         "sha256": timer.sha256,
         "batch_size": timer.load.batch_size,
-        "runs": sum(part.runs for part in rounds),
+        "runs": runs,
         "round_ms": [_median(part.ms) for part in rounds],
         "timing": _plain(timing),
-        "warnings": [*reasons, *(f"throttled: {reason}" for reason in slowed)],
+        "warnings": [*reasons, *(f"throttled: {reason}" for reason in slowed), *few],
         **shared,
     }
     if mean_mw is not None:
@@ -292,8 +312,8 @@ class _Timer:
         self._process.wait()
         self._errors.close()
 
-    def burst(self, runs: int, seconds: float) -> Samples:
-        return self._ask(Burst(runs, seconds), Samples)
+    def burst(self, runs: int, seconds: float, most_seconds: float) -> Samples:
+        return self._ask(Burst(runs, seconds, most_seconds), Samples)
 
     def _ask(self, request: Record, answer: type[T]) -> T:
         assert self._process.stdin is not None

@@ -35,6 +35,14 @@ class BoardAway(EdgenasError):  # noqa: N818 (a state of the board)
     """A board that does not answer now, and may do so later."""
 
 
+def measured(answer: Answer, job: Job, url: str) -> Measurement:
+    """The measurement in an answer. Raises MeasureError where the model could not be measured, BoardAway where its board was not
+    free to, EdgenasError where it is no answer to this job."""
+    if answer.status == "busy":
+        raise BoardAway(f"board {url} cannot measure now: {printable(answer.error)}")
+    return measurement_of(answer, job, url)
+
+
 class Board(Protocol):
     """Somewhere to measure. `url` is what the user called it."""
 
@@ -83,7 +91,7 @@ class HttpBoard:
                 pause = min(2 * pause, 0.4)
                 answer = self._get(job.id, deadline)
             if answer is not None:
-                return measurement_of(answer, job, self.url)
+                return measured(answer, job, self.url)
         raise BoardAway(f"board {self.url}: the agent lost the job {RETRIES} times")
 
     def _post(self, model: bytes, job: Job, deadline: float) -> Answer:

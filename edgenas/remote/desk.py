@@ -10,7 +10,7 @@ import msgspec
 
 from edgenas.hardware.worker import Load
 from edgenas.records import Record
-from edgenas.remote.job import NEVER_CACHED, Answer, Bounds, Job, run
+from edgenas.remote.job import SETTLED, Answer, Bounds, Job, run
 
 
 class Quota(Record, frozen=True):
@@ -57,9 +57,9 @@ class Desk:
         return None
 
     def settled(self, job_id: str) -> bytes | None:
-        """The answer that a repeated question gets: not one that a calmer moment may change."""
+        """The answer that a repeated question gets: not one that another moment may change."""
         answer = self.find(job_id)
-        if answer and msgspec.json.decode(answer, type=Answer).status in NEVER_CACHED:
+        if answer and msgspec.json.decode(answer, type=Answer).status not in SETTLED:
             return None
         return answer
 
@@ -112,10 +112,7 @@ class Desk:
                     return
                 job_id, (job, path) = self._queue.popitem(last=False)
                 self._running, self._cancel = job_id, threading.Event()
-            try:
-                answer = run(path, job, self.load, self.bounds, self._cancel)
-            except OSError as error:  # no process to be had
-                answer = Answer(job_id, "oom", f"the measuring process could not be started: {error.strerror}")
+            answer = run(path, job, self.load, self.bounds, self._cancel)
             path.unlink(missing_ok=True)
             with self._changed:
                 if not self._cancel.is_set():

@@ -21,6 +21,7 @@ from typing import Literal
 import msgspec
 
 from edgenas.errors import EdgenasError
+from edgenas.hardware.lock import device_lock
 from edgenas.hardware.measure import MeasureError, Timing, measure
 from edgenas.hardware.worker import Load
 from edgenas.records import Measurement, Record
@@ -28,9 +29,19 @@ from edgenas.runtimes import runtime_spec
 from edgenas.runtimes.child import child_environment, die_with
 
 Status = Literal[
-    "queued", "running", "ok", "unstable", "throttled", "oom", "unsupported_op", "timeout", "mismatch", "invalid"
+    "queued",
+    "running",
+    "ok",
+    "unstable",
+    "throttled",
+    "oom",
+    "unsupported_op",
+    "timeout",
+    "mismatch",
+    "invalid",
+    "busy",
 ]
-NEVER_CACHED = ("unstable", "throttled")  # a calmer moment may say something else
+SETTLED = ("queued", "running", "ok", "unsupported_op")  # of all others another moment may say something else
 MAX_DEADLINE_S = 1800.0
 GPU_CHOICE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 BUILD_S = 1200.0  # of a deadline, where an engine is built first
@@ -74,10 +85,11 @@ class Job(Record, frozen=True):
 def job_for(
     model: bytes, profile: str, timing: Timing, *, batch_size: int = 1, repeat: int = 0, runtime: str = ""
 ) -> Job:
-    """The job that times `model`, with a deadline that leaves room for the reference network, for slow loading and, where the
-    runtime is known to need that, for building an engine."""
+    """The job that times `model`, with a deadline that leaves room for the reference network, for slow loading and slow runs and,
+    where the runtime is known to need that, for building an engine."""
     build_s = BUILD_S if runtime == "tensorrt" else 0.0
-    deadline_s = min(MAX_DEADLINE_S, build_s + 60 + 4 * (timing.seconds + timing.warmup_seconds))
+    runs_s = 4 * (timing.seconds + timing.warmup_seconds) + 2 * timing.longest_s
+    deadline_s = min(MAX_DEADLINE_S, build_s + 60 + runs_s)
     return Job(hashlib.sha256(model).hexdigest(), profile, timing, batch_size, repeat, deadline_s)
 
 
@@ -106,9 +118,17 @@ class _Task(Record, frozen=True):
 
 
 def run(path: Path, job: Job, load: Load, bounds: Bounds, cancel: threading.Event | None = None) -> Answer:
-    """Measure the file at `path` in a child process; it, all it started and all they wrote are gone when this returns."""
-    with tempfile.TemporaryDirectory(prefix="job-", dir=path.parent, ignore_cleanup_errors=True) as scratch:
-        return _run(path, job, load, bounds, cancel, scratch)
+    """Measure the file at `path` in a child process; it, all it started and all they wrote are gone when this returns. The job's
+    time begins when no one else measures on this machine."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(device_lock(given_up=cancel.is_set) if cancel else device_lock())
+            scratch = tempfile.TemporaryDirectory(prefix="job-", dir=path.parent, ignore_cleanup_errors=True)
+            return _run(path, job, load, bounds, cancel, stack.enter_context(scratch))
+        except EdgenasError as error:
+            return Answer(job.id, "busy", str(error))
+        except OSError as error:  # no process to be had, or no room for its files
+            return Answer(job.id, "busy", f"the measuring process could not be started: {error.strerror}")
 
 
 def _run(path: Path, job: Job, load: Load, bounds: Bounds, cancel: threading.Event | None, scratch: str) -> Answer:
@@ -210,7 +230,7 @@ def _answer(task: _Task) -> Answer:
     try:
         refuse_unsafe(model)
         load = msgspec.structs.replace(task.load, batch_size=task.job.batch_size)
-        (measurement,) = measure([model], load, task.job.timing, task.job.profile)
+        (measurement,) = measure([model], load, task.job.timing, task.job.profile, locked=True)
     except MeasureError as error:
         return Answer(task.job.id, msgspec.convert(error.status, Status), str(error))
     except EdgenasError as error:

@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 from edgenas.errors import EdgenasError
 from edgenas.records import Measurement
-from edgenas.remote.client import LARGEST_ANSWER, BoardAway, address_of
-from edgenas.remote.heard import answer_from, info_from, measurement_of, printable
+from edgenas.remote.client import LARGEST_ANSWER, BoardAway, address_of, measured
+from edgenas.remote.heard import answer_from, info_from, printable
 from edgenas.remote.job import Job
 
 CONFIG_VARIABLE = "EDGENAS_SSH_CONFIG"
@@ -73,7 +73,7 @@ class SshBoard:
         output = self._run(
             ["agent", "--once", *self._options], job.canonical_json() + b"\n" + model, job.deadline_s + 60
         )
-        return measurement_of(answer_from(output, self.url), job, self.url)
+        return measured(answer_from(output, self.url), job, self.url)
 
     def _run(self, arguments: list[str], data: bytes, timeout_s: float) -> bytes:
         remote = shlex.join([self._command, *arguments])  # the board's shell splits it again

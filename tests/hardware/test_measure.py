@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -18,6 +19,9 @@ from edgenas.hardware.candidates import measuring_here, model_from_architecture
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.lock import device_lock
 from edgenas.hardware.measure import (
+    BENCH,
+    MLPERF,
+    SEARCH,
     MeasureError,
     Timing,
     latency_from_measurement,
@@ -30,6 +34,7 @@ from edgenas.hardware.measure import (
 from edgenas.hardware.profile import profile_from_name
 from edgenas.hardware.worker import Load, Samples, burst, inputs_for, status_of
 from edgenas.records import ChainArchitecture, Classes, Limits, Measurement, StudyRecord
+from edgenas.remote.job import job_for
 from edgenas.runtimes import Port
 from edgenas.store import Store
 from tests.cli.edgenas import ENVIRONMENT
@@ -88,8 +93,10 @@ def test_a_burst_lasts_until_both_runs_and_seconds_are_reached() -> None:
     def once() -> None:
         now[0] += 2_000_000  # two milliseconds
 
-    assert burst(once, 3, 0.0, clock) == [2.0] * 3
-    assert burst(once, 1, 0.009, clock) == [2.0] * 5
+    assert burst(once, 3, 0.0, 1.0, clock) == [2.0] * 3
+    assert burst(once, 1, 0.009, 1.0, clock) == [2.0] * 5
+    assert burst(once, 9, 0.0, 0.006, clock) == [2.0] * 3  # or there is no time for more
+    assert burst(once, 9, 0.0, 0.0, clock) == [2.0]
 
 
 def test_a_candidate_is_given_as_it_would_have_run_when_the_study_began() -> None:
@@ -140,7 +147,7 @@ class Timed:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def burst(self, runs: int, seconds: float) -> Samples:
+    def burst(self, runs: int, seconds: float, most_seconds: float) -> Samples:
         return Samples(self.ms, len(self.ms))
 
 
@@ -162,6 +169,48 @@ def test_a_board_that_was_slowed_down_measures_as_throttled_and_not_as_stable(
     slowed = ["throttled: cooling: cpufreq-cpu0"] if cooling == "2" else []
     assert measurement.detail["warnings"] == [*wide, *slowed]
     assert (measurement.status, measurement.stable) == (status, status == "ok")
+
+
+class Slow(Timed):
+    """A model whose runs take `run_s` seconds by a clock of its own."""
+
+    run_s, now_s = 0.0, 0.0
+
+    def burst(self, runs: int, seconds: float, most_seconds: float) -> Samples:
+        def once() -> None:
+            Slow.now_s += self.run_s
+
+        ms = burst(once, runs, seconds, most_seconds, lambda: round(Slow.now_s * 1e9))
+        return Samples(tuple(ms), len(ms))
+
+
+@pytest.mark.parametrize(
+    ("timing", "run_s", "runs"),
+    [
+        (BENCH, 0.3, 200),  # as many as were asked for in a minute
+        (BENCH, 0.4, 200 * 3 // 4),
+        (BENCH, 5.0, 12),
+        (BENCH, 20.0, 5),  # and five in any case
+        (SEARCH, 0.5, 80),
+        (SEARCH, 2.0, 30),
+        (MLPERF, 1.1, 1092),  # twice the 600 seconds that were asked for
+        (MLPERF, 2.0, 600),
+    ],
+)
+def test_a_slow_model_is_run_as_often_as_its_time_allows_and_says_so(
+    timing: Timing, run_s: float, runs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slow, "run_s", run_s)
+    monkeypatch.setattr(Slow, "now_s", 0.0)
+    monkeypatch.setattr("edgenas.hardware.measure._Timer", Slow)
+    monkeypatch.setattr("edgenas.hardware.measure.reference_model", lambda: b"as slow")
+    monkeypatch.setattr("edgenas.hardware.measure.time", SimpleNamespace(monotonic=lambda: Slow.now_s))
+    (measurement,) = measure([b"a model"], Load(""), timing, "p", root=tmp_path)
+    assert measurement.detail["runs"] == len(measurement.samples_ms) == runs
+    fewer = [f"{runs} runs, not {timing.runs}: each takes {run_s:.2g} s"] if runs < timing.runs else []
+    assert (measurement.detail["warnings"], measurement.status) == (fewer, "ok")
+    # it runs once when it is loaded; half of the time is the reference's, which is as slow here
+    assert run_s + Slow.now_s / 2 < job_for(b"", "p", timing).deadline_s - 30
 
 
 def test_a_broken_model_says_so_in_one_line() -> None:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from edgenas.hardware.worker import Load
 from edgenas.remote.agent import JOB_HEADER, agent
 from edgenas.remote.client import BoardAway, HttpBoard
 from edgenas.remote.desk import Quota
-from edgenas.remote.job import NEVER_CACHED, Answer, Bounds, Job, job_for, run
+from edgenas.remote.job import SETTLED, Answer, Bounds, Job, job_for, run
 from tests.remote.conftest import Running, listening
 from tests.remote.models import (
     QUICK,
@@ -68,11 +69,34 @@ def test_asking_twice_measures_once_unless_the_moment_was_bad(running: Running) 
     first = running.board.measure(model, job)
     status, again = post(running, model, job)
     # measured anew only if the moment was bad
-    assert status == (202 if first.status in NEVER_CACHED else 200)
+    assert status == (200 if first.status in SETTLED else 202)
     assert again["id"] == job.id
     ask(running, "DELETE", f"/v1/jobs/{job.id}")
     other = msgspec.structs.replace(job, repeat=1)
     assert other.id != job.id
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [("ok", 1), ("unsupported_op", 1)]
+    + [(status, 2) for status in ("unstable", "throttled", "timeout", "oom", "mismatch", "invalid", "busy")],
+)
+def test_what_may_be_otherwise_at_another_moment_is_measured_again_when_it_is_asked_again(
+    status: Any, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def run(_path: Path, job: Job, *_: object) -> Answer:
+        ran.append(job.id)
+        return Answer(job.id, status)
+
+    monkeypatch.setattr("edgenas.remote.desk.run", run)
+    job = job_for(b"model", "host-cpu", QUICK)
+    with listening() as agent_here:
+        for _ in range(2):
+            post(agent_here, b"model", job)
+            until(lambda: ask(agent_here, "GET", f"/v1/jobs/{job.id}")[1]["status"] == status)
+    assert ran == [job.id] * asked
 
 
 def test_info_says_what_measures_here(running: Running) -> None:
