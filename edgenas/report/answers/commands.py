@@ -78,28 +78,28 @@ def compare_command(facts: Facts) -> str | None:
     return shlex.join([*words, *board_words(boards)])
 
 
-def verify_command(facts: Facts, board: str | None = None) -> str | None:
+def verify_command(facts: Facts) -> str | None:
     """Measures on a board what would be shipped: the searched network itself; where it cannot be measured untrained, or where
     another one was trained in full, the exported files. None before these can be made."""
-    if not is_another(facts) and (searched := verify_searched_command(facts, board)) is not None:
+    if not is_another(facts) and (searched := verify_searched_command(facts)) is not None:
         return searched
     if facts.final is None:
         return None
-    files = ["--bundle", bundle_of(facts), *_at(facts, board)]
+    files = ["--bundle", bundle_of(facts), *_at(facts)]
     if is_another(facts):  # the study's limits were held against the searched one
         return shlex.join(["edgenas", "verify", *files])
     return shlex.join(["edgenas", "verify", str(facts.folder), *files, "--precision", facts.study.precision])
 
 
-def verify_searched_command(facts: Facts, board: str | None = None) -> str | None:
+def verify_searched_command(facts: Facts) -> str | None:
     """Measures the choice and the front on a board, as they were searched. None at a precision that needs a trained network."""
     if facts.study.precision not in BUILT:
         return None
-    return shlex.join(["edgenas", "verify", str(facts.folder), *_at(facts, board)])
+    return shlex.join(["edgenas", "verify", str(facts.folder), *_at(facts)])
 
 
-def _at(facts: Facts, board: str | None) -> list[str]:
-    return board_words([board or (facts.boards or (BOARD,))[0]])
+def _at(facts: Facts) -> list[str]:
+    return board_words((facts.boards or (BOARD,))[:1])
 
 
 def _in_python(facts: Facts) -> bool:

@@ -88,7 +88,7 @@ def _latencies(facts: Facts, cost: Cost, limits: Limits) -> Iterator[tuple[Held,
 
 def _measuring(facts: Facts) -> str:
     """How a board would tell."""
-    command = verify_command(facts, "URL")
+    command = verify_command(facts)
     if command is None:
         return " Trained in full and exported, its file can be measured on the device (`edgenas verify --bundle`)."
     if "--bundle" in command:

@@ -15,6 +15,8 @@ from tests.report.answers.cases import TARGET, final, latency, run, study, trial
 
 LIMIT = Limits(latency_ms=1.0)
 
+AT = "--board http://BOARD:8765 --token-file TOKEN"
+
 
 def met(there: Latency, limits: Limits = LIMIT) -> Met:
     return met_limits(study(trial(1, 90.0, there), chosen=1, limits=limits))
@@ -43,7 +45,7 @@ def test_the_interval_and_what_it_means_are_said() -> None:
         "0.900 ms predicted, 0.700 to 1.20 ms; nine of ten measurements of such networks lie in that interval"
         in sentence
     )
-    assert "`edgenas verify 'studies/a study' --board URL` measures it" in sentence
+    assert "`edgenas verify 'studies/a study' --board http://BOARD:8765 --token-file TOKEN` measures it" in sentence
     assert "edgenas verify" not in met(latency(0.5, 0.4, 0.6)).sentences[0]
 
 
@@ -191,7 +193,8 @@ def test_a_wider_network_that_was_trained_in_place_of_the_searched_one_is_judged
     crossed = widened(Limits(latency_ms=ms.ms))
     assert crossed.held == "open"
     assert (
-        "Once it is exported, `edgenas verify --bundle 'bundles/a study' --board URL` measures" in crossed.sentences[0]
+        "Once it is exported, `edgenas verify --bundle 'bundles/a study' --board http://BOARD:8765 --token-file TOKEN` measures"
+        in crossed.sentences[0]
     )
     assert crossed.sentences[-1] == (
         f"The network that was trained in full is another one than the search judged: {params:,} parameters in place of 100 "
@@ -213,11 +216,11 @@ def test_of_a_wider_network_that_nobody_measured_a_limit_on_a_target_without_pre
 @pytest.mark.parametrize(
     ("precision", "trained", "words"),
     [
-        ("fp16", False, "`edgenas verify 'studies/a study' --board URL` measures it on the device."),
+        ("fp16", False, f"`edgenas verify 'studies/a study' {AT}` measures it on the device."),
         ("int8", False, "Trained in full and exported, its file can be measured on the device (`edgenas verify --bundle`)."),
         (
             "int8", True,
-            "Once it is exported, `edgenas verify 'studies/a study' --bundle 'bundles/a study' --board URL --precision int8` "
+            f"Once it is exported, `edgenas verify 'studies/a study' --bundle 'bundles/a study' {AT} --precision int8` "
             "measures its file on the device.",
         ),
     ],
