@@ -70,15 +70,12 @@ def agent(
 
 
 def _job_bytes(path: Path | None, bounds: Bounds) -> bytes:
-    limit = bounds.model_mb * 1_000_000 + 65536
+    """The job and the model; of a model that is too large as much as shows that it is."""
     try:
         with sys.stdin.buffer if path is None else path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            return stream.read(bounds.model_mb * 1_000_000 + 65537)
     except OSError as error:
         raise EdgenasError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise EdgenasError(f"the model is larger than {bounds.model_mb} MB: see --max-model-mb")
-    return data
 
 
 def _once(data: bytes, load: Load, bounds: Bounds) -> Any:
@@ -86,13 +83,16 @@ def _once(data: bytes, load: Load, bounds: Bounds) -> Any:
 
     import msgspec
 
-    from edgenas.remote.job import Job, run
+    from edgenas.remote.job import Answer, Job, run
 
     line, _, model = data.partition(b"\n")
     try:
         job = msgspec.json.decode(line, type=Job)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise EdgenasError(f"the first line is not a job: {error}") from error
+    if len(model) > bounds.model_mb * 1_000_000:
+        words = f"the model is larger than {bounds.model_mb} MB: see --max-model-mb"
+        return msgspec.to_builtins(Answer(job.id, "refused", words))
     with tempfile.TemporaryDirectory(prefix="edgenas-agent-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model)

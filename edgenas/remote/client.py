@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from edgenas.errors import EdgenasError
-from edgenas.hardware.measure import Say, no_one
+from edgenas.hardware.measure import MeasureError, Say, no_one
 from edgenas.records import Measurement
 from edgenas.remote.agent import JOB_HEADER
 from edgenas.remote.heard import answer_from, info_from, measurement_of, printable
@@ -29,6 +29,7 @@ BUSY_S = 60.0  # how long a board may be too busy to say what it is
 LONGEST_PAUSE_S = 10.0  # whatever its Retry-After says
 LARGEST_ANSWER = 64_000_000  # bytes
 RETRIES = 3
+PASSING = (408, 421, 422, 425, 429)  # and all of 500 and more: of the way to the board, or of what else it does
 
 
 class BoardAway(EdgenasError):  # noqa: N818 (a state of the board)
@@ -106,8 +107,8 @@ class HttpBoard:
     def _request(
         self, method: str, path: str, deadline: float, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status (2xx or 404) and body; a board that is too busy (503) is asked again until `deadline`; other statuses are
-        raised as what they say."""
+        """Status (2xx or 404) and body; a board that is too busy (503) is asked again until `deadline`. Raises BoardAway for what
+        passes, MeasureError for a model that is too large (413), EdgenasError for all else."""
         while True:
             response, content = self._once(method, path, body, headers or {})
             if response.status != 503:
@@ -121,8 +122,13 @@ class HttpBoard:
             raise EdgenasError(
                 f"board {self.url} refuses the token: give the agent's with --token-file or EDGENAS_AGENT_TOKEN"
             )
+        refusal = f"board {self.url} refuses ({response.status}): {_said(content)}"
+        if response.status in PASSING or response.status >= 500:
+            raise BoardAway(refusal)
+        if response.status == 413:
+            raise MeasureError("refused", refusal)
         if response.status >= 400 and response.status != 404:
-            raise EdgenasError(f"board {self.url} refuses ({response.status}): {_said(content)}")
+            raise EdgenasError(refusal)
         return response.status, content
 
     def _once(

@@ -2,6 +2,7 @@
 
 Every board has a thread that takes the next candidate from one queue. A board that goes away is waited for; when all have been
 away for too long the search goes on with predictions that say so, and what could not be measured stays queued for their return.
+One that answers and refuses, three times in a row, is left out; when all are left out the search ends.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ DECIDED = "predicted-away"  # latencies that a search had to go on with while no
 MAX_SIBLING_DIFFERENCE = 0.05
 THROTTLED_TRIES = 3
 LOST_JOBS = 3  # in a row: a board that answers and measures nothing is away, too
+REFUSED_PAUSE_S = 2.0
+REFUSALS = 3  # in a row, of a token, by a certificate, of another program: waiting would not help
 LONGEST_PAUSE_S = 60.0  # between two tries of such a board
 LATE_S = 60.0  # at the end of a search, for what could not be measured before
 Task = tuple[bytes, "Future[Measurement]"]
@@ -62,6 +65,8 @@ class Boards:
         self._futures: dict[str, Future[Measurement]] = {}
         self._away: dict[str, float] = {}  # url -> since when
         self._lost = dict.fromkeys((board.url for board in boards), 0)  # jobs since the last that it finished
+        self._refused = dict.fromkeys((board.url for board in boards), 0)  # times since then
+        self._left_out: dict[str, str] = {}  # url -> why
         self._runtimes = dict.fromkeys((board.url for board in boards), profile.runtime)
         self._named: set[str] = set()
         self._end = threading.Event()
@@ -153,7 +158,8 @@ class Boards:
 
     def pending(self, architectures: Iterable[Architecture]) -> bool:
         """Is any of these still to be measured? One that a board could not measure is not."""
-        return any(self.key_of(architecture) in self._futures for architecture in architectures)
+        keys = (self.key_of(architecture) for architecture in architectures)
+        return any(key in self._futures and not self._futures[key].done() for key in keys)
 
     def _unmeasured(self) -> list[Architecture]:
         """Candidates that were decided on by a prediction, and that the boards may still measure."""
@@ -175,10 +181,15 @@ class Boards:
         return self._futures[key]
 
     def _wait(self, key: str, model: bytes) -> Measurement:
-        """The measurement, as long as any board is there or may come back soon."""
+        """The measurement, as long as any board is there or may come back soon. EdgenasError where all are left out."""
         future = self._submit(key, model)
         told = False
         while not wait([future], timeout=0.1).done:
+            if len(self._left_out) == len(self.boards):
+                raise EdgenasError(
+                    f"no board measures any more: {'; '.join(self._left_out.values())} (what was measured is kept: the same "
+                    "command goes on)"
+                )
             if self.any_there():
                 told = False
                 continue
@@ -205,17 +216,15 @@ class Boards:
         return len(self._away) < len(self.boards)
 
     def harvest(self) -> None:
-        """Keep measurements that came in late or ahead of time."""
+        """Keep measurements that came in late or ahead of time. What a board could not measure is for who asks for it."""
         for key, future in list(self._futures.items()):
-            if future.done() and key != "reference":
-                self._futures.pop(key)
-                if future.exception() is None:
-                    self.store.put(KIND, key, future.result())
+            if future.done() and key != "reference" and future.exception() is None:
+                self.store.put(KIND, key, self._futures.pop(key).result())
 
     # ------------------------------------------------------------ in the boards' threads
 
     def _serve(self, board: Board) -> None:
-        while not self._end.is_set():
+        while not self._end.is_set() and board.url not in self._left_out:
             try:
                 model, future = self._queue.get(timeout=0.1)
             except queue.Empty:
@@ -226,19 +235,28 @@ class Boards:
                 self._queue.put((model, future))
                 self._wait_for(board, str(away))
                 continue
-            except EdgenasError as error:
+            except MeasureError as error:  # of this candidate
                 future.set_exception(error)
+            except EdgenasError as error:  # of this board
+                self._queue.put((model, future))
+                self._refuse(board, str(error))
+                continue
             except Exception as error:  # noqa: BLE001  a thread that dies silently would be waited for
                 future.set_exception(EdgenasError(f"board {board.url}: {type(error).__name__}: {error}"))
             else:
                 future.set_result(result)
-            self._lost[board.url] = 0
+            self._lost[board.url] = self._refused[board.url] = 0
             self._away.pop(board.url, None)
 
     def _measure(self, board: Board, model: bytes) -> Measurement:
         for repeat in range(THROTTLED_TRIES):
             job = job_for(model, self.profile.name, self.timing, repeat=repeat, runtime=self._runtimes[board.url])
-            measurement = board.measure(model, job)
+            try:
+                measurement = board.measure(model, job)
+            except MeasureError:
+                if not repeat:
+                    raise
+                break  # the throttled one is what there is
             if measurement.status != "throttled":
                 break
             self._end.wait(5)  # to cool down
@@ -252,15 +270,14 @@ class Boards:
         self.say(f"warning: {reason}")
         over = self._lost[board.url] - LOST_JOBS
         pause = 0.5 if over <= 0 else min(LONGEST_PAUSE_S, 0.5 * 2.0 ** min(over, 10))
-        while not self._end.wait(pause):
+        while not self._end.wait(pause) and board.url not in self._left_out:
             pause = 0.5
             try:
                 board.info()
             except BoardAway:
                 continue
             except EdgenasError as error:
-                self.say(f"warning: {error}")
-                self._end.wait(5)
+                self._refuse(board, str(error))
                 continue
             if over < 0:
                 self.say(f"board {board.url} is back")
@@ -271,6 +288,17 @@ class Boards:
                     "measures one"
                 )
             break
+
+    def _refuse(self, board: Board, reason: str) -> None:
+        """What a board refuses is tried again, there or on another one; after the third time in a row it is left out."""
+        self._refused[board.url] += 1
+        if self._refused[board.url] < REFUSALS:
+            self.say(f"warning: {reason}")
+            self._end.wait(REFUSED_PAUSE_S)
+            return
+        self.say(f"warning: {reason}: this board is left out from now on")
+        self._away.setdefault(board.url, time.monotonic())
+        self._left_out[board.url] = reason
 
     def _compare(self, board: Board, reference_ms: float) -> None:
         """Name a board whose reference network takes another time than its siblings'."""

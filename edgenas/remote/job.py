@@ -40,6 +40,7 @@ Status = Literal[
     "mismatch",
     "invalid",
     "busy",
+    "refused",
 ]
 SETTLED = ("queued", "running", "ok", "unsupported_op")  # of all others another moment may say something else
 MAX_DEADLINE_S = 1800.0

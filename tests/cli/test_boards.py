@@ -28,7 +28,7 @@ from edgenas.records import (
     Trial,
 )
 from edgenas.remote import boards
-from edgenas.remote.job import BUILD_S, Job
+from edgenas.remote.job import BUILD_S, Job, job_for
 from edgenas.store import Store
 from tests.cli.edgenas import edgenas, edgenas_json, refusal
 from tests.digits_bundle import digits_bundle
@@ -86,6 +86,17 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert "provider 'tpu'" in refusal("agent", "--provider", "tpu")
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     assert refusal("bench", "bad.onnx") == "bad.onnx is not an ONNX file"
+
+
+def test_agent_once_refuses_a_model_that_is_too_large_as_an_answer_to_its_job(tmp_path: Path) -> None:
+    for size, status in ((1_000_000, "invalid"), (1_000_001, "refused"), (3_000_000, "refused")):
+        model = b"\0" * size
+        (tmp_path / "job").write_bytes(job_line(model))
+        result = CliRunner().invoke(app, ["agent", "--once", str(tmp_path / "job"), "--max-model-mb", "1"])
+        assert result.exit_code == 0
+        found = json.loads(result.stdout)
+        assert (found["id"], found["status"]) == (job_for(model, "host-cpu", QUICK).id, status)
+        assert ("larger than 1 MB" in found["error"]) == (status == "refused")
 
 
 def test_agent_once_answers_a_job_from_a_file(tmp_path: Path) -> None:

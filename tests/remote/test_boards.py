@@ -16,13 +16,13 @@ import pytest
 from edgenas.errors import EdgenasError
 from edgenas.hardware.candidates import KIND, model_from_architecture
 from edgenas.hardware.cost import CostModel
-from edgenas.hardware.measure import no_one
+from edgenas.hardware.measure import MeasureError, no_one
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Latency, Limits, Measurement, StudyRecord
 from edgenas.remote import boards
 from edgenas.remote.boards import measuring_beside, open_board, open_boards, remembered
 from edgenas.remote.client import BoardAway
-from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, Boards, Decided, different_siblings
+from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, REFUSALS, Boards, Decided, different_siblings
 from edgenas.remote.job import BUILD_S, Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store
@@ -139,6 +139,93 @@ def test_a_board_that_answers_and_loses_every_job_is_away_after_three(jobs: int,
         while not hook.any_there() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert costs(hook, [small(4)])[0].latencies[PI.name].origin == "measured"
+    hook.close()
+
+
+class Refuses(Drawn):
+    """A board that says what it is, and raises `error` in place of measuring, the first so many times that it is asked."""
+
+    def __init__(self, url: str, error: EdgenasError, times: int = 10**6) -> None:
+        super().__init__()
+        self.url, self.error, self.times, self.asked_for = url, error, times, list[str]()
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        self.asked_for.append(job.sha256)
+        if len(self.asked_for) <= self.times:
+            raise self.error
+        return super().measure(model, job)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.remote.fleet.REFUSED_PAUSE_S", 0.05)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("times", [REFUSALS - 1, REFUSALS, 10**6])
+def test_what_one_board_refuses_another_one_measures_and_the_search_ends_when_all_are_left_out(
+    times: int, store: Store
+) -> None:
+    said: list[str] = []
+    odd = Refuses("http://odd", EdgenasError("board http://odd refuses the token"), times)
+    hook = Boards([odd, Drawn()], PI, "fp32", store, QUICK, 5.0, said.append)
+    hook.greet()
+    assert origins(hook, [small(width) for width in (2, 4, 6)]) == ["measured"] * 3
+    hook.close()
+    alone = Refuses("http://alone", EdgenasError("board http://alone refuses the token"), times)
+    hook = Boards([alone], PI, "fp32", store, QUICK, 5.0, said.append)
+    hook.greet()
+    if times < REFUSALS:  # it passed
+        assert origins(hook, [small(8)]) == ["measured"]
+    else:
+        words = (
+            r"^no board measures any more: board http://alone refuses the token \(what was measured is kept: the same"
+            r" command goes on\)$"
+        )
+        with pytest.raises(EdgenasError, match=words):
+            origins(hook, [small(8)])
+        assert len(alone.asked_for) == REFUSALS
+        assert said[-1] == "warning: board http://alone refuses the token: this board is left out from now on"
+        assert not hook.any_there()
+    hook.close()
+    assert len([key for key in store.all(KIND, Measurement) if "reference" not in key]) == 3 + (times < REFUSALS)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_board_that_comes_back_as_another_program_is_left_out(store: Store) -> None:
+    class Gone(Loses):
+        def info(self) -> dict[str, Any]:
+            if self.lost:
+                raise EdgenasError("board http://board:8765: what answers there is no edgenas agent")
+            return super().info()
+
+    hook = Boards([Gone(1)], PI, "fp32", store, QUICK, 60.0, no_one)
+    hook.greet()
+    with pytest.raises(EdgenasError, match=r"no board measures any more: .* is no edgenas agent"):
+        origins(hook, [small(2)])
+    hook.close()
+
+
+def test_a_candidate_that_a_board_cannot_take_is_asked_once_and_the_search_goes_on(store: Store) -> None:
+    """Though it was measured ahead of need."""
+    too_large = hashlib.sha256(model_from_architecture(small(4), PI, "fp32")).hexdigest()
+
+    class Small(Refuses):
+        def measure(self, model: bytes, job: Job) -> Measurement:
+            self.times = 10**6 if job.sha256 == too_large else 0
+            return super().measure(model, job)
+
+    board = Small("http://small", MeasureError("refused", "board http://small refuses (413): the model is too large"))
+    hook = Boards([board], PI, "fp32", store, QUICK, 5.0, no_one)
+    hook.greet()
+    hook.prepare([small(2), small(4), small(6)])
+    deadline = time.monotonic() + 20
+    while hook.pending([small(2), small(4), small(6)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    found = [cost.latencies[PI.name] for cost in costs(hook, [small(2), small(4), small(6)])]
+    assert [latency.origin for latency in found] == ["measured", "predicted", "measured"]
+    assert found[1].detail.endswith("not measured: board http://small refuses (413): the model is too large")
+    assert board.asked_for.count(too_large) == 1
     hook.close()
 
 
@@ -259,6 +346,20 @@ def test_a_throttled_measurement_is_repeated_and_the_third_is_kept(
     monkeypatch.setattr(hook._end, "wait", lambda _: False)
     assert hook._measure(board, model_from_architecture(small(2), PI, "fp32")).status == status
     assert board.repeats == list(range(repeats))
+
+
+def test_a_throttled_measurement_stays_where_it_cannot_be_repeated(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Hot(9)
+    board.refuses = 1
+    hook = Boards([board], PI, "fp32", store, QUICK, 0.3, no_one)
+    monkeypatch.setattr(hook._end, "wait", lambda _: False)
+    assert hook._measure(board, model_from_architecture(small(2), PI, "fp32")).status == "throttled"
+    assert board.repeats == [0, 1]
+    board.refuses = board.asked
+    with pytest.raises(MeasureError):
+        hook._measure(board, model_from_architecture(small(2), PI, "fp32"))
 
 
 @pytest.mark.parametrize("url", ["http://nano:99999", "ssh://nano:22a"])

@@ -174,7 +174,14 @@ def test_a_network_that_the_board_cannot_run_is_left_out_and_not_tried_again(tmp
 
 @pytest.mark.parametrize(
     ("status", "again"),
-    [("timeout", True), ("mismatch", True), ("oom", False), ("unsupported_op", False), ("invalid", False)],
+    [
+        ("timeout", True),
+        ("mismatch", True),
+        ("refused", True),
+        ("oom", False),
+        ("unsupported_op", False),
+        ("invalid", False),
+    ],
 )
 def test_what_failed_for_a_reason_that_passes_is_asked_again_by_the_same_command(
     status: str, again: bool, tmp_path: Path
@@ -206,6 +213,18 @@ def test_unstable_measurements_are_taken_twice_and_the_calmer_one_counts_less(tm
     assert result.warnings[0] == told
     calm = calibration_of_board(Drawn(), tmp_path / "calm.jsonl", "raspberry-pi-5", samples=3)
     assert told not in calm.warnings
+
+
+def test_an_unstable_measurement_stays_where_the_second_one_fails(tmp_path: Path) -> None:
+    class Busy(Drawn):
+        def measure(self, model: bytes, job: Job) -> Measurement:
+            if job.repeat:
+                raise MeasureError("timeout", "not done after 62 s")
+            return msgspec.structs.replace(super().measure(model, job), stable=False, status="unstable")
+
+    rows = rows_from_board(Busy(), PI, 3, 0, kept(tmp_path))
+    assert len(rows) == 3
+    assert {line.status for line in lines_from_file(kept(tmp_path))} == {"unstable"}
 
 
 def test_a_board_that_runs_something_else_than_the_target_is_refused(tmp_path: Path) -> None:

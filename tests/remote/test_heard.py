@@ -231,6 +231,29 @@ def test_a_board_that_stays_busy_is_away(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(asked) == 3  # at once, after one second, after two
 
 
+AWAY = dict.fromkeys((408, 422, 429, 500, 502, 504, 507), BoardAway)
+REFUSES = dict.fromkeys((400, 401, 403, 411), EdgenasError)
+
+
+@pytest.mark.parametrize(("code", "kind"), {**AWAY, **REFUSES, 413: MeasureError}.items())
+def test_a_refusal_is_one_that_passes_or_one_of_the_model_or_one_of_the_board(
+    code: int, kind: type[EdgenasError]
+) -> None:
+    with (
+        board_that(lambda connection, _: connection.sendall(answer(code, b'{"error": "so it is"}'))) as url,
+        pytest.raises(EdgenasError) as caught,
+    ):
+        HttpBoard(url, TOKEN).measure(b"model", job())
+    assert type(caught.value) is kind
+    assert str(caught.value) == f"board {url} refuses ({code}): so it is" or code == 401
+
+
+def test_a_board_that_is_not_free_is_away() -> None:
+    busy = {"id": job().id, "status": "busy", "error": "another measurement has held the lock for 900 s"}
+    with board_that(saying(busy)) as url, pytest.raises(BoardAway, match="cannot measure now: another measurement"):
+        HttpBoard(url, TOKEN).measure(b"model", job())
+
+
 def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "REQUEST_S", 1.5)
 
