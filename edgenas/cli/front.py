@@ -14,15 +14,15 @@ import typer
 from edgenas.cli.onward import say_onward
 from edgenas.cli.output import emit, say, table, write_result
 from edgenas.engine.counts import counted
-from edgenas.engine.fronts import network_words, share_words
+from edgenas.engine.fronts import budget_words, network_words, share_words
 from edgenas.engine.scores import expected_words, interval_words, unit_of_difference
 from edgenas.records import Expectation, Metric
 
 LATENCY = ("ms", "low", "high", "origin")
 WIDE = 1.1  # an interval of which two digits are enough
 AT_CHANCE = (
-    "AT CHANCE: no network here is better than chance, nothing was decided: train longer (--budget, --epoch-scale), on more "
-    "images, or with another --recipe"
+    "AT CHANCE: no training of this search is better than chance, nothing was decided: train longer (--budget, --epoch-scale), "
+    "on more images, or with another --recipe"
 )
 
 
@@ -108,7 +108,7 @@ def front_text(document: dict[str, Any]) -> str:
         text += f"\n\n{_chosen_words(chosen, metric)}"
         text += _noise_words(document)
     if "control" in document:
-        text += "\n\nrandom members of the same space at the same budget:\n"
+        text += f"\n\nrandom members of the same space, {budget_words(document['control_share'])}:\n"
         text += _table(document["control"], metric, None)
     if document.get("hypervolume"):
         text += f"\n\nhypervolume of (error, latency), 1 at most: {share_words(document['hypervolume'])}"

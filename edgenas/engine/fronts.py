@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +13,11 @@ from edgenas.architectures.words import words_of
 from edgenas.binomial import noise_of_difference
 from edgenas.engine.hypervolume import hypervolumes
 from edgenas.engine.plan import plan_values, validation_in
+from edgenas.engine.registry import method_named
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, noise_of_expected
+from edgenas.errors import EdgenasError
 from edgenas.methods import CONTROL
+from edgenas.methods.baselines import work
 from edgenas.records import Choice, Expectation, StagesArchitecture, StudyRecord, Trial
 from edgenas.store import Store
 
@@ -182,6 +187,7 @@ def summary(
             "trials": [trial.number for trial in serving],
         }
     if control:
+        document["control_share"] = control_share(trials, study.method)
         document["control"] = [item(trial, study) for trial in front(control, objective, study.profiles[0])]
         document["hypervolume"] = covered({"search": searched, "control": control}, objective, study.profiles[0])
     return document
@@ -199,6 +205,30 @@ def covered(groups: Mapping[str, Sequence[Trial]], objective: str, profile: str)
         for name, trials in groups.items()
     }
     return hypervolumes(points) if all(points.values()) else {}
+
+
+def control_share(trials: Sequence[Trial], method: str) -> float | None:
+    """What the control's trainings cost beside those of the search (`work`), as with_control counts it: 1 or more once it has
+    spent what the search has. None where the method has a control of its own, which spends no budget."""
+    with contextlib.suppress(EdgenasError):  # a method that is not installed here
+        if method_named(method).control == "own":
+            return None
+    spent = sum(work(trial) for trial in trials if trial.candidate.phase != CONTROL)
+    had = sum(work(trial) for trial in trials if trial.candidate.phase == CONTROL)
+    return had / spent if spent else None
+
+
+def budget_words(share: float | None) -> str:
+    """How much a control was trained beside the search."""
+    if share is None:
+        return "trained as the search's own last ones"
+    if share >= 1:
+        return "at equal budget"
+    return (
+        f"at {math.floor(100 * share)} % of the search's budget"
+        if share >= 0.01
+        else "at under 1 % of the search's budget"
+    )
 
 
 def share_words(shares: Mapping[str, float]) -> str:

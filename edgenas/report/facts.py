@@ -19,7 +19,7 @@ from edgenas.engine.again import boards_known
 from edgenas.engine.compare import KIND as COMPARISON
 from edgenas.engine.data import place_known, places_of
 from edgenas.engine.final import GIVEN
-from edgenas.engine.fronts import front
+from edgenas.engine.fronts import budget_words, control_share, front
 from edgenas.engine.given import BEGAN, Began
 from edgenas.engine.plan import validation_in
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
@@ -46,6 +46,7 @@ from edgenas.records import (
     Trial,
 )
 from edgenas.report.beside import is_current
+from edgenas.report.trained import is_better_than_chance
 from edgenas.store import Store
 
 
@@ -165,9 +166,21 @@ class Facts:
         return next((one for one in self.finals if one.trial == number and one.data == self.study.data), None)
 
     @property
+    def search_at_chance(self) -> bool:
+        """Is no training of a search better than chance, so that it decided nothing?"""
+        return not self.given and at_chance(self.read, self.study)
+
+    @property
     def at_chance(self) -> bool:
-        """Is nothing that was trained better than chance?"""
+        """Is nothing that was trained better than chance: no training of the search, and not `final`?"""
+        if self.final is not None and is_better_than_chance(self.final, validation_in(self.study)):
+            return False
         return at_chance(self.read, self.study)
+
+    @property
+    def control_words(self) -> str:
+        """How much the control was trained beside the search, such as "at equal budget"."""
+        return budget_words(control_share(self.read, self.study.method))
 
     def score(self, trial: Trial) -> float:
         """What the search maximised."""

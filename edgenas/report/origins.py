@@ -52,7 +52,7 @@ def found(facts: Facts) -> Pairs:
         pairs.append(("macro network", ", ".join(f"{name} {value}" for name, value in facts.choice.macro.items())))
     if facts.control:
         best = max(facts.control, key=facts.score)
-        pairs.append(("random control", f"best of {len(facts.control)} at equal budget: {facts.words(best)}"))
+        pairs.append(("random control", f"best of {len(facts.control)}, {facts.control_words}: {facts.words(best)}"))
         groups = {"search": facts.complete, "control": facts.control}
         shares = covered(groups, facts.objective, facts.study.profiles[0])
         if shares:
@@ -129,9 +129,12 @@ def _score_origin(facts: Facts) -> str:
     images = "images of people" if facts.metric.name == TAR.name else "images"
     validation = validation_in(facts.study)
     many = "" if validation is None else f"{validation.images} "
+    unseen = "that no candidate was trained on"
+    if any(trial.candidate.cut for trial in facts.read):  # training/cuts.py
+        unseen = "each, which that candidate was not trained on; repeats on other cuts of the images"
     intervals = "; 95 % intervals" if any(facts.interval(trial) for trial in facts.complete) else ""
     return (
-        f"on {many}validation {images} that no candidate was trained on; last epoch, short trainings of the search{intervals}. "
+        f"on {many}validation {images} {unseen}; last epoch, short trainings of the search{intervals}. "
         "The test set is not touched by a search."
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from edgenas.engine.scores import unit_of_difference
 from edgenas.hardware.words import latency_words
 from edgenas.records import Trial
-from edgenas.report.answers.ship import noise_of_scores
+from edgenas.report.answers.ship import epochs_apart, noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, origins, score_words
 from edgenas.report.tables import Table
@@ -97,6 +97,7 @@ def _best_of(studies: Sequence[Facts]) -> list[str]:
     bar = None if None in bars else max(one for one in bars if one is not None)
     unit, number = unit_of_difference(first.metric), first.metric.number
     told = f"{first.name} scores best on validation: {first.words(best)}; next is {second.name}, {second.words(other)}"
+    told += epochs_apart(other, best)
     if bar is None:
         return [f"{told}. Whether {number(away)} {unit} are more than noise is not known."]
     apart = "the same" if number(away) == number(0.0) else f"{number(away)} {unit} worse"

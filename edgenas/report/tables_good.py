@@ -11,9 +11,10 @@ from edgenas.confusion import METRICS
 from edgenas.engine.scores import best_run, interval_words, metric_of
 from edgenas.records import FinalTraining, Mistake
 from edgenas.report.answers.commands import train_again_command
-from edgenas.report.answers.good import confusion_in, confusions
+from edgenas.report.answers.good import confusions
 from edgenas.report.facts import Facts
 from edgenas.report.tables import Table
+from edgenas.report.trained import confusion_in
 
 LARGEST = 20  # classes, up to which the whole matrix is shown
 SHADES = 4  # of a cell, besides none

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgenas.engine.counts import counted
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import chance_words, interval_of, interval_words
 from edgenas.records import ACCURACY, Cost, Latency, StudyRecord, Trial
-from edgenas.report.answers.good import final_words, interval_on_test, tested
+from edgenas.report.answers.good import final_words, tested
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
 from edgenas.report.network import Stage
 from edgenas.report.shown import architecture_shown, cost_shown, is_another, wider_words
+from edgenas.report.trained import interval_on_test
 from edgenas.report.values import Pairs, data_words, duration, milliseconds, three_digits
 from edgenas.report.values import interval as ends
 
@@ -26,12 +28,12 @@ def headline(facts: Facts) -> str:
     where = study.profiles[0] if len(study.profiles) == 1 else f"{len(study.profiles)} targets"
     method, data = "A given network" if facts.given else study.method, data_words(study.data)
     if trial is None or cost is None:
-        state = f"{len(facts.rounds)} rounds so far" if facts.rounds else "nothing is trained yet"
+        state = f"{counted(len(facts.rounds), 'round')} so far" if facts.rounds else "nothing is trained yet"
         return f"{method} on {data} for {where}: {state}"
     if facts.at_chance:
         return f"{method} on {data} for {where}: at chance"
     if facts.choice is None:
-        return f"{method} on {data} for {where}: {len(facts.complete)} networks so far"
+        return f"{method} on {data} for {where}: {counted(len(facts.complete), 'network')} so far"
     origin = f"given by the user, trained on {data}" if facts.given else f"found by {study.method} on {data}"
     return f"A network of {cost.params:,} parameters for {where}, {origin}"
 
@@ -41,11 +43,14 @@ def lede(facts: Facts) -> str:
     if facts.best is None:
         return ""
     validation = validation_in(facts.study)
-    chance = (
-        f"At chance: {chance_words(validation, facts.objective)}. "
-        if facts.at_chance and validation is not None
-        else ""
-    )
+    chance = ""
+    if validation is not None and facts.at_chance:
+        chance = f"At chance: {chance_words(validation, facts.objective)}. "
+    elif validation is not None and facts.search_at_chance:
+        chance = (
+            f"The search was at chance ({validation.chance_words(facts.objective)}) and decided nothing; trained in full, this "
+            "network is better than chance. "
+        )
     return chance + _network_words(facts, facts.best)
 
 

@@ -29,6 +29,12 @@ def train_command(facts: Facts, flags: Sequence[str] = (), trial: int | None = N
     return shlex.join(["edgenas", "train", str(facts.folder), *words])
 
 
+def in_full(facts: Facts, does: str) -> str:
+    """What the command that trains the choice in full `does`; it has none before the search has ended."""
+    when = "" if facts.choice is not None or facts.given else "once the search has ended, "
+    return f"{when}`{train_command(facts)}` {does}"
+
+
 def train_again_command(facts: Facts, final: FinalTraining, epochs: int | None = None, seeds: int | None = None) -> str:
     """Repeats a final training as it was asked for, with other epochs or seeds."""
     flags = flags_without(_flags_of(facts, final), ("--epochs", "--budget", *(("--seeds",) if seeds else ())))

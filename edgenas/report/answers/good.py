@@ -7,18 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgenas.binomial import Interval
-from edgenas.confusion import MACRO_F1, METRICS, chance_of
+from edgenas.confusion import MACRO_F1, METRICS
+from edgenas.engine.counts import counted
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import best_run, interval_words, metric_of, unit_of_difference
-from edgenas.engine.verdict import interval_of_runs
 from edgenas.records import TAR, FinalTraining, Metric
-from edgenas.report.answers.commands import compare_command, train_command
-from edgenas.report.answers.ship import noise_of_scores
+from edgenas.report.answers.commands import compare_command, in_full, train_command
+from edgenas.report.answers.ship import epochs_apart, noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
+from edgenas.report.trained import chance_on_test, confusion_in, interval_on_test, is_better_than_chance
 from edgenas.report.values import data_words, metric_words
 
 
@@ -52,41 +51,24 @@ def tested(final: FinalTraining) -> tuple[str, list[float]]:
     return name, [run.test[final.metric] for run in final.runs]
 
 
-def interval_on_test(final: FinalTraining) -> Interval | None:
-    """The 95 % interval of the mean on the test set: of a share over the test images, else as the runs' own intervals have it;
-    None where it is not known."""
-    metric, counts = metric_of(final), confusion_in(final)
-    images = final.images.get("test") or (None if counts is None else int(counts.sum()))
-    return interval_of_runs([run.test for run in final.runs], metric, images)
-
-
 def _tested(facts: Facts, final: FinalTraining) -> Iterator[str]:
     yield final_words(final)
     metric, counts, validation = metric_of(final), confusion_in(final), validation_in(facts.study)
+    chance = chance_on_test(final, validation)
+    if chance is None:
+        return
+    known = f"without any learning it would be {_chance(chance, metric)}"
     if counts is not None and metric.name in METRICS:
         images = counts.sum(1)
-        chance = chance_of(metric.name, images)
         what = f"“{final.classes[int(images.argmax())]}”, its most frequent class"
         if len(set(images.tolist())) == 1:
             what = f"one of its {len(images)} classes, all equally frequent"
         answer = f"always answering {what}," if metric != MACRO_F1 else "guessing each class as often as it comes"
         known = f"{answer} would score {metric.words(chance)} there"
-    elif validation is not None:
-        chance = validation.chance
-        known = f"without any learning it would be {_chance(chance, metric)}"
-    else:
-        return
-    interval = interval_on_test(final)
-    if interval is not None and min(map(metric.gain, interval)) > metric.gain(chance):
+    if is_better_than_chance(final, validation):
         yield f"It is better than chance: {known}, outside of its 95 % interval."
     else:
         yield f"It is not shown to be better than chance: {known}."
-
-
-def confusion_in(final: FinalTraining) -> NDArray[np.int64] | None:
-    """(K, K): true classes in rows, what the network that is exported called them in columns; None where it was not kept."""
-    matrix = best_run(final).report.get("confusion")
-    return None if matrix is None else np.asarray(matrix, np.int64)
 
 
 def _weakest(final: FinalTraining) -> Iterator[str]:
@@ -129,7 +111,7 @@ def _searched(facts: Facts) -> Iterator[str]:
     """What the search's own short training says."""
     trial, validation = facts.peak, validation_in(facts.study)
     assert trial is not None
-    epochs, command = trial.candidate.recipe.epochs, f"`{train_command(facts)}`"
+    epochs = trial.candidate.recipe.epochs
     after = f"after {epochs} epoch{'s' * (epochs > 1)} in the search (trial {trial.number})"
     judged = f"{score_name(facts)} {facts.words(trial)} {after}"
     if validation is None:
@@ -138,7 +120,7 @@ def _searched(facts: Facts) -> Iterator[str]:
         yield f"It is better than chance: {judged}; chance is {_chance(validation.chance, facts.metric)}."
     else:
         yield f"It is not shown to be better than chance: {judged}; chance is {_chance(validation.chance, facts.metric)}."
-    yield f"It is not trained in full yet, and the test set is untouched: {command} does both."
+    yield f"It is not trained in full yet, and the test set is untouched: {in_full(facts, 'does both')}."
     if facts.finals:
         yield f"Trained in full was trial {facts.finals[-1].trial} on {facts.finals[-1].data}: the tables below are about it."
 
@@ -162,8 +144,8 @@ def _beside_random(facts: Facts) -> Iterator[str]:
     gain, bar = facts.score(peak) - facts.score(best), noise_of_scores(facts, peak, best)
     number, unit = facts.metric.number, unit_of_difference(facts.metric)
     told = (
-        f"The best of {len(facts.control)} random networks at equal budget scores {facts.words(best)} on validation, against "
-        f"{facts.words(peak)}"
+        f"The best of {counted(len(facts.control), 'random network')} {facts.control_words} scores {facts.words(best)} on "
+        f"validation{epochs_apart(best, peak)}, against {facts.words(peak)}"
     )
     if bar is None:
         yield f"{told}; whether that is more than noise is not known."

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from edgenas.engine.counts import counted
 from edgenas.hardware.measure import percentiles
 from edgenas.records import Cost, Latency, Limits, Measurement
 from edgenas.report.answers.commands import verify_command
@@ -15,10 +16,11 @@ from edgenas.report.facts import Facts
 from edgenas.report.shown import architecture_shown, cost_shown, is_another
 from edgenas.report.values import interval, three_digits
 
-Held = Literal["none", "yes", "likely", "open", "no"]
+Held = Literal["none", "unknown", "yes", "likely", "open", "no"]
 WORST_FIRST: tuple[Held, ...] = ("no", "open", "likely", "yes")
 BADGES: dict[Held, str] = {
     "none": "no limit",
+    "unknown": "not known yet",
     "yes": "yes",
     "likely": "likely",
     "open": "not certain",
@@ -30,7 +32,8 @@ SHARE = "nine of ten measurements of such networks lie in that interval"
 @dataclass(frozen=True)
 class Met:
     """`held`: the worst over all limits and targets; yes: measured, counted, or the whole interval keeps it; likely: the figure
-    keeps it, and how far that may be off is not known; open: the interval crosses it."""
+    keeps it, and how far that may be off is not known; open: the interval crosses it; unknown: nothing is trained yet that could
+    keep or break it."""
 
     held: Held
     sentences: tuple[str, ...]
@@ -44,7 +47,8 @@ def met_limits(facts: Facts) -> Met:
     """Every limit on every target, for the chosen network, or while the search runs the best one so far."""
     limits, cost = facts.study.limits, cost_shown(facts)
     if cost is None:
-        return Met("none", ("No network is trained yet.",))
+        asked = any(getattr(limits, name) for name in limits.__struct_fields__ if name != "margin")
+        return Met("unknown" if asked else "none", ("No network is trained yet.", *_untrained(facts, "candidate")))
     found = [*_latencies(facts, cost, limits), *_energies(facts, cost, limits), *_counted(cost, limits)]
     sentences = [sentence for _, sentence in found]
     held: Held = min((held for held, _ in found), key=WORST_FIRST.index, default="none")
@@ -54,10 +58,17 @@ def met_limits(facts: Facts) -> Met:
         sentences += [_unlimited(latency) for latency in cost.latencies.values()]
     if (other := _other_network(facts, cost)) is not None:
         sentences.append(other)
+    return Met(held, (*sentences, *_untrained(facts, "other candidate")))
+
+
+def _untrained(facts: Facts, noun: str) -> Iterator[str]:
+    """How many were not trained, and why."""
     broken = sum(one.status == "infeasible" for one in facts.read)
     if broken:
-        sentences.append(f"{broken} other candidate{'s' * (broken > 1)} broke a limit, and took no training time.")
-    return Met(held, tuple(sentences))
+        yield f"{counted(broken, noun)} broke a limit, and took no training time."
+    failed = [one for one in facts.read if one.status == "failed"]
+    if failed:
+        yield f"{counted(len(failed), noun)} could not be trained: {failed[-1].error.rstrip('.')}."
 
 
 # ---------------------------------------------------------------- latencies
@@ -97,8 +108,10 @@ def _measuring(facts: Facts) -> str:
 
 
 def _unknown(facts: Facts, cost: Cost) -> list[str]:
-    """Targets on which the network that was trained in place of the searched one was never measured."""
-    return [name for name in facts.study.profiles if name not in cost.latencies] if is_another(facts) else []
+    """Targets on which nobody knows the latency: of the network that was trained in place of the searched one, or of one that has
+    none at all."""
+    unknown = is_another(facts) or not cost.latencies
+    return [name for name in facts.study.profiles if name not in cost.latencies] if unknown else []
 
 
 def _judged(latency: Latency, limit: float) -> tuple[Held, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgenas.binomial import noise_of_difference
+from edgenas.engine.counts import counted
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import metric_of, unit_of_difference
 from edgenas.records import FinalTraining, Trial
-from edgenas.report.answers.commands import train_again_command, train_command
+from edgenas.report.answers.commands import in_full, train_again_command
 from edgenas.report.answers.ship import noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.values import metric_words
@@ -36,22 +37,31 @@ def best_so_far(facts: Facts) -> list[Trial]:
 
 
 def _search(facts: Facts) -> Iterator[str]:
-    trials = facts.complete
-    many = len(trials)
     if facts.given:
         yield "A search: none was made, this network was given; whether there is a better one is not known."
         return
+    if facts.search_at_chance:
+        yield "A longer search: none of its trainings was better than chance, so they do not say whether it had levelled off."
+        return
+    trials = first_trainings(facts)
+    many = len(trials)
     if many < FEWEST:
-        yield f"A longer search: {many} training{'s are' if many != 1 else ' is'} too few to say whether it had levelled off."
+        yield f"A longer search: {many} network{'s are' if many != 1 else ' is'} too few to say whether it had levelled off."
         return
     last = math.ceil(LAST * many)
+    if len({trial.candidate.recipe.epochs for trial in trials}) > 1:
+        yield (
+            f"A longer search: whether it had levelled off cannot be told: the last {last} of {many} networks were trained for "
+            f"{_epochs(trials[-last:])}, those before for {_epochs(trials[:-last])}."
+        )
+        return
     before = max(trials[:-last], key=facts.score)
     after = max(trials, key=facts.score)
     gain, noise = facts.score(after) - facts.score(before), noise_of_scores(facts, before, after)
-    of_all = f"the last {last} of {many} trainings"
+    of_all = f"the last {last} of {many} networks"
     by = f"{facts.metric.number(gain)} {unit_of_difference(facts.metric)}"
     if gain <= 0:
-        yield f"A longer search: {of_all} found nothing better than those before, so it had levelled off."
+        yield f"A longer search: {of_all} are no better than those before, so it had levelled off."
     elif noise is None:
         yield f"A longer search: {of_all} improved the best score by {by}; what is noise is not known."
     elif gain <= noise:
@@ -65,10 +75,21 @@ def _search(facts: Facts) -> Iterator[str]:
             f"A longer search: {of_all} still improved the best score by {by}, more than the noise of "
             f"±{facts.metric.number(noise)}: it had not levelled off, and more --budget is likely to find better ones."
         )
-    shortest, longest = (pick(t.candidate.recipe.epochs for t in trials) for pick in (min, max))
-    if shortest < longest:
-        yield f"Its trainings took {shortest} to {longest} epochs, so part of a gain is their length, not the networks."
     yield "What is beyond the trainings made cannot be read from them: it can only be tried."
+
+
+def first_trainings(facts: Facts) -> list[Trial]:
+    """The first training of every network, in the order of decisions: one that trains the best again finds no better network."""
+    found: dict[str, Trial] = {}
+    for trial in facts.complete:
+        found.setdefault(trial.candidate.architecture.fingerprint, trial)
+    return list(found.values())
+
+
+def _epochs(trials: Sequence[Trial]) -> str:
+    """For how long they were trained: 2 epochs, or 10 to 54."""
+    shortest, longest = (pick(trial.candidate.recipe.epochs for trial in trials) for pick in (min, max))
+    return counted(shortest, "epoch") if shortest == longest else f"{shortest} to {longest} epochs"
 
 
 # ---------------------------------------------------------------- a longer training
@@ -81,7 +102,7 @@ def _training(facts: Facts) -> Iterator[str]:
             epochs = facts.best.candidate.recipe.epochs
             yield (
                 f"A longer training: the search trained this network for {epochs} epoch{'s' * (epochs > 1)} only; "
-                f"`{train_command(facts)}` trains it in full."
+                f"{in_full(facts, 'trains it in full')}."
             )
         return
     curve = mean_curve(final)

@@ -43,7 +43,8 @@ def next_commands(facts: Facts) -> list[Command]:
             longer = train_again_command(facts, final, 4 * final.recipe.epochs) if final else train_command(facts)
             return [Command(longer, "trains it four times as long: it is no better than chance")]
         return [Command(_longer(facts), "searches again with four times the time: nothing here is better than chance")]
-    return [*_onward(facts)]
+    again = [Command(_longer(facts), "searches again with four times the time: the search itself was at chance")]
+    return [*_onward(facts), *(again if facts.search_at_chance else [])]
 
 
 def _onward(facts: Facts) -> Iterator[Command]:

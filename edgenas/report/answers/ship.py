@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from edgenas.binomial import NORMAL_95, noise_of_difference
+from edgenas.engine.counts import counted
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import expected_words, noise_of_expected, unit_of_difference
@@ -32,6 +33,12 @@ def shipped(facts: Facts) -> list[str]:
         told = [f"Not decided: the search has not ended. The best so far is trial {trial.number}: {words}."]
     if facts.given:
         return [*told, "It was given by the user: no search was made, and no other network was trained beside it."]
+    if facts.search_at_chance:
+        return [
+            *told,
+            "The search did not decide for it: none of its trainings was better than chance. Trained in full this network is; "
+            "whether another one would do better is not known.",
+        ]
     return [*told, _why(facts, peak), *_smaller(facts, peak)]
 
 
@@ -39,6 +46,8 @@ def _why(facts: Facts, peak: Trial) -> str:
     """Is it the best score, or why is it another one?"""
     many = len({trial.candidate.architecture.fingerprint for trial in facts.complete})
     of_all = f"of the {many} networks that were trained" if many > 1 else "of the one network that was trained"
+    epochs = {trial.candidate.recipe.epochs for trial in facts.complete}
+    of_all += f", for {min(epochs)} to {max(epochs)} epochs" if len(epochs) > 1 else ""
     expected = facts.expected(peak)
     if expected is not None:
         level = f"{expected_words(expected, facts.metric)} {facts.metric.unit}".rstrip().replace("+-", "±")
@@ -54,7 +63,7 @@ def _why(facts: Facts, peak: Trial) -> str:
     judged = "" if bar is None else f", {'inside' if away <= bar else 'more than'} the noise of ±{_number(facts, bar)}"
     return (
         f"Its best score is {facts.words(peak)}. Trial {best.number} scored {_number(facts, away)} {_unit(facts)} "
-        f"better{judged}; {facts.study.method} chose by its own rules, which weigh more than one score."
+        f"better{epochs_apart(best, peak)}{judged}; {facts.study.method} chose by its own rules, which weigh more than one score."
     )
 
 
@@ -148,13 +157,18 @@ def _behind(facts: Facts, peak: Trial, one: Trial) -> str:
     """How far its level lies below the chosen one's, and whether both trained for as long."""
     away = facts.level(peak) - facts.level(one)
     what = "its expected score" if facts.expected(one) is not None else "its score"
-    epochs = one.candidate.recipe.epochs, peak.candidate.recipe.epochs
-    fewer = f" after {epochs[0]} epochs in place of {epochs[1]}" if epochs[0] != epochs[1] else ""
+    fewer = epochs_apart(one, peak)
     if away <= 0:
         return f"{what} is no worse{fewer}"
     if _number(facts, away) == _number(facts, 0.0):
         return f"{what} is the same{fewer}"
     return f"{what} is {_number(facts, away)} {_unit(facts)} worse{fewer}"
+
+
+def epochs_apart(one: Trial, other: Trial) -> str:
+    """Behind the score of the one, where the two were trained for so many epochs: " after 48 epochs in place of 2"; else ""."""
+    epochs = one.candidate.recipe.epochs, other.candidate.recipe.epochs
+    return "" if epochs[0] == epochs[1] else f" after {counted(epochs[0], 'epoch')} in place of {epochs[1]}"
 
 
 def _same(one: Trial, other: Trial) -> bool:

@@ -11,8 +11,11 @@ from edgenas.engine.plan import plan_json
 from edgenas.methods import CONTROL
 from edgenas.records import TAR
 from edgenas.report.answers.good import confusions, goodness
+from edgenas.report.answers.more import more_budget
+from edgenas.report.answers.ship import shipped
 from edgenas.report.facts import Facts
 from edgenas.report.tables_good import LARGEST, baselines_words, confusions_table, matrix, verification_table
+from edgenas.report.words import headline, lede
 from tests.plans import plan
 from tests.report.answers.cases import final, run, study, trial
 
@@ -215,9 +218,53 @@ def test_faces_are_better_than_the_best_baseline_only_where_their_interval_is(
 def test_a_random_control_is_held_against_the_search(control: float, words: str) -> None:
     random = trial(2, control)
     random = msgspec.structs.replace(random, candidate=msgspec.structs.replace(random.candidate, phase=CONTROL))
-    (told,) = [one for one in goodness(study(trial(1, 90.0), random, chosen=1)) if "random networks" in one]
-    assert told.startswith(f"The best of 1 random networks at equal budget scores {control:.2f} %")
+    (told,) = [one for one in goodness(study(trial(1, 90.0), random, chosen=1)) if "random network" in one]
+    assert told.startswith(f"The best of 1 random network at equal budget scores {control:.2f} %")
     assert words in told
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [
+        (4, "at equal budget scores 80.00 %"),
+        (9, "at equal budget scores 80.00 % (77.4 to 82.4) on validation after 9 epochs in place of 4"),
+        (3, "at 75 % of the search's budget scores 80.00 % (77.4 to 82.4) on validation after 3 epochs in place of 4"),
+    ],
+)
+def test_a_control_that_was_cut_says_what_it_had(epochs: int, words: str) -> None:
+    random = trial(2, 80.0, epochs=epochs)
+    random = msgspec.structs.replace(random, candidate=msgspec.structs.replace(random.candidate, phase=CONTROL))
+    (told,) = [one for one in goodness(study(trial(1, 90.0, epochs=4), random, chosen=1)) if "random network" in one]
+    assert words in told
+
+
+def test_a_full_training_that_is_better_than_chance_is_called_so_where_the_search_was_at_chance() -> None:
+    """Two classes of 100 test images each: 70 % is better than always answering one of them, 52 % is not shown to be."""
+    one = trial(1, 10.0)
+    good, bad = (final(one, run(rate, matrix=[[rate, 100 - rate], [100 - rate, rate]]), test=200) for rate in (70, 52))
+    told = study(one, chosen=1, finals=(good,))
+    assert not told.at_chance
+    assert told.search_at_chance
+    assert any(sentence.startswith("It is better than chance: ") for sentence in goodness(told))
+    assert "trained in full, this network is better than chance" in lede(told)
+    assert not headline(told).endswith("at chance")
+    assert "The search did not decide for it: none of its trainings was better than chance." in " ".join(shipped(told))
+    assert more_budget(told)[0].startswith("A longer search: none of its trainings was better than chance")
+    still = study(one, chosen=1, finals=(bad,))
+    assert still.at_chance
+    assert headline(still).endswith("at chance")
+    fine = study(trial(1, 80.0), chosen=1, finals=(bad,))
+    assert not fine.search_at_chance
+    assert "did not decide for it" not in " ".join(shipped(fine))
+
+
+def test_a_search_that_goes_on_has_no_command_that_trains_in_full_yet() -> None:
+    assert any(
+        one.endswith(": `edgenas train 'studies/a study'` does both.")
+        for one in goodness(study(trial(1, 90.0), chosen=1))
+    )
+    (told,) = [one for one in goodness(study(trial(1, 90.0))) if "does both" in one]
+    assert told.endswith(": once the search has ended, `edgenas train 'studies/a study'` does both.")
 
 
 def test_without_a_control_nothing_is_said_of_one() -> None:

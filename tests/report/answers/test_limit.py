@@ -233,4 +233,23 @@ def test_a_board_is_named_with_what_it_can_measure(precision: str, trained: bool
 
 
 def test_nothing_trained_is_no_answer() -> None:
-    assert met_limits(study(limits=LIMIT)).sentences == ("No network is trained yet.",)
+    """That is not the same as no limit."""
+    found = met_limits(study(limits=LIMIT))
+    assert found.sentences == ("No network is trained yet.",)
+    assert (found.held, found.badge) == ("unknown", "not known yet")
+    free = met_limits(study(limits=Limits(margin=True)))
+    assert (free.held, free.badge) == ("none", "no limit")
+
+
+def test_what_could_not_be_trained_is_counted_with_the_last_reason() -> None:
+    broken = [
+        trial(number, 0.0, status="failed", scores={}, error=error)
+        for number, error in ((1, "one."), (2, "loss is nan."))
+    ]
+    assert met_limits(study(*broken, limits=LIMIT)).sentences == (
+        "No network is trained yet.",
+        "2 candidates could not be trained: loss is nan.",
+    )
+    assert met_limits(study(trial(3, 90.0), *broken, chosen=3, limits=LIMIT)).sentences[-1] == (
+        "2 other candidates could not be trained: loss is nan."
+    )

@@ -4,7 +4,7 @@ import msgspec
 
 from edgenas.binomial import Validation, noise_of_difference
 from edgenas.records import Metric
-from edgenas.report.answers.more import FEWEST, best_so_far, mean_curve, more_budget
+from edgenas.report.answers.more import FEWEST, best_so_far, first_trainings, mean_curve, more_budget
 from edgenas.report.facts import Facts
 from tests.plans import RECIPE
 from tests.report.answers.cases import final, run, study, trial
@@ -20,7 +20,7 @@ def searched(*scores: float, epochs: int = 2) -> Facts:
 def test_a_search_whose_last_quarter_found_nothing_better_had_levelled_off() -> None:
     told = more_budget(searched(80, 81, 82, 85, 83, 80, 85, 84))
     assert told[0] == (
-        "A longer search: the last 2 of 8 trainings found nothing better than those before, so it had levelled off."
+        "A longer search: the last 2 of 8 networks are no better than those before, so it had levelled off."
     )
     assert told[1] == "What is beyond the trainings made cannot be read from them: it can only be tried."
 
@@ -41,19 +41,30 @@ def test_a_rise_inside_the_noise_is_called_luck_and_one_beyond_it_is_not() -> No
 
 def test_few_trainings_say_nothing() -> None:
     assert more_budget(searched(*[80.0] * (FEWEST - 1)))[0] == (
-        "A longer search: 7 trainings are too few to say whether it had levelled off."
+        "A longer search: 7 networks are too few to say whether it had levelled off."
     )
     assert "had levelled off" in more_budget(searched(*[80.0] * FEWEST))[0]
-    assert "A longer search: 1 training is too few" in more_budget(searched(80.0))[0]
+    assert "A longer search: 1 network is too few" in more_budget(searched(80.0))[0]
 
 
-def test_longer_trainings_are_a_part_of_a_rise() -> None:
+def test_of_trainings_of_different_length_nothing_is_said() -> None:
     trials = [trial(place, 80.0 + place, epochs=1 + (place > 6)) for place in range(1, 9)]
-    assert (
-        "Its trainings took 1 to 2 epochs, so part of a gain is their length"
-        in more_budget(study(*trials, chosen=8))[1]
+    assert more_budget(study(*trials, chosen=8))[0] == (
+        "A longer search: whether it had levelled off cannot be told: the last 2 of 8 networks were trained for 2 epochs, those "
+        "before for 1 epoch."
     )
-    assert not any("epochs, so part" in sentence for sentence in more_budget(searched(*[80.0] * 8)))
+    assert "levelled off cannot be told" not in more_budget(searched(*[80.0] * 8))[0]
+
+
+def test_a_network_that_is_trained_again_counts_once() -> None:
+    """What trains the best one again finds no better network, so that it is no sign of a level."""
+    best = trial(8, 95.0)
+    again = [
+        msgspec.structs.replace(trial(8, score), number=number) for number, score in ((9, 94.0), (10, 93.0), (11, 94.5))
+    ]
+    facts = study(*(trial(place, 80.0) for place in range(1, 8)), best, *again, chosen=8)
+    assert [one.number for one in first_trainings(facts)] == [*range(1, 9)]
+    assert "the last 2 of 8 networks still improved the best score by 15.00 points" in more_budget(facts)[0]
 
 
 def test_an_error_that_fell_is_called_improved() -> None:

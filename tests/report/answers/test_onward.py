@@ -60,6 +60,15 @@ def test_at_chance_the_search_is_made_again_with_four_times_the_time() -> None:
     ]
 
 
+def test_where_only_the_search_was_at_chance_its_network_is_used_and_the_search_may_be_made_again() -> None:
+    one = trial(1, 10.0)
+    good = final(one, run(70, matrix=[[70, 30], [30, 70]]), test=200)
+    told = lines(study(one, chosen=1, finals=(good,), seconds=90.0))
+    assert any(line.startswith("edgenas export") for line in told)
+    assert "--budget 8" in told[-1]
+    assert not any("-longer" in line for line in lines(study(trial(1, 90.0), chosen=1, finals=(good,), seconds=90.0)))
+
+
 def at_chance(settings: SearchSettings, **planned: Any) -> str:
     """The one command after a search with these settings that found nothing better than chance."""
     more = {"record": {"method": settings.method, "limits": settings.limits}, "planned": {"asked": settings, **planned}}

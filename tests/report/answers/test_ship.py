@@ -58,7 +58,7 @@ def test_faster_networks_that_are_worse_by_more_than_the_noise_are_told_with_the
 
 def test_shorter_trainings_of_a_faster_network_are_said() -> None:
     told = shipped(study(trial(1, 89.0, 0.5, epochs=1), trial(2, 90.0, 1.0, epochs=4), chosen=2))
-    assert "its score is 1.00 points worse after 1 epochs in place of 4, inside" in told[2]
+    assert "its score is 1.00 points worse after 1 epoch in place of 4, inside" in told[2]
 
 
 def test_a_difference_that_rounds_to_nothing_is_called_the_same() -> None:
