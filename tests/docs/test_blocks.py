@@ -1,6 +1,7 @@
 """Blocks of the documentation that are marked sh or python run, page by page, in order; a tutorial's files are written before."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,15 @@ def apply(step: Block, work: Path, environment: dict[str, str]) -> None:
     script = "set -eu\n" + step.text
     done = subprocess.run(["sh", "-c", script], cwd=work, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{step.text}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if scripts(page, "sh")], ids=name)
+def test_the_images_that_a_page_runs_on_come_along_or_are_made_on_it(page: Path) -> None:
+    before = "digits"
+    for step in steps(page):
+        asked = re.findall(r"--data ([\w-]+)", step.text) if step.language == "sh" and not step.file else []
+        assert [data for data in asked if data not in before] == [], "show such a block as bash: sh is run"
+        before += step.text
 
 
 @pytest.mark.slow
