@@ -135,15 +135,29 @@ def portable_model(path: Path, given: Mapping[str, Shape]) -> bytes:
             dim.dim_value = side
     for key, one in sides.items():
         refuse_free_sides(str(path), key, one, {str(side) for side in one[:1]})
+    if outside:
+        _load_all(model, path, outside[0])
     try:
-        if outside:
-            external_data_helper.load_external_data_for_model(model, str(path.parent))
         return bytes(model.SerializeToString()) if outside or given else path.read_bytes()
-    except (OSError, RuntimeError, onnx.checker.ValidationError) as error:
-        file = external_data_helper.ExternalDataInfo(outside[0]).location if outside else path
-        raise EdgenasError(f"{path} keeps weights in {file}, which cannot be read: copy it beside the model") from error
+    except OSError as error:
+        raise EdgenasError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, EncodeError) as error:
         raise EdgenasError(f"{path} with its weights is larger than one ONNX file can be (2 GiB): {error}") from error
+
+
+def _load_all(model: onnx.ModelProto, path: Path, first: TensorProto) -> None:
+    """Read the weights that lie beside the file. EdgenasError where they are not there, or not as the file says."""
+    where = next((entry.value for entry in first.external_data if entry.key == "location"), "")
+    try:
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (OSError, RuntimeError, onnx.checker.ValidationError) as error:
+        raise EdgenasError(
+            f"{path} keeps weights in {where}, which cannot be read: copy it beside the model"
+        ) from error
+    except ValueError as error:
+        raise EdgenasError(
+            f"{path} keeps weights in {where}, which is not the file that it was saved with: {error}"
+        ) from error
 
 
 def refuse_free_sides(name: str, key: str, sides: Sides, batch: set[str]) -> None:

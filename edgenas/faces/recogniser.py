@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgenas.errors import EdgenasError
 from edgenas.faces.images import SIDE, resized
 from edgenas.faces.pixels import RAW, USUAL, Pixels
+from edgenas.image_sizes import MOST_SIDE
 from edgenas.preprocessing import largest_taken
 from edgenas.runtimes import How, Runtime, open_runtime
 
@@ -129,5 +130,5 @@ def _side(shape: tuple[int | str, ...], any_side: bool) -> int | None:
     sides = tuple(SIDE if any_side and isinstance(side, str) else side for side in shape[2:])
     if sides == (SIDE, SIDE):
         return SIDE
-    square = sides[0] == sides[1] and isinstance(sides[0], int) and sides[0] > 0
+    square = sides[0] == sides[1] and isinstance(sides[0], int) and 0 < sides[0] <= MOST_SIDE
     return int(sides[0]) if any_side and square else None

@@ -68,7 +68,26 @@ def reading_from_model(model: onnx.ModelProto, name: str, folder: Path | None = 
         raise EdgenasError(f"{name} is made for batches of {one.built_in}: export it with batch 1 or a free one")
     reading = OnnxReading(model, one.graph, name)
     _read(reading)
+    _refuse_damaged(reading)
     return reading
+
+
+def _refuse_damaged(reading: OnnxReading) -> None:
+    """Raise EdgenasError for weights that do not fit their kernels, or are no numbers: ONNX's own checks do not look at them."""
+    for index, arrays in reading.weights.items():
+        kernel = reading.kernels[index]
+        layer = (kernel.out_channels, kernel.in_channels // kernel.groups, *kernel.kernel)
+        shapes = {"conv.weight": layer, "linear.weight": layer[:2]}
+        for name, array in arrays.items():
+            wanted = shapes.get(name, layer[:1])
+            if array.shape != wanted:
+                raise EdgenasError(
+                    f"{reading.name} is damaged: {name} of kernel {index} ({kernel.kind}) is {array.shape}, and {wanted} fits it"
+                )
+            if not np.isfinite(array).all():
+                raise EdgenasError(
+                    f"{reading.name}: {name} of kernel {index} ({kernel.kind}) holds what is no finite number: export it again"
+                )
 
 
 def tensors_of(reading: OnnxReading) -> dict[str, torch.Tensor]:

@@ -22,6 +22,8 @@ def read_conv(reading: OnnxReading, node: onnx.NodeProto) -> None:
     if weight.ndim != 4 or value:
         raise reading.refused(node, f"has {weight.ndim - 2} dimensions, or padding other than 0")
     groups = int(attribute(node, "group", 1))
+    if groups < 1 or read[0] % groups:
+        raise reading.refused(node, f"has {groups} groups of {read[0]} channels")
     stride, dilation = _pair(node, "strides"), _pair(node, "dilations")
     kind: KernelKind = "depthwise" if groups == read[0] and groups > 1 else "conv"
     has_bias = len(node.input) > 2 and bool(node.input[2])
@@ -78,6 +80,8 @@ def _linear(reading: OnnxReading, node: onnx.NodeProto, weight: Floats, bias: Fl
     )
     reading.weights[index] = {"linear.weight": weight}
     if bias is not None:
+        if bias.size not in (1, len(weight)):
+            raise reading.refused(node, f"has {bias.size} numbers as the bias of {len(weight)} outputs")
         reading.weights[index]["linear.bias"] = np.broadcast_to(bias.reshape(-1), weight.shape[:1])
 
 

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.architectures.onnx_facts import attribute, label
 from edgenas.architectures.onnx_graph import Graph
+from edgenas.architectures.onnx_kernels import NO_SHAPE
 from edgenas.errors import EdgenasError
 from edgenas.records import Kernel, KernelKind
 
@@ -61,8 +62,11 @@ class OnnxReading:
 
     def shape(self, tensor: str) -> Map:
         """Of a map (1, C, H, W), or of features (1, F) as (F, 1, 1)."""
-        shape = self.graph.facts[tensor].shape
-        if shape is None or len(shape) not in (2, 4) or shape[0] != 1:
+        fact = self.graph.facts[tensor]
+        shape = fact.shape
+        if shape is None:
+            raise EdgenasError(f"{self.name}: {fact.problem or NO_SHAPE.format(tensor)}")
+        if len(shape) not in (2, 4) or shape[0] != 1:
             raise EdgenasError(f"{self.name}: {tensor!r} is neither (N, C, H, W) nor (N, features), but {shape}")
         return (shape[1], shape[2], shape[3]) if len(shape) == 4 else (shape[1], 1, 1)
 

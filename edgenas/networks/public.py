@@ -235,7 +235,9 @@ def _known(path: Path, read: OnnxReading, preprocessing: Preprocessing) -> tuple
     if channels == len(IMAGENET[0]):
         known = msgspec.structs.replace(preprocessing, mean=IMAGENET[0], std=IMAGENET[1])
         return known, (f"{unsaid} ImageNet's mean and deviation are taken",)
-    return preprocessing, (f"{unsaid} the study's own mean and deviation are taken",)
+    mean, std = ((float(np.mean(part)),) * channels for part in (preprocessing.mean, preprocessing.std))
+    known = msgspec.structs.replace(preprocessing, mean=mean, std=std)
+    return known, (f"{unsaid} the study's own mean and deviation are taken",)
 
 
 def _largest_taken(read: OnnxReading) -> int | None:

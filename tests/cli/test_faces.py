@@ -1,3 +1,4 @@
+import contextlib
 import json
 import pickle
 import shutil
@@ -137,6 +138,23 @@ def test_a_file_that_is_no_recogniser_is_refused(people: Path, tmp_path: Path) -
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10), path)
     result = CliRunner().invoke(app, ["faces", "eval", "--model", str(path), "--data", str(people)])
     assert "is no recogniser" in str(result.exception)
+
+
+@pytest.mark.parametrize(("side", "taken"), [(64, True), (2048, True), (2056, False), (100_000, False)])
+def test_a_recogniser_of_faces_that_are_too_large_to_be_meant_is_refused(
+    tmp_path: Path, side: int, taken: bool
+) -> None:
+    nodes = [onnx.helper.make_node("GlobalAveragePool", ["x"], ["p"]), onnx.helper.make_node("Flatten", ["p"], ["y"])]
+    image, made = (onnx.helper.make_tensor_value_info(*one) for one in (("x", 1, (1, 3, side, side)), ("y", 1, (1, 3))))
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "g", [image], [made]),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    expected = contextlib.nullcontext() if taken else pytest.raises(EdgenasError, match=r"m\.onnx is no recogniser")
+    with expected, open_recogniser(tmp_path / "m.onnx", any_side=True):
+        pass
 
 
 def test_text_that_is_no_onnx_file_is_one_line(tmp_path: Path) -> None:

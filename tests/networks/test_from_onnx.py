@@ -318,6 +318,14 @@ def test_a_file_computes_what_onnx_runtime_computes_for_it(
         ([node("Reshape", "x s")], {"s": np.array([0, 8, 3, 6])}, "Reshape 'the_Reshape' makes"),
         ([node("Conv", "x w")], {"w": floats(2, 4, 1, 1).astype(np.float64)}, "damaged|does not fit|no constant of 32-bit"),
         ([node("Conv", "x x")], {}, "Conv 'the_Conv' has no constant of 32-bit numbers as input 1"),
+        # Damaged files: ONNX's own checks do not look at these.
+        ([node("Conv", "x w b")], {"w": floats(2, 4, 1, 1), "b": floats(3)}, r"conv\.bias of kernel 0 .* is \(3,\), and \(2,\)"),
+        ([node("Conv", "x w")], {"w": floats(2, 3, 1, 1)}, r"weight of kernel 0 .* is \(2, 3, 1, 1\), and \(2, 4, 1, 1\)"),
+        ([node("Conv", "x w", group=0)], {"w": floats(2, 4, 1, 1)}, "Conv 'the_Conv' has 0 groups of 4 channels"),
+        ([node("Conv", "x w", group=3)], {"w": floats(3, 1, 1, 1)}, "Conv 'the_Conv' has 3 groups of 4 channels"),
+        ([node("Conv", "x w", strides=[0, 0])], {"w": floats(2, 4, 1, 1)}, "Conv 'the_Conv' does not fit its inputs"),
+        ([node("Conv", "x w")], {"w": floats(2, 4, 1, 1) * np.float32(np.nan)}, "holds what is no finite number"),
+        ([node("Flatten", "x", "f"), node("Gemm", "f w b")], {"w": floats(144, 2), "b": floats(3)}, "3 numbers as the bias of 2"),
     ],
     ids=lambda one: "-".join(n.op_type for n in one) if isinstance(one, list) else "",
 )  # fmt: skip
@@ -352,6 +360,9 @@ def test_weights_beside_the_file_are_read_and_missing_ones_are_said(tmp_path: Pa
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     found = network_from_onnx(tmp_path / "m.onnx").state_dict()
     assert all(map(torch.equal, found.values(), wanted.values()))
+    (tmp_path / "m.data").write_bytes((tmp_path / "m.data").read_bytes()[:-8])
+    with pytest.raises(EdgenasError, match=r"m\.data, which is not the file that it was saved with: External data"):
+        network_from_onnx(tmp_path / "m.onnx")
     (tmp_path / "m.data").unlink()
     with pytest.raises(EdgenasError, match=r"m\.data, which cannot be read: copy it beside the model"):
         network_from_onnx(tmp_path / "m.onnx")

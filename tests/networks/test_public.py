@@ -173,6 +173,21 @@ def test_a_grey_network_reads_colours_as_the_grey_that_they_make(tmp_path: Path)
     assert close(found, logits(network, grey[:, None].astype(np.float32)), 1e-4)
 
 
+def test_a_grey_file_that_says_nothing_of_its_input_reads_colours_by_the_studys_normalisation(tmp_path: Path) -> None:
+    architecture = chain(4, 3, (0, 1, 0), (3,) * 3, Classes(5), 1, 16)
+    onnx.save(
+        onnx_from_network(network_from_architecture(architecture), architecture, opset=13, ir=7), tmp_path / "n.onnx"
+    )
+    own = Preprocessing(3, 16, (0.2, 0.3, 0.4), (0.1, 0.2, 0.3))
+    public = public_network(str(tmp_path / "n.onnx"), Classes(5), own, pixels_of(3, 16))
+    assert public.preprocessing.mean == pytest.approx((0.3,) * 3)
+    assert public.preprocessing.std == pytest.approx((0.2,) * 3)
+    assert (
+        public.notes[0]
+        == "n.onnx does not say how its input is normalised: the study's own mean and deviation are taken"
+    )
+
+
 def test_a_file_is_read_at_the_tasks_size_and_says_so_where_it_cannot_be(tmp_path: Path) -> None:
     network, path = grey_file(tmp_path, (0.4,) * 3, (0.2,) * 3)
     public = public_network(str(path), Classes(5), preprocessing(3, 48))
