@@ -156,14 +156,13 @@ def _measure(
                 f"{flag} {value} is for host-cpu: a board measures with the one that its agent was given (ssh:// takes it in the "
                 f"address: ?{flag.removeprefix('--')}={value})"
             )
-    from edgenas.remote.job import job_for
+    from edgenas.remote.job import job_for, runtime_of
 
     board = open_board(target, token_file, ca, say)
     described = board.info()
     say(f"board {target}: {described['device']['model']}")
-    return board.measure(
-        content, job_for(content, described["device"]["model"], timing, batch_size=batch, runtime=described["runtime"])
-    )
+    runtime, model = runtime_of(described), described["device"]["model"]
+    return board.measure(content, job_for(content, model, timing, batch_size=batch, runtime=runtime))
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from edgenas.errors import EdgenasError
 from edgenas.hardware.profile import checked_precision, profile_from_name, profiles_of
 from edgenas.methods import CONTROL
 from edgenas.records import FinalTraining, HardwareProfile, Limits, Precision, Trial
+from edgenas.remote.job import runtime_of
 from edgenas.remote.verification import Verified, verified_bundle, verified_trial
 from edgenas.store import Store
 
@@ -89,13 +90,13 @@ def _trial_of(bundle: Bundle, store: Store) -> Trial | None:
 
 
 def _greet(board: Board, profile: HardwareProfile, precision: Precision | None, tell: Tell) -> str:
-    """The runtime of the board."""
+    """What the board runs, as a job's deadline depends on it."""
     info = board.info()
     at = f", {precision}" if precision else ""
     tell(f"board {board.url}: {info['device']['model']}, {info['runtime']} {info['runtime_version']}{at}")
     if info["runtime"] != profile.runtime:
         tell(f"warning: the limits were set for {profile.runtime}: another quantity than what is measured here")
-    return str(info["runtime"])
+    return runtime_of(info)
 
 
 def _asked_for(store: Store, numbers: Sequence[int]) -> list[Trial]:

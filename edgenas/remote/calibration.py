@@ -35,7 +35,7 @@ from edgenas.records import HardwareProfile, Measurement, Precision, Record
 from edgenas.remote.boards import open_board, refuse_without_board
 from edgenas.remote.client import BoardAway
 from edgenas.remote.here import Here
-from edgenas.remote.job import job_for
+from edgenas.remote.job import job_for, runtime_of
 
 if TYPE_CHECKING:
     from edgenas.remote.client import Board
@@ -193,7 +193,8 @@ def rows_from_board(
         model = model_of(designed.workload, profile, profile.precision)
         line = _find(known, model, number, seed, profile.precision)
         if line is None:
-            line = _measured(board, designed, model, profile, seed, baseline_ms, timing, f"{len(rows)} of {samples}")
+            progress = f"{len(rows)} of {samples}"
+            line = _measured(board, designed, model, profile, seed, baseline_ms, timing, runtime_of(info), progress)
             line = msgspec.structs.replace(line, ran=ran)
             _keep(kept, line)
             say(_words(line, number, samples))
@@ -228,13 +229,14 @@ def _measured(
     seed: int,
     baseline_ms: float | None,
     timing: Timing,
+    runtime: str,
     progress: str,
 ) -> Line:
     line = Line(designed.number, seed, profile.precision, hashlib.sha256(model).hexdigest(), designed.name)
     try:
-        tries = [board.measure(model, job_for(model, profile.name[:100], timing, runtime=profile.runtime))]
+        tries = [board.measure(model, job_for(model, profile.name[:100], timing, runtime=runtime))]
         if not tries[0].stable:  # a busy moment may have passed
-            again = job_for(model, profile.name[:100], timing, repeat=1, runtime=profile.runtime)
+            again = job_for(model, profile.name[:100], timing, repeat=1, runtime=runtime)
             with suppress(MeasureError):  # the first one is there
                 tries.append(board.measure(model, again))
         measurement = min(tries, key=lambda one: (not one.stable, spread(one.samples_ms)))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -23,7 +24,7 @@ from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_mea
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision, Record, Workload
 from edgenas.remote.client import Board, BoardAway
-from edgenas.remote.job import job_for
+from edgenas.remote.job import BUILDER, job_for, runtime_of
 from edgenas.store import Store
 
 BESIDE = "measurement-beside"  # of networks that no search has asked for
@@ -85,7 +86,7 @@ class Boards:
                 raise EdgenasError(
                     f"board {board.url} has no power sensor, and there is a limit on energy: leave one of them out"
                 )
-            self._runtimes[board.url] = info["runtime"]
+            self._runtimes[board.url] = runtime_of(info)
             how = f"{info['runtime']} {info['runtime_version']} ({info['load']['provider']}), {self.precision}"
             self.say(f"board {board.url}: {info['device']['model']}, {how}")
             if (info["runtime"], self.precision) != (self.profile.runtime, self.profile.precision):
@@ -144,6 +145,19 @@ class Boards:
             key = self.key_of(architecture)
             if key not in self._futures and self.store.get(KIND, key, Measurement) is None:
                 self._submit(key, model_of(workload_from_architecture(architecture), self.profile, self.precision))
+
+    def prepare_first(self, architectures: Sequence[Architecture]) -> None:
+        """Queue these before what waits for a board already; where engines are built that is said, since it takes minutes."""
+        self.prepare(architectures)
+        first = {self._futures.get(self.key_of(architecture)) for architecture in architectures}
+        waiting: list[Task] = []
+        with suppress(queue.Empty):
+            while True:
+                waiting.append(self._queue.get_nowait())
+        for task in sorted(waiting, key=lambda task: task[1] not in first):
+            self._queue.put(task)
+        if self.pending(architectures) and BUILDER in self._runtimes.values():
+            self.say(f"up to {len(architectures)} networks are measured, and an engine is built for each: minutes")
 
     def close(self) -> None:
         """Give boards that are there a last chance to measure what was only predicted, keep what came in, end the threads."""

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -46,6 +47,7 @@ SETTLED = ("queued", "running", "ok", "unsupported_op")  # of all others another
 MAX_DEADLINE_S = 1800.0
 GPU_CHOICE = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 BUILD_S = 1200.0  # of a deadline, where an engine is built first
+BUILDER = "tensorrt"  # the runtime that builds one, and the provider of ONNX Runtime that does
 
 
 class Job(Record, frozen=True):
@@ -88,10 +90,16 @@ def job_for(
 ) -> Job:
     """The job that times `model`, with a deadline that leaves room for the reference network, for slow loading and slow runs and,
     where the runtime is known to need that, for building an engine."""
-    build_s = BUILD_S if runtime == "tensorrt" else 0.0
+    build_s = BUILD_S if runtime == BUILDER else 0.0
     runs_s = 4 * (timing.seconds + timing.warmup_seconds) + 2 * timing.longest_s
     deadline_s = min(MAX_DEADLINE_S, build_s + 60 + runs_s)
     return Job(hashlib.sha256(model).hexdigest(), profile, timing, batch_size, repeat, deadline_s)
+
+
+def runtime_of(info: Mapping[str, Any]) -> str:
+    """What `job_for` must know of a board that says `info`: its runtime, or what its provider of ONNX Runtime builds engines
+    with."""
+    return BUILDER if info["load"]["provider"] == BUILDER else str(info["runtime"])
 
 
 class Answer(Record, frozen=True):

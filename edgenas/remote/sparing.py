@@ -25,7 +25,6 @@ from edgenas.store import Store
 
 ASKED, TOLD = "asked-board", "told-by-profile"  # what was measured, in order; what was predicted instead
 FINALISTS = "finalists"  # key = FINALISTS: have the boards been asked for them, with whatever result
-PATIENCE_S = 120.0  # for the finalists, at the end
 Finalists: TypeAlias = Callable[[Store], list[Trial]]  # of a finished search: the chosen trial, and the front
 
 
@@ -137,10 +136,10 @@ class Sparing:
         self.boards.say(f"the board is learned from {rests_on} measured networks (error {error:.1%} on those left out)")
 
     def _measure_finalists(self) -> None:
+        """Each is waited for as long as a job may take, while a board is there: an engine is built for minutes."""
         finalists = [trial for trial in self.finalists(self.store) if self._told(trial)]
-        self.boards.prepare(trial.candidate.architecture for trial in finalists)
-        deadline = time.monotonic() + PATIENCE_S
-        while (missing := [t for t in finalists if self._measured(t) is None]) and time.monotonic() < deadline:
+        self.boards.prepare_first([trial.candidate.architecture for trial in finalists])
+        while missing := [t for t in finalists if self._measured(t) is None]:
             if not self.boards.any_there() or not self.boards.pending(t.candidate.architecture for t in missing):
                 break
             time.sleep(0.05)

@@ -120,12 +120,15 @@ class Board:
 
     url = "http://board:8765"
 
+    provider = "cpu"
+
     def __init__(self, status: str = "ok", runtime: str = "onnxruntime", energy_mj: float | None = None) -> None:
         self.status, self.runtime, self.models, self.deadlines = status, runtime, list[bytes](), list[float]()
         self.energy_mj = energy_mj
 
     def info(self) -> dict[str, Any]:
-        return {"device": {"model": "a board"}, "runtime": self.runtime, "runtime_version": "1"}
+        load = {"provider": self.provider}
+        return {"device": {"model": "a board"}, "runtime": self.runtime, "runtime_version": "1", "load": load}
 
     def measure(self, model: bytes, job: Job) -> Measurement:
         self.models.append(model)
@@ -209,20 +212,24 @@ def test_verify_measures_the_very_files_of_a_bundle(monkeypatch: pytest.MonkeyPa
     assert all(item["holds"] and item["limit"] is None and item["origin"] == "measured" for item in document)
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize(
+    ("runtime", "provider", "builds"),
+    [("onnxruntime", "cpu", False), ("tensorrt", "cpu", True), ("onnxruntime", "tensorrt", True)],
+)
 def test_a_board_that_builds_engines_has_the_time_for_it(
-    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: str, provider: str, builds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = Board(runtime=runtime)
+    board.provider = provider
     verified(monkeypatch, board, str(finished_study(tmp_path, None)), "--trial", "1")
     verified(monkeypatch, board, "--bundle", str(digits_bundle().folder), "--precision", "fp32")
     drawn = Drawn()
-    drawn.runtime = runtime
+    drawn.runtime, drawn.provider = runtime, provider
     monkeypatch.setattr(boards, "open_board", lambda *_: drawn)
     (tmp_path / "m.onnx").write_bytes(honest())
     done = CliRunner().invoke(app, ["bench", str(tmp_path / "m.onnx"), "--target", Board.url, "--json"])
     assert done.exception is None, done.exception
-    assert [deadline > BUILD_S for deadline in (*board.deadlines, *drawn.deadlines)] == [runtime == "tensorrt"] * 3
+    assert [deadline > BUILD_S for deadline in (*board.deadlines, *drawn.deadlines)] == [builds] * 3
 
 
 @pytest.mark.slow

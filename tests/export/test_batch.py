@@ -191,7 +191,12 @@ def test_a_board_is_asked_for_that_many_images_and_holds_no_limit_of_one(fixed: 
         url = "http://board"
 
         def info(self) -> dict[str, Any]:
-            return {"device": {"model": "a board"}, "runtime": "onnxruntime", "runtime_version": "1"}
+            return {
+                "device": {"model": "a board"},
+                "runtime": "onnxruntime",
+                "runtime_version": "1",
+                "load": {"provider": "cpu"},
+            }
 
         def measure(self, content: bytes, job: Job) -> Measurement:
             asked.append(job.batch_size)

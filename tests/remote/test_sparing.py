@@ -1,7 +1,11 @@
 """Boards are asked where it matters, and a resumed search goes on with the same numbers."""
 
+import hashlib
+import itertools
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,6 +16,7 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.from_onnx import workload_from_onnx
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.engine.fronts import finalists
+from edgenas.hardware.candidates import model_from_architecture
 from edgenas.hardware.cost import CostModel
 from edgenas.hardware.learned import FIRST, learned_from, learned_profile, must_be_measured
 from edgenas.hardware.measure import reference_model
@@ -235,6 +240,50 @@ def test_only_finalists_are_measured_at_the_end(tmp_path: Path) -> None:
         measured = [store.get("measurement", key, Measurement) is not None for key in keys]
     assert len(told) > 2
     assert measured == [True, True] + [False] * (len(told) - 2)
+
+
+def test_finalists_are_measured_before_what_waits_and_however_long_the_board_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine is built for minutes, one after the other."""
+    said: list[str] = []
+    free, hours = threading.Event(), itertools.count(0, 3600)
+    order: list[str] = []
+
+    class Building(Wired):
+        runtime = "tensorrt"
+
+        def measure(self, model: bytes, job: Job) -> Measurement:
+            free.wait(60)
+            order.append(job.sha256)
+            return super().measure(model, job)
+
+    def slept(seconds: float) -> None:
+        time.sleep(seconds)
+        next(hours)
+        if len(said) > before:  # what is measured has been said
+            free.set()
+
+    with Store.create(tmp_path / "study", record()) as store:
+        board = Building()
+        board.runtime = "tensorrt"
+        hook = Sparing(boards(store, board, said), lambda store: store.ledger())
+        for network in NETWORKS[:3]:
+            cost = CostModel([PI], "fp32", store.study.limits)(network)
+            candidate = Candidate(network, Recipe("r", 1, 32, 0.1), "depth")
+            store.add(trial_of(candidate, cost, 50.0))
+            store.number(candidate.key)
+            store.put(TOLD, hook.boards.key_of(network), Told(network, cost.latencies[PI.name]))
+        hook.boards.prepare(NETWORKS[3:6])  # and then nobody asked for them
+        store.choose(Choice(store.ledger()[0]))
+        before = len(said)
+        clock = SimpleNamespace(sleep=slept, monotonic=lambda: time.monotonic() + next(hours))
+        monkeypatch.setattr("edgenas.remote.sparing.time", clock)
+        hook.close()
+        models = [model_from_architecture(network, PI, "fp32") for network in NETWORKS[:3]]
+    assert "up to 3 networks are measured, and an engine is built for each: minutes" in said
+    measured = [hashlib.sha256(model).hexdigest() for model in models]
+    assert [sha256 for sha256 in order[:4] if sha256 in measured] == measured  # one was at work already
 
 
 def trial_of(candidate: Candidate, cost: Cost, score: float) -> Trial:
