@@ -92,18 +92,18 @@ class Limits(Record, frozen=True):
             if self.latency_ms is not None and ms > self.latency_ms:
                 by = "up to " if self.margin and latency.high is not None else ""
                 phrases.append(
-                    f"latency {by}{beside(ms, self.latency_ms)} ms > {self.latency_ms:g} ms on {latency.profile}"
+                    f"latency {by}{beside(ms, self.latency_ms)} ms > {self.latency_ms:.12g} ms on {latency.profile}"
                 )
             if self.energy_mj is not None and latency.energy_mj is not None and latency.energy_mj > self.energy_mj:
                 phrases.append(
-                    f"energy {beside(latency.energy_mj, self.energy_mj)} mJ > {self.energy_mj:g} mJ on {latency.profile}"
+                    f"energy {beside(latency.energy_mj, self.energy_mj)} mJ > {self.energy_mj:.12g} mJ on {latency.profile}"
                 )
         if self.params is not None and cost.params > self.params:
             phrases.append(f"{cost.params} parameters > {self.params}")
         if self.size_mb is not None and cost.size_mb > self.size_mb:
-            phrases.append(f"size {beside(cost.size_mb, self.size_mb)} MB > {self.size_mb:g} MB")
+            phrases.append(f"size {beside(cost.size_mb, self.size_mb)} MB > {self.size_mb:.12g} MB")
         if self.memory_mb is not None and cost.memory_mb > self.memory_mb:
-            phrases.append(f"memory {beside(cost.memory_mb, self.memory_mb)} MB > {self.memory_mb:g} MB")
+            phrases.append(f"memory {beside(cost.memory_mb, self.memory_mb)} MB > {self.memory_mb:.12g} MB")
         if self.mmacs is not None and cost.macs / 1e6 > self.mmacs:
             phrases.append(f"{cost.macs / 1e6:.12g} M MACs > {self.mmacs:.12g} M MACs")
         return tuple(phrases)

@@ -215,7 +215,7 @@ def _front_layout(facts: Facts, axis: Axis) -> dict[str, Any]:
     if limit is not None:
         line = {"type": "line", "x0": limit, "x1": limit, "yref": "paper", "y0": 0, "y1": 1}
         layout["shapes"] = [{**line, "line": {"color": "$warn", "width": 1.5, "dash": "dash"}}]
-        note = {"x": limit, "yref": "paper", "y": 0.02, "text": f"limit {limit:g}", "showarrow": False}
+        note = {"x": limit, "yref": "paper", "y": 0.02, "text": f"limit {limit:.12g}", "showarrow": False}
         layout["annotations"] = [
             {**note, "xanchor": "right", "xshift": -4, "font": {"color": "$warn"}, "bgcolor": "$paper"}
         ]

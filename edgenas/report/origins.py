@@ -63,12 +63,12 @@ def found(facts: Facts) -> Pairs:
 def limit_words(limits: Limits) -> list[str]:
     """Each limit as a phrase."""
     words = {
-        "latency_ms": "latency ≤ {:g} ms",
+        "latency_ms": "latency ≤ {:.12g} ms",
         "params": "parameters ≤ {:,}",
-        "mmacs": "MACs ≤ {:g} M",
-        "size_mb": "size ≤ {:g} MB",
-        "memory_mb": "memory ≤ {:g} MB",
-        "energy_mj": "energy ≤ {:g} mJ",
+        "mmacs": "MACs ≤ {:.12g} M",
+        "size_mb": "size ≤ {:.12g} MB",
+        "memory_mb": "memory ≤ {:.12g} MB",
+        "energy_mj": "energy ≤ {:.12g} mJ",
     }
     values = {name: getattr(limits, name) for name in words}
     told = [words[name].format(value) for name, value in values.items() if value is not None]

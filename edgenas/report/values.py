@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from edgenas.ranges import beside
 from edgenas.records import TAR, Latency, Metric
 
 Pairs = list[tuple[str, str]]
@@ -30,6 +31,13 @@ def duration(seconds: float) -> str:
 def three_digits(value: float) -> str:
     """Three significant digits, zeros kept: 0.200, 12.3, 123."""
     return f"{value:#.3g}".rstrip(".")
+
+
+def digits_beside(value: float, bar: float) -> str:
+    """Three significant digits, or as many more as it takes to be on its side of `bar`."""
+    text = three_digits(value)
+    same_side = (float(text) > bar) == (value > bar) and (float(text) < bar) == (value < bar)
+    return text if same_side else beside(value, bar)
 
 
 def interval(low: float, high: float) -> str:

@@ -10,11 +10,12 @@ import msgspec
 
 from edgenas.engine.counts import counted
 from edgenas.hardware.measure import percentiles
+from edgenas.ranges import beside
 from edgenas.records import Cost, Latency, Limits, Measurement
 from edgenas.report.answers.commands import verify_command
 from edgenas.report.facts import Facts
 from edgenas.report.shown import architecture_shown, cost_shown, is_another
-from edgenas.report.values import interval, three_digits
+from edgenas.report.values import digits_beside, interval, three_digits
 
 Held = Literal["none", "unknown", "yes", "likely", "open", "no"]
 WORST_FIRST: tuple[Held, ...] = ("no", "open", "likely", "yes")
@@ -80,7 +81,7 @@ def _latencies(facts: Facts, cost: Cost, limits: Limits) -> Iterator[tuple[Held,
     for name in _unknown(facts, cost):
         yield (
             "open",
-            f"Whether it keeps the limit of {limits.latency_ms:g} ms on {name} is not known.{_measuring(facts)}",
+            f"Whether it keeps the limit of {limits.latency_ms:.12g} ms on {name} is not known.{_measuring(facts)}",
         )
     for latency in cost.latencies.values():
         measurement = _measured_beside(facts, latency)
@@ -116,7 +117,7 @@ def _unknown(facts: Facts, cost: Cost) -> list[str]:
 
 def _judged(latency: Latency, limit: float) -> tuple[Held, str]:
     """One latency against the limit."""
-    ms, where = three_digits(latency.ms), f"the limit of {limit:g} ms on {latency.profile}"
+    ms, where = digits_beside(latency.ms, limit), f"the limit of {limit:.12g} ms on {latency.profile}"
     if latency.origin == "measured":
         return _judged_measured(latency, limit, where)
     figure = f"{ms} ms {'predicted' if latency.origin == 'predicted' else 'by the datasheet'}"
@@ -127,7 +128,7 @@ def _judged(latency: Latency, limit: float) -> tuple[Held, str]:
             f"It {keeps} {where} by the figure alone: {figure}. How far that may be off is not known: no network was ever "
             "held against a measurement there."
         )
-    figure += f", {interval(latency.low, latency.high)} ms"
+    figure += f", {digits_beside(latency.low, limit)} to {digits_beside(latency.high, limit)} ms"
     if latency.high <= limit:
         return "yes", f"It keeps {where}, at the upper end of its interval too: {figure}; {SHARE}."
     if latency.low > limit:
@@ -141,9 +142,9 @@ def _judged(latency: Latency, limit: float) -> tuple[Held, str]:
 
 def _judged_measured(latency: Latency, limit: float, where: str) -> tuple[Held, str]:
     runs = f" over {latency.n} runs" if latency.n is not None else ""
-    figure = f"measured median {three_digits(latency.ms)} ms{runs}"
+    figure = f"measured median {digits_beside(latency.ms, limit)} ms{runs}"
     if latency.p90_ms is not None:
-        figure += f", nine of ten within {three_digits(latency.p90_ms)} ms"
+        figure += f", nine of ten within {digits_beside(latency.p90_ms, limit)} ms"
     if latency.ms > limit:
         return "no", f"It breaks {where}: {figure}."
     if not latency.stable:
@@ -181,7 +182,7 @@ def _judged_beside(latency: Latency, measurement: Measurement, limit: float) -> 
     measured = msgspec.structs.replace(
         latency, ms=ms["median"], origin="measured", n=runs, p90_ms=ms["p90"], stable=stable
     )
-    held, words = _judged_measured(measured, limit, f"the limit of {limit:g} ms on {latency.profile}")
+    held, words = _judged_measured(measured, limit, f"the limit of {limit:.12g} ms on {latency.profile}")
     return held, f"{words} The search went by {three_digits(latency.ms)} ms, predicted: it was measured afterwards."
 
 
@@ -193,30 +194,28 @@ def _energies(facts: Facts, cost: Cost, limits: Limits) -> Iterator[tuple[Held, 
         return
     unknown = "is not known: energy is only known where a board measures it."
     for name in _unknown(facts, cost):
-        yield "open", f"Whether it keeps the limit of {limits.energy_mj:g} mJ on {name} {unknown}"
+        yield "open", f"Whether it keeps the limit of {limits.energy_mj:.12g} mJ on {name} {unknown}"
     for latency in cost.latencies.values():
-        where = f"the limit of {limits.energy_mj:g} mJ on {latency.profile}"
+        where = f"the limit of {limits.energy_mj:.12g} mJ on {latency.profile}"
         if latency.energy_mj is None:
             yield "open", f"Whether it keeps {where} is not known: energy is only known where a board measures it."
         else:
             held: Held = "yes" if latency.energy_mj <= limits.energy_mj else "no"
-            yield held, f"It {_verb(held)} {where}: {three_digits(latency.energy_mj)} mJ, measured."
+            yield held, f"It {_verb(held)} {where}: {digits_beside(latency.energy_mj, limits.energy_mj)} mJ, measured."
 
 
 def _counted(cost: Cost, limits: Limits) -> Iterator[tuple[Held, str]]:
     """What is counted from the architecture, and so is exact."""
-    for limit, value, words in (
-        (limits.params, cost.params, "{:,} parameters"),
-        (limits.size_mb, cost.size_mb, "{:.4g} MB of weights"),
-        (limits.memory_mb, cost.memory_mb, "{:.4g} MB of weights and activations at batch 1"),
-        (limits.mmacs, cost.macs / 1e6, "{:,.12g} million multiply-accumulates"),
+    for limit, value, what in (
+        (limits.params, cost.params, "parameters"),
+        (limits.size_mb, cost.size_mb, "MB of weights"),
+        (limits.memory_mb, cost.memory_mb, "MB of weights and activations at batch 1"),
+        (limits.mmacs, cost.macs / 1e6, "million multiply-accumulates"),
     ):
         if limit is not None:
             held: Held = "yes" if value <= limit else "no"
-            yield (
-                held,
-                f"It {_verb(held)} the limit of {words.format(limit)}: it has {words.format(value)}, counted exactly.",
-            )
+            has = beside(value, limit) if what.startswith("MB") else f"{value:,.12g}"
+            yield held, f"It {_verb(held)} the limit of {limit:,.12g} {what}: it has {has} {what}, counted exactly."
 
 
 def _verb(held: Held) -> str:

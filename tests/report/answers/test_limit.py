@@ -232,6 +232,45 @@ def test_a_board_is_named_with_what_it_can_measure(precision: str, trained: bool
     assert found.sentences[0].endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        (
+            latency(2.0004, 1.5, 2.5),
+            "the figure breaks it, and the interval crosses it: 2.0004 ms predicted, 1.50 to 2.50 ms",
+        ),
+        (latency(1.9, 1.5, 1.99996), "at the upper end of its interval too: 1.90 ms predicted, 1.50 to 1.99996 ms"),
+        (latency(2.5, 2.00001, 3.0), "at the lower end of its interval: 2.50 ms predicted, 2.00001 to 3.00 ms"),
+        (
+            latency(2.0004, origin="measured", n=99),
+            "It breaks the limit of 2 ms on jetson-nano-4gb: measured median 2.0004 ms",
+        ),
+        (
+            latency(1.0, origin="measured", n=99, p90_ms=2.002),
+            "takes longer: measured median 1.00 ms over 99 runs, nine of ten within 2.002",
+        ),
+        (
+            latency(2.0, origin="measured", n=99),
+            "It keeps the limit of 2 ms on jetson-nano-4gb: measured median 2.00 ms",
+        ),
+    ],
+)
+def test_a_figure_has_as_many_digits_as_show_on_which_side_of_the_limit_it_is(there: Latency, words: str) -> None:
+    assert words in met_limits(study(trial(1, 90.0, there), chosen=1, limits=Limits(latency_ms=2.0))).sentences[0]
+
+
+def test_a_limit_is_told_with_all_its_digits_and_a_size_on_its_side_of_it() -> None:
+    one = trial(1, 90.0)  # 0.4 MB
+    held = {
+        limit: met_limits(study(one, chosen=1, limits=Limits(size_mb=limit))).sentences[0]
+        for limit in (0.4, 0.39999876)
+    }
+    assert held[0.4].startswith("It keeps the limit of 0.4 MB of weights: it has 0.4 MB of weights")
+    assert held[0.39999876].startswith("It breaks the limit of 0.39999876 MB of weights: it has 0.4 MB of weights")
+    assert limit_words(Limits(latency_ms=1.23456789)) == ["latency ≤ 1.23456789 ms"]
+    assert Limits(latency_ms=0.123456789).broken(one.cost)[0].startswith("latency 1 ms > 0.123456789 ms on ")
+
+
 def test_nothing_trained_is_no_answer() -> None:
     """That is not the same as no limit."""
     found = met_limits(study(limits=LIMIT))
