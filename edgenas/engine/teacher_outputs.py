@@ -171,7 +171,7 @@ def outputs_of_recogniser(
     """A recogniser's embeddings of the training images, of so many views of them, and of the test images. EdgenasError for a file
     that is none."""
     from edgenas.faces.recogniser import open_recogniser
-    from edgenas.faces.views import face_views
+    from edgenas.faces.views import view_parts
     from edgenas.tasks.faces import network_pixels
 
     count = min(VIEWS_EACH * len(faces.train), MOST_VIEWS) if views is None else views
@@ -186,9 +186,10 @@ def outputs_of_recogniser(
         test = recognise(faces.test)
         if not count:
             return TeacherOutputs(outputs, None, test)
-        shown = face_views(faces.train, count)
-        seen = network_pixels(shown, square_side(task.preprocessing.size), task.preprocessing.channels)
-        return TeacherOutputs(outputs, (seen, recognise(shown)), test)
+        size, channels = square_side(task.preprocessing.size), task.preprocessing.channels
+        parts = [(network_pixels(views, size, channels), recognise(views)) for views in view_parts(faces.train, count)]
+        seen, said = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return TeacherOutputs(outputs, (seen, said), test)
 
 
 def anchor_of(held: TeacherOutputs, task: Task) -> dict[str, float] | None:

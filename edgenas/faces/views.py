@@ -7,6 +7,8 @@ al. 2022, arXiv 2106.05237, who mix images aggressively); of a few people they m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,24 +27,31 @@ KNOTS, BEND, BENT = (
 )  # an elastic grid of so many points a side; how far they move, share of the side; how often
 MIXED, LEAST = 0.5, 0.3  # how often two faces are mixed; the first one's least share
 CONTRAST, BRIGHTNESS = 0.35, 35.0  # logarithm, grey levels
-BLOCK = 64  # views at a time
+BLOCK, PART = 64, 1024  # views that are made, and held, at a time
 
 Floats = NDArray[np.float32]
 
 
 def face_views(images: NDArray[np.uint8], count: int, seed: int = 0) -> NDArray[np.uint8]:
     """(N, S, S, C) uint8 -> (count, S, S, C) uint8; equal arguments give equal views. DataError for what are no square images."""
+    return np.concatenate([images[:0], *view_parts(images, count, seed)])
+
+
+def view_parts(images: NDArray[np.uint8], count: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """The same views, PART at a time: a thousand faces of 112 px take 38 MB."""
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.dtype != np.uint8 or not len(images):
         raise DataError(f"views are made of square images, uint8 (N, S, S, C), not of {images.dtype} {images.shape}")
     rng = np.random.default_rng([seed, 21])
-    views = np.empty((count, *images.shape[1:]), np.uint8)
-    for start in range(0, count, BLOCK):
-        size = min(BLOCK, count - start)
-        first, second = (_bent(images, size, rng) for _ in range(2))
-        share = np.where(rng.random(size) < MIXED, rng.uniform(LEAST, 1, size), 1).astype(np.float32)
-        share = share[:, None, None, None]
-        views[start : start + size] = _in_other_light(share * first + (1 - share) * second, rng)
-    return views
+    for start in range(0, count, PART):
+        sizes = [min(BLOCK, count - block) for block in range(start, min(start + PART, count), BLOCK)]
+        yield np.concatenate([_block(images, size, rng) for size in sizes])
+
+
+def _block(images: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    first, second = (_bent(images, size, rng) for _ in range(2))
+    share = np.where(rng.random(size) < MIXED, rng.uniform(LEAST, 1, size), 1).astype(np.float32)
+    share = share[:, None, None, None]
+    return _in_other_light(share * first + (1 - share) * second, rng)
 
 
 def _bent(images: NDArray[np.uint8], count: int, rng: np.random.Generator) -> Floats:

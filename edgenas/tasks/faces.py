@@ -204,7 +204,7 @@ def network_pixels(images: NDArray[np.uint8], size: int, channels: int | None = 
 def raw_pixels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(N, S, S, C) at the network's size -> (N, 112, 112, 3) that the exported file turns into exactly these pixels again."""
     block = SIDE // images.shape[1]
-    large = images.repeat(block, axis=1).repeat(block, axis=2)
+    large = images if block == 1 else images.repeat(block, axis=1).repeat(block, axis=2)
     return np.ascontiguousarray(np.broadcast_to(large, (*large.shape[:3], 3)))
 
 

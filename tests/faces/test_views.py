@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgenas.errors import DataError
-from edgenas.faces.views import face_views
+from edgenas.faces.views import face_views, view_parts
 
 
 def pictures(count: int = 3, side: int = 112, channels: int = 1) -> np.ndarray:
@@ -24,6 +24,11 @@ def test_equal_arguments_give_equal_views_and_other_seeds_others() -> None:
     assert not np.array_equal(first, other)
     assert len({view.tobytes() for view in first}) == 70
     assert np.array_equal(face_views(images, 64, 1), first[:64])  # block by block
+    parts = list(view_parts(images, 1100, 1))
+    assert [len(part) for part in parts] == [1024, 76]
+    assert np.array_equal(np.concatenate(parts)[:64], first[:64])
+    assert np.array_equal(np.concatenate(parts), face_views(images, 1100, 1))
+    assert face_views(images, 0).shape == (0, *images.shape[1:])
 
 
 def test_a_view_of_an_even_picture_is_even_and_only_its_light_changes() -> None:
