@@ -119,7 +119,7 @@ def inputs_for(ports: dict[str, Port], batch_size: int) -> dict[str, NDArray[Any
 
 
 def _opened(load: Load) -> AbstractContextManager[Runtime]:
-    how = How(load.provider, load.threads, load.spinning, max(LARGEST_BATCH, load.batch_size))
+    how = How(load.provider, load.threads, load.spinning, max(LARGEST_BATCH, load.batch_size), load.batch_size)
     return open_runtime(load.runtime, Path(load.model), load.precision, how)
 
 

@@ -93,12 +93,13 @@ def check_inputs(arrays: Arrays, ports: Mapping[str, Port]) -> None:
 @dataclass(frozen=True)
 class How:
     """How a model is to be run. `provider`: of a runtime that has several. `spinning`: may idle threads keep a core busy?
-    `batch`: the largest that it is given, where it is prepared for one."""
+    `batch`: the largest that it is given, where it is prepared for one; `tuned`: the one that it is to be fastest at."""
 
     provider: str = "cpu"
     threads: int = 1
     spinning: bool = False
     batch: int = LARGEST_BATCH
+    tuned: int = 1
 
 
 @dataclass(frozen=True)

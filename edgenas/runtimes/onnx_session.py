@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ PROVIDERS: dict[str, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+# TensorRT's provider has no option for it (microsoft/onnxruntime issue 26029); NVIDIA's libraries read it once in a process.
+WITHOUT_TF32 = {"NVIDIA_TF32_OVERRIDE": "0"}
 _DTYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(bool)": "bool",
     "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(int32)": "int32", "tensor(int64)": "int64",
@@ -74,9 +77,12 @@ def open_session(
     """A session on `provider`, sequential, with a fixed number of threads; EdgenasError where it cannot be had.
 
     Spinning is off unless asked for: idle threads that burn a core disturb whatever runs beside them. INT8 sums are exact, in the
-    fastest way that this processor has; `settings["int8"]` says which (see runtimes/int8.py).
+    fastest way that this processor has; `settings["int8"]` says which (see runtimes/int8.py). TF32 is off; for the provider
+    tensorrt that is a variable of this process.
     """
     _check_provider(provider)
+    if provider == "tensorrt":
+        os.environ.update(WITHOUT_TF32)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -114,7 +120,8 @@ def settings_of(provider: str, threads: int, spinning: bool) -> dict[str, Any]:
 
 def wanted_providers(provider: str) -> list[tuple[str, dict[str, str]]]:
     """What the session is asked for, with options: the provider, and the CPU for what it does not know."""
-    # ONNX Runtime rounds to TF32 on CUDA by default; the golden self-test and the parity gate hold what FP32 computes.
+    # ONNX Runtime rounds to TF32 on CUDA by default (with TensorRT, too: WITHOUT_TF32); the golden self-test and the parity gate hold
+    # what FP32 computes.
     options = {"use_tf32": "0"} if provider == "cuda" else {}
     wanted = [(PROVIDERS[provider], options)]
     return wanted if provider == "cpu" else [*wanted, (PROVIDERS["cpu"], {})]

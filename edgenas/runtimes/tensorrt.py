@@ -38,9 +38,19 @@ PART = ".part"  # behind the name of an engine that is being built
 DRIVER = "libcuda.so.1"
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_.. in cuda.h
 BUILD_S = 3600
+BUILDER = 2  # raised whenever tensorrt_build.py builds otherwise: engines from before it are not loaded
 ERRORS = 2  # of a build that failed: its last messages
 SMALL_BOARD_MB = 8500.0  # boards sold as 8 GB and less
 SMALLEST_FREE_MB = 300.0
+NUMPY_TYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}  # fmt: skip  (8.6 has no INT64)
 INSTALL = (
     "TensorRT is not installed: on a Jetson `apt install python3-libnvinfer` inside the JetPack container "
     "(a venv needs --system-site-packages), on a desktop `pip install tensorrt` from NVIDIA's index"
@@ -64,6 +74,8 @@ class Sidecar(Record, frozen=True):
     precision: Precision
     batch: int
     clocks: str = ""  # timings of another power mode choose other kernels
+    tuned: int = 1
+    builder: int = 1
     engine_sha256: str = ""
 
 
@@ -83,6 +95,7 @@ class BuildOrder(Record, frozen=True):
     precision: Precision
     batch: int
     workspace_bytes: int
+    tuned: int = 1
 
 
 # ---------------------------------------------------------------- probing
@@ -143,24 +156,25 @@ def workspace_bytes(available_mb: float, total_mb: float) -> int:
 
 
 def engine_from_onnx(
-    onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH
+    onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH, tuned: int = 1
 ) -> Engine:
     """The engine of this file for this GPU, from the cache where its sidecar fits exactly, else built now (minutes), when others
-    that build in this cache are done. `batch`: the largest that it takes, where the file leaves that open."""
+    that build in this cache are done. `batch`: the largest that it takes, where the file leaves that open, and `tuned`: the one
+    that its kernels are chosen for."""
     trt, gpu = tensorrt_module(), probe_gpu()
     content = onnx.read_bytes()
-    wanted = Sidecar(hashlib.sha256(content).hexdigest(), trt.__version__, gpu, precision, batch, power_mode())
+    sha256 = hashlib.sha256(content).hexdigest()
+    wanted = Sidecar(sha256, trt.__version__, gpu, precision, batch, power_mode(), tuned, BUILDER)
     cache = folder or cache_folder()
     path = cache / f"{digest(wanted)}.engine"
     if (engine := cached_engine(path, wanted)) is not None:
         return engine
-    timing_cache = cache / f"{digest(trt.__version__, gpu, wanted.clocks)}.timing"
+    timing_cache = cache / f"{digest(trt.__version__, gpu, wanted.clocks, BUILDER)}.timing"
     with _alone(cache):
         if (engine := cached_engine(path, wanted)) is not None:  # built by whom this one waited for
             return engine
-        order = BuildOrder(
-            str(onnx), f"{path}{PART}", str(timing_cache), precision, batch, workspace_bytes(*free_memory_mb())
-        )
+        workspace = workspace_bytes(*free_memory_mb())
+        order = BuildOrder(str(onnx), f"{path}{PART}", str(timing_cache), precision, batch, workspace, tuned)
         build_in_child(order)
         built = Path(order.engine)
         sidecar = msgspec.structs.replace(wanted, engine_sha256=hashlib.sha256(built.read_bytes()).hexdigest())
@@ -272,10 +286,10 @@ def power_mode() -> str:
 
 @contextmanager
 def open_engine(
-    onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH
+    onnx: Path, precision: Precision, *, folder: Path | None = None, batch: int = LARGEST_BATCH, tuned: int = 1
 ) -> Iterator[EngineRuntime]:
     """The file's engine, ready to run; built first where the cache has none that fits."""
-    engine = engine_from_onnx(onnx, precision, folder=folder, batch=batch)
+    engine = engine_from_onnx(onnx, precision, folder=folder, batch=batch, tuned=tuned)
     with ExitStack() as stack:
         yield EngineRuntime(engine, stack)
 
@@ -291,6 +305,11 @@ class EngineRuntime:
         if self._engine is None:
             raise EdgenasError(f"TensorRT {trt.__version__} does not load {engine.path}: remove it, it is built again")
         self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EdgenasError(
+                f"the GPU is out of memory for what {engine.path} computes in between: stop other programs, or give it a smaller "
+                "batch"
+            )
         self._stream = self._cuda.stream(stack)
         self._buffers: dict[str, tuple[int, int]] = {}  # name -> (address, bytes)
         stack.callback(self._free)
@@ -366,14 +385,18 @@ class EngineRuntime:
             raise DeviceError("CUDA failure: TensorRT did not run the engine")
 
     def _port(self, trt: Any, name: str) -> Port:
-        types = {trt.DataType.FLOAT: "float32", trt.DataType.HALF: "float16", trt.DataType.INT32: "int32"}
-        types |= {trt.DataType.INT8: "int8", trt.DataType.UINT8: "uint8"}
+        kind = self._engine.get_tensor_dtype(name)
+        types = [plain for word, plain in NUMPY_TYPES.items() if getattr(trt.DataType, word, None) == kind]
+        if not types:
+            raise EdgenasError(
+                f"{name!r} of this engine is {kind}, which NumPy has not: keep such numbers inside of the model"
+            )
         shape = tuple("batch" if side < 0 else side for side in self._engine.get_tensor_shape(name))
-        return Port(shape, types[self._engine.get_tensor_dtype(name)])
+        return Port(shape, types[0])
 
 
 def _open(path: Path, precision: Precision, how: How) -> AbstractContextManager[Runtime]:
-    return open_engine(path, precision, batch=how.batch)
+    return open_engine(path, precision, batch=how.batch, tuned=how.tuned)
 
 
 TENSORRT = RuntimeSpec(

@@ -65,14 +65,18 @@ def build(order: BuildOrder, trt: Any) -> None:
 
 
 def _profile(builder: Any, order: BuildOrder) -> Any:
-    """Batch 1 is what is tuned for, up to `order.batch` is possible; but of a file of a fixed batch that one alone."""
+    """Batch `order.tuned` is what is tuned for, 1 to `order.batch` are possible; of a file of a fixed batch that one alone."""
     import onnx
 
     profile = builder.create_optimization_profile()
-    for value in onnx.load(order.onnx, load_external_data=False).graph.input:
+    graph = onnx.load(order.onnx, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}  # files of IR 3 list them among the inputs
+    for value in graph.input:
+        if value.name in weights:
+            continue
         fixed, *rest = [d.dim_value for d in value.type.tensor_type.shape.dim]
-        least, most = (fixed, fixed) if fixed else (1, order.batch)
-        profile.set_shape(value.name, [least, *rest], [least, *rest], [most, *rest])
+        least, tuned, most = (fixed, fixed, fixed) if fixed else (1, order.tuned, order.batch)
+        profile.set_shape(value.name, [least, *rest], [tuned, *rest], [most, *rest])
     return profile
 
 

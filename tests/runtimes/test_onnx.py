@@ -1,5 +1,6 @@
 """ONNX Runtime does what was asked or says why not."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,25 @@ def test_a_session_on_a_gpu_says_where_operators_without_a_kernel_go() -> None:
 def test_cuda_computes_in_fp32_and_not_in_tf32() -> None:
     assert wanted_providers("cuda")[0] == ("CUDAExecutionProvider", {"use_tf32": "0"})
     assert wanted_providers("cpu") == [("CPUExecutionProvider", {})]
+
+
+def test_tensorrts_provider_computes_in_fp32_and_not_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVIDIA's libraries ask this variable when the first session is made; the provider has no option for it."""
+    asked: list[str | None] = []
+
+    def session(*_: object, **__: object) -> None:
+        asked.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr("edgenas.runtimes.onnx_session._check_provider", lambda _: None)
+    monkeypatch.setattr("edgenas.runtimes.onnx_session.ort.InferenceSession", session)
+    for provider, before in (("cpu", None), ("cuda", None), ("tensorrt", None), ("tensorrt", "1")):
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", before or "")
+        if before is None:
+            monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+        with pytest.raises(EdgenasError, match="no driver"), open_session(MODEL, provider=provider):
+            pass
+    assert asked == [None, None, "0", "0"]
 
 
 def test_wrong_inputs_are_named_with_what_the_model_takes() -> None:

@@ -112,6 +112,33 @@ def test_engines_are_built_without_tf32_where_the_builder_has_it(tmp_path, flags
     assert (tmp_path / "e").read_bytes() == b"engine"
 
 
+def profile_of(tmp_path, model: onnx.ModelProto, **order) -> dict[str, tuple[list[int], ...]]:
+    """The shapes (least, best, most) of every input that a builder is told."""
+    onnx.save(model, tmp_path / "model.onnx")
+    trt = MagicMock(**vars(trt_like({"STRONGLY_TYPED": 1})))
+    trt.Builder().build_serialized_network.return_value = b"engine"
+    trt.Builder().create_builder_config().get_timing_cache().serialize.return_value = b""
+    place = (str(tmp_path / "model.onnx"), str(tmp_path / "e"), str(tmp_path / "t"))
+    build(BuildOrder(*place, "fp32", workspace_bytes=1, **order), trt)
+    calls = trt.Builder().create_optimization_profile().set_shape.call_args_list
+    return {call.args[0]: call.args[1:] for call in calls}
+
+
+def test_an_engine_is_tuned_for_the_batch_that_is_measured_and_weights_are_no_inputs(tmp_path):
+    model = onnx_from_workload(workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8)), None)
+    (image,) = model.graph.input
+    shape = [d.dim_value for d in image.type.tensor_type.shape.dim][1:]
+    assert profile_of(tmp_path, model, batch=64) == {image.name: ([1, *shape], [1, *shape], [64, *shape])}
+    eight = {image.name: ([1, *shape], [8, *shape], [64, *shape])}
+    assert profile_of(tmp_path, model, batch=64, tuned=8) == eight
+    for tensor in model.graph.initializer:  # as files of IR 3 do
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    model.ir_version = 3
+    assert profile_of(tmp_path, model, batch=64, tuned=8) == eight
+    image.type.tensor_type.shape.dim[0].dim_value = 4
+    assert profile_of(tmp_path, model, batch=64, tuned=4) == {image.name: ([4, *shape],) * 3}
+
+
 def write_engine(folder: Path, sidecar: Sidecar, content: bytes) -> Path:
     import hashlib
 
@@ -133,6 +160,8 @@ def test_an_engine_is_taken_from_the_cache_only_if_everything_is_as_it_was(tmp_p
         {"onnx_sha256": "b" * 64},
         {"clocks": "pmode:0001"},
         {"batch": 1},
+        {"tuned": 8},
+        {"builder": 2},
     ):
         assert cached_engine(path, msgspec.structs.replace(SIDECAR, **change)) is None
 
@@ -237,6 +266,46 @@ def test_each_port_holds_one_block_of_the_gpus_memory_and_none_after_the_end(tmp
     assert memory.held == {}
 
 
+def engine_of(monkeypatch, kinds: dict[str, str], context: object) -> MagicMock:
+    """TensorRT whose engine takes `x` and gives the others, each of a type."""
+    names, trt = ["x", *kinds], MagicMock(__version__="10.3")
+    trt.DataType = SimpleNamespace(
+        **{name: name for name in ("FLOAT", "HALF", "INT8", "INT32", "INT64", "UINT8", "BOOL", "BF16")}
+    )
+    engine = trt.Runtime().deserialize_cuda_engine()
+    engine.num_io_tensors, engine.get_tensor_name = len(names), names.__getitem__
+    engine.get_tensor_mode = lambda name: trt.TensorIOMode.INPUT if name == "x" else trt.TensorIOMode.OUTPUT
+    engine.get_tensor_shape = lambda _: (-1, 4)
+    engine.get_tensor_dtype = lambda name: {"x": "FLOAT", **kinds}[name]
+    engine.create_execution_context.return_value = context
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.tensorrt_module", lambda: trt)
+    monkeypatch.setattr("edgenas.runtimes.tensorrt.Cuda", Counting)
+    return trt
+
+
+def test_outputs_are_of_every_type_that_numpy_has(tmp_path, monkeypatch):
+    engine = Engine(write_engine(tmp_path, SIDECAR, b"engine"), SIDECAR)
+    trt = engine_of(monkeypatch, {"a": "INT64", "b": "BOOL", "c": "HALF", "d": "INT32"}, MagicMock())
+    with ExitStack() as stack:
+        outputs = EngineRuntime(engine, stack).outputs
+    assert [port.dtype for port in outputs.values()] == ["int64", "bool", "float16", "int32"]
+    engine_of(monkeypatch, {"a": "BF16"}, MagicMock())
+    with ExitStack() as stack, pytest.raises(EdgenasError, match="'a' of this engine is BF16, which NumPy has not"):
+        EngineRuntime(engine, stack)
+    trt = engine_of(monkeypatch, {"a": "INT32"}, MagicMock())
+    del trt.DataType.INT64  # as 8.6
+    with ExitStack() as stack:
+        assert EngineRuntime(engine, stack).outputs["a"].dtype == "int32"
+
+
+def test_an_engine_that_the_gpu_has_no_memory_for_is_one_line_and_out_of_memory(tmp_path, monkeypatch):
+    engine_of(monkeypatch, {"a": "FLOAT"}, None)
+    path = write_engine(tmp_path, SIDECAR, b"engine")
+    with ExitStack() as stack, pytest.raises(EdgenasError, match="the GPU is out of memory") as caught:
+        EngineRuntime(Engine(path, SIDECAR), stack)
+    assert worker.status_of(caught.value) == "oom"
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("version", ["10", "11"])
 def test_every_exported_file_is_within_what_tensorrt_documents(precision, version):
@@ -294,7 +363,19 @@ def test_a_job_of_a_larger_batch_has_an_engine_of_it(building):
     for batch in (1, 65, 1024):
         with pytest.raises(NOT_LOADED), worker._opened(Load(str(model), runtime="tensorrt", batch_size=batch)):
             pass
-    assert [order.batch for order in orders] == [64, 65, 1024]
+    assert [(order.batch, order.tuned) for order in orders] == [(64, 1), (65, 65), (1024, 1024)]
+
+
+def test_an_engine_that_was_built_otherwise_is_built_again(building):
+    """Before it had a number the builder left TF32 on, and such an engine passed for FP32."""
+    model, orders = building
+    new = engine_from_onnx(model, "fp32")
+    old = msgspec.json.decode(new.path.with_suffix(".json").read_bytes())
+    del old["builder"], old["tuned"]
+    new.path.with_suffix(".json").write_bytes(msgspec.json.encode(old))
+    again = engine_from_onnx(model, "fp32")
+    assert again.sidecar == new.sidecar
+    assert len(orders) == 2
 
 
 def test_who_waits_for_another_builder_takes_its_engine(building):
