@@ -120,8 +120,8 @@ def settings_of(provider: str, threads: int, spinning: bool) -> dict[str, Any]:
 
 def wanted_providers(provider: str) -> list[tuple[str, dict[str, str]]]:
     """What the session is asked for, with options: the provider, and the CPU for what it does not know."""
-    # ONNX Runtime rounds to TF32 on CUDA by default (with TensorRT, too: WITHOUT_TF32); the golden self-test and the parity gate hold
-    # what FP32 computes.
+    # ONNX Runtime rounds to TF32 on CUDA by default (and with TensorRT: WITHOUT_TF32); the golden self-test and the parity gate
+    # hold what FP32 computes.
     options = {"use_tf32": "0"} if provider == "cuda" else {}
     wanted = [(PROVIDERS[provider], options)]
     return wanted if provider == "cpu" else [*wanted, (PROVIDERS["cpu"], {})]
