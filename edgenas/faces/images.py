@@ -59,7 +59,11 @@ def folders_in(root: Path) -> list[Path]:
 
 def image_from_file(path: Path) -> Rgb:
     """(H, W, 3) RGB of an image file."""
-    return image_from_bytes(path.read_bytes(), str(path))
+    try:
+        content = path.read_bytes()
+    except OSError as error:  # of a drive that fails it has no name
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return image_from_bytes(content, str(path))
 
 
 def rgb_from_array(image: NDArray[np.uint8]) -> Rgb:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.damaged import PICKLE
-from edgenas.errors import DataError
+from edgenas.errors import NOT_SHOWN, DataError
 from edgenas.faces.images import Rgb, folders_in, image_files, image_from_bytes, image_from_file, resized
 from edgenas.records import Record
 
@@ -61,6 +62,10 @@ def faces_from_folders(root: Path, prepare: Prepare = resized) -> FaceImages:
         files = image_files(folder)
         if not files:
             continue
+        if NOT_SHOWN.search(folder.name):
+            raise DataError(
+                f"the folder {folder.name!a} in {root} has control characters or bytes that are not UTF-8 in its name: rename it"
+            )
         images += [prepare(image_from_file(file)) for file in files]
         labels += [len(names)] * len(files)
         names.append(folder.name)
@@ -116,8 +121,8 @@ def _offsets(index: Path) -> dict[int, int]:
 
 def _record(file: BinaryIO, offset: int, size: int, path: Path) -> tuple[int, bytes, tuple[float, ...]]:
     """(flag, content, labels): RecordIO framing (magic, 29-bit length), then MXNet's image header (flag, label, id, id2)."""
-    file.seek(offset)
-    head = file.read(8)
+    file.seek(min(max(offset, 0), size))
+    head = file.read(8) if offset >= 0 else b""
     magic, length = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
     kind, length = length >> 29, length & ((1 << 29) - 1)
     if magic != MAGIC or kind != 0 or not 24 <= length <= size - offset - 8:
@@ -126,11 +131,11 @@ def _record(file: BinaryIO, offset: int, size: int, path: Path) -> tuple[int, by
         )
     data = file.read(length)
     flag, label, _, _ = struct.unpack("<IfQQ", data[:24])
-    if flag == 0:
-        return flag, data[24:], (label,)
-    if 24 + 4 * flag > length:
+    end = 24 + 4 * flag
+    labels = (label,) if flag == 0 else struct.unpack(f"<{flag}f", data[24:end]) if end <= length else ()
+    if not labels or not math.isfinite(labels[0]):
         raise DataError(f"{path} has a damaged record at byte {offset}")
-    return flag, data[24 + 4 * flag :], struct.unpack(f"<{flag}f", data[24 : 24 + 4 * flag])
+    return flag, data[end:], labels
 
 
 def pairs_from_bin(path: Path, prepare: Prepare = resized) -> FacePairs:

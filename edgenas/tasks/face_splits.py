@@ -40,6 +40,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
         else:
             found[kind] = folder
     if flat and len(flat) + len(found) > 1:
+        if not image_files(flat[0]):
+            raise DataError(f"{root} has {flat[0].name}/ without people: put one folder for each into it, or remove it")
         raise DataError(
             f"{flat[0]} has no folders of people: sort its images into one folder per person, or move it out of {root}"
         )

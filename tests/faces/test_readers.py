@@ -94,6 +94,46 @@ def test_a_cut_off_training_set_is_refused(tmp_path: Path) -> None:
         faces_from_path(path)
 
 
+@pytest.mark.parametrize("offset", [-3, 10**20, 2**63 - 1])
+def test_an_index_that_points_out_of_its_file_is_one_line(tmp_path: Path, offset: int) -> None:
+    path = rec_set(tmp_path)
+    path.with_suffix(".idx").write_text(f"0\t0\n1\t{offset}\n")
+    with pytest.raises(DataError, match=f"no whole record at byte {offset}"):
+        faces_from_path(path)
+
+
+@pytest.mark.parametrize("label", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_record_whose_label_is_no_number_is_one_line(tmp_path: Path, place: int, label: float) -> None:
+    bodies = [record(b"", (5.0, 7.0), 0), record(picture(10), (30.0,), 1)]
+    bodies[place] = record(picture(10), (label, 7.0) if place == 0 else (label,), place)
+    (tmp_path / "train.rec").write_bytes(b"".join(bodies))
+    (tmp_path / "train.idx").write_text(f"0\t0\n1\t{len(bodies[0])}\n")
+    with pytest.raises(DataError, match=r"train\.rec has a damaged record at byte"):
+        faces_from_path(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\nb", os.fsdecode(b"caf\xe9")])
+def test_a_person_whose_name_no_file_or_terminal_holds_is_refused(tmp_path: Path, name: str) -> None:
+    for folder in ("ada", "bob", name):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_bytes(picture(9))
+    with pytest.raises(DataError, match="control characters or bytes that are not UTF-8 in its name: rename it"):
+        faces_from_path(tmp_path)
+    (tmp_path / name / "1.png").unlink()
+    assert faces_from_path(tmp_path).names == ("ada", "bob")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file that cannot be read")
+def test_a_face_that_a_drive_does_not_give_is_named(tmp_path: Path) -> None:
+    for folder in ("ada", "bob"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_bytes(picture(9))
+    (tmp_path / "ada" / "2.png").symlink_to("/proc/self/mem")
+    with pytest.raises(DataError, match=r"ada/2\.png cannot be read: Input/output error$"):
+        faces_from_path(tmp_path)
+
+
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_a_verification_set_is_read_in_pairs(tmp_path: Path, protocol: int) -> None:
     content = ([picture(value) for value in (1, 2, 3, 4)], [True, False])

@@ -132,6 +132,14 @@ def test_a_person_may_be_called_as_a_split(tmp_path: Path) -> None:
     assert [len(np.unique(split.labels)) for split in (task.train, task.val, task.test)] == [12, 4, 4]
 
 
+def test_a_split_folder_without_people_is_named_as_that(tmp_path: Path) -> None:
+    write_people(tmp_path / "train", 12)
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / ".DS_Store").write_bytes(b"")
+    with pytest.raises(DataError, match=r"has val/ without people: put one folder for each into it, or remove it$"):
+        load_task(TaskSettings(str(tmp_path), task="faces", settings={"far": 0.1}))
+
+
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
