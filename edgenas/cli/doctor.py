@@ -155,30 +155,38 @@ def _or_reason(read: Callable[[], str]) -> dict[str, str]:
 
 def _onnxruntime() -> dict[str, Any]:
     """Version and providers; two distributions over each other are a trap, the later overwrites the earlier."""
-    from importlib.metadata import distributions
+    from importlib.metadata import packages_distributions
 
-    names = sorted(
-        {d.metadata["Name"] for d in distributions() if (d.metadata["Name"] or "").startswith("onnxruntime")}
-    )
+    from edgenas.runtimes.onnx import onnxruntime_module
+
+    names = sorted(set(packages_distributions().get("onnxruntime", ())))
     if len(names) != 1:
         found = ", ".join(names) or "none"
         return {"reason": f"onnxruntime distributions: {found}; exactly one is needed"}
-    import onnxruntime
-
-    return {"found": f"{names[0]} {onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"}
+    try:
+        module = onnxruntime_module()
+    except EdgenasError as error:
+        return {"reason": str(error)}
+    return {"found": f"{names[0]} {module.__version__}: {', '.join(module.get_available_providers())}"}
 
 
 def _installed(module: str) -> str | None:
-    from importlib.metadata import packages_distributions, version
+    """Its distribution and version; of a module that came without one its name."""
+    from importlib.metadata import PackageNotFoundError, packages_distributions, version
     from importlib.util import find_spec
+
+    from edgenas.runtimes import BROKEN
 
     try:
         if find_spec(module) is None:
             return None
-    except ModuleNotFoundError:
+    except BROKEN:  # of the package that it is in
         return None
     names = packages_distributions().get(module.split(".")[0], [module])
-    return f"{names[0]} {version(names[0])}"
+    try:
+        return f"{names[0]} {version(names[0])}"
+    except PackageNotFoundError:
+        return module
 
 
 def _writable(folder: Path) -> str:

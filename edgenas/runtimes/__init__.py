@@ -41,6 +41,8 @@ LOST = (
     "device-side",
     "launch failure",
 )
+# What importing a library raises whose own libraries are missing, or are of other versions.
+BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
 RUNTIMES = Registry(
     "runtime",
     "edgenas.runtimes",
@@ -130,6 +132,13 @@ def runtime_spec(name: str) -> RuntimeSpec:
             f"runtime {name!r} is {type(spec).__name__}, it must be an edgenas.runtimes.RuntimeSpec: correct its entry point"
         )
     return spec
+
+
+def why_not(name: str, error: BaseException, install: str) -> str:
+    """In one line why the module `name` was not imported: it is not there (`install` says what to do), or does not start."""
+    if isinstance(error, ModuleNotFoundError) and error.name == name:
+        return install
+    return f"{name} is installed and does not start: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def check_provider(name: str, provider: str) -> None:

@@ -9,17 +9,18 @@ from types import ModuleType
 
 from edgenas.errors import MissingExtraError, pip_line
 from edgenas.records import Precision
-from edgenas.runtimes import How, Runtime, RuntimeSpec
+from edgenas.runtimes import BROKEN, How, Runtime, RuntimeSpec, why_not
 
 INSTALL = f"ONNX Runtime is not installed: {pip_line('cpu', 'cuda')} (cuda: with an NVIDIA GPU)"
 
 
 def onnxruntime_module() -> ModuleType:
-    """The installed `onnxruntime`. MissingExtraError where there is none, or an empty folder that a removal left."""
+    """The installed `onnxruntime`. MissingExtraError where there is none, an empty folder that a removal left, or one that does
+    not start."""
     try:
         import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(INSTALL) from error
+    except BROKEN as error:
+        raise MissingExtraError(why_not("onnxruntime", error, INSTALL)) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise MissingExtraError(f"`onnxruntime` is an empty folder, left by a removal. {INSTALL}")
     module: ModuleType = onnxruntime

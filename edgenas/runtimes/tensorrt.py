@@ -28,7 +28,7 @@ from edgenas.errors import DeviceError, EdgenasError, MissingExtraError
 from edgenas.files import at_home
 from edgenas.identity import digest
 from edgenas.records import Precision, Record
-from edgenas.runtimes import LARGEST_BATCH, Arrays, How, Port, Runtime, RuntimeSpec
+from edgenas.runtimes import BROKEN, LARGEST_BATCH, Arrays, How, Port, Runtime, RuntimeSpec, why_not
 from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.cuda_memory import Cuda
 
@@ -123,11 +123,12 @@ def probe_gpu(driver: str = DRIVER) -> Gpu:
 
 
 def tensorrt_module() -> Any:
-    """The installed `tensorrt`. MissingExtraError where it is missing, or only an empty namespace left by a stubs package."""
+    """The installed `tensorrt`. MissingExtraError where it is missing, does not start, or is only an empty namespace left by a
+    stubs package."""
     try:
         import tensorrt
-    except ImportError as error:
-        raise MissingExtraError(INSTALL) from error
+    except BROKEN as error:
+        raise MissingExtraError(why_not("tensorrt", error, INSTALL)) from error
     if not hasattr(tensorrt, "Runtime"):
         raise MissingExtraError(f"`tensorrt` is an empty namespace (a stubs package?): remove it. {INSTALL}")
     return tensorrt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgenas.cli.doctor import advice_from, findings, text_from
-from tests.cli.edgenas import edgenas
+from tests.cli.edgenas import ENVIRONMENT, REPOSITORY, edgenas
 
 HEALTHY: dict[str, Any] = {
     "l4t": None,
@@ -38,6 +40,41 @@ def test_data_sets_on_disk_are_found_without_reading_them(tmp_path: Path, monkey
     assert found["training"].startswith("torch 2.")
     assert found["disk_gb"]["free here"] > 0
     assert "found" in found["onnxruntime"]
+
+
+def found_beside(folder: Path, *files: tuple[str, str]) -> dict[str, Any]:
+    """What doctor says where these files come first in the path."""
+    for name, text in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgenas", "doctor", "--json"],
+        env={**ENVIRONMENT, "PYTHONPATH": f"{folder}:{REPOSITORY}"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "words", ["ImportError('libcudnn.so.9: cannot open')", "ValueError('libcudnn.so.9: cannot open')"]
+)
+def test_an_onnx_runtime_that_does_not_start_is_one_line_with_its_reason(words: str, tmp_path: Path) -> None:
+    found = found_beside(tmp_path, ("onnxruntime/__init__.py", f"raise {words}"), ("tensorrt.py", f"raise {words}"))
+    reason = "onnxruntime is installed and does not start: libcudnn.so.9: cannot open"
+    assert found["onnxruntime"] == {"reason": reason}
+    assert found["tensorrt"] == {"reason": "tensorrt is installed and does not start: libcudnn.so.9: cannot open"}
+    assert any(line.startswith(reason) for line in found["advice"])
+
+
+def test_what_is_installed_beside_onnx_runtime_or_without_a_distribution_is_no_trap(tmp_path: Path) -> None:
+    found = found_beside(
+        tmp_path,
+        ("onnxruntime_extensions-0.14.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: onnxruntime-extensions\n"),
+        ("cuda/__init__.py", ""),
+        ("cuda/bindings/__init__.py", ""),
+    )
+    assert "found" in found["onnxruntime"]
+    assert found["cuda_python"] is not None
 
 
 @pytest.mark.parametrize(
