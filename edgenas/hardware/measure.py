@@ -256,8 +256,9 @@ def _known(precision: str) -> Precision | None:
 
 def _how(measurement: Measurement) -> str:
     settings, mode = measurement.detail["settings"], measurement.detail["device"]["before"]["power_mode"]
+    runtime = f"{measurement.runtime} {settings.get('provider', '')}".rstrip()  # not every runtime has providers
     return (
-        f"{measurement.host}: {measurement.runtime} {settings['provider']}, {settings.get('threads', 1)} thread(s), "
+        f"{measurement.host}: {runtime}, {settings.get('threads', 1)} thread(s), "
         f"{measurement.precision}{_int8(settings)}{_batch(measurement)}, {measurement.status}"
         + (f", power mode {mode}" if mode else "")
     )

@@ -29,6 +29,12 @@ class _Load(msgspec.Struct, frozen=True):
     provider: str
 
 
+class _Settings(msgspec.Struct, frozen=True):
+    runtime: str
+    runtime_version: str
+    provider: str = ""  # of runtimes that have several
+
+
 class _Info(msgspec.Struct, frozen=True):
     device: _Device
     runtime: str
@@ -45,7 +51,7 @@ class _Detail(msgspec.Struct, frozen=True):
     runs: Annotated[int, msgspec.Meta(ge=1)]
     reference_ms: Annotated[tuple[Milliseconds, ...], msgspec.Meta(min_length=1)]
     round_ms: Annotated[tuple[Milliseconds, ...], msgspec.Meta(min_length=1)]
-    settings: _Load
+    settings: _Settings
     device: _Around
     warnings: tuple[str, ...]
     sha256: str

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from edgenas.cli.main import app
 from edgenas.errors import EdgenasError
-from edgenas.hardware.measure import BENCH, MeasureError
+from edgenas.hardware.measure import BENCH, MeasureError, latency_from_measurement
 from edgenas.remote import client
 from edgenas.remote.client import BoardAway, HttpBoard
 from edgenas.remote.desk import Quota
@@ -31,7 +31,7 @@ DEVICE = {"model": "Board", "kernel": "", "l4t": "", "power_mode": "", "clocks_m
           "throttle_events": {}, "throttling": []}  # fmt: skip
 DETAIL = {"runs": 20, "sha256": hashlib.sha256(b"model").hexdigest(), "batch_size": 1,
           "reference_ms": [1.0, 1.1], "round_ms": [2.0, 2.3], "warnings": [], "energy_mj": None,
-          "settings": {"provider": "cpu", "threads": 1},
+          "settings": {"runtime": "onnxruntime", "runtime_version": "1", "provider": "cpu", "threads": 1},
           "device": {"before": DEVICE, "after": DEVICE}}  # fmt: skip
 MEASURED = {"profile": "host-cpu", "host": "Board", "runtime": "onnxruntime 1", "precision": "fp32", "warmup": 1,
             "samples_ms": [1.0, 2.0, 3.0], "stable": True, "status": "ok", "detail": DETAIL}  # fmt: skip
@@ -101,6 +101,17 @@ def test_an_honest_answer_is_believed() -> None:
     assert heard().samples_ms == (1.0, 2.0, 3.0)
     assert heard(detail={**DETAIL, "energy_mj": 3.5}).detail["energy_mj"] == 3.5
     assert heard(status="throttled").status == "throttled"
+
+
+def test_a_runtime_of_another_package_need_not_say_a_provider() -> None:
+    """As the tutorial's (docs/tutorials/new-runtime.md)."""
+    found = heard(
+        runtime="reference 1", detail={**DETAIL, "settings": {"runtime": "reference", "runtime_version": "1"}}
+    )
+    assert latency_from_measurement(found).detail.startswith("Board: reference 1, 1 thread(s), fp32")
+    assert latency_from_measurement(heard()).detail.startswith("Board: onnxruntime 1 cpu, 1 thread(s), fp32")
+    with pytest.raises(EdgenasError, match="no edgenas agent of this version"):
+        heard(detail={**DETAIL, "settings": {"runtime": "reference"}})
 
 
 @pytest.mark.parametrize(
