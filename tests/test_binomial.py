@@ -1,8 +1,11 @@
 """What a share of so many images can tell: published figures, and both sides of every bound."""
 
+import math
+
+import numpy as np
 import pytest
 
-from edgenas.binomial import Validation, noise_of_difference, standard_error, wilson
+from edgenas.binomial import Validation, noise_of_difference, noise_with_repeats, standard_error, wilson
 from edgenas.records import ACCURACY, TAR, Metric
 
 
@@ -86,3 +89,46 @@ def test_an_error_with_an_interval_is_chance_where_that_reaches_chance() -> None
     within, beyond = (error.trial_scores({"mae": 26.0, "mae_low": 24.0, "mae_high": high}) for high in (28.0, 27.9))
     assert validation.is_chance(within, error.objective)
     assert not validation.is_chance(beyond, error.objective)
+
+
+def test_without_repeats_the_noise_is_the_images() -> None:
+    assert noise_with_repeats(3.0, []) == 3.0
+    assert noise_with_repeats(3.0, [(0.0, 2)]) == 3.0
+
+
+def test_of_many_repeats_the_noise_is_the_normal_one_and_of_two_students() -> None:
+    """Student's quantiles for 1, 2 and 4 degrees of freedom: 12.7062, 4.3027, 2.7764."""
+    assert noise_with_repeats(3.0, [(4.0, 10**9)]) == pytest.approx(math.hypot(3, 1.959964 * 2), rel=1e-6)
+    for degrees, quantile in ((1, 12.7062), (2, 4.3027), (4, 2.7764)):
+        assert noise_with_repeats(0.0, [(4.0, degrees)]) == pytest.approx(2 * quantile, rel=1e-4)
+    assert noise_with_repeats(0.0, [(2.0, 1), (2.0, 1)]) == pytest.approx(
+        2 * 4.3027, rel=1e-4
+    )  # as many as two together
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "by_seeds", "most"),
+    [
+        (3, 3, 0.5, 0.06),
+        (3, 3, 3.0, 0.06),
+        (2, 2, 1.0, 0.065),
+        (2, 2, 3.0, 0.075),
+        (3, 1, 3.0, 0.09),
+        (2, 1, 3.0, 0.14),
+    ],
+)
+def test_about_one_in_twenty_differences_of_nothing_is_called_one(
+    one: int, other: int, by_seeds: float, most: float
+) -> None:
+    """Two equal networks, so many seeds each; seeds deviate by `by_seeds` times what the images leave open. With 1.96 in place
+    of Student's quantile 9.6 % of 3 against 3, and 23 % of 2 against 1, would be called different at three times."""
+    rng, called, draws = np.random.default_rng(0), 0, 4000
+    for _ in range(draws):
+        ours, theirs = rng.normal(0, by_seeds, one), rng.normal(0, by_seeds, other)
+        spread = ours.var(ddof=1)
+        repeats = [(spread / one, one - 1)]
+        repeats += [(theirs.var(ddof=1) / other, other - 1)] if other > 1 else []
+        repeats = repeats if other > 1 else [(spread / one + spread, one - 1)]
+        difference = rng.normal() + ours.mean() - theirs.mean()
+        called += abs(difference) > noise_with_repeats(1.959964, repeats)
+    assert 0.03 < called / draws < most

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from edgenas.binomial import NORMAL_95, Interval, noise_of_difference, wilson
+from edgenas.binomial import Interval, noise_of_difference, noise_with_repeats, wilson
 from edgenas.engine.scores import interval_of, unit_of_difference
 from edgenas.hardware.words import LEARNED, ORIGINS
 from edgenas.records import Cost, Latency, Metric, Record
@@ -142,10 +142,12 @@ def noise_between(one: Competitor, other: Competitor, metric: Metric, images: in
     repeated = [competitor.each for competitor in (one, other) if len(competitor.each) > 1]
     if by_images is None and not repeated:
         return None
-    deviations = [statistics.variance(each) / len(each) for each in repeated]
-    if len(repeated) == 1:  # the other's one run spreads as much as each of these
-        deviations.append(statistics.variance(repeated[0]))
-    return math.hypot(by_images or 0.0, NORMAL_95 * math.sqrt(sum(deviations)))
+    spread = [(statistics.variance(each), len(each)) for each in repeated]
+    repeats = [(variance / runs, runs - 1) for variance, runs in spread]
+    if len(spread) == 1:  # the other's one run spreads as much as each of these
+        ((variance, runs),) = spread
+        repeats = [(variance / runs + variance, runs - 1)]
+    return noise_with_repeats(by_images or 0.0, repeats)
 
 
 def interval_of_mean(

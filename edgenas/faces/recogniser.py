@@ -94,7 +94,9 @@ def _largest_taken(graph: onnx.GraphProto) -> int | None:
     stored = {tensor.name: tensor for tensor in graph.initializer}
     stored |= {node.output[0]: one.t for node in graph.node for one in node.attribute if one.name == "value"}
     here = next((value.name for value in graph.input if value.name not in stored), "")
-    scale, shift, largest = np.ones(3, np.float32), np.zeros(3, np.float32), None
+    largest = None
+    scale: NDArray[np.floating] = np.ones(3, np.float32)
+    shift: NDArray[np.floating] = np.zeros(3, np.float32)
     for _ in range(FIRST_NODES):
         readers = [node for node in graph.node if here in node.input]
         constant = _per_channel(stored.get(readers[0].input[1])) if _is_arithmetic(readers, here) else None

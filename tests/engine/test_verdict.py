@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgenas.binomial import noise_of_difference
+from edgenas.binomial import noise_of_difference, noise_with_repeats
 from edgenas.engine.verdict import Competitor, Outcome, compared, faster_of, interval_of_mean, noise_between, outcome
 from edgenas.records import ACCURACY, TAR, Cost, Latency, Metric
 
@@ -94,12 +94,10 @@ def test_what_another_seed_changes_is_part_of_the_noise() -> None:
     steady, shaky = competitor("a", (90.0, 90.0, 90.0), 1), competitor("b", (88.0, 90.0, 92.0), 1)
     by_images = noise_of_difference(90, 90, 1000)
     assert noise_between(steady, steady, ACCURACY, 1000) == pytest.approx(by_images)
-    of_mean = 1.959964 * math.sqrt(4 / 3)  # variance 4, three runs
-    assert noise_between(steady, shaky, ACCURACY, 1000) == pytest.approx(math.hypot(by_images, of_mean))
-    single = 1.959964 * math.sqrt(4 / 3 + 4)  # one run alone spreads as each of the other's three
-    assert noise_between(competitor("c", (90.0,), 1), shaky, ACCURACY, 1000) == pytest.approx(
-        math.hypot(by_images, single)
-    )
+    of_mean = noise_with_repeats(by_images, [(0.0, 2), (4 / 3, 2)])  # variance 4, three runs
+    assert noise_between(steady, shaky, ACCURACY, 1000) == pytest.approx(of_mean)
+    single = noise_with_repeats(by_images, [(4 / 3 + 4, 2)])  # one run alone spreads as each of the other's three
+    assert noise_between(competitor("c", (90.0,), 1), shaky, ACCURACY, 1000) == pytest.approx(single)
 
 
 @pytest.mark.parametrize(("ours", "theirs", "said"), [(1, 1, True), (2, 1, False), (1, 2, False), (2, 2, False)])

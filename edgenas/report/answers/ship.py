@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from edgenas.binomial import NORMAL_95, noise_of_difference
+from edgenas.binomial import noise_of_difference, noise_with_repeats
 from edgenas.engine.counts import counted
 from edgenas.engine.fronts import network_words
 from edgenas.engine.plan import validation_in
@@ -144,8 +144,10 @@ def noise_of_scores(facts: Facts, one: Trial, other: Trial) -> float | None:
             by_images = math.hypot(intervals[0][1] - facts.value(below), facts.value(above) - intervals[1][0])
     if seeds is None:
         return by_images
-    again = NORMAL_95 * seeds.of_a_difference
-    return max(by_images or 0.0, again) if seeds.cuts else math.hypot(by_images or 0.0, again)
+    repeats = [(seeds.of_a_difference**2, seeds.trainings - seeds.networks)]
+    if seeds.cuts:
+        return max(by_images or 0.0, noise_with_repeats(0.0, repeats))
+    return noise_with_repeats(by_images or 0.0, repeats)
 
 
 def _inside(facts: Facts, peak: Trial, one: Trial) -> bool:
