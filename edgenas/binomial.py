@@ -82,15 +82,14 @@ class Validation(Record, frozen=True):
         """The figures behind `is_chance`."""
         if self.metric is not None and self.metric.unit != "%":
             return self.metric.words(self.chance)
-        if not (self.is_share(objective) if self.metric is None else self.metric.share):
+        if not self.by_errors(objective):
             return f"{self.chance:.2f} %, which is inside their 95 % intervals"
         way = "up" if self.above_chance >= self.chance else "down"
         return f"{self.chance:.2f} %, so {way} to {self.above_chance:.2f} % on {self.images} validation images"
 
-    @property
-    def by_errors(self) -> bool:
-        """Is chance judged by standard errors, not by the figure alone?"""
-        return self.metric is None or self.metric.unit == "%"
+    def by_errors(self, objective: str) -> bool:
+        """Is chance judged by standard errors, of a share of the images? Else by a score's own interval, or the figure alone."""
+        return self.is_share(objective) if self.metric is None else self.metric.share
 
     def is_chance(self, scores: Mapping[str, float], objective: str) -> bool:
         """Is a trial's score no better than chance? One that comes with an interval: does it reach to chance?

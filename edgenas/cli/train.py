@@ -242,7 +242,7 @@ def text(folder: Path, final: FinalTraining) -> str:
     test = result[f"test_{final.metric}"]
     interval = result.get(f"test_{final.metric}_interval")
     within = interval_words(interval, metric_of(final))
-    over = f" over {final.images['test']} test images" if metric_of(final).share else ""
+    over = f" over {final.images['test']} test images" if metric_of(final).share else " over the test set"
     known = "" if interval is None else f"; 95 % interval{over}{within}"
     shown = (
         f"{folder}: {name_of(final)}, {final.params:,} parameters, {counted(final.recipe.epochs, 'epoch')}\n"

@@ -108,7 +108,7 @@ def validation_words(validation: Validation, metric: Metric) -> str:
 def chance_words(validation: Validation, objective: str) -> str:
     """What a study at chance says of itself."""
     known = validation.chance_words(objective)
-    by = " by two standard errors" if validation.by_errors else ""
+    by = " by two standard errors" if validation.by_errors(objective) else ""
     return f"no network is better than chance{by} ({known}): nothing was decided here"
 
 

@@ -26,9 +26,9 @@ Side = Literal["winner", "reference"]
 
 class Competitor(Record, frozen=True):
     """One network, trained in full. `each`: its metric on the test set, per seed, `validation` on validation; `interval`: of
-    their mean, 95 %, None where it is not known. `breaks`: the study's limits that it breaks. `seconds`: of one run on
-    average. `origin`: what its training started from, and who taught it. `trial`: of what was searched. `scores`: every score
-    on the test set, per seed."""
+    their mean over the test set alone, without what another seed changes, 95 %; None where it is not known. `breaks`: the
+    study's limits that it breaks. `seconds`: of one run on average. `origin`: what its training started from, and who taught
+    it. `trial`: of what was searched. `scores`: every score on the test set, per seed."""
 
     name: str
     each: tuple[float, ...]
@@ -153,7 +153,8 @@ def noise_between(one: Competitor, other: Competitor, metric: Metric, images: in
 def interval_of_mean(
     each: Sequence[float], ends: Sequence[Interval | None], metric: Metric, images: int
 ) -> Interval | None:
-    """The 95 % interval of a mean over seeds, as one run has it: of a share over the images; else the mean of the runs' own."""
+    """The 95 % interval of a mean over seeds, over the images alone, as one run has it: of a share Wilson's; else the mean of the
+    runs' own. What another seed changes is not in it."""
     if metric.share:
         return wilson(statistics.fmean(each), images)
     known = [end for end in ends if end is not None]

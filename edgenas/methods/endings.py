@@ -28,7 +28,7 @@ Spent = Callable[[tuple[Trial, ...], Candidate], str]
 
 
 def ended_at_chance(method: Method, validation: Validation, objective: str) -> Method:
-    """Run `method`. After IN_A_ROW complete results in a row within two standard errors of chance, end with its best so far."""
+    """Run `method`. After IN_A_ROW complete results in a row that are chance (Validation.is_chance), end with its best so far."""
     seen: dict[str, Trial] = {}
     row = 0
     ask = next(method)
@@ -103,7 +103,7 @@ def _best_so_far(trials: Iterable[Trial], objective: str, told: tuple[Decision, 
 
 
 def _at_chance(validation: Validation, objective: str) -> str:
-    near = "within two standard errors of" if validation.by_errors else "no better than"
+    near = "within two standard errors of" if validation.by_errors(objective) else "no better than"
     return (
         f"three results in a row are {near} chance ({validation.chance_words(objective)}): such trainings "
         "decide nothing, and the search ends with its best so far. Train longer (--budget, --epoch-scale), on more images, or "

@@ -13,8 +13,8 @@ from edgenas.records import FinalTraining
 
 
 def interval_on_test(final: FinalTraining) -> Interval | None:
-    """The 95 % interval of the mean on the test set: of a share over the test images, else as the runs' own intervals have it;
-    None where it is not known."""
+    """The 95 % interval of the mean over the test set alone: of a share over its images, else as the runs' own intervals have it.
+    What another seed changes is not in it. None where it is not known."""
     metric, counts = metric_of(final), confusion_in(final)
     images = final.images.get("test") or (None if counts is None else int(counts.sum()))
     return interval_of_runs([run.test for run in final.runs], metric, images)

@@ -80,12 +80,12 @@ def merit(facts: Facts) -> list[dict[str, str]]:
         return []
     peak = facts.peak or trial
     name, score = f"{score_name(facts)} after {peak.candidate.recipe.epochs} epochs", facts.value(peak)
-    interval = facts.interval(peak)
+    interval, over = facts.interval(peak), ""
     if (final := facts.final) is not None:  # what the network is worth, once it is known
         judged, scores = tested(final)
         name, score = f"{judged}, {final.recipe.epochs} epochs", statistics.fmean(scores)
-        interval = interval_on_test(final)
-    name += "" if interval is None else f", 95 % interval {interval_words(interval, facts.metric).strip(' ()')}"
+        interval, over = interval_on_test(final), " over the test set"
+    name += "" if interval is None else f", 95 % interval{over} {interval_words(interval, facts.metric).strip(' ()')}"
     figures = [{"name": name, "value": facts.metric.number(score), "unit": facts.metric.unit, "origin": ""}]
     figures += [
         {"name": _on(latency), "value": three_digits(latency.ms), "unit": "ms", "origin": latency.origin}

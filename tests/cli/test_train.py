@@ -345,7 +345,7 @@ def test_every_metric_has_the_interval_of_its_mean(metric: Metric) -> None:
     assert told["best_epoch"][f"test_{name}_interval"] == told[f"test_{name}_interval"]
     assert told["best_epoch"][f"val_{name}_interval"] == told[f"val_{name}_interval"]
     low, high = told[f"test_{name}_interval"]
-    over = " over 100 test images" if metric.share else ""
+    over = " over 100 test images" if metric.share else " over the test set"
     assert f"(last epoch); 95 % interval{over} ({low:.1f} to {high:.1f})\n" in text(Path("s"), known)
 
 

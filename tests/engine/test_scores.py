@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from edgenas.binomial import Validation, noise_of_difference, wilson
+from edgenas.confusion import MACRO_F1
 from edgenas.engine.fronts import summary
 from edgenas.engine.plan import plan_json
 from edgenas.engine.scores import at_chance, chance_words, decision_words, interval_of, interval_words, run_line
@@ -129,6 +130,10 @@ def test_a_study_at_chance_says_by_what_only_where_there_is_a_standard_error() -
     assert chance_words(Validation(150, 10.0, ACCURACY), "val_accuracy").startswith(
         "no network is better than chance by two standard errors (10.00 %, so up to "
     )
+    for validation, name in ((Validation(150, 50.0, MACRO_F1), "macro_f1"), (Validation(150, 50.0), "tar")):
+        assert chance_words(validation, f"val_{name}") == (
+            "no network is better than chance (50.00 %, which is inside their 95 % intervals): nothing was decided here"
+        )
 
 
 def test_the_line_of_a_run_has_each_split_s_own_interval() -> None:

@@ -68,7 +68,9 @@ def test_how_alike_they_were_trained_stands_below_their_table(tmp_path: Path) ->
     ours = trained_in_full(folder, 94.0, 93.0)
     facts = beside(dataclasses.replace(read_facts(folder), finals=(ours,)), {"batch_size": 7}, 90.0)
     words = str(Text(html_from_studies([facts])))
-    assert f"{fairness_words(facts)} 95 % intervals over the test set." in words
+    assert (
+        f"{fairness_words(facts)} 95 % intervals over the test set alone, without what another seed changes." in words
+    )
     assert "timm:net another batch_size" in words
 
 

@@ -40,7 +40,7 @@ def final_words(final: FinalTraining) -> str:
     seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
     mean = f"{metric.number(statistics.fmean(scores))}{spread} {metric.unit}".rstrip()
     sure = interval_words(interval_on_test(final), metric).strip(" ()")
-    known = f"{seeds}, 95 % interval {sure}" if sure else seeds
+    known = f"{seeds}; 95 % interval over the test set {sure}" if sure else seeds
     trained = f"Trained for {final.recipe.epochs} epochs on {data_words(final.data)}, trial {final.trial}"
     return f"{trained} reaches {mean} {name} ({known})."
 
@@ -66,7 +66,7 @@ def _tested(facts: Facts, final: FinalTraining) -> Iterator[str]:
         answer = f"always answering {what}," if metric != MACRO_F1 else "guessing each class as often as it comes"
         known = f"{answer} would score {metric.words(chance)} there"
     if is_better_than_chance(final, validation):
-        yield f"It is better than chance: {known}, outside of its 95 % interval."
+        yield f"It is better than chance: {known}, outside of that interval."
     else:
         yield f"It is not shown to be better than chance: {known}."
 

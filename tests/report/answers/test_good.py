@@ -30,13 +30,13 @@ def test_a_trained_network_is_told_with_its_interval_spread_and_chance() -> None
     told = goodness(trained([[60, 0], [10, 30]], 90.0, 88.0))
     low, high = wilson(89.0, 100)
     assert told[0] == (
-        f"Trained for 40 epochs on digits, trial 1 reaches 89.00 ± 1.41 % test accuracy (2 seeds, 95 % interval "
-        f"{low:.1f} to {high:.1f})."
+        f"Trained for 40 epochs on digits, trial 1 reaches 89.00 ± 1.41 % test accuracy (2 seeds; 95 % interval over the "
+        f"test set {low:.1f} to {high:.1f})."
     )
     # 60 of 100 test images are cats
     assert told[1] == (
-        "It is better than chance: always answering “cat”, its most frequent class, would score 60.00 % there, outside of its "
-        "95 % interval."
+        "It is better than chance: always answering “cat”, its most frequent class, would score 60.00 % there, outside of that "
+        "interval."
     )
 
 
@@ -173,10 +173,10 @@ def test_faces_are_held_against_the_false_accept_rate_and_against_raw_pixels_and
         )
 
     assert told(1.01)[0] == (
-        "Trained for 40 epochs on digits, trial 1 reaches 30.00 % test TAR (1 seed, 95 % interval 1.0 to 40.0)."
+        "Trained for 40 epochs on digits, trial 1 reaches 30.00 % test TAR (1 seed; 95 % interval over the test set 1.0 to 40.0)."
     )
     assert told(1.01)[1] == (
-        "It is better than chance: without any learning it would be 1.00 %, the false accept rate itself, outside of its 95 % "
+        "It is better than chance: without any learning it would be 1.00 %, the false accept rate itself, outside of that "
         "interval."
     )
     assert told(1.0)[1].startswith("It is not shown to be better than chance: without any learning")
