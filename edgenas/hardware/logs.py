@@ -27,6 +27,7 @@ from edgenas.records import Precision, Record
 
 LARGEST = 64 * 10**6  # bytes
 MLLOG = ":::MLLOG "
+FOREIGN = {"FP8", "FP4", "INT4"}  # of trtexec
 
 
 class Timed(Record, frozen=True):
@@ -52,26 +53,32 @@ def timed_from_log(path: Path, said: Mapping[str, str] | None = None) -> Timed:
     everything else, and for runs that say no latency of a network.
     """
     text = read_bytes(path, LARGEST).decode("utf-8", errors="replace").lstrip("\ufeff")
-    name, start = path.name, text.lstrip()[:1]
-    if path.suffix.lower() in (".yaml", ".yml"):
-        ms, precision = timed_from_perf_yaml(text, name, said or {})
-        timed = Timed(name, ms, 1, precision)
-    elif start in ("[", "{"):
-        timed = _from_json(text, name)
-    elif MLLOG in text:
-        timed = _from_mlperf(_details(text, name), name)
-    elif "MLPerf Results Summary" in text:
-        timed = _from_mlperf(_summary(text), name)
-    elif "TensorRT.trtexec" in text or "=== Performance summary ===" in text:
-        timed = _from_trtexec(text, name)
-    else:
-        raise EdgenasError(
-            f"{path} is no file of times: possible are trtexec's --exportTimes and its log, mlperf_log_summary.txt, "
-            "mlperf_log_detail.txt, perf.yaml and what `edgenas bench --out` writes"
-        )
+    try:
+        timed = _timed(path, text, said or {})
+    except (ValueError, OverflowError) as error:  # of a number that is none
+        raise EdgenasError(f"{path} is damaged: {str(error)[:120]!a}") from error
     if not (math.isfinite(timed.ms) and LEAST_MS <= timed.ms <= MOST_MS):
         raise EdgenasError(f"{path} says {timed.ms:g} ms, from {LEAST_MS:g} to {MOST_MS:g} are possible")
     return timed
+
+
+def _timed(path: Path, text: str, said: Mapping[str, str]) -> Timed:
+    name, start = path.name, text.lstrip()[:1]
+    if path.suffix.lower() in (".yaml", ".yml"):
+        ms, precision = timed_from_perf_yaml(text, name, said)
+        return Timed(name, ms, 1, precision)
+    if start in ("[", "{"):
+        return _from_json(text, name)
+    if MLLOG in text:
+        return _from_mlperf(_details(text, name), name)
+    if "MLPerf Results Summary" in text:
+        return _from_mlperf(_summary(text), name)
+    if "TensorRT.trtexec" in text or "=== Performance summary ===" in text:
+        return _from_trtexec(text, name)
+    raise EdgenasError(
+        f"{path} is no file of times: possible are trtexec's --exportTimes and its log, mlperf_log_summary.txt, "
+        "mlperf_log_detail.txt, perf.yaml and what `edgenas bench --out` writes"
+    )
 
 
 def is_log(path: Path) -> bool:
@@ -164,22 +171,26 @@ def _from_trtexec(text: str, name: str) -> Timed:
     implicit = _found(r"\] Batch: (\d+)", text)
     batch = int(implicit) if implicit else next((shape[0] for shape in shapes.values() if len(shape) > 1), None)
     model = _found(r"\] Model:[ \t]*(\S[^\n]*?)[ \t]*\n", text) or _found(r"--onnx=(\S+)", command)
-    return Timed(name, float(ms), batch, _trtexec_precision(text, command), model, {} if implicit else shapes)
+    return Timed(name, float(ms), batch, _trtexec_precision(text, command, name), model, {} if implicit else shapes)
 
 
-def _trtexec_precision(text: str, command: str) -> Precision | None:
-    """What the options allowed; None where the engine or the file's own types decide, as always from TensorRT 11 on."""
+def _trtexec_precision(text: str, command: str, name: str) -> Precision | None:
+    """What the options allowed; None where the engine or the file's own types decide, as always from TensorRT 11 on. EdgenasError
+    for a precision that profiles do not have."""
     version = _found(r"\[TensorRT v(\d+)", text) or ""
     eleven = len(version) == 6 and int(version[:2]) >= 11
     loaded = _found(r"\] Load engine:[ \t]*(\S+)", text) is not None and "--onnx" not in command
     if eleven or loaded or "--stronglyTyped" in command:
         return None
     allowed = _found(r"\] Precision: (\S+)", text)
-    if allowed is None:
+    words = set((allowed or "").split("+"))
+    if foreign := words & FOREIGN:
+        raise EdgenasError(f"{name} ran in {' and '.join(sorted(foreign))}: profiles know fp32, tf32, fp16 and int8")
+    if "FP32" not in words:
         return None
-    if "INT8" in allowed or "FP8" in allowed:
+    if "INT8" in words:
         return "int8"
-    if "FP16" in allowed or "BF16" in allowed:
+    if words & {"FP16", "BF16"}:
         return "fp16"
     return "tf32" if _rounds_to_tf32(text) else "fp32"
 

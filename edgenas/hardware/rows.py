@@ -215,7 +215,11 @@ def _precision(text: str) -> Precision | None:
 
 def _with_latency(path: Path, line: Line, row: Row) -> Row:
     latency, log = line.fields.get("latency_ms", ""), line.fields.get("log", "")
-    if not latency and log:
+    if latency and log:
+        raise EdgenasError(
+            f"latency_ms is {latency[:80]}, and log is {log[:80]}: a row has one of them, so leave the other cell empty"
+        )
+    if log:
         return row_as_timed(row, timed_from_log(path.parent / log, line.fields), said=line.fields)
     try:
         row = msgspec.structs.replace(row, ms=milliseconds(latency, line.separator))

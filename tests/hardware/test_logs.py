@@ -1,8 +1,10 @@
 """Files of trtexec, MLPerf's LoadGen and AI Hub: what they say is read as it is meant, what says no latency is refused."""
 
+import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgenas.errors import EdgenasError
@@ -48,10 +50,56 @@ def test_a_log_of_tensorrt_7_is_read_alike(tmp_path: Path) -> None:
         ({"precision": "FP32", "version": "v10.9.0"}, "fp32"),
         ({"precision": "FP32", "version": "v8601"}, "fp32"),
         ({"precision": "FP32", "more": " --stronglyTyped"}, None),
+        ({"precision": "FP32+BF16"}, "fp16"),
+        ({"precision": "Strongly Typed"}, None),
     ],
 )
 def test_what_trtexec_was_allowed_is_the_precision_unless_types_decide(tmp_path: Path, options, precision) -> None:
     assert timed_from_log(written(tmp_path, trtexec_log(**options))).precision == precision
+
+
+@pytest.mark.parametrize(("allowed", "named"), [("FP32+FP8", "FP8"), ("FP32+FP16+INT4", "INT4")])
+def test_a_precision_of_trtexec_that_profiles_have_not_is_refused(tmp_path: Path, allowed: str, named: str) -> None:
+    with pytest.raises(EdgenasError, match=rf"^run\.log ran in {named}: profiles know fp32, tf32, fp16 and int8$"):
+        timed_from_log(written(tmp_path, trtexec_log(precision=allowed)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        trtexec_log().replace("median = 1.3978 ms", "median = 1.3.978 ms"),
+        trtexec_log(shape="1xx3"),
+        old_trtexec_log().replace("median: 4.40088", "median: 4.4-0088"),
+        trtexec_log().replace("Streams: 1", "Streams: " + "9" * 5000),
+        '[{"computeMs": 1' + "0" * 400 + "}]",
+        '{"samples_ms": [1' + "0" * 400 + "]}",
+    ],
+    ids=["median", "shape", "old median", "streams", "times", "samples"],
+)
+def test_a_damaged_number_is_one_line(tmp_path: Path, content: str) -> None:
+    with pytest.raises(EdgenasError, match=r"run\.log (is damaged: |is of 9+ streams)") as caught:
+        timed_from_log(written(tmp_path, content))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_that_is_damaged_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    """One letter of it in another's place, or gone."""
+    rng = np.random.default_rng(0)
+    for whole in (
+        trtexec_log(),
+        old_trtexec_log(),
+        exported_times([1.0, 1.5]),
+        loadgen_detail(),
+        loadgen_summary(),
+        PERF_YAML,
+    ):
+        name = "run.yaml" if whole == PERF_YAML else "run.log"
+        for _ in range(60):
+            letters = list(whole)
+            at = int(rng.integers(len(letters)))
+            letters[at] = str(rng.choice([*list('x.-e0 9\n[{"'), ""]))
+            with contextlib.suppress(EdgenasError):
+                timed_from_log(written(tmp_path, "".join(letters), name))
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,19 @@ def test_a_log_stands_in_for_the_latency_and_says_batch_and_precision(tmp_path: 
     rows = table(
         tmp_path,
         "architecture,log,latency_ms,precision\nm.onnx,run.log,,\nm.onnx,times.json,,int8\n"
-        "convnet_L2_F8_K3x3_W32,summary.txt,,\nconvnet_L3_F8_K3x3_W32,summary.txt,9,\n",
+        "convnet_L2_F8_K3x3_W32,summary.txt,,\nconvnet_L3_F8_K3x3_W32,,9,\n",
     )
     assert [(row.ms, row.batch, row.ran_in) for row in rows] == [
         (1.3978, 4, "fp16"), (2.5, 1, "int8"), (2.788885, 1, None), (9, 1, None)
     ]  # fmt: skip
+
+
+def test_a_row_has_a_latency_or_a_log_and_not_both(tmp_path: Path) -> None:
+    (tmp_path / "times.json").write_text(exported_times([1.0, 1.5]))
+    rows = "architecture,latency_ms,log\nconvnet_L2_F8_K3x3_W32,2,\nconvnet_L3_F8_K3x3_W32,{ms},times.json\n"
+    assert [row.ms for row in table(tmp_path, rows.format(ms=""))] == [2, 1.25]
+    with pytest.raises(EdgenasError, match=r"line 3: latency_ms is 9, and log is times\.json: a row has one of them"):
+        table(tmp_path, rows.format(ms=9))
 
 
 def test_logs_that_name_their_network_need_no_table(tmp_path: Path) -> None:
