@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +131,23 @@ def table_words(tables: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> It
         f"It is above the mean of GP on {above['tables']} of the {above['of']} tables and costs that GP has run on, and "
         + (f"below random by more than a standard error on {', '.join(below)}." if below else "nowhere below random.")
     )
-    runs: dict[str, set[int]] = {
-        method: {one["n"] for of in tables.values() for one in of.get(method, {}).values()} for method in COLUMNS
-    }
-    yield f"Seeds: {', '.join(f'{COLUMNS[method]} {_range(many)}' for method, many in runs.items() if many)}."
+    seeds = ((name, _seeds([of[method] for of in tables.values() if method in of])) for method, name in COLUMNS.items())
+    yield f"Seeds: {', '.join(f'{name} {words}' for name, words in seeds if words)}."
 
 
-def _range(counts: set[int]) -> str:
-    least, most = min(counts), max(counts)
-    return f"{least}" if least == most else f"{least} to {most}"
+def _seeds(tables: Sequence[Figures]) -> str:
+    """How many each table has; where that depends on the cost, after how many trainings how many: "50 after 10 and 25"."""
+    runs: dict[str, set[int]] = {}  # by cost
+    for of in tables:
+        for cost, one in of.items():
+            runs.setdefault(cost, set()).add(one["n"])
+    costs: dict[str, list[str]] = {}  # by number of seeds
+    for cost in sorted(runs, key=int):
+        least, most = min(runs[cost]), max(runs[cost])
+        costs.setdefault(f"{least}" if least == most else f"{least} to {most}", []).append(cost)
+    if len(costs) < 2:
+        return "".join(costs)
+    return ", ".join(f"{many} after {' and '.join(those)}" for many, those in costs.items())
 
 
 # ---------------------------------------------------------------- real trainings

@@ -84,6 +84,9 @@ def test_a_part_replaces_what_was_there_and_nothing_else() -> None:
         written(page, {"three": lambda: ""})
 
 
+GP_RUNS = (("10", 50), ("25", 50), ("50", 10), ("100", 10))  # (trainings, seeds)
+
+
 def test_a_table_names_itself_and_its_axis_and_says_how_often_guided_is_above_random() -> None:
     head, one = table_rows({"nasbench201 cifar10 help_pixel3": table(0.9)})
     assert dict(zip(head, one, strict=True)) == {
@@ -109,6 +112,13 @@ def test_the_words_count_tables_on_both_sides_of_nine_of_ten_and_say_where_guide
         gp == "It is above the mean of GP on 2 of the 2 tables and costs that GP has run on, and nowhere below random."
     )
     assert seeds == "Seeds: random 50, GP 4, guided 50."
+    more = {
+        "accel imagenet zcu102": {**table(0.9), "gp": {cost: {**table(0.9)["gp"]["25"], "n": n} for cost, n in GP_RUNS}}
+    }
+    assert (
+        list(table_words({**tables, **more}))[2]
+        == "Seeds: random 50, GP 50 after 10, 4 to 50 after 25, 10 after 50 and 100, guided 50."
+    )
     worse = {"nasbench101 cifar10": table(0.0, guided=0.69)}  # five standard errors of the difference below
     assert "of GP on 0 of the 1" in list(table_words(worse))[1]
     assert list(table_words(worse))[1].endswith("more than a standard error on nasbench101 cifar10 at 25.")
