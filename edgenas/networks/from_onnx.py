@@ -112,7 +112,14 @@ def set_constants(network: Network, epsilons: Mapping[int, float], fixed: Iterab
 def path_at_size(path: Path, image: ImageSize) -> bytes:
     """The file with its input made for images of this size; shapes that followed from its own size are left out, for
     they are inferred again."""
-    own = input_sides(model_from_file(path), {}, str(path))
+    model = model_from_file(path)
+    for value, sides in _sides(model):
+        if len(sides) < 2 or sides[1] < 1:
+            raise EdgenasError(
+                f"{path}: its input {value!r} does not say how many channels it has: export it with their number (height and "
+                "width may be free)"
+            )
+    own = input_sides(model, {}, str(path))
     wanted = sides_of(image)
     given = {
         key: tuple(size if isinstance(size, int) else (1, 0, *wanted)[place] for place, size in enumerate(sides))
@@ -128,6 +135,18 @@ def path_at_size(path: Path, image: ImageSize) -> bytes:
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     return bytes(model.SerializeToString())
+
+
+def is_of_one_size(path: Path) -> bool:
+    """Does a file say the size of the images that it takes? Raises EdgenasError for what is no ONNX file."""
+    return all(len(sides) > 1 and min(sides[1:]) > 0 for _, sides in _sides(model_from_file(path)))
+
+
+def _sides(model: onnx.ModelProto) -> list[tuple[str, list[int]]]:
+    """Of every input: its name and its sides, 0 or less where they are free; none where it has no shape."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    return [(value.name, [dim.dim_value for dim in value.type.tensor_type.shape.dim]) for value in inputs]
 
 
 def _read(reading: OnnxReading) -> None:

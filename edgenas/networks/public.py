@@ -25,7 +25,7 @@ from edgenas.errors import EdgenasError
 from edgenas.faces.pixels import Pixels
 from edgenas.image_sizes import ImageSize, sides_of, size_from_sides, size_in_words
 from edgenas.networks.fitting import Parts, fitted_head, fitted_input, with_outputs, without_softmax
-from edgenas.networks.from_onnx import reading_from_model, reading_from_onnx, tensors_of
+from edgenas.networks.from_onnx import is_of_one_size, reading_from_model, reading_from_onnx, tensors_of
 from edgenas.networks.norms import folded, with_norms
 from edgenas.networks.onnx_reading import INPUT, OnnxReading
 from edgenas.networks.zoo import IMAGENET, module_from_zoo, normalisation_of_file, with_state
@@ -108,6 +108,8 @@ def _of_file(
     try:
         read = reading_from_onnx(path, size)
     except EdgenasError as error:
+        if not is_of_one_size(path):
+            raise
         own = reading_from_onnx(path)  # what is wrong at any size is said as it is
         shape = own.shape(own.graph.inputs[0])
         raise EdgenasError(
@@ -148,10 +150,7 @@ class InFile:
 def network_in_file(path: Path, preprocessing: Preprocessing, pixels: Pixels | None = None) -> InFile:
     """For a teacher: at the file's own size, or at that of `preprocessing` where its sides are free. `pixels`: what it takes,
     where its user says it. Raises EdgenasError for what cannot be read."""
-    try:
-        read = reading_from_onnx(path)
-    except EdgenasError:
-        read = reading_from_onnx(path, preprocessing.input_size)  # free sides; all else is wrong here, too
+    read = reading_from_onnx(path, None if is_of_one_size(path) else preprocessing.input_size)
     channels, height, width = read.shape(read.graph.inputs[0])
     size = size_from_sides(height, width)
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))

@@ -31,6 +31,7 @@ from edgenas.training.throughput import seconds_per_image
 from tests.networks.test_from_onnx import shaken
 
 RNG = np.random.default_rng(7)
+OTHER_SIZE = Preprocessing(3, 24, (0.31,) * 3, (0.27,) * 3)
 MEAN, STD = (np.array(values) for values in IMAGENET)
 
 
@@ -171,6 +172,37 @@ def test_a_grey_network_reads_colours_as_the_grey_that_they_make(tmp_path: Path)
     grey = (colour @ np.array([0.299, 0.587, 0.114]) / 255 - 0.4) / 0.2  # ITU-R 601
     found = logits(began(public), input_from_pixels(colour, public.preprocessing))
     assert close(found, logits(network, grey[:, None].astype(np.float32)), 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sides", "broken", "line"),
+    [
+        (("N", 3, "H", "W"), False, None),
+        (("N", 3, "H", "W"), True, "cannot be read: only plain convolutional networks"),
+        ((1, 3, 16, 16), True, "cannot be read: only plain convolutional networks"),
+        (("N", "C", "H", "W"), False, "does not say how many channels it has: export it with their number"),
+        (None, False, "does not say how many channels it has: export it with their number"),
+    ],
+)
+def test_a_file_of_free_sides_is_read_at_the_tasks_size_or_refused_for_what_is_wrong_with_it(
+    sides: tuple[Any, ...] | None, broken: bool, line: str | None, tmp_path: Path
+) -> None:
+    """No hint at --shape: these commands have no such flag."""
+    path, _ = beginning([], tmp_path)
+    model = onnx.load(path)
+    del model.graph.value_info[:]
+    image = model.graph.input[0]
+    image.CopyFrom(onnx.helper.make_tensor_value_info(image.name, onnx.TensorProto.FLOAT, sides))
+    if broken:
+        next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Softsign"
+    onnx.save(model, path)
+    for read in (lambda: public_network(str(path), Classes(7), OTHER_SIZE), lambda: network_in_file(path, OTHER_SIZE)):
+        if line is None:
+            assert sides_of(read().architecture.image_size) == (24, 24)
+            continue
+        with pytest.raises(EdgenasError, match=line) as caught:
+            read()
+        assert "--shape" not in str(caught.value)
 
 
 def test_a_grey_file_that_says_nothing_of_its_input_reads_colours_by_the_studys_normalisation(tmp_path: Path) -> None:
