@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgenas.records import Record
@@ -18,6 +19,7 @@ TOTAL_RAILS = ("VDD_IN", "POM_5V_IN", "VIN", "5V_IN")  # the whole module on one
 # Not in that sum, of an AGX Orin: NVIDIA counts the memory's rail in VIN_SYS_5V0, too (Jetson Linux Developer Guide, Jetson AGX
 # Orin, power monitors), and nothing is connected to NC.
 NOT_SUMMED = ("VDDQ_VDD2_1V8AO", "NC")
+OF_FIRMWARE = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 COOLERS_THAT_SLOW = ("cpufreq", "devfreq", "balanced", "heavy", "throttle", "processor")
 NVPMODEL_MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
 
@@ -47,14 +49,15 @@ def probe(root: Path = ROOT) -> DeviceState:
         temperatures_c=_temperatures(root),
         power_mw=power_rails(root),
         throttle_events=_throttle_events(root),
-        throttling=_throttling(root),
+        throttling=throttling(root),
     )
 
 
-def throttled(before: DeviceState, after: DeviceState) -> tuple[str, ...]:
-    """Reasons to say that the device was slowed down between two moments; () = none known."""
+def throttled(before: DeviceState, after: DeviceState, between: Iterable[str] = ()) -> tuple[str, ...]:
+    """Reasons to say that the device was slowed down from one moment to another; () = none known. `between`: what `throttling`
+    said meanwhile."""
     grown = [name for name, count in after.throttle_events.items() if count > before.throttle_events.get(name, 0)]
-    return tuple(sorted({*before.throttling, *after.throttling, *grown}))
+    return tuple(sorted({*before.throttling, *between, *after.throttling, *grown}))
 
 
 def power_mw(root: Path = ROOT) -> float | None:
@@ -193,7 +196,7 @@ def _temperatures(root: Path) -> dict[str, float]:
 
 
 def _throttle_events(root: Path) -> dict[str, int]:
-    """Over-current events of Jetsons, thermal events of x86."""
+    """Over-current events of Jetsons, thermal events of x86; of a Raspberry Pi whether there was each since it started."""
     paths = [
         *root.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"),
         *root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"),
@@ -202,20 +205,30 @@ def _throttle_events(root: Path) -> dict[str, int]:
     for path in sorted(paths):
         if (count := _number(path)) is not None:
             events["/".join(path.relative_to(root).parts[-3:])] = int(count)
+    if (flags := _firmware_flags(root)) is not None:
+        events |= {f"get_throttled: {name}": flags >> (16 + bit) & 1 for bit, name in enumerate(OF_FIRMWARE)}
     return events
 
 
-def _throttling(root: Path) -> tuple[str, ...]:
+def throttling(root: Path = ROOT) -> tuple[str, ...]:
+    """What slows the device down right now; a few files are read, so it can be asked while something is timed."""
     reasons = []
     for folder in sorted(root.glob("sys/class/thermal/cooling_device*")):
         kind = _text(folder / "type")
         if any(word in kind.lower() for word in COOLERS_THAT_SLOW) and (_number(folder / "cur_state") or 0) > 0:
             reasons.append(f"cooling: {kind}")
-    # Raspberry Pi: bits 0..3 = under-voltage, frequency capped, throttled, soft temperature limit, now
-    flags = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-    if flags and int(flags, 16) & 0xF:
-        reasons.append(f"firmware: get_throttled {flags}")
+    flags = _firmware_flags(root)
+    if flags is not None and flags & 0xF:
+        reasons.append(f"firmware: get_throttled {flags:x}")
     return tuple(reasons)
+
+
+def _firmware_flags(root: Path) -> int | None:
+    """Of a Raspberry Pi: bits 0 to 3 are what is in OF_FIRMWARE now, bits 16 to 19 the same at any time since it started."""
+    try:
+        return int(_text(root / "sys/devices/platform/soc/soc:firmware/get_throttled"), 16)
+    except ValueError:
+        return None
 
 
 def _text(path: Path) -> str:

@@ -27,7 +27,7 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.onnx_weights import precision_of_model
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
-from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttled
+from edgenas.hardware.device import ROOT, PowerMeter, energy_mj, probe, throttled, throttling
 from edgenas.hardware.lock import device_lock
 from edgenas.hardware.worker import Burst, Load, Loaded, Refusal, Samples
 from edgenas.ranges import beside
@@ -41,6 +41,7 @@ MAX_SPREAD = 0.05  # IQR / median
 SPREAD_TO_DEVIATION = 1.349  # of a normal distribution: its interquartile range over its standard deviation
 MAX_DRIFT = 0.03  # of the reference network, second half of the rounds against the first
 LONGEST_S = 60.0  # of a model's runs: those of a slow one are fewer
+LOOK_S = 0.25  # between two looks at what slows the device down
 FEWEST_ROUNDS = 5  # for a median and a drift
 
 Say = Callable[[str], None]  # tells the person at the terminal
@@ -106,13 +107,15 @@ def measure(
         ]
         for timer in timers:
             timer.burst(timing.warmup_runs, timing.warmup_seconds, timing.longest_s / 10)
-        timed = _rounds(timers, timing, meter if len(models) == 1 else None)
+        between: set[str] = set()
+        measured = meter if len(models) == 1 else None
+        timed = _rounds(timers, timing, measured, lambda: between.update(throttling(root)))
         after = probe(root)
     shared = {
         "device": {"before": _plain(before), "after": _plain(after)},
         "reference_ms": [_median(round_.ms) for round_ in timed[-1]],
     }
-    slowed = throttled(before, after)
+    slowed = throttled(before, after, between)
     return [
         _measurement(rounds, timers[index], shared, slowed, profile, before.model, timing, meter.mean_mw)
         for index, rounds in enumerate(timed[:-1])
@@ -128,14 +131,16 @@ def common_core(load: Load) -> int | None:
     return max(os.sched_getaffinity(0))
 
 
-def _rounds(timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None) -> list[list[Samples]]:
+def _rounds(
+    timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None, look: Callable[[], None]
+) -> list[list[Samples]]:
     """Per timer its samples, round by round; each round begins with another timer. The last round is the one in which a model's
-    time is over."""
+    time is over. Between rounds the device is looked at, four times a second at most."""
     runs, seconds = -(-timing.runs // timing.rounds), timing.seconds / timing.rounds
     most_seconds = timing.longest_s / timing.rounds
     timed: list[list[Samples]] = [[] for _ in timers]
     spent_s = [0.0 for _ in timers]
-    reference = len(timers) - 1
+    reference, looked = len(timers) - 1, time.monotonic()
     for number in range(timing.rounds):
         for place in range(len(timers)):
             index = (number + place) % len(timers)
@@ -148,6 +153,9 @@ def _rounds(timers: Sequence[_Timer], timing: Timing, meter: PowerMeter | None) 
             spent_s[index] += time.monotonic() - begun
             if meter:
                 meter.off()
+        if time.monotonic() - looked >= LOOK_S:
+            look()
+            looked = time.monotonic()
         if max(spent_s) >= timing.longest_s and number + 1 >= FEWEST_ROUNDS:
             break
     return timed

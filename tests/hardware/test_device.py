@@ -94,6 +94,27 @@ def test_an_event_that_was_counted_between_two_moments_means_throttled(tmp_path:
     assert throttled(before, after) == ("hwmon/hwmon2/oc3_event_cnt",)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reasons"),
+    [
+        ("0", "0", ()),
+        ("50000", "50000", ()),  # long ago
+        ("0", "10000", ("get_throttled: under-voltage",)),
+        ("10000", "70000", ("get_throttled: frequency capped", "get_throttled: throttled")),
+        ("0", "80000", ("get_throttled: soft temperature limit",)),
+        ("70000", "0", ()),  # another program has reset them
+        ("no number", "10000", ("get_throttled: under-voltage",)),
+        ("0", "", ()),
+    ],
+)
+def test_what_a_raspberry_pi_had_meanwhile_means_throttled(
+    tmp_path: Path, before: str, after: str, reasons: tuple[str, ...]
+) -> None:
+    file = "sys/devices/platform/soc/soc:firmware/get_throttled"
+    states = [probe(lay_out(tmp_path, {**RASPBERRY_PI, file: f"{flags}\n"})) for flags in (before, after)]
+    assert throttled(states[0], states[1]) == reasons
+
+
 def test_unreadable_files_are_absent_rather_than_guessed(tmp_path: Path) -> None:
     root = lay_out(tmp_path, {**NANO, "sys/class/devfreq/57000000.gpu/cur_freq": "\n"})
     (root / "var/lib/nvpmodel/status").write_text("pmode:0007\n")  # a mode that the configuration does not know

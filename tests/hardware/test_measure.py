@@ -213,6 +213,30 @@ def test_a_slow_model_is_run_as_often_as_its_time_allows_and_says_so(
     assert run_s + Slow.now_s / 2 < job_for(b"", "p", timing).deadline_s - 30
 
 
+@pytest.mark.parametrize(("hot_s", "status"), [((0.3, 2.0), "throttled"), ((0.26, 0.4), "ok"), ((100.0, 101.0), "ok")])
+def test_a_board_that_was_slowed_down_between_the_first_and_the_last_moment_measures_as_throttled(
+    hot_s: tuple[float, float], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at four times a second."""
+    state = lay_out(tmp_path, ORIN_NANO) / "sys/class/thermal/cooling_device0/cur_state"
+    state.write_text("0\n")
+
+    class Heats(Slow):
+        def burst(self, runs: int, seconds: float, most_seconds: float) -> Samples:
+            found = super().burst(runs, seconds, most_seconds)
+            state.write_text(f"{int(hot_s[0] <= Slow.now_s < hot_s[1])}\n")
+            return found
+
+    monkeypatch.setattr(Slow, "run_s", 0.01)
+    monkeypatch.setattr(Slow, "now_s", 0.0)
+    monkeypatch.setattr("edgenas.hardware.measure._Timer", Heats)
+    monkeypatch.setattr("edgenas.hardware.measure.reference_model", lambda: b"as slow")
+    monkeypatch.setattr("edgenas.hardware.measure.time", SimpleNamespace(monotonic=lambda: Slow.now_s))
+    (measurement,) = measure([b"a model"], Load(""), BENCH, "jetson", root=tmp_path)
+    assert measurement.status == status
+    assert measurement.detail["warnings"] == (["throttled: cooling: cpufreq-cpu0"] if status == "throttled" else [])
+
+
 def test_a_broken_model_says_so_in_one_line() -> None:
     with pytest.raises(MeasureError, match="loading") as caught:
         measure([b"no model"], Load(""), QUICK, "host-cpu")
