@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def _of_study(folder: Path, number: int | None) -> Architecture:
             for trial in store.ledger():
                 if trial.number == number:
                     return trial.candidate.architecture
-            raise StudyError(f"{folder} has no trial {number}: `edgenas front {folder}` lists them")
+            raise StudyError(f"{folder} has no trial {number}: `edgenas front {shlex.quote(str(folder))}` lists them")
         choice, study = store.choice, store.study
     if choice is None:
         again = began_by(study.method)

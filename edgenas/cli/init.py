@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
@@ -108,7 +109,7 @@ def init(
         name: json.dumps(value, ensure_ascii=False)
         for name, value in (("data", data), ("task", task), ("method", method))
     }
-    text = PROJECT.format(name=file, target=", ".join(map(json.dumps, targets)), **quoted)
+    text = PROJECT.format(name=shlex.quote(str(file)), target=", ".join(map(json.dumps, targets)), **quoted)
     try:
         with file.open("x", encoding="utf-8") as project:
             project.write(text)
@@ -116,4 +117,5 @@ def init(
         raise EdgenasError(f"{file} is there already: edit it, or name another file") from None
     except OSError as error:
         raise EdgenasError(f"{file} cannot be written: {error.strerror}: choose another file") from error
-    emit({"file": str(file)}, as_json=as_json, text=f"{file} written: edit it, then run `edgenas search {file}`")
+    line = shlex.join(["edgenas", "search", str(file)])
+    emit({"file": str(file)}, as_json=as_json, text=f"{file} written: edit it, then run `{line}`")

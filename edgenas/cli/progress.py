@@ -152,7 +152,7 @@ class SearchView:
             return Text("starting the workers")
         elapsed = self.clock() - self.started
         seconds = self.pace.seconds
-        words = [f"{self.trained} trained in {minutes(elapsed)}"]
+        words = [f"{self.trained} trained", f"running for {minutes(elapsed)}"]  # some of them by a run before
         if seconds is not None:
             words.append(f"{seconds:.1f} s a decision")
         lines = [self._phases(), " · ".join(words)]

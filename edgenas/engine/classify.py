@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,7 +46,9 @@ def read_classifier(folder: Path) -> Bundle:
     bundle = read_bundle(folder)
     if bundle.kind != "classification":
         uses = "`edgenas serve` (/embed, /identify) and `edgenas faces eval` are for faces"
-        hint = uses if bundle.kind == "faces" else f"`edgenas serve {folder}` answers with its outputs"
+        hint = (
+            uses if bundle.kind == "faces" else f"`edgenas serve {shlex.quote(str(folder))}` answers with its outputs"
+        )
         raise EdgenasError(
             f"{folder} is no classifier's bundle but one of kind {bundle.kind}, which has no classes: {hint}"
         )

@@ -60,7 +60,7 @@ def compare(
         finals = winners_in(store)
         if not asked and not references_in(store):
             raise StudyError(
-                f"{folder} has no reference: name one, such as `edgenas compare {folder} --reference "
+                f"{folder} has no reference: name one, such as `edgenas compare {shlex.quote(str(folder))} --reference "
                 "torchvision:mobilenet_v3_small`"
             )
         begin_session(store, "compare", tell)
@@ -82,10 +82,12 @@ def winners_in(store: Store) -> tuple[FinalTraining, ...]:
     if every and not finals:
         raise StudyError(
             f"{store.folder}: what is trained saw the validation images, too (--all-images), and a reference would not: run "
-            f"`edgenas train {store.folder}` without it first"
+            f"`edgenas train {shlex.quote(str(store.folder))}` without it first"
         )
     if not finals:
-        raise StudyError(f"{store.folder}: no network is trained in full yet: run `edgenas train {store.folder}` first")
+        raise StudyError(
+            f"{store.folder}: no network is trained in full yet: run `edgenas train {shlex.quote(str(store.folder))}` first"
+        )
     chosen = store.choice.trial.number if store.choice is not None else None
     gain = metric_of(finals[0]).gain
     return tuple(sorted(finals, key=lambda one: (one.trial != chosen, -gain(statistics.fmean(_scores(one, "val"))))))

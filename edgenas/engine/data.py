@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +99,7 @@ def refuse_own_data(store: Store, name: str, task: Task | None = None) -> None:
         same = name if name == began else f"{name} holds the images of {began}, which"
         raise StudyError(
             f"--data {same} is what {store.folder} was trained on, and --from-trained goes on on other data: name other "
-            f"images, or train longer from scratch: `edgenas train {store.folder} --epochs N`"
+            f"images, or train longer from scratch: `edgenas train {shlex.quote(str(store.folder))} --epochs N`"
         )
 
 

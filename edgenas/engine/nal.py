@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 from typing import cast
 
@@ -59,7 +60,9 @@ def _weights(name: str) -> Path:
     """The predictor's file: itself, or nal.safetensors of a study."""
     path = fitted_file(name, ROOT)
     if path is None:
-        raise EdgenasError(f"--from {name}: no link predictor there: make one with `edgenas nal fit --table {name}`")
+        raise EdgenasError(
+            f"--from {name}: no link predictor there: make one with `edgenas nal fit --table {shlex.quote(name)}`"
+        )
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,7 @@ def start_of(store: Store, name: str) -> FinalTraining:
     if name not in known:
         hint = f" (trained: {', '.join(known)})" if known else ""
         raise StudyError(
-            f"{store.folder} has no trained {name}{hint}: run `edgenas train {store.folder} --start {name}` first"
+            f"{store.folder} has no trained {name}{hint}: run `edgenas train {shlex.quote(str(store.folder))} --start "
+            f"{shlex.quote(name)}` first"
         )
     return known[name]

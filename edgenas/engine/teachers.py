@@ -8,6 +8,7 @@ or its outputs. So a training goes on after a kill, and where the file that was 
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,8 +139,8 @@ def _found(store: Store, asked: TrainingAsked, task: Task, own: Task | None, lis
             return _of_reference(name, with_lost_runs_again(store, name, kind, plain, listener))
     if library and "=" not in name:
         raise StudyError(
-            f"teacher {name} knows nothing of these images yet: run `edgenas compare {store.folder} --reference {name}` "
-            f"first, or name a file of weights, {name}=FILE"
+            f"teacher {name} knows nothing of these images yet: run `edgenas compare {shlex.quote(str(store.folder))} "
+            f"--reference {shlex.quote(name)}` first, or name a file of weights, {name}=FILE"
         )
     if library or path.suffix.lower() in (".onnx", ".npz"):
         file = Path(name.partition("=")[2]) if library else path

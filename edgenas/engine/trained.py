@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +111,7 @@ def final_of(store: Store, trial: int | None, data: str | None) -> FinalTraining
         hint = f" (trained: {', '.join(map(str, others))})" if others else ""
         raise StudyError(
             f"trial {number} of {store.folder} has no trained weights{hint}: "
-            f"run `edgenas train {store.folder} --trial {number}` first"
+            f"run `edgenas train {shlex.quote(str(store.folder))} --trial {number}` first"
         )
     own = next((one.candidate.key for one in store.ledger() if one.number == number), "")
     found = dict(sorted(found.items(), key=lambda item: item[0].startswith(own)))  # the last one of some data is taken

@@ -7,6 +7,7 @@ Only what is known is said, and what is not known is said to be so. After Mitche
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Sequence
 
 from edgenas.architectures.words import words_of
@@ -55,11 +56,11 @@ def _what(manifest: Manifest, task: Task, date: datetime.date) -> list[str]:
     outputs = workload.kernels[-1].out_channels
     purpose = PURPOSES[kind].format(outputs=outputs, numbers="one number" if outputs == 1 else f"{outputs} numbers")
     lines = [
-        f"# Model card: {manifest.name}",
+        f"# Model card: {_plain(manifest.name)}",
         "",
         f"A convolutional network that {purpose}. Exported by EdgeNAS on {date.isoformat()}.",
         "",
-        f"- Architecture: {words_of(manifest.architecture)} (fingerprint `{manifest.fingerprint}`), {workload.params:,} "
+        f"- Architecture: {_plain(words_of(manifest.architecture))} (fingerprint `{manifest.fingerprint}`), {workload.params:,} "
         f"parameters, {workload.macs:,} multiply-accumulates for one image.",
         f"- Input: {_input_words(manifest)}.",
         f"- An image becomes this input so: {preprocessing_words(manifest.preprocessing, manifest.input)}.",
@@ -80,7 +81,7 @@ def _data(manifest: Manifest, task: Task) -> list[str]:
     return [
         "## Data",
         "",
-        f"- Trained on `{manifest.data}`: {', '.join(f'{count:,} {name} images' for count, name in splits)}.",
+        f"- Trained on {_code(manifest.data)}: {', '.join(f'{count:,} {name} images' for count, name in splits)}.",
         f"- Licence of the data: {licence}.",
     ]
 
@@ -132,7 +133,7 @@ def _class_table(classes: Sequence[OfClass]) -> list[str]:
             "" if one.recall_interval is None else f" ({one.recall_interval[0]:.1f} to {one.recall_interval[1]:.1f})"
         )
         lines.append(
-            f"| {_cell(one.name)} | {one.images} | {_number(one.recall)}{between} | {_number(one.precision)} |"
+            f"| {_plain(one.name)} | {one.images} | {_number(one.recall)}{between} | {_number(one.precision)} |"
         )
     return lines
 
@@ -143,14 +144,14 @@ def _files(manifest: Manifest, built: Sequence[Built]) -> list[str]:
     lines = [
         "## Files",
         "",
-        f"| file | precision | MB | {metric.name} on validation | largest difference to the trained network | cosine |",
+        f"| file | precision | MB | {_plain(metric.name)} on validation | largest difference to the trained network | cosine |",
         "|---|---|---|---|---|---|",
     ]
     for one in built:
         artifact = manifest.models[one.precision].artifact
         score = f"{metric.words(one.score.value)}{_interval(one.score, metric)}"
         lines.append(
-            f"| `{artifact.path}` | {one.precision} | {artifact.size_mb:.3f} | {score} | {one.parity.max_abs:.2g} | "
+            f"| {_code(artifact.path)} | {one.precision} | {artifact.size_mb:.3f} | {score} | {one.parity.max_abs:.2g} | "
             f"{one.parity.cosine:.6f} |"
         )
     lines.append("")
@@ -264,14 +265,22 @@ def _images(count: int) -> str:
 
 
 def _some(labels: Sequence[str]) -> str:
-    shown = ", ".join(" ".join(label.split()) for label in labels[:MOST_CLASSES])
+    shown = ", ".join(map(_plain, labels[:MOST_CLASSES]))
     more = len(labels) - MOST_CLASSES
     return f"{shown} and {more} more (`manifest.json` has all)" if more > 0 else shown
 
 
-def _cell(text: str) -> str:
-    """For a table: on one line, its bars escaped."""
-    return " ".join(text.split()).replace("|", "\\|")
+def _plain(text: str) -> str:
+    """A name in Markdown, as it is: on one line, what would be a sign of Markdown, of HTML or of a formula escaped."""
+    return re.sub(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """A name as code in Markdown, also one with backticks of its own."""
+    text = " ".join(text.split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    gap = " " * ("`" in text)
+    return f"{fence}{gap}{text}{gap}{fence}"
 
 
 def _number(value: float | None) -> str:

@@ -110,6 +110,11 @@ class Facts:
         return self.called or self.folder.resolve().name
 
     @property
+    def file_name(self) -> str:
+        """For folders and files that are made of it: of the whole path, where the folder's own name would not tell it apart."""
+        return "-".join(self.folder.resolve().parts[1:]) if self.called else self.name
+
+    @property
     def shown_folder(self) -> str:
         """The folder as a shell takes it, for commands on the page."""
         return shlex.quote(str(self.folder))

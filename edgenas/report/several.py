@@ -13,6 +13,7 @@ from edgenas.records import Trial
 from edgenas.report.answers.ship import epochs_apart, noise_of_scores
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, origins, score_words
+from edgenas.report.shown import cost_shown
 from edgenas.report.tables import Table
 from edgenas.report.values import data_words, duration
 
@@ -122,8 +123,8 @@ def _table(studies: Sequence[Facts]) -> Table:
     ]
     rows = []
     for facts in studies:
-        study, trial, peak = facts.study, facts.best, facts.peak
-        latency = trial.cost.latencies.get(study.profiles[0]) if trial and study.profiles else None
+        study, cost, peak = facts.study, cost_shown(facts), facts.peak
+        latency = cost.latencies.get(study.profiles[0]) if cost and study.profiles else None
         rows.append(
             [
                 facts.name,
@@ -132,7 +133,7 @@ def _table(studies: Sequence[Facts]) -> Table:
                 facts.words(peak) if peak else "-",
                 ", ".join(study.profiles),
                 latency_words(latency) if latency else "-",
-                f"{trial.cost.params:,}" if trial else "-",
+                f"{cost.params:,}" if cost else "-",
                 str(sum(one.status == "complete" for one in facts.read)),
                 duration(facts.seconds),
                 "finished" if facts.choice else "not finished",

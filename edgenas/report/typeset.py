@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+# A name in quotes, or what stands in backticks: code, in which what is quoted for a shell or for Python may hold backticks, too.
+_CODE = re.compile(r"""“[^”]*”|(?<![^\s(:])`((?:'[^']*'|"[^"]*"|[^`'"])+)`(?![^\s.,;:)])""")
 
-def coded(sentence: str) -> str:
-    """A sentence with what stands in backticks as code; everything is escaped."""
+
+def coded(sentence: str) -> Markup:
+    """A sentence with what stands in backticks as code, but for backticks in names. Everything is escaped."""
     from markupsafe import Markup, escape
 
-    parts = re.split(r"`([^`]*)`", sentence)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(command(part)) if place % 2 else escape(kept(part))
-        for place, part in enumerate(parts)
-    )
+    parts, end = Markup(""), 0
+    for found in _CODE.finditer(sentence):
+        if found[1] is not None:
+            parts += escape(kept(sentence[end : found.start()])) + Markup("<code>{}</code>").format(command(found[1]))
+            end = found.end()
+    return parts + escape(kept(sentence[end:]))
 
 
 def command(line: str) -> Markup:

@@ -84,7 +84,7 @@ def test_the_panel_of_a_terminal_shows_phase_pace_time_left_and_best(tmp_path: P
     assert "[depth] > width > ops > kernels" in panel
     assert panel.splitlines() == [
         "[depth] > width > ops > kernels",
-        "3 trained in 30 s · 10.0 s a decision",
+        "3 trained · running for 30 s · 10.0 s a decision",
         "at most 88 more in this phase, at most 14.7 min · 9.5 min of the budget left",
         "best 86.16 % (trial 3)",
     ]

@@ -248,3 +248,16 @@ def test_an_export_from_a_study_knows_its_seeds_and_the_licence_it_is_told(tmp_p
     assert "It was trained once, with one seed" in text
     assert "- Licence of the data: CC BY 4.0.\n" in text
     assert read_bundle(tmp_path / "out").manifest.data_license == "CC BY 4.0"
+
+
+def test_names_are_no_markdown() -> None:
+    """Signs of Markdown, of HTML and of formulas in a name are shown, not obeyed; macro_f1 stays as it is."""
+    manifest = changed(
+        name="my`net", data="a`b", labels=("<b>", "a|b", "x*y*", "_z_", "$1$", "it`s", "[l](u)", "m_1", "8", "9")
+    )
+    text = card(manifest)
+    assert text.startswith("# Model card: my\\`net\n")
+    assert "- Trained on `` a`b ``: " in text
+    assert r"- Classes: \<b\>, a\|b, x\*y\*, \_z\_, \$1\$, it\`s, \[l\](u), m_1, 8, 9." in text
+    assert r"| a\|b | " in text
+    assert "- Trained on `digits`: " in card()

@@ -8,10 +8,13 @@ import msgspec
 
 from edgenas.binomial import Validation
 from edgenas.records import Metric
+from edgenas.report.answers.commands import export_command
+from edgenas.report.answers.onward import next_commands
 from edgenas.report.facts import Facts
 from edgenas.report.html import html_from_studies
 from edgenas.report.several import compared_studies, told_apart
-from tests.report.answers.cases import TARGET, study, trial
+from edgenas.report.shown import cost_shown
+from tests.report.answers.cases import TARGET, final, run, study, trial
 
 
 def named(name: str, facts: Facts, **changes: object) -> Facts:
@@ -149,3 +152,32 @@ def test_studies_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> No
     page = html_from_studies(apart)
     labels = re.findall(r'role="region" tabindex="0" aria-label="([^"]+)"', page)
     assert len(labels) == len(set(labels)) > 10
+
+
+def test_commands_of_studies_whose_folders_have_one_name_make_folders_of_their_own() -> None:
+    one, two = (
+        dataclasses.replace(ONE, folder=Path(f"/data/{place}/st"), finals=(final(ONE.best, run()),))  # type: ignore[arg-type]
+        for place in "ab"
+    )
+    exported = [export_command(facts) for facts in told_apart([one, two])]
+    assert exported == [f"edgenas export /data/{place}/st --out bundles/data-{place}-st" for place in "ab"]
+    assert export_command(told_apart([one, TWO])[0]) == "edgenas export /data/a/st --out bundles/st"
+    hopeless = [
+        dataclasses.replace(study(trial(1, 10.0), chosen=1), folder=Path(f"/data/{place}/st")) for place in "ab"
+    ]
+    again = [next_commands(facts)[0].line for facts in told_apart(hopeless)]
+    assert [line.rsplit(" ", 1)[1] for line in again] == ["data-a-st-longer", "data-b-st-longer"]
+
+
+def test_the_table_has_the_costs_of_what_would_be_exported() -> None:
+    """Trained wider than it was searched: its parameters are those that the study's own page has."""
+    searched = ONE.best
+    assert searched is not None
+    wider = msgspec.structs.replace(final(searched, run()), architecture=trial(9, 0.0).candidate.architecture)
+    facts = dataclasses.replace(ONE, finals=(wider,))
+    table = compared_studies([facts, TWO]).table
+    params = [row[table["header"].index("parameters")] for row in table["rows"]]
+    cost = cost_shown(facts)
+    assert cost is not None
+    assert cost.params != searched.cost.params
+    assert params == [f"{cost.params:,}", "200"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+
 import pytest
 
 from edgenas.records import ACCURACY, TAR
@@ -38,6 +41,28 @@ def test_code_and_text_of_a_sentence_are_escaped() -> None:
     assert coded("a <b> `x <y>` 3 %") == (
         'a &lt;b&gt; <code><span class="whole">x</span> <span class="whole">&lt;y&gt;</span></code> 3\u00a0%'
     )
+
+
+@pytest.mark.parametrize(
+    ("sentence", "code"),
+    [
+        (
+            "Run `edgenas train 'my`study'` or `edgenas front \"it`s\"`.",
+            ["edgenas train 'my`study'", 'edgenas front "it`s"'],
+        ),
+        ("Class “it`s” is called “a `b` c”; `edgenas train x` again", ["edgenas train x"]),
+        ("trained on my`data: (`edgenas compare`) tries; mine`", ["edgenas compare"]),
+        ("`one`, `two`; no code", ["one", "two"]),
+    ],
+)
+def test_backticks_in_names_make_no_code_and_end_none(sentence: str, code: list[str]) -> None:
+    page = coded(sentence)
+    found = [html.unescape(re.sub("<[^>]+>", "", one)) for one in re.findall("<code>(.*?)</code>", page)]
+    assert found == code
+    left = sentence
+    for one in code:
+        left = left.replace(f"`{one}`", one)
+    assert html.unescape(re.sub("<[^>]+>", "", page)) == left
 
 
 @pytest.mark.parametrize(

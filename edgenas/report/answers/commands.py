@@ -67,7 +67,7 @@ def export_command(facts: Facts) -> str:
 
 def bundle_of(facts: Facts) -> str:
     """The folder that the export is written to."""
-    return f"bundles/{facts.name}"
+    return f"bundles/{facts.file_name}"
 
 
 def compare_command(facts: Facts) -> str | None:

@@ -27,6 +27,7 @@ BADGES: dict[Held, str] = {
     "open": "not certain",
     "no": "no",
 }
+_ORIGINS = {"measured": "measured", "predicted": "predicted", "datasheet": "by the datasheet"}
 SHARE = "nine of ten measurements of such networks lie in that interval"
 
 
@@ -120,7 +121,7 @@ def _judged(latency: Latency, limit: float) -> tuple[Held, str]:
     ms, where = digits_beside(latency.ms, limit), f"the limit of {limit:.12g} ms on {latency.profile}"
     if latency.origin == "measured":
         return _judged_measured(latency, limit, where)
-    figure = f"{ms} ms {'predicted' if latency.origin == 'predicted' else 'by the datasheet'}"
+    figure = f"{ms} ms {_ORIGINS[latency.origin]}"
     if latency.low is None or latency.high is None:
         held: Held = "likely" if latency.ms <= limit else "no"
         keeps = "keeps" if latency.ms <= limit else "breaks"
@@ -155,10 +156,9 @@ def _judged_measured(latency: Latency, limit: float, where: str) -> tuple[Held, 
 
 
 def _unlimited(latency: Latency) -> str:
-    origin = {"measured": "measured", "predicted": "predicted", "datasheet": "by the datasheet"}[latency.origin]
     sure = "" if latency.low is None or latency.high is None else f", {interval(latency.low, latency.high)} ms"
     beyond = ", extrapolated" * latency.extrapolated
-    return f"It takes {three_digits(latency.ms)} ms on {latency.profile} ({origin}{beyond}{sure})."
+    return f"It takes {three_digits(latency.ms)} ms on {latency.profile} ({_ORIGINS[latency.origin]}{beyond}{sure})."
 
 
 def _measured_beside(facts: Facts, latency: Latency) -> Measurement | None:
@@ -183,7 +183,8 @@ def _judged_beside(latency: Latency, measurement: Measurement, limit: float) -> 
         latency, ms=ms["median"], origin="measured", n=runs, p90_ms=ms["p90"], stable=stable
     )
     held, words = _judged_measured(measured, limit, f"the limit of {limit:.12g} ms on {latency.profile}")
-    return held, f"{words} The search went by {three_digits(latency.ms)} ms, predicted: it was measured afterwards."
+    went_by = f"{three_digits(latency.ms)} ms, {_ORIGINS[latency.origin]}"
+    return held, f"{words} The search went by {went_by}: it was measured afterwards."
 
 
 # ---------------------------------------------------------------- the others

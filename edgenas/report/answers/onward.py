@@ -90,7 +90,7 @@ def _longer(facts: Facts) -> str:
     minutes = 4 * (asked.budget or math.ceil(facts.seconds / 60) or 1)
     more = msgspec.structs.replace(asked, budget=float(minutes), epoch_scale=None, search_images=None)
     boards = (facts.boards or (BOARD,)) if plan_values(facts.study).get("boards") else ()
-    name = f"{facts.name}-longer"
+    name = f"{facts.file_name}-longer"
     if objects := objects_in(facts.study, facts.folder):
         return call_of(more, boards, name, objects)
     return command_of(more, boards, name)

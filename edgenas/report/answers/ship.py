@@ -16,7 +16,7 @@ from edgenas.engine.verdict import comparable, faster_of, origin_words
 from edgenas.records import Trial
 from edgenas.report.answers.commands import train_command, verify_searched_command
 from edgenas.report.facts import Facts
-from edgenas.report.shown import architecture_shown, cost_shown, wider_words
+from edgenas.report.shown import architecture_shown, cost_shown, is_another, wider_words
 from edgenas.report.values import three_digits
 
 
@@ -39,7 +39,8 @@ def shipped(facts: Facts) -> list[str]:
             "The search did not decide for it: none of its trainings was better than chance. Trained in full this network is; "
             "whether another one would do better is not known.",
         ]
-    return [*told, _why(facts, peak), *_smaller(facts, peak)]
+    searched = ["What follows is of the networks as they were searched."] if is_another(facts) else []
+    return [*told, *searched, _why(facts, peak), *_smaller(facts, peak)]
 
 
 def _why(facts: Facts, peak: Trial) -> str:

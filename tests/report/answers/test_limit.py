@@ -292,3 +292,12 @@ def test_what_could_not_be_trained_is_counted_with_the_last_reason() -> None:
     assert met_limits(study(trial(3, 90.0), *broken, chosen=3, limits=LIMIT)).sentences[-1] == (
         "2 other candidates could not be trained: loss is nan."
     )
+
+
+def test_what_the_search_went_by_is_called_what_it_was() -> None:
+    for origin, words in (("predicted", "0.700 ms, predicted:"), ("datasheet", "0.700 ms, by the datasheet:")):
+        one = trial(1, 90.0, latency(0.7, origin=origin))
+        measurement = Measurement(TARGET, "board", "TensorRT 8.2", "fp32", 10, (0.8, 0.8, 0.9))
+        key = f"{one.candidate.architecture.fingerprint} {TARGET} fp32"
+        (told,) = met_limits(study(one, chosen=1, limits=LIMIT, measurements={key: measurement})).sentences
+        assert f"The search went by {words} it was measured afterwards." in told

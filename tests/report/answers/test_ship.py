@@ -8,7 +8,7 @@ import pytest
 from edgenas.binomial import NORMAL_95, noise_of_difference, noise_with_repeats
 from edgenas.records import Expectation, Trial
 from edgenas.report.answers.ship import noise_of, noise_of_scores, shipped
-from tests.report.answers.cases import latency, study, trial
+from tests.report.answers.cases import final, latency, run, study, trial
 
 
 def expected(*pairs: tuple[Trial, float, float]) -> dict[str, Expectation]:
@@ -168,3 +168,11 @@ def test_a_faster_network_is_trained_in_python_where_the_images_are_an_object() 
     assert opened in shipped(study(*trials, chosen=2, planned={"objects": ("data",)}))[2]
     space = study(*trials, chosen=2, planned={"objects": ("space",)})
     assert "`edgenas train 'studies/a study' --trial 1`" in shipped(space)[2]
+
+
+def test_beside_a_wider_network_that_was_trained_the_searched_ones_are_called_so() -> None:
+    one, two = trial(1, 88.0, 0.5), trial(2, 90.0, 1.0)
+    wider = msgspec.structs.replace(final(two, run()), architecture=trial(9, 0.0).candidate.architecture)
+    note = "What follows is of the networks as they were searched."
+    assert shipped(study(one, two, chosen=2, finals=(wider,)))[1] == note
+    assert note not in shipped(study(one, two, chosen=2, finals=(final(two, run()),)))
