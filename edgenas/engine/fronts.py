@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from edgenas.architectures.words import words_of
-from edgenas.binomial import noise_of_difference
 from edgenas.engine.hypervolume import hypervolumes
+from edgenas.engine.noise import Noise, noise_of_scores, seed_noise
 from edgenas.engine.plan import plan_values, validation_in
 from edgenas.engine.registry import method_named
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, noise_of_expected
@@ -68,24 +68,28 @@ def _twins(one: Trial, other: Trial) -> bool:
 
 
 def within_noise(
-    found: Sequence[Trial], study: StudyRecord, expected: Mapping[str, Expectation] | None = None
+    found: Sequence[Trial],
+    study: StudyRecord,
+    expected: Mapping[str, Expectation] | None = None,
+    seeds: Noise | None = None,
 ) -> list[int | None] | None:
-    """Numbers of those that cannot be told from the best one: by their expected scores where there are any, else by what the
-    validation split makes of their scores; None where these are no share of images."""
+    """Numbers of those that cannot be told from the best one: by their expected scores where there are any, else by their scores
+    (`noise_of_scores`); None where nothing is known of what is noise. `seeds`: what training a network again changes."""
     known = [one for trial in found if (one := _expectation(trial, expected)) is not None]
     if found and len(known) == len(found):
         best = max(known, key=lambda one: one.mean)
         near = [best.mean - one.mean <= noise_of_expected(best, one) for one in known]
         return [trial.number for trial, inside in zip(found, near, strict=True) if inside]
-    validation, name = validation_in(study), f"val_{study.metric.name}"
-    if validation is None or not validation.is_share(name) or not found:
+    objective = study.metric.objective
+    highest = max(found, key=lambda trial: trial.scores[objective], default=None)
+    if highest is None:
         return None
-    highest = max((trial.scores[name] for trial in found), key=study.metric.gain)
-    scores = {trial.number: trial.scores[name] for trial in found}
+    bars = [noise_of_scores(trial, highest, study, seeds) for trial in found]
+    behind = [highest.scores[objective] - trial.scores[objective] for trial in found]
+    if any(bar is None for bar in bars):
+        return None
     return [
-        n
-        for n, score in scores.items()
-        if abs(highest - score) <= noise_of_difference(score, highest, validation.images)
+        trial.number for trial, bar, away in zip(found, bars, behind, strict=True) if bar is not None and away <= bar
     ]
 
 
@@ -170,7 +174,7 @@ def summary(
         "limits": msgspec.to_builtins(study.limits),
         "precision": study.precision,
         "objects": list(plan_values(study).get("objects", ())),
-        "within_noise": within_noise(best, study, expected),
+        "within_noise": within_noise(best, study, expected, seed_noise(trials, objective)),
         "uncertain": [trial.number for trial in best if study.limits.uncertain(trial.cost)],
         "within_by_upper_end": [trial.number for trial in searched if _sure(trial, study)],
         "fronts": fronts,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import shlex
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from edgenas.engine.data import place_known, places_of
 from edgenas.engine.final import GIVEN
 from edgenas.engine.fronts import budget_words, control_share, front
 from edgenas.engine.given import BEGAN, Began
+from edgenas.engine.noise import Noise, seed_noise
 from edgenas.engine.plan import validation_in
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.scores import at_chance, best_of_network, interval_of, interval_words
@@ -48,22 +48,6 @@ from edgenas.records import (
 from edgenas.report.beside import is_current
 from edgenas.report.trained import is_better_than_chance
 from edgenas.store import Store
-
-
-class Noise(Record, frozen=True):
-    """What training a network again changes: pooled standard deviation of one training, in the metric's unit, over `networks`
-    repeated ones. `cuts`: each training had a cut of its own of the training and validation images, so that what these images
-    leave open is part of the deviation; else another seed alone."""
-
-    deviation: float
-    networks: int
-    trainings: int
-    cuts: bool = False
-
-    @property
-    def of_a_difference(self) -> float:
-        """The standard deviation of the difference of two single trainings."""
-        return math.sqrt(2) * self.deviation
 
 
 class Compared(Record, frozen=True):
@@ -225,8 +209,8 @@ class Facts:
 
     @functools.cached_property
     def seed_noise(self) -> Noise | None:
-        """See `noise`; asked for many times by what compares trials."""
-        return noise(self)
+        """What training a network again changes; None where the study repeated none."""
+        return seed_noise(self.trials, self.objective)
 
     def profile(self, name: str) -> HardwareProfile | None:
         """The study's own profile, or one that comes along; None where it was read from a file that is not here any more."""
@@ -264,29 +248,6 @@ def read_facts(folder: Path) -> Facts:
             data_dir=place_known(store),
             data_places=places_of(store),
         )
-
-
-def noise(facts: Facts) -> Noise | None:
-    """From networks that were trained more than once: on the same images where there are such, else on another cut of them each
-    time; None where the study repeated none."""
-    return _pooled(facts, cuts=False) or _pooled(facts, cuts=True)
-
-
-def _pooled(facts: Facts, *, cuts: bool) -> Noise | None:
-    """`cuts`: are trainings on different cuts of the images held against each other?"""
-    groups: dict[tuple[str, str, str, int], list[float]] = {}
-    for trial in facts.trials:
-        if trial.status == "complete" and facts.objective in trial.scores:
-            candidate = trial.candidate
-            cut = 0 if cuts else candidate.cut
-            same = (candidate.architecture.fingerprint, candidate.recipe.fingerprint, candidate.phase)
-            groups.setdefault((*same, cut), []).append(facts.score(trial))
-    repeated = [scores for scores in groups.values() if len(scores) > 1]
-    if not repeated:
-        return None
-    squares = sum((len(scores) - 1) * statistics.variance(scores) for scores in repeated)
-    trainings = sum(map(len, repeated))
-    return Noise(math.sqrt(squares / (trainings - len(repeated))), len(repeated), trainings, cuts)
 
 
 def compared(facts: Facts) -> list[Compared]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgenas.engine.counts import counted
+from edgenas.engine.noise import Noise
 from edgenas.engine.plan import plan_values, validation_in
 from edgenas.engine.scores import decision_words, unit_of_difference
 from edgenas.records import Decision
-from edgenas.report.facts import Facts, Noise
+from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, level, score_words, with_unit
 
 VERDICTS = {  # verdict: (colour, marker)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edgenas.architectures.chain import chain
-from edgenas.binomial import Validation
+from edgenas.binomial import Validation, noise_of_difference, noise_with_repeats
 from edgenas.cli.front import front_csv, front_text
 from edgenas.engine.fronts import finalists, front, network_words, smallest_serving_set, summary
 from edgenas.engine.plan import plan_json
@@ -27,8 +27,10 @@ from edgenas.records import (
     StudyRecord,
     Trial,
 )
+from edgenas.report.answers.ship import noise_of_scores
 from edgenas.store import Store
 from tests.plans import plan
+from tests.report.answers.cases import study
 from tests.report.studies import study_record
 
 
@@ -258,6 +260,24 @@ def test_networks_that_validation_cannot_tell_from_the_best_are_counted_and_the_
     assert numbers == [2, 3]
     assert "2 of 3 networks on the front are within the noise of the best score\n" in text
     assert chosen_among(best, near, best=3, images=2000)[0] == [3]
+
+
+def test_what_another_training_changes_counts_on_the_front_as_in_the_report() -> None:
+    """80 and 72 % of 2,000 images are no noise; a network that was trained again with 10 points more makes them that."""
+    best, near = predicted(3, 80.0, 3.0, 4.0), predicted(2, 72.0, 2.0, 4.0)
+    slow = predicted(4, 40.0, 9.0, 4.0)
+    again = msgspec.structs.replace(
+        slow, number=5, scores={"val_accuracy": 50.0}, candidate=msgspec.structs.replace(slow.candidate, repeat=1)
+    )
+    assert chosen_among(best, near, slow, best=3, images=2000)[0] == [3]
+    assert chosen_among(best, near, slow, again, best=3, images=2000)[0] == [2, 3]
+    facts = study(best, near, slow, again, chosen=3, images=2000)
+    assert noise_of_scores(facts, best, near) == pytest.approx(
+        noise_with_repeats(noise_of_difference(80, 72, 2000), [(100.0, 1)])
+    )
+    # what was trained ahead of need depends on the number of workers
+    ahead = msgspec.structs.replace(again, number=None)
+    assert chosen_among(best, near, slow, ahead, best=3, images=2000)[0] == [3]
 
 
 def test_networks_that_a_model_cannot_tell_from_the_best_are_counted_by_their_expected_scores() -> None:

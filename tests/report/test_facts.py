@@ -7,7 +7,7 @@ import pytest
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import Measurement, Trial
-from edgenas.report.facts import compared, noise, read_facts
+from edgenas.report.facts import compared, read_facts
 from edgenas.store import Store
 from tests.report.studies import TARGET, published_study
 
@@ -36,7 +36,8 @@ def test_seed_noise_is_the_pooled_deviation_of_repeated_trainings(tmp_path: Path
                 candidate = msgspec.structs.replace(trial.candidate, repeat=repeat)
                 score = trial.scores["val_accuracy"] + change
                 store.add(msgspec.structs.replace(trial, candidate=candidate, scores={"val_accuracy": score}))
-    spread = noise(read_facts(folder))
+                store.number(candidate.key)
+    spread = read_facts(folder).seed_noise
     assert spread is not None
     # deviations (0, -1, 1) and (0, -2, 2): (2 + 8) / (6 - 2) = 2.5
     assert spread.deviation == pytest.approx(math.sqrt(2.5))
@@ -45,7 +46,7 @@ def test_seed_noise_is_the_pooled_deviation_of_repeated_trainings(tmp_path: Path
 
 
 def test_without_repeated_trainings_the_noise_is_unknown(tmp_path: Path) -> None:
-    assert noise(read_facts(published_study(tmp_path / "once"))) is None
+    assert read_facts(published_study(tmp_path / "once")).seed_noise is None
 
 
 def test_measured_networks_stand_beside_their_prediction(tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import msgspec
 
-from edgenas.binomial import noise_of_difference, noise_with_repeats
+from edgenas.engine import noise
 from edgenas.engine.counts import counted
 from edgenas.engine.fronts import network_words
-from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import expected_words, noise_of_expected, unit_of_difference
 from edgenas.engine.verdict import comparable, faster_of, origin_words
 from edgenas.records import Trial
@@ -132,23 +130,8 @@ def noise_of(facts: Facts, one: Trial, other: Trial) -> float | None:
 
 
 def noise_of_scores(facts: Facts, one: Trial, other: Trial) -> float | None:
-    """The same of two scores: what the validation images leave open, and what another training changes, where that was measured;
-    on another cut of the images each, that has the images' part in it, and of a few trainings it may be too small by chance."""
-    validation, seeds = validation_in(facts.study), facts.seed_noise
-    by_images: float | None = None
-    if facts.metric.share and validation is not None:
-        by_images = noise_of_difference(facts.value(one), facts.value(other), validation.images)
-    else:
-        below, above = sorted((one, other), key=facts.value)
-        intervals = facts.interval(below), facts.interval(above)
-        if intervals[0] is not None and intervals[1] is not None:
-            by_images = math.hypot(intervals[0][1] - facts.value(below), facts.value(above) - intervals[1][0])
-    if seeds is None:
-        return by_images
-    repeats = [(seeds.of_a_difference**2, seeds.trainings - seeds.networks)]
-    if seeds.cuts:
-        return max(by_images or 0.0, noise_with_repeats(0.0, repeats))
-    return noise_with_repeats(by_images or 0.0, repeats)
+    """The same of two scores, as `edgenas front` has it, too."""
+    return noise.noise_of_scores(one, other, facts.study, facts.seed_noise)
 
 
 def _inside(facts: Facts, peak: Trial, one: Trial) -> bool:
