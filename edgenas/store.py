@@ -281,9 +281,15 @@ def _require(folder: Path) -> None:
 
 
 def refuse_other_settings(folder: Path, there: StudyRecord, asked: StudyRecord) -> None:
-    """Raise StudyError naming every setting in which the study on disk differs from the one asked for; versions are none."""
+    """Raise StudyError naming every setting in which the study on disk differs from the one asked for; versions are none.
+
+    What was planned for the same settings, by a clock perhaps, differs only where two processes planned at once."""
     old, new = (flat(msgspec.json.decode(msgspec.json.encode(study))) for study in (there, asked))
     names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n) and not n.startswith("versions.")]
+    if names and all(name.startswith("plan.") and not name.startswith("plan.asked.") for name in names):
+        raise StudyError(
+            f"{folder} was begun by another process a moment ago: run the same command again, which goes on with that"
+        )
     refuse_differences(folder, [f"{name} is {old.get(name)!r} there, {new.get(name)!r} asked" for name in names])
 
 

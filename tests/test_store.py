@@ -70,6 +70,16 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     Store.create(tmp_path, STUDY).close()  # and nothing was lost or left locked
 
 
+def test_a_study_that_was_planned_by_two_processes_at_once_is_the_first_ones(tmp_path: Path) -> None:
+    """Under a budget each plans by its own clock."""
+    first = plan(asked=ASKED)
+    Store.create(tmp_path, studied(first)).close()
+    with pytest.raises(StudyError, match=r"was begun by another process a moment ago: run the same command again"):
+        Store.create(tmp_path, studied(plan(asked=ASKED, preset="large")))
+    with Store.create(tmp_path, studied(first)) as store:
+        assert store.study == studied(first)
+
+
 def _hold(folder: Path, ready: "multiprocessing.Event", done: "multiprocessing.Event") -> None:
     with Store.create(folder, STUDY):
         ready.set()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.errors import DataError
+from edgenas.errors import MachineError
 
 Rows = NDArray[np.int64]
 Shape = tuple[int, int, int]  # (H, W, C) of one image
@@ -33,7 +33,7 @@ PIXELS, RECORDS = "pixels", "records"  # files of a cache
 class MappedImages:
     """Like a read-only (N, H, W, C) uint8 array whose pixels stay in a file; indexing with a slice or with numbers reads those.
 
-    It goes to other processes as the file's name and the row numbers. DataError where the file is gone or of another size.
+    It goes to other processes as the file's name and the row numbers. MachineError where the file is gone or of another size.
     """
 
     dtype = np.dtype(np.uint8)
@@ -101,7 +101,7 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray
         flat = np.memmap(path, dtype, mode="r")
         return np.asarray(flat).reshape(-1, *shape)
     except (OSError, ValueError) as error:
-        raise DataError(
+        raise MachineError(
             f"the decoded images in {path.parent} are gone or cut short ({error}): run the command again: it decodes them anew"
         ) from error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from edgenas.errors import MissingExtraError, TaskError
+from edgenas.errors import MachineError, MissingExtraError, TaskError
 from edgenas.identity import digest
 from edgenas.networks.weights import check_weights
 from edgenas.records import Candidate, Cost, Trial
@@ -44,7 +44,7 @@ class Evaluator:
         started = time.perf_counter()
         try:
             scores = self._scores(candidate, seed)
-        except (TaskError, MissingExtraError):
+        except (TaskError, MissingExtraError, MachineError):
             raise
         except Exception as error:
             if (fault := machine_fault(error, torch.device(self.device))) is not None:

@@ -20,7 +20,7 @@ from edgenas.tasks import Task
 from edgenas.tasks.mapped import MappedImages
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import Costs, CrewExecutor
-from edgenas.training.faults import DeviceLostError, machine_faults, wait_for
+from edgenas.training.faults import KEPT, DeviceLostError, machine_faults, wait_for
 from edgenas.training.memory import keep_freed_memory
 from edgenas.training.shared import not_pickled
 from edgenas.training.work import ATTEMPTS, AnyItem, Lost, Workplace, run_item
@@ -95,6 +95,11 @@ class RayCrew:
         name, each = self.slots_per
         return int(self.ray.cluster_resources().get(name, 0.0) / each)
 
+    def _died(self) -> tuple[type[Exception], ...]:
+        """What Ray raises where an item took its process or node with it, or something else did, again and again."""
+        known = self.ray.exceptions
+        return known.WorkerCrashedError, known.OutOfMemoryError, known.NodeDiedError, known.LocalRayletDiedError
+
     def _result(self, reference: ObjectRef[Any]) -> Any:
         try:
             result = self.ray.get(reference)
@@ -102,8 +107,12 @@ class RayCrew:
             raise EdgenasError(
                 f"--ray: a node could not train ({_last_line(error)}): install this edgenas with its dependencies on it"
             ) from error
-        except self.ray.exceptions.RayError as error:
+        except self._died() as error:
             return Lost(f"lost {ATTEMPTS} times on the cluster: {_last_line(error)}")
+        except self.ray.exceptions.RayError as error:  # a full disk, a cluster that ends: no item's fault either
+            raise MachineError(
+                f"--ray: the cluster cannot go on ({_last_line(error)}): see to it, and {KEPT}"
+            ) from error
         if isinstance(result, EdgenasError):
             raise result
         return result

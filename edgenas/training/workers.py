@@ -124,14 +124,15 @@ def _process(arguments: list[str], inherited: tuple[int, ...]) -> subprocess.Pop
 class LocalCrew:
     """Worker processes on this machine that share one copy of the task; `devices[i]` is where worker i trains.
 
-    An item whose process dies is given to a new one at once, `attempts` times in all.
+    An item whose process dies is given to a new one at once, `attempts` times in all, and as often where the machine
+    was to blame.
     """
 
     ahead = True
 
     def __init__(self, task: Task, devices: tuple[str, ...], attempts: int = ATTEMPTS) -> None:
         self.attempts = attempts
-        self.deaths: dict[str, int] = {}
+        self.deaths: dict[tuple[str, bool], int] = {}  # by an item's key, and whether it was the machine's doing
         self.shared = Shared(task)
         self.workers: list[Worker] = []
         with contextlib.ExitStack() as interrupted:
@@ -161,7 +162,8 @@ class LocalCrew:
                     continue
                 result = worker.finish()
             except WorkerDiedError as error:
-                deaths = self.deaths[item.key] = self.deaths.get(item.key, 0) + 1
+                kind = (item.key, error.by_machine)
+                deaths = self.deaths[kind] = self.deaths.get(kind, 0) + 1
                 if deaths < getattr(item, "attempts", self.attempts):
                     worker.start(item)
                     continue

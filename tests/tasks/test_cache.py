@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgenas.errors import DataError
+from edgenas.errors import DataError, MachineError
 from edgenas.preprocessing import pixels_from_image
 from edgenas.tasks import Loading, TaskSettings, load_task
 from edgenas.tasks.cache import caches_in, clear
@@ -290,7 +290,7 @@ def test_a_split_goes_to_another_process_as_a_name_and_rows_and_says_when_the_fi
     assert np.array_equal(pickle.loads(sent).images[:], decodes.task.train.images[:])
     clear(decodes.cache)
     assert decodes.task.train.images[0].shape == (224, 224, 3)  # who has it mapped keeps it
-    with pytest.raises(DataError, match=r"are gone or cut short .* run the command again"):
+    with pytest.raises(MachineError, match=r"are gone or cut short .* run the command again"):
         pickle.loads(sent)
 
 

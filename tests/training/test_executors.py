@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -14,19 +15,21 @@ import pytest
 import torch
 from torch import nn
 
-from edgenas.errors import EdgenasError, MachineError, MissingExtraError, TrainingError  # noqa: F401  for FaultyTask
+from edgenas.architectures.chain import chain
+from edgenas.errors import DataError, EdgenasError, MachineError, MissingExtraError, TrainingError  # noqa: F401  for FaultyTask
 from edgenas.networks import network_from_architecture
 from edgenas.networks.weights import save_tensors
 from edgenas.records import Ask, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
-from edgenas.tasks import Task
-from edgenas.tasks.classification import Classification
+from edgenas.tasks import Loading, Task, TaskSettings
+from edgenas.tasks.classification import Classification, load_classification
 from edgenas.training.evaluator import Evaluator
 from edgenas.training.executors import CrewExecutor, inline_executor, local_executor
 from edgenas.training.start import Start
 from edgenas.training.work import ATTEMPTS, Workplace
 from edgenas.training.worker import ENTRY
 from edgenas.training.workers import LocalCrew
+from tests.image_folders import fill
 from tests.training.conftest import ParameterCost, candidate
 
 STUDY = StudyRecord("gnas", "classification", "digits", (), "fp32", Limits(), 0)
@@ -105,7 +108,7 @@ def test_a_killed_worker_is_replaced_and_its_candidate_trained(tmp_path: Path, d
         killer.start()
         (survived,) = executor.answer(Ask((slow,)), store)
         killer.join()
-        assert crew.deaths == {slow.key: 1}
+        assert list(crew.deaths.values()) == [1]  # before it was ready, or after
     with fresh_store(tmp_path / "b") as store:
         undisturbed = inline_executor(evaluator, cost).answer(Ask((slow,)), store)
     assert without_seconds((survived,)) == without_seconds(undisturbed)
@@ -149,7 +152,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_its_answer_is_replaced(tmp_pat
     interrupted = InterruptedTask.of(digits, tmp_path / "log", deaths=1)
     with fresh_store(tmp_path) as store, local_executor(Evaluator(interrupted, 0), ParameterCost(), 1) as executor:
         (trial,) = executor.answer(Ask((candidate(),)), store)
-        assert crew_of(executor).deaths == {trial.candidate.key: 1}
+        assert crew_of(executor).deaths == {(trial.candidate.key, False): 1}
     assert trial.status == "complete"
     assert interrupted.log.read_text().split() == ["1", "1"]
 
@@ -202,6 +205,7 @@ class FaultyTask(DeadlyTask):
         ('RuntimeError("can\'t start new thread")', "ulimit -u"),
         ("ImportError('libgomp.so.1: cannot open shared object file')", "libgomp"),
         ("MissingExtraError('install it')", "^install it$"),
+        ("MachineError('the images are gone')", "^the images are gone$"),
     ],
 )
 def test_what_the_machine_refuses_ends_the_search_in_one_line_and_fails_no_candidate(
@@ -220,7 +224,19 @@ def test_what_the_machine_refuses_ends_the_search_in_one_line_and_fails_no_candi
 
 
 @pytest.mark.parametrize(
-    "fault", ["ValueError('a layer of no size')", "MemoryError()", "OSError(12, 'Cannot allocate memory')"]
+    "fault",
+    [
+        "ValueError('a layer of no size')",
+        "RuntimeError('mat1 and mat2 shapes cannot be multiplied (8x4 and 5x10)')",
+        "TrainingError('the loss is nan after epoch 1 of 1')",
+        "DataError('3 of 9 embeddings are not finite')",  # what a recogniser gave
+        "MemoryError()",
+        "OSError(12, 'Cannot allocate memory')",
+        'RuntimeError("DefaultCPUAllocator: can\'t allocate memory: you tried. Error code 12 (Cannot allocate memory)")',
+        "torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')",
+        "RuntimeError('CUDA error: out of memory\\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.')",
+        "RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`')",
+    ],
 )
 def test_what_a_network_does_is_a_failed_trial(fault: str, tmp_path: Path, digits: Task) -> None:
     task = FaultyTask.raising(digits, tmp_path / "log", 1, fault)
@@ -275,6 +291,31 @@ def test_images_that_cannot_be_read_any_more_end_the_search_and_fail_no_candidat
     with fresh_store(tmp_path) as store, local_executor(Evaluator(task, 0), ParameterCost(), 1) as executor:
         with pytest.raises(MachineError, match=f"died {ATTEMPTS} times .exit code -7."):
             executor.answer(Ask((candidate(),)), store)
+        assert store.trials() == ()
+
+
+def test_workers_that_end_before_they_are_ready_are_no_attempts_of_a_candidate(
+    tmp_path: Path, digits: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "starts"
+    log.touch()
+    count = f"from pathlib import Path; p = Path({str(log)!r}); p.write_text(p.read_text() + '.')"
+    monkeypatch.setattr("edgenas.training.worker.ENTRY", f"{count}; len(p.read_text()) > 2 or exit(3); {ENTRY}")
+    task = FaultyTask.raising(digits, tmp_path / "log", 1, "os.kill(os.getpid(), signal.SIGKILL)")
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(task, 0), ParameterCost(), 1) as executor:
+        (trial,) = executor.answer(Ask((candidate(),)), store)
+        assert crew_of(executor).deaths == {(trial.candidate.key, True): 2, (trial.candidate.key, False): 1}
+    assert trial.status == "complete"
+
+
+def test_decoded_images_that_are_removed_end_the_search_and_fail_no_candidate(tmp_path: Path) -> None:
+    task = load_classification(TaskSettings(str(fill(tmp_path / "pics", each=20))), Loading(tmp_path / "cache"))
+    again = msgspec.structs.replace(candidate(), architecture=chain(4, 3, (0,) * 3, (3,) * 3, task.head, 3, 16), cut=1)
+    with fresh_store(tmp_path / "study") as store:
+        executor = inline_executor(Evaluator(task, 0), ParameterCost())
+        shutil.rmtree(tmp_path / "cache")
+        with pytest.raises(MachineError, match=r"are gone or cut short .*: run the command again"):
+            executor.answer(Ask((again,)), store)
         assert store.trials() == ()
 
 

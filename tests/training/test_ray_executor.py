@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from edgenas.architectures.chain import ChainSpace, chain
-from edgenas.errors import EdgenasError, StudyError
+from edgenas.errors import EdgenasError, MachineError, StudyError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
 from edgenas.records import Candidate, Classes, Limits, Recipe, StudyRecord, Trial
@@ -28,6 +29,7 @@ from edgenas.tasks.classification import load_classification
 from edgenas.training.evaluator import Evaluation, Evaluator
 from edgenas.training.executors import inline_executor
 from edgenas.training.ray_executor import RayCrew, _refuse_silent_host, ray_executor
+from edgenas.training.work import Lost
 from tests.cli.edgenas import BRIEF, ENVIRONMENT, edgenas_json
 from tests.image_folders import fill
 from tests.training.conftest import ParameterCost
@@ -209,6 +211,31 @@ def test_a_node_that_cannot_import_us_is_one_line(tmp_path: Path, cluster: Any, 
         executor.crew.do = executor.crew.ray.remote(without_us)
         with pytest.raises(EdgenasError, match=r"No module named 'edgenas'.*: install this edgenas"):
             ledger(tmp_path, executor)
+
+
+@pytest.mark.parametrize("name", ["OutOfDiskError", "RuntimeEnvSetupError", "ObjectStoreFullError", "OwnerDiedError"])
+def test_what_the_cluster_lacks_is_no_candidates_fault(name: str) -> None:
+    crew = crew_whose_items_end_with(name)
+    with pytest.raises(MachineError, match=r"^--ray: the cluster cannot go on .*run the same command again.*kept$"):
+        crew._result(None)
+
+
+@pytest.mark.parametrize("name", ["WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError"])
+def test_an_item_whose_processes_die_on_the_cluster_is_lost(name: str) -> None:
+    assert isinstance(crew_whose_items_end_with(name)._result(None), Lost)
+
+
+def crew_whose_items_end_with(name: str) -> RayCrew:
+    """No cluster can be made to raise each of these."""
+    exceptions = pytest.importorskip("ray.exceptions", reason="needs the extra `ray`")
+
+    def get(_: object) -> None:
+        kind = getattr(exceptions, name)
+        raise kind("00ff", None, "a call") if issubclass(kind, exceptions.ObjectLostError) else kind("full")
+
+    crew = RayCrew.__new__(RayCrew)
+    crew.ray = SimpleNamespace(exceptions=exceptions, get=get)
+    return crew
 
 
 def test_no_cluster_is_one_line() -> None:
