@@ -19,3 +19,7 @@ NPZ = (*_ANY, AttributeError, MemoryError, SyntaxError, tokenize.TokenError, zip
 GZIP = (EOFError, OSError, zlib.error)
 # Unpicklers that know no classes; torch.load(weights_only=True) is one of them.
 PICKLE = (*_ANY, AssertionError, AttributeError, MemoryError, pickle.UnpicklingError)
+
+# How a file begins that stands for another one in a repository: cloning without Git LFS leaves it in its place.
+GIT_LFS = b"version https://git-lfs"
+POINTER = "a pointer of Git LFS, not the file: run `git lfs pull` where it comes from"

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, external_data_helper
 
 from edgenas.architectures.onnx_facts import SMALL, Fact, fact_from_tensor
+from edgenas.damaged import GIT_LFS, POINTER
 from edgenas.errors import EdgenasError
 
 LARGEST_FILE = 2**31  # bytes; protobuf reads no larger message
@@ -33,7 +34,9 @@ def model_from_file(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise EdgenasError(f"{path} cannot be read: {error.strerror}") from error
     except DecodeError as error:
-        raise EdgenasError(f"{path} is not an ONNX file") from error
+        with path.open("rb") as file:
+            is_pointer = file.read(len(GIT_LFS)) == GIT_LFS
+        raise EdgenasError(f"{path} is {POINTER if is_pointer else 'not an ONNX file'}") from error
     return checked_model(model, str(path))
 
 

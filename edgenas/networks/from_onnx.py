@@ -63,6 +63,13 @@ def reading_from_onnx(path: str | Path, size: ImageSize | None = None) -> OnnxRe
 
 def reading_from_model(model: onnx.ModelProto, name: str, folder: Path | None = None) -> OnnxReading:
     """The same for a model in memory; `name` is what messages call it."""
+    newest = onnx.defs.onnx_opset_version()
+    opset = max((one.version for one in model.opset_import if one.domain in ONNX), default=1)
+    if opset > newest:
+        raise EdgenasError(
+            f"{name} has opset {opset}, and the newest that is known here is {newest}: export it with that, or install a newer "
+            "onnx"
+        )
     one = at_one_image(model, {}, folder, name)
     if one.built_in is not None:
         raise EdgenasError(f"{name} is made for batches of {one.built_in}: export it with batch 1 or a free one")

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import PIL
 from PIL import Image, UnidentifiedImageError, features
 
-from edgenas.damaged import IMAGE
+from edgenas.damaged import GIT_LFS, IMAGE, POINTER
 from edgenas.errors import EdgenasError
 from edgenas.preprocessing import Pixels, formats_here, pixels_from_image
 from edgenas.records import Preprocessing, Record
@@ -88,6 +88,7 @@ def _of_image(path: Path, read: Callable[[Image.Image], Found]) -> Found | Unrea
         why = f"more than {LARGEST_PIXELS // 1_000_000} million pixels are too many: scale it down"
     except UnidentifiedImageError:
         why = f"no {READ} file" if content else "the file is empty"
+        why = POINTER if content.startswith(GIT_LFS) else why
     except (EdgenasError, *IMAGE) as error:
         why = str(error) or type(error).__name__
     return Unread(why, lasting=True)

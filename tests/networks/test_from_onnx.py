@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,26 @@ def test_half_precision_and_other_inputs_than_images_are_refused(tmp_path: Path)
     onnx.save(two, tmp_path / "two.onnx")
     with pytest.raises(EdgenasError, match="has 1 inputs and 2 outputs: networks with one of each can be read"):
         network_from_onnx(tmp_path / "two.onnx")
+
+
+@pytest.mark.parametrize("newer", [0, 1])
+def test_a_file_of_an_opset_that_is_not_known_yet_is_refused(tmp_path: Path, newer: int) -> None:
+    """Its operators may mean something else."""
+    model = graph([node("Relu", "x")], {}, (4, 6, 6))
+    model.opset_import[0].version = onnx.defs.onnx_opset_version() + newer
+    onnx.save(model, tmp_path / "m.onnx")
+    expected = pytest.raises(EdgenasError, match="and the newest that is known here is") if newer else nullcontext()
+    with expected:
+        network_from_onnx(tmp_path / "m.onnx")
+
+
+def test_a_pointer_of_git_lfs_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 12\n")
+    with pytest.raises(EdgenasError, match=r"m\.onnx is a pointer of Git LFS, not the file: run `git lfs pull`"):
+        network_from_onnx(tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").write_text("version of something else")
+    with pytest.raises(EdgenasError, match=r"m\.onnx is not an ONNX file"):
+        network_from_onnx(tmp_path / "m.onnx")
 
 
 def test_weights_beside_the_file_are_read_and_missing_ones_are_said(tmp_path: Path) -> None:

@@ -200,6 +200,13 @@ def test_a_hundred_megapixels_are_read_and_more_than_178_refused_by_name(
         load(root)
 
 
+def test_a_pointer_of_git_lfs_in_place_of_an_image_is_named(tmp_path: Path) -> None:
+    root = folder(tmp_path / "pics")
+    (root / "cat" / "pointer.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 12\n")
+    with pytest.raises(DataError, match=r"cat/pointer\.png \(a pointer of Git LFS, not the file: run `git lfs pull`"):
+        load(root)
+
+
 def test_an_image_of_too_many_pixels_is_refused_by_name_without_a_suffix_too(tmp_path: Path) -> None:
     root = folder(tmp_path)
     (root / "cat" / "scan").write_bytes(png_without_pixels(TOO_MANY_PIXELS))
