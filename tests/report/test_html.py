@@ -73,6 +73,7 @@ def test_the_band_of_micro_decisions_says_in_what_its_trainings_differ(tmp_path:
         candidate = msgspec.structs.replace(trial.candidate, repeat=1, cut=cut)
         score = trial.scores["val_accuracy"] - 2
         store.add(msgspec.structs.replace(trial, candidate=candidate, scores={"val_accuracy": score}))
+        store.number(candidate.key)
     words = str(Text(html_from_studies([read_facts(folder)])))
     assert (
         "Band: ± 2.00 points, one standard deviation of the difference of two trainings that differ in their "
