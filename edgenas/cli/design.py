@@ -104,7 +104,9 @@ def _limits(target: str | None, asked: dict[str, float | int | None]) -> Limits:
 
     limits = settings_from(None, asked).limits
     if limits.latency_ms is not None and target is None:
-        raise EdgenasError(f"--max-latency-ms {limits.latency_ms:g}: on which --target? `edgenas targets` lists them")
+        raise EdgenasError(
+            f"--max-latency-ms {limits.latency_ms:.12g}: on which --target? `edgenas targets` lists them"
+        )
     return limits
 
 

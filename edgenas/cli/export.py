@@ -160,7 +160,7 @@ def over_words(bundle: Bundle, over: dict[str, float], limits: Limits) -> str:
     figures = ", ".join(f"{precision} ({beside(ms, limit_ms, 3)} ms)" for precision, ms in over.items())
     held = [precision for precision in bundle.manifest.models if precision not in over]
     rest = f"{' and '.join(held)} hold{'s' * (len(held) == 1)} it" if held else "no file here holds it"
-    return f"warning: over the study's limit of {limit_ms:g} ms on {bundle.manifest.profile}{by}: {figures}; {rest}"
+    return f"warning: over the study's limit of {limit_ms:.12g} ms on {bundle.manifest.profile}{by}: {figures}; {rest}"
 
 
 def _next(bundle: Bundle) -> tuple[str, ...]:

@@ -264,6 +264,6 @@ def _uncertain_words(document: dict[str, Any]) -> str:
     if document["precision"] not in BUILT:
         measuring = "trained in full and exported, they can be measured (`edgenas verify --bundle`)"
     return (
-        f"the limit of {limits['latency_ms']:g} ms lies inside the latency's interval of {_of_all(numbers, shown)} on the "
+        f"the limit of {limits['latency_ms']:.12g} ms lies inside the latency's interval of {_of_all(numbers, shown)} on the "
         f"front{which}: {measuring}{'' if limits['margin'] else more}"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgenas.cli.output import emit, say, say_next, table
+from edgenas.ranges import beside
 
 if TYPE_CHECKING:
     from edgenas.remote.verification import Verified
@@ -72,7 +73,7 @@ def _say_what_matters(item: Verified, board: str) -> None:
     """What a person must not miss: a limit that was not verified, a shaky measurement, a prediction that did not hold."""
     if item.energy_limit is not None and item.measured.energy_mj is None:
         say(
-            f"warning: {_name(item)}: {board} has no power sensor, so the limit of {item.energy_limit:g} mJ is not verified"
+            f"warning: {_name(item)}: {board} has no power sensor, so the limit of {item.energy_limit:.12g} mJ is not verified"
         )
     if item.status != "ok":
         say(
@@ -87,6 +88,11 @@ def _say_what_matters(item: Verified, board: str) -> None:
         )
 
 
+def _beside(ms: float, limit: float | None) -> str:
+    """With as many digits as show on which side of the limit it is."""
+    return f"{ms:.4g}" if limit is None else beside(ms, limit)
+
+
 def _text(found: list[Verified]) -> str:
     rows = [
         (
@@ -94,11 +100,11 @@ def _text(found: list[Verified]) -> str:
             item.precision,
             "-" if item.predicted is None else f"{item.predicted:.4g}",
             item.origin or "-",
-            f"{item.measured.median:.4g}",
+            _beside(item.measured.median, item.limit),
             f"{item.measured.p90:.4g}",
             item.status,
             "-" if item.ratio is None else f"x{item.ratio:.2f}" + (" beyond" if item.beyond else ""),
-            "-" if item.limit is None else f"{item.limit:g}",
+            "-" if item.limit is None else f"{item.limit:.12g}",
             "yes" if item.holds else "NO",
         )
         for item in found

@@ -146,7 +146,7 @@ def _advice(store: Store, found: Comparison) -> str:
     if open_:
         why = f"The latencies of {found.winners[0].name} and {', '.join(open_)} are not of one origin, so none is called faster"
     else:
-        why = f"Whether {', '.join(unknown)} holds the limit of {energy:g} mJ is not known: no board has measured it"
+        why = f"Whether {', '.join(unknown)} holds the limit of {energy:.12g} mJ is not known: no board has measured it"
     return f"{why}: `{command}` measures what is not measured yet."
 
 

@@ -18,7 +18,8 @@ from edgenas.hardware.candidates import KIND
 from edgenas.hardware.learned import FIRST, learned_from, learned_profile, must_be_measured
 from edgenas.hardware.measure import percentiles
 from edgenas.hardware.predictor import Row, latency_from_workload
-from edgenas.hardware.words import LEARNED
+from edgenas.hardware.words import LEARNED, ORIGINS
+from edgenas.ranges import beside
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Record, Trial, Workload
 from edgenas.remote.fleet import DECIDED, Boards, Decided
 from edgenas.store import Store
@@ -150,8 +151,9 @@ class Sparing:
             if measurement is not None:
                 predicted = trial.cost.latencies[self.boards.profile.name]
                 ms = percentiles(measurement)["median"]
-                over = "" if ms <= limit else f": over the limit of {limit:g} ms"
-                self.boards.say(f"trial {trial.number}: {predicted.ms:.4g} ms predicted, {ms:.4g} ms measured{over}")
+                over = "" if ms <= limit else f": over the limit of {limit:.12g} ms"
+                before = f"{predicted.ms:.4g} ms {ORIGINS[predicted.origin]}"
+                self.boards.say(f"trial {trial.number}: {before}, {beside(ms, limit)} ms measured{over}")
         if missing:
             self.boards.say(
                 f"warning: {len(missing)} finalists could not be measured: `edgenas verify` measures them later"
