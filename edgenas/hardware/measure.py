@@ -106,7 +106,8 @@ def measure(
             for index, model in enumerate([*models, reference_model()])
         ]
         for timer in timers:
-            timer.burst(timing.warmup_runs, timing.warmup_seconds, timing.longest_s / 10)
+            longest_s = max(timing.warmup_seconds, timing.longest_s / 10)
+            timer.burst(timing.warmup_runs, timing.warmup_seconds, longest_s)
         between: set[str] = set()
         measured = meter if len(models) == 1 else None
         timed = _rounds(timers, timing, measured, lambda: between.update(throttling(root)))

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import msgspec
 import numpy as np
@@ -164,7 +165,7 @@ def test_a_board_that_was_slowed_down_measures_as_throttled_and_not_as_stable(
     monkeypatch.setattr(Timed, "ms", ms)
     monkeypatch.setattr("edgenas.hardware.measure._Timer", Timed)
     board = lay_out(tmp_path, {**ORIN_NANO, "sys/class/thermal/cooling_device0/cur_state": f"{cooling}\n"})
-    (measurement,) = measure([b"a model"], Load(""), QUICK, "jetson", root=board)
+    (measurement,) = measure([b"a model"], Load(""), QUICK, "jetson", root=board, locked=True)
     wide = ["spread 18% (IQR / median) > 5%"] if ms == WIDE else []
     slowed = ["throttled: cooling: cpufreq-cpu0"] if cooling == "2" else []
     assert measurement.detail["warnings"] == [*wide, *slowed]
@@ -184,6 +185,16 @@ class Slow(Timed):
         return Samples(tuple(ms), len(ms))
 
 
+def slow_timers(monkeypatch: pytest.MonkeyPatch, timer: type[Slow], run_s: float) -> None:
+    """Everything is timed by that clock, and nothing is collected in between."""
+    monkeypatch.setattr(Slow, "run_s", run_s)
+    monkeypatch.setattr(Slow, "now_s", 0.0)
+    monkeypatch.setattr("edgenas.hardware.measure._Timer", timer)
+    monkeypatch.setattr("edgenas.hardware.measure.reference_model", lambda: b"as slow")
+    monkeypatch.setattr("edgenas.hardware.measure.time", SimpleNamespace(monotonic=lambda: Slow.now_s))
+    monkeypatch.setattr("edgenas.hardware.worker.gc", MagicMock())
+
+
 @pytest.mark.parametrize(
     ("timing", "run_s", "runs"),
     [
@@ -200,17 +211,35 @@ class Slow(Timed):
 def test_a_slow_model_is_run_as_often_as_its_time_allows_and_says_so(
     timing: Timing, run_s: float, runs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Slow, "run_s", run_s)
-    monkeypatch.setattr(Slow, "now_s", 0.0)
-    monkeypatch.setattr("edgenas.hardware.measure._Timer", Slow)
-    monkeypatch.setattr("edgenas.hardware.measure.reference_model", lambda: b"as slow")
-    monkeypatch.setattr("edgenas.hardware.measure.time", SimpleNamespace(monotonic=lambda: Slow.now_s))
-    (measurement,) = measure([b"a model"], Load(""), timing, "p", root=tmp_path)
+    slow_timers(monkeypatch, Slow, run_s)
+    (measurement,) = measure([b"a model"], Load(""), timing, "p", root=tmp_path, locked=True)
     assert measurement.detail["runs"] == len(measurement.samples_ms) == runs
     fewer = [f"{runs} runs, not {timing.runs}: each takes {run_s:.2g} s"] if runs < timing.runs else []
     assert (measurement.detail["warnings"], measurement.status) == (fewer, "ok")
     # it runs once when it is loaded; half of the time is the reference's, which is as slow here
     assert run_s + Slow.now_s / 2 < job_for(b"", "p", timing).deadline_s - 30
+
+
+@pytest.mark.parametrize(
+    ("warmup_s", "run_s", "runs"),
+    [(0.3, 0.1, 10), (10.0, 0.1, 100), (0.3, 4.0, 2), (0.3, 9.0, 1)],  # a slow model's warm-up ends after six seconds
+)
+def test_a_warm_up_takes_what_was_asked_for_and_of_a_slow_model_less(
+    warmup_s: float, run_s: float, runs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    warmed: list[int] = []
+
+    class Warmed(Slow):
+        def burst(self, runs: int, seconds: float, most_seconds: float) -> Samples:
+            found = super().burst(runs, seconds, most_seconds)
+            warmed.append(found.runs)
+            return found
+
+    slow_timers(monkeypatch, Warmed, run_s)
+    measure(
+        [b"a model"], Load(""), msgspec.structs.replace(BENCH, warmup_seconds=warmup_s), "p", root=tmp_path, locked=True
+    )
+    assert warmed[0] == pytest.approx(runs, abs=runs // 50)  # of the clock's steps
 
 
 @pytest.mark.parametrize(("hot_s", "status"), [((0.3, 2.0), "throttled"), ((0.26, 0.4), "ok"), ((100.0, 101.0), "ok")])
@@ -227,12 +256,8 @@ def test_a_board_that_was_slowed_down_between_the_first_and_the_last_moment_meas
             state.write_text(f"{int(hot_s[0] <= Slow.now_s < hot_s[1])}\n")
             return found
 
-    monkeypatch.setattr(Slow, "run_s", 0.01)
-    monkeypatch.setattr(Slow, "now_s", 0.0)
-    monkeypatch.setattr("edgenas.hardware.measure._Timer", Heats)
-    monkeypatch.setattr("edgenas.hardware.measure.reference_model", lambda: b"as slow")
-    monkeypatch.setattr("edgenas.hardware.measure.time", SimpleNamespace(monotonic=lambda: Slow.now_s))
-    (measurement,) = measure([b"a model"], Load(""), BENCH, "jetson", root=tmp_path)
+    slow_timers(monkeypatch, Heats, 0.01)
+    (measurement,) = measure([b"a model"], Load(""), BENCH, "jetson", root=tmp_path, locked=True)
     assert measurement.status == status
     assert measurement.detail["warnings"] == (["throttled: cooling: cpufreq-cpu0"] if status == "throttled" else [])
 

@@ -267,7 +267,7 @@ def test_finalists_are_measured_before_what_waits_and_however_long_the_board_tak
     with Store.create(tmp_path / "study", record()) as store:
         board = Building()
         board.runtime = "tensorrt"
-        hook = Sparing(boards(store, board, said), lambda store: store.ledger())
+        hook = Sparing(boards(store, board, said), lambda store: list(store.ledger()))
         for network in NETWORKS[:3]:
             cost = CostModel([PI], "fp32", store.study.limits)(network)
             candidate = Candidate(network, Recipe("r", 1, 32, 0.1), "depth")
