@@ -56,7 +56,8 @@ def _why(facts: Facts, peak: Trial) -> str:
         )
     best = max(facts.complete, key=facts.score, default=peak)
     if facts.score(best) <= facts.score(peak):
-        return f"It has the best score {of_all}: {facts.words(peak)} on validation, in trial {peak.number}."
+        told = f"It has the best score {of_all}: {facts.words(peak)} on validation, in trial {peak.number}."
+        return told + _as_good(facts, peak)
     away = abs(facts.value(best) - facts.value(peak))
     bar = noise_of_scores(facts, best, peak)
     judged = "" if bar is None else f", {'inside' if away <= bar else 'more than'} the noise of ±{_number(facts, bar)}"
@@ -64,6 +65,18 @@ def _why(facts: Facts, peak: Trial) -> str:
         f"Its best score is {facts.words(peak)}. Trial {best.number} scored {_number(facts, away)} {_unit(facts)} "
         f"better{epochs_apart(best, peak)}{judged}; {facts.study.method} chose by its own rules, which weigh more than one score."
     )
+
+
+def _as_good(facts: Facts, peak: Trial) -> str:
+    """Other networks with the very same score: few images have few scores."""
+    score = facts.score(peak)
+    same = {one.candidate.architecture.fingerprint: one for one in facts.complete if facts.score(one) == score}
+    others = [one for one in same.values() if not _same(one, peak)]
+    if not others:
+        return ""
+    least = min(others, key=lambda one: one.cost.params)
+    more = f" and {counted(len(others) - 1, 'more network')}" if len(others) > 1 else ""
+    return f" Trial {least.number}, with {least.cost.params:,} parameters,{more} scored the same."
 
 
 def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:

@@ -24,6 +24,18 @@ def test_the_chosen_network_with_the_best_score_is_called_so() -> None:
     )
 
 
+def test_networks_of_the_very_same_score_are_named_by_the_smallest() -> None:
+    """Trial 1 has 100 parameters, trial 2 200."""
+    alone = shipped(study(trial(1, 80.0, 1.0), trial(3, 90.0, 2.0), chosen=3))
+    assert "scored the same" not in alone[1]
+    one = shipped(study(trial(2, 90.0, 1.0), trial(3, 90.0, 2.0), chosen=3))
+    assert one[1].endswith("in trial 3. Trial 2, with 200 parameters, scored the same.")
+    two = shipped(study(trial(1, 90.0, 1.0), trial(2, 90.0, 1.0), trial(3, 90.0, 2.0), chosen=3))
+    assert two[1].endswith("Trial 1, with 100 parameters, and 1 more network scored the same.")
+    again = msgspec.structs.replace(trial(3, 90.0, 2.0), number=4)
+    assert "scored the same" not in shipped(study(trial(3, 90.0, 2.0), again, chosen=3))[1]
+
+
 def test_another_best_score_is_held_against_the_noise() -> None:
     """90 and 92.6 % of 1,000 images differ by more than the noise of 2.5 points, 92.3 % do not."""
     bar = noise_of_difference(92.3, 90.0, 1000)
