@@ -62,7 +62,10 @@ def test_3_how_accurate_is_it_on_images_that_it_never_saw(real: Real) -> None:
     test = real.train["test_accuracy"]
     low, high = wilson(test["mean"], len(digits().test))
     reached = f"reaches {test['mean']:.2f} ± {test['std']:.2f} % test accuracy"
-    assert f"{reached} (2 seeds; 95 % interval over the test set {low:.1f} to {high:.1f})" in real.section("good")
+    assert (
+        f"{reached} (2 seeds, ± their standard deviation; 95 % interval over the test set {low:.1f} to {high:.1f})"
+        in real.section("good")
+    )
 
 
 def test_4_is_it_better_than_guessing(real: Real) -> None:

@@ -37,7 +37,7 @@ def final_words(final: FinalTraining) -> str:
     """What a final training reached on the test set, with its spread over seeds."""
     metric, (name, scores) = metric_of(final), tested(final)
     spread = f" ± {metric.number(statistics.stdev(scores))}" if len(scores) > 1 else ""
-    seeds = f"{len(scores)} seed{'s' * (len(scores) > 1)}"
+    seeds = counted(len(scores), "seed") + ", ± their standard deviation" * (len(scores) > 1)
     mean = f"{metric.number(statistics.fmean(scores))}{spread} {metric.unit}".rstrip()
     sure = interval_words(interval_on_test(final), metric).strip(" ()")
     known = f"{seeds}; 95 % interval over the test set {sure}" if sure else seeds

@@ -30,7 +30,8 @@ def test_a_trained_network_is_told_with_its_interval_spread_and_chance() -> None
     told = goodness(trained([[60, 0], [10, 30]], 90.0, 88.0))
     low, high = wilson(89.0, 100)
     assert told[0] == (
-        f"Trained for 40 epochs on digits, trial 1 reaches 89.00 ± 1.41 % test accuracy (2 seeds; 95 % interval over the "
+        f"Trained for 40 epochs on digits, trial 1 reaches 89.00 ± 1.41 % test accuracy (2 seeds, "
+        "± their standard deviation; 95 % interval over the "
         f"test set {low:.1f} to {high:.1f})."
     )
     # 60 of 100 test images are cats
