@@ -21,7 +21,7 @@ from edgenas.architectures.chain import ChainSpace, chain
 from edgenas.errors import EdgenasError, MachineError, StudyError
 from edgenas.methods.gnas import GnasRules, gnas
 from edgenas.methods.ladder import Training
-from edgenas.records import Candidate, Classes, Limits, Recipe, StudyRecord, Trial
+from edgenas.records import Ask, Candidate, Classes, Limits, Recipe, StudyRecord, Trial
 from edgenas.store import Store
 from edgenas.study import Executor, run
 from edgenas.tasks import Loading, Task, TaskSettings
@@ -33,6 +33,8 @@ from edgenas.training.work import Lost
 from tests.cli.edgenas import BRIEF, ENVIRONMENT, edgenas_json
 from tests.image_folders import fill
 from tests.training.conftest import ParameterCost
+from tests.training.conftest import candidate as tiny_candidate
+from tests.training.test_executors import GPU_LOST, FaultyTask
 from tests.training.test_nse import play, play_with
 
 pytestmark = [
@@ -211,6 +213,22 @@ def test_a_node_that_cannot_import_us_is_one_line(tmp_path: Path, cluster: Any, 
         executor.crew.do = executor.crew.ray.remote(without_us)
         with pytest.raises(EdgenasError, match=r"No module named 'edgenas'.*: install this edgenas"):
             ledger(tmp_path, executor)
+
+
+def test_what_a_node_refuses_is_one_line_and_a_gpu_that_its_process_has_lost_is_tried_again(
+    tmp_path: Path, cluster: Any, digits: Task
+) -> None:
+    full = FaultyTask.raising(digits, tmp_path / "full", 1000, "OSError(28, 'No space left on device')")
+    lost = FaultyTask.raising(digits, tmp_path / "lost", 1, GPU_LOST)
+    with Store.create(tmp_path / "study", STUDY) as store:
+        executor = ray_executor(Evaluator(full, 0), ParameterCost(), cluster.address)
+        with executor, pytest.raises(MachineError, match=r"No space left on device.: make room"):
+            executor.answer(Ask((tiny_candidate(),)), store)
+        assert store.trials() == ()
+        with ray_executor(Evaluator(lost, 0), ParameterCost(), cluster.address) as executor:
+            (trial,) = executor.answer(Ask((tiny_candidate(),)), store)
+    assert trial.status == "complete"
+    assert len(set(lost.log.read_text().split())) == 2  # processes
 
 
 @pytest.mark.parametrize("name", ["OutOfDiskError", "RuntimeEnvSetupError", "ObjectStoreFullError", "OwnerDiedError"])
