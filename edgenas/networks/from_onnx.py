@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto
 
 from edgenas.architectures.onnx_batch import at_one_image
-from edgenas.architectures.onnx_facts import ONNX
+from edgenas.architectures.onnx_facts import ONNX, fitting
 from edgenas.architectures.onnx_file import input_sides, model_from_file, portable_model
 from edgenas.errors import EdgenasError
 from edgenas.image_sizes import ImageSize, sides_of
@@ -173,7 +173,8 @@ def _read(reading: OnnxReading) -> None:
             continue  # read together with one before it
         if node.op_type not in RULES or node.domain not in ONNX:
             raise reading.refused(node, "cannot be read")
-        RULES[node.op_type](reading, node)
+        with fitting(node, name):
+            RULES[node.op_type](reading, node)
     if output not in reading.source or reading.shape(output) != reading.made(reading.source[output]):
         raise EdgenasError(
             f"{name}: its output {output!r} is a flattened map: networks that end in features can be read"

@@ -128,6 +128,18 @@ def onnx(content: bytes, folder: Path) -> None:
         raise SilentChangeError(f"{document['macs']} MACs and {document['params']} parameters")
 
 
+def teacher(content: bytes, folder: Path) -> None:
+    """The exact reading of a file, as a teacher or a reference: its weights fit the network that is made of it."""
+    from edgenas.networks import network_from_architecture
+    from edgenas.networks.public import network_in_file
+    from edgenas.records import Preprocessing
+
+    found = network_in_file(Path(_written(folder, "t.onnx", content)), Preprocessing(3, 32, (0.5,) * 3, (0.5,) * 3))
+    if found.architecture.workload.params < 10**7:
+        network = network_from_architecture(found.architecture)
+        network.load_state_dict(network.state_dict() | found.tensors)
+
+
 def cells(content: bytes, folder: Path) -> None:
     from edgenas.methods.nal_table import table_from_npz
 

@@ -201,6 +201,7 @@ TARGETS = (
     file_target("tfrecord", lambda _: cell_files.tfrecords()),
     file_target("nats", lambda _: cell_files.nats()),
     file_target("onnx", lambda _: (networks.found_before(), networks.networks())),
+    file_target("teacher", lambda _: (networks.found_before(), networks.networks())),
     file_target("picture", lambda _: (pictures.found_before(), pictures.pictures())),
     file_target("image_folder", _images),
     file_target("study", _study_bytes, least=400),

@@ -327,6 +327,7 @@ def test_a_file_computes_what_onnx_runtime_computes_for_it(
         ([node("Conv", "x w", strides=[0, 0])], {"w": floats(2, 4, 1, 1)}, "Conv 'the_Conv' does not fit its inputs"),
         ([node("Conv", "x w")], {"w": floats(2, 4, 1, 1) * np.float32(np.nan)}, "holds what is no finite number"),
         ([node("Flatten", "x", "f"), node("Gemm", "f w b")], {"w": floats(144, 2), "b": floats(3)}, "3 numbers as the bias of 2"),
+        ([node("Conv", "x w", strides=[1])], {"w": floats(2, 4, 1, 1)}, "that do not fit it|does not fit"),
     ],
     ids=lambda one: "-".join(n.op_type for n in one) if isinstance(one, list) else "",
 )  # fmt: skip
@@ -353,6 +354,17 @@ def test_half_precision_and_other_inputs_than_images_are_refused(tmp_path: Path)
     onnx.save(two, tmp_path / "two.onnx")
     with pytest.raises(EdgenasError, match="has 1 inputs and 2 outputs: networks with one of each can be read"):
         network_from_onnx(tmp_path / "two.onnx")
+
+
+def test_a_stored_tensor_of_other_sizes_than_it_says_is_one_line(tmp_path: Path) -> None:
+    model = graph([node("Conv", "x w")], {"w": floats(80, 4, 16, 16)}, (4, 32, 32))  # too large to be looked at before
+    (stored,) = model.graph.initializer
+    stored.raw_data = stored.raw_data[:-40]
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(
+        EdgenasError, match=r"m\.onnx: Conv 'the_Conv' has inputs or attributes that do not fit it \(ValueError"
+    ):
+        network_from_onnx(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("newer", [0, 1])
