@@ -44,3 +44,13 @@ def test_a_change_is_noticed_exactly_where_a_test_fails_and_is_undone(tmp_path) 
     assert not tried(tmp_path, within)[0]
     assert tried(tmp_path, over)[0]
     assert (tmp_path / "code.py").read_text() == "LIMIT = 3\n"
+
+
+def test_a_slow_test_is_run_where_it_is_named(tmp_path) -> None:
+    """Or nothing would be run, and pytest ends with 5."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -m 'not slow'\nmarkers = slow: minutes\n")
+    (tmp_path / "test_code.py").write_text(
+        "import pytest\n\n@pytest.mark.slow\ndef test_it():\n    assert False\n\ndef test_other():\n    pass\n"
+    )
+    assert fails(tmp_path, ["test_code.py::test_it"])[0]
+    assert not fails(tmp_path, ["test_code.py"])[0]
