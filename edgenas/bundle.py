@@ -19,7 +19,18 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from edgenas.bundle_contents import Shape, check_golden, check_name, check_ports, check_preprocessing, check_sizes
-from edgenas.durable import folder_beside, put_in_place, recover, replace_file, stood_aside, try_folder, write_files
+from edgenas.durable import (
+    alone_in,
+    contents,
+    folder_beside,
+    has_to_stay,
+    put_in_place,
+    recover,
+    replace_file,
+    stood_aside,
+    try_folder,
+    write_files,
+)
 from edgenas.errors import BundleError, EdgenasError
 from edgenas.files import read_bytes, read_npz
 from edgenas.identity import canonical_json
@@ -183,21 +194,30 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
 
 
 def rewrite_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
-    """The same files under another manifest, such as one with a threshold."""
-    replace_file(bundle.folder / MANIFEST, sealed(manifest))
-    return read_bundle(bundle.folder)
+    """The same files under another manifest, such as one with a threshold. BundleError where the folder holds another bundle by
+    now."""
+    folder = bundle.folder
+    with _says_what_to_do(folder), alone_in(folder):
+        if _read_manifest(folder) != bundle.manifest:
+            raise BundleError(f"{folder} was written anew meanwhile, nothing was changed: do this again")
+        replace_file(folder / MANIFEST, sealed(manifest))
+    return read_bundle(folder)
 
 
 def check_destination(folder: Path) -> None:
     """Raise BundleError where a bundle cannot be written, or would destroy something else."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder} is not a folder: choose another --out")
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if there and not {MANIFEST, PARITY} <= there:
-        raise BundleError(f"{folder} is not empty and holds no bundle: choose another --out")
-    if others := sorted(there - KNOWN):
-        raise BundleError(f"{folder} holds {others[0]}, too, which is no part of a bundle: choose another --out")
     with _says_what_to_do(folder):
+        there = contents(folder) if folder.is_dir() else set()
+        if there and not {MANIFEST, PARITY} <= there:
+            raise BundleError(f"{folder} is not empty and holds no bundle: choose another --out")
+        if others := sorted(there - KNOWN):
+            raise BundleError(f"{folder} holds {others[0]}, too, which is no part of a bundle: choose another --out")
+        if why := has_to_stay(folder):
+            raise BundleError(
+                f"{folder} {why}, and a bundle takes the place of its folder: choose another --out, such as {folder / 'bundle'}"
+            )
         try_folder(folder.absolute().parent, parents=True)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from edgenas.errors import EdgenasError
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+PART = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # what is being written, beside its place
 NOT_HERE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}  # the kernel or the file system has no exchange
 
 
@@ -154,24 +155,66 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def put_in_place(partial: Path, folder: Path) -> None:
-    """`partial` becomes `folder`; what was there before, if anything, is removed.
+    """`partial` becomes `folder`; what was there before, if anything, is removed. The system's OSError where nothing was changed,
+    EdgenasError where `folder` is the new one and only the older one could not be removed.
 
     Where names cannot be exchanged, the older folder stands aside as `.NAME.old` for a moment; `recover` gives it its name back
     if this process dies in it.
     """
-    folder = folder.absolute()
+    folder, old = folder.absolute(), partial
     if _named(partial, folder):
-        pass
-    elif exchanged(partial, folder):
-        sync_folder(folder.parent)  # before the older one is destroyed
-        _remove(partial)
-    else:
-        old = stood_aside(folder)
-        folder.rename(old)
-        partial.rename(folder)
         sync_folder(folder.parent)
+        return
+    with alone_in(folder):
+        if not exchanged(partial, folder):
+            old = stood_aside(folder)
+            folder.rename(old)
+            partial.rename(folder)
+    try:
+        sync_folder(folder.parent)  # before the older one is destroyed
         _remove(old)
-    sync_folder(folder.parent)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise EdgenasError(
+            f"{folder} is the new one; the older one is left in {old} ({error.strerror}): remove it"
+        ) from error
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else replaces this folder, nor writes in it after asking this, as long as this lasts."""
+    while True:
+        held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if _is_at(folder, held):  # else another one took its place
+                yield
+                return
+        finally:
+            os.close(held)
+
+
+def has_to_stay(folder: Path) -> str:
+    """Why no other folder can take the place of this one, in a few words; nothing where one can."""
+    real = folder.resolve()
+    with contextlib.suppress(FileNotFoundError):  # the working directory was removed
+        if Path.cwd().resolve().is_relative_to(real):
+            return "is or holds the working directory"
+    if real.is_mount() or os.fsencode(real) in _mount_points():
+        return "is a mount point"
+    if real.is_dir() and not os.access(real, os.W_OK | os.X_OK):
+        return "is read-only"
+    return ""
+
+
+def _mount_points() -> set[bytes]:
+    """Those that /proc tells, also folders of the same file system, which `is_mount` does not see."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:  # no Linux
+        return set()
+    points = (line.split(b" ")[4] for line in lines)
+    return {re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), point) for point in points}
 
 
 def _named(partial: Path, folder: Path) -> bool:
@@ -221,7 +264,7 @@ def recover(folder: Path, known: set[str]) -> None:
     folder = folder.absolute()
     old = stood_aside(folder)
     with contextlib.suppress(FileNotFoundError):  # another writer has just tidied up
-        if old.is_dir() and _names(old) <= known:
+        if old.is_dir() and contents(old) <= known:
             if folder.exists():
                 _remove(old)
             else:
@@ -229,7 +272,7 @@ def recover(folder: Path, known: set[str]) -> None:
     for left in _left_behind(folder, "a-z0-9_"):  # as the first version named them
         if left.is_dir():
             with contextlib.suppress(FileNotFoundError, PermissionError), _unheld(left) as free:
-                if free and _names(left) <= known:
+                if free and contents(left) <= known:
                     shutil.rmtree(left, ignore_errors=True)
 
 
@@ -265,8 +308,9 @@ def _sweep_files(path: Path) -> None:
                     left.unlink()
 
 
-def _names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
+def contents(folder: Path) -> set[str]:
+    """The names in a folder. What a killed writer left beside a file counts as that file; a folder's name ends in a slash."""
+    return {f"{entry.name}/" if entry.is_dir() else PART.sub(r"\1", entry.name) for entry in folder.iterdir()}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,9 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -10,8 +13,10 @@ import pytest
 from onnx import helper
 
 from edgenas.bundle import BundleError, Threshold, read_bundle, rewrite_manifest, sealed, write_bundle
+from edgenas.durable import alone_in
 from edgenas.identity import canonical_json
 from edgenas.records import ACCURACY, TAR
+from edgenas.runtimes.child import child_environment
 from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle
 
@@ -213,7 +218,9 @@ def test_a_folder_that_is_no_bundle_is_neither_read_nor_overwritten(tmp_path):
     [
         ({"manifest.json": '{"name": "a web app"}'}, "not empty and holds no bundle"),
         ({"manifest.json": "{}", "parity.json": "[]", "people.db": "faces"}, "people.db, too, which is no part of a bundle"),
-        ({"manifest.json": "{}", "parity.json": "[]", "src/main.js": "work"}, "src, too, which is no part of a bundle"),
+        ({"manifest.json": "{}", "parity.json": "[]", "src/main.js": "work"}, "src/, too, which is no part of a bundle"),
+        ({"manifest.json": "{}", "parity.json": "[]", "faces.json/x": "work"}, "faces.json/, too, which is no part"),
+        ({"manifest.json": "{}", "parity.json": "[]", ".mine.json.0a1b2c3d": "work"}, "mine.json, too, which is no part"),
     ],
 )  # fmt: skip
 def test_what_is_no_part_of_a_bundle_is_never_removed_by_a_new_one(tmp_path, others, words):
@@ -234,6 +241,58 @@ def test_writing_again_replaces_the_bundle_and_a_failure_leaves_the_old_one_alon
         write_bundle(folder, manifest, {**files, "model.onnx": b"not onnx"})
     assert read_bundle(folder).manifest.data == "other"
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_bundle_is_not_put_in_place_of_the_working_directory(folder, monkeypatch, empty):
+    """Whoever stands in it would stand nowhere."""
+    files = {name: (folder / name).read_bytes() for name in read_bundle(folder).manifest.files}
+    here = folder.parent / "empty" if empty else folder
+    here.mkdir(exist_ok=True)
+    before = {path.name: path.read_bytes() for path in here.iterdir()}
+    monkeypatch.chdir(here)
+    with pytest.raises(
+        BundleError, match=r"\. is or holds the working directory, .* choose another --out, such as bundle"
+    ):
+        write_bundle(Path(), read_bundle(folder).manifest, files)
+    assert here.samefile(".")
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+def test_a_bundle_takes_the_place_of_one_whose_manifest_was_being_rewritten_when_the_process_was_killed(folder):
+    script = (
+        "import os, sys; from pathlib import Path; from edgenas.bundle import read_bundle, rewrite_manifest\n"
+        "bundle = read_bundle(Path(sys.argv[1])); os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "rewrite_manifest(bundle, bundle.manifest)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(folder)], env=child_environment(), check=False)
+    assert killed.returncode == -9
+    before = {path.name for path in digits_bundle().folder.iterdir()}
+    (left,) = {path.name for path in folder.iterdir()} - before
+    assert left.startswith(".manifest.json.")
+    bundle = read_bundle(folder)
+    write_bundle(folder, bundle.manifest, {name: (folder / name).read_bytes() for name in bundle.manifest.files})
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_a_manifest_is_not_written_into_a_bundle_that_was_exported_anew_meanwhile(folder):
+    bundle = read_bundle(folder)
+    files = {name: (folder / name).read_bytes() for name in bundle.manifest.files}
+    newer = write_bundle(folder, _with(bundle.manifest, data="other"), files)
+    with pytest.raises(BundleError, match="was written anew meanwhile, nothing was changed"):
+        rewrite_manifest(bundle, _with(bundle.manifest, threshold=Threshold(0.4, 1e-3, (0.35, 0.45), 4500, "orl")))
+    assert read_bundle(folder) == newer
+
+
+def test_a_manifest_waits_for_a_bundle_that_is_being_put_in_place(folder):
+    bundle = read_bundle(folder)
+    threads = [threading.Thread(target=rewrite_manifest, args=(bundle, _with(bundle.manifest, data="other")))]
+    with alone_in(folder):
+        threads[0].start()
+        threads[0].join(0.3)
+        assert read_bundle(folder) == bundle
+    threads[0].join(20)
+    assert read_bundle(folder).manifest.data == "other"
 
 
 def _with(manifest, **changes):

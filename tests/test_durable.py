@@ -22,6 +22,7 @@ from edgenas.durable import (
     check_place,
     exchanged,
     folder_beside,
+    has_to_stay,
     put_in_place,
     recover,
     replace_file,
@@ -29,7 +30,9 @@ from edgenas.durable import (
     write_files,
 )
 from edgenas.errors import EdgenasError
+from edgenas.runtimes.child import child_environment
 
+ROOT = Path(__file__).parents[1]
 NAMES = {"a", "b"}
 
 
@@ -245,6 +248,59 @@ def test_a_folder_takes_the_place_of_an_older_one(
     assert names(tmp_path) == {"out"}
 
 
+def test_where_the_older_folder_cannot_be_removed_it_is_said_that_the_new_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object, **named: object) -> None:
+        if not named:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    out = full(tmp_path / "out", "old")
+    with folder_beside(out) as partial:
+        write_files(partial, dict.fromkeys(NAMES, b"new"))
+        monkeypatch.setattr(shutil, "rmtree", busy)
+        with pytest.raises(
+            EdgenasError, match=rf"out is the new one; .* left in {partial} \(Device or resource busy\)"
+        ):
+            put_in_place(partial, out)
+    assert (word_of(out), word_of(partial)) == ("new", "old")
+
+
+def test_the_working_directory_and_what_it_lies_in_have_to_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path / "a")
+    for name in (".", "..", "b/..", str(tmp_path / "a"), str(tmp_path), str(tmp_path / "link")):
+        assert has_to_stay(Path(name)) == "is or holds the working directory"
+    for name in ("b", "c", str(tmp_path / "ab")):
+        assert not has_to_stay(Path(name))
+
+
+STAYS = "import sys; from pathlib import Path; from edgenas.durable import has_to_stay; print(has_to_stay(Path(sys.argv[1])))"
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="mounts need root and unshare")
+def test_a_mount_point_has_to_stay_also_one_of_the_same_file_system(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    script = f"mount --bind 'a b' 'a b' && {sys.executable} -c '{STAYS}' 'a b'"
+    command = ["unshare", "-m", "sh", "-ec", script]
+    done = subprocess.run(command, cwd=tmp_path, env=child_environment(), capture_output=True, text=True, check=False)
+    if "mount" in done.stderr and "denied" in done.stderr:
+        pytest.skip("no mounts here")
+    assert (done.stdout, done.stderr) == ("is a mount point\n", "")
+    assert not has_to_stay(tmp_path / "a b")
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="other users need root and setpriv")
+def test_a_folder_that_may_not_be_written_to_has_to_stay() -> None:
+    command = ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", STAYS, "/usr"]
+    done = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("is read-only\n", "")
+    assert not has_to_stay(Path("/usr"))
+
+
 def test_this_system_exchanges_names_in_one_step(tmp_path: Path) -> None:
     one, other = full(tmp_path / "one", "1"), full(tmp_path / "other", "2")
     if not exchanged(one, other):
@@ -317,7 +373,7 @@ def write_folder(out: Path, word: str) -> None:
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(os, "open"), (fcntl, "flock"), (os, "fsync"), (Path, "rename"), (durable, "exchanged"), (shutil, "rmtree")],
+    [(os, "open"), (fcntl, "flock"), (os, "fsync"), (Path, "rename"), (durable, "alone_in"), (shutil, "rmtree")],
 )
 def test_two_writers_of_a_folder_do_not_disturb_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, there: bool
@@ -325,8 +381,16 @@ def test_two_writers_of_a_folder_do_not_disturb_each_other(
     out = tmp_path / "out"
     if there:
         write_folder(out, "old")
-    once_before(monkeypatch, owner, name, lambda: write_folder(out, "other"))
+    other = threading.Thread(target=write_folder, args=(out, "other"))
+
+    def turn() -> None:
+        other.start()
+        other.join(1 if name == "rmtree" else 20)  # by then it waits until the first one has tidied up
+
+    once_before(monkeypatch, owner, name, turn)
     write_folder(out, "own")
+    if other.ident is not None:  # names that are exchanged are not renamed
+        other.join(20)
     assert word_of(out) == ("other" if name == "rmtree" else "own")  # by then it has its place
     assert names(tmp_path) == {"out"}
 
