@@ -143,7 +143,7 @@ def test_without_a_binding_limit_the_search_is_the_papers() -> None:
 
 def test_an_impossible_limit_names_the_smallest_members_figure() -> None:
     with pytest.raises(
-        LimitError, match=r"smallest member \(depth 4, width 8\) has latency 0.32 ms > 0.1 ms on made-up"
+        LimitError, match=r"smallest member \(depth 4, width 8, separable\) has latency 0.32 ms > 0.1 ms on made-up"
     ):
         next(gnas(SPACE, GnasRules(), TRAINING, cost_with_latency, Limits(latency_ms=0.1)))
 
