@@ -145,7 +145,10 @@ def test_a_final_training_is_told_with_its_spread(tmp_path: Path) -> None:
         final = FinalTraining(1, net, recipe, "cifar10", "accuracy", ("a",), preprocessing, 5, runs, 30.0)
         store.put("final", trial.candidate.key, final)
     words = str(Text(html_from_studies([read_facts(folder)])))
-    assert "Trained for 48 epochs on cifar10, trial 1 reaches 96.00 ± 1.00 % test accuracy (3 seeds)." in words
+    assert (
+        "Trained for 48 epochs on cifar10, trial 1 reaches 96.00 ± 1.00 % test accuracy (3 seeds, ± their standard deviation)."
+        in words
+    )
     facts = read_facts(folder)
     assert facts.best is not None
     assert merit(facts)[0]["name"].startswith("validation accuracy")  # trial 1 is not the chosen one
