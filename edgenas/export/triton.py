@@ -9,6 +9,7 @@ import onnx
 
 from edgenas.bundle import Bundle
 from edgenas.durable import replace_file
+from edgenas.errors import EdgenasError
 from edgenas.export.beside import destination
 from edgenas.runtimes import LARGEST_BATCH
 
@@ -26,7 +27,10 @@ BATCHING = "dynamic_batching { max_queue_delay_microseconds: 500 }\n"
 
 def triton_folder(repository: Path, name: str) -> Path:
     """REPOSITORY/<name>; EdgenasError where no Triton model can be written there."""
-    return destination("--triton", "Triton model", repository, name, CONFIGURATION, (VERSION, LABELS))
+    folder = destination("--triton", "Triton model", repository, name, CONFIGURATION, (VERSION, LABELS))
+    if (folder / VERSION).exists() and not (folder / VERSION).is_dir():
+        raise EdgenasError(f"{folder / VERSION} is no folder: choose another --triton folder")
+    return folder
 
 
 def write_triton(bundle: Bundle, repository: Path) -> Path:

@@ -187,11 +187,13 @@ def _clocks(root: Path) -> dict[str, float]:
 
 
 def _temperatures(root: Path) -> dict[str, float]:
-    temperatures = {}
+    """Of zones of the same name the hottest."""
+    temperatures: dict[str, float] = {}
     for folder in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         millidegrees = _number(folder / "temp")
         if millidegrees is not None and millidegrees > -100_000:  # a zone that is off says -256 degrees
-            temperatures[_text(folder / "type")] = millidegrees / 1e3
+            name = _text(folder / "type")
+            temperatures[name] = max(millidegrees / 1e3, temperatures.get(name, -100.0))
     return temperatures
 
 

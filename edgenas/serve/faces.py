@@ -167,7 +167,7 @@ class RefusedFace(RequestRefused):
         self.reason = error.reason
 
 
-class _Pair(msgspec.Struct):
+class _Pair(msgspec.Struct, forbid_unknown_fields=True):
     first: str
     second: str
 
@@ -189,7 +189,7 @@ def liveness_from_spec(spec: str) -> Callable[[Rgb], bool]:
     module, _, name = spec.partition(":")
     try:
         check: Callable[[Rgb], bool] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise EdgenasError(f"liveness {spec!r} cannot be loaded ({error}): give MODULE:FUNCTION") from error
     if not callable(check):
         raise DataError(f"liveness {spec!r} is not a function: give MODULE:FUNCTION")

@@ -1,6 +1,6 @@
 """Open Inference Protocol v2 on the wire: requests as JSON with tensors in it or behind it, and the answers.
 
-Nothing that a request asks for is left out in silence: a parameter that is not known here is refused by its name.
+Nothing that a request asks for is left out in silence: a field or parameter that is not known here is refused by its name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SMALL = 65_536  # bytes of JSON for everything that is not a tensor's data
 NOTHING = msgspec.Raw(b"null")
 
 
-class _Tensor(msgspec.Struct):
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
     """Parts stay undecoded until their size is known."""
 
     name: msgspec.Raw
@@ -35,7 +35,7 @@ class _Tensor(msgspec.Struct):
     parameters: msgspec.Raw = NOTHING
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
     """The JSON part of POST /v2/models/{m}/infer."""
 
     inputs: tuple[_Tensor]
@@ -44,18 +44,18 @@ class _Document(msgspec.Struct):
     parameters: msgspec.Raw = NOTHING
 
 
-class _Output(msgspec.Struct):
+class _Output(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     parameters: msgspec.Raw = NOTHING
 
 
-class IndexRequest(msgspec.Struct):
+class IndexRequest(msgspec.Struct, forbid_unknown_fields=True):
     """POST /v2/repository/index: all models, or those that are ready."""
 
     ready: bool = False
 
 
-class LoadRequest(msgspec.Struct):
+class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
     """POST /v2/repository/models/{m}/load."""
 
     parameters: dict[str, msgspec.Raw] | None = None
@@ -138,7 +138,14 @@ def _decoded(data: bytes | msgspec.Raw, kind: type[T], path: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestRefused(400, f"{path} is not what the protocol says: {error}") from error
+        possible = _possible(kind, str(error)) if "unknown field" in str(error) else ""
+        raise RequestRefused(400, f"{path} is not what the protocol says: {error}{possible}") from error
+
+
+def _possible(kind: Any, error: str) -> str:
+    """The fields where msgspec found one that is none."""
+    record = _Tensor if "$.inputs" in error else _Output if kind == list[_Output] else kind
+    return f"; possible: {', '.join(record.__struct_fields__)}"
 
 
 def _small(data: msgspec.Raw, path: str, kind: type[T]) -> T | None:

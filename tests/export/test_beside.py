@@ -78,3 +78,11 @@ def filled(folder: Path, files: tuple[str, ...]) -> Path:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("")
     return folder
+
+
+def test_a_file_in_the_place_of_tritons_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    for name in ("config.pbtxt", "1"):
+        (tmp_path / "net" / name).write_text("x")
+    with pytest.raises(EdgenasError, match="net/1 is no folder: choose another --triton folder"):
+        triton_folder(tmp_path, "net")

@@ -270,3 +270,16 @@ def test_a_file_for_one_image_stays_one_for_one(tmp_path: Path) -> None:
         assert config["batch-size"] == "1"
         found = outputs_of(folder / config["onnx-file"], fed(config, images()[:1]))
         assert found.shape == (1, 10)
+
+
+def test_files_of_another_network_go_and_those_of_somebody_else_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    write_deepstream(digits_bundle(), tmp_path)
+    for name in ("model-original.onnx", "model-0a1b2c3d.onnx", "notes.txt"):
+        (folder / name).write_text("x")
+    face = shared_face_bundle()
+    named = Bundle(face.folder, msgspec.structs.replace(face.manifest, name="digits"), face.parity)
+    write_deepstream(named, tmp_path)
+    (model,) = folder.glob("model-" + "[0-9a-f]" * 8 + ".onnx")
+    assert model.name != "model-0a1b2c3d.onnx"
+    assert {path.name for path in folder.iterdir()} == {model.name, SECONDARY, "model-original.onnx", "notes.txt"}

@@ -138,3 +138,14 @@ def test_the_power_meter_samples_only_while_it_is_on(tmp_path: Path) -> None:
 
 def test_three_watts_for_ten_milliseconds_are_thirty_millijoules() -> None:
     assert energy_mj(3000, 10) == 30.0
+
+
+@pytest.mark.parametrize("degrees", [(41, 99, 42), (99, 41, 42), (41, 42, 99)])
+def test_of_zones_of_the_same_name_the_hottest_is_told(tmp_path: Path, degrees: tuple[int, ...]) -> None:
+    files = {}
+    for i, each in enumerate(degrees):
+        files |= {
+            f"sys/class/thermal/thermal_zone{i}/{name}": text
+            for name, text in (("type", "acpitz\n"), ("temp", f"{each}000\n"))
+        }
+    assert probe(lay_out(tmp_path, files)).temperatures_c == {"acpitz": 99.0}

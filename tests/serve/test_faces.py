@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenas.errors import EdgenasError
 from edgenas.runtimes.child import child_environment
+from edgenas.serve.faces import liveness_from_spec
 from tests.export.test_faces import faces, shared_face_bundle
 from tests.serve.running import TOKEN, Running, serving, token_file
 
@@ -137,3 +139,9 @@ def test_what_is_of_a_detector_is_refused_without_one(bundle: Path, option: tupl
     assert done.returncode == 1
     line = f"{option[0]} {option[1]} is about a detector, and without --detector images are faces: leave it out"
     assert line in done.stderr
+
+
+@pytest.mark.parametrize("spec", [".x:f", "nosuch:f", "json:nosuch", ":f", "json"])
+def test_a_liveness_hook_that_is_not_there_is_one_line(spec: str) -> None:
+    with pytest.raises(EdgenasError, match=r"cannot be loaded .*: give MODULE:FUNCTION"):
+        liveness_from_spec(spec)

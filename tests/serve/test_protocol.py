@@ -130,6 +130,8 @@ def test_content_codings_have_no_case(server: Hosted, golden, encoding: str) -> 
         ({"outputs": [{"name": "logits", "parameters": {"classification": -1}}]}, "not -1"),
         ({"outputs": [{"name": "logits"}, {"name": "logits"}]}, "the model gives 'logits'"),
         ({"outputs": [{"name": "softmax"}]}, "the model gives 'logits'"),
+        ({"paramaters": {}}, "unknown field `paramaters`; possible: inputs, id, outputs, parameters"),
+        ({"outputs": [{"name": "logits", "param": {}}]}, "`param` - at `$[0]`; possible: name, parameters"),
         ({"id": 7}, "id is not what"),
         ({"id": "x" * 70_000}, "id is longer than"),
     ],
@@ -137,6 +139,13 @@ def test_content_codings_have_no_case(server: Hosted, golden, encoding: str) -> 
 def test_what_is_not_done_is_refused_by_its_name(server: Hosted, golden, top: dict[str, Any], word: str) -> None:
     status, answer = server.json("POST", INFER, request(golden[0], **top))
     assert (status, word in answer["error"]) == (400, True), answer
+
+
+def test_a_misspelt_field_of_an_input_is_refused_beside_the_possible_ones(server: Hosted) -> None:
+    one = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0] * 64, "paramters": {}}
+    status, answer = server.json("POST", INFER, json.dumps({"inputs": [one]}).encode())
+    assert status == 400
+    assert "`paramters` - at `$.inputs[0]`; possible: name, shape, datatype, data, parameters" in answer["error"]
 
 
 @pytest.mark.parametrize(
