@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -125,10 +126,12 @@ class Service:
 
     async def index(self, request: Request) -> Response:
         asked = protocol.document_from_bytes(await request.body(), protocol.IndexRequest)
-        if asked.ready and not self.model.ready:
+        draining = self.model.draining
+        if asked.ready and (draining or not self.model.ready):
             return JSONResponse([])
-        state = "READY" if self.model.ready else "LOADING"
-        return JSONResponse([{"name": self.model.name, "version": "1", "state": state, "reason": ""}])
+        state = "UNAVAILABLE" if draining else "READY" if self.model.ready else "LOADING"
+        reason = "the server is stopping" if draining else ""
+        return JSONResponse([{"name": self.model.name, "version": "1", "state": state, "reason": reason}])
 
     async def load(self, request: Request) -> Response:
         """The one model is loaded from the start; another configuration of it would need another bundle."""
@@ -160,7 +163,8 @@ class Service:
         return network_input(pixels, preprocessing, uint8=self.input.datatype == "UINT8")
 
     async def scrape(self, _: Request) -> Response:
-        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
+        text = await run_in_threadpool(self.metrics.text)  # the device's files may keep a reader waiting
+        return Response(text, media_type="text/plain; version=0.0.4")
 
 
 def create_app(

@@ -30,8 +30,8 @@ class Metrics:
         )
         waiting = Gauge("edgenas_queue_length", "Requests that wait or compute.", registry=self.registry)
         waiting.set_function(lambda: float(model.waiting))
-        ready = Gauge("edgenas_ready", "1 once the golden self-test has passed.", registry=self.registry)
-        ready.set_function(lambda: float(model.ready))
+        ready = Gauge("edgenas_ready", "1 from the golden self-test on until it stops.", registry=self.registry)
+        ready.set_function(lambda: float(model.ready and not model.draining))
         manifest = model.bundle.manifest
         Info("edgenas_model", "The model that is served.", registry=self.registry).info(
             {

@@ -150,6 +150,29 @@ def test_json_and_gzip_are_read_beside_the_event_loop(server: Hosted, encoding: 
     assert found == [200]
 
 
+def test_a_device_whose_files_keep_a_reader_waiting_holds_up_its_metrics_alone(
+    server: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, begun = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        go.wait(20)
+
+    monkeypatch.setattr("edgenas.serve.metrics.power_mw", slow)
+    found: list[int] = []
+    asking = threading.Thread(target=lambda: found.append(server.ask("GET", "/metrics")[0]))
+    asking.start()
+    try:
+        assert begun.wait(20)
+        assert server.ready()
+        assert found == []
+    finally:
+        go.set()
+        asking.join()
+    assert found == [200]
+
+
 @pytest.mark.parametrize("unit", [b"[],", b"{},", b'"",', b"0,", b"null,"])
 @pytest.mark.parametrize("frame", [b'{"inputs":[%s]}', b'{"inputs":[{"name":%s}]}', b'{"id":[%s]}', b'{"x":[%s]}'])
 def test_a_long_list_of_nonsense_is_refused_whereever_it_stands(server: Hosted, frame: bytes, unit: bytes) -> None:

@@ -205,6 +205,10 @@ def test_a_server_that_is_stopping_says_so_in_its_503(server: Hosted) -> None:
         assert server.json("GET", "/v2/health/ready") == (503, {"ready": False, "error": "the server is stopping"})
         status, answer = server.json("GET", "/v2/models/digits/ready")
         assert (status, answer["name"], answer["error"]) == (503, "digits", "the server is stopping")
+        (one,) = server.json("POST", "/v2/repository/index")[1]
+        assert (one["state"], one["reason"]) == ("UNAVAILABLE", "the server is stopping")
+        assert server.json("POST", "/v2/repository/index", b'{"ready": true}') == (200, [])
+        assert b"edgenas_ready 0.0" in server.ask("GET", "/metrics")[2]
     finally:
         server.service.model.draining = False
 
