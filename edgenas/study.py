@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Protocol
 
+from edgenas.errors import EdgenasError
 from edgenas.methods import Method
 from edgenas.records import Ask, Choice, Decision, Trial
 from edgenas.store import Store
@@ -38,12 +39,26 @@ def run(method: Method, executor: Executor, store: Store) -> Generator[Trial | D
         try:
             ask = method.send(numbered)
         except StopIteration as end:
-            choice: Choice = end.value
+            choice = _choice(end.value, store)
             for decision in choice.decisions:
                 decided = _record(store, decided, decision)
                 yield decision
             store.choose(choice)
             return choice
+
+
+def _choice(returned: object, store: Store) -> Choice:
+    """What the method has returned. EdgenasError for what could not be read again: no Choice, or one of a network that the search
+    has no complete trial of."""
+    name = f"method {store.study.method}"
+    if not isinstance(returned, Choice):
+        raise EdgenasError(f"{name} returned {returned!r:.80}: it has to return a Choice of one of its trials")
+    found = store.find(returned.trial.candidate.key)
+    if found is None or found.status != "complete" or found.number is None:
+        raise EdgenasError(
+            f"{name} chose a network that it has no complete trial of: it has to choose one of the trials that it was given"
+        )
+    return returned
 
 
 def _record(store: Store, decided: int, decision: Decision) -> int:

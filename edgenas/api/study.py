@@ -175,10 +175,12 @@ class Study:
         """
         if further is not None and (not isinstance(further, tuple | list) or len(further) != 2):
             raise DataError("further: give a pair, images and the outputs for them")
+        from edgenas.tasks.arrays import as_array
+
         held = TeacherOutputs(
-            _array(outputs, "outputs"),
-            None if further is None else (_array(further[0], "further[0]"), _array(further[1], "further[1]")),
-            None if test_outputs is None else _array(test_outputs, "test_outputs"),
+            as_array(outputs, "outputs"),
+            None if further is None else (as_array(further[0], "further[0]"), as_array(further[1], "further[1]")),
+            None if test_outputs is None else as_array(test_outputs, "test_outputs"),
         )
         save_outputs(Path(path), self._task(None, data_dir), held)
 
@@ -374,11 +376,3 @@ class Study:
         if not trained:
             raise StudyError(f"{self.folder} has no trained network yet: go on with its search")
         return trained
-
-
-def _array(values: object, name: str) -> NDArray[Any]:
-    """DataError for what is none: rows of different lengths, or a tensor that is not on the CPU or has a gradient."""
-    try:
-        return np.asarray(values)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as an array: {error}") from error

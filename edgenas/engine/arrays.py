@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from edgenas.durable import replace_file
 from edgenas.errors import StudyError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from edgenas.tasks import Task, TaskSettings
 
@@ -27,10 +27,16 @@ Arrays = tuple["ArrayLike", "ArrayLike"]  # images (N, H, W[, C]) uint8, labels 
 def name_of_arrays(arrays: Arrays) -> str:
     """What a study calls them: arrays- and the first 8 hex digits of their SHA-256."""
     found = hashlib.sha256()
-    for part in map(np.asarray, arrays):
+    for part in _both(arrays):
         found.update(f"{part.dtype.str} {part.shape}".encode())
         found.update(repr(part.tolist()).encode() if part.dtype.hasobject else np.ascontiguousarray(part).data)
     return f"arrays-{found.hexdigest()[:8]}"
+
+
+def _both(arrays: Arrays) -> tuple[NDArray[Any], NDArray[Any]]:
+    from edgenas.tasks.arrays import as_array
+
+    return as_array(arrays[0], "images"), as_array(arrays[1], "labels")
 
 
 def task_of(arrays: Arrays, settings: TaskSettings) -> Task:
@@ -45,7 +51,7 @@ def task_of(arrays: Arrays, settings: TaskSettings) -> Task:
 
 def keep(arrays: Arrays, folder: Path) -> None:
     """Write the arrays into the study's folder."""
-    images, labels = map(np.asarray, arrays)
+    images, labels = _both(arrays)
     content = io.BytesIO()
     np.savez(content, images=images, labels=labels.astype(str) if labels.dtype.hasobject else labels)
     replace_file(folder / FILE, content.getvalue())

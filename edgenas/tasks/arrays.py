@@ -37,7 +37,7 @@ def task_from_arrays(
     says how large they become, by `fit`. `name` stands in messages and reports. DataError, saying what to do, for anything
     else.
     """
-    known = _names(np.asarray(labels), classes, name)
+    known = _names(as_array(labels, f"{name}: labels"), classes, name)
     given = classes is not None
     train = _split(images, labels, known, given, image_size, name)
     held = None if test is None else _split(*_pair(test, name), known, given, image_size, f"{name} (test)")
@@ -51,6 +51,20 @@ def task_from_arrays(
     return classification_from_dataset(dataset, TaskSettings(name, image_size=image_size, seed=seed, fit=fit))
 
 
+def as_array(values: Any, name: str) -> NDArray[Any]:
+    """The array of what a caller hands in. DataError for what is none: images of several sizes, rows of different lengths, or a
+    tensor that is not on the CPU or has a gradient."""
+    try:
+        return np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:
+        each = values if isinstance(values, list | tuple) else ()
+        sizes = {one.shape for one in each if isinstance(one, np.ndarray)}
+        if len(sizes) > 1:
+            some = ", ".join(map(str, sorted(sizes)[:3]))
+            raise DataError(f"{name} are of several sizes ({some}): bring them to one before") from error
+        raise DataError(f"{name} cannot be read as an array: {error}") from error
+
+
 def _pair(test: Any, name: str) -> tuple[Any, Any]:
     if not isinstance(test, tuple | list) or len(test) != 2:
         raise DataError(f"{name}: test is {type(test).__name__}: give a pair (images, labels)")
@@ -60,7 +74,8 @@ def _pair(test: Any, name: str) -> tuple[Any, Any]:
 def _split(
     images: Any, labels: Any, classes: tuple[str, ...], given: bool, image_size: ImageSize | None, name: str
 ) -> Split:
-    pixels, numbers = _pixels(np.asarray(images), image_size, name), _numbers(np.asarray(labels), classes, given, name)
+    images, labels = as_array(images, f"{name}: images"), as_array(labels, f"{name}: labels")
+    pixels, numbers = _pixels(images, image_size, name), _numbers(labels, classes, given, name)
     if len(pixels) != len(numbers):
         raise DataError(f"{name}: {len(pixels)} images and {len(numbers)} labels: give one label for each image")
     return Split(pixels, numbers)

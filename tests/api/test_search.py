@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -155,6 +157,47 @@ def test_a_method_of_the_callers_is_searched_and_goes_on_only_with_it(
         edgenas.search("digits", method="first-ones", study="mine", quiet=True, **QUICK)
     again = edgenas.search("digits", method=spec, rules={"networks": 2}, study="mine", quiet=True, **QUICK)
     assert again.trials == study.trials
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (lambda _: None, "method first-ones returned None: it has to return a Choice of one of its trials"),
+        (lambda choice: choice.trial, "method first-ones returned Trial(candidate="),
+        (
+            lambda choice: Choice(renamed(choice.trial)),
+            "method first-ones chose a network that it has no complete trial of: it has to choose one of the trials",
+        ),
+    ],
+)
+def test_a_method_that_returns_no_choice_of_its_trials_ends_in_one_line_and_the_study_is_whole(
+    wrong: Any, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def made(search: edgenas.Search) -> Any:
+        return wrong((yield from first_ones(search)))
+
+    heeds = ("max_depth", "max_width")
+    spec = edgenas.MethodSpec("first-ones", "the first draws", made, FirstRules, heeds=heeds)
+    settings = {"rules": {"networks": 1}, "study": "mine", "quiet": True, **QUICK}
+    with pytest.raises(edgenas.EdgenasError, match=re.escape(line)):
+        edgenas.search("digits", method=spec, **settings)
+    assert [trial.status for trial in edgenas.open_study("mine").trials] == ["complete"]
+    mended = edgenas.MethodSpec("first-ones", "the first draws", first_ones, FirstRules, heeds=heeds)
+    assert edgenas.search("digits", method=mended, **settings).best.candidate.phase == "first"
+
+
+def renamed(trial: Trial) -> Trial:
+    """As a candidate that was never asked for."""
+    return msgspec.structs.replace(trial, candidate=msgspec.structs.replace(trial.candidate, phase="other"))
+
+
+@pytest.mark.parametrize("images", [[np.zeros((8, 8), np.uint8), np.zeros((9, 9), np.uint8)] * 9, [[1, 2], [3]]])
+def test_arrays_that_are_none_are_one_line(images: Any) -> None:
+    assert refused((images, [0, 1] * 9)).startswith(
+        ("images are of several sizes ((8, 8), (9, 9))", "images cannot be read as an")
+    )
 
 
 def test_what_the_method_does_not_heed_is_refused() -> None:
