@@ -39,14 +39,22 @@ def asked_in(store: Store) -> Asked:
 
 def is_study(name: str) -> bool:
     """Is there a study with this folder or name?"""
-    return any((folder / "study.db").is_file() for folder in (Path(name), ROOT / name))
+    return any(map(_holds_study, (Path(name), ROOT / name)))
+
+
+def _holds_study(folder: Path) -> bool:
+    """StudyError where that cannot be seen: a name that is too long, a folder that may not be entered."""
+    try:
+        return (folder / "study.db").is_file()
+    except OSError as error:
+        raise StudyError(f"no study can be looked for in {str(folder)!r:.120}: {error.strerror}") from error
 
 
 def study_folder(name: str | None, tell: Tell = lambda _: None) -> Path:
     """The folder of the study that is named; without a name the newest one, which is then told."""
     if name is not None:
         for folder in (Path(name), ROOT / name):
-            if (folder / "study.db").is_file():
+            if _holds_study(folder):
                 return folder
         known = sorted(path.parent.name for path in ROOT.glob("*/study.db"))
         possible = (
@@ -82,6 +90,13 @@ def default_folder(asked: Asked) -> Path:
     return ROOT / f"{data}-{target}-{study.method}-{settings}"
 
 
+def named_folder(name: str) -> Path:
+    """Where a study that is called so by --study is written: a folder, or a name below ROOT."""
+    if name.strip() in ("", ".", ".."):
+        raise StudyError(f"--study {name!r} was asked for: give a name, such as first, or a folder, such as ./first")
+    return Path(name) if "/" in name else ROOT / name
+
+
 def folder_to_write(name: str | None, asked: Asked, tell: Tell) -> Path:
     """The folder of a search: the one that is named; else that of its settings, whatever an earlier version called it.
 
@@ -89,7 +104,7 @@ def folder_to_write(name: str | None, asked: Asked, tell: Tell) -> Path:
     earlier version, perhaps.
     """
     if name is not None:
-        return Path(name) if "/" in name else ROOT / name
+        return named_folder(name)
     folder = default_folder(asked)
     if Store.is_in(folder):
         return folder

@@ -18,7 +18,7 @@ from edgenas.engine.decide import data_asked, study_record
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import GIVEN, final_training
 from edgenas.engine.flags import flags_of_training
-from edgenas.engine.folders import ROOT, Asked, asked_in, differences, is_study
+from edgenas.engine.folders import ROOT, Asked, asked_in, differences, is_study, named_folder
 from edgenas.engine.largest import LARGEST
 from edgenas.engine.plan import WrittenPlan, WrittenSpace, written_plan
 from edgenas.engine.scores import best_run, metric_of
@@ -272,7 +272,7 @@ def choose_given(store: Store, final: FinalTraining) -> None:
 def _folder(wanted: NetworkAsked, settings: SearchSettings, architecture: Architecture) -> Path:
     """The one that is named, or studies/<data>-<network>-<8 hex of network and settings>."""
     if wanted.study is not None:
-        return Path(wanted.study) if "/" in wanted.study else ROOT / wanted.study
+        return named_folder(wanted.study)
     data = Path(settings.data).resolve().name if Path(settings.data).exists() else settings.data
     called = Path(wanted.name).stem[:40]
     decided = msgspec.structs.replace(settings, data_dir=None)

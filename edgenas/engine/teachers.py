@@ -20,7 +20,7 @@ from edgenas.engine.call import Given
 from edgenas.engine.data import is_own_data, same_data, same_place, whole_task
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import epochs_for_budget
-from edgenas.engine.folders import ROOT
+from edgenas.engine.folders import is_study, study_folder
 from edgenas.engine.largest import LARGEST, largest_seed, largest_teacher
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
 from edgenas.engine.references import Tell, with_lost_runs_again
@@ -292,9 +292,9 @@ def _of_reference(name: str, trained: FinalTraining) -> Teacher:
 
 def _of_study(store: Store, asked: TrainingAsked, name: str, task: Task, tell: Tell) -> Teacher:
     """The final training of another study's choice."""
-    folder = next((folder for folder in (Path(name), ROOT / name) if (folder / "study.db").is_file()), None)
-    if folder is None:
+    if not is_study(name):
         raise EdgenasError(f"teacher {name!r}: possible are {FORMS}")
+    folder = study_folder(name)
     with Store.read(folder) as other:
         final, seed = final_of(other, None, None), other.study.seed
         if asked.data is None:

@@ -12,7 +12,7 @@ import pytest
 from edgenas.architectures.chain import chain
 from edgenas.architectures.subspace import SupernetRules
 from edgenas.engine.decide import study_record
-from edgenas.engine.folders import Asked, default_folder, folder_to_write
+from edgenas.engine.folders import Asked, default_folder, folder_to_write, is_study, study_folder
 from edgenas.engine.nse import NsePlan
 from edgenas.engine.plan import plan_json
 from edgenas.engine.sessions import begin_session, refuse_other_meaning
@@ -184,3 +184,21 @@ def test_an_unfinished_study_from_before_its_rules_were_mended_is_not_mixed(
             refuse_other_meaning(store)
     method = ("--method", begun.method)
     assert words in refusal(*IMPOSSIBLE, *method, "--study", str(tmp_path / "new"))
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", ".."])
+def test_what_is_no_name_of_a_study_is_refused_before_anything_is_written(cwd: Path, name: str) -> None:
+    with pytest.raises(StudyError, match=rf"^--study '{re.escape(name)}' was asked for: give a name, such as first"):
+        folder_to_write(name, asked(), print)
+    assert list(cwd.iterdir()) == []
+    assert folder_to_write("./", asked(), print) == Path()
+    assert folder_to_write(".a", asked(), print) == Path("studies/.a")
+
+
+def test_a_study_that_cannot_be_looked_for_is_one_line(cwd: Path) -> None:
+    with pytest.raises(StudyError, match=r"^no study can be looked for in 'xxx.*: File name too long$"):
+        study_folder("x" * 300)
+    with pytest.raises(StudyError, match=r"^no study can be looked for in .*: File name too long$"):
+        is_study("x" * 300)
+    with pytest.raises(StudyError, match=r"^no study 'nothing' "):
+        study_folder("nothing")
