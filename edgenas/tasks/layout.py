@@ -34,11 +34,12 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
-HIDDEN, LINKS, BROKEN, SPECIAL = (
+HIDDEN, LINKS, BROKEN, SPECIAL, STUDIES = (
     "hidden and system files",
     "links to folders that are read already",
     "broken links",
     "neither files nor folders",
+    "folders of studies",
 )
 
 
@@ -229,7 +230,10 @@ def _entries(folder: Path, ignored: Counter[str]) -> tuple[list[Path], list[Path
             if is_hidden(entry.name):
                 ignored[HIDDEN] += _count(path)
             elif path.is_dir() if entry.is_symlink() else entry.is_dir():
-                folders.append(path)
+                if _holds_studies(path):
+                    ignored[STUDIES] += 1
+                else:
+                    folders.append(path)
             elif not (
                 path.is_file() if entry.is_symlink() else entry.is_file()
             ):  # FIFOs are never opened: they never end
@@ -239,6 +243,11 @@ def _entries(folder: Path, ignored: Counter[str]) -> tuple[list[Path], list[Path
             else:
                 images.append(path)
     return folders, images
+
+
+def _holds_studies(folder: Path) -> bool:
+    """Is it where searches that were started in the images' folder write? Their folder is called so."""
+    return folder.name == "studies" and next(folder.glob("*/study.db"), None) is not None
 
 
 def _why_no_image(path: Path) -> str | None:

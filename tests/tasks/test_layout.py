@@ -16,6 +16,7 @@ from edgenas.errors import DataError
 from edgenas.preprocessing import formats_here
 from edgenas.tasks import TaskSettings
 from edgenas.tasks.classification import Classification, load_classification
+from edgenas.tasks.layout import layout_from_folder
 from tests.image_folders import fill, picture
 
 
@@ -167,6 +168,17 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
         "broken links": 2,
         "neither files nor folders": 1,
     }
+
+
+def test_the_studies_of_searches_that_were_started_among_the_images_are_no_class(tmp_path: Path) -> None:
+    """A class may be called so: it holds no study.db."""
+    fill(tmp_path)
+    (tmp_path / "studies" / "one").mkdir(parents=True)
+    picture(3).save(tmp_path / "studies" / "one" / "report.png")
+    assert "studies" in layout_from_folder(tmp_path).splits["train"]
+    (tmp_path / "studies" / "one" / "study.db").write_bytes(b"")
+    found = layout_from_folder(tmp_path)
+    assert (set(found.splits["train"]), found.ignored) == ({"cat", "dog"}, {"folders of studies": 1})
 
 
 def test_class_folders_may_be_links_and_links_back_are_followed_once(tmp_path: Path) -> None:
