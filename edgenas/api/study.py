@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -27,8 +28,9 @@ from edgenas.engine.train import train as train_final
 from edgenas.engine.trained import final_asked, trained_from_store, trained_network, wishes_from
 from edgenas.engine.training_asked import TrainingAsked
 from edgenas.engine.verdict import Comparison
-from edgenas.errors import DataError, MissingExtraError, StudyError
+from edgenas.errors import DataError, EdgenasError, MissingExtraError, StudyError
 from edgenas.faces.pixels import numbers_text, pixels_from_text
+from edgenas.hardware.profile import profile_from_name
 from edgenas.image_sizes import size_asked
 from edgenas.methods import CONTROL
 from edgenas.methods.spec import MethodSpec
@@ -119,6 +121,9 @@ class Study:
         counts."""
         record = self.record
         profile = target or record.profiles[0]
+        if profile not in record.profiles:
+            with contextlib.suppress(EdgenasError):  # unknown here: said below
+                profile = profile_from_name(profile).name
         if profile not in record.profiles:
             raise StudyError(
                 f"{self.folder} was not searched for {profile}: its targets are {', '.join(record.profiles)}"

@@ -43,6 +43,8 @@ def network_from_onnx(path: str | Path) -> Network:
     Constants that the file adds or multiplies with, such as the normalisation of its input, are layers whose weights ask for no
     gradient. Raises EdgenasError, in one line that names the node, for what is no convolutional network of 32-bit numbers.
     """
+    if not isinstance(path, str | Path):
+        raise EdgenasError(f"path={path!r:.80}: give the path of an ONNX file")
     reading = reading_from_onnx(path)
     with torch.random.fork_rng(devices=[]):
         network = network_from_workload(Workload(tuple(reading.kernels)))

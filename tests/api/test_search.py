@@ -219,6 +219,23 @@ def test_a_method_that_is_called_like_one_of_ours_is_refused_unless_it_is_that_o
     assert len(ours.trials) == 1
 
 
+def test_a_front_is_asked_for_by_any_name_of_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        **QUICK,
+        "target": ("jetson", "raspberry-pi-5"),
+        "method": "random",
+        "rules": {"trials": 1, "epochs": 1},
+    }
+    study = edgenas.search("digits", quiet=True, **settings)
+    assert study.front("jetson") == study.front("jetson-orin-nano-8gb-super") == study.front() != ()
+    for other in ("jetson-nano", "no such board"):
+        with pytest.raises(
+            edgenas.EdgenasError, match=r"was not searched for .*: its targets are jetson-orin-nano-8gb-super, rasp"
+        ):
+            study.front(other)
+
+
 def test_an_interrupted_search_is_whole_and_the_same_call_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -432,3 +432,9 @@ def test_public_families_compute_what_onnx_runtime_computes(name: str, dynamo: b
     ours = check(onnx.load(path), tmp_path / "m.onnx", (3, 64, 64), bar=1e-4)
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len([m for m in ours.modules() if isinstance(m, nn.Conv2d | nn.Linear)]) == len(layers)
+
+
+@pytest.mark.parametrize("path", [5, None, b"net.onnx"])
+def test_what_is_no_path_is_one_line(path: object) -> None:
+    with pytest.raises(EdgenasError, match=r"^path=.*: give the path of an ONNX file$"):
+        network_from_onnx(path)  # type: ignore[arg-type]
