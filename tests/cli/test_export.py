@@ -353,7 +353,7 @@ def test_the_limit_is_spoken_of_where_the_chosen_file_breaks_it_and_who_holds_it
     result = run(study, tmp_path / "out", "--precision", asked, "--max-drop", "100", "--json")
     assert result.exit_code == 0, result.exception
     assert document(result)["over_limit"] == {"fp32": pytest.approx(predicted["fp32"].ms)}
-    warned = f"warning: over the study's limit of {limit:g} ms on {profile.name}: fp32 ("
+    warned = f"warning: over the study's limit of {limit:.12g} ms on {profile.name}: fp32 ("
     assert (warned in result.stderr) == (asked == "fp32,int8")
     assert ("; int8 holds it\n" in result.stderr) == (asked == "fp32,int8")
 

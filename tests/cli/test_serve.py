@@ -161,7 +161,7 @@ def test_a_threshold_of_another_precision_than_the_served_one_is_refused(refused
     stored = Threshold(0.4, 1e-3, None, 1000, "people")
     for precision in ("int8", "fp32", None):  # None: of before it was written down
         threshold = msgspec.structs.replace(stored, precision=precision)
-        rewrite_manifest(bundle, msgspec.structs.replace(bundle.manifest, threshold=threshold))
+        bundle = rewrite_manifest(bundle, msgspec.structs.replace(bundle.manifest, threshold=threshold))
         line = refused(tmp_path / "door")
         if precision != "int8":
             assert "cannot listen" in line
