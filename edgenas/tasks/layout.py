@@ -246,8 +246,10 @@ def _entries(folder: Path, ignored: Counter[str]) -> tuple[list[Path], list[Path
 
 
 def _holds_studies(folder: Path) -> bool:
-    """Is it where searches that were started in the images' folder write? Their folder is called so."""
-    return folder.name == "studies" and next(folder.glob("*/study.db"), None) is not None
+    """Is it a study, or the folder of those that were started among the images? The latter may hold decoded images alone."""
+    if (folder / "study.db").is_file():
+        return True
+    return folder.name == "studies" and ((folder / ".images").is_dir() or any(folder.glob("*/study.db")))
 
 
 def _why_no_image(path: Path) -> str | None:

@@ -173,12 +173,16 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
 def test_the_studies_of_searches_that_were_started_among_the_images_are_no_class(tmp_path: Path) -> None:
     """A class may be called so: it holds no study.db."""
     fill(tmp_path)
-    (tmp_path / "studies" / "one").mkdir(parents=True)
-    picture(3).save(tmp_path / "studies" / "one" / "report.png")
+    (tmp_path / "studies").mkdir(parents=True)
+    picture(3).save(tmp_path / "studies" / "report.png")
     assert "studies" in layout_from_folder(tmp_path).splits["train"]
-    (tmp_path / "studies" / "one" / "study.db").write_bytes(b"")
-    found = layout_from_folder(tmp_path)
-    assert (set(found.splits["train"]), found.ignored) == ({"cat", "dog"}, {"folders of studies": 1})
+    for sign in ("studies/one/study.db", "studies/.images/x", "first/study.db"):
+        (tmp_path / sign).parent.mkdir(exist_ok=True)
+        (tmp_path / sign).write_bytes(b"")
+        found = layout_from_folder(tmp_path)
+        classes = {"cat", "dog", "studies"} - {sign.partition("/")[0]}
+        assert (set(found.splits["train"]), found.ignored) == (classes, {"folders of studies": 1})
+        shutil.rmtree((tmp_path / sign).parent)
 
 
 def test_class_folders_may_be_links_and_links_back_are_followed_once(tmp_path: Path) -> None:
