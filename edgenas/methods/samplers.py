@@ -182,19 +182,8 @@ def costs_told(cost: Cost, objectives: int) -> list[float]:
 
 def excess(limits: Limits, cost: Cost) -> float:
     """By how much the limit that is broken most is, as a logarithm; at most 0 where all are met, -1 where there are none."""
-    latencies = cost.latencies.values()
-    over = [
-        *((limits.judged_ms(one), limits.latency_ms) for one in latencies),
-        *((one.energy_mj, limits.energy_mj) for one in latencies),
-        (cost.params, limits.params),
-        (cost.size_mb, limits.size_mb),
-        (cost.memory_mb, limits.memory_mb),
-        (cost.macs / 1e6, limits.mmacs),
-    ]
-    return max(
-        (math.log(max(LEAST, value) / most) for value, most in over if value is not None and most is not None),
-        default=-1.0,
-    )
+    share = limits.excess(cost)
+    return math.log(share) if share else -1.0
 
 
 def _suggested(space: Space, suggestion: OptunaTrial) -> Architecture | None:
