@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -21,6 +20,7 @@ import msgspec
 
 from edgenas.conversion import study_of_today
 from edgenas.errors import StudyError
+from edgenas.mounts import mounts_here, mounts_in
 
 SCHEMA, OLDER = 3, (1, 2)  # the one that is written, and those that are converted
 TABLES = (
@@ -262,20 +262,15 @@ def take_lock(folder: Path) -> int:
 def file_system_of(path: Path, mounts: str) -> str:
     """The kind of file system that an absolute path is on, by the text of /proc/self/mounts; "" where no line is about it."""
     kind, longest = "", 0
-    for line in filter(None, mounts.split("\n")):
-        _, point, name, *_ = line.split(" ")
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)  # white space is written so
-        if len(point) >= longest and path.is_relative_to(point):  # the last of one place lies on top of those before
+    for point, name in mounts_in(mounts):
+        if len(point) >= longest and path.is_relative_to(point):
             kind, longest = name, len(point)
     return kind
 
 
 def refuse_network_file_system(folder: Path) -> None:
     """Raise StudyError where `folder` is on a network file system: SQLite's locks are not safe there."""
-    mounts = Path("/proc/self/mounts")
-    if not mounts.exists():
-        return
-    kind = file_system_of(folder.resolve(), mounts.read_text(errors="surrogateescape"))
+    kind = file_system_of(folder.resolve(), mounts_here())
     if kind in NETWORK_FILE_SYSTEMS:
         raise StudyError(
             f"{folder} is on a network file system ({kind}), where a study is not safe: use a local --study folder"

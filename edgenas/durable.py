@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgenas.errors import EdgenasError
+from edgenas.mounts import mounts_here, mounts_in
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 PART = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # what is being written, beside its place
@@ -200,21 +201,14 @@ def has_to_stay(folder: Path) -> str:
     with contextlib.suppress(FileNotFoundError):  # the working directory was removed
         if Path.cwd().resolve().is_relative_to(real):
             return "is or holds the working directory"
-    if real.is_mount() or os.fsencode(real) in _mount_points():
+    points = {
+        point for point, _ in mounts_in(mounts_here())
+    }  # also folders of the same file system, which is_mount misses
+    if real.is_mount() or str(real) in points:
         return "is a mount point"
     if real.is_dir() and not os.access(real, os.W_OK | os.X_OK):
         return "is read-only"
     return ""
-
-
-def _mount_points() -> set[bytes]:
-    """Those that /proc tells, also folders of the same file system, which `is_mount` does not see."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:  # no Linux
-        return set()
-    points = (line.split(b" ")[4] for line in lines)
-    return {re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), point) for point in points}
 
 
 def _named(partial: Path, folder: Path) -> bool:
