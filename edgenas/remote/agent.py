@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import hmac
+import io
 import ssl
 import tempfile
 import time
@@ -35,6 +36,16 @@ JOB_HEADER = "X-Edgenas-Job"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class WholeLines(io.BufferedReader):
+    """http.server takes the end of a connection for the end of the headers, and would act on a request that was cut."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            raise ConnectionAbortedError("the connection ended within a line")
+        return line
+
+
 class Handler(BaseHTTPRequestHandler):
     """One request per connection (HTTP/1.0)."""
 
@@ -47,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         quota = self.server.desk.quota
         self.request.settimeout(min(quota.idle_s, quota.stranger_s))
         super().setup()
+        self.rfile = WholeLines(self.rfile.detach())
 
     def do_GET(self) -> None:
         self._reply(self._get)

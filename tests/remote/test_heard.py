@@ -367,6 +367,24 @@ def test_a_client_that_says_nothing_is_no_news() -> None:
     assert said == []
 
 
+def test_a_request_that_was_cut_is_not_carried_out() -> None:
+    """http.server takes the end of the connection for the end of the headers."""
+    said: list[str] = []
+    with listening(log=said.append) as running:
+
+        def answer(request: bytes) -> bytes:
+            with socket.create_connection(running.address, timeout=20) as connection:
+                connection.sendall(request)
+                connection.shutdown(socket.SHUT_WR)
+                return connection.recv(100)
+
+        whole = f"GET /v1/info HTTP/1.0\r\nX: y\r\nAuthorization: Bearer {running.token}\r\n\r\n".encode()
+        for end in (1, 10, whole.index(b"\r"), whole.index(b"X"), whole.index(b"y"), len(whole) - 5, len(whole) - 2):
+            assert answer(whole[:end]) == b"", whole[:end]
+        assert said == []
+        assert answer(whole).startswith(b"HTTP/1.0 200")
+
+
 # ---------------------------------------------------------------- addresses
 
 
