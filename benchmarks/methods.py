@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.search import accuracy
 from benchmarks.steps import edgenas, record, step
-from edgenas.cli.train import over_seeds
+from edgenas.cli.train_page import over_seeds
 from edgenas.engine.fronts import front
 from edgenas.engine.hypervolume import hypervolumes
 from edgenas.methods.ladder import expense

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
 from edgenas.cli.onward import say_onward
 from edgenas.cli.options import study_names
-from edgenas.cli.output import emit, say, table
-from edgenas.engine.scores import interval_words
-from edgenas.engine.verdict import is_learned
+from edgenas.cli.output import emit, say
 from edgenas.errors import EdgenasError
-
-if TYPE_CHECKING:
-    from edgenas.engine.verdict import Comparison, Competitor
 
 
 def compare(
@@ -69,6 +62,7 @@ def compare(
 
     Example: edgenas compare --reference lite0.onnx --board http://BOARD:8765 --token-file token
     """
+    from edgenas.cli.compare_page import document, text
     from edgenas.cli.progress import TrainingView, interruptible
     from edgenas.engine.call import Where
     from edgenas.engine.compare import compare as compare_study
@@ -87,53 +81,3 @@ def compare(
     emit(document(folder, comparison), as_json=as_json, text=text(folder, comparison))
     if not as_json:
         say_onward(folder)
-
-
-def document(folder: Path, comparison: Comparison) -> dict[str, Any]:
-    """One JSON document."""
-    import msgspec
-
-    found: dict[str, Any] = msgspec.to_builtins(comparison)
-    for kind in ("winners", "references"):
-        for told, competitor in zip(found[kind], getattr(comparison, kind), strict=True):
-            told["mean"] = competitor.mean
-            told["std"] = statistics.stdev(competitor.each) if len(competitor.each) > 1 else 0.0
-    return {"study": str(folder), **found}
-
-
-def text(folder: Path, comparison: Comparison) -> str:
-    """A table, the sentences below."""
-    metric = comparison.metric
-    header = (
-        "",
-        f"test {metric.name} {metric.unit}".rstrip(),
-        "ms",
-        "origin",
-        "params",
-        "epochs",
-        "seconds",
-        "weights",
-    )
-    rows = [_row(one, comparison) for one in (*comparison.winners, *comparison.references)]
-    others = [one.sentence for one in comparison.outcomes if one.sentence != comparison.sentence]
-    lines = [table(header, rows), "", comparison.sentence, *others, *([comparison.advice] if comparison.advice else [])]
-    lines.append(
-        f"\n{folder}: latencies on {comparison.profile}; 95 % intervals over {comparison.test_images} test images"
-    )
-    return "\n".join(lines)
-
-
-def _row(one: Competitor, comparison: Comparison) -> tuple[str, ...]:
-    metric, latency = comparison.metric, one.cost.latencies[comparison.profile]
-    spread = f" +- {metric.number(statistics.stdev(one.each))}" if len(one.each) > 1 else ""
-    sure = "" if latency.low is None or latency.high is None else f" ({latency.low:.3g} to {latency.high:.3g})"
-    return (
-        one.name,
-        f"{metric.number(one.mean)}{spread}{interval_words(one.interval, metric)}",
-        f"{latency.ms:.3f}{sure}",
-        latency.origin + ", extrapolated" * latency.extrapolated + ", learned" * is_learned(latency),
-        f"{one.cost.params:,}",
-        str(one.epochs),
-        f"{one.seconds:.1f}",
-        one.origin,
-    )

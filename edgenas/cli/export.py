@@ -12,7 +12,6 @@ import typer
 from edgenas.cli.onward import serve_commands
 from edgenas.cli.output import emit, say, say_next, table
 from edgenas.engine.counts import counted
-from edgenas.engine.scores import interval_words
 
 if TYPE_CHECKING:
     from edgenas.bundle import Bundle, Score
@@ -210,6 +209,8 @@ def document_of(bundle: Bundle) -> dict[str, Any]:
 
 def score_words(score: Score, metric: Metric) -> str:
     """97.20 (95.9 to 98.1)."""
+    from edgenas.engine.scores import interval_words
+
     return f"{metric.number(score.value)}{interval_words(score.interval, metric)}"
 
 

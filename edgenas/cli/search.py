@@ -196,7 +196,7 @@ def search(
     Example: edgenas search --resume digits-night --workers 4
     """
     given = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
-    from edgenas.cli.front import front_document, front_text
+    from edgenas.cli.front_page import front_document, front_text
     from edgenas.cli.progress import SearchView, interruptible
     from edgenas.engine.call import Where
     from edgenas.engine.engine import go_on

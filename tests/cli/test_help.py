@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,12 @@ COMMANDS = {
 }
 
 
+HELP_ALONE = """
+try:
+    main()
+except SystemExit:
+    assert not {"numpy", "torch", "onnx", "onnxruntime", "PIL", "sqlite3"} & set(sys.modules), sorted(sys.modules)
+"""
 GROUPS = sorted(name for name, top in GROUP.commands.items() if hasattr(top, "commands"))
 
 
@@ -34,6 +42,12 @@ def helped(*words: str) -> list[str]:
     result = CliRunner().invoke(app, [*words], env={"COLUMNS": "80"}, terminal_width=80)
     assert result.exit_code == 0, result.output
     return result.stdout.splitlines()
+
+
+def test_help_loads_nothing_that_computes() -> None:
+    """It answers before a person waits; a command loads what it needs when it runs."""
+    program = "import sys\nfrom edgenas.cli.main import main\n" + HELP_ALONE
+    subprocess.run([sys.executable, "-c", program, "search", "--help"], check=True, capture_output=True, timeout=120)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

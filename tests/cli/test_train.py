@@ -17,7 +17,7 @@ import edgenas
 from edgenas.architectures.chain import chain
 from edgenas.binomial import wilson
 from edgenas.cli.main import app
-from edgenas.cli.train import document, text
+from edgenas.cli.train_page import document, text
 from edgenas.confusion import (
     BALANCED_ACCURACY,
     MACRO_F1,

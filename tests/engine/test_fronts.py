@@ -9,7 +9,7 @@ import pytest
 
 from edgenas.architectures.chain import chain
 from edgenas.binomial import Validation, noise_of_difference, noise_with_repeats
-from edgenas.cli.front import front_csv, front_text
+from edgenas.cli.front_page import front_csv, front_text
 from edgenas.engine.fronts import finalists, front, network_words, smallest_serving_set, summary
 from edgenas.engine.plan import plan_json
 from edgenas.methods import CONTROL

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from edgenas.architectures.chain import chain
-from edgenas.cli.front import _origin
+from edgenas.cli.front_page import _origin
 from edgenas.cli.progress import SearchView
 from edgenas.engine.events import SearchBegins
 from edgenas.engine.lines import Lines, trial_line
