@@ -81,7 +81,8 @@ def used(runs: Sequence[Run]) -> list[Run]:
 
 
 def summary(runs: Sequence[Run], box_for: Callable[[str], Box]) -> dict[str, Any]:
-    """{task: {"box", "arms": {"METHOD SPACE": ...}}}; differences are to random search on the same space, where that ran."""
+    """{task: {"box", "arms": {"METHOD SPACE": ...}}}; differences are to random search in the same space, and to the same
+    method in chains, where those ran."""
     by_task: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in used(runs):
         by_task[run["task"]][f"{run['method']} {run['space']}"].append(run)
@@ -90,9 +91,11 @@ def summary(runs: Sequence[Run], box_for: Callable[[str], Box]) -> dict[str, Any
         box = box_for(name)
         rows = {arm: _row(sorted(of_arm, key=lambda run: run["seed"]), box) for arm, of_arm in sorted(arms.items())}
         for arm, row in rows.items():
-            other = rows.get(f"random {arm.split()[1]}")
-            if other is not None and other is not row:
-                row["above_random"] = {key: difference(row, other, key) for key in ("test_accuracy", "hypervolume")}
+            method, space = arm.split()
+            for difference_to, beside in (("above_random", f"random {space}"), ("above_chain", f"{method} chain")):
+                other = rows.get(beside)
+                if other is not None and other is not row:
+                    row[difference_to] = {key: difference(row, other, key) for key in ("test_accuracy", "hypervolume")}
         first = next(iter(arms.values()))[0]
         same = {key: first[key] for key in ("minutes", "target", "limit_ms", "steps", "batch", "device", "versions")}
         tasks[name] = {**same, "box": box._asdict(), "arms": rows}

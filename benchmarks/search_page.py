@@ -46,6 +46,14 @@ TASKS = {
     "elpv": "solar cells (ELPV, 64 px)",
     "photos": "1,500 photographs, 96 px",
 }
+COMPARED = (  # an arm, what it stands beside, and both in words
+    ("guided chain", "above_random", "guided against random"),
+    ("nsga2 chain", "above_random", "NSGA-II against random"),
+    ("guided stages", "above_random", "guided against random, both in stages"),
+    ("random stages", "above_chain", "random in stages against random in chains"),
+    ("guided stages", "above_chain", "guided in stages against guided in chains"),
+)
+JUDGED_BY = (("hypervolume", "hypervolume"), ("test_accuracy", "accuracy"))
 Figures = Mapping[str, Any]
 
 
@@ -191,9 +199,9 @@ def _mean(row: Figures, key: str, *, spread: bool = True) -> str:
     return f"{found['mean']:{digits(key)}}{error}"
 
 
-def _above(row: Figures, key: str) -> str:
-    """By seed: both methods had the same images."""
-    found = row.get("above_random", {}).get(key)
+def _above(row: Figures, key: str, against: str = "above_random") -> str:
+    """By seed: both had the same images."""
+    found = row.get(against, {}).get(key)
     if found is None or found["paired_mean"] is None:
         return ""
     error = "" if found["paired_se"] is None else f" +- {found['paired_se']:{digits(key)}}"
@@ -201,19 +209,16 @@ def _above(row: Figures, key: str) -> str:
 
 
 def live_words(tasks: Mapping[str, Figures]) -> Iterable[str]:
-    """What each task comes to, against random; two standard errors over LEAST_SEEDS are a difference."""
+    """What each task comes to, against random, and in stages against chains; two standard errors over LEAST_SEEDS are a
+    difference."""
     for task, of in _in_order(tasks):
-        for method in (GUIDED, "nsga2"):
-            row = of["arms"].get(f"{method} chain", {}).get("above_random")
-            if row is None:
+        for arm, against, words in COMPARED:
+            row = of["arms"].get(arm, {})
+            if against not in row:
                 continue
-            said = [
-                f"{words} {_verdict(row[key])}"
-                for key, words in (("hypervolume", "hypervolume"), ("test_accuracy", "accuracy"))
-            ]
-            pairs = row["hypervolume"]["pairs"]
-            seeds = f"{pairs} seed{'s' * (pairs != 1)} of both"
-            yield f"{TASKS[task]}, {seeds}, {COLUMNS[method]} against random: {', '.join(said)}."
+            said = [f"{name} {_verdict(row, key, against)}" for key, name in JUDGED_BY]
+            pairs = row[against]["hypervolume"]["pairs"]
+            yield f"{TASKS[task]}, {pairs} seed{'s' * (pairs != 1)} of both, {words}: {', '.join(said)}."
         speeds = [speed for arm in of["arms"].values() for speed in arm.get("speed", {}).get("each", ())]
         if speeds and max(speeds) > ALIKE * min(speeds):
             yield (
@@ -229,11 +234,14 @@ def slower_words(tasks: Mapping[str, Figures], others: Mapping[str, Figures]) ->
         yield f"{TASKS[task]}: {mine:,.0f} images a second in random search's trainings, {theirs:,.0f} in those above."
 
 
-def _verdict(found: Figures) -> str:
+def _verdict(row: Figures, key: str, against: str) -> str:
+    """With the figures where the table has no column of them."""
+    found = row[against][key]
     if found["pairs"] < LEAST_SEEDS:
         return f"not decided (it takes {LEAST_SEEDS} seeds)"
     sure = abs(found["paired_mean"]) > 2 * found["paired_se"]
-    return ("higher" if found["paired_mean"] > 0 else "lower") if sure else "the same within two standard errors"
+    word = ("higher" if found["paired_mean"] > 0 else "lower") if sure else "the same within two standard errors"
+    return word if against == "above_random" else f"{word} ({_above(row, key, against)})"
 
 
 def main() -> None:

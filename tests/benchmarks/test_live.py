@@ -118,6 +118,19 @@ def test_a_summary_has_every_method_with_its_spread_and_its_distance_from_random
     )
 
 
+def test_a_method_in_stages_stands_beside_itself_in_chains_and_beside_random_in_stages() -> None:
+    runs = [
+        searched("random", 0, 70.0, [(4.0, 80.0)]) | {"space": "stages"},
+        searched("guided", 0, 73.0, [(4.0, 80.0)]) | {"space": "stages"},
+        searched("guided", 0, 75.0, [(1.0, 80.0)]),
+    ]
+    arms = summary(runs, lambda _: Box(1.0, 16.0, 60.0))["cifar10"]["arms"]
+    assert arms["guided stages"]["above_random"]["test_accuracy"]["mean"] == 3.0
+    assert arms["guided stages"]["above_chain"]["test_accuracy"]["mean"] == -2.0
+    assert arms["guided stages"]["above_chain"]["hypervolume"]["mean"] == pytest.approx(-0.25)
+    assert not {"above_chain", "above_random"} & {*arms["guided chain"], *arms["random stages"]}
+
+
 def test_of_the_runs_of_an_arm_the_last_that_nobody_disturbed_counts() -> None:
     runs = [run(at=1), run(disturbed=True, at=2), run(1, disturbed=True, at=3), run(1, disturbed=True, at=4)]
     assert [one["at"] for one in used(runs)] == [1, 4]

@@ -154,5 +154,21 @@ def test_two_standard_errors_over_five_seeds_are_a_difference(
     assert line == f"CIFAR-10, {seeds} seeds of both, guided against random: hypervolume {verdict}, accuracy {verdict}."
 
 
+def test_stages_stand_beside_random_in_stages_and_beside_the_same_method_in_chains() -> None:
+    of = live((1.6, 0.5))
+    stages = row(60.0, 5, (-2.0, 0.9))
+    higher, same = ({"paired_mean": 0.05, "paired_se": se, "pairs": 5} for se in (0.02, 0.03))
+    stages["above_chain"] = {"hypervolume": higher, "test_accuracy": same}
+    of["cifar10"]["arms"]["guided stages"] = stages
+    _, beside_random, beside_chains = live_words(of)
+    assert beside_random == (
+        "CIFAR-10, 5 seeds of both, guided against random, both in stages: hypervolume lower, accuracy lower."
+    )
+    assert beside_chains == (
+        "CIFAR-10, 5 seeds of both, guided in stages against guided in chains: hypervolume higher (+0.050 +- 0.020), "
+        "accuracy the same within two standard errors (+0.05 +- 0.03)."
+    )
+
+
 def test_a_table_in_markdown() -> None:
     assert markdown([("a", "b"), ("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
