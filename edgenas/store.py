@@ -11,6 +11,8 @@ import re
 import sqlite3
 import sys
 import threading
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +37,7 @@ from edgenas.database import (
 from edgenas.errors import EdgenasError, StudyError
 from edgenas.files import read_text
 from edgenas.identity import IDENTITY, READABLE
-from edgenas.records import Choice, StudyRecord, Trial
+from edgenas.records import Choice, Session, StudyRecord, Trial
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,6 +46,7 @@ else:
 
 T = TypeVar("T")
 LARGEST_TOML, LARGEST_JSON = 10**6, 64 * 10**6  # bytes; the largest shipped profile has 15 kB, a published trace 200 kB
+WRITTEN = ("clock", "written")  # row of records: when the study was written last, seconds since 1970
 MOST_DOTS = 200  # between two commas, brackets or line ends
 TOO_DEEP = "its brackets nest too deeply"
 
@@ -73,6 +76,7 @@ class Store:
                 if schema_of(connection) is None:
                     numbers = {"schema": str(SCHEMA).encode(), "identity": str(IDENTITY).encode()}
                     make(connection, {**numbers, "study": msgspec.json.encode(study)})
+                    _note_time(connection)
                 elif schema_of(connection) in OLDER:
                     upgrade(connection)
             store._check()
@@ -87,6 +91,18 @@ class Store:
             return False
         with one_line(folder), contextlib.closing(connect_to_read(folder)) as connection:
             return schema_of(connection) is not None
+
+    @classmethod
+    def written_at(cls, folder: Path) -> float | None:
+        """When the study was written last by its own word, seconds since 1970; None where it has none.
+
+        Readers tidy up after a killed writer, which changes the files' times: those say nothing. A study of an earlier version
+        says when its last session began.
+        """
+        with one_line(folder), contextlib.closing(cls(folder, connect_to_read(folder), None)) as store:
+            written = store.get(*WRITTEN, float)
+            began = [] if written is not None else list(store.all("session", Session).values())
+            return datetime.fromisoformat(began[-1].began).timestamp() if began else written
 
     @classmethod
     def write(cls, folder: Path) -> Store:
@@ -184,6 +200,7 @@ class Store:
             (last,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM trials").fetchone()
             body = msgspec.json.encode(trial)
             insert(connection, "trials", (key, last + 1), body, "INSERT OR REPLACE")
+            _note_time(connection)
         return msgspec.structs.replace(trial, number=last + 1)
 
     def ledger(self) -> tuple[Trial, ...]:
@@ -261,8 +278,9 @@ class Store:
             return select(self._connection, table, where, values)
 
     def _write(self, table: str, place: tuple[Any, ...], body: bytes, how: str) -> None:
-        with one_line(self.folder), self._threads, self._connection:
-            insert(self._connection, table, place, body, how)
+        with one_line(self.folder), self._threads, self._connection as connection:
+            insert(connection, table, place, body, how)
+            _note_time(connection)
 
     def _decoded(self, table: str, row: tuple[tuple[Any, ...], bytes], record: type[T]) -> T:
         place, body = row
@@ -273,6 +291,11 @@ class Store:
                 f"{self.folder}/study.db: row {place[0]} of {table} is not what this edgenas writes ({error}): "
                 f"open it with the edgenas that wrote it"
             ) from error
+
+
+def _note_time(connection: sqlite3.Connection) -> None:
+    """Of a write, in its own transaction."""
+    insert(connection, "records", WRITTEN, msgspec.json.encode(time.time()), "INSERT OR REPLACE")
 
 
 def _require(folder: Path) -> None:

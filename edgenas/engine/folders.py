@@ -69,12 +69,12 @@ def study_folder(name: str | None, tell: Tell = lambda _: None) -> Path:
 
 
 def _written_at(database: Path) -> float:
-    """Seconds. What a search writes goes into the file beside the database, until its process ends."""
-    at = database.stat().st_mtime
-    with contextlib.suppress(OSError):  # it goes when the process ends
-        log = database.with_name(f"{database.name}-wal").stat()
-        at = max(at, log.st_mtime if log.st_size else 0.0)  # empty where somebody reads
-    return at
+    """Seconds since 1970, as the study says it; of one that cannot be read, or says nothing (before 0.2), its file's time."""
+    with contextlib.suppress(StudyError):
+        written = Store.written_at(database.parent)
+        if written is not None:
+            return written
+    return database.stat().st_mtime
 
 
 def default_folder(asked: Asked) -> Path:
