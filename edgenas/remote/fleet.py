@@ -199,14 +199,14 @@ class Boards:
         future = self._submit(key, model)
         told = False
         while not wait([future], timeout=0.1).done:
+            if self.any_there():
+                told = False
+                continue
             if len(self._left_out) == len(self.boards):
                 raise EdgenasError(
                     f"no board measures any more: {'; '.join(self._left_out.values())} (what was measured is kept: the same "
                     "command goes on)"
                 )
-            if self.any_there():
-                told = False
-                continue
             waited = time.monotonic() - max(self._away.values(), default=time.monotonic())
             if waited > self.patience_s:
                 raise BoardAway(f"no board has answered for {waited:.0f} s")
@@ -311,8 +311,8 @@ class Boards:
             self._end.wait(REFUSED_PAUSE_S)
             return
         self.say(f"warning: {reason}: this board is left out from now on")
-        self._away.setdefault(board.url, time.monotonic())
         self._left_out[board.url] = reason
+        self._away.setdefault(board.url, time.monotonic())  # last: nobody is to wait for its return
 
     def _compare(self, board: Board, reference_ms: float) -> None:
         """Name a board whose reference network takes another time than its siblings'."""

@@ -20,6 +20,8 @@ from edgenas.remote.heard import printable
 
 SHOW_TOKEN_S = 0.5  # after which a client without one gives way where all connections are taken
 SENT_AWAY = 8  # clients that are told at once that all connections are taken; more are closed
+SENT_AWAY_S = 1.0  # for what such a client is told, its handshake included
+LINGER_S, LINGER_PAUSE_S = 2.0, 0.2  # for what a refused client still sends, and for a pause in it
 CHUNK = 65536
 
 
@@ -85,7 +87,7 @@ class AgentServer(ThreadingMixIn, HTTPServer):
         """Say 503 to a client that finds all connections taken."""
         try:
             with contextlib.suppress(OSError):
-                request.settimeout(1)
+                request.settimeout(SENT_AWAY_S)
                 request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
                 linger(request)
         finally:
@@ -129,8 +131,8 @@ class AgentServer(ThreadingMixIn, HTTPServer):
 def linger(connection: socket.socket) -> None:
     """Read some of what a refused client still sends: closing at once would take the answer away from it."""
     connection.shutdown(socket.SHUT_WR)
-    connection.settimeout(0.2)
-    deadline = time.monotonic() + 2
+    connection.settimeout(LINGER_PAUSE_S)
+    deadline = time.monotonic() + LINGER_S
     with contextlib.suppress(OSError):
         while time.monotonic() < deadline and connection.recv(CHUNK):
             pass

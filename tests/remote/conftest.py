@@ -1,7 +1,8 @@
-"""A real agent on loopback, with small quotas."""
+"""A real agent on loopback."""
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +59,16 @@ def listening(
             thread.join()
 
 
+def until(true: Callable[[], bool], patience_s: float = 120) -> None:
+    """Waits for what comes by itself; fails where it does not."""
+    deadline = time.monotonic() + patience_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with listening(Quota(connections=8, uploads=2, queue=3, idle_s=1.0, request_s=2.0)) as agent_here:
+    """It waits for a client longer than a busy machine keeps one waiting."""
+    with listening(Quota(connections=8, uploads=2, queue=3, idle_s=60.0, stranger_s=60.0)) as agent_here:
         yield agent_here

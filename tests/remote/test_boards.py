@@ -26,7 +26,7 @@ from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, REFUSALS, Boards, D
 from edgenas.remote.job import BUILD_S, Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store
-from tests.remote.conftest import listening
+from tests.remote.conftest import listening, until
 from tests.remote.models import HOST, QUICK, small
 from tests.remote.test_calibration import PI, Drawn
 
@@ -95,9 +95,8 @@ def test_a_board_that_goes_away_is_waited_for_then_predicted_and_measured_when_i
     assert "not measured: no board has answered" in away.detail
     assert any("does not answer" in message for message in said)
     with listening(token=token, port=port):
-        deadline = time.monotonic() + 20
-        while hook._away and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: not hook._away)
+        hook.patience_s = 60
         assert origins(hook, [small(6)]) == ["measured"]
         keep.__exit__(None, None, None)
     key = f"{small(4).fingerprint} {JETSON.name} fp32"
@@ -124,20 +123,24 @@ class Loses(Drawn):
 @pytest.mark.parametrize(("jobs", "origin"), [(LOST_JOBS - 1, "measured"), (10**6, "predicted")])
 def test_a_board_that_answers_and_loses_every_job_is_away_after_three(jobs: int, origin: str, store: Store) -> None:
     said: list[str] = []
+    gave_up = "answers, and has lost 3 jobs in a row: it is away until it measures one"
+
+    def say(line: str) -> None:
+        said.append(line)
+        if gave_up in line:
+            hook.patience_s = 0.1
+
     board = Loses(jobs)
-    hook = Boards([board], PI, "fp32", store, QUICK, 1.2, said.append)
+    hook = Boards([board], PI, "fp32", store, QUICK, 600.0, say)
     hook.greet()
     found = costs(hook, [small(2)])[0].latencies[PI.name]
     assert found.origin == origin
-    gave_up = "answers, and has lost 3 jobs in a row: it is away until it measures one"
     assert any(gave_up in line for line in said) == (origin == "predicted")
     assert any(line.endswith("is back") for line in said)  # it was believed at first
     assert hook.any_there() == (origin == "measured")
     if origin == "predicted":
-        board.jobs = 0  # mended
-        deadline = time.monotonic() + 20
-        while not hook.any_there() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        board.jobs, hook.patience_s = 0, 600.0  # mended
+        until(hook.any_there)
         assert costs(hook, [small(4)])[0].latencies[PI.name].origin == "measured"
     hook.close()
 
@@ -192,6 +195,26 @@ def test_what_one_board_refuses_another_one_measures_and_the_search_ends_when_al
 
 
 @pytest.mark.usefixtures("hurried")
+def test_a_board_that_is_left_out_is_not_said_to_be_waited_for(store: Store) -> None:
+    """Not even in the moment between the two things that a board's thread notes of it."""
+
+    class Noted(dict[str, str]):
+        def __setitem__(self, url: str, reason: str) -> None:
+            time.sleep(0.5)
+            super().__setitem__(url, reason)
+
+    said: list[str] = []
+    board = Refuses("http://alone", EdgenasError("board http://alone refuses the token"))
+    hook = Boards([board], PI, "fp32", store, QUICK, 60.0, said.append)
+    hook._left_out = Noted()
+    hook.greet()
+    with pytest.raises(EdgenasError, match="no board measures any more"):
+        origins(hook, [small(2)])
+    hook.close()
+    assert not any("waiting" in line for line in said)
+
+
+@pytest.mark.usefixtures("hurried")
 def test_a_board_that_comes_back_as_another_program_is_left_out(store: Store) -> None:
     class Gone(Loses):
         def info(self) -> dict[str, Any]:
@@ -219,9 +242,7 @@ def test_a_candidate_that_a_board_cannot_take_is_asked_once_and_the_search_goes_
     hook = Boards([board], PI, "fp32", store, QUICK, 5.0, no_one)
     hook.greet()
     hook.prepare([small(2), small(4), small(6)])
-    deadline = time.monotonic() + 20
-    while hook.pending([small(2), small(4), small(6)]) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not hook.pending([small(2), small(4), small(6)]))
     found = [cost.latencies[PI.name] for cost in costs(hook, [small(2), small(4), small(6)])]
     assert [latency.origin for latency in found] == ["measured", "predicted", "measured"]
     assert found[1].detail.endswith("not measured: board http://small refuses (413): the model is too large")
@@ -398,7 +419,7 @@ def test_a_board_that_answers_nonsense_is_not_waited_for(store: Store) -> None:
     boards = Boards([Odd()], HOST, "fp32", store, QUICK, 1.0, lambda _: None)
     threading.Thread(target=boards._serve, args=(Odd(),), daemon=True).start()
     with pytest.raises(EdgenasError, match="http://odd: KeyError"):
-        boards._submit("key", b"model").result(timeout=10)
+        boards._submit("key", b"model").result(timeout=60)
     boards._end.set()
 
 

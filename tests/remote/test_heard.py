@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from edgenas.remote.job import Job, job_for
 from edgenas.remote.ssh import SshBoard
 from edgenas.remote.token import VARIABLE
 from tests.cli.edgenas import refusal
-from tests.remote.conftest import Running, listening
+from tests.remote.conftest import Running, listening, until
 from tests.remote.models import QUICK, honest
 
 TOKEN = "t" * 64
@@ -53,7 +54,9 @@ def board_that(speaks: Speak) -> Iterator[str]:
             try:
                 read = b""
                 while b"\r\n\r\n" not in read:
-                    read += connection.recv(65536)
+                    if not (part := connection.recv(65536)):
+                        return
+                    read += part
                 speaks(connection, number)
             except OSError:
                 pass
@@ -231,15 +234,18 @@ def test_an_empty_503_is_waited_for_in_every_request() -> None:
 
 def test_a_board_that_stays_busy_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "BUSY_S", 2.5)
-    asked: list[int] = []
+    clock = {"s": 0.0}
+    passing = SimpleNamespace(monotonic=lambda: clock["s"], sleep=lambda s: clock.update(s=clock["s"] + s))
+    monkeypatch.setattr(client, "time", passing)
+    asked: list[float] = []
 
-    def busy(connection: socket.socket, number: int) -> None:
-        asked.append(number)
+    def busy(connection: socket.socket, _: int) -> None:
+        asked.append(clock["s"])
         connection.sendall(answer(503, b"", "Retry-After: 1\r\n"))
 
     with board_that(busy) as url, pytest.raises(BoardAway, match="is too busy: too many others are connected"):
         HttpBoard(url, TOKEN).info()
-    assert len(asked) == 3  # at once, after one second, after two
+    assert asked == [0, 1, 2]
 
 
 AWAY = dict.fromkeys((408, 422, 429, 500, 502, 504, 507), BoardAway)
@@ -279,7 +285,7 @@ def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
             begun = time.monotonic()
             with pytest.raises(BoardAway, match="its answer was not there after"):
                 HttpBoard(url, TOKEN).info()
-            assert 1 < time.monotonic() - begun < 8
+            assert 1 < time.monotonic() - begun < 90  # and not the 100 seconds that it drips
 
 
 def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +311,7 @@ def test_an_answer_that_is_cut_off_is_an_absence() -> None:
 
 
 def strangers(running: Running, count: int) -> list[socket.socket]:
-    return [socket.create_connection(running.address, timeout=20) for _ in range(count)]
+    return [socket.create_connection(running.address, timeout=60) for _ in range(count)]
 
 
 def test_those_without_a_token_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,25 +326,25 @@ def test_those_without_a_token_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_who_does_not_show_a_token_is_ended_sooner_than_who_does() -> None:
-    with listening(Quota(stranger_s=1.0, request_s=20.0, idle_s=10.0)) as running:
-        stranger, drips = strangers(running, 2)
-        model = honest()
-        known = socket.create_connection(running.address, timeout=20)
+    quota, model = Quota(stranger_s=600.0, request_s=600.0, idle_s=600.0), honest()
+    with listening(quota) as running:
+        known = socket.create_connection(running.address, timeout=60)
         head = (
             f"POST /v1/jobs HTTP/1.0\r\nAuthorization: Bearer {running.token}\r\nContent-Length: {len(model)}\r\n"
             f"X-Edgenas-Job: {job_for(model, 'host-cpu', QUICK).canonical_json().decode()}\r\n\r\n"
         )
         known.sendall(head.encode() + model[:100])
+        until(lambda: bool(running.server._open) and not running.server._strangers)  # it has shown its token
+        running.server.desk.quota = msgspec.structs.replace(quota, stranger_s=1.0)
         begun = time.monotonic()
-        drips.sendall(b"GET /v1/info HTTP/1.0\r\nX: ")
-        drips.settimeout(0.1)
-        with pytest.raises(OSError, match=r"reset|pipe|closed"):  # noqa: PT012  it is ended while it goes on
-            while time.monotonic() - begun < 8:
+        stranger, drips = strangers(running, 2)
+        with pytest.raises(ConnectionError):  # noqa: PT012  it is ended while it goes on
+            drips.sendall(b"GET /v1/info HTTP/1.0\r\nX: ")
+            while time.monotonic() - begun < 120:
                 drips.sendall(b"x")
                 time.sleep(0.1)
         assert stranger.recv(100) == b""
-        assert 0.9 < time.monotonic() - begun < 8
-        time.sleep(1.5)
+        assert time.monotonic() - begun > 0.9
         known.sendall(model[100:])
         assert known.recv(100).startswith(b"HTTP/1.0 202")
         for connection in (stranger, drips, known):

@@ -1,5 +1,6 @@
 """The child that measures: what it may take, and which file it measures."""
 
+import functools
 import threading
 import time
 from pathlib import Path
@@ -107,31 +108,42 @@ def test_a_file_that_is_not_the_one_announced_is_not_measured(tmp_path: Path) ->
 
 def test_a_job_s_time_begins_when_nobody_else_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What another measurement takes is not the model's: its child, whose deadline that is, is not there yet."""
-    begun: list[float] = []
+    begun, asked = list[float](), threading.Event()
 
     def measures(_path: Path, job: Job, *_: object) -> Answer:
         begun.append(time.monotonic())
-        with pytest.raises(EdgenasError, match="another measurement has held"), device_lock(patience_s=0):
+        with (
+            pytest.raises(EdgenasError, match="another measurement has held"),
+            device_lock(patience_s=0, folder=tmp_path),
+        ):
             pass
         return Answer(job.id, "ok")
 
+    def asks() -> bool:
+        asked.set()
+        return False
+
     monkeypatch.setattr("edgenas.remote.job._run", measures)
+    monkeypatch.setattr("edgenas.remote.job.device_lock", lambda: device_lock(folder=tmp_path, given_up=asks))
     job, answers = job_for(b"", "p", QUICK), list[Answer]()
     waits = threading.Thread(target=lambda: answers.append(run(tmp_path / "m.onnx", job, Load(""), BOUNDS)))
-    with device_lock():
+    with device_lock(folder=tmp_path):
         waits.start()
-        time.sleep(0.3)
+        assert asked.wait(60)  # it has found the lock taken
         assert begun == []
         released = time.monotonic()
-    waits.join(timeout=60)
+    waits.join()
     assert begun[0] >= released
     assert answers == [Answer(job.id, "ok")]
 
 
-def test_a_job_that_waits_for_another_measurement_can_be_given_up(tmp_path: Path) -> None:
+def test_a_job_that_waits_for_another_measurement_can_be_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given_up = threading.Event()
     given_up.set()
-    with device_lock():
+    monkeypatch.setattr("edgenas.remote.job.device_lock", functools.partial(device_lock, folder=tmp_path))
+    with device_lock(folder=tmp_path):
         answer = run(tmp_path / "m.onnx", job_for(b"", "p", QUICK), Load(""), BOUNDS, given_up)
     assert answer.status == "busy"
 

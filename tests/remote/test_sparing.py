@@ -154,7 +154,7 @@ def test_what_the_board_could_not_measure_is_not_waited_for_at_the_end(tmp_path:
         assert latency.origin == "predicted"
         begun = time.monotonic()
         hook.close()
-        assert time.monotonic() - begun < LATE_S / 4
+        assert time.monotonic() - begun < LATE_S
     assert "warning: 1 candidates could not be measured: their latencies are predictions" in said
 
 
