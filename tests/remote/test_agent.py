@@ -192,10 +192,10 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
 
 
 def test_a_connection_that_drips_is_ended() -> None:
-    with (
+    with (  # noqa: PT012  it is ended while it goes on
         listening(Quota(request_s=1.0, stranger_s=600.0, idle_s=600.0)) as running,
         socket.create_connection(running.address, timeout=20) as connection,
-        pytest.raises(ConnectionError),  # noqa: PT012  it is ended while it goes on
+        pytest.raises(ConnectionError),
     ):
         begun = time.monotonic()
         while time.monotonic() - begun < 120:
