@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def main() -> None:
 
 
 def _run() -> None:
+    _heed_sigterm()
     try:
         _refuse_odd_arguments(sys.argv[1:])
         app()
@@ -101,6 +103,13 @@ def _run() -> None:
         if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno not in FULL):
             raise
         _end(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+
+
+def _heed_sigterm() -> None:
+    """The first process of a container gets no SIGTERM that it has no handler for, and is killed when the grace is over. Servers
+    have handlers of their own, from when they listen."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _refuse_odd_arguments(arguments: list[str]) -> None:

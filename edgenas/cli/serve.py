@@ -10,7 +10,13 @@ import typer
 from edgenas.cli.options import SeveralFaces
 from edgenas.cli.output import say, say_next
 
-RANGES = {"port": (0, 65535), "queue": (1, 10_000), "deadline_s": (0.001, 3600), "body_mb": (0.001, 1000)}
+RANGES = {
+    "port": (0, 65535),
+    "queue": (1, 10_000),
+    "deadline_s": (0.001, 3600),
+    "body_mb": (0.001, 1000),
+    "stop_grace_s": (1, 86_400),
+}
 
 
 def serve(
@@ -30,6 +36,12 @@ def serve(
     ),
     queue: int = typer.Option(64, help="Requests that may wait, 1 to 10000; more get 503 with Retry-After."),
     deadline_s: float = typer.Option(10.0, help="Seconds, up to 3600, after which a request is given up (504)."),
+    stop_grace_s: float | None = typer.Option(
+        None,
+        envvar="EDGENAS_STOP_GRACE_S",
+        help="Seconds, 1 to 86400, after which what stops this server kills it (docker stop -t, stop_grace_period): a "
+        "--deadline-s that does not fit is refused.",
+    ),
     body_mb: float = typer.Option(
         32.0, help="Largest request body, up to 1000 MB (413); four of them are held at once."
     ),
@@ -58,11 +70,14 @@ def serve(
         from edgenas.serve.guard import RequestBounds
         from edgenas.serve.kinds import FaceOptions, task_routes
         from edgenas.serve.model import ServedModel
-        from edgenas.serve.server import Address, Server, run_server
+        from edgenas.serve.server import Address, Server, drain_s, run_server
     except ImportError as error:
         raise MissingExtraError(f"serving needs {error.name}: {pip_line('serve')}") from error
 
-    _check_options(precision, runtime, port=port, queue=queue, deadline_s=deadline_s, body_mb=body_mb)
+    _check_options(
+        precision, runtime, port=port, queue=queue, deadline_s=deadline_s, body_mb=body_mb, stop_grace_s=stop_grace_s
+    )
+    drain_s(deadline_s, stop_grace_s)
     address = Address(host, port, tls_from_options(tls_cert, tls_key))
     model = ServedModel(read_bundle(bundle), precision, runtime, queue=queue, deadline_s=deadline_s)  # type: ignore[arg-type]  # checked
     servers: list[Server] = []
@@ -82,11 +97,11 @@ def serve(
             if model.bundle.kind == "classification":
                 say_next(_request(address.url(port), token_file))
 
-        run_server(app, model, address, servers, listening, service.metrics.count)
+        run_server(app, model, address, servers, listening, service.metrics.count, stop_grace_s)
     say("drained; stopped")
 
 
-def _check_options(precision: str | None, runtime: str, **numbers: float) -> None:
+def _check_options(precision: str | None, runtime: str, **numbers: float | None) -> None:
     """EdgenasError with the range of an option that is outside of it."""
     from edgenas.errors import EdgenasError
     from edgenas.runtimes import runtime_spec
@@ -96,7 +111,7 @@ def _check_options(precision: str | None, runtime: str, **numbers: float) -> Non
     runtime_spec(runtime)
     for name, value in numbers.items():
         low, high = RANGES[name]
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise EdgenasError(f"--{name.replace('_', '-')} {value:g} was asked for; possible: {low:g} to {high:g}")
 
 

@@ -28,6 +28,26 @@ LAME_DUCK_S = 1.0  # no longer accepting, still answering, closing every connect
 Announce = Callable[[int, bool], None]  # the port, and whether the model is loaded
 DRAIN_S = 30.0  # for what is being received and computed
 RECEIVED_S = 20.0  # a request, before it waits its turn
+CLOSING_S = 1.0  # the last connections, and the model
+
+
+def drain_s(deadline_s: float, stop_grace_s: float | None = None) -> int:
+    """How many seconds a server that was told to stop has for what it accepted: all of a grace, where one was named, less what it
+    takes to begin and to end.
+
+    EdgenasError where a request that has just come would be killed with the process when the grace is over.
+    """
+    needed = math.ceil(deadline_s + RECEIVED_S)
+    if stop_grace_s is None:
+        return max(math.ceil(DRAIN_S), needed)
+    left = math.floor(stop_grace_s - LAME_DUCK_S - CLOSING_S)
+    if left < needed:
+        raise EdgenasError(
+            f"--deadline-s {deadline_s:g} needs {needed + LAME_DUCK_S + CLOSING_S:g} s to stop in, and what stops this server "
+            f"waits for {stop_grace_s:g} s (--stop-grace-s, EDGENAS_STOP_GRACE_S; the compose files: STOP_GRACE_S): "
+            "let it wait longer, or choose a shorter deadline"
+        )
+    return left
 
 
 class Server(uvicorn.Server):
@@ -39,11 +59,12 @@ class Server(uvicorn.Server):
         model: ServedModel,
         announce: Announce,
         count: Callable[[int], None],
+        stop_grace_s: float | None = None,
     ) -> None:
-        """`count`: told the status of every answer that the application does not give."""
+        """`count`: told the status of every answer that the application does not give. `stop_grace_s`: see `drain_s`."""
         self.arriving: Arriving = {}
         config.http = functools.partial(PatientProtocol, arriving=self.arriving, count=count)  # type: ignore[assignment]
-        config.timeout_graceful_shutdown = math.ceil(max(DRAIN_S, model.deadline_s + RECEIVED_S))
+        config.timeout_graceful_shutdown = drain_s(model.deadline_s, stop_grace_s)
         super().__init__(config)
         self.model, self.announce = model, announce
         self.failure = ""
@@ -173,13 +194,15 @@ def run_server(
     on_lost: list[Server],
     announce: Announce,
     count: Callable[[int], None] = lambda _: None,
+    stop_grace_s: float | None = None,
 ) -> None:
     """Serve until a signal comes; `announce` is given the port as soon as it listens, and again when the model is loaded (True);
-    `count` the status of every answer that the application does not give. A signal while the model loads ends the process.
+    `count` the status of every answer that the application does not give. A signal while the model loads ends the process. What
+    sends it waits for `stop_grace_s`, and then kills; None: as long as it takes.
 
     EdgenasError where the port is taken, the self-test fails or the device is lost.
     """
-    server = Server(server_config(app, address), model, announce, count)
+    server = Server(server_config(app, address), model, announce, count, stop_grace_s)
     logging.captureWarnings(
         True
     )  # libraries warn of what clients send, such as pictures that are refused for their size

@@ -58,7 +58,7 @@ REFUSED_LATER = {
     *(("search", name) for name in SearchSettings.__struct_fields__),
     *(("design", name) for name in ("max_latency_ms", "max_params", "max_mmacs")),
     *(("fit", name) for name in ("max_latency_ms", "max_params", "max_mmacs")),
-    *(("serve", name) for name in ("port", "queue", "deadline_s", "body_mb", "threshold")),
+    *(("serve", name) for name in ("port", "queue", "deadline_s", "body_mb", "stop_grace_s", "threshold")),
     *(("export", name) for name in ("trial", "max_drop", "batch", "opset")),
     *(("train", name) for name in ("trial", "budget", "checkpoint_s")),
     *(("space", name) for name in ("channels", "classes")),

@@ -64,6 +64,8 @@ def refused(said: Said) -> Refused:
         ("--body-mb", "inf", "0.001 to 1000"),
         ("--body-mb", "-1", "0.001 to 1000"),
         ("--body-mb", "1001", "0.001 to 1000"),
+        ("--stop-grace-s", "0", "1 to 86400"),
+        ("--stop-grace-s", "nan", "1 to 86400"),
         ("--precision", "fp8", "fp32, fp16, int8"),
     ],
 )
@@ -139,6 +141,19 @@ def test_a_threshold_at_the_edge_and_options_at_theirs_are_taken(refused: Refuse
     assert "cannot listen" in refused(
         digits_bundle().folder, "--queue", "10000", "--deadline-s", "0.001", "--body-mb", "0.001"
     )
+
+
+def test_a_deadline_that_is_over_after_the_kill_is_refused(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = digits_bundle().folder
+    assert "cannot listen" in refused(digits, "--deadline-s", "18", "--stop-grace-s", "40")
+    line = refused(digits, "--deadline-s", "18.1", "--stop-grace-s", "40", "--token-file", str(tmp_path / "token"))
+    assert not (tmp_path / "token").exists()
+    assert "--deadline-s 18.1 needs 41 s to stop in, and what stops this server waits for 40 s" in line
+    monkeypatch.setenv("EDGENAS_STOP_GRACE_S", "31")  # as the compose files say it
+    assert "--deadline-s 10 needs 32 s to stop in" in refused(digits)
+    assert "cannot listen" in refused(digits, "--deadline-s", "9")
 
 
 @pytest.mark.parametrize("value", [-5.0, 0.0, 1.5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from edgenas.cli.serve import serve
 from edgenas.errors import EdgenasError
 from edgenas.hardware.matrix import families, families_of, is_within, misfits, trtexec_lines
 from edgenas.hardware.profile import all_profiles
+from edgenas.serve.server import drain_s
 from edgenas.store import toml_values
 from tests.deploy.test_pins import requirements
 
@@ -102,6 +105,15 @@ def test_the_compose_file_builds_what_the_matrix_says(name: str) -> None:
     ):
         stated = re.search(rf'^\s+{argument}: "?(.*?)"?$', text, re.MULTILINE)
         assert (stated[1] if stated else "") == family[key], argument
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_server_knows_when_compose_kills_it(name: str) -> None:
+    text = (ROOT / "deploy" / FAMILIES[name]["compose"]).read_text()
+    (seconds,) = re.findall(r'^    stop_grace_period: "\$\{STOP_GRACE_S:-(\d+)\}s"$', text, re.MULTILINE)
+    options = {name: one.default for name, one in inspect.signature(serve).parameters.items()}
+    assert f'    environment: ["{options["stop_grace_s"].envvar}=${{STOP_GRACE_S:-{seconds}}}"' in text
+    drain_s(options["deadline_s"].default, float(seconds))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

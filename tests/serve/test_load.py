@@ -21,7 +21,7 @@ from edgenas.records import Precision
 from edgenas.runtimes.child import child_environment
 from edgenas.serve.app import Service, create_app, ports_from_graph
 from edgenas.serve.model import ServedModel, check_golden
-from edgenas.serve.server import Address, Server, run_server, server_config
+from edgenas.serve.server import Address, Server, drain_s, run_server, server_config
 from tests.digits_bundle import digits_bundle
 from tests.serve.running import serving
 
@@ -232,8 +232,19 @@ def test_a_signal_while_the_model_loads_ends_the_process() -> None:
 
 
 def test_a_request_may_take_its_deadline_where_the_server_is_told_to_stop() -> None:
-    for deadline_s, drain_s in ((1, 30), (10, 30), (3600, 3620)):
+    for deadline_s, seconds in ((1, 30), (10, 30), (3600, 3620)):
         model = ServedModel(digits_bundle(), None, "onnxruntime", queue=1, deadline_s=deadline_s)
         config = server_config(create_app(Service(model, print)), Address("127.0.0.1", 0))
-        assert Server(config, model, lambda *_: None, lambda _: None).config.timeout_graceful_shutdown == drain_s
+        assert Server(config, model, lambda *_: None, lambda _: None).config.timeout_graceful_shutdown == seconds
         model.close()
+
+
+def test_a_server_that_is_told_how_long_it_is_waited_for_uses_that_time(tmp_path: Path) -> None:
+    model = ServedModel(digits_bundle(), None, "onnxruntime", queue=1, deadline_s=10)
+    config = server_config(create_app(Service(model, print)), Address("127.0.0.1", 0))
+    assert Server(config, model, lambda *_: None, lambda _: None, 90).config.timeout_graceful_shutdown == 88
+    model.close()
+    assert drain_s(3600) == 3620
+    assert drain_s(1, 23) == 21
+    with pytest.raises(EdgenasError, match="--deadline-s 1 needs 23 s to stop in"):
+        drain_s(1, 22.9)
