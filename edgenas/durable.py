@@ -24,7 +24,8 @@ from edgenas.mounts import mounts_here, mounts_in
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 PART = re.compile(r"\.(.+)\.[0-9a-f]{8}")  # what is being written, beside its place
-NOT_HERE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}  # the kernel or the file system has no exchange
+# What this kernel or file system cannot do: exchange names, bring a folder to the disk, lock (SMB, NFS, Lustre, some of FUSE).
+NOT_HERE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK}
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -85,7 +86,7 @@ def _part_of(path: Path) -> Iterator[tuple[Path, int]]:
         part = _beside(path)
         descriptor = _new_file(part)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             if _is_at(part, descriptor):  # else another writer swept it before it was locked
                 yield part, descriptor
                 return
@@ -112,10 +113,13 @@ def remove_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk."""
+    """Bring a folder's names to the disk; where the file system does that for files alone, nothing. OSError where it fails."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
     finally:
         os.close(descriptor)
 
@@ -135,7 +139,7 @@ def folder_beside(folder: Path) -> Iterator[Path]:
         except FileNotFoundError:  # another writer swept it before it was locked
             continue
         try:
-            fcntl.flock(held, fcntl.LOCK_EX)
+            _lock(held)
             if _is_at(partial, held):
                 yield partial
                 return
@@ -187,7 +191,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     while True:
         held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX)
+            _lock(held)
             if _is_at(folder, held):  # else another one took its place
                 yield
                 return
@@ -309,16 +313,25 @@ def contents(folder: Path) -> set[str]:
 
 @contextlib.contextmanager
 def _unheld(path: Path) -> Iterator[bool]:
-    """Is nobody writing it? Then nobody begins to as long as this lasts."""
+    """Is nobody writing it? Then nobody begins to as long as this lasts. No, where the file system cannot tell."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         yield False
     else:
         yield True
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Wait until nobody else holds it. Where the file system has no locks nobody sweeps either."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -228,6 +229,74 @@ def test_writers_in_many_processes_all_succeed(tmp_path: Path) -> None:
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert path.read_bytes() in {letter * 1000 for letter in (b"a", b"b", b"c")}
     assert names(tmp_path) == {"files.json"}
+
+
+# ---------------------------------------------------------------- file systems that can less
+
+
+def folders_cannot_be_synced(patch: pytest.MonkeyPatch, number: int) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    patch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS])
+def test_a_file_system_that_brings_only_files_to_the_disk_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """SMB answers EINVAL, FUSE what its program says."""
+    folders_cannot_be_synced(monkeypatch, number)
+    replace_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    for word in ("old", "new"):
+        with folder_beside(tmp_path / "out") as partial:
+            write_files(partial, dict.fromkeys(NAMES, word.encode()))
+            put_in_place(partial, tmp_path / "out")
+    assert word_of(tmp_path / "out") == "new"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_disk_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    folders_cannot_be_synced(monkeypatch, number)
+    with pytest.raises(EdgenasError, match=f"cannot write .*: {os.strerror(number)}"):
+        replace_file(tmp_path / "file", b"new")
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
+def test_where_there_are_no_locks_it_is_written_and_nothing_of_others_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """NFS locks no file that is open for reading alone (EBADF), Lustre none at all unless it is mounted so (ENOSYS)."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / ".file.0123abcd").write_bytes(b"of a writer, dead or alive")
+    full(tmp_path / "out", "old")
+    full(tmp_path / ".out.0123abcd", "other")
+    replace_file(tmp_path / "file", b"new")
+    with folder_beside(tmp_path / "out") as partial:
+        recover(tmp_path / "out", NAMES)
+        write_files(partial, dict.fromkeys(NAMES, b"new"))
+        put_in_place(partial, tmp_path / "out")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert word_of(tmp_path / "out") == "new"
+    assert names(tmp_path) == {"file", "out", ".file.0123abcd", ".out.0123abcd"}
+
+
+def test_a_lock_that_fails_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(EdgenasError, match=r"cannot write .*: Input/output error"):
+        replace_file(tmp_path / "file", b"new")
 
 
 # ---------------------------------------------------------------- folders
