@@ -7,7 +7,7 @@ import contextlib
 import queue
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +54,30 @@ def hosted(
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
     try:
-        running.port = ports.get(timeout=30)
+        running.port = ports.get(timeout=90)
         eventually(running.ready)
         yield running
     finally:
         running.server.should_exit = True
-        thread.join(30)
+        thread.join(90)
         model.close()
         service.reader.close()
     assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def standing_clock(loop: asyncio.AbstractEventLoop) -> Iterator[Callable[[float], None]]:
+    """The clock of its timers stands still but for the seconds that it is told. Afterwards it goes on from there."""
+    before = loop.time
+    now = [before()]
+
+    def go_on(seconds: float) -> None:
+        now[0] += seconds
+        loop.call_soon_threadsafe(bool)  # it looks
+
+    loop.time = lambda: now[0]
+    try:
+        yield go_on
+    finally:
+        ahead = now[0] - before()
+        loop.time = lambda: before() + ahead

@@ -41,15 +41,18 @@ class Running:
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers (lower case) and body of one request on a connection of its own."""
         connection = (
-            http.client.HTTPSConnection(HOST, self.port, timeout=30, context=self.context)
+            http.client.HTTPSConnection(HOST, self.port, timeout=60, context=self.context)
             if self.context
-            else http.client.HTTPConnection(HOST, self.port, timeout=30)
+            else http.client.HTTPConnection(HOST, self.port, timeout=60)
         )
         try:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
             if self.token and "Authorization" not in sent:
                 sent["Authorization"] = f"Bearer {self.token}"
-            connection.request(method, path, body, sent)
+            with contextlib.suppress(
+                ConnectionError
+            ):  # refused while it is being sent: the answer is there all the same
+                connection.request(method, path, body, sent)
             response = connection.getresponse()
             return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
         finally:
@@ -72,7 +75,7 @@ def counted(server: Running, endpoint: str, status: int) -> float:
     return float(found[0].removeprefix(line)) if found else 0.0
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
     """Waits for what comes by itself; fails where it does not."""
     until = time.monotonic() + seconds
     while not condition():
@@ -91,7 +94,7 @@ def started(bundle: Path, *options: str, token: str | None = None, path: Path | 
         process = subprocess.Popen(command, env=environment, stderr=log)
         running = Running(0, process, token, log)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while not (
                 found := re.search(
                     r"^(?:loading .* for|serving .* on) https?://\S+:(\d+)$", running.text(), re.MULTILINE
@@ -105,15 +108,15 @@ def started(bundle: Path, *options: str, token: str | None = None, path: Path | 
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(60)
 
 
 @contextlib.contextmanager
 def serving(bundle: Path, *options: str, token: str | None = None, path: Path | None = None) -> Iterator[Running]:
     """Up and ready; stopped by SIGTERM at the end."""
     with started(bundle, *options, token=token, path=path) as running:
-        deadline = time.monotonic() + 60
-        while not running.ready():
+        deadline = time.monotonic() + 120
+        while not running.ready() or not re.search(r"^serving ", running.text(), re.MULTILINE):
             assert running.process.poll() is None, running.text()
             assert time.monotonic() < deadline
             time.sleep(0.05)

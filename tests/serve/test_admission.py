@@ -157,14 +157,14 @@ def test_a_device_whose_files_keep_a_reader_waiting_holds_up_its_metrics_alone(
 
     def slow(*_: object) -> None:
         begun.set()
-        go.wait(20)
+        go.wait(90)
 
     monkeypatch.setattr("edgenas.serve.metrics.power_mw", slow)
     found: list[int] = []
     asking = threading.Thread(target=lambda: found.append(server.ask("GET", "/metrics")[0]))
     asking.start()
     try:
-        assert begun.wait(20)
+        assert begun.wait(60)
         assert server.ready()
         assert found == []
     finally:
@@ -199,18 +199,21 @@ def test_a_client_that_goes_in_the_middle_of_a_body_is_let_go(server: Hosted) ->
     with socket.create_connection((HOST, server.port)) as connection:
         connection.sendall(head(500) + b"{")
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(5)  # half of the ten seconds that a body may take
+        connection.settimeout(30)  # half of the minute that a body may take here
         assert connection.recv(100) == b""
 
 
-def test_where_there_are_too_many_connections_the_idle_ones_go_first(server: Hosted) -> None:
+def test_where_there_are_too_many_connections_the_idle_ones_go_first(
+    server: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgenas.serve.connection.HEADER_S", 600.0)  # they go for no other reason
     connections = [socket.create_connection((HOST, server.port)) for _ in range(CONNECTIONS + 20)]
     try:
         assert server.ready()
         assert server.json("POST", INFER, good())[0] == 200
         gone = 0
         for connection in connections[:20]:
-            connection.settimeout(5)
+            connection.settimeout(60)
             gone += connection.recv(1) == b""
         assert gone == 20
     finally:
@@ -268,7 +271,8 @@ def test_connections_without_a_handshake_are_bounded_too_and_keep_nobody_out(tmp
             connection = http.client.HTTPSConnection(HOST, running.port, timeout=20, context=context)
             connection.request("GET", "/v2/health/live")
             assert connection.getresponse().status == 200
-            assert len([*held.iterdir()]) <= before + CONNECTIONS + 2
+            # closed in the turns after the one in which they were ended; without a handshake all would be after ten seconds
+            eventually(lambda: len([*held.iterdir()]) <= before + CONNECTIONS + 2, seconds=4)
             connection.close()
         log = running.text()
     assert log.count("\n") <= 4, log

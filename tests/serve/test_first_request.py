@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.digits_bundle import digits_bundle
 from tests.export.test_faces import shared_face_bundle
-from tests.serve.running import TOKEN, serving, token_file
+from tests.serve.running import TOKEN, eventually, serving, token_file
 
 
 def suggested(said: str) -> list[str]:
@@ -27,6 +27,7 @@ def test_the_command_that_a_server_of_a_classifier_says_gets_an_answer(tmp_path:
     (tmp_path / "a folder").mkdir()
     options = ["--token-file", str(token_file(tmp_path / "a folder"))] if guarded else []
     with serving(digits_bundle().folder, *options, token=TOKEN if guarded else None) as running:
+        eventually(lambda: suggested(running.text()) != [])
         (command,) = suggested(running.text())
         line = command.replace("@IMAGE", "@digit.png").replace("curl ", "curl -sf ")
         done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=True)

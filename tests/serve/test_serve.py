@@ -7,7 +7,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 import zlib
 
 import numpy as np
@@ -19,7 +18,7 @@ from edgenas.runtimes.onnx_session import open_session
 from tests.digits_bundle import digits_bundle
 from tests.picture_kinds import kinds
 from tests.serve.bad_requests import KINDS, bad_request, form
-from tests.serve.running import HOST, TOKEN, serving, token_file
+from tests.serve.running import HOST, TOKEN, eventually, serving, token_file
 
 
 @pytest.fixture(scope="module")
@@ -184,17 +183,17 @@ def test_sigterm_answers_what_was_accepted_and_ends_with_0(tmp_path):
     with serving(digits_bundle().folder) as running:
         connection = socket.create_connection((HOST, running.port))
         body = _png(8, 8)
-        connection.sendall(b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body))
-        time.sleep(0.2)
+        asked = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(asked % len(body))
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")  # it was accepted
         running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-        assert not running.ready()
+        eventually(lambda: not running.ready())
         connection.sendall(body)
         answer = connection.recv(4096)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer.lower()
         connection.close()
-        assert running.process.wait(20) == 0
+        assert running.process.wait(60) == 0
 
 
 def test_a_model_that_fails_its_golden_self_test_never_becomes_ready(tmp_path):
