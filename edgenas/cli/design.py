@@ -183,11 +183,16 @@ def _line(cell: Cell, score: float, cost: Cost | None) -> dict[str, Any]:
 
 def _write(folder: Path, networks: list[CellArchitecture]) -> None:
     from edgenas.database import one_line
+    from edgenas.durable import replace_file
 
     with one_line(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for place, architecture in enumerate(networks, 1):
-            (folder / f"design-{place:04d}.json").write_bytes(architecture.canonical_json())
+            replace_file(folder / f"design-{place:04d}.json", architecture.canonical_json())
+        for older in folder.glob("design-*.json"):  # of a longer list
+            number = older.stem.removeprefix("design-")
+            if len(number) >= 4 and number.isdecimal() and int(number) > len(networks):
+                older.unlink()
     say(f"{len(networks)} architectures in {folder}")
 
 

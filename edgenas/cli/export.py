@@ -75,6 +75,7 @@ def export(
     from edgenas.bundle import check_destination
     from edgenas.engine.folders import study_folder
     from edgenas.engine.trained import latency_judged, trained_from_store, wishes_from
+    from edgenas.export.beside import check_apart
     from edgenas.export.deepstream import check_deepstream, deepstream_folder, write_deepstream
     from edgenas.export.release import bundle_from_trained, bundle_name
     from edgenas.export.triton import triton_folder, write_triton
@@ -88,10 +89,12 @@ def export(
         tensorrt_module()  # before minutes of work
         probe_gpu()
     check_destination(out)  # before minutes of work
+    places = {"--out": out}
     if triton is not None:
-        triton_folder(triton, bundle_name(out))
+        places["--triton"] = triton_folder(triton, bundle_name(out))
     if deepstream is not None:
-        deepstream_folder(deepstream, bundle_name(out))
+        places["--deepstream"] = deepstream_folder(deepstream, bundle_name(out))
+    check_apart(places)
     folder = study_folder(study, say)
     with Store.read(folder) as store:
         trained = trained_from_store(store, say, trial, target, data, start=start, data_dir=data_dir)

@@ -36,6 +36,7 @@ BILINEAR = 1  # scaling-filter, of NvBufSurfTransform_Inter
 FRAMES, OBJECTS = 1, 16  # at a time: one camera; as many objects as one frame often shows
 PRIMARY, SECONDARY, LABELS = "config_infer_primary.txt", "config_infer_secondary.txt", "labels.txt"
 MODELS = f"model-{'[0-9a-f]' * 8}.onnx"  # named by a part of their SHA-256
+ENGINES = f"{MODELS}_*.engine"  # what nvinfer or trtexec made of them
 PROBABILITIES = "probabilities"
 FRONT = "nvinfer_"  # names of what stands before and behind the network
 MANUAL = "https://docs.nvidia.com/metropolis/deepstream/dev-guide/text/DS_plugin_gst-nvinfer.html"
@@ -93,8 +94,8 @@ def write_deepstream(bundle: Bundle, root: Path) -> Written:
         replace_file(folder / PRIMARY, _configuration(bundle, model, said, primary=True).encode())
     replace_file(folder / SECONDARY, _configuration(bundle, model, said, primary=False).encode())
     ours = {model, *((LABELS,) if classes else ()), *(() if bundle.kind == "faces" else (PRIMARY,))}
-    for older in (*folder.glob(MODELS), folder / LABELS, folder / PRIMARY):  # of another network
-        if older.name not in ours:
+    for older in (*folder.glob(MODELS), *folder.glob(ENGINES), folder / LABELS, folder / PRIMARY):  # of another network
+        if older.name not in ours and not older.name.startswith(f"{model}_"):
             older.unlink(missing_ok=True)
     return Written(folder, said)
 

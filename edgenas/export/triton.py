@@ -8,13 +8,12 @@ from pathlib import Path
 import onnx
 
 from edgenas.bundle import Bundle
-from edgenas.durable import replace_file
-from edgenas.errors import EdgenasError
+from edgenas.durable import remove_file, replace_file
 from edgenas.export.beside import destination
 from edgenas.runtimes import LARGEST_BATCH
 
 TYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "TYPE_FP32", onnx.TensorProto.UINT8: "TYPE_UINT8"}
-CONFIGURATION, LABELS, VERSION = "config.pbtxt", "labels.txt", "1"
+CONFIGURATION, LABELS, MODEL = "config.pbtxt", "labels.txt", "1/model.onnx"
 CONFIG = """name: {name}
 platform: "onnxruntime_onnx"
 max_batch_size: {batch}
@@ -27,10 +26,7 @@ BATCHING = "dynamic_batching { max_queue_delay_microseconds: 500 }\n"
 
 def triton_folder(repository: Path, name: str) -> Path:
     """REPOSITORY/<name>; EdgenasError where no Triton model can be written there."""
-    folder = destination("--triton", "Triton model", repository, name, CONFIGURATION, (VERSION, LABELS))
-    if (folder / VERSION).exists() and not (folder / VERSION).is_dir():
-        raise EdgenasError(f"{folder / VERSION} is no folder: choose another --triton folder")
-    return folder
+    return destination("--triton", "Triton model", repository, name, CONFIGURATION, (MODEL, LABELS))
 
 
 def write_triton(bundle: Bundle, repository: Path) -> Path:
@@ -50,11 +46,13 @@ def write_triton(bundle: Bundle, repository: Path) -> Path:
         output=f'{{ {made}, label_filename: "{LABELS}" }}' if labels else f"{{ {made} }}",
         batching="" if fixed else BATCHING,
     )
-    (folder / VERSION).mkdir(parents=True, exist_ok=True)
-    replace_file(folder / VERSION / "model.onnx", source.read_bytes())
+    (folder / MODEL).parent.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / MODEL, source.read_bytes())
     if labels:
         replace_file(folder / LABELS, ("\n".join(manifest.labels) + "\n").encode())
     replace_file(folder / CONFIGURATION, config.encode())
+    if not labels:  # of another network
+        remove_file(folder / LABELS)
     return folder
 
 

@@ -68,6 +68,12 @@ def test_limits_hold_and_architectures_are_written(tmp_path: Path) -> None:
     assert [list(network.cell.ops) for network in networks] == [line["ops"] for line in document["designs"]]  # type: ignore[union-attr]
     described = edgenas_json("describe", str(files[0]), folder=tmp_path)
     assert described["params"] <= 500_000
+    for theirs in ("design-of-mine.json", "design-5.json"):
+        (tmp_path / "found" / theirs).write_text("{}")
+    arguments[4] = "2"
+    edgenas_json(*arguments, folder=tmp_path)  # nothing of the longer list is left
+    left = {file.name for file in (tmp_path / "found").iterdir()}
+    assert left == {"design-0001.json", "design-0002.json", "design-of-mine.json", "design-5.json"}
 
 
 @pytest.mark.parametrize("layout", ["nasbench101", "nasbench201"])

@@ -92,6 +92,8 @@ def test_where_an_export_would_go_is_looked_at_before_anything_else(here: Path) 
         assert line == f"typo.toml/new cannot be written: Not a directory: choose another {flag} folder"
         line = last(here, "export", "none", "--out", "bundles/my-images", flag, ".")
         assert line == f"my-images exists and is no {what}: choose another {flag} folder"
+    both = last(here, "export", "none", "--out", "new/net", "--triton", "new")
+    assert both == "--out would write new/net, --triton new/net: choose two folders, none in the other"
     for fine in ([], ["--triton", "repository"], ["--deepstream", "my-images"]):
         assert last(here, "export", "none", "--out", "new", *fine).startswith("no study 'none'")
 

@@ -151,6 +151,8 @@ def test_tritons_own_configuration_has_no_batching_either(fixed: Bundle, tmp_pat
     assert "dims: [ 1, 8, 8 ]" in any_number
     assert "dynamic_batching" in any_number
     assert "labels.txt" in any_number
+    write_triton(fixed, tmp_path / "any")
+    assert (tmp_path / "any/digits/labels.txt").exists() is (batch == 1)  # none of an older network
     (tmp_path / "any/digits/config.pbtxt").unlink()  # which is written last: as a kill leaves it
     assert (write_triton(digits_bundle(), tmp_path / "any") / "config.pbtxt").read_text() == any_number
 

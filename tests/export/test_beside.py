@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgenas.errors import EdgenasError
+from edgenas.export.beside import check_apart
 from edgenas.export.deepstream import deepstream_folder
 from edgenas.export.triton import triton_folder
 
@@ -86,3 +88,27 @@ def test_a_file_in_the_place_of_tritons_version_is_refused(tmp_path: Path) -> No
         (tmp_path / "net" / name).write_text("x")
     with pytest.raises(EdgenasError, match="net/1 is no folder: choose another --triton folder"):
         triton_folder(tmp_path, "net")
+
+
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [(triton_folder, "1/model.onnx"), (triton_folder, "labels.txt")]
+    + [(deepstream_folder, name) for name in ("model-0123abcd.onnx", "labels.txt", "config_infer_primary.txt")],
+)
+def test_a_folder_in_the_place_of_a_file_is_refused(
+    place: Callable[[Path, str], Path], file: str, tmp_path: Path
+) -> None:
+    (tmp_path / "net" / file).mkdir(parents=True)
+    for sign in ("config.pbtxt", "config_infer_secondary.txt"):
+        (tmp_path / "net" / sign).write_text("x")
+    with pytest.raises(EdgenasError, match=f"net/{file} is no file: choose another --"):
+        place(tmp_path, "net")
+
+
+def test_no_flag_writes_into_the_folder_of_another(tmp_path: Path) -> None:
+    check_apart({"--out": tmp_path / "net", "--triton": tmp_path / "net2", "--deepstream": tmp_path / "ds/net"})
+    for other in (tmp_path / "net", tmp_path / "net/net", tmp_path):
+        with pytest.raises(
+            EdgenasError, match=f"--out would write {tmp_path}/net, --triton {other}: choose two folders"
+        ):
+            check_apart({"--out": tmp_path / "net", "--triton": other})

@@ -14,7 +14,15 @@ import pytest
 
 from edgenas.bundle import Bundle
 from edgenas.errors import EdgenasError
-from edgenas.export.deepstream import LABELS, PRIMARY, SECONDARY, check_deepstream, for_nvinfer, write_deepstream
+from edgenas.export.deepstream import (
+    LABELS,
+    MODELS,
+    PRIMARY,
+    SECONDARY,
+    check_deepstream,
+    for_nvinfer,
+    write_deepstream,
+)
 from edgenas.export.onnx import onnx_from_network
 from edgenas.export.release import Wishes, bundle_from_trained
 from edgenas.hardware.measure import SEARCH
@@ -275,11 +283,20 @@ def test_a_file_for_one_image_stays_one_for_one(tmp_path: Path) -> None:
 def test_files_of_another_network_go_and_those_of_somebody_else_stay(tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     write_deepstream(digits_bundle(), tmp_path)
-    for name in ("model-original.onnx", "model-0a1b2c3d.onnx", "notes.txt"):
+    engine = "_b1_gpu0_fp16.engine"
+    (model,) = folder.glob(MODELS)
+    for name in ("model-original.onnx", f"model-original.onnx{engine}", "model-0a1b2c3d.onnx", "notes.txt"):
         (folder / name).write_text("x")
+    for name in (f"model-0a1b2c3d.onnx{engine}", f"{model.name}{engine}"):
+        (folder / name).write_text("x")
+    write_deepstream(digits_bundle(), tmp_path)
+    assert {path.name for path in folder.glob("*.engine")} == {
+        f"{name}{engine}" for name in ("model-original.onnx", model.name)
+    }
     face = shared_face_bundle()
     named = Bundle(face.folder, msgspec.structs.replace(face.manifest, name="digits"), face.parity)
     write_deepstream(named, tmp_path)
-    (model,) = folder.glob("model-" + "[0-9a-f]" * 8 + ".onnx")
-    assert model.name != "model-0a1b2c3d.onnx"
-    assert {path.name for path in folder.iterdir()} == {model.name, SECONDARY, "model-original.onnx", "notes.txt"}
+    (newer,) = folder.glob(MODELS)
+    assert newer.name not in ("model-0a1b2c3d.onnx", model.name)
+    theirs = {"model-original.onnx", f"model-original.onnx{engine}", "notes.txt"}
+    assert {path.name for path in folder.iterdir()} == {newer.name, SECONDARY} | theirs
