@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from edgenas.damaged import NPZ
 from edgenas.errors import EdgenasError
 
+# In what a person writes: a path from its ~ or ~NAME/ on.
+HOMES = re.compile(r"(?:^|(?<=[=:]))~(?:[\w.-]*/.*)?$", re.DOTALL)
+
 
 def at_home(path: str | Path) -> Path:
     """The path; one that begins with ~ or ~NAME lies in that user's home, as a shell has it. EdgenasError where there is none."""
@@ -29,6 +33,12 @@ def at_home(path: str | Path) -> Path:
             "this user has no home here: set HOME" if user == "~" else f"there is no user {user[1:]!r} here: mend that"
         )
         raise EdgenasError(f"{path}: {why}, or write the whole path") from error
+
+
+def with_homes(text: str) -> str:
+    """A name or a path as a person writes it, with the home in it where a path begins with ~ or ~NAME/, in front or behind = or :
+    (torchvision:NAME=~/FILE). A shell leaves that of --out=~/x as it is, and Python all. Errors as those of `at_home`."""
+    return HOMES.sub(lambda found: str(at_home(found[0])), text)
 
 
 def read_bytes(path: Path, largest: int) -> bytes:

@@ -18,7 +18,7 @@ import edgenas
 from edgenas.cli.main import app
 from edgenas.engine.settings import settings_from
 from edgenas.errors import EdgenasError
-from edgenas.files import at_home, lost, read_bytes, read_npz
+from edgenas.files import at_home, lost, read_bytes, read_npz, with_homes
 from edgenas.hardware.profile import profile_from_name, toml_from_profile
 from edgenas.remote.tls import client_context
 from edgenas.remote.token import read_or_make_token, read_token, server_token
@@ -365,6 +365,55 @@ def test_a_path_that_begins_with_a_tilde_lies_in_a_home(tmp_path: Path, monkeypa
     monkeypatch.delenv("EDGENAS_CACHE")
     assert cache_beside(Path("~")) == Path("~/.images")  # a folder here, which is called so
     assert data_root(None) == tmp_path / ".cache/edgenas/data"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("~", "HOME"),
+        ("~/x y", "HOME/x y"),
+        ("--out=~/x", "--out=HOME/x"),
+        ("--out=~", "--out=HOME"),
+        ("torchvision:resnet18=~/r.pth", "torchvision:resnet18=HOME/r.pth"),
+        ("--detector=yunet:~/y.onnx", "--detector=yunet:HOME/y.onnx"),
+        ("--data=~/a=~/b", "--data=HOME/a=~/b"),
+        *(
+            (one, one)
+            for one in ("", "x~", "./~/x", "a/~/x", "~x", "--license=~free", "~ 5/6", "http://host/~me/", "x=./~")
+        ),
+    ],
+)
+def test_homes_are_found_where_a_path_begins(
+    written: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert with_homes(written) == meant.replace("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("init", "~/p.toml"), None),
+        (("init", "--data=~/cells", "~/p.toml"), None),
+        (("report", "--out=~/p.toml", "~/studies/none"), "no study 'HOME/studies/none'"),
+        (("data", "~/cells"), "there is no folder HOME/cells"),
+        (("bundle", "verify", "~/b"), "HOME/b"),
+        (("bench", "--target=host-cpu", "~/net.onnx"), "HOME/net.onnx"),
+    ],
+)
+def test_every_command_finds_the_homes_that_no_shell_has(
+    words: tuple[str, ...], found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    if found is None:
+        app(list(words), standalone_mode=False)
+        assert (tmp_path / "home/p.toml").is_file()
+    else:
+        with pytest.raises(EdgenasError, match=re.escape(found.replace("HOME", str(tmp_path / "home")))):
+            app(list(words), standalone_mode=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
 NOBODY = "~nobody-of-this-name/x"

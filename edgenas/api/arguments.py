@@ -15,6 +15,7 @@ import numpy as np
 from edgenas.engine.events import Listener, unheard
 from edgenas.engine.lines import Lines
 from edgenas.errors import EdgenasError
+from edgenas.files import at_home, with_homes
 from edgenas.hardware.prediction import Asked
 from edgenas.methods.spec import MethodSpec
 
@@ -50,8 +51,8 @@ def text_or_none(value: File | None) -> str | None:
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
-    """The same function, which takes NumPy's numbers for Python's, and raises EdgenasError for an argument that is not what KINDS
-    says of its annotation. Others it checks itself."""
+    """The same function, which takes NumPy's numbers for Python's, finds the homes in paths and names (~/x) as the command line
+    does, and raises EdgenasError for an argument that is not what KINDS says of its annotation. Others it checks itself."""
     signature = inspect.signature(function)
     kinds = {
         name: (*KINDS[kind], one.annotation.endswith(NO_WORD))
@@ -67,13 +68,24 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         except TypeError:
             return called(*args, **kwargs)  # Python says which name there is not
         for name, given in bound.arguments.items():
-            bound.arguments[name] = value = given.item() if isinstance(given, np.generic) else given
+            bound.arguments[name] = value = given.item() if isinstance(given, np.generic) else _at_home(given)
             holds, words, optional = kinds.get(name, (_anything, "", True))
             if not (holds(value) or (value is None and optional)):
                 raise EdgenasError(f"{name}={value!r:.80}: give {words}")
         return called(*bound.args, **bound.kwargs)
 
     return cast("Callable[P, T]", call)
+
+
+def _at_home(value: Any) -> Any:
+    """A path or a text, or those of a list, with the homes in it; anything else as it is."""
+    if isinstance(value, str):
+        return with_homes(value)
+    if isinstance(value, Path):
+        return at_home(value)
+    if type(value) in (list, tuple) and any(isinstance(one, str | Path) for one in value):
+        return type(value)(map(_at_home, value))
+    return value
 
 
 def _anything(_: object) -> bool:

@@ -63,9 +63,14 @@ class Study:
     """One study on disk: what a search found, and what is done with it. Reading it again sees what other processes wrote."""
 
     def __init__(self, folder: Path, listener: Listener = unheard, given: Given | None = None) -> None:
-        self.folder = folder
+        self._named, self._folder = folder, folder.absolute()
         self._listener = listener
         self._given = given or Given()
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies: as it was named, and in full where that means another place, after the program changed its folder."""
+        return self._named if self._named.absolute() == self._folder else self._folder
 
     def __repr__(self) -> str:
         with Store.read(self.folder) as store:
@@ -335,7 +340,8 @@ class Study:
                 text_or_none(data_dir),
             )
             trained = trained_from_store(store, tell, trial, target, data, own, begun, place)
-        return bundle_from_trained(Path(out), dataclasses.replace(trained, data_license=data_license), wishes)
+        bundle = bundle_from_trained(Path(out), dataclasses.replace(trained, data_license=data_license), wishes)
+        return dataclasses.replace(bundle, folder=bundle.folder.absolute())  # wherever the program goes
 
     @checked
     def verify(
@@ -365,15 +371,12 @@ class Study:
 
     @checked
     def report(self, out: File = "report.html", *others: Study | File) -> Path:
-        """Write one HTML page about the study, and others (or those of these folders or names) side by side with it; also while
-        a search runs."""
-        from edgenas.durable import replace_file
-        from edgenas.report.facts import read_facts
-        from edgenas.report.html import html_from_studies
+        """Write one HTML page about the study, and others (or those of these folders or names) side by side with it, each once;
+        also while a search runs."""
+        from edgenas.report.write import each_once, write_report
 
         folders = [one.folder if isinstance(one, Study) else study_folder(str(one)) for one in (self, *others)]
-        page = html_from_studies([read_facts(folder) for folder in folders])
-        replace_file(Path(out), page.encode())
+        write_report(each_once(folders), Path(out))
         return Path(out)
 
     def _searched(self) -> list[Trial]:

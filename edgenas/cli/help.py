@@ -51,10 +51,19 @@ class Command(Explained, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
-            return list(super().parse_args(ctx, args))
+            return list(super().parse_args(ctx, args if ctx.resilient_parsing else _at_home(args)))
         except typer.BadParameter as error:
             error.message = _told(error)
             raise
+
+
+def _at_home(words: list[str]) -> list[str]:
+    """With the homes that no shell has put in, as that of --out=~/x."""
+    if not any("~" in word for word in words):
+        return words
+    from edgenas.files import with_homes  # loads NumPy
+
+    return [with_homes(word) for word in words]
 
 
 def _told(error: typer.BadParameter) -> str:

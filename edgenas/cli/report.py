@@ -46,13 +46,13 @@ def report(
     Example: edgenas report --serve --port 8010
     """
     from edgenas.engine.folders import study_folder
+    from edgenas.report.write import each_once
 
     if serve and out is not None:
         raise EdgenasError("--serve shows the page, and --out writes it: give one of them")
     if port is not None and not serve:
         raise EdgenasError("--port is where --serve listens: add --serve, or leave it out")
-    named = (study_folder(name, say) for name in (studies or (None,)))
-    folders = list({folder.resolve(): folder for folder in named}.values())
+    folders = each_once(study_folder(name, say) for name in (studies or (None,)))
     if serve:
         _serve(folders, PORT if port is None else port, as_json=as_json)
     else:
@@ -60,12 +60,9 @@ def report(
 
 
 def _write(folders: list[Path], out: Path, *, as_json: bool) -> None:
-    from edgenas.durable import replace_file
-    from edgenas.report.facts import read_facts
-    from edgenas.report.html import html_from_studies
+    from edgenas.report.write import write_report
 
-    facts = [read_facts(folder) for folder in folders]
-    replace_file(out, html_from_studies(facts).encode())
+    facts = write_report(folders, out)
     size = round(out.stat().st_size / 1e6, 3)
     document = {"report": str(out), "size_mb": size, "studies": _summaries(facts)}
     emit(document, as_json=as_json, text=f"{out} ({size} MB): open it in a browser")

@@ -92,7 +92,7 @@ def default_folder(asked: Asked) -> Path:
 
 def named_folder(name: str) -> Path:
     """Where a study that is called so by --study is written: a folder, or a name below ROOT."""
-    if name.strip() in ("", ".", ".."):
+    if Path(name.strip()).name in ("", ".."):  # ./ is as little a name as .
         raise StudyError(f"--study {name!r} was asked for: give a name, such as first, or a folder, such as ./first")
     return Path(name) if "/" in name else ROOT / name
 

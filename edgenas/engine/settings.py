@@ -20,7 +20,7 @@ from edgenas.architectures.stem import Stem
 from edgenas.engine.plan import refuse_unwritable
 from edgenas.engine.registry import methods_heeding
 from edgenas.errors import EdgenasError
-from edgenas.files import at_home
+from edgenas.files import with_homes
 from edgenas.identity import digest
 from edgenas.image_sizes import ImageSize, size_asked
 from edgenas.methods.settings import PresetName, SearchSettings, flag_of, refused
@@ -97,10 +97,10 @@ def settings_from(file: Path | None, flags: dict[str, Any]) -> SearchSettings:
 
 
 def _at_home(value: Any) -> Any:
-    """A place that begins with ~ is in the user's home, as a shell has it; nobody expands it in a project file."""
+    """A place with the user's home in it; nobody expands that in a project file."""
     if isinstance(value, list | tuple):
         return [_at_home(one) for one in value]
-    return str(at_home(value)) if isinstance(value, str) and value.startswith("~") else value
+    return with_homes(value) if isinstance(value, str) else value
 
 
 def _refuse_no_project(file: Path, *, margin: bool) -> None:

@@ -18,6 +18,7 @@ from edgenas.architectures.onnx_batch import at_one_image
 from edgenas.architectures.onnx_facts import ONNX, fitting
 from edgenas.architectures.onnx_file import input_sides, model_from_file, portable_model
 from edgenas.errors import EdgenasError
+from edgenas.files import at_home
 from edgenas.image_sizes import ImageSize, sides_of
 from edgenas.networks import onnx_layers as layers
 from edgenas.networks import onnx_maps as maps
@@ -45,7 +46,7 @@ def network_from_onnx(path: str | Path) -> Network:
     """
     if not isinstance(path, str | Path):
         raise EdgenasError(f"path={path!r:.80}: give the path of an ONNX file")
-    reading = reading_from_onnx(path)
+    reading = reading_from_onnx(at_home(path))
     with torch.random.fork_rng(devices=[]):
         network = network_from_workload(Workload(tuple(reading.kernels)))
     network.load_state_dict(network.state_dict() | tensors_of(reading))

@@ -40,7 +40,7 @@ class MappedImages:
     ndim = 4
 
     def __init__(self, folder: Path, shape: Shape, rows: Rows) -> None:
-        self.folder, self.rows = folder, rows
+        self.folder, self.rows = folder.absolute(), rows  # read again wherever the program goes
         self.shape = (len(rows), *shape)
         self.whole: NDArray[np.uint8] = _mapped(folder / PIXELS, np.dtype(np.uint8), shape)  # (all, H, W, C)
 

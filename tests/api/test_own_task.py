@@ -51,4 +51,4 @@ def test_the_commands_that_its_report_names_work_where_they_are_typed_with_the_t
     assert longer.endswith(".train(seeds=1, epochs=2)")
     assert eval(longer, names).recipe.epochs == 2
     (export,) = next_commands(facts)  # its kind of network has no public one beside it
-    assert eval(export.line, names).folder == Path("bundles/own")
+    assert eval(export.line, names).folder == Path("bundles/own").resolve()

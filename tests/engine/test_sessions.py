@@ -186,13 +186,14 @@ def test_an_unfinished_study_from_before_its_rules_were_mended_is_not_mixed(
     assert words in refusal(*IMPOSSIBLE, *method, "--study", str(tmp_path / "new"))
 
 
-@pytest.mark.parametrize("name", ["", " ", ".", ".."])
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "./", "../", "././", "../..", "a/..", " ./ "])
 def test_what_is_no_name_of_a_study_is_refused_before_anything_is_written(cwd: Path, name: str) -> None:
     with pytest.raises(StudyError, match=rf"^--study '{re.escape(name)}' was asked for: give a name, such as first"):
         folder_to_write(name, asked(), print)
     assert list(cwd.iterdir()) == []
-    assert folder_to_write("./", asked(), print) == Path()
     assert folder_to_write(".a", asked(), print) == Path("studies/.a")
+    assert folder_to_write("./a/", asked(), print) == Path("a")
+    assert folder_to_write(str(cwd), asked(), print) == cwd  # a folder that is named
 
 
 def test_a_study_that_cannot_be_looked_for_is_one_line(cwd: Path) -> None:

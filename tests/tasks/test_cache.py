@@ -303,6 +303,20 @@ def test_statistics_from_the_records_are_those_of_the_pixels(decodes: Decodes, p
     assert np.allclose(mean_and_std(images), (values.mean(0), values.std(0)), atol=1e-6)
 
 
+def test_mapped_images_are_the_same_when_the_program_changes_its_folder(
+    pics: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = load_task(TaskSettings(str(pics)), Loading(Path("kept"))).train.images
+    assert isinstance(images, MappedImages)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert images.folder.is_relative_to(tmp_path / "kept")
+    part = pickle.loads(pickle.dumps(images)).part(np.arange(2))
+    assert np.array_equal(part[:], images[:2])
+    assert len(part.digests) == 2
+
+
 def test_a_record_is_sums_squares_and_constancy(tmp_path: Path) -> None:
     pixels = np.array([[[1, 2], [3, 4]]], dtype=np.uint8)  # (1, 2, 2)
     record = np.frombuffer(record_of(pixels), RECORD)[0]
