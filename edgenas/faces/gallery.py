@@ -230,7 +230,8 @@ class Gallery:
             return spelled(name) in self._ids
 
     def enroll(self, name: str, embeddings: NDArray[np.float32]) -> Person:
-        """Add samples (n, dim) to a person, new or known; all or nothing."""
+        """Add samples (n, dim) to a person, new or known; all or nothing. Those that the person has already are not added again,
+        so that whoever does not know whether it was done may ask again."""
         name = spelled(name)
         if not name or len(name) > LONGEST_NAME or not name.isprintable() or "\ufffd" in name:
             raise DataError(f"a person's name has 1 to {LONGEST_NAME} printable characters (UTF-8)")
@@ -239,6 +240,9 @@ class Gallery:
         if unit.shape[1] != self.dim or len(unit) == 0 or not sound:
             raise DataError(f"enrolment needs non-zero embeddings of {self.dim} numbers, not {unit.shape}")
         with self._mutex:
+            known = self._ids.get(name)
+            if known is not None and not len(unit := self._vectors.unknown(known, unit)):
+                return self._people[known]
             before = self._tally
             try:
                 with transaction(self._database):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgenas.errors import MissingExtraError, pip_line
 
 EXACT_LIMIT = 100_000
+SAME = 1e-6  # by which the numbers of two embeddings of one picture may differ: another count of threads, and no more
 
 
 class Vectors:
@@ -51,6 +52,12 @@ class Vectors:
         del self._people[code]
         self._code_of = {known: place for place, known in enumerate(self._people)}
         self._index = None
+
+    def unknown(self, person: int, unit: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of samples (n, dim) those that the person does not have yet: others than SAME in a number at least."""
+        own = self._rows[: self.size][self._codes[: self.size] == self._code_of.get(person, -1)]
+        new = [not (np.abs(own - one).max(axis=1) <= SAME).any() for one in unit]
+        return unit[np.array(new, bool)]
 
     def score(self, person: int, probe: NDArray[np.float32]) -> float:
         """The best cosine of one person's samples."""

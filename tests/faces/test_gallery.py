@@ -109,6 +109,26 @@ def test_a_person_is_forgotten_at_once_where_the_file_cannot_be_rebuilt_and_the_
         assert gallery.enroll("Ada", known[0]).samples == 1
 
 
+@pytest.mark.parametrize(("off", "samples"), [(0.0, 1), (0.9e-6, 1), (1e-5, 2)])
+def test_a_sample_that_a_person_has_is_not_added_again(tmp_path: Path, off: float, samples: int) -> None:
+    """As one that enrols does who got no answer; also where the same network computes with other threads now."""
+    (known, other), path = embeddings(2), tmp_path / "door.db"
+    again = known.copy()
+    again[np.abs(known).argmin()] += off  # where it changes the length least
+    with Gallery(path, MODEL, DIM) as gallery:
+        assert gallery.enroll("Ada", known).samples == 1
+        gallery.enroll("Bob", other)
+        assert gallery.enroll("Bob", known).samples == 2  # it was somebody else's
+        assert gallery.enroll("Ada", again).samples == samples
+    with Gallery(path, MODEL, DIM) as gallery:
+        assert gallery.enroll(" Ada ", again).samples == samples
+        assert gallery.enroll("Ada", np.stack([known, other])).samples == samples + 1  # of the two, the new one
+        assert gallery.delete("Ada")
+        assert gallery.enroll("Ada", known).samples == 1
+    with Gallery(path, MODEL, DIM) as gallery:
+        assert [(person.name, person.samples) for person in gallery.people()] == [("Ada", 1), ("Bob", 2)]
+
+
 def test_a_gallery_of_another_model_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "door.db"
     with Gallery(path, MODEL, DIM) as gallery:

@@ -54,7 +54,8 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 def test_an_enrolled_image_is_identified_and_another_is_nobody(server: Running) -> None:
     ada, bob, stranger = sharp(3)
-    assert server.json("POST", "/enroll?name=Ada", ada) == (200, {"name": "Ada", "samples": 1})
+    for _ in range(2):  # the second time because the first answer was lost
+        assert server.json("POST", "/enroll?name=Ada", ada) == (200, {"name": "Ada", "samples": 1})
     assert server.json("POST", "/enroll?name=" + urllib.parse.quote("Bob Z."), bob)[0] == 200
     status, found = server.json("POST", "/identify", ada)
     assert status == 200
