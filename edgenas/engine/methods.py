@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgenas.engine.answers import checked
 from edgenas.engine.plan import Plan
 from edgenas.methods import CostOf, Method
 from edgenas.methods.baselines import drawn_by, with_control
@@ -32,7 +33,7 @@ def method_of(
 ) -> Method:
     """The search. It ends at chance, if the plan knows what that is, and where `spent` says so; a control of random members
     spends what the search has spent, or ends where `control_spent` says so."""
-    method = spec.make(search)
+    method = checked(spec.make(search), spec.name)
     if plan.validation is not None:
         method = ended_at_chance(method, plan.validation, search.objective)
     if spent is not None:

@@ -188,6 +188,31 @@ def test_a_method_that_returns_no_choice_of_its_trials_ends_in_one_line_and_the_
     assert edgenas.search("digits", method=mended, **settings).best.candidate.phase == "first"
 
 
+def test_a_method_that_asks_for_what_could_not_be_read_again_ends_in_one_line_and_the_study_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def made(search: edgenas.Search) -> Any:
+        method = first_ones(search)
+        ask = next(method)
+        trials = yield ask
+        wrong = msgspec.structs.replace(ask.needed[0].recipe, epochs=np.int64(3))
+        yield Ask((msgspec.structs.replace(ask.needed[0], recipe=wrong),))
+        method.send(trials)
+
+    spec = edgenas.MethodSpec("first-ones", "the first draws", made, FirstRules, heeds=("max_depth", "max_width"))
+    settings = {"rules": {"networks": 1}, "study": "mine", "quiet": True, **QUICK}
+    with pytest.raises(
+        edgenas.EdgenasError,
+        match=r"^method first-ones asked for what cannot .*numpy.int64` - at `needed\[0\].recipe.epo",
+    ):
+        edgenas.search("digits", method=spec, **settings)
+    assert [trial.status for trial in edgenas.open_study("mine").trials] == ["complete"]
+    mended = edgenas.MethodSpec("first-ones", "-", first_ones, FirstRules, heeds=spec.heeds)
+    assert edgenas.search("digits", method=mended, **settings).best.candidate.phase == "first"
+
+
 def renamed(trial: Trial) -> Trial:
     """As a candidate that was never asked for."""
     return msgspec.structs.replace(trial, candidate=msgspec.structs.replace(trial.candidate, phase="other"))

@@ -12,6 +12,7 @@ import pytest
 from edgenas.architectures.cell_space import CellSpace
 from edgenas.architectures.multibranch import MultiBranchSpace
 from edgenas.architectures.space import Space
+from edgenas.engine.answers import checked
 from edgenas.methods import Method
 from edgenas.methods.baselines import BaselineRules, random_search, with_control
 from edgenas.methods.evolution import evolution
@@ -185,7 +186,7 @@ def play(
     for most in (*kills, None):
         executor = Answers(limits, ahead=ahead)
         with Store.create(folder, STUDY) as store:
-            events = run(case.make(limits, supernets), executor, store)
+            events = run(checked(case.make(limits, supernets), "any"), executor, store)
             seen: list[Trial | Decision] = []
             ended = False
             while not ended and (most is None or len(seen) < most):
