@@ -103,13 +103,12 @@ def train(
     from edgenas.cli.progress import TrainingView, interruptible
     from edgenas.cli.train_page import document, text
     from edgenas.engine.folders import study_folder
-    from edgenas.engine.given import is_given, network_asked, train_given
+    from edgenas.engine.given import network_asked, train_given
     from edgenas.engine.train import train as train_final
     from edgenas.engine.training_asked import TrainingAsked
     from edgenas.faces.pixels import pixels_from_text
 
     wanted = network_asked(study, data, target, task, name, from_trained=from_trained)  # None: a study's
-    given = is_given(study)
     asked = TrainingAsked(
         trial,
         seeds,
@@ -117,7 +116,7 @@ def train(
         recipe,
         budget,
         final_width,
-        None if given else data,
+        data if wanted is None else None,
         data_dir,
         from_trained,
         workers,

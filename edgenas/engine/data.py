@@ -110,22 +110,34 @@ def same_data(one: Store, other: Store) -> bool:
 
 def is_own_data(store: Store, name: str) -> bool:
     """Does this name the study's own data, however it is written?"""
-    return name == store.study.data or bool(_places(name) & places_of(store))
+    return name == store.study.data or bool(_places(name, store.study.task) & places_of(store))
 
 
-def same_place(name: str, other: str) -> bool:
-    """Do both name one data set, however they are written?"""
-    return bool(_places(name) & _places(other))
+def same_place(name: str, other: str, task: str) -> bool:
+    """Do both name one data set of this task, however they are written?"""
+    return bool(_places(name, task) & _places(other, task))
 
 
 def places_of(store: Store) -> frozenset[str]:
     """What a study's data have in common with the same data of another study: their folder (absolute), or their name."""
-    return _places(store.study.data, store.get(KIND, "folder", str))
+    return _places(store.study.data, store.study.task, _folder_then(store))
 
 
-def _places(name: str, was: str | None = None) -> frozenset[str]:
+def _folder_then(store: Store) -> str | None:
+    """The folder (absolute) that the study began with; None of data in no folder. Earlier versions noted one of a data set, too,
+    where a folder was called like it."""
+    from edgenas.tasks.datasets import OF_TASKS
+
+    study = store.study
+    return None if study.data in OF_TASKS.get(study.task, ()) else store.get(KIND, "folder", str)
+
+
+def _places(name: str, task: str, was: str | None = None) -> frozenset[str]:
     """The folder that is there under this name, and where it was; the name itself of data in no folder."""
-    found = {str(Path(name).resolve())} if Path(name).is_dir() else set()
+    from edgenas.tasks.datasets import folder_of_data
+
+    folder = folder_of_data(name, task)
+    found = set() if folder is None else {str(folder.resolve())}
     return frozenset(found | {was} if was is not None else found or {name})
 
 
@@ -152,6 +164,7 @@ def _checked(
     store: Store, settings: TaskSettings, whole: Task | None, tell: Callable[[str], None], *, remember: bool
 ) -> Task:
     from edgenas.tasks import load_task, searched
+    from edgenas.tasks.datasets import folder_of_data
     from edgenas.tasks.mapped import MappedImages
 
     task = whole or kept_task(store.folder, settings)
@@ -165,10 +178,11 @@ def _checked(
             store.put(KIND, key, value)
         if isinstance(task.train.images, MappedImages):
             store.put(KIND, "listing", task.train.images.folder.parent.name)
-        if Path(settings.data).is_dir():
-            store.put(KIND, "folder", str(Path(settings.data).resolve()))
+        folder = folder_of_data(settings.data, settings.task)
+        if folder is not None:
+            store.put(KIND, "folder", str(folder.resolve()))
     if any(found.get(key) != value for key, value in known.items()):
-        named, was = store.study.data, store.get(KIND, "folder", str)
+        named, was = store.study.data, _folder_then(store)
         what = _changes(store, task)
         then = f" (then {was})" if was not in (None, str(Path(named).resolve())) else ""
         raise StudyError(
@@ -193,7 +207,7 @@ def settings_now(store: Store, data_dir: str | None, tell: Callable[[str], None]
     where it was."""
     began, place = written_plan(store.study).task, place_known(store)
     began = msgspec.structs.replace(began, data_dir=data_dir or place or began.data_dir)
-    was = store.get(KIND, "folder", str)
+    was = _folder_then(store)
     if was is None or Path(began.data).is_dir():
         return began
     if not Path(was).is_dir():

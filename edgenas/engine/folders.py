@@ -51,11 +51,14 @@ def _holds_study(folder: Path) -> bool:
 
 
 def study_folder(name: str | None, tell: Tell = lambda _: None) -> Path:
-    """The folder of the study that is named; without a name the newest one, which is then told."""
+    """The folder of the study that is named, here or else below ROOT; without a name the newest one. What the name alone does not
+    say is told."""
     if name is not None:
-        for folder in (Path(name), ROOT / name):
-            if _holds_study(folder):
-                return folder
+        found = [folder for folder in (Path(name), ROOT / name) if _holds_study(folder)]
+        if len({folder.resolve() for folder in found}) > 1:
+            tell(f"study {name}: the folder of this name here; the study that is called so is {found[1]}")
+        if found:
+            return found[0]
         known = sorted(path.parent.name for path in ROOT.glob("*/study.db"))
         possible = (
             f"studies here: {', '.join(known)}" if known else "there is no study here: run `edgenas search` first"
@@ -85,9 +88,16 @@ def default_folder(asked: Asked) -> Path:
     named = {name: value for name, value in values.items() if name not in later or value != later[name]}
     settings = hashlib.sha256(canonical_json(named)).hexdigest()[:8]
     study = asked.study
-    data = Path(study.data).resolve().name if Path(study.data).exists() else study.data
+    data = called_data(study.data, study.task)
     target = study.profiles[0] if len(study.profiles) == 1 else f"{study.profiles[0]}+{len(study.profiles) - 1}"
     return ROOT / f"{data}-{target}-{study.method}-{settings}"
+
+
+def called_data(data: str, task: str) -> str:
+    """What folders of studies call their data: a data set's name, or that of the folder or file, wherever it is seen from."""
+    from edgenas.tasks.datasets import OF_TASKS
+
+    return data if data in OF_TASKS.get(task, ()) or not Path(data).exists() else Path(data).resolve().name
 
 
 def named_folder(name: str) -> Path:

@@ -18,7 +18,7 @@ from edgenas.engine.decide import data_asked, study_record
 from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import GIVEN, final_training
 from edgenas.engine.flags import flags_of_training
-from edgenas.engine.folders import ROOT, Asked, asked_in, differences, is_study, named_folder
+from edgenas.engine.folders import ROOT, Asked, asked_in, called_data, differences, is_study, named_folder
 from edgenas.engine.largest import LARGEST
 from edgenas.engine.plan import WrittenPlan, WrittenSpace, written_plan
 from edgenas.engine.scores import best_run, metric_of
@@ -80,9 +80,9 @@ class Began(Record, frozen=True):
     flags: tuple[str, ...] = ()
 
 
-def is_given(name: str | None) -> bool:
-    """Does this name a network to train, and no study?"""
-    if name is None or is_study(name):
+def is_given(name: str | None, study: str | None = None) -> bool:
+    """Does this name a network to train, and no study? A study goes first, but where `study` says where the network's own is."""
+    if name is None or (study is None and is_study(name)):
         return False
     from edgenas.architectures.published import PUBLISHED
 
@@ -99,12 +99,13 @@ def network_asked(
     from_trained: bool = False,
 ) -> NetworkAsked | None:
     """What `edgenas train` was asked to train, where that is no study's network. EdgenasError for what belongs to the other."""
-    if network is not None and data is not None and not is_study(network) and not is_given(network):
+    given = is_given(network, study)
+    if network is not None and data is not None and not is_study(network) and not given:
         refuse_folder(Path(network), (".json",))
         raise EdgenasError(
             f"{network} is no study, no architecture file (.json) and no published network (as mobilenet-v2)"
         )
-    if network is None or not is_given(network):
+    if network is None or not given:
         for flag, value in (("--target", target), ("--task", task), ("--study", study)):
             if value is not None:
                 raise EdgenasError(
@@ -273,7 +274,7 @@ def _folder(wanted: NetworkAsked, settings: SearchSettings, architecture: Archit
     """The one that is named, or studies/<data>-<network>-<8 hex of network and settings>."""
     if wanted.study is not None:
         return named_folder(wanted.study)
-    data = Path(settings.data).resolve().name if Path(settings.data).exists() else settings.data
+    data = called_data(settings.data, settings.task)
     called = Path(wanted.name).stem[:40]
     decided = msgspec.structs.replace(settings, data_dir=None)
     return ROOT / f"{data}-{called}-{digest(architecture, decided)[:8]}"

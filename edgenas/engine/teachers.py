@@ -96,6 +96,10 @@ def teacher_for(
             f"--teacher-mean, --teacher-std and --teacher-views are for FILE.onnx, not for {name}: leave them out"
         )
     if name == LARGEST:
+        if is_study(name):
+            noting(listener)(
+                f"teacher {name}: the space's largest network; the study that is called so is ./{study_folder(name)}"
+            )
         teacher = largest_teacher(store, asked, pool, recipe, listener, given.space)
     else:
         teacher = _found(store, asked, task, given.task, listener)
@@ -300,7 +304,7 @@ def _of_study(store: Store, asked: TrainingAsked, name: str, task: Task, tell: T
         if asked.data is None:
             searched, went_on = same_data(store, other), is_own_data(store, final.data)
         else:
-            searched, went_on = is_own_data(other, asked.data), same_place(asked.data, final.data)
+            searched, went_on = is_own_data(other, asked.data), same_place(asked.data, final.data, store.study.task)
         trained = searched if final.data == other.study.data else went_on
     _refuse_other_classes(name, final.classes, task)
     if final.all_images and trained and not asked.all_images:

@@ -13,7 +13,7 @@ from edgenas.image_sizes import ImageSize, sides_of, size_asked
 from edgenas.preprocessing import scaled
 from edgenas.records import Fit
 from edgenas.tasks import Loading, Split, TaskSettings
-from edgenas.tasks.datasets import NAMES, DataSet, load_dataset
+from edgenas.tasks.datasets import NAMES, DataSet, folder_of_data, load_dataset, tell_folder_beside
 from edgenas.tasks.facts import SPLITS, Origin, copies_of
 from edgenas.tasks.folder import load_folder
 from edgenas.tasks.splits import TEST, VALIDATION, check_labels, part, stratified
@@ -22,14 +22,16 @@ SPLIT_VALIDATION, SPLIT_TEST = 1, 2  # separate random streams from one seed
 
 
 def published(settings: TaskSettings, loading: Loading, channels: int | None = None) -> DataSet:
-    """A known name is a data set; otherwise an existing folder, whose images get so many `channels`, or those that they have."""
-    folder = Path(settings.data)
-    if settings.data not in NAMES and folder.is_dir():
+    """A known name is a data set, whatever is called so here; otherwise an existing folder, whose images get so many `channels`,
+    or those that they have."""
+    folder = folder_of_data(settings.data, "classification")
+    if folder is not None:
         if settings.image_size is not None:
             size_asked(settings.image_size)
         return load_folder(folder, settings, loading, channels)
-    if folder.is_file():
+    if settings.data not in NAMES and Path(settings.data).is_file():
         raise DataError(f"data {settings.data!r} is a file: unpack it, and name the folder with the class folders")
+    tell_folder_beside(settings.data, "classification", settings.data_dir, loading.tell)
     return load_dataset(settings.data, settings.data_dir)
 
 

@@ -102,6 +102,21 @@ _CIFAR = {
     "cifar100": _Cifar("cifar-100-python", ("train",), "test", "fine_labels", "meta", "fine_label_names", "CIFAR100"),
 }
 NAMES = ("digits", *_IDX, *_CIFAR)
+FACES = ("synthetic",)
+OF_TASKS = {"classification": NAMES, "faces": FACES}
+
+
+def folder_of_data(data: str, task: str) -> Path | None:
+    """The folder that these data are; None for the name of a data set of this task, which goes before a folder that is called so:
+    that one is ./NAME. Tasks of other packages have no names that are known here."""
+    return Path(data) if data not in OF_TASKS.get(task, ()) and Path(data).is_dir() else None
+
+
+def tell_folder_beside(data: str, task: str, data_dir: str | None, tell: Callable[[str], None]) -> None:
+    """Say that a data set is meant where a folder here is called like it, unless its own files are in there."""
+    beside = Path(data).resolve()
+    if data in OF_TASKS.get(task, ()) and beside.is_dir() and beside.parent != data_root(data_dir).resolve():
+        tell(f"data {data}: the data set of this name; the folder that is called so here is ./{data}")
 
 
 def data_root(data_dir: str | None) -> Path:

@@ -18,13 +18,12 @@ from edgenas.faces.report import baselines_from_images, report_from_embeddings
 from edgenas.faces.verification import SortedPairs, interval_of_share, pairs_from_embeddings, roc_from_pairs
 from edgenas.image_sizes import size_in_words
 from edgenas.records import TAR, Embedding, Preprocessing, Recipe, TaskKind
-from edgenas.tasks import Split, TaskSettings
-from edgenas.tasks.datasets import unknown_data
+from edgenas.tasks import Loading, Split, TaskSettings
+from edgenas.tasks.datasets import FACES, tell_folder_beside, unknown_data
 from edgenas.tasks.face_splits import given_people
 from edgenas.tasks.margin import margin_loss
 from edgenas.tasks.synthetic_faces import draw_faces
 
-NAMES = ("synthetic",)
 SIZES = (28, 56, 112)  # what the network computes at; the exported graph averages 112 down to it
 DRAWS = 100  # of the bootstrap that decides whether two networks are a tie
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 1_000_003, 2_000_003, 3_000_003
@@ -95,15 +94,18 @@ class Faces:
         return found
 
 
-def load_faces(settings: TaskSettings) -> Faces:
-    """Procedural faces by the name `synthetic`, or real ones from a folder of identities or an InsightFace set."""
+def load_faces(settings: TaskSettings, loading: Loading | None = None) -> Faces:
+    """Procedural faces by the name `synthetic`, whatever is called so here, or real ones from a folder of identities or an
+    InsightFace set. `loading`: who is told which; they are decoded every time."""
     head = Embedding(int(settings.settings.get("dim", 128)))
-    size = settings.image_size or (56 if settings.data in NAMES else SIDE)
+    synthetic = settings.data in FACES
+    size = settings.image_size or (56 if synthetic else SIDE)
     if size not in SIZES or not isinstance(size, int):
         raise DataError(
             f"faces are squares, computed at {', '.join(map(str, SIZES))} px, not {size_in_words(size)}: set --image-size"
         )
-    synthetic = settings.data in NAMES
+    if loading is not None:
+        tell_folder_beside(settings.data, "faces", settings.data_dir, loading.tell)
     train, val, test, names = _drawn(settings, size) if synthetic else _read(settings, size)
     channels = train.images.shape[-1]
     far = settings.settings.get("far", 1e-2)
@@ -154,7 +156,7 @@ def _read(settings: TaskSettings, size: int) -> tuple[Split, Split, Split, tuple
     if not root.exists():
         raise unknown_data(
             settings.data,
-            f"data {settings.data!r} is unknown: {', '.join(NAMES)}, or a folder with one folder per person",
+            f"data {settings.data!r} is unknown: {', '.join(FACES)}, or a folder with one folder per person",
         )
     given = given_people(root)
     faces = given["train"]

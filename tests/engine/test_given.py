@@ -34,6 +34,7 @@ from edgenas.report.facts import read_facts
 from edgenas.store import Store
 from edgenas.tasks import TaskSettings, load_task
 from tests.cli.edgenas import refusal
+from tests.plans import plan, studied
 from tests.training.conftest import tiny
 
 NETWORK = msgspec.structs.replace(tiny(6, 3), head=Classes(3))
@@ -275,6 +276,21 @@ def test_all_images_are_trained_on_after_the_choice_and_no_validation_score_is_l
 )
 def test_what_is_a_network_and_what_is_a_study(name: str | None, answer: bool, here: Path) -> None:
     assert is_given(name) is answer
+
+
+def test_a_network_is_meant_beside_a_study_that_is_called_like_it_where_its_study_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the same command a second time."""
+    monkeypatch.chdir(tmp_path)
+    Store.create(Path("studies/mobilenet-v2"), studied(plan())).close()
+    assert not is_given("mobilenet-v2")
+    for study in ("mobilenet-v2", "other"):
+        assert is_given("mobilenet-v2", study)
+        wanted = given.network_asked("mobilenet-v2", "digits", None, None, study)
+        assert wanted is not None
+        assert (wanted.network, wanted.study) == ("mobilenet-v2", study)
+    assert not is_given("mine", "other")
 
 
 @pytest.mark.parametrize("groups", [1, 3])

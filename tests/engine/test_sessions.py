@@ -203,3 +203,22 @@ def test_a_study_that_cannot_be_looked_for_is_one_line(cwd: Path) -> None:
         is_study("x" * 300)
     with pytest.raises(StudyError, match=r"^no study 'nothing' "):
         study_folder("nothing")
+
+
+def test_a_study_is_called_after_its_data_set_or_after_its_folder_wherever_it_lies(cwd: Path) -> None:
+    (cwd / "photos").mkdir()
+    for link in ("digits", "holiday"):
+        (cwd / link).symlink_to(cwd / "photos")
+    for data, called in (("digits", "digits"), ("./digits", "photos"), ("holiday", "photos"), ("gone", "gone")):
+        assert default_folder(asked(data=data)).name.startswith(f"{called}-raspberry-pi-5-")
+
+
+def test_of_two_studies_of_one_name_the_folder_here_is_meant_and_that_is_said(cwd: Path) -> None:
+    said: list[str] = []
+    Store.create(cwd / "studies/mine", study_of()).close()
+    for name in ("mine", "studies/mine", str(cwd / "studies/mine")):
+        assert study_folder(name, said.append).resolve() == cwd / "studies/mine"
+    assert said == []
+    Store.create(cwd / "mine", study_of()).close()
+    assert study_folder("mine", said.append) == Path("mine")
+    assert said == ["study mine: the folder of this name here; the study that is called so is studies/mine"]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import edgenas
 from edgenas.cli.main import app
-from edgenas.engine.data import is_own_data, same_data, same_place
+from edgenas.engine.data import is_own_data, places_of, same_data, same_place, searched_task, settings_now
 from edgenas.engine.final import task_to_train
 from edgenas.engine.largest import largest_seed
 from edgenas.engine.references import FINAL as REFERENCE_FINAL
@@ -171,6 +171,29 @@ def test_a_teacher_that_saw_the_validation_images_is_told_where_its_student_is_c
     assert "warning" not in said()
 
 
+def test_a_data_set_is_no_folder_that_is_called_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a study that took it for one: what it learned from was the data set."""
+    fill(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    with Store.create(tmp_path / "named", studied(plan(asked=SearchSettings(data="digits")))) as store:
+        searched_task(store, print)
+        assert store.get("data", "folder", str) is None
+        assert places_of(store) == {"digits"}
+        store.put("data", "folder", str(tmp_path / "digits"))  # as earlier versions did
+        assert places_of(store) == {"digits"}
+        assert not is_own_data(store, "./digits")
+        assert not same_place("digits", "./digits", "classification")
+        assert settings_now(store, None, print).data == "digits"
+        monkeypatch.chdir("digits")
+        said: list[str] = []
+        assert settings_now(store, None, said.append).data == "digits"
+        assert said == []
+    monkeypatch.chdir(tmp_path)
+    with Store.create(tmp_path / "folder", studied(plan(asked=SearchSettings(data="./digits")))) as store:
+        assert is_own_data(store, str(tmp_path / "digits"))
+        assert not is_own_data(store, "digits")
+
+
 def test_one_folder_is_one_data_set_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "photos")
     fill(tmp_path / "others")
@@ -189,12 +212,12 @@ def test_one_folder_is_one_data_set_however_it_is_written(tmp_path: Path, monkey
             with Store.read(study(f"of {data.replace('/', '-')}", data)) as other:
                 assert same_data(store, other)
             assert is_own_data(store, data)
-            assert same_place(data, str(tmp_path / "photos"))
+            assert same_place(data, str(tmp_path / "photos"), "classification")
         for data in ("others", "digits"):
             with Store.read(study(f"of {data}", data)) as other:
                 assert not same_data(store, other)
             assert not is_own_data(store, data)
-            assert not same_place(data, str(tmp_path / "photos"))
+            assert not same_place(data, str(tmp_path / "photos"), "classification")
         with Store.read(study("moved", "gone", tmp_path / "photos")) as other:  # called so when it began
             assert same_data(store, other)
         with Store.read(study("elsewhere", "gone", tmp_path / "elsewhere/photos")) as other:

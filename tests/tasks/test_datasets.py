@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from edgenas.errors import DataError
-from edgenas.tasks import TaskSettings, load_task, searched
-from edgenas.tasks.datasets import load_dataset, read_idx
+from edgenas.tasks import Loading, TaskSettings, load_task, searched
+from edgenas.tasks.datasets import folder_of_data, load_dataset, read_idx
+from tests.image_folders import fill
 from tests.shared_data import shared_data
 
 
@@ -244,3 +245,56 @@ def test_an_idx_set_without_images_is_refused(tmp_path: Path) -> None:
     (raw / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(0, dtype=np.uint8)))
     with pytest.raises(DataError, match=r"need \(N, H, W\) and \(N,\)"):
         load_dataset("mnist", str(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "task"), [("digits", "classification"), ("synthetic", "faces")])
+def test_a_data_set_goes_before_a_folder_that_is_called_like_it_and_that_is_said(
+    name: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    settings = TaskSettings(name, task, settings={"people": 4, "each": 2} if task == "faces" else {}, image_size=28)
+    alone = load_task(settings, Loading(tell=said.append))
+    assert said == []
+    fill(tmp_path / name)
+    beside = load_task(settings, Loading(tell=said.append))
+    assert np.array_equal(beside.train.images, alone.train.images)
+    assert said == [f"data {name}: the data set of this name; the folder that is called so here is ./{name}"]
+    assert folder_of_data(name, task) is None
+    assert folder_of_data(f"./{name}", task) == Path(name)
+    assert folder_of_data(name, "of another package") == Path(name)
+    load_task(settings)  # as a worker process does, which has nobody to tell
+    assert len(said) == 1
+
+
+def test_a_folder_that_is_called_like_a_data_set_is_read_as_it_is_written_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "digits")
+    said: list[str] = []
+    task = load_task(TaskSettings("./digits"), Loading(tell=said.append))
+    assert len(task.classes) < 10
+    assert not any("data set" in line for line in said)
+
+
+def test_the_folder_of_a_data_sets_own_files_is_no_other_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchvision's MNIST lies in MNIST/raw; somebody keeps a converted copy beside it, in mnist, or works in the data root."""
+    write_idx_set(tmp_path / "MNIST/raw", "train", "t10k", 10)
+    (tmp_path / "mnist").mkdir()
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    load_task(TaskSettings("mnist", data_dir="."), Loading(tell=said.append))
+    assert said == []
+
+
+def test_a_file_that_is_called_like_a_data_set_hides_it_as_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("digits").write_bytes(b"")
+    assert len(load_task(TaskSettings("digits")).train)
+    with pytest.raises(DataError, match="is a file: unpack it"):
+        load_task(TaskSettings("./digits"))
