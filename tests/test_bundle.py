@@ -291,7 +291,7 @@ def test_a_manifest_waits_for_a_bundle_that_is_being_put_in_place(folder):
         threads[0].start()
         threads[0].join(0.3)
         assert read_bundle(folder) == bundle
-    threads[0].join(20)
+    threads[0].join(120)
     assert read_bundle(folder).manifest.data == "other"
 
 

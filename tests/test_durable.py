@@ -97,7 +97,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
     reader.start()
     replace_file(pipe, b"spoken")
-    reader.join(5)
+    reader.join(60)
     assert heard == [b"spoken"]
     assert pipe.is_fifo()
 
@@ -454,12 +454,12 @@ def test_two_writers_of_a_folder_do_not_disturb_each_other(
 
     def turn() -> None:
         other.start()
-        other.join(1 if name == "rmtree" else 20)  # by then it waits until the first one has tidied up
+        other.join(1 if name == "rmtree" else 120)  # by then it waits until the first one has tidied up
 
     once_before(monkeypatch, owner, name, turn)
     write_folder(out, "own")
     if other.ident is not None:  # names that are exchanged are not renamed
-        other.join(20)
+        other.join(120)
     assert word_of(out) == ("other" if name == "rmtree" else "own")  # by then it has its place
     assert names(tmp_path) == {"out"}
 

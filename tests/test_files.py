@@ -50,7 +50,7 @@ def test_a_hostile_toml_is_one_line_and_quick_as_profile_recipe_and_project_file
     began = time.monotonic()
     for command in (["describe", "gnas-cifar10-t", "--target", str(path)], ["search", str(path)]):
         assert str(path) in refusal(*command)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_a_pipe_a_device_and_a_folder_are_refused_without_waiting(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_study_that_was_planned_by_two_processes_at_once_is_the_first_ones(tmp
 def _hold(folder: Path, ready: "multiprocessing.Event", done: "multiprocessing.Event") -> None:
     with Store.create(folder, STUDY):
         ready.set()
-        done.wait(30)
+        done.wait(240)
 
 
 def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
     writer = context.Process(target=_hold, args=(tmp_path, ready, done))
     writer.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(120)
         with pytest.raises(StudyError, match=f"written by process {writer.pid}"):
             Store.create(tmp_path, STUDY)
         Store.read(tmp_path).close()  # readers are welcome

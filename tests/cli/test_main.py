@@ -46,5 +46,5 @@ main.main()
         assert process.stdout is not None
         assert process.stdout.readline() == "working\n"
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=30) == ("", "")
+        assert process.communicate(timeout=55) == ("", "")
     assert process.returncode == code

@@ -65,7 +65,7 @@ def agent_command(token_file: Path, *options: str) -> Iterator[tuple[str, Path]]
             yield json.loads(process.stdout.readline())["url"], said
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def test_the_agent_warns_where_others_could_read_its_token(tmp_path: Path, signers: Signers) -> None:

@@ -371,7 +371,7 @@ def test_the_report_in_the_json_is_that_of_the_seed_that_is_exported() -> None:
 
 def test_a_budget_that_leaves_fewer_than_130_steps_is_refused_with_figures(study: Path) -> None:
     with pytest.raises(EdgenasError) as caught:
-        train(str(study), "--seeds", "1", "--budget", "0.05")
+        train(str(study), "--seeds", "1", "--budget", "0.005")
     line = str(caught.value)
     # 1,293 images in batches of 32 are 40 steps an epoch
     assert "1 seed of 4 epochs (160 steps), the least that tells anything, need" in line

@@ -119,12 +119,13 @@ def test_a_network_with_more_work_takes_longer_in_one_run() -> None:
     assert len(slim.samples_ms) == slim.detail["runs"] >= 20
     assert len(slim.detail["reference_ms"]) == len(slim.detail["round_ms"]) == 5
     assert slim.detail["settings"]["threads"] == 1
-    assert slim.status in ("ok", "unstable")
+    assert slim.status in ("ok", "unstable", "throttled")
 
 
 def test_energy_comes_from_the_board_s_own_sensors(tmp_path: Path) -> None:
+    long = msgspec.structs.replace(QUICK, seconds=0.5)  # the sensors are read in a thread
     (measurement,) = measure(
-        [model_from_architecture(small(), HOST)], Load(""), QUICK, "jetson-nano-4gb", root=lay_out(tmp_path, NANO)
+        [model_from_architecture(small(), HOST)], Load(""), long, "jetson-nano-4gb", root=lay_out(tmp_path, NANO)
     )
     latency = latency_from_measurement(measurement)
     assert measurement.detail["power_mw"] == pytest.approx(3112)
@@ -321,7 +322,7 @@ def test_no_process_outlives_a_bench_that_was_killed(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(endless())
     command = [sys.executable, "-m", "edgenas", "bench", "model.onnx", "--target", "host-cpu"]
     bench = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not workers_of(bench.pid):
         assert time.monotonic() < deadline
         assert bench.poll() is None
@@ -330,8 +331,10 @@ def test_no_process_outlives_a_bench_that_was_killed(tmp_path: Path) -> None:
     assert workers_of(bench.pid)
     bench.kill()
     bench.wait()
-    time.sleep(0.5)
-    assert workers_of(bench.pid) == []
+    deadline = time.monotonic() + 60
+    while workers_of(bench.pid):  # the kernel ends them when it comes to them
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_search_on_this_machine_measures_once_and_resumes_with_the_same_numbers(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Decodes:
 
     def __init__(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cache, self.count, self.said = cache, 0, list[str]()
+        self.tell = self.said.append
         real = pixels_from_image
 
         def counting(*arguments: object) -> object:
@@ -46,7 +47,7 @@ class Decodes:
         before = self.count
         self.task = load_classification(
             TaskSettings(str(folder), **settings),  # type: ignore[arg-type]
-            Loading(self.cache, self.said.append),
+            Loading(self.cache, self.tell),
         )
         return self.count - before
 
@@ -210,10 +211,17 @@ def test_after_a_kill_in_the_middle_only_the_rest_is_decoded(decodes: Decodes, t
 
 def test_a_second_process_waits_for_the_first(decodes: Decodes, tmp_path: Path) -> None:
     pics = fill(tmp_path / "many", each=30)
-    slow = [sys.executable, "-c", KILLED.replace("time.sleep(600)", "time.sleep(2)"), str(pics), str(decodes.cache)]
-    with subprocess.Popen(slow, stdout=subprocess.PIPE, text=True) as process:
+    slow = [sys.executable, "-c", KILLED.replace("time.sleep(600)", "input()"), str(pics), str(decodes.cache)]
+    with subprocess.Popen(slow, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        process.stdout.readline()
+
+        def goes_on(said: str) -> None:
+            decodes.said.append(said)
+            if "another process is decoding these images" in said:
+                process.communicate("\n")
+
+        assert process.stdout.readline() == "half way\n"
+        decodes.tell = goes_on
         assert decodes(pics) == 0
     assert any("another process is decoding these images" in line for line in decodes.said)
     assert process.returncode == 0
@@ -471,11 +479,17 @@ def picture_bytes(path: Path) -> bytes:
     return np.asarray(Image.open(path).convert("RGB")).tobytes()
 
 
-def test_waiting_for_a_clock_tick_is_short(decodes: Decodes, pics: Path) -> None:
+def test_waiting_for_a_clock_tick_is_short(decodes: Decodes, pics: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were written a moment ago are listed once their times of change are sure."""
-    began = time.monotonic()
+    slept, really = list[float](), time.sleep
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        really(seconds)
+
+    monkeypatch.setattr("time.sleep", sleep)
     decodes(pics)
-    assert time.monotonic() - began < 2
+    assert sum(slept) < 2
 
 
 def test_a_finished_cache_of_another_user_is_read(decodes: Decodes, pics: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,17 +147,20 @@ def test_interrupted_its_workers_end_and_the_same_call_goes_on_to_the_same_ledge
     program.write_text(HEEDS_SIGINT + settings(tmp_path / "interrupted", (2,), epochs=3) + PROGRAM)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     command = [sys.executable, str(program)]
-    process = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, text=True, **quiet)
     folder = tmp_path / "interrupted" / "2"
-    while len(decided(folder)) < 2:
-        assert process.poll() is None, "the search ended before it was interrupted"
-        time.sleep(0.02)
-    if whom == "group":  # as a terminal does; a notebook interrupts its kernel alone
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=20)
-    assert process.returncode == -signal.SIGINT
+    code = 0
+    while code == 0:  # it ended before it was interrupted: once more
+        shutil.rmtree(folder, ignore_errors=True)
+        process = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, text=True, **quiet)
+        while process.poll() is None and len(decided(folder)) < 2:
+            time.sleep(0.02)
+        if process.poll() is None and whom == "group":  # as a terminal does; a notebook interrupts its kernel alone
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=120)
+        code = process.returncode
+    assert code == -signal.SIGINT
     assert words.count("Traceback") == 1  # the program's own
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
@@ -254,7 +259,7 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path, surroundings: list[str
     pids = [int(pid) for pid in process.stdout.readline().split()]
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline, "a worker outlived its killed parent"
         time.sleep(0.05)
@@ -316,5 +321,6 @@ def test_a_worker_that_cannot_be_replaced_is_one_line_and_leaves_nothing_open(
 
 
 def open_descriptors() -> list[str]:
-    """Of this process: what each one is open on."""
+    """Of this process: what each one is open on, without what only waits to be collected."""
+    gc.collect()
     return sorted(str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
