@@ -26,7 +26,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
+	EDGENAS_TESTS_COLD=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
 
 # the path of x86-64 processors without VNNI, on one that has it (CONTRIBUTING.md)
 test-without-vnni: $(STAMP)

@@ -1,15 +1,25 @@
-"""What every test needs: a place of its own for decoded images, and threads that wait asleep."""
+"""What every test needs: a place of its own for decoded images, threads that wait asleep, and nothing prepared twice."""
 
 from __future__ import annotations
 
+import gc
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from edgenas.export import onnx
+from tests import warm
+from tests.traced_once import traced_once
+
 # Before torch is loaded, here and in every process that a test starts: a thread that waits for its sibling does not keep a core
 # busy meanwhile. Two workers of pytest with trainings in two threads each take a quarter of the time so.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+COLD = "EDGENAS_TESTS_COLD"  # where it is set, every test has what the fixture `cold` gives
+TRACED = onnx._traced
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,3 +28,31 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "EDGENAS_CACHE", str(tmp_path_factory.mktemp("images")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is loaded or traced twice that was before, see tests/warm.py and tests/traced_once.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get(COLD):
+            if sys.platform == "linux":
+                warm.SURROUNDINGS.update(os.environ)
+                patch.setattr(subprocess, "Popen", warm.Warm)
+            base = tmp_path_factory.getbasetemp()
+            shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "traced"
+            shared.mkdir(exist_ok=True)
+            patch.setattr(onnx, "_traced", traced_once(TRACED, shared))
+        yield
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test of what is otherwise saved: its children load all they need, its networks are traced."""
+    monkeypatch.setattr(subprocess, "Popen", warm.Cold)
+    monkeypatch.setattr(onnx, "_traced", TRACED)
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded until now stays: the collector need not walk over it during the tests, half a second each time."""
+    gc.collect()
+    gc.freeze()

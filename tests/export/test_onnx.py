@@ -107,6 +107,7 @@ def test_metadata_round_trips_through_onnx_runtime():
     assert metadata["edgenas.recipe"] == "abc"
 
 
+@pytest.mark.usefixtures("cold")
 def test_two_exports_are_the_same_bytes():
     network, architecture, _ = trained_digits()
     again = onnx_from_network(network, architecture, opset=18, ir=10, metadata={"recipe": "abc"})

@@ -45,6 +45,7 @@ def test_the_gate_looks_at_noise_zeros_extremes_real_images_batch_one_and_the_la
     assert [len(case.inputs) for case in cases() if case.real] == [64]  # each image once
 
 
+@pytest.mark.usefixtures("cold")
 def test_every_precision_passes_and_says_by_how_much():
     network, _, task = trained_digits()
     models = {"fp32": plain(), "fp16": half_from_onnx(plain()), "int8": quantised()}

@@ -111,6 +111,7 @@ def test_a_candidate_is_given_as_it_would_have_run_when_the_study_began() -> Non
     assert latency_from_measurement(measurement).ms == 2.0
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_network_with_more_work_takes_longer_in_one_run() -> None:
     slim, wide = measure(
         [model_from_architecture(a, HOST) for a in (small(4), small(24, 8))], Load(""), QUICK, "host-cpu"

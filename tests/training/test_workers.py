@@ -24,6 +24,7 @@ from edgenas.training.worker import settle_on
 from edgenas.training.workers import LocalCrew
 from tests.cli.edgenas import ENVIRONMENT
 
+pytestmark = pytest.mark.usefixtures("cold")
 SLOW = pytest.mark.slow
 # Without `if __name__ == "__main__"`, and with a task of its own that no other process could import.
 PROGRAM = """
