@@ -126,15 +126,26 @@ def merged(written: Tables, found: Tables) -> Tables:
     return tables
 
 
+def refuse_other_optuna(written: Mapping[str, Any]) -> None:
+    """EdgenasError where what is written is of another Optuna than is installed: its searches would be mixed with others."""
+    before, now = written["versions"]["optuna"], version_of("optuna")
+    if before != now:
+        raise EdgenasError(
+            f"{PATH.name} is of Optuna {before}, and {now} is installed: install the first, or remove {PATH} and search all "
+            "tables anew with every method"
+        )
+
+
+def written_before() -> dict[str, Any] | None:
+    """The document that is there; None where there is none."""
+    return json.loads(PATH.read_text()) if PATH.exists() else None
+
+
 def document_of(lines: Sequence[Line], written: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What is written; `written`: the document before. Raises EdgenasError where that is of another Optuna."""
     tables, optuna = summarised(lines), version_of("optuna")
     if written is not None:
-        if written["versions"]["optuna"] != optuna:
-            raise EdgenasError(
-                f"{PATH.name} is of Optuna {written['versions']['optuna']}, the work file of {optuna}: install the first, or "
-                f"remove {PATH} and search all tables anew with every method"
-            )
+        refuse_other_optuna(written)
         tables = merged(written["tables"], tables)
     methods = sorted({method for of in tables.values() for method in of} - {RANDOM, GP})
     return {
@@ -174,7 +185,7 @@ def _cell(figures: Mapping[str, Any] | None, method: str) -> str:
 
 def write(lines: Sequence[Line]) -> None:
     """The results, and the picture of them. What the lines do not tell of stays as it was."""
-    document = document_of(lines, json.loads(PATH.read_text()) if PATH.exists() else None)
+    document = document_of(lines, written_before())
     PATH.write_text(json.dumps(document, indent=1) + "\n")
     draw(document["tables"])
     sys.stdout.write(f"{PATH}\n")

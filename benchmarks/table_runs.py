@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.table_files import Layout, table_from
-from benchmarks.table_results import Line, lines_of, write
+from benchmarks.table_results import Line, lines_of, refuse_other_optuna, write, written_before
 from benchmarks.table_scores import Runs, Truth, scores_of, truth_of, under_limits
 from benchmarks.table_searches import searched
 from benchmarks.tables import FILES, SHARED
@@ -110,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.write:
             write(lines_of(asked.work))
         else:
+            if (written := written_before()) is not None:
+                refuse_other_optuna(written)  # before hours of searching
             costs = [int(cost) for cost in asked.costs.split(",")]
             run(asked.work, asked.methods.split(","), asked.seeds, costs, asked.limited)
     except EdgenasError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgenas.errors import EdgenasError, StudyError
@@ -80,8 +80,10 @@ def measuring(
         yield hook, here[0].name if here else None
         return
     boards = _greeted(urls, token_file, profiles, precision, store, say, timing, patience_s, ca)
-    with closing(Sparing(boards, finalists) if is_sparing(store, profiles[0]) else boards) as asking:
+    asking = Sparing(boards, finalists) if is_sparing(store, profiles[0]) else boards
+    with _ended_by_errors(boards):
         yield asking, profiles[0].name
+    asking.close()
 
 
 @contextmanager
@@ -100,8 +102,19 @@ def measuring_beside(
     """The same for networks that a search's candidates are compared with: every one is measured on these boards, and no search
     ever reads it."""
     boards = _greeted(urls, token_file, profiles, precision, store, say, timing, patience_s, ca)
-    with closing(boards):
+    with _ended_by_errors(boards):
         yield boards.beside, profiles[0].name
+    boards.close()
+
+
+@contextmanager
+def _ended_by_errors(boards: Boards) -> Iterator[None]:
+    """What ends by an error or Ctrl-C waits for no board."""
+    try:
+        yield
+    except BaseException:
+        boards.end()
+        raise
 
 
 def _greeted(

@@ -44,8 +44,8 @@ SHORT = Timing(
     runs=20, seconds=0.3, rounds=10, warmup_runs=3, warmup_seconds=0.05
 )  # judged by the ratio to the reference
 SAMPLES = 50  # designed networks that a board is asked to measure
-# Of a busy board, of the way to it, or of the largest model that its agent takes: asked again when the command is run again.
-PASSING = ("timeout", "mismatch", "refused")
+# Of a busy or full board, of the way to it, or of what its agent allows (size, memory): asked again when the command runs again.
+PASSING = ("timeout", "mismatch", "refused", "oom")
 LARGEST = 64 * 10**6  # bytes
 MOST_SAMPLES = 1000
 

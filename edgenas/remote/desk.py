@@ -41,6 +41,7 @@ class Desk:
         self._answers: OrderedDict[str, bytes] = OrderedDict()  # finished, encoded
         self._queue: OrderedDict[str, tuple[Job, Path]] = OrderedDict()
         self._running: str | None = None
+        self._begun = False  # else the running one waits for another measurement on this machine
         self._cancel = threading.Event()
         self._changed = threading.Condition()
         self._ended = False
@@ -53,7 +54,8 @@ class Desk:
             if job_id in self._answers:
                 return self._answers[job_id]
             if job_id == self._running or job_id in self._queue:
-                return msgspec.json.encode(Answer(job_id, "running" if job_id == self._running else "queued"))
+                measured = job_id == self._running and self._begun
+                return msgspec.json.encode(Answer(job_id, "running" if measured else "queued"))
         return None
 
     def settled(self, job_id: str) -> bytes | None:
@@ -102,7 +104,12 @@ class Desk:
     @property
     def busy(self) -> dict[str, int]:
         with self._changed:
-            return {"running": int(self._running is not None), "queued": len(self._queue)}
+            waiting = self._running is not None and not self._begun
+            return {"running": int(self._begun), "queued": len(self._queue) + waiting}
+
+    def _begin(self) -> None:
+        with self._changed:
+            self._begun = True
 
     def _work(self) -> None:
         while True:
@@ -112,11 +119,11 @@ class Desk:
                     return
                 job_id, (job, path) = self._queue.popitem(last=False)
                 self._running, self._cancel = job_id, threading.Event()
-            answer = run(path, job, self.load, self.bounds, self._cancel)
+            answer = run(path, job, self.load, self.bounds, self._cancel, self._begin)
             path.unlink(missing_ok=True)
             with self._changed:
                 if not self._cancel.is_set():
                     self._answers[job_id] = msgspec.json.encode(answer)
                     while len(self._answers) > self.quota.remembered:
                         self._answers.popitem(last=False)
-                self._running = None
+                self._running, self._begun = None, False

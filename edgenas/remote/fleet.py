@@ -24,7 +24,7 @@ from edgenas.hardware.measure import MeasureError, Say, Timing, latency_from_mea
 from edgenas.hardware.predictor import latency_from_workload
 from edgenas.records import Architecture, HardwareProfile, Latency, Measurement, Precision, Record, Workload
 from edgenas.remote.client import Board, BoardAway
-from edgenas.remote.job import BUILDER, job_for, runtime_of
+from edgenas.remote.job import BUILD_S, BUILDER, job_for, runtime_of
 from edgenas.store import Store
 
 BESIDE = "measurement-beside"  # of networks that no search has asked for
@@ -35,7 +35,10 @@ LOST_JOBS = 3  # in a row: a board that answers and measures nothing is away, to
 REFUSED_PAUSE_S = 2.0
 REFUSALS = 3  # in a row, of a token, by a certificate, of another program: waiting would not help
 LONGEST_PAUSE_S = 60.0  # between two tries of such a board
-LATE_S = 60.0  # at the end of a search, for what could not be measured before
+LATE_S = (
+    60.0  # at the end of a search, for each that was not measured before; BUILD_S more where its engine is built first
+)
+REFERENCE_TRIES = 3  # of the reference network, which no candidate's latency is known without
 Task = tuple[bytes, "Future[Measurement]"]
 
 
@@ -70,6 +73,7 @@ class Boards:
         self._left_out: dict[str, str] = {}  # url -> why
         self._runtimes = dict.fromkeys((board.url for board in boards), profile.runtime)
         self._named: set[str] = set()
+        self._no_reference: list[MeasureError] = []  # why, each time
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._serve, args=(board,), daemon=True) for board in boards]
 
@@ -116,7 +120,7 @@ class Boards:
         if decided is not None:
             return decided.latency
         try:
-            baseline_ms = baseline(self.store, self.profile.name, lambda model: self._wait("reference", model))
+            baseline_ms = self._baseline()
             measurement = self.store.get(KIND, key, Measurement)
             if measurement is None:
                 measurement = self._wait(key, model_of(workload, self.profile, self.precision))
@@ -128,7 +132,7 @@ class Boards:
     def beside(self, architecture: Architecture, workload: Workload) -> Latency:
         """Of a network that a search's candidates are compared with: measured as they are, and kept apart from what a search has
         read. Raises BoardAway or MeasureError where it cannot be: nothing is predicted in its place."""
-        baseline_ms = baseline(self.store, self.profile.name, lambda model: self._wait("reference", model))
+        baseline_ms = self._baseline()
         key = self.key_of(architecture)
         measurement = self.store.get(KIND, key, Measurement) or self.store.get(BESIDE, key, Measurement)
         if measurement is None:
@@ -161,10 +165,22 @@ class Boards:
 
     def close(self) -> None:
         """Give boards that are there a last chance to measure what was only predicted, keep what came in, end the threads."""
-        deadline = time.monotonic() + LATE_S
-        while self.pending(self._unmeasured()) and self.any_there() and time.monotonic() < deadline:
+        late_s = LATE_S + BUILD_S * (BUILDER in self._runtimes.values())
+        left, told, deadline = 0, False, 0.0
+        while self.pending(late := self._unmeasured()) and self.any_there():
+            if len(late) != left:  # one more has come in
+                left, deadline = len(late), time.monotonic() + late_s
+            if time.monotonic() > deadline:
+                break
+            if not told:
+                self.say(f"measuring {left} candidates that were predicted while no board answered (Ctrl-C ends it)")
+                told = True
             time.sleep(0.1)
             self.harvest()
+        self.end()
+
+    def end(self) -> None:
+        """Keep what came in, and wait for nothing: what is missing is measured when the same command goes on."""
         self._end.set()
         self.harvest()
         if left := self._unmeasured():
@@ -216,12 +232,28 @@ class Boards:
         self._futures.pop(key)
         return future.result()
 
+    def _baseline(self) -> float:
+        """The reference network's ms. MeasureError where it cannot be measured: after the third time it is tried no more."""
+        if len(self._no_reference) >= REFERENCE_TRIES:
+            raise self._no_reference[-1]
+        try:
+            return baseline(self.store, self.profile.name, lambda model: self._wait("reference", model))
+        except MeasureError as error:
+            self._no_reference.append(error)
+            if len(self._no_reference) == REFERENCE_TRIES:
+                self.say(
+                    f"warning: the reference network could not be measured {REFERENCE_TRIES} times, and without it no latency "
+                    f"is known: candidates are predicted from now on ({error})"
+                )
+            raise
+
     def _predict(self, architecture: Architecture, key: str, reason: str) -> Latency:
         # what stands beside measured latencies is of their precision, where the profile has it
         precision = self.precision if self.precision in self.profile.precisions else self.profile.precision
         predicted = latency_from_workload(self.profile, architecture, precision)
         latency = msgspec.structs.replace(predicted, detail=f"{precision}, not measured: {reason}")
-        self.say(f"{architecture.fingerprint}: predicted {latency.ms:.4g} ms, {latency.detail}")
+        if len(self._no_reference) < REFERENCE_TRIES:  # else it was said
+            self.say(f"{architecture.fingerprint}: predicted {latency.ms:.4g} ms, {latency.detail}")
         self.store.put(DECIDED, key, Decided(architecture, latency))
         return latency
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,12 +126,20 @@ class _Task(Record, frozen=True):
     parent: int  # process
 
 
-def run(path: Path, job: Job, load: Load, bounds: Bounds, cancel: threading.Event | None = None) -> Answer:
+def run(
+    path: Path,
+    job: Job,
+    load: Load,
+    bounds: Bounds,
+    cancel: threading.Event | None = None,
+    begun: Callable[[], None] = lambda: None,
+) -> Answer:
     """Measure the file at `path` in a child process; it, all it started and all they wrote are gone when this returns. The job's
-    time begins when no one else measures on this machine."""
+    time begins when no one else measures on this machine, which `begun` is told."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(device_lock(given_up=cancel.is_set) if cancel else device_lock())
+            begun()
             scratch = tempfile.TemporaryDirectory(prefix="job-", dir=path.parent, ignore_cleanup_errors=True)
             return _run(path, job, load, bounds, cancel, stack.enter_context(scratch))
         except EdgenasError as error:

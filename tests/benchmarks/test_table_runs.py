@@ -161,8 +161,9 @@ def test_results_of_another_optuna_are_not_mixed() -> None:
         document_of([line("random", 0, 0.5)], before)
 
 
+@pytest.mark.parametrize("options", [["--write"], ["--seeds", "0"]])
 def test_results_of_another_optuna_are_refused_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = document_of([line("random", 0, 0.5)])
     before["versions"]["optuna"] = "4.9.0"
@@ -170,8 +171,10 @@ def test_results_of_another_optuna_are_refused_in_one_line(
     results.write_text(json.dumps(before))
     work.write_bytes(msgspec.json.encode(line("random", 0, 0.5)) + b"\n")
     monkeypatch.setattr("benchmarks.table_results.PATH", results)
-    assert main(["--work", str(work), "--write"]) == 1
-    assert re.fullmatch(r"error: tables\.json is of Optuna 4\.9\.0, the work file of [^\n]*\n", capsys.readouterr().err)
+    assert main(["--work", str(work), *options]) == 1
+    assert re.fullmatch(
+        r"error: tables\.json is of Optuna 4\.9\.0, and \S+ is installed: [^\n]*\n", capsys.readouterr().err
+    )
     assert json.loads(results.read_text()) == before
 
 

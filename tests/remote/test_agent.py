@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edgenas.errors import EdgenasError
+from edgenas.hardware.lock import device_lock
 from edgenas.hardware.measure import MeasureError, Timing
 from edgenas.hardware.worker import Load
 from edgenas.remote import listener
@@ -285,6 +286,24 @@ def test_a_full_queue_says_come_back(running: Running) -> None:
     for job in jobs:
         ask(running, "DELETE", f"/v1/jobs/{job.id}")
     assert running.board.info()["jobs"]["queued"] == 0
+
+
+def test_a_job_that_waits_for_another_measurement_is_queued(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        "edgenas.remote.job.device_lock", lambda given_up: device_lock(folder=tmp_path, given_up=given_up)
+    )
+    slow = endless()
+    job = job_for(slow, "host-cpu", QUICK)
+    with listening() as board:
+        with device_lock(folder=tmp_path):
+            assert post(board, slow, job)[0] == 202
+            until(lambda: board.server.desk._running == job.id)
+            assert ask(board, "GET", f"/v1/jobs/{job.id}")[1]["status"] == "queued"
+            assert board.board.info()["jobs"] == {"running": 0, "queued": 1}
+        until(lambda: ask(board, "GET", f"/v1/jobs/{job.id}")[1]["status"] == "running")
+        assert board.board.info()["jobs"] == {"running": 1, "queued": 0}
+        ask(board, "DELETE", f"/v1/jobs/{job.id}")
+        until(lambda: board.board.info()["jobs"] == {"running": 0, "queued": 0})
 
 
 def test_all_clients_together_may_take_what_the_page_says() -> None:

@@ -16,13 +16,22 @@ import pytest
 from edgenas.errors import EdgenasError
 from edgenas.hardware.candidates import KIND, model_from_architecture
 from edgenas.hardware.cost import CostModel
-from edgenas.hardware.measure import MeasureError, no_one
+from edgenas.hardware.measure import MeasureError, no_one, reference_model
 from edgenas.hardware.profile import profile_from_name
 from edgenas.records import ChainArchitecture, Cost, Latency, Limits, Measurement, StudyRecord
 from edgenas.remote import boards
 from edgenas.remote.boards import measuring_beside, open_board, open_boards, remembered
 from edgenas.remote.client import BoardAway
-from edgenas.remote.fleet import BESIDE, DECIDED, LOST_JOBS, REFUSALS, Boards, Decided, different_siblings
+from edgenas.remote.fleet import (
+    BESIDE,
+    DECIDED,
+    LOST_JOBS,
+    REFERENCE_TRIES,
+    REFUSALS,
+    Boards,
+    Decided,
+    different_siblings,
+)
 from edgenas.remote.job import BUILD_S, Job
 from edgenas.remote.token import VARIABLE
 from edgenas.store import Store
@@ -260,6 +269,88 @@ def test_a_board_has_the_time_that_its_own_runtime_needs(runtime: str, store: St
     assert costs(hook, [small(2)])[0].latencies[PI.name].origin == "measured"
     hook.close()
     assert all((deadline > BUILD_S) == (runtime == "tensorrt") for deadline in board.deadlines)
+
+
+class Slow(Drawn):
+    """Takes so many seconds for each."""
+
+    def __init__(self, seconds: float, runtime: str = "onnxruntime") -> None:
+        super().__init__()
+        self.seconds, self.runtime = seconds, runtime
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        time.sleep(self.seconds)
+        return super().measure(model, job)
+
+
+def predicted_before(store: Store, networks: list[ChainArchitecture]) -> list[str]:
+    """The keys of candidates that a search went on with while no board answered."""
+    keys = [f"{network.fingerprint} {PI.name} fp32" for network in networks]
+    for key, network in zip(keys, networks, strict=True):
+        store.put(DECIDED, key, Decided(network, Latency(1.0, "predicted", PI.name)))
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runtime", "measured"),
+    [(0.4, "onnxruntime", 4), (3.0, "onnxruntime", 0), (3.0, "tensorrt", 2)],
+)
+def test_late_candidates_have_the_time_that_each_of_them_takes(
+    seconds: float, runtime: str, measured: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four in 1.6 s with a second for each; two, of which each takes longer, where that is the building of its engine."""
+    monkeypatch.setattr("edgenas.remote.fleet.LATE_S", 1.0)
+    monkeypatch.setattr("edgenas.remote.fleet.BUILD_S", 30.0)
+    said: list[str] = []
+    networks = [small(width) for width in (2, 4, 6, 8)[: measured or 1]]
+    keys = predicted_before(store, networks)
+    hook = Boards([Slow(seconds, runtime)], PI, "fp32", store, QUICK, 5.0, said.append)
+    hook.greet()
+    hook.close()
+    assert sum(store.get(KIND, key, Measurement) is not None for key in keys) == measured
+    told = f"measuring {len(keys)} candidates that were predicted while no board answered (Ctrl-C ends it)"
+    assert said.count(told) == 1
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_ends_by_ctrl_c_waits_for_no_board(beside: bool, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boards, "open_boards", lambda *_: [Slow(20.0)])
+    predicted_before(store, [small(2)])
+    begin = measuring_beside if beside else measuring
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), begin(["http://board"], None, [PI], None, store, timing=QUICK):
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 15
+
+
+@pytest.mark.parametrize(("times", "found"), [(REFERENCE_TRIES - 1, "measured"), (10**6, "predicted")])
+def test_a_reference_network_that_cannot_be_measured_is_given_up_and_said_once(
+    times: int, found: str, store: Store
+) -> None:
+    reference = hashlib.sha256(reference_model()).hexdigest()
+
+    class Without(Drawn):
+        failed = 0
+
+        def measure(self, model: bytes, job: Job) -> Measurement:
+            if job.sha256 == reference and self.failed < times:
+                self.failed += 1
+                raise MeasureError("oom", "needs more than 256 MB")
+            return super().measure(model, job)
+
+    said: list[str] = []
+    board = Without()
+    hook = Boards([board], PI, "fp32", store, QUICK, 5.0, said.append)
+    hook.greet()
+    latencies = [cost.latencies[PI.name] for cost in costs(hook, [small(width) for width in (2, 4, 6, 8, 10)])]
+    hook.close()
+    assert [latency.origin for latency in latencies] == ["predicted"] * 2 + [found] * 3
+    assert all("needs more than 256 MB" in latency.detail for latency in latencies if latency.origin == "predicted")
+    assert board.failed == min(times, REFERENCE_TRIES)
+    assert len([line for line in said if "the reference network could not be measured 3 times" in line]) == (
+        found == "predicted"
+    )
+    assert len([line for line in said if ": predicted " in line]) == 2  # before it was given up
 
 
 @pytest.mark.slow
