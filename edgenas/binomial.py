@@ -46,13 +46,23 @@ def noise_with_repeats(by_images: float, repeats: Sequence[tuple[float, int]]) -
     uncertain: Student's quantile with the degrees of freedom of the sum (Welch 1947, Satterthwaite 1946), the images' part
     counting as known. 1.96 in its place would call 10 to 23 % of no differences one, where seeds differ more than images.
     """
-    known, estimated = (by_images / NORMAL_95) ** 2, sum(variance for variance, _ in repeats)
-    uncertain = sum(variance**2 / degrees for variance, degrees in repeats)
-    if uncertain == 0:
+    degrees = degrees_with_repeats(by_images, repeats)
+    if degrees == math.inf:
         return by_images
     from scipy.special import stdtrit
 
-    return float(stdtrit((known + estimated) ** 2 / uncertain, 0.975)) * math.sqrt(known + estimated)
+    return float(stdtrit(degrees, 0.975)) * math.sqrt(_variance(by_images, repeats))
+
+
+def degrees_with_repeats(by_images: float, repeats: Sequence[tuple[float, int]]) -> float:
+    """The degrees of freedom (Satterthwaite 1946) that the noise of the same arguments rests on: 1 of two trainings alone, more
+    the more the images leave open; infinite where repeats changed nothing."""
+    uncertain = sum(variance**2 / degrees for variance, degrees in repeats)
+    return _variance(by_images, repeats) ** 2 / uncertain if uncertain else math.inf
+
+
+def _variance(by_images: float, repeats: Sequence[tuple[float, int]]) -> float:
+    return (by_images / NORMAL_95) ** 2 + sum(variance for variance, _ in repeats)
 
 
 class Validation(Record, frozen=True):

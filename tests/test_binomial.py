@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from edgenas.binomial import Validation, noise_of_difference, noise_with_repeats, standard_error, wilson
+from edgenas.binomial import (
+    Validation,
+    degrees_with_repeats,
+    noise_of_difference,
+    noise_with_repeats,
+    standard_error,
+    wilson,
+)
 from edgenas.records import ACCURACY, TAR, Metric
 
 
@@ -104,6 +111,14 @@ def test_of_many_repeats_the_noise_is_the_normal_one_and_of_two_students() -> No
     assert noise_with_repeats(0.0, [(2.0, 1), (2.0, 1)]) == pytest.approx(
         2 * 4.3027, rel=1e-4
     )  # as many as two together
+
+
+def test_the_degrees_of_freedom_are_satterthwaites() -> None:
+    assert degrees_with_repeats(3.0, []) == math.inf
+    assert degrees_with_repeats(3.0, [(0.0, 1)]) == math.inf
+    assert degrees_with_repeats(0.0, [(4.0, 1)]) == 1
+    assert degrees_with_repeats(1.959964, [(1.0, 1)]) == pytest.approx(4)  # half of the variance is known: 2 squared
+    assert degrees_with_repeats(0.0, [(1.0, 2), (3.0, 2)]) == pytest.approx(4**2 / (1 / 2 + 9 / 2))
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from edgenas.binomial import noise_of_difference, noise_with_repeats
+from edgenas.binomial import degrees_with_repeats, noise_of_difference, noise_with_repeats
 from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import interval_of
 from edgenas.records import Record, StudyRecord, Trial
+
+LEAST_DEGREES = 2.0  # of freedom, that a noise rests on which is told
 
 
 class Noise(Record, frozen=True):
@@ -21,6 +23,11 @@ class Noise(Record, frozen=True):
     networks: int
     trainings: int
     cuts: bool = False
+
+    @property
+    def of_one_pair(self) -> bool:
+        """Is it that of two trainings of one network?"""
+        return self.trainings == 2
 
     @property
     def of_a_difference(self) -> float:
@@ -37,7 +44,8 @@ def seed_noise(trials: Sequence[Trial], objective: str) -> Noise | None:
 def noise_of_scores(one: Trial, other: Trial, study: StudyRecord, seeds: Noise | None) -> float | None:
     """What the scores of two trainings must differ by to exclude 0 from their difference's 95 % interval, in the metric's unit:
     what the validation images leave open, and what another training changes, where that is known (`seeds`); on another cut of the
-    images each, that has the images' part in it, which is the least that it can be. None where neither is known."""
+    images each, that has the images' part in it, which is the least that it can be. None where neither is known, and where it
+    rests on two trainings of one network: no more than 12.7 of their deviations would be sure, more than a scale often has."""
     name, validation = f"val_{study.metric.name}", validation_in(study)
     below, above = sorted((one, other), key=lambda trial: trial.scores[name])
     low, high = below.scores[name], above.scores[name]
@@ -51,9 +59,12 @@ def noise_of_scores(one: Trial, other: Trial, study: StudyRecord, seeds: Noise |
     if seeds is None:
         return by_images
     repeats = [(seeds.of_a_difference**2, seeds.trainings - seeds.networks)]
-    if seeds.cuts:
-        return max(by_images or 0.0, noise_with_repeats(0.0, repeats))
-    return noise_with_repeats(by_images or 0.0, repeats)
+    least = by_images or 0.0
+    known = 0.0 if seeds.cuts else least
+    found = noise_with_repeats(known, repeats)
+    if found > least and degrees_with_repeats(known, repeats) < LEAST_DEGREES:
+        return None
+    return max(least, found)
 
 
 def _pooled(trials: Sequence[Trial], objective: str, *, cuts: bool) -> Noise | None:

@@ -212,7 +212,10 @@ def _score_words(
     figures = f"{metric.number(winner.mean)} against {metric.words(reference.mean)} {metric.name}"
     if noise is None:
         return f"whether {winner.name} or {reference.name} is better cannot be told from one run of each ({figures})"
-    figures += f", noise +- {metric.number(noise)}"
+    whole = 100 if metric.unit == "%" else math.inf  # more than that no two scores can differ by
+    figures += (
+        f", noise +- {metric.number(noise)}" if noise < whole else ", the noise is not known from so few trainings"
+    )
     if len(winner.each) == len(reference.each) == 1:
         figures += " by the test images alone, one training each"
     if better is None:

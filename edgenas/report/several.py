@@ -10,7 +10,7 @@ from typing import Any
 from edgenas.engine.scores import unit_of_difference
 from edgenas.hardware.words import latency_words
 from edgenas.records import Trial
-from edgenas.report.answers.ship import epochs_apart, noise_of_scores
+from edgenas.report.answers.ship import epochs_apart, noise_of_scores, not_known
 from edgenas.report.facts import Facts
 from edgenas.report.figure import Figure, View, hovered, origins, score_words
 from edgenas.report.shown import cost_shown
@@ -100,7 +100,8 @@ def _best_of(studies: Sequence[Facts]) -> list[str]:
     told = f"{first.name} scores best on validation: {first.words(best)}; next is {second.name}, {second.words(other)}"
     told += epochs_apart(other, best)
     if bar is None:
-        return [f"{told}. Whether {number(away)} {unit} are more than noise is not known."]
+        lacks = first if bars[0] is None else second
+        return [f"{told}. Whether {number(away)} {unit} are more than noise is {not_known(lacks)}."]
     apart = "the same" if number(away) == number(0.0) else f"{number(away)} {unit} worse"
     if away <= bar:
         return [f"{told}: {apart}, inside the noise of ±{number(bar)}, so neither is shown to be better."]

@@ -293,3 +293,17 @@ def test_whoever_breaks_a_limit_or_is_at_chance_turns_every_verdict() -> None:
     over = competitor("net", (96.0,), 1.0, breaks=("size 9 MB > 5 MB",))
     assert against(worse, over).verdict == "paid"
     assert against(worse, competitor("net", (96.0,), 1.0, learned=False)).verdict == "noise"
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [(82.0, "accuracy, noise +- 88.0"), (80.0, "accuracy, the noise is not known from so few trainings)")],
+)
+def test_a_noise_beyond_the_whole_scale_is_not_told_as_a_figure(second: float, words: str) -> None:
+    """Two trainings of the winner, of variance v, against one of the reference: 12.706 times the root of 1.5 v, which is 88.0 for
+    90 and 82 %, and 110 for 90 and 80 %."""
+    found = against(competitor("trial 3", (90.0, second), 1.0), competitor("net", (95.0,), 4.0), images=10**6)
+    assert words in found.sentence
+    assert "equal within the noise" in found.sentence
+    angles = against(competitor("trial 3", (90.0, second), 1.0), competitor("net", (95.0,), 4.0), metric=ANGLE)
+    assert "mae, noise +- " in angles.sentence  # degrees have no such bound

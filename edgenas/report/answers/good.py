@@ -14,7 +14,7 @@ from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import best_run, interval_words, metric_of, unit_of_difference
 from edgenas.records import TAR, FinalTraining, Metric
 from edgenas.report.answers.commands import compare_command, in_full, train_command
-from edgenas.report.answers.ship import epochs_apart, noise_of_scores
+from edgenas.report.answers.ship import epochs_apart, noise_of_scores, not_known
 from edgenas.report.facts import Facts
 from edgenas.report.figure import score_name
 from edgenas.report.trained import chance_on_test, confusion_in, interval_on_test, is_better_than_chance
@@ -148,7 +148,7 @@ def _beside_random(facts: Facts) -> Iterator[str]:
         f"validation{epochs_apart(best, peak)}, against {facts.words(peak)}"
     )
     if bar is None:
-        yield f"{told}; whether that is more than noise is not known."
+        yield f"{told}; whether that is more than noise is {not_known(facts)}."
     elif abs(gain) <= bar:
         yield f"{told}: inside the noise of ±{number(bar)}, so this search is not shown to be better than drawing at random."
     elif gain > 0:

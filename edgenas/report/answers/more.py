@@ -12,7 +12,7 @@ from edgenas.engine.plan import validation_in
 from edgenas.engine.scores import metric_of, unit_of_difference
 from edgenas.records import FinalTraining, Trial
 from edgenas.report.answers.commands import in_full, train_again_command
-from edgenas.report.answers.ship import noise_of_scores
+from edgenas.report.answers.ship import noise_of_scores, not_known
 from edgenas.report.facts import Facts
 from edgenas.report.values import metric_words
 
@@ -63,7 +63,7 @@ def _search(facts: Facts) -> Iterator[str]:
     if gain <= 0:
         yield f"A longer search: {of_all} are no better than those before, so it had levelled off."
     elif noise is None:
-        yield f"A longer search: {of_all} improved the best score by {by}; what is noise is not known."
+        yield f"A longer search: {of_all} improved the best score by {by}; what is noise is {not_known(facts)}."
     elif gain <= noise:
         yield (
             f"A longer search: {of_all} improved the best score by {by}, inside the noise of "

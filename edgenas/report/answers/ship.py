@@ -108,7 +108,7 @@ def _smaller(facts: Facts, peak: Trial) -> Iterator[str]:
     if bar is None:
         yield (
             f"The nearest faster one is trial {near.number}, with {three_digits(near.cost.latencies[profile].ms)} ms in place of "
-            f"{three_digits(ms)}; {_behind(facts, peak, near)}. Whether that is more than noise is not known here."
+            f"{three_digits(ms)}; {_behind(facts, peak, near)}. Whether that is more than noise is {not_known(facts)}."
         )
     else:
         yield (
@@ -145,6 +145,12 @@ def noise_of(facts: Facts, one: Trial, other: Trial) -> float | None:
 def noise_of_scores(facts: Facts, one: Trial, other: Trial) -> float | None:
     """The same of two scores, as `edgenas front` has it, too."""
     return noise.noise_of_scores(one, other, facts.study, facts.seed_noise)
+
+
+def not_known(facts: Facts) -> str:
+    """Behind "what is noise is": where nothing tells it, and where no more than two trainings do."""
+    pair = facts.seed_noise is not None and facts.seed_noise.of_one_pair
+    return "not known from two trainings of one network" if pair else "not known here"
 
 
 def _inside(facts: Facts, peak: Trial, one: Trial) -> bool:

@@ -224,6 +224,17 @@ def test_a_random_control_is_held_against_the_search(control: float, words: str)
     assert words in told
 
 
+def test_whether_two_trainings_of_one_network_tell_the_noise_is_said() -> None:
+    random = trial(2, 87.0)
+    random = msgspec.structs.replace(random, candidate=msgspec.structs.replace(random.candidate, phase=CONTROL))
+    one = trial(1, 90.0)
+    again = msgspec.structs.replace(
+        one, number=3, scores={"val_accuracy": 80.0}, candidate=msgspec.structs.replace(one.candidate, repeat=1)
+    )
+    (told,) = [words for words in goodness(study(one, random, again, chosen=1)) if "random network" in words]
+    assert told.endswith("; whether that is more than noise is not known from two trainings of one network.")
+
+
 @pytest.mark.parametrize(
     ("epochs", "words"),
     [
