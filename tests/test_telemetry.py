@@ -55,7 +55,7 @@ def traces(code: str, tmp_path: Path, **more: str) -> list[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

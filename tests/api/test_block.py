@@ -105,7 +105,7 @@ def test_another_process_goes_on_with_arrays_that_only_the_first_one_had(ran: An
         "assert sum(final.images.values()) == 200\n"
     )
     done = subprocess.run(
-        [sys.executable, "-"], input=code, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-"], input=code, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=240,
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -115,7 +115,7 @@ def test_the_command_line_reads_the_same_study(ran: Any) -> None:
     folder, facts, _ = ran
     done = subprocess.run(
         [sys.executable, "-m", "edgenas", "front", "api", "--json"],
-        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True,
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
     document = msgspec.json.decode(done.stdout)
     assert document["trials"] + document["infeasible"] + document["failed"] == facts["trials"]
@@ -123,7 +123,7 @@ def test_the_command_line_reads_the_same_study(ran: Any) -> None:
 
 def test_importing_edgenas_is_quick_and_takes_no_torch() -> None:
     code = "import sys, edgenas; assert not {'torch', 'numpy', 'msgspec', 'onnx'} & set(sys.modules), sys.modules"
-    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True, timeout=240)
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

@@ -78,7 +78,7 @@ def killed(folder: Path, after: Callable[[float], bool], *arguments: str) -> boo
     there = process.poll() is None
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             os.killpg(process.pid, 0)

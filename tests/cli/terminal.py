@@ -33,5 +33,5 @@ def shown(*arguments: str, folder: Path, columns: int = 80) -> list[str]:
     except OSError:  # Linux's way to say that nobody holds the other end any more
         pass
     os.close(ours)
-    assert process.wait(timeout=60) == 0, found.decode()
+    assert process.wait(timeout=240) == 0, found.decode()
     return CONTROL.sub("", found.decode()).splitlines()

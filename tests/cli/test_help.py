@@ -47,7 +47,7 @@ def helped(*words: str) -> list[str]:
 def test_help_loads_nothing_that_computes() -> None:
     """It answers before a person waits; a command loads what it needs when it runs."""
     program = "import sys\nfrom edgenas.cli.main import main\n" + HELP_ALONE
-    subprocess.run([sys.executable, "-c", program, "search", "--help"], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program, "search", "--help"], check=True, capture_output=True, timeout=240)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

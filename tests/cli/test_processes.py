@@ -20,7 +20,7 @@ from tests.cli.test_kills import kill_within_one_run
 from tests.trained_study import trained_study
 
 LONG = ("--seeds", "1", "--epochs", "3000", "--processes", "2", "--checkpoint-s", "0")
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_every_runtime_name_that_is_used_exists_in_the_real_bindings(version):
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(folder)},
-        timeout=120,
+        timeout=240,
         check=False,
     )
     answer = json.loads(done.stdout)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from edgenas.hardware.worker import Load
@@ -37,9 +38,12 @@ class Running:
         return HttpBoard(self.url, self.token)
 
 
+PATIENT = Quota(idle_s=60.0, stranger_s=60.0, request_s=600.0)  # longer than a busy machine keeps anybody waiting
+
+
 @contextmanager
 def listening(
-    quota: Quota = Quota(),
+    quota: Quota = PATIENT,
     bounds: Bounds = Bounds(1024, 4),
     port: int = 0,
     token: str = "",
@@ -69,6 +73,5 @@ def until(true: Callable[[], bool], patience_s: float = 120) -> None:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    """It waits for a client longer than a busy machine keeps one waiting."""
-    with listening(Quota(connections=8, uploads=2, queue=3, idle_s=60.0, stranger_s=60.0)) as agent_here:
+    with listening(msgspec.structs.replace(PATIENT, connections=8, uploads=2, queue=3)) as agent_here:
         yield agent_here

@@ -33,7 +33,7 @@ def signers(tmp_path_factory: pytest.TempPathFactory) -> Signers:
 def secure(signers: Signers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """An agent with a certificate that our authority signed for 127.0.0.1."""
     made = certificate(tmp_path_factory.mktemp("board"), by=signers.ours)
-    with listening(Quota(stranger_s=60.0, idle_s=60.0), tls=Tls(*made)) as running:
+    with listening(tls=Tls(*made)) as running:
         yield running
 
 

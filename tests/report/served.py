@@ -33,7 +33,7 @@ class Served:
 
     def ask(self, path: str = "/", method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
         """`headers` with _ in place of -; Host is the server's own where it is not among them."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=240)
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
             connection.putheader(name.replace("_", "-"), value)
@@ -50,5 +50,5 @@ class Served:
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Exit code and stderr after a signal."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=60)
+        _, errors = self.process.communicate(timeout=240)
         return self.process.returncode, errors

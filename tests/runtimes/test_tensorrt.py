@@ -325,7 +325,7 @@ def test_what_is_not_documented_is_found():
 def test_a_builder_does_not_outlive_the_process_that_asked_for_the_engine():
     """It is told which process that is; of another one's it is killed at once, as by the end of its own."""
     command = [sys.executable, "-m", "edgenas.runtimes.tensorrt_build", "{}", str(os.getppid())]
-    done = subprocess.run(command, env=child_environment(), capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, env=child_environment(), capture_output=True, timeout=240, check=False)
     assert done.returncode == -signal.SIGKILL
 
 

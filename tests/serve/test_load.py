@@ -31,7 +31,7 @@ Golden = dict[str, np.ndarray]
 def ended(folder: Path) -> str:
     """The one line with which `edgenas serve` ends."""
     command = [sys.executable, "-m", "edgenas", "serve", str(folder), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert not re.search(r"^(serving|next:) ", done.stderr, re.MULTILINE)  # it never did

@@ -32,4 +32,4 @@ def test_freed_memory_beyond_half_a_gigabyte_goes_back_and_less_is_kept(megabyte
     kept, after = map(int, done.stdout.split())
     assert kept > megabytes
     assert (kept - after > megabytes - 40) == given_back
-    assert given_back or kept == after
+    assert given_back or kept - after < 40  # the kernel counts by the way, not exactly
