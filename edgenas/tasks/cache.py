@@ -113,6 +113,7 @@ def decoded(
         with _locked(folder / LOCK, loading.tell):
             trusted, damaged, missing = _found(rows, unreadable)
             if not trusted or len(missing):
+                _make_room(rows, len(missing), len(damaged), how, loading)
                 unread = _fill(rows, missing, root, files, listing, how, loading)
                 rows.synced()
                 damaged |= {row: problem.why for row, problem in unread.items() if problem.lasting}
@@ -151,7 +152,6 @@ def _fill(
     loading: Loading,
 ) -> dict[int, Unread]:
     """Fill the missing rows; those that cannot be, with the reason."""
-    _make_room(rows, len(missing), how, loading)
     missing = _take_over(rows, missing, listing.sources, loading.cache)
 
     one_large = threading.Lock()
@@ -191,7 +191,7 @@ def _progress(count: int, total: int, seconds: float) -> str:
     return f"decoded {count:,} of {total:,} images, {pace:.0f} a second, {(total - count) / pace / 60:.1f} minutes left"
 
 
-def _make_room(rows: CacheFiles, missing: int, how: Preprocessing, loading: Loading) -> None:
+def _make_room(rows: CacheFiles, missing: int, damaged: int, how: Preprocessing, loading: Loading) -> None:
     """Say how much the pixels take; DataError where the disk has less."""
     total, more = rows.total_bytes, rows.bytes_to_allocate()
     free = shutil.disk_usage(rows.folder).free
@@ -202,7 +202,8 @@ def _make_room(rows: CacheFiles, missing: int, how: Preprocessing, loading: Load
             "--clear-cache`, set EDGENAS_CACHE to a folder on another disk, or choose a smaller --image-size"
         )
     if missing:
-        kept = "" if missing == rows.count else f", {rows.count - missing:,} of them are decoded already"
+        there = rows.count - missing - damaged
+        kept = f", {there:,} of them are decoded already" if there else ""
         loading.tell(f"{words}{kept}: kept in {loading.cache} ({size_words(free)} free)")
     rows.allocate()
 

@@ -456,6 +456,18 @@ def test_pixels_that_one_reader_cannot_decode_are_tried_once_by_another(
     assert np.array_equal(everything(decodes.task), before)
 
 
+def test_what_is_damaged_is_not_said_to_be_decoded(decodes: Decodes, pics: Path) -> None:
+    """Two of 22: one whose header cannot be read, and one that is cut off, which is known from the second time on."""
+    (pics / "cat" / "cut.png").write_bytes((pics / "cat" / "000.png").read_bytes()[:-40])
+    (pics / "cat" / "none.png").write_bytes(b"no image")
+    decodes(pics, skip_damaged=True)
+    assert not any("decoded already" in line for line in decodes.said)
+    flip(pixels_file(decodes.cache), 3)
+    pixels_file(decodes.cache).touch()
+    decodes(pics, skip_damaged=True)
+    assert any(", 19 of them are decoded already" in line for line in decodes.said)
+
+
 def test_damaged_images_are_left_out_where_that_is_asked_for(decodes: Decodes, pics: Path) -> None:
     (pics / "cat" / "cut.png").write_bytes((pics / "cat" / "000.png").read_bytes()[:-40])
     (pics / "dog" / "000000.png").write_bytes(b"<html>")
