@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx
 import pytest
 from click.testing import Result
 from torch import nn
@@ -21,13 +25,32 @@ from edgenas.cli.main import app
 from edgenas.engine.trained import trained_from_store
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.choice import predicted_latencies
+from edgenas.export.onnx import onnx_from_network
 from edgenas.hardware.profile import profile_from_name
+from edgenas.identity import digest
 from edgenas.networks.weights import load_weights, save_weights
-from edgenas.records import FinalTraining, Latency, Limits
+from edgenas.records import ChainArchitecture, FinalTraining, Latency, Limits
 from edgenas.store import Store
 from tests.digits_bundle import digits_bundle
 from tests.trained_digits import digits_folder, trained_digits
 from tests.trained_study import WEIGHTS, trained_study
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _traced_once() -> Iterator[None]:
+    """A network that was traced for the same file is not traced again: torch's exporter is half of what an export takes."""
+    kept: dict[str, onnx.ModelProto] = {}
+
+    def traced(network: nn.Module, architecture: ChainArchitecture, **how: Any) -> onnx.ModelProto:
+        tensors = {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
+        key = digest(architecture, str(how), {name: sha256(content).hexdigest() for name, content in tensors.items()})
+        if key not in kept:
+            kept[key] = onnx_from_network(network, architecture, **how)
+        return copy.deepcopy(kept[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgenas.export.release.onnx_from_network", traced)
+        yield
 
 
 def run(study: Path, out: Path, *arguments: str) -> Result:
@@ -77,12 +100,17 @@ def test_all_precisions_that_pass_are_written_and_the_exit_is_0(good: Path, tmp_
     found = document(result)
     assert set(found["files"]) == {"fp32", "fp16", "int8"}
     assert found["failed"] == {}
+    for file in found["files"].values():
+        (latency,) = file["latencies"]
+        assert (latency["origin"], latency["profile"]) == ("measured", "host-cpu")
+        assert latency["n"] >= 200
     assert [found["files"][p]["weight_bits"] for p in ("fp32", "fp16", "int8")] == [None, None, 8]
     for file in found["files"].values():
         (score,) = file["scores"]
         assert score["interval"] == pytest.approx(wilson(score["value"], score["n"]))
 
 
+@pytest.mark.usefixtures("times_nothing")
 def test_a_precision_that_fails_is_named_and_the_others_are_written(
     hard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,9 +164,8 @@ def test_where_fp32_fails_nothing_is_written(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- 7-bit weights
 
 
+@pytest.mark.usefixtures("times_nothing")
 def test_weights_of_7_bits_stay_within_64_and_the_manifest_says_so(good: Path, tmp_path: Path) -> None:
-    import onnx
-
     from edgenas.runtimes.int8 import largest_weight
 
     result = run(good, tmp_path / "out", "--precision", "int8", "--max-drop", "5", "--reduce-range")
@@ -156,13 +183,12 @@ def test_7_bits_without_int8_are_refused(good: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- batch and opset
 
 
+@pytest.mark.usefixtures("times_nothing")
 @pytest.mark.parametrize(("opset", "ir"), [("13", 7), ("21", 10)])
 def test_the_oldest_and_the_newest_opset_are_written_and_proved(
     opset: str, ir: int, good: Path, tmp_path: Path
 ) -> None:
     """The target's own is 20; another one comes with the oldest IR that holds it."""
-    import onnx
-
     out, asked = tmp_path / "out", ("--precision", "fp32,fp16,int8", "--max-drop", "5", "--json")
     result = run(good, out, "--opset", opset, "--batch", "2", *asked)
     assert result.exit_code == 0, result.exception
@@ -183,6 +209,7 @@ def test_an_opset_that_cannot_be_written_is_refused_with_those_that_can(opset: s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("times_nothing")
 def test_without_asking_the_opset_is_the_targets_and_the_batch_any(good: Path, tmp_path: Path) -> None:
     found = document(run(good, tmp_path / "out", "--json"))
     assert (found["batch"], found["files"]["fp32"]["opset"]) == (None, 20)
@@ -236,6 +263,7 @@ def test_the_seed_that_did_best_on_validation_is_exported(tmp_path: Path) -> Non
         assert trained_from_store(store, print).score == best.val["accuracy"]
 
 
+@pytest.mark.usefixtures("times_nothing")
 def test_a_study_without_hashes_is_exported_with_a_line_about_it(tmp_path: Path) -> None:
     study = trained_study(tmp_path / "study", hashed=False, recorded=-200 / 143)
     result = run(study, tmp_path / "out", "--json")
@@ -252,6 +280,7 @@ def test_without_hashes_the_score_still_shows_other_weights(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("times_nothing")
 def test_deepstream_is_written_beside_the_bundle_and_what_differs_there_is_said(good: Path, tmp_path: Path) -> None:
     where = tmp_path / "ds"
     result = run(good, tmp_path / "digits", "--precision", "fp16", "--deepstream", str(where), "--json")
@@ -273,7 +302,8 @@ def test_what_deepstream_cannot_take_is_refused_before_anything_is_written(good:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("limit", "over"), [(1e-6, True), (1000.0, False)])
+@pytest.mark.usefixtures("times_nothing")
+@pytest.mark.parametrize(("limit", "over"), [(1e-6, True), (1.0, False)])
 def test_a_file_that_is_slower_than_the_studys_limit_is_called_so(tmp_path: Path, limit: float, over: bool) -> None:
     study = trained_study(tmp_path / "study", limits=Limits(latency_ms=limit))
     result = run(study, tmp_path / "out", "--json")
@@ -282,9 +312,8 @@ def test_a_file_that_is_slower_than_the_studys_limit_is_called_so(tmp_path: Path
     words = f"warning: over the study's limit of {limit:g} ms on host-cpu: fp32 ("
     assert (words in result.stderr) == over
     assert ("; no file here holds it" in result.stderr) == over
-    assert (
-        document(run(study, tmp_path / "other", "--target", "jetson", "--json"))["over_limit"] == {}
-    )  # not the study's
+    if over:  # another target is not the study's
+        assert document(run(study, tmp_path / "other", "--target", "jetson", "--json"))["over_limit"] == {}
 
 
 def test_the_limit_is_held_by_a_file_that_takes_exactly_as_long() -> None:
@@ -320,6 +349,7 @@ def test_at_the_precision_of_the_search_its_own_latency_is_held_against_the_limi
     )  # no such file
 
 
+@pytest.mark.usefixtures("times_nothing")
 @pytest.mark.parametrize(("told", "over"), [(0.5, False), (2.0, True)])
 def test_an_export_is_held_against_what_its_search_went_by(tmp_path: Path, told: float, over: bool) -> None:
     """The profile expects the limit itself, less a little where the search was told more, and more where it was told less."""
@@ -341,6 +371,7 @@ def test_an_export_is_held_against_what_its_search_went_by(tmp_path: Path, told:
     assert ("warning: over the study's limit" in result.stderr) is over
 
 
+@pytest.mark.usefixtures("times_nothing")
 @pytest.mark.parametrize("asked", ["int8,fp32", "fp32,int8"])
 def test_the_limit_is_spoken_of_where_the_chosen_file_breaks_it_and_who_holds_it_is_named(
     tmp_path: Path, asked: str
