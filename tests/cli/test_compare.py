@@ -96,6 +96,7 @@ def digits_file(folder: Path) -> Path:
     return folder / "public.onnx"
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_reference_goes_on_from_its_weights_is_costed_on_the_target_and_stays_in_the_study(
     study: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_reference_goes_on_from_its_weights_is_costed_on_the_target_and_stays_
     assert (longer["epochs"], len(longer["each"])) == (2, 2)
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_reference_is_trained_anew_beside_another_winner(study: Path, tmp_path: Path) -> None:
     path = digits_file(tmp_path)
     one = compare(str(study), "--reference", str(path), "--epochs", "1")["references"][0]
@@ -153,6 +155,7 @@ def test_a_reference_is_trained_anew_beside_another_winner(study: Path, tmp_path
     assert (len(one["each"]), len(again["each"])) == (1, 2)  # as many as the other winner's
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_two_new_references_in_a_terminal_leave_the_result_on_stdout(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +170,7 @@ def test_two_new_references_in_a_terminal_leave_the_result_on_stdout(
     assert done.stderr.count("\x1b[?25l") == done.stderr.count("\x1b[?25h") == 2  # the cursor is there again
 
 
+@pytest.mark.usefixtures("trains_here")
 @pytest.mark.parametrize(
     ("threads", "runs", "more", "at_once"),
     [
@@ -188,6 +192,7 @@ def test_a_reference_has_as_much_of_a_cpu_as_the_winner_had(
     assert f"{path}: 2 seeds, {at_once} at once" in done.stderr.splitlines()
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_comparison_with_a_training_that_was_replaced_is_not_shown_and_the_command_named_makes_it_anew(
     study: Path, tmp_path: Path
 ) -> None:
@@ -210,6 +215,7 @@ def test_a_comparison_with_a_training_that_was_replaced_is_not_shown_and_the_com
     assert [line for line in (one.line for one in next_commands(again)) if "compare" in line] == []
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_from_scratch_the_same_seconds_are_epochs_and_more_references_stand_side_by_side(study: Path) -> None:
     name = "torchvision:shufflenet_v2_x0_5"
     found = compare(str(study), "--reference", name)
@@ -259,6 +265,7 @@ def origins(found: dict[str, Any]) -> list[str]:
     return [one["cost"]["latencies"][PI]["origin"] for one in (*found["winners"], *found["references"])]
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_measured_winner_and_a_reference_that_is_not_are_not_called_faster_and_what_to_do_is_said(
     tmp_path: Path,
 ) -> None:
@@ -282,6 +289,7 @@ def test_a_measured_winner_and_a_reference_that_is_not_are_not_called_faster_and
     assert found["advice"] in page
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_board_measures_the_winner_and_the_references_and_the_study_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +316,7 @@ def test_a_board_measures_the_winner_and_the_references_and_the_study_keeps_it(
         assert store.choice.trial.cost.latencies[PI] == told
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_study_with_a_limit_on_energy_takes_references_whose_energy_is_not_known(tmp_path: Path) -> None:
     limits = Limits(energy_mj=5.0)
     study = searched(tmp_path / "study", limits, Latency(2.0, "measured", PI, energy_mj=4.0), boards=True)
@@ -391,6 +400,7 @@ def test_a_board_is_asked_for_where_it_was_and_refused_where_it_was_not(
         assert not store.all(KIND, Reference)
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_reference_that_breaks_the_studys_limit_is_said_to(tmp_path: Path) -> None:
     study = searched(tmp_path / "study", Limits(params=50_000))
     found = compare(str(study), "--reference", "torchvision:shufflenet_v2_x0_5", "--epochs", "1")
@@ -431,6 +441,7 @@ def test_a_study_of_a_gpu_is_not_trained_compared_or_gone_on_with_where_there_is
         assert len(store.all("final", FinalTraining)) == 1
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_mistakes_are_one_line(study: Path, tmp_path: Path) -> None:
     path = digits_file(tmp_path)
     cases = [

@@ -91,6 +91,7 @@ def test_seeds_are_trained_once_and_their_weights_give_the_reported_scores(study
     assert more == first  # the seconds too: nothing was trained again
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_run_keeps_every_look_at_validation_and_its_worst_mistakes(study: Path) -> None:
     import torch
 
@@ -146,6 +147,7 @@ def test_mistakes_are_one_line(study: Path, arguments: tuple[str, ...], complain
         train(str(study), *arguments)
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_recipe_of_ones_own_for_photographs_is_trained_by_and_kept(study: Path) -> None:
     """On grey images: what was not done, saturation and hue, is not in the recipe of the training."""
     path = study / "mine.toml"
@@ -163,6 +165,7 @@ def test_a_recipe_of_ones_own_for_photographs_is_trained_by_and_kept(study: Path
     assert (recipe.trivial_augment, recipe.mixup, recipe.cutmix) == (True, 0.2, 1.0)
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_what_is_left_of_other_trainings_is_said_and_what_does_not_fit_is_refused(study: Path) -> None:
     other, how = study / "weights" / "0123456789abcdef-0.checkpoint", ("--seeds", "1", "--epochs", "1")
     other.parent.mkdir()
@@ -252,6 +255,7 @@ def cores(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(count)), raising=False)
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_more_seeds_and_other_cores_keep_what_is_trained(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cores(monkeypatch, 2)
     first = train(str(study), "--seeds", "1", "--epochs", "1")
@@ -276,6 +280,7 @@ def test_more_seeds_and_other_cores_keep_what_is_trained(study: Path, monkeypatc
         assert store.all("final-run", FinalRun) == runs
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_lost_or_damaged_file_of_weights_is_trained_again_to_the_same_bytes_and_no_other_is(study: Path) -> None:
     how = (str(study), "--seeds", "3", "--epochs", "1")
     first = train(*how)
@@ -301,6 +306,7 @@ def test_a_lost_or_damaged_file_of_weights_is_trained_again_to_the_same_bytes_an
     opened.network()
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_every_accuracy_has_its_interval_over_the_images_of_its_split(study: Path) -> None:
     document = train(str(study), "--seeds", "1", "--epochs", "1")
     task = digits_whole()
@@ -369,6 +375,7 @@ def test_the_report_in_the_json_is_that_of_the_seed_that_is_exported() -> None:
     assert told["test"]["confusion"] == MATRICES[0]
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_budget_that_leaves_fewer_than_130_steps_is_refused_with_figures(study: Path) -> None:
     with pytest.raises(EdgenasError) as caught:
         train(str(study), "--seeds", "1", "--budget", "0.005")
@@ -387,6 +394,7 @@ def named_on_the_page(folder: Path) -> str:
     return command
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_the_command_that_the_report_names_trains_longer_by_the_same_recipe_and_width(study: Path) -> None:
     """Of one epoch there is no curve, so that one is asked for; the flags that were given are asked for again."""
     train(str(study), "--seeds", "1", "--epochs", "1", "--recipe", "brief", "--final-width", "macro")
@@ -401,6 +409,7 @@ def test_the_command_that_the_report_names_trains_longer_by_the_same_recipe_and_
     assert named_on_the_page(study) == f"edgenas train {study} --seeds 1 --recipe brief --final-width macro --epochs 4"
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_a_training_of_an_earlier_version_is_given_the_flags_that_find_it_again(study: Path) -> None:
     how = ("--seeds", "1", "--epochs", "1", "--all-images")
     train(str(study), *how)
@@ -413,6 +422,7 @@ def test_a_training_of_an_earlier_version_is_given_the_flags_that_find_it_again(
     assert again == final  # its runs, and its seconds: nothing was trained
 
 
+@pytest.mark.usefixtures("trains_here")
 def test_after_all_images_no_command_is_named_that_refuses_them(study: Path) -> None:
     train(str(study), "--seeds", "1", "--epochs", "1")
     assert [one.line.split()[1] for one in next_commands(read_facts(study))] == ["export", "compare"]
