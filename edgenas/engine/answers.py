@@ -52,9 +52,13 @@ def _read_back(record: Record, who: str) -> Any:
         back = msgspec.json.decode(msgspec.json.encode(record, enc_hook=noted), type=type(record))
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         what = str(error).replace("`str`", f"`{strange[0]}`") if strange else str(error)
-        raise EdgenasError(f"{who} what cannot be written down: {what.replace('$.', '')}: mend the method") from error
+        raise EdgenasError(
+            f"{who} what cannot be written down: {what.replace('$.', '')}: mend the method or its space"
+        ) from error
     if strange:
-        raise EdgenasError(f"{who} what cannot be written down: a {strange[0]} in {record!r:.200}: mend the method")
+        raise EdgenasError(
+            f"{who} what cannot be written down: a {strange[0]} in {record!r:.200}: mend the method or its space"
+        )
     return back
 
 
@@ -66,7 +70,7 @@ def _refuse_renamed(ask: Ask, read: Ask, who: str) -> None:
         if one.key != other.key:
             field, was, now = next(_differences(one, other))
             raise EdgenasError(
-                f"{who} a candidate whose {field} is {was!r}, which is read back as {now!r}: mend the method"
+                f"{who} a candidate whose {field} is {was!r}, which is read back as {now!r}: mend the method or its space"
             )
 
 

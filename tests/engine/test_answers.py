@@ -22,7 +22,7 @@ RECIPE = Recipe("fast", 2, 64, 0.1)
 GOOD = Candidate(NETWORK, RECIPE, "first")
 TRIAL = Trial(GOOD, "complete", cost_without_device(NETWORK), 7, {"val_accuracy": 90.0}, number=1)
 CHOICE = Choice(TRIAL)
-MEND = ": mend the method"
+MEND = ": mend the method or its space"
 
 
 def method(ask: Any, choice: Any = CHOICE) -> Generator[Any, Any, Any]:
