@@ -10,9 +10,11 @@ from typing import cast
 import msgspec
 
 from edgenas.architectures.cell_space import FAMILIES, CellSpace, Family
+from edgenas.durable import replace_file
 from edgenas.engine.contents import fitted_file
 from edgenas.engine.folders import ROOT
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.files import lost
 from edgenas.methods import Method
 from edgenas.methods.baselines import drawn_by
 from edgenas.methods.nal import NalRules, design, nal, network_of, shipped_predictor
@@ -40,19 +42,27 @@ def decide_designs(planning: Planning) -> Planned:
 
 
 def _made(search: Search) -> Method:
-    """The predictor must still be the one that the study began with."""
+    """By the predictor that the study began with, of which it keeps a copy."""
     space, rules = search.space_as(CellSpace), search.rules_as(NalRules)
     how = (search.training, *drawn_by(search), search.objective, search.seed)
-    return nal(_predictor(rules), space, rules, *how)
+    return nal(_predictor(rules, None if search.lab is None else search.lab.store.folder), space, rules, *how)
 
 
-def _predictor(rules: NalRules) -> LinkPredictor:
+def _predictor(rules: NalRules, study: Path | None = None) -> LinkPredictor:
+    """The one that is named. `study`: the folder whose copy of it is read from the second time on, from wherever the search goes
+    on. StudyError for a file that is another one now."""
     if not rules.weights:
         return shipped_predictor(rules.space)
-    path = Path(rules.weights)
-    predictor = load_predictor(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != rules.weights_sha256:
-        raise StudyError(f"{path} is another predictor than this study began with: restore it, or use another --study")
+    named, sha256 = Path(rules.weights), rules.weights_sha256
+    copy = None if study is None else study / "weights" / f"predictor-{sha256[:16]}.safetensors"
+    if copy is not None and not lost(copy, sha256):
+        return load_predictor(copy)
+    predictor, content = load_predictor(named), named.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StudyError(f"{named} is another predictor than this study began with: restore it, or use another --study")
+    if copy is not None:
+        copy.parent.mkdir(exist_ok=True)
+        replace_file(copy, content)
     return predictor
 
 
