@@ -31,9 +31,9 @@ from tests.serve.running import HOST, TOKEN, Running, counted, eventually, servi
 ROOT = Path(__file__).parents[2]
 
 
-def picture(red: int) -> bytes:
+def picture(red: int, seed: int = 3) -> bytes:
     """A sharp face-sized PNG whose first pixel tells the liveness hook what to do."""
-    image = np.random.default_rng(3).integers(60, 220, (14, 14, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    image = np.random.default_rng(seed).integers(60, 220, (14, 14, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     image[0, 0, 0] = red
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
@@ -109,7 +109,7 @@ def test_the_longest_name_is_two_hundred_characters(door: Running) -> None:
 def test_one_name_in_two_spellings_is_one_person(door: Running) -> None:
     composed, decomposed = "Jos%C3%A9", "Jose%CC%81"
     assert door.json("POST", f"/enroll?name={decomposed}", picture(1)) == (200, {"name": "José", "samples": 1})
-    assert door.json("POST", f"/enroll?name={composed}", picture(2)) == (200, {"name": "José", "samples": 2})
+    assert door.json("POST", f"/enroll?name={composed}", picture(1, seed=4)) == (200, {"name": "José", "samples": 2})
     for name in (composed, decomposed):
         assert door.json("POST", f"/verify?name={name}", picture(1))[1]["same"] is True
     assert door.json("DELETE", f"/people/{decomposed}") == (200, {"deleted": "José"})

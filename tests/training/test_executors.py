@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -99,21 +100,6 @@ def crew_of(executor: CrewExecutor) -> LocalCrew:
     return executor.crew
 
 
-def test_a_killed_worker_is_replaced_and_its_candidate_trained(tmp_path: Path, digits: Task) -> None:
-    slow = candidate(8, 6, epochs=8)
-    evaluator, cost = Evaluator(digits, 3), ParameterCost()
-    with fresh_store(tmp_path / "a") as store, local_executor(evaluator, cost, 1) as executor:
-        crew = crew_of(executor)
-        killer = threading.Timer(0.1, crew.workers[0].process.kill)
-        killer.start()
-        (survived,) = executor.answer(Ask((slow,)), store)
-        killer.join()
-        assert list(crew.deaths.values()) == [1]  # before it was ready, or after
-    with fresh_store(tmp_path / "b") as store:
-        undisturbed = inline_executor(evaluator, cost).answer(Ask((slow,)), store)
-    assert without_seconds((survived,)) == without_seconds(undisturbed)
-
-
 @dataclass(frozen=True)
 class DeadlyTask(Classification):
     """Takes its process with it, as an out-of-memory kill does: always, or `deaths` times. Writes down each attempt."""
@@ -146,6 +132,47 @@ class InterruptedTask(DeadlyTask):
             os.write(channel, (1000).to_bytes(4, "big") + b"abc")  # as multiprocessing.connection frames a message
             os.kill(os.getpid(), signal.SIGKILL)
         return Classification.loss(self, recipe, width)
+
+
+@dataclass(frozen=True)
+class WaitingTask(DeadlyTask):
+    """Waits to be killed by somebody else, `deaths` times."""
+
+    def loss(self, recipe: Recipe, width: int | None = None) -> nn.Module:
+        with self.log.open("a") as log:
+            log.write(f"{recipe.epochs}\n")
+        if len(self.log.read_text().split()) <= self.deaths:
+            time.sleep(600)
+        return Classification.loss(self, recipe, width)
+
+
+def test_a_killed_worker_is_replaced_and_its_candidate_trained(tmp_path: Path, digits: Task) -> None:
+    waiting, cost = WaitingTask.of(digits, tmp_path / "log", deaths=1), ParameterCost()
+    with fresh_store(tmp_path / "a") as store, local_executor(Evaluator(waiting, 3), cost, 1) as executor:
+        crew = crew_of(executor)
+
+        def kill() -> None:
+            while not (waiting.log.exists() and waiting.log.read_text()):  # it is at work then
+                time.sleep(0.01)
+            crew.workers[0].process.kill()
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        (survived,) = executor.answer(Ask((candidate(),)), store)
+        killer.join()
+        assert crew.deaths == {(survived.candidate.key, False): 1}
+    with fresh_store(tmp_path / "b") as store:
+        undisturbed = inline_executor(Evaluator(digits, 3), cost).answer(Ask((candidate(),)), store)
+    assert without_seconds((survived,)) == without_seconds(undisturbed)
+
+
+def test_a_worker_that_is_killed_before_it_begins_is_replaced(tmp_path: Path, digits: Task) -> None:
+    with fresh_store(tmp_path) as store, local_executor(Evaluator(digits, 3), ParameterCost(), 1) as executor:
+        crew = crew_of(executor)
+        crew.workers[0].process.kill()
+        (survived,) = executor.answer(Ask((candidate(),)), store)
+        assert list(crew.deaths.values()) == [1]
+    assert survived.status == "complete"
 
 
 def test_a_worker_that_is_killed_in_the_middle_of_its_answer_is_replaced(tmp_path: Path, digits: Task) -> None:
