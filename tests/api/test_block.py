@@ -15,7 +15,8 @@ from tests.cli.edgenas import ENVIRONMENT
 BLOCK = """
 import numpy as np, edgenas
 
-study = edgenas.search("digits", target="jetson", max_params=30_000, max_depth=6, epoch_scale=.5, search_images=600, study="api")
+few = {"epoch_scale": .5, "search_images": 600, "rules": {"trials": 8}}
+study = edgenas.search("digits", target="jetson", max_params=30_000, max_depth=6, study="api", **few)
 study.front()
 study.best.cost.latencies
 final = study.train(seeds=1, epochs=3)
@@ -25,7 +26,7 @@ study = edgenas.open_study("studies/api")
 edgenas.predict("bundle/model.onnx", target="jetson").ms
 images, labels = np.zeros((200, 16, 16, 1), np.uint8), np.arange(200) % 2
 images[labels == 1, 4:12] = 200
-edgenas.search((images, labels), target="jetson", max_depth=5, epoch_scale=.3, study="arrays")
+edgenas.search((images, labels), target="jetson", max_depth=5, epoch_scale=.1, study="arrays", rules={"trials": 3})
 """
 FACTS = """
 # facts

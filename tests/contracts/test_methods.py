@@ -137,7 +137,10 @@ CASES: dict[str, Case] = {
     },
 }
 
-every_method = pytest.mark.parametrize("name", CASES)
+SLOW_CASES = ("gp in own",)
+every_method = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_CASES)) for name in CASES]
+)
 
 
 def score(candidate: Candidate) -> float:
@@ -209,6 +212,12 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Played]:
     return functools.cache(lambda name: play(CASES[name], tmp_path_factory.mktemp("once")))
 
 
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Played]:
+    """Each case without a limit, played through once."""
+    return functools.cache(lambda name: play(CASES[name], tmp_path_factory.mktemp("free"), limits=Limits()))
+
+
 def keys(trials: tuple[Trial, ...]) -> list[str]:
     return [trial.candidate.key for trial in trials]
 
@@ -224,24 +233,24 @@ def test_what_is_over_a_limit_is_never_trained_and_never_chosen(name: str, once:
 
 
 @every_method
-def test_the_limit_of_a_case_excludes_something_that_the_method_would_train(name: str, tmp_path: Path) -> None:
+def test_the_limit_of_a_case_excludes_something_that_the_method_would_train(
+    name: str, free: Callable[[str], Played]
+) -> None:
     """So that the test before this one can fail."""
     most = CASES[name].limits.params
     assert most is not None
-    free = play(CASES[name], tmp_path, limits=Limits())
-    assert any(trial.cost.params > most for trial in free.trials)
+    assert any(trial.cost.params > most for trial in free(name).trials)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if " " not in name] + ["gp in chain"])
 def test_a_limit_on_macs_holds_for_every_method_and_a_network_at_the_limit_is_trained(
-    name: str, tmp_path: Path
+    name: str, free: Callable[[str], Played], tmp_path: Path
 ) -> None:
-    case = CASES[name]
-    free = sorted({trial.cost.macs for trial in play(case, tmp_path / "free", limits=Limits()).trials})
-    most = free[len(free) // 2]
+    macs = sorted({trial.cost.macs for trial in free(name).trials})
+    most = macs[len(macs) // 2]
     limits = Limits(mmacs=most / 1e6)
-    played = play(case, tmp_path / "limited", limits=limits)
-    assert max(free) > most
+    played = play(CASES[name], tmp_path, limits=limits)
+    assert max(macs) > most
     assert played.choice.trial.cost.macs <= most
     assert {t.status for t in played.trials if t.cost.macs > most} <= {"infeasible"}
     assert {t.status for t in played.trials if t.cost.macs <= most} == {"complete"}

@@ -235,12 +235,12 @@ def test_a_schedule_that_cannot_train_one_epoch_gets_two(schedule: Schedule, epo
 @pytest.mark.parametrize("by_the_clock", [False, True])
 def test_by_the_clock_a_baseline_trains_more_than_its_rules_say(spec: MethodSpec, by_the_clock: bool) -> None:
     share = (lambda _: 0.5) if by_the_clock else None
-    rules = BaselineRules(trials=9, population=4)
+    rules = BaselineRules(trials=6, population=4)
     search = Search(SPACE, rules, TRAINING, cost_without_device, Limits(), seed=0, share=share)
-    method = ended_when(spec.make(search), ended_after(14), "val_accuracy")
+    method = ended_when(spec.make(search), ended_after(9), "val_accuracy")
     _, trials, _ = play(method, lambda c: float(zlib.crc32(c.key.encode()) % 97), cost_without_device)
     trained = {trial.candidate.key for trial in trials}
-    assert len(trained) == (14 if by_the_clock else 9)
+    assert len(trained) == (9 if by_the_clock else 6)
 
 
 @pytest.mark.parametrize("spec", [RANDOM, EVOLUTION, NSGA2, TPE, GP, GUIDED], ids=lambda spec: spec.name)

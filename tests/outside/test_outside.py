@@ -1,17 +1,20 @@
 """A method, a space, a task and a runtime of somebody else, installed by pip beside edgenas, from the first command to the last.
 
-The packages are the tutorials' own files, to the letter. Everything runs in fresh processes that find the packages by their entry
-points alone; no file of edgenas knows them.
+The packages are the tutorials' own files, to the letter. Everything runs in processes beside this one that find the packages by
+their entry points alone; no file of edgenas knows them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -58,8 +61,22 @@ document = {
     "best": best.number, "scores": best.scores, "type": type(best.candidate.architecture).__name__,
     "metric": study.record.metric.words(best.scores["val_mae"]), "repr": repr(study),
     "best_is_lowest": best.scores["val_mae"] == min(trial.scores["val_mae"] for trial in study.trials),
+    "refused": [],
 }
+for asked in ({"method": "no-such"}, {"task": "no-such"}, {"space": "no-such", "method": "random"}):
+    try:
+        edgenas.search(quiet=True, **asked)
+    except edgenas.EdgenasError as error:
+        document["refused"].append(str(error))
 pathlib.Path("api.json").write_text(json.dumps(document))
+"""
+
+SHELL = """
+import json, pathlib, sys
+from tests.cli.edgenas import edgenas
+for line in sys.stdin:
+    done = edgenas(*json.loads(line), folder=pathlib.Path.cwd())
+    print(json.dumps([done.returncode, done.stdout, done.stderr]), flush=True)
 """
 
 
@@ -84,16 +101,35 @@ class Place:
         assert done.returncode == 0, done.stderr[-3000:]
         return done
 
+    @functools.cached_property
+    def shell(self) -> subprocess.Popen[str]:
+        """A process in which one command after the other is run, and torch is loaded once."""
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", SHELL], cwd=self.work, env=self.environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
     def edgenas(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.python("-m", "edgenas", *arguments)
+        assert self.shell.stdin is not None
+        assert self.shell.stdout is not None
+        self.shell.stdin.write(json.dumps(arguments) + "\n")
+        self.shell.stdin.flush()
+        code, out, said = json.loads(self.shell.stdout.readline())
+        assert code == 0, said[-3000:]
+        return subprocess.CompletedProcess(arguments, code, out, said)
+
+    def close(self) -> None:
+        if "shell" in vars(self):
+            self.shell.communicate()
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.edgenas(*arguments, "--json").stdout)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(tmp_path_factory.mktemp("outside"))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with contextlib.closing(Place(tmp_path_factory.mktemp("outside"))) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +140,13 @@ def searched(place: Place) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def document(place: Place, searched: Any) -> Any:
     return place.json("front", "outside")
+
+
+@pytest.fixture(scope="module")
+def from_python(place: Place, searched: Any) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """What a program said that did the same, in a process of its own, and what it found."""
+    done = place.python("-", code=API)
+    return done, json.loads((place.work / "api.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +178,10 @@ def test_a_search_of_all_three_reads_in_the_tasks_own_unit(searched: Any, docume
     assert document["trials"] == 4
 
 
-def test_the_same_search_from_python_is_the_same_study_and_is_finished(place: Place, document: Any) -> None:
-    done = place.python("-", code=API)
+def test_the_same_search_from_python_is_the_same_study_and_is_finished(from_python: Any, document: Any) -> None:
+    done, found = from_python
     assert done.stdout == ""
     assert done.stderr.endswith("study studies/outside is finished\n")
-    found = json.loads((place.work / "api.json").read_text())
     assert found["best"] == document["chosen"]["trial"]
     assert found["scores"]["val_mae"] == document["chosen"]["val_mae"] == -found["scores"]["val_neg_mae"]
     assert found["best_is_lowest"]
@@ -154,16 +196,8 @@ def test_the_help_says_that_packages_add_names(place: Place) -> None:
     assert told.count("of another package") == 3
 
 
-def test_a_name_that_nobody_has_is_refused_with_those_of_the_packages(place: Place) -> None:
-    code = """
-        from edgenas import EdgenasError, search
-        for asked in ({"method": "no-such"}, {"task": "no-such"}, {"space": "no-such", "method": "random"}):
-            try:
-                search(**asked)
-            except EdgenasError as error:
-                print(error)
-    """
-    method, task, space = place.python("-c", textwrap.dedent(code)).stdout.splitlines()
+def test_a_name_that_nobody_has_is_refused_with_those_of_the_packages(from_python: Any) -> None:
+    method, task, space = from_python[1]["refused"]
     assert method.startswith("method 'no-such' is unknown; possible: gnas, ")
     assert ", gp, own-evolution; " in method
     assert task.startswith("task 'no-such' is unknown; possible: classification, faces, angle; ")
