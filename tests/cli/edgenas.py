@@ -66,15 +66,15 @@ def refusal(*arguments: str) -> str:
     return line
 
 
-def killed(folder: Path, after: Callable[[float], bool], *arguments: str) -> bool:
-    """Whether the command was there to be killed when `after`, asked with the seconds since its start, said yes. Its own
-    processes are gone when this returns."""
+def killed(folder: Path, after: Callable[[float], bool], *arguments: str, every_s: float = 0.0005) -> bool:
+    """Whether the command was there to be killed when `after`, asked `every_s` with the seconds since its start, said yes. Its
+    own processes are gone when this returns."""
     command = [sys.executable, "-m", "edgenas", *arguments]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, start_new_session=True, **quiet)
     started = time.monotonic()
     while process.poll() is None and not after(time.monotonic() - started):
-        time.sleep(0.0005)
+        time.sleep(every_s)
     there = process.poll() is None
     process.kill()
     process.wait()

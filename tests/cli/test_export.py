@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import shutil
-from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +22,13 @@ from edgenas.cli.main import app
 from edgenas.engine.trained import trained_from_store
 from edgenas.errors import EdgenasError, ParityError
 from edgenas.export.choice import predicted_latencies
-from edgenas.export.onnx import onnx_from_network
 from edgenas.hardware.profile import profile_from_name
-from edgenas.identity import digest
 from edgenas.networks.weights import load_weights, save_weights
-from edgenas.records import ChainArchitecture, FinalTraining, Latency, Limits
+from edgenas.records import FinalTraining, Latency, Limits
 from edgenas.store import Store
 from tests.digits_bundle import digits_bundle
 from tests.trained_digits import digits_folder, trained_digits
 from tests.trained_study import WEIGHTS, trained_study
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _traced_once() -> Iterator[None]:
-    """A network that was traced for the same file is not traced again: torch's exporter is half of what an export takes."""
-    kept: dict[str, onnx.ModelProto] = {}
-
-    def traced(network: nn.Module, architecture: ChainArchitecture, **how: Any) -> onnx.ModelProto:
-        tensors = {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
-        key = digest(architecture, str(how), {name: sha256(content).hexdigest() for name, content in tensors.items()})
-        if key not in kept:
-            kept[key] = onnx_from_network(network, architecture, **how)
-        return copy.deepcopy(kept[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgenas.export.release.onnx_from_network", traced)
-        yield
 
 
 def run(study: Path, out: Path, *arguments: str) -> Result:

@@ -10,7 +10,7 @@ from tests.cli.edgenas import BRIEF, SMALL, edgenas, edgenas_json, killed, refus
 from tests.cli.test_search import after_trials, check_kills, ledger
 
 PROJECT = 'method = "guided"\n[rules]\ntrials = 7\nepochs = 6\npool = 60\nfresh = 10\nrepeats = 0.2\n'
-GUIDED = ["search", "project.toml", "--target", "raspberry-pi-5", *BRIEF]
+GUIDED = ["search", "project.toml", "--target", "raspberry-pi-5", *BRIEF, "--search-images", "500"]
 
 
 @pytest.fixture(scope="module")

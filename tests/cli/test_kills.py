@@ -236,7 +236,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_that_is_killed_twice_goes_on_within_itself_to_the_same_bytes(tmp_path: Path) -> None:
-    kill_within_one_run(tmp_path, 2, epochs=16)
+    kill_within_one_run(tmp_path, 2, epochs=8)
 
 
 @pytest.mark.slow

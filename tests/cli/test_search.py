@@ -198,7 +198,7 @@ def check_kills(
     while hits < kills:
         study = f"killed-{kills}-{begun}"
         after = after_trials(folder / "studies" / study, rng.randint(1, most), rng.uniform(0, 0.3))
-        if killed(folder, after, *search, "--study", study, "--workers", workers):
+        if killed(folder, after, *search, "--study", study, "--workers", workers, every_s=0.01):
             hits += 1
         else:
             assert ledger(folder / "studies" / study) == expected
