@@ -23,14 +23,14 @@ lint: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: lint
-	EDGENAS_TESTS_COLD=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
+	EDGENAS_TESTS_COLD=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or not slow'
 
 # the path of x86-64 processors without VNNI, on one that has it (CONTRIBUTING.md)
 test-without-vnni: $(STAMP)
-	$(BIN)/python scripts/without_vnni.py -- $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python scripts/without_vnni.py -- $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 mutants: $(STAMP)
 	$(BIN)/python scripts/mutants.py
