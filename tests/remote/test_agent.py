@@ -44,7 +44,8 @@ def ask(
     every = {"Authorization": f"Bearer {running.token}", **{k.replace("_", "-"): v for k, v in headers.items()}}
     connection = http.client.HTTPConnection(*running.address, timeout=20)
     try:
-        with contextlib.suppress(ConnectionError):  # refused while it is being sent: the answer is there all the same
+        connection.connect()
+        with contextlib.suppress(ConnectionError):  # ended while it is sent: the answer is there all the same
             connection.request(method, path, body, {name: value for name, value in every.items() if value})
         response = connection.getresponse()
         return response.status, json.loads(response.read() or b"{}"), response.headers

@@ -49,9 +49,8 @@ class Running:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
             if self.token and "Authorization" not in sent:
                 sent["Authorization"] = f"Bearer {self.token}"
-            with contextlib.suppress(
-                ConnectionError
-            ):  # refused while it is being sent: the answer is there all the same
+            connection.connect()
+            with contextlib.suppress(ConnectionError):  # ended while it is sent: the answer is there all the same
                 connection.request(method, path, body, sent)
             response = connection.getresponse()
             return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
