@@ -252,6 +252,8 @@ class Study:
         teacher_mean: float | tuple[float, float, float] | None = None,
         teacher_std: float | tuple[float, float, float] | None = None,
         teacher_views: int | None = None,
+        start_mean: float | tuple[float, float, float] | None = None,
+        start_std: float | tuple[float, float, float] | None = None,
         workers: int | None = None,
         checkpoint_s: float | None = None,
         processes: int = 1,
@@ -268,6 +270,7 @@ class Study:
             trial, seeds, epochs, named, budget, final_width, data, text_or_none(data_dir), from_trained, workers,
             time.monotonic(), text_or_none(start), text_or_none(teacher), checkpoint_s, processes, all_images,
             pixels_from_text(numbers_text(teacher_mean), numbers_text(teacher_std)), teacher_views,
+            pixels_from_text(numbers_text(start_mean), numbers_text(start_std), "--start"),
         )  # fmt: skip
         return train_final(self.folder, TrainingAsked(*how), self._listener, self._given)
 
@@ -276,6 +279,8 @@ class Study:
         self,
         reference: str | Sequence[str] = (),
         *,
+        reference_mean: float | tuple[float, float, float] | None = None,
+        reference_std: float | tuple[float, float, float] | None = None,
         seeds: int | None = None,
         epochs: int | None = None,
         workers: int | None = None,
@@ -290,8 +295,16 @@ class Study:
         """
         training = TrainingOfReferences(seeds, epochs, workers)
         where = Where(boards=several(board), token_file=path_or_none(token_file), ca=path_or_none(ca))
+        pixels = pixels_from_text(numbers_text(reference_mean), numbers_text(reference_std), "--reference")
         return compare(
-            self.folder, several(reference), training, self._listener, self._given.task, where, text_or_none(data_dir)
+            self.folder,
+            several(reference),
+            training,
+            self._listener,
+            self._given.task,
+            where,
+            text_or_none(data_dir),
+            pixels,
         )
 
     @checked

@@ -25,6 +25,12 @@ def compare(
     weights: Path | None = typer.Option(
         None, help="File of weights of the one --reference that is named, as =FILE behind its name."
     ),
+    reference_mean: str | None = typer.Option(
+        None,
+        help="What the one --reference FILE.onnx takes, if it does not say: (pixel - mean) / std of pixels 0 to 255. One number "
+        "or three. Default: ImageNet's.",
+    ),
+    reference_std: str | None = typer.Option(None, help="See --reference-mean."),
     seeds: int | None = typer.Option(
         None, min=1, help="Trainings of a reference. Default: as before, at first as many as the winner's."
     ),
@@ -68,7 +74,9 @@ def compare(
     from edgenas.engine.compare import compare as compare_study
     from edgenas.engine.folders import study_folder
     from edgenas.engine.references import TrainingOfReferences
+    from edgenas.faces.pixels import pixels_from_text
 
+    pixels = pixels_from_text(reference_mean, reference_std, "--reference")
     asked = list(reference or ())
     if weights is not None:
         if len(asked) != 1 or "=" in asked[0]:
@@ -77,7 +85,7 @@ def compare(
     folder, where = study_folder(study, say), Where(boards=tuple(board or ()), token_file=token_file, ca=ca)
     training = TrainingOfReferences(seeds, epochs, workers)
     with interruptible(), TrainingView() as view:
-        comparison = compare_study(folder, asked, training, view.hear, where=where, data_dir=data_dir)
+        comparison = compare_study(folder, asked, training, view.hear, None, where, data_dir, pixels)
     emit(document(folder, comparison), as_json=as_json, text=text(folder, comparison))
     if not as_json:
         say_onward(folder)

@@ -66,6 +66,10 @@ def train(
         help="What --teacher FILE.onnx takes, if it does not say: (pixel - mean) / std of pixels 0 to 255. One number or three.",
     ),
     teacher_std: str | None = typer.Option(None, help="See --teacher-mean."),
+    start_mean: str | None = typer.Option(
+        None, help="What --start FILE.onnx takes, if it does not say, as --teacher-mean. Default: ImageNet's."
+    ),
+    start_std: str | None = typer.Option(None, help="See --start-mean."),
     teacher_views: int | None = typer.Option(
         None,
         min=0,
@@ -128,6 +132,7 @@ def train(
         all_images,
         pixels_from_text(teacher_mean, teacher_std),
         teacher_views,
+        pixels_from_text(start_mean, start_std, "--start"),
     )
     with interruptible(), TrainingView() as view:
         if wanted is not None:

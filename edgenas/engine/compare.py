@@ -29,7 +29,8 @@ from edgenas.engine.scores import metric_of, split_interval
 from edgenas.engine.sessions import begin_session
 from edgenas.engine.taught import taught_words
 from edgenas.engine.verdict import Comparison, Competitor, comparable, compared, interval_of_mean
-from edgenas.errors import StudyError
+from edgenas.errors import EdgenasError, StudyError
+from edgenas.faces.pixels import Pixels
 from edgenas.hardware.candidates import KIND as KIND_MEASURED
 from edgenas.records import Cost, FinalTraining, Measurement, Metric
 from edgenas.store import Store
@@ -48,13 +49,18 @@ def compare(
     own: Task | None = None,
     where: Where = Where(),
     data_dir: str | None = None,
+    pixels: Pixels | None = None,
 ) -> Comparison:
     """Train the study's references and those `asked` for, where they are not trained yet, and hold the winners against them.
 
     `own`: the task, whole, of a study that was made from an object. `where`: boards that measure all of them whose latency is not
-    measured yet. `data_dir`: where a data set that is named lies now. Raises StudyError where nothing is trained in full yet, and
-    where there is no reference.
+    measured yet. `data_dir`: where a data set that is named lies now. `pixels`: what the one FILE.onnx that is asked for takes.
+    Raises StudyError where nothing is trained in full yet, and where there is no reference.
     """
+    if pixels is not None and (len(asked) != 1 or not asked[0].lower().endswith(".onnx")):
+        raise EdgenasError(
+            "--reference-mean and --reference-std say what one FILE.onnx takes: name it alone with --reference"
+        )
     tell = noting(listener)
     with Store.write(folder) as store:
         finals = winners_in(store)
@@ -66,7 +72,7 @@ def compare(
         begin_session(store, "compare", tell)
         task = whole_task(store, tell, data_dir, own)
         with Costing(store, tell, where) as cost:
-            add_references(store, asked, task, cost)
+            add_references(store, asked, task, cost, pixels)
             costs = costs_of_winners(store, finals, cost)
         for reference in references_in(store):
             trained_reference(store, reference, task, finals[0], training, listener)

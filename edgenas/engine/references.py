@@ -23,6 +23,7 @@ from edgenas.engine.final import START_LR
 from edgenas.engine.plan import written_plan
 from edgenas.engine.training_asked import refuse_counts
 from edgenas.errors import EdgenasError, StudyError
+from edgenas.faces.pixels import Pixels
 from edgenas.files import lost
 from edgenas.identity import digest
 from edgenas.records import Cost, FinalTraining, OnnxArchitecture, Preprocessing, Recipe, Record
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from edgenas.tasks import Task
     from edgenas.training.final import FinalPool, SeedTraining
 
-KIND, FINAL, EPOCHS = "reference", "reference-final", "reference-epochs"
+KIND, FINAL, START_FINAL, EPOCHS = "reference", "reference-final", "start-final", "reference-epochs"
 BESIDE = "reference-beside"  # the hash of the winner's weights that a reference's final training stands beside
 SAMPLE = 256  # training images from which folded batch norms are put back
 Tell = Callable[[str], None]
@@ -43,7 +44,7 @@ class Reference(Record, frozen=True):
     """A public network as this study has it. `began`: with the head that its weights have. `weights`: the file, relative to the
     study, that its training starts from; "" = from scratch. `source`: what they were read from, such as a file's name.
 
-    `preprocessing`: how the study's pixels become its input.
+    `preprocessing`: how the study's pixels become its input. `pixels`: what a FILE.onnx takes, where that was said.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Reference(Record, frozen=True):
     source_sha256: str = ""
     notes: tuple[str, ...] = ()
     other_classes: bool = False
+    pixels: Pixels | None = None
 
     @property
     def keeps_head(self) -> bool:
@@ -90,15 +92,18 @@ def references_in(store: Store) -> tuple[Reference, ...]:
     return tuple(store.all(KIND, Reference).values())
 
 
-def add_references(store: Store, asked: Sequence[str], task: Task, cost: Costing) -> None:
+def add_references(store: Store, asked: Sequence[str], task: Task, cost: Costing, pixels: Pixels | None = None) -> None:
     """Put those on record that are not there yet: fitted to `task`, and costed; where a board is given, those that are there are
-    measured, too. EdgenasError for what cannot be one, and where a file is not what it was."""
+    measured, too. `pixels`: what the FILE.onnx that is asked for takes; that can be said until it is trained. EdgenasError for
+    what cannot be one, and where a file is not what it was."""
     known = store.all(KIND, Reference)
     for name in dict.fromkeys(asked):
-        if name not in known:
-            store.put(KIND, name, _reference(store, name, task, cost))
-        else:
-            _refuse_another_file(store, name, known[name].source_sha256)
+        there = known.get(name)
+        if there is not None:
+            _refuse_another_file(store, name, there.source_sha256)
+        if there is None or pixels not in (None, there.pixels):
+            _refuse_trained(store, name, there)
+            store.put(KIND, name, _reference(store, name, task, cost, pixels))
     for reference in references_in(store):
         if cost.is_better(reference.cost):
             measured = msgspec.structs.replace(reference, cost=cost(reference.architecture))
@@ -115,11 +120,21 @@ def _refuse_another_file(store: Store, name: str, sha256: str) -> None:
         )
 
 
-def _public(name: str, task: Task) -> Public:
+def _refuse_trained(store: Store, name: str, there: Reference | None) -> None:
+    if there is not None and any(store.get(kind, name, FinalTraining) for kind in (FINAL, START_FINAL)):
+        raise StudyError(
+            f"{name} is trained in {store.folder}, with its input normalised otherwise: give the file another name, or leave out "
+            "the mean and the deviation"
+        )
+
+
+def _public(name: str, task: Task, pixels: Pixels | None) -> Public:
     from edgenas.networks.public import public_network
 
     images = task.train.images
-    return public_network(name, task.head, task.preprocessing, images[:: -(-len(images) // SAMPLE)], task.classes)
+    return public_network(
+        name, task.head, task.preprocessing, images[:: -(-len(images) // SAMPLE)], task.classes, pixels
+    )
 
 
 def _kept(store: Store, public: Public) -> tuple[str, str]:
@@ -132,8 +147,8 @@ def _kept(store: Store, public: Public) -> tuple[str, str]:
     return f"{path.parent.name}/{path.name}", sha256
 
 
-def _reference(store: Store, name: str, task: Task, cost_of: Costing) -> Reference:
-    public = _public(name, task)
+def _reference(store: Store, name: str, task: Task, cost_of: Costing, pixels: Pixels | None) -> Reference:
+    public = _public(name, task, pixels)
     cost = cost_of(public.architecture)
     file, sha256 = _kept(store, public)
     for note in public.notes:
@@ -150,6 +165,7 @@ def _reference(store: Store, name: str, task: Task, cost_of: Costing) -> Referen
         source_sha256=public.source_sha256,
         notes=public.notes,
         other_classes=public.other_classes,
+        pixels=pixels,
     )
     cost_of.tell(f"reference {name}, {reference.origin}: {cost.params:,} parameters, {cost.macs:,} MACs")
     return reference
@@ -211,7 +227,7 @@ def with_its_weights(
     _refuse_another_file(store, reference.name, reference.source_sha256)
     tell(f"warning: {path} {why}: read again from {reference.name}")
     try:
-        public = _public(reference.name, task)
+        public = _public(reference.name, task, reference.pixels)
     except EdgenasError as error:
         raise StudyError(f"{path} {why}, and {error}: restore one of them") from error
     file, sha256 = _kept(store, public)
@@ -300,9 +316,9 @@ def seed_of(store: Store, reference: Reference, recipe: Recipe, index: int) -> S
     from edgenas.training.final import SeedTraining
     from edgenas.training.start import Start
 
-    architecture = reference.architecture
-    seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "reference", index)[:12], 16)
-    name = f"{digest(architecture, recipe, reference.weights_sha256)}-{index}.safetensors"
+    architecture, how = reference.architecture, () if reference.pixels is None else (reference.pixels,)
+    seed = int(digest(store.study.seed, architecture.fingerprint, recipe, "reference", index, *how)[:12], 16)
+    name = f"{digest(architecture, recipe, reference.weights_sha256, *how)}-{index}.safetensors"
     file = store.folder / reference.weights
     start = Start(reference.began, file, reference.weights_sha256) if reference.weights else None
     return SeedTraining(architecture, recipe, seed, store.folder / "weights" / name, start)

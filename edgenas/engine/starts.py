@@ -15,6 +15,7 @@ from edgenas.engine.events import Listener, noting
 from edgenas.engine.final import begun_recipe, epochs_for_budget, recipe_for
 from edgenas.engine.plan import written_plan
 from edgenas.engine.references import (
+    START_FINAL,
     Reference,
     add_references,
     final_runs_of,
@@ -31,7 +32,7 @@ from edgenas.store import Store
 if TYPE_CHECKING:
     from edgenas.tasks import Task
 
-FINAL = "start-final"  # of the store's rows, key = what the network was asked for by
+FINAL = START_FINAL  # of the store's rows, key = what the network was asked for by
 
 
 def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Task | None = None) -> FinalTraining:
@@ -50,12 +51,14 @@ def train_start(store: Store, asked: TrainingAsked, listener: Listener, own: Tas
         )
     if name.startswith(LIBRARIES) and "=" not in name and name not in store.all(FINAL, FinalTraining):
         raise EdgenasError(f"--start needs trained weights: {name}=FILE.pth, or {name}={DOWNLOAD}")
+    if asked.start_pixels is not None and not name.lower().endswith(".onnx"):
+        raise EdgenasError(f"--start-mean and --start-std are for FILE.onnx, not for {name}: leave them out")
     tell = noting(listener)
     task = whole_task(store, tell, asked.data_dir, own)
     for line in lines_of(store.study.data, task):
         tell(line)
     with Costing(store, tell) as cost:
-        add_references(store, (name,), task, cost)
+        add_references(store, (name,), task, cost, asked.start_pixels)
     reference = store.get("reference", name, Reference)
     assert reference is not None
     fitted, device = with_preprocessing(task, reference.preprocessing), written_plan(store.study).device

@@ -26,6 +26,7 @@ class TrainingAsked:
     (engine/teachers.py). checkpoint_s: least seconds between two checkpoints of a training, 0 = after every epoch. processes:
     that train each seed together, one seed after the other. all_images: also on the validation images, without a score there.
     teacher_pixels: what a FILE.onnx takes, where it does not say so itself. teacher_views: how many views of faces it is shown.
+    start_pixels: as teacher_pixels, of start.
     """
 
     trial: int | None = None
@@ -46,6 +47,7 @@ class TrainingAsked:
     all_images: bool = False
     teacher_pixels: Pixels | None = None
     teacher_views: int | None = None
+    start_pixels: Pixels | None = None
 
     def __post_init__(self) -> None:
         if self.final_width not in (None, "matched", "macro"):
@@ -54,6 +56,8 @@ class TrainingAsked:
             raise EdgenasError(
                 "--teacher-mean, --teacher-std and --teacher-views say how a --teacher is asked: name one"
             )
+        if self.start is None and self.start_pixels is not None:
+            raise EdgenasError("--start-mean and --start-std say what a --start takes: name one")
         if self.teacher_views is not None and not 0 <= self.teacher_views <= MOST_VIEWS:
             raise EdgenasError(f"--teacher-views {self.teacher_views}: from 0 to {MOST_VIEWS:,}")
         refuse_counts(self.seeds, self.epochs, self.workers)

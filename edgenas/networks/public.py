@@ -61,10 +61,12 @@ def public_network(
     preprocessing: Preprocessing,
     pixels: NDArray[np.uint8] | None = None,
     classes: tuple[str, ...] = (),
+    said: Pixels | None = None,
 ) -> Public:
     """`torchvision:NAME` or `timm:NAME` (from scratch), either with `=FILE` (a state dict: .pth, .pt, .safetensors) or
     `=download`, or FILE.onnx, which has its weights. For images as `preprocessing` has them; from `pixels`, some of them,
-    (N, H, W, C), batch norms are put back that an exporter folded. `classes`: the task's, for a file that names its own.
+    (N, H, W, C), batch norms are put back that an exporter folded. `classes`: the task's, for a file that names its own. `said`:
+    what FILE.onnx takes, where its user says it.
 
     Raises EdgenasError, in one line, for what is not there, cannot be read, or cannot take such images.
     """
@@ -76,7 +78,7 @@ def public_network(
             f"reference {asked!r}: possible are torchvision:NAME, timm:NAME, either with =FILE.pth or =download behind it, and "
             "FILE.onnx"
         )
-    return _of_file(Path(asked), head, preprocessing, pixels, classes)
+    return _of_file(Path(asked), head, preprocessing, pixels, classes, said)
 
 
 def _of_library(name: str, weights: str, head: Head, preprocessing: Preprocessing) -> Public:
@@ -102,6 +104,7 @@ def _of_file(
     preprocessing: Preprocessing,
     pixels: NDArray[np.uint8] | None,
     classes: tuple[str, ...],
+    said: Pixels | None,
 ) -> Public:
     """A file that was made for another size is read at the task's, where it can be."""
     size = preprocessing.input_size
@@ -117,7 +120,10 @@ def _of_file(
             f"it for {size_in_words(size)} px, or with free height and width"
         ) from error
     parts = Parts(tuple(read.kernels), tensors_of(read), dict(read.epsilons), frozenset(read.fixed))
-    known, told = _known(path, read, preprocessing)
+    channels = read.shape(read.graph.inputs[0])[0]
+    known, told = (
+        _known(path, read, preprocessing) if said is None else (_said(path, channels, preprocessing, said), ())
+    )
     notes = list(told)
     parts, made = fitted_input(str(path), parts, known, preprocessing.channels)
     if folded(parts) and pixels is not None:
@@ -252,7 +258,7 @@ def _said(path: Path, channels: int, preprocessing: Preprocessing, pixels: Pixel
     """Means and deviations of pixels from 0 to 255, as shares of that."""
     if not {len(pixels.mean), len(pixels.std)} <= {1, channels}:
         raise EdgenasError(
-            f"{path} takes images of {channels} channel(s): say one number of --teacher-mean and --teacher-std, or as many"
+            f"{path} takes images of {channels} channel(s): give one mean and one deviation for all, or as many"
         )
     mean, std = (tuple(float(v) / 255 for v in np.broadcast_to(part, channels)) for part in (pixels.mean, pixels.std))
     return msgspec.structs.replace(preprocessing, mean=mean, std=std)

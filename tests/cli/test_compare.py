@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from typer.testing import CliRunner
 
 import edgenas
 from edgenas.cli.main import app
+from edgenas.engine.costing import Costing
 from edgenas.engine.references import BESIDE as BESIDE_WINNER
-from edgenas.engine.references import FINAL, KIND, Reference
+from edgenas.engine.references import FINAL, KIND, Reference, add_references, seed_of
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe, onnx_from_network
+from edgenas.faces.pixels import Pixels
 from edgenas.hardware.candidates import KIND as MEASURED
 from edgenas.hardware.cost import CostModel
+from edgenas.hardware.measure import no_one
 from edgenas.hardware.profile import profile_from_name
 from edgenas.methods.settings import SearchSettings
 from edgenas.networks.weights import load_weights
@@ -141,6 +145,56 @@ def test_a_reference_goes_on_from_its_weights_is_costed_on_the_target_and_stays_
     assert (more["epochs"], more["each"][0], len(more["each"])) == (1, reference["each"][0], 2)
     (longer,) = compare(str(study), "--epochs", "2")["references"]  # of as many seeds as before
     assert (longer["epochs"], len(longer["each"])) == (2, 2)
+
+
+@pytest.mark.usefixtures("trains_here")
+def test_what_a_file_takes_can_be_said_until_it_is_trained(study: Path, tmp_path: Path) -> None:
+    path, other = digits_file(tmp_path), str(tmp_path / "other.onnx")
+    shutil.copy(path, other)
+    said = ("--reference-mean", "0", "--reference-std", "510")
+    asked = (str(study), "--reference", str(path))
+    with pytest.raises(EdgenasError, match="--reference-mean and --reference-std belong together"):
+        compare(*asked, *said[:2])
+    for several in ((*asked, "--reference", other), (str(study),), (str(study), "--reference", "timm:x")):
+        with pytest.raises(EdgenasError, match=r"say what one FILE\.onnx takes: name it alone with --reference"):
+            compare(*several, *said)
+    (reference,) = compare(*asked, *said, "--epochs", "1")["references"]
+    with Store.read(study) as store:
+        kept = store.all(KIND, Reference)[str(path)]
+    assert (kept.preprocessing.mean, kept.preprocessing.std) == ((0.0,), (2.0,))
+    assert kept.pixels == Pixels((0.0,), (510.0,))
+    weights = study / kept.weights
+    content = weights.read_bytes()
+    weights.unlink()
+    for trained in (study / "weights").glob("*-0.safetensors"):
+        trained.unlink()
+    assert compare(str(study))["references"][0]["each"] == reference["each"]  # read again, and by what was said
+    assert weights.read_bytes() == content
+    opened = edgenas.open_study(study, quiet=True)
+    assert (
+        list(opened.compare(str(path), reference_mean=0.0, reference_std=510.0).references[0].each) == reference["each"]
+    )
+    with pytest.raises(
+        EdgenasError, match=r"is trained in .*, with its input normalised otherwise: give the file another name"
+    ):
+        compare(*asked, "--reference-mean", "0", "--reference-std", "255")
+
+
+def test_what_was_said_of_a_file_before_it_is_trained_can_be_said_otherwise(study: Path, tmp_path: Path) -> None:
+    """As after `search --reference FILE.onnx`, which has no such flag. A run that was trained before is none of it."""
+    name, (_, _, task) = str(digits_file(tmp_path)), trained_digits()
+    found = []
+    with Store.write(study) as store, Costing(store, no_one) as cost:
+        for pixels in (None, Pixels((0.0,), (510.0,)), None):
+            add_references(store, (name,), task, cost, pixels)
+            found.append(store.all(KIND, Reference)[name])
+        # the same weights, as of a file with its batch norms
+        alike = msgspec.structs.replace(found[0], pixels=Pixels((0.0,), (510.0,)))
+        first, second = (seed_of(store, reference, RECIPE, 0) for reference in (found[0], alike))
+    assert found[0].preprocessing == task.preprocessing
+    assert found[1].preprocessing.std == (2.0,)
+    assert found[2] == found[1]  # what was said is remembered
+    assert first.weights != second.weights
 
 
 @pytest.mark.usefixtures("trains_here")

@@ -195,7 +195,7 @@ OF_TRAINING: dict[str, Any] = {
 }
 # what is on the training's own record, is asked for apart, or does not decide what is trained
 NOT_OF_IT = {
-    "trial", "data", "data_dir", "from_trained", "workers", "started", "start", "checkpoint_s",
+    "trial", "data", "data_dir", "from_trained", "workers", "started", "start", "start_pixels", "checkpoint_s",
 }  # fmt: skip
 
 

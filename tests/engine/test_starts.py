@@ -79,6 +79,12 @@ def test_what_does_not_fit_a_start_is_one_line(tmp_path: Path) -> None:
         (("train", "--start", str(path), "--teacher", "largest"), "leave it out, or leave out --start"),
         (("train", "--start", str(tmp_path / "none.onnx")), "cannot be read"),
         (("train", "--start", "resnet18"), "possible are torchvision:NAME"),
+        (("train", "--start-mean", "0", "--start-std", "1"), "say what a --start takes: name one"),
+        (("train", "--start", str(path), "--start-mean", "0"), "--start-mean and --start-std belong together"),
+        (
+            ("train", "--start", "timm:resnet18=r.pth", "--start-mean", "0", "--start-std", "1"),
+            "--start-mean and --start-std are for FILE.onnx, not for timm:resnet18=r.pth: leave them out",
+        ),
         (("export", "--start", str(path), "--out", str(tmp_path / "b")), "run `edgenas train .* --start .*` first"),
         (
             ("export", "--start", str(path), "--out", "b", "--trial", "1"),
@@ -101,6 +107,17 @@ def test_what_does_not_fit_a_start_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(EdgenasError, match=f"--{flag} is about a network that was searched"):
             opened.export(tmp_path / "b", start=str(path), **beside)  # type: ignore[arg-type]  # one of its arguments
     assert not (tmp_path / "b").exists()
+
+
+def test_what_a_start_takes_can_be_said_and_is_remembered(tmp_path: Path) -> None:
+    study, path = searched(tmp_path / "study"), digits_file(tmp_path)
+    how: dict[str, Any] = {"start": path, "seeds": 1, "epochs": 1}
+    opened = edgenas.open_study(study, quiet=True)
+    said = opened.train(**how, start_mean=0.0, start_std=510.0)
+    assert said.preprocessing.std == (2.0,)
+    assert opened.train(**how).runs == said.runs
+    with pytest.raises(EdgenasError, match=r"is trained in .*, with its input normalised otherwise"):
+        opened.train(**how, start_mean=0.0, start_std=255.0)
 
 
 def classifier(path: Path, end: str, outputs: int) -> None:

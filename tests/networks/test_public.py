@@ -19,6 +19,7 @@ from edgenas.architectures.chain import chain
 from edgenas.architectures.workload import workload_from_architecture
 from edgenas.errors import EdgenasError
 from edgenas.export.onnx import describe, onnx_from_network
+from edgenas.faces.pixels import Pixels
 from edgenas.image_sizes import ImageSize, sides_of, size_in_words
 from edgenas.networks import network_from_architecture
 from edgenas.networks.public import Public, file_sha256, network_in_file, public_network
@@ -285,6 +286,16 @@ def test_a_file_that_does_not_say_how_its_input_is_normalised_is_taken_as_imagen
     public = public_network(str(path), Classes(5), preprocessing(3, 32))
     assert public.preprocessing.mean == IMAGENET[0]
     assert "ImageNet's mean and deviation are taken" in public.notes[0]
+
+
+def test_what_is_said_of_a_files_input_counts_whatever_the_file_says(tmp_path: Path) -> None:
+    _, path = grey_file(tmp_path, (0.4,) * 3, (0.2,) * 3)
+    said = Pixels((127.5,), (51.0, 102.0, 255.0))
+    public = public_network(str(path), Classes(5), preprocessing(3, 32), said=said)
+    assert (public.preprocessing.mean, public.preprocessing.std) == ((0.5,) * 3, (0.2, 0.4, 1.0))
+    assert public.notes == public_network(str(path), Classes(5), preprocessing(3, 32)).notes  # nothing of an assumption
+    one = public_network(str(path), Classes(5), preprocessing(1, 32), said=Pixels((0.0,), (255.0,)))
+    assert (one.preprocessing.mean, one.preprocessing.std) == ((0.0,), (1.0,))
 
 
 @pytest.mark.parametrize("head", [Classes(7), Embedding(16)])
