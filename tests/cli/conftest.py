@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import pytest
 
-from edgenas.hardware.measure import Timing
-from edgenas.records import Latency, Precision
+from edgenas.hardware.measure import Say, Timing, measure
+from edgenas.hardware.worker import Load
+from edgenas.records import Measurement
 from edgenas.tasks import Task
 from edgenas.training.work import InlineCrew
+from tests.cli.edgenas import one_millisecond
 
 
 @pytest.fixture
@@ -26,10 +28,15 @@ def trains_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def times_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every exported file takes one millisecond here, by no measurement."""
 
-    def latencies(models: Mapping[Precision, bytes], timing: Timing, batch: int = 1) -> dict[Precision, Latency]:
-        return {
-            precision: Latency(1.0, "measured", "host-cpu", p90_ms=1.0, n=200, precision=precision)
-            for precision in models
-        }
+    monkeypatch.setattr("edgenas.export.release.measured_latencies", one_millisecond)
 
-    monkeypatch.setattr("edgenas.export.release.measured_latencies", latencies)
+
+@pytest.fixture
+def times_candidates_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate of a search for this machine is run a few times, in place of half a second."""
+
+    def taken(models: Sequence[bytes], load: Load, timing: Timing, profile: str, *, say: Say) -> list[Measurement]:
+        few = Timing(runs=5, seconds=0.0, rounds=5, warmup_runs=1, warmup_seconds=0.0)
+        return measure(models, load, few, profile, say=say)
+
+    monkeypatch.setattr("edgenas.hardware.candidates.measure", taken)

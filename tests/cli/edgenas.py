@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgenas.cli import output
 from edgenas.cli.main import app, main
 from edgenas.errors import EdgenasError
+from edgenas.hardware.measure import Timing
+from edgenas.records import Latency, Precision
 from edgenas.runtimes.child import child_environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -86,6 +89,12 @@ def killed(folder: Path, after: Callable[[float], bool], *arguments: str, every_
             return there
         time.sleep(0.05)
     pytest.fail("a process outlived its killed parent")
+
+
+def one_millisecond(models: Mapping[Precision, bytes], timing: Timing, batch: int = 1) -> dict[Precision, Latency]:
+    """In place of edgenas.export.choice.measured_latencies: every file takes as long, and nothing is measured for seconds."""
+    one = Latency(1.0, "measured", "host-cpu", p90_ms=1.0, n=200)
+    return {precision: msgspec.structs.replace(one, precision=precision) for precision in models}
 
 
 def at(moment: float) -> Callable[[float], bool]:

@@ -134,6 +134,7 @@ def test_torch_is_not_needed(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["images"] == 12
 
 
+@pytest.mark.usefixtures("times_nothing")
 def test_what_a_training_reports_of_its_test_images_is_what_its_exported_file_scores_on_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,13 +126,18 @@ def test_arguments_that_can_name_nothing_are_one_line(tmp_path: Path, arguments:
     assert done.stderr == expected
 
 
-def test_file_names_with_line_breaks_colours_and_broken_characters_stay_in_their_line(tmp_path: Path) -> None:
+def test_file_names_with_line_breaks_colours_and_broken_characters_stay_in_their_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(tmp_path / "pics")
     for name in ("a\nb.b\x1b[31m", os.fsdecode(b"caf\xe9.caf\xe9"), os.fsdecode(b"caf\xe9.png")):
         picture(99).save(tmp_path / "pics" / "cat" / name, format="PNG")
-    code, out, _ = shell("data pics --json", tmp_path)
-    assert code == 0
-    assert json.loads(out)["ignored"] == {r".b\x1b[31m files": 1, r".caf\udce9 files": 1}
+    narrow = Narrow("utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", narrow)
+        app(["data", str(tmp_path / "pics"), "--json"], standalone_mode=False)
+        narrow.flush()
+    assert json.loads(narrow.bytes.getvalue())["ignored"] == {r".b\x1b[31m files": 1, r".caf\udce9 files": 1}
     (tmp_path / "pics" / "cat" / "a\nb\x1b[31m.png").write_bytes(b"x")
     code, _, said = shell("data pics", tmp_path)
     assert code == 1

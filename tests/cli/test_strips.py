@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import edgenas
 from edgenas.cli.main import app
-from tests.cli.edgenas import refusal
+from tests.cli.edgenas import one_millisecond, refusal
 from tests.serve.running import serving
 
 HEIGHT, WIDTH = 40, 200
@@ -65,6 +65,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "project.toml").write_text('method = "random"\nimage_size = "32x160"\n[rules]\ntrials = 1\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr("edgenas.export.release.measured_latencies", one_millisecond)
         run("search", "project.toml", "--data", "strips", "--study", "one", *BOUNDS)
         run("train", "one", "--seeds", "1", "--epochs", "30")
         run("export", "one", "--out", "bundle", "--precision", "fp32", "--triton", "triton")
