@@ -57,7 +57,8 @@ class Vectors:
         """Of samples (n, dim) those that the person does not have yet: others than SAME in a number at least."""
         own = self._rows[: self.size][self._codes[: self.size] == self._code_of.get(person, -1)]
         new = [not (np.abs(own - one).max(axis=1) <= SAME).any() for one in unit]
-        return unit[np.array(new, bool)]
+        unknown: NDArray[np.float32] = unit[np.array(new, bool)]
+        return unknown
 
     def score(self, person: int, probe: NDArray[np.float32]) -> float:
         """The best cosine of one person's samples."""
