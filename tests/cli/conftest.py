@@ -27,16 +27,16 @@ def trains_here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def times_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every exported file takes one millisecond here, by no measurement."""
-
     monkeypatch.setattr("edgenas.export.release.measured_latencies", one_millisecond)
 
 
 @pytest.fixture
-def times_candidates_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A candidate of a search for this machine is run a few times, in place of half a second."""
+def times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `edgenas bench` and a search measure here is run a few times, in place of half a second to three."""
 
     def taken(models: Sequence[bytes], load: Load, timing: Timing, profile: str, *, say: Say) -> list[Measurement]:
         few = Timing(runs=5, seconds=0.0, rounds=5, warmup_runs=1, warmup_seconds=0.0)
         return measure(models, load, few, profile, say=say)
 
     monkeypatch.setattr("edgenas.hardware.candidates.measure", taken)
+    monkeypatch.setattr("edgenas.hardware.measure.measure", taken)

@@ -28,7 +28,8 @@ def bench(file: Path, content: bytes, *options: str) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("largest", [pytest.param(64, marks=pytest.mark.slow), 127])
+@pytest.mark.usefixtures("times_at_once")
+@pytest.mark.parametrize("largest", [64, 127])
 def test_the_document_names_the_arithmetic(tmp_path: Path, largest: int) -> None:
     found = msgspec.json.decode(bench(tmp_path / "int8.onnx", case(np.int8, "Conv", largest)[0], "--json"))
     assert found["int8"] == found["settings"]["int8"] == exact_arithmetic(largest)
@@ -54,14 +55,14 @@ def test_a_measurement_that_could_not_be_kept_is_not_begun(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("times_at_once")
 def test_a_float_file_has_none(tmp_path: Path) -> None:
     workload = workload_from_architecture(chain(4, 3, (0, 1, 0), (3, 3, 3), Classes(10), 1, 8))
     content = onnx_from_workload(workload, None).SerializeToString()
     assert msgspec.json.decode(bench(tmp_path / "float.onnx", content, "--json"))["int8"] is None
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("times_at_once")
 def test_the_line_says_it_in_words(tmp_path: Path) -> None:
     text = bench(tmp_path / "int8.onnx", case(np.int8, "Conv")[0])
     assert f"INT8 sums are {MEANING[exact_arithmetic(127)]}" in text

@@ -173,6 +173,7 @@ def test_a_file_of_a_fixed_batch_is_predicted_for_one_image_and_says_so(tmp_path
     assert "four.onnx is made for batches of 4; the latency is that of one image" in said
 
 
+@pytest.mark.usefixtures("times_at_once")
 def test_bench_measures_weights_beside_the_file_and_names_the_users_file(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = graph([conv(), pooled()], W, inputs=[value("x", FREE)], outputs=[value("y", ("N", 8, 1, 1))])

@@ -156,7 +156,7 @@ def test_every_candidate_is_measured_on_this_machine(searched: Path) -> None:
     assert all(latency.n and latency.n >= 50 for latency in latencies)
 
 
-@pytest.mark.usefixtures("times_candidates_at_once")
+@pytest.mark.usefixtures("times_at_once")
 def test_a_latency_that_nothing_reaches_here_is_refused_after_the_smallest_networks_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
