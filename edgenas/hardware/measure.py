@@ -101,10 +101,12 @@ def measure(
     lock = nullcontext() if locked else device_lock(say)
     with lock, tempfile.TemporaryDirectory() as folder, ExitStack() as stack, PowerMeter(root) as meter:
         before = probe(root)
-        timers = [
-            stack.enter_context(_Timer(model, load, Path(folder) / f"{index}.onnx"))
-            for index, model in enumerate([*models, reference_model()])
-        ]
+        timers: list[_Timer] = []
+        for index, model in enumerate([*models, reference_model()]):
+            timers.append(_Timer(model, load, Path(folder) / f"{index}.onnx"))
+            stack.callback(timers[-1].close)
+        for timer in timers:  # whose processes have begun side by side
+            timer.open()
         for timer in timers:
             longest_s = max(timing.warmup_seconds, timing.longest_s / 10)
             timer.burst(timing.warmup_runs, timing.warmup_seconds, longest_s)
@@ -290,7 +292,7 @@ def reference_model() -> bytes:
 
 
 class _Timer:
-    """A worker process with one model, opened and closed."""
+    """A worker process for one model; it runs from the first moment, until `close`."""
 
     def __init__(self, model: bytes, load: Load, path: Path) -> None:
         path.write_bytes(model)
@@ -305,15 +307,11 @@ class _Timer:
             env=child_environment(),
         )
 
-    def __enter__(self) -> _Timer:
-        try:
-            self.settings = self._ask(self.load, Loaded).settings
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def open(self) -> None:
+        """Have the process load the model. Raises MeasureError where it cannot."""
+        self.settings = self._ask(self.load, Loaded).settings
 
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.kill()

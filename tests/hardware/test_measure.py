@@ -144,14 +144,36 @@ class Timed:
     def __init__(self, model: bytes, load: Load, path: Path) -> None:
         self.load = load
 
-    def __enter__(self) -> "Timed":
-        return self
+    def open(self) -> None:
+        pass
 
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         pass
 
     def burst(self, runs: int, seconds: float, most_seconds: float) -> Samples:
         return Samples(self.ms, len(self.ms))
+
+
+def test_all_processes_begin_before_one_loads_its_model_and_all_end_where_one_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    class Failing(Timed):
+        def __init__(self, model: bytes, load: Load, path: Path) -> None:
+            done.append("begun")
+
+        def open(self) -> None:
+            done.append("loads")
+            raise MeasureError("invalid", "no model")
+
+        def close(self) -> None:
+            done.append("ended")
+
+    monkeypatch.setattr("edgenas.hardware.measure._Timer", Failing)
+    with pytest.raises(MeasureError, match="no model"):
+        measure([b"a", b"b"], Load(""), QUICK, "host", locked=True)
+    assert done == ["begun"] * 3 + ["loads"] + ["ended"] * 3
 
 
 CALM, WIDE = (1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 1.2, 1.2)
