@@ -6,7 +6,7 @@ The task's own test split has 300 images, and every choice is trained once there
 training's own spread is added. Here the recipe and the steps are the same, the seeds others, and the images are CIFAR-10's 10,000
 test images, enlarged and compressed as the task's own: no search and no training has seen them. Networks are those of the arms
 that benchmarks.live has run in --folder. Every training is a file there; an interrupted run goes on. Result:
-benchmarks/results/live_photos.json.
+benchmarks/results/live_photos.json; of the slower machine's searches live_again_photos.json, with --seeds 3.
 """
 
 from __future__ import annotations

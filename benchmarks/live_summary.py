@@ -7,9 +7,11 @@ import math
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmarks.live_arms import Judge
 from benchmarks.live_tasks import TASKS, LiveTask
@@ -21,6 +23,7 @@ from edgenas.methods.settings import SearchSettings
 from edgenas.records import Architecture, Limits
 
 DRAWS = 1_000
+LEAST = 20  # networks that a line of four terms is drawn through
 Run = dict[str, Any]
 
 
@@ -98,8 +101,34 @@ def summary(runs: Sequence[Run], box_for: Callable[[str], Box]) -> dict[str, Any
                     row[difference_to] = {key: difference(row, other, key) for key in ("test_accuracy", "hypervolume")}
         first = next(iter(arms.values()))[0]
         same = {key: first[key] for key in ("minutes", "target", "limit_ms", "steps", "batch", "device", "versions")}
-        tasks[name] = {**same, "box": box._asdict(), "arms": rows}
+        overlooked = {
+            space: found for space in ("chain", "stages") if (found := worth_of_macs(arms, space)) is not None
+        }
+        tasks[name] = {**same, "box": box._asdict(), "arms": rows, "worth_of_macs": overlooked}
     return tasks
+
+
+def worth_of_macs(arms: Mapping[str, Sequence[Run]], space: str) -> dict[str, float | int] | None:
+    """What the short trainings of searches in this space overlook: points of test accuracy that e times the MACs bring after the
+    longer training, at equal score in the search and equally many search images. Least squares over the networks of all fronts;
+    None for fewer than LEAST."""
+    members = [
+        (
+            [1.0, member["val_accuracy"], math.log(run["search_images"]), math.log(member["macs"])],
+            member["test_accuracy"],
+        )
+        for arm, runs in arms.items()
+        if arm.split()[1] == space
+        for run in runs
+        for member in run["front"]
+    ]
+    if len(members) < LEAST:
+        return None
+    known, reached = (np.array(column) for column in zip(*members, strict=True))
+    terms = np.linalg.lstsq(known, reached, rcond=None)[0]
+    left = float(((reached - known @ terms) ** 2).sum()) / (len(reached) - known.shape[1])
+    error = math.sqrt(left * np.linalg.inv(known.T @ known)[-1, -1])
+    return {"networks": len(members), "points": float(terms[-1]), "se": error}
 
 
 def _row(runs: list[Run], box: Box) -> dict[str, Any]:

@@ -53,6 +53,7 @@ COMPARED = (  # an arm, what it stands beside, and both in words
     ("random stages", "above_chain", "random in stages against random in chains"),
     ("guided stages", "above_chain", "guided in stages against guided in chains"),
 )
+SPACES = {"chain": "chains", "stages": "stages"}
 JUDGED_BY = (("hypervolume", "hypervolume"), ("test_accuracy", "accuracy"))
 Figures = Mapping[str, Any]
 
@@ -72,7 +73,9 @@ def parts(results: Path = RESULTS) -> dict[str, Callable[[], str]]:
     """What the page holds, by name."""
     tables = json.loads((results / "tables.json").read_text())
     live, again = (json.loads((results / f"{name}.json").read_text())["tasks"] for name in ("live", "live_again"))
+    photos = [json.loads((results / f"{name}_photos.json").read_text()) for name in ("live", "live_again")]
     return {
+        "photos in words": lambda: "".join(f"- {line}\n" for line in map(photos_words, photos)),
         "tables": lambda: markdown(table_rows(tables["tables"])),
         "tables in words": lambda: "".join(f"- {line}\n" for line in table_words(tables["tables"])),
         "live": lambda: markdown(live_rows(live)),
@@ -219,12 +222,34 @@ def live_words(tasks: Mapping[str, Figures]) -> Iterable[str]:
             said = [f"{name} {_verdict(row, key, against)}" for key, name in JUDGED_BY]
             pairs = row[against]["hypervolume"]["pairs"]
             yield f"{TASKS[task]}, {pairs} seed{'s' * (pairs != 1)} of both, {words}: {', '.join(said)}."
+        for space, found in of.get("worth_of_macs", {}).items():
+            yield (
+                f"{TASKS[task]}, {found['networks']} networks of fronts in {SPACES[space]}: at equal score in the search e times "
+                f"the MACs are worth {found['points']:+.1f} +- {found['se']:.1f} points after the longer training."
+            )
         speeds = [speed for arm in of["arms"].values() for speed in arm.get("speed", {}).get("each", ())]
         if speeds and max(speeds) > ALIKE * min(speeds):
             yield (
                 f"{TASKS[task]}: the machine was up to {max(speeds) / min(speeds):.1f} times as fast in one search as in "
                 "another: equal minutes were no equal chances."
             )
+
+
+def photos_words(result: Figures) -> str:
+    """What the choices of searches on photographs come to, trained again and read on further images."""
+    of, seeds = result["methods"], result["seeds_of_training"]
+    each = (
+        f"{method} {of[method]['further_accuracy']['mean']:.1f} % "
+        f"({', '.join(format(one['further_accuracy']['mean'], '.1f') for one in of[method]['choices'])})"
+        for method in (GUIDED, RANDOM)
+    )
+    above = of[GUIDED][f"above_{RANDOM}"]
+    sure = len(above["each"]) >= LEAST_SEEDS and abs(above["mean"]) > 2 * above["se"]
+    verdict = ("above" if above["mean"] > 0 else "below") if sure else "not told from"
+    return (
+        f"{len(above['each'])} searches, each choice trained {seeds} times, {result['images']:,} images: {', '.join(each)}; "
+        f"guided is {verdict} random, {above['mean']:+.1f} +- {above['se']:.1f} points by seed."
+    )
 
 
 def slower_words(tasks: Mapping[str, Figures], others: Mapping[str, Figures]) -> Iterable[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.live import left
 from benchmarks.live_arms import Arm, thinned
-from benchmarks.live_summary import Box, difference, lines, spread, summary, used
+from benchmarks.live_summary import Box, difference, lines, spread, summary, used, worth_of_macs
 from edgenas.errors import EdgenasError
 
 
@@ -82,12 +82,13 @@ def test_one_run_has_no_standard_error() -> None:
 
 def searched(method: str, seed: int, accuracy: float, front: list[tuple[float, float]]) -> dict[str, Any]:
     def member(ms: float, test_accuracy: float) -> dict[str, Any]:
-        return {"latency_ms": ms, "test_accuracy": test_accuracy, "params": 10}
+        return {"latency_ms": ms, "test_accuracy": test_accuracy, "params": 10, "val_accuracy": 50.0, "macs": 10**6}
 
     known = {"minutes": 5.0, "target": "jetson", "limit_ms": 16.0, "steps": 500, "batch": 64, "device": "any"}
     spent = {
         "wall_seconds": 285.0,
         "cpu_seconds": 280.0,
+        "search_images": 1000,
         "images_per_second": 1000.0,
         "load": [1.0, 2.0],
         "networks": 9,
@@ -129,6 +130,29 @@ def test_a_method_in_stages_stands_beside_itself_in_chains_and_beside_random_in_
     assert arms["guided stages"]["above_chain"]["test_accuracy"]["mean"] == -2.0
     assert arms["guided stages"]["above_chain"]["hypervolume"]["mean"] == pytest.approx(-0.25)
     assert not {"above_chain", "above_random"} & {*arms["guided chain"], *arms["random stages"]}
+
+
+def test_what_short_trainings_overlook_is_what_macs_bring_at_equal_score() -> None:
+    def found(networks: int, noise: float = 0.0) -> dict[str, float | int] | None:
+        members = [
+            {"val_accuracy": 40.0 + i % 5, "macs": math.exp(i % 7),
+             "test_accuracy": 50.0 + 0.5 * (i % 5) + 2.0 * (i % 7) + noise * (-1) ** i}
+            for i in range(networks)
+        ]  # fmt: skip
+        half = networks // 2
+        runs = [
+            {"seed": 0, "search_images": 1000, "front": members[:half]},
+            {"seed": 1, "search_images": 2000, "front": members[half:]},
+        ]
+        return worth_of_macs({"random stages": runs, "random chain": runs[:1]}, "stages")
+
+    assert found(19) is None
+    exact, noisy = found(20), found(40, noise=1.0)
+    assert exact is not None
+    assert noisy is not None
+    assert (exact["networks"], exact["points"], exact["se"]) == (20, pytest.approx(2.0), pytest.approx(0.0, abs=1e-9))
+    assert noisy["se"] > 0.05
+    assert abs(noisy["points"] - 2.0) < 3 * noisy["se"]
 
 
 def test_of_the_runs_of_an_arm_the_last_that_nobody_disturbed_counts() -> None:

@@ -13,6 +13,7 @@ from benchmarks.search_page import (
     live_words,
     markdown,
     parts,
+    photos_words,
     slower_words,
     table_rows,
     table_words,
@@ -168,6 +169,30 @@ def test_stages_stand_beside_random_in_stages_and_beside_the_same_method_in_chai
         "CIFAR-10, 5 seeds of both, guided in stages against guided in chains: hypervolume higher (+0.050 +- 0.020), "
         "accuracy the same within two standard errors (+0.05 +- 0.03)."
     )
+
+
+@pytest.mark.parametrize(
+    ("each", "se", "verdict"),
+    [
+        ([3.0] * 5, 1.4, "above random, +3.0 +- 1.4"),
+        ([3.0] * 5, 1.5, "not told from random, +3.0 +- 1.5"),
+        ([-3.0] * 5, 1.4, "below random, -3.0 +- 1.4"),
+        ([3.0] * 4, 1.0, "not told from random, +3.0 +- 1.0"),
+    ],
+)
+def test_choices_on_photographs_are_told_apart_by_two_standard_errors_over_five_searches(
+    each: list[float], se: float, verdict: str
+) -> None:
+    def method(mean: float) -> dict[str, Any]:
+        return {"further_accuracy": {"mean": mean}, "choices": [{"further_accuracy": {"mean": mean}}] * len(each)}
+
+    above = {"mean": each[0], "se": se, "each": each}
+    methods = {"random": method(40.0), "guided": method(40.0 + each[0]) | {"above_random": above}}
+    line = photos_words({"seeds_of_training": 3, "images": 10_000, "methods": methods})
+    assert line.startswith(
+        f"{len(each)} searches, each choice trained 3 times, 10,000 images: guided {40 + each[0]:.1f} % ("
+    )
+    assert line.endswith(f"guided is {verdict} points by seed.")
 
 
 def test_a_table_in_markdown() -> None:
