@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import inspect
+import math
 import secrets
 import threading
 import time
@@ -283,6 +284,27 @@ class Slow(Drawn):
         return super().measure(model, job)
 
 
+class ByTheClock(Slow):
+    """Takes so many seconds of a clock of its own, which goes on where `hook` sleeps by it and stands while the board answers."""
+
+    now = 0.0
+    due = -math.inf  # when the measurement ends that it is at
+    hook: Boards
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        until(lambda: self.due > self.now or all(future.done() for future in self.hook._futures.values()))
+
+    def measure(self, model: bytes, job: Job) -> Measurement:
+        self.due = self.now + self.seconds
+        until(lambda: self.now >= self.due)
+        self.due = -math.inf
+        return Drawn.measure(self, model, job)
+
+
 def predicted_before(store: Store, networks: list[ChainArchitecture]) -> list[str]:
     """The keys of candidates that a search went on with while no board answered."""
     keys = [f"{network.fingerprint} {PI.name} fp32" for network in networks]
@@ -304,9 +326,12 @@ def test_late_candidates_have_the_time_that_each_of_them_takes(
     said: list[str] = []
     networks = [small(width) for width in (2, 4, 6, 8)[: measured or 1]]
     keys = predicted_before(store, networks)
-    hook = Boards([Slow(seconds, runtime)], PI, "fp32", store, QUICK, 5.0, said.append)
+    board = ByTheClock(seconds, runtime)
+    monkeypatch.setattr("edgenas.remote.fleet.time", board)
+    board.hook = hook = Boards([board], PI, "fp32", store, QUICK, 5.0, said.append)
     hook.greet()
     hook.close()
+    board.now = math.inf  # what it still measures ends
     assert sum(store.get(KIND, key, Measurement) is not None for key in keys) == measured
     told = f"measuring {len(keys)} candidates that were predicted while no board answered (Ctrl-C ends it)"
     assert said.count(told) == 1
