@@ -218,7 +218,8 @@ def test_a_teacher_of_a_given_network_is_taken_and_largest_is_of_a_searched_spac
 
 
 def test_edgenas_train_takes_every_flag_of_the_command_that_is_about_a_given_network() -> None:
-    of_searched = {"study", "trial", "final_width", "from_trained", "start", "name", "as_json"}  # `name` is --study
+    start = {"start", "start_mean", "start_std"}
+    of_searched = {"study", "trial", "final_width", "from_trained", *start, "name", "as_json"}  # `name` is --study
     flags = set(inspect.signature(train_command).parameters) - of_searched
     taken = inspect.signature(edgenas.train).parameters
     assert flags <= set(taken)
