@@ -35,9 +35,7 @@ LOST_JOBS = 3  # in a row: a board that answers and measures nothing is away, to
 REFUSED_PAUSE_S = 2.0
 REFUSALS = 3  # in a row, of a token, by a certificate, of another program: waiting would not help
 LONGEST_PAUSE_S = 60.0  # between two tries of such a board
-LATE_S = (
-    60.0  # at the end of a search, for each that was not measured before; BUILD_S more where its engine is built first
-)
+LATE_S = 60.0  # at the end of a search, for each that was not measured before; BUILD_S more where engines are built
 REFERENCE_TRIES = 3  # of the reference network, which no candidate's latency is known without
 Task = tuple[bytes, "Future[Measurement]"]
 
