@@ -244,10 +244,11 @@ def photos_words(result: Figures) -> str:
         for method in (GUIDED, RANDOM)
     )
     above = of[GUIDED][f"above_{RANDOM}"]
-    sure = len(above["each"]) >= LEAST_SEEDS and abs(above["mean"]) > 2 * above["se"]
+    searches = len(above["each"])
+    sure = searches >= LEAST_SEEDS and _is_sure(above["mean"], above["se"])
     verdict = ("above" if above["mean"] > 0 else "below") if sure else "not told from"
     return (
-        f"{len(above['each'])} searches, each choice trained {seeds} times, {result['images']:,} images: {', '.join(each)}; "
+        f"{searches} searches, each choice trained {seeds} times, {result['images']:,} images: {', '.join(each)}; "
         f"guided is {verdict} random, {above['mean']:+.1f} +- {above['se']:.1f} points by seed."
     )
 
@@ -264,9 +265,14 @@ def _verdict(row: Figures, key: str, against: str) -> str:
     found = row[against][key]
     if found["pairs"] < LEAST_SEEDS:
         return f"not decided (it takes {LEAST_SEEDS} seeds)"
-    sure = abs(found["paired_mean"]) > 2 * found["paired_se"]
+    sure = _is_sure(found["paired_mean"], found["paired_se"])
     word = ("higher" if found["paired_mean"] > 0 else "lower") if sure else "the same within two standard errors"
     return word if against == "above_random" else f"{word} ({_above(row, key, against)})"
+
+
+def _is_sure(mean: float, standard_error: float) -> bool:
+    """Is a mean difference another than none, over LEAST_SEEDS or more?"""
+    return abs(mean) > 2 * standard_error
 
 
 def main() -> None:
